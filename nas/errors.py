@@ -1,0 +1,65 @@
+"""Errors that a user can act on: each says where, what, and what to do next.
+
+The command line prints them without a traceback and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NasError(Exception):
+    """Wrong usage or configuration.
+
+    `where` names the place (file, line, key path, option), `hint` the way out.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n  {self.hint}" if self.hint else text
+
+    def at(self, where: str) -> NasError:
+        """The same error, with `where` set before the place already known."""
+        place = f"{where}: {self.where}" if self.where else where
+        return type(self)(self.message, where=place, hint=self.hint)
+
+
+class NotFoundError(NasError):
+    """A run, trial, file or space that does not exist."""
+
+    exit_code = 3
+
+
+class AllTrialsFailedError(NasError):
+    """Every candidate of a search failed."""
+
+    exit_code = 4
+
+
+class LockedError(NasError):
+    """Another process holds the run folder."""
+
+    exit_code = 5
+
+
+class StorageError(NasError):
+    """The disk is full, a file is damaged, or a folder cannot be written."""
+
+    exit_code = 6
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A hint that lists `known` and leads with the closest match, if one is close."""
+    names = sorted(known)
+    listing = f"known: {', '.join(names)}"
+    close = difflib.get_close_matches(str(name), names, n=1)
+    return f"did you mean '{close[0]}'?  {listing}" if close else listing
