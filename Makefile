@@ -1,0 +1,18 @@
+PYTHON ?= python
+JOBS ?= auto
+
+.PHONY: test test-all lint bench
+
+test:  ## the quick tests, under two minutes
+	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile -m "not slow"
+
+test-all:  ## every test
+	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile
+
+lint:  ## style and types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+bench:  ## every benchmark, one after the other
+	for script in benchmarks/*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
