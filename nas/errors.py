@@ -8,6 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_LISTED = 24
+"""Names that a hint lists; of more only those that are close."""
+
 
 class NasError(Exception):
     """Wrong usage or configuration.
@@ -60,6 +63,8 @@ class StorageError(NasError):
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """A hint that lists `known` and leads with the closest match, if one is close."""
     names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=5)
     listing = f"known: {', '.join(names)}"
-    close = difflib.get_close_matches(str(name), names, n=1)
+    if len(names) > MAX_LISTED:
+        listing = f"also close: {', '.join(close[1:])}" if close[1:] else f"{len(names)} are known"
     return f"did you mean '{close[0]}'?  {listing}" if close else listing

@@ -1,0 +1,51 @@
+"""Neural architecture search over modules: which types matter, which networks lie on the
+front of FLOPs against error, and their PyTorch code.
+
+Names are loaded when they are first used, so that `import nas` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.codegen import source
+    from nas.complexity import cost
+    from nas.errors import NasError
+    from nas.genotype import Genotype, expand
+    from nas.network import build
+    from nas.run import open_run, search
+    from nas.space import load_space
+
+_HOMES = {
+    "Genotype": "genotype",
+    "NasError": "errors",
+    "build": "network",
+    "cost": "complexity",
+    "expand": "genotype",
+    "load_space": "space",
+    "open_run": "run",
+    "search": "run",
+    "source": "codegen",
+}
+__all__ = [
+    "Genotype",
+    "NasError",
+    "build",
+    "cost",
+    "expand",
+    "load_space",
+    "open_run",
+    "search",
+    "source",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nas' has no attribute {name!r}")
+    return getattr(import_module(f"nas.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

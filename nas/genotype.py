@@ -1,0 +1,272 @@
+"""The genotype: a frozen DAG of modules between a stem and a head.
+
+Chains are the common case; a node with several inputs joins them by add, mean or concat.
+Without stem and head a genotype is itself a module, so genotypes nest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from itertools import groupby
+from typing import Any, TypeVar
+
+from nas.errors import NasError, did_you_mean
+from nas.graph import Graph, Shape, Value
+from nas.modules import Head, Module, Stem, from_dict
+from nas.node import JOINS, SOURCE, Auxiliary, Node, ordered
+from nas.ops import MAX_SIZE
+
+__all__ = ["JOINS", "SOURCE", "Auxiliary", "Genotype", "Node", "expand"]
+
+T = TypeVar("T")
+VERSION = 1
+MAX_NODES = 1024
+MAX_NESTING = 4
+MAX_JSON = 1 << 20
+NOMINAL_INPUT = (3, 1024, 1024)
+"""Large enough for any number of strides; shapes do not enter the digest."""
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """Nodes in topological order; the only node that no other takes feeds the head.
+
+    `taps` are inner nodes, the last first, that the head takes too. Auxiliary heads are how
+    a network is trained, not what it is: they count apart and are not in the digest.
+    Raises NasError for unknown inputs, cycles, dangling nodes and bounds, with the place.
+    """
+
+    stem: Stem | None
+    nodes: tuple[Node, ...]
+    head: Head | None = None
+    taps: tuple[str, ...] = ()
+    auxiliary: tuple[Auxiliary, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.nodes) <= MAX_NODES:
+            raise NasError(f"needs 1 to {MAX_NODES} nodes, not {len(self.nodes)}", where="nodes")
+        object.__setattr__(self, "nodes", ordered(self.nodes))
+        names = [node.name for node in self.nodes[:-1]]
+        for where, name in [
+            *(("taps", n) for n in self.taps),
+            *(("auxiliary", a.node) for a in self.auxiliary),
+        ]:
+            if name not in names:
+                raise NasError(f"{name!r} is no inner node", where=where, hint=did_you_mean(name, names))
+        wanted = self.head.taps if self.head else 0
+        if len(self.taps) != wanted or len(set(self.taps)) < wanted:
+            raise NasError(
+                f"the head takes {wanted} different inner nodes, not {len(self.taps)}", where="taps"
+            )
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hex digits: equal for isomorphic networks, stable over processes and versions."""
+        try:
+            return expand(self).digest  # often at hand already
+        except NasError:
+            return expand(self, NOMINAL_INPUT).digest
+
+    @property
+    def module_types(self) -> tuple[str, ...]:
+        """The type of each module in order, those of nested genotypes included."""
+        return tuple(_types(self))
+
+    def __str__(self) -> str:
+        """One line: `conv 16 | 2 x residual 16 | fractal(columns=2) 32/2 | pool`."""
+        parts = [str(self.stem)] if self.stem else []
+        for _, group in groupby(zip((None, *self.nodes), self.nodes, strict=False), key=_stage):
+            shown = [_node_text(before, node) for before, node in group]
+            runs = [(text, len(list(same))) for text, same in groupby(shown)]
+            parts.append(", ".join(f"{count} x {text}" if count > 1 else text for text, count in runs))
+        return " | ".join([*parts, str(self.head)] if self.head else parts)
+
+    def __call__(self, *values: Value, name: str = "") -> Value:
+        """As a module: apply the nodes to values of a graph, as a nested graph."""
+        if self.stem or self.head:
+            raise NasError("a genotype with a stem or a head cannot be nested", where=name)
+        graph = _body(self, *(value.shape for value in values))
+        return values[0].graph.add(graph, values, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.stem is None and self.head is None:
+            return {"type": "genotype", "nodes": [node.to_dict() for node in self.nodes]}
+        return {
+            "version": VERSION,
+            "stem": self.stem and self.stem.to_dict(),
+            "nodes": [node.to_dict() for node in self.nodes],
+            "head": self.head and self.head.to_dict(),
+            **({"taps": list(self.taps)} if self.taps else {}),
+            **({"auxiliary": [item.to_dict() for item in self.auxiliary]} if self.auxiliary else {}),
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str = "genotype") -> Genotype:
+        """What `to_dict` wrote; NasError names the place of what is wrong."""
+        _check_keys(data, ("version", "stem", "nodes", "head"), where, optional=("taps", "auxiliary"))
+        if data["version"] != VERSION or type(data["version"]) is not int:
+            hint = f"this program reads version {VERSION}; a newer file needs a newer program"
+            raise NasError(f"unknown version {data['version']!r}", where=f"{where}: version", hint=hint)
+        stem = from_dict(Stem, data["stem"], where=f"{where}: stem") if data["stem"] is not None else None
+        head = from_dict(Head, data["head"], where=f"{where}: head")
+        nodes = _nodes_from(data["nodes"], where, 0)
+        taps = _names_from(data.get("taps", []), f"{where}: taps")
+        auxiliary = _auxiliary_from(data.get("auxiliary", []), f"{where}: auxiliary")
+        return _at(where, lambda: cls(stem, nodes, head, taps, auxiliary))
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "genotype") -> Genotype:
+        """Read JSON of at most 1 MiB; NasError with line and column, or the place in the genotype."""
+        if len(text) > MAX_JSON:
+            raise NasError(f"larger than {MAX_JSON:,} characters", where=where)
+        try:
+            data = json.loads(text, object_pairs_hook=_no_duplicates)
+        except (json.JSONDecodeError, RecursionError, ValueError) as error:
+            raise NasError(f"not valid JSON: {error}", where=where) from None
+        return cls.from_dict(data, where)
+
+
+@lru_cache(maxsize=1024)
+def expand(
+    genotype: Genotype, input_shape: Shape = (3, 32, 32), num_classes: int = 10, auxiliary: bool = False
+) -> Graph:
+    """The graph of a network for images of `input_shape` (channels, height, width).
+
+    Its nested nodes carry the names of the genotype: stem, stage1.block1, …, head, and with
+    `auxiliary` aux1, aux2, … for the heads that only training has. NasError names the node
+    where shapes do not fit.
+    """
+    if genotype.head is None:
+        raise NasError("only a genotype with a head is a network")
+    for size in (*input_shape, num_classes):
+        if type(size) is not int or not 1 <= size <= MAX_SIZE:
+            raise NasError(f"sizes must be integers from 1 to {MAX_SIZE}, not {size!r}", where="input")
+    graph = Graph("Network", [tuple(input_shape)])
+    image = Value(graph, graph.input_names[0], graph.input_shape)
+    stem, head = genotype.stem, genotype.head
+    source = _at(SOURCE, partial(stem, image, name=SOURCE)) if stem else image
+    values = _connect(genotype, source)
+    for name in (*genotype.taps, *(item.node for item in genotype.auxiliary)):
+        values[name].named(name.replace(".", "_"))  # what leaves in the middle has a name of its own
+    sink = genotype.nodes[-1].name
+    taken = [values[name] for name in (sink, *genotype.taps)] + [image] * head.takes_image
+    scores = _at("head", lambda: head(*taken, num_classes=num_classes, name="head"))
+    extra = {}
+    for number, item in enumerate(genotype.auxiliary if auxiliary else (), start=1):
+        name, inner = f"aux{number}", [values[item.node]] + [image] * item.head.takes_image
+        _at(name, partial(item.head, *inner, num_classes=num_classes, name=name))
+        extra[name] = float(item.weight)
+    graph.note = genotype
+    return graph.close(scores, extra)
+
+
+@lru_cache(maxsize=1024)
+def _body(genotype: Genotype, *shapes: Shape) -> Graph:
+    graph = Graph("Cell", shapes)
+    values = _connect(genotype, Value(graph, graph.input_names[0], graph.input_shape))
+    return graph.close(values[genotype.nodes[-1].name])
+
+
+def _connect(genotype: Genotype, source: Value) -> dict[str, Value]:
+    values = {SOURCE: source}
+    for node in genotype.nodes:
+        inputs = [values[name] for name in node.inputs]
+        x = inputs[0] if len(inputs) == 1 else JOINS[node.join](*inputs, name=f"{node.name}.join")
+        values[node.name] = _at(node.name, partial(node.module, x, name=node.name))
+    return values
+
+
+def _at(where: str, function: Callable[[], T]) -> T:
+    try:
+        return function()
+    except NasError as error:
+        if error.where.startswith(where):
+            raise
+        raise error.at(where) from None
+
+
+def _stage(pair: tuple[Node | None, Node]) -> str:
+    return pair[1].name.partition(".")[0]
+
+
+def _node_text(before: Node | None, node: Node) -> str:
+    text = str(node.module)
+    if isinstance(node.module, Genotype):
+        text = f"[{text}]"
+    if node.inputs == (before.name if before else SOURCE,):
+        return text
+    return f"{text} <- {f' {node.join} '.join(node.inputs)}"
+
+
+def _types(genotype: Genotype) -> Iterator[str]:
+    for node in genotype.nodes:
+        if isinstance(node.module, Genotype):
+            yield from _types(node.module)
+        else:
+            yield node.module.type_name
+
+
+def _check_keys(data: Any, keys: Sequence[str], where: str, optional: Sequence[str] = ()) -> None:
+    if not isinstance(data, Mapping):
+        raise NasError("must be an object", where=where)
+    for key in data:
+        if key not in keys and key not in optional:
+            raise NasError(f"unknown field {key!r}", where=where, hint=did_you_mean(key, [*keys, *optional]))
+    for key in keys:
+        if key not in data:
+            raise NasError(f"needs {key!r}", where=where)
+
+
+def _nodes_from(data: Any, where: str, depth: int) -> tuple[Node, ...]:
+    if not isinstance(data, list):
+        raise NasError("must be a list", where=f"{where}: nodes")
+    if depth > MAX_NESTING:
+        raise NasError(f"nested deeper than {MAX_NESTING}", where=f"{where}: nodes")
+    return tuple(_node_from(item, f"{where}: nodes[{at}]", depth) for at, item in enumerate(data))
+
+
+def _node_from(data: Any, where: str, depth: int) -> Node:
+    _check_keys(data, ("name", "inputs", "module"), where, optional=("join",))
+    inputs, module = _names_from(data["inputs"], f"{where}: inputs"), data["module"]
+    if isinstance(module, Mapping) and module.get("type") == "genotype":
+        _check_keys(module, ("type", "nodes"), f"{where}: module")
+        nodes = _nodes_from(module["nodes"], f"{where}: module", depth + 1)
+        inner: Module | Genotype = _at(f"{where}: module", lambda: Genotype(None, nodes))
+    else:
+        inner = from_dict(Module, module, where=f"{where}: module")
+    join = data.get("join", "add")
+    if not isinstance(join, str):
+        raise NasError("must be a name", where=f"{where}: join")
+    return _at(where, lambda: Node(data["name"], inner, inputs, join))
+
+
+def _names_from(data: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+        raise NasError("must be a list of names", where=where)
+    return tuple(data)
+
+
+def _auxiliary_from(data: Any, where: str) -> tuple[Auxiliary, ...]:
+    if not isinstance(data, list):
+        raise NasError("must be a list", where=where)
+    made = []
+    for at, item in enumerate(data):
+        place = f"{where}[{at}]"
+        _check_keys(item, ("node", "weight", "head"), place)
+        head = from_dict(Head, item["head"], where=f"{place}: head")
+        made.append(_at(place, partial(Auxiliary, str(item["node"]), head, item["weight"])))
+    return tuple(made)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"two keys {next(key for key in keys if keys.count(key) > 1)!r}")
+    return data

@@ -1,0 +1,253 @@
+"""The graph of a network: a DAG of primitives and nested graphs.
+
+Modules are written like a `forward` over symbolic values. Applying a primitive (or a
+nested graph) to values adds a node and infers its shape at once, so a graph that exists
+is valid. Nesting keeps the modules as units; `Graph.primitives` sees through it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import networkx as nx
+
+from nas.errors import NasError
+
+Shape = tuple[int, ...]
+"""Without the batch: (channels, height, width) of a feature map, (features,) of a vector."""
+
+INPUT = "input"
+MASK = (1 << 128) - 1
+MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
+"""That of the 128-bit generator of O'Neill (2014), PCG."""
+
+
+class Operation(Protocol):
+    """What a node computes, as far as the graph has to know."""
+
+    commutative: ClassVar[bool]
+
+    def shape(self, *inputs: Shape) -> Shape: ...
+
+
+class Primitive(NamedTuple):
+    """A node of the flattened graph; inputs index earlier primitives, below zero the
+    graph's own inputs (-1 is the first)."""
+
+    path: str
+    op: Any
+    inputs: tuple[int, ...]
+    input_shapes: tuple[Shape, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Value:
+    """A symbolic value: what one node of a graph computes."""
+
+    graph: Graph
+    node: str
+    shape: Shape
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+    def named(self, label: str) -> Value:
+        """Tell the code generator what a person would call this value."""
+        if self.node not in self.graph.input_names:
+            self.graph.nodes[self.node]["label"] = label
+        return self
+
+
+class Graph:
+    """A DAG with shapes on every node, in topological order; `dag` is its `networkx.DiGraph`.
+
+    Node attributes: `op` (a primitive or a nested `Graph`; None for inputs), `inputs`
+    (names, in argument order), `shape`, `label` (a name for the code, or "").
+    """
+
+    commutative: ClassVar[bool] = False
+
+    def __init__(self, kind: str, input_shapes: Sequence[Shape]) -> None:
+        self.kind = kind
+        self.input_shapes = tuple(input_shapes)
+        count = len(self.input_shapes)
+        self.input_names = (INPUT,) if count == 1 else tuple(f"{INPUT}{i + 1}" for i in range(count))
+        self.nodes: dict[str, dict[str, Any]] = {}
+        self.output = INPUT
+        self.auxiliary: dict[str, float] = {}  # nodes whose losses help training, with weights
+        self.variables = ("x",) if count == 1 else tuple(f"x{i + 1}" for i in range(count))
+        self.note: object = ""  # a line on what it is, for the reader of the code
+        self.again: Callable[..., Graph] | None = None  # the same function at other shapes
+        self._counts: Counter[str] = Counter()
+        for name, shape in zip(self.input_names, self.input_shapes, strict=True):
+            self.nodes[name] = {"op": None, "inputs": (), "shape": shape, "label": ""}
+
+    def __repr__(self) -> str:
+        sizes = ", ".join("x".join(map(str, s)) for s in (*self.input_shapes, self.output_shape))
+        return f"<Graph {self.kind}: {len(self.primitives)} primitives, {sizes}>"
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.input_shapes[0]
+
+    @property
+    def output_shape(self) -> Shape:
+        shape: Shape = self.nodes[self.output]["shape"]
+        return shape
+
+    @cached_property
+    def dag(self) -> nx.DiGraph:
+        """The closed graph for networkx: made when asked for, as it would be a quarter of
+        what a proposal of a search costs."""
+        dag = nx.DiGraph()
+        for name, node in self.nodes.items():
+            dag.add_node(name, **node)
+            dag.add_edges_from((source, name) for source in node["inputs"])
+        return nx.freeze(dag)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """As an operation of an outer graph: the output shape."""
+        if inputs != self.input_shapes:
+            raise NasError(f"{self.kind} was expanded for {self.input_shapes}, not {inputs}")
+        return self.output_shape
+
+    def add(self, op: Operation, values: Sequence[Value], name: str = "") -> Value:
+        """Add a node that applies `op` to values of this graph; NasError if shapes do not fit."""
+        if any(value.graph is not self for value in values):
+            raise ValueError("a value of another graph; pass it in as an input")
+        name = name or self._fresh_name(op)
+        if name in self.nodes:
+            raise ValueError(f"two nodes named {name!r}")
+        try:
+            shape = op.shape(*(value.shape for value in values))
+        except NasError as error:
+            raise error.at(name) from None
+        inputs = tuple(value.node for value in values)
+        self.nodes[name] = {"op": op, "inputs": inputs, "shape": shape, "label": ""}
+        return Value(self, name, shape)
+
+    def close(self, output: Value, auxiliary: Mapping[str, float] | None = None) -> Graph:
+        """Declare the output, and the weight of the loss of each auxiliary output by node;
+        every node must lead to one of them."""
+        self.output = output.node
+        self.auxiliary = dict(auxiliary or {})
+        used = {self.output, *self.auxiliary, *self.input_names}
+        for name in reversed(self.nodes):
+            if name in used:
+                used.update(self.nodes[name]["inputs"])
+        if len(used) < len(self.nodes):
+            unused = ", ".join(sorted(self.nodes.keys() - used))
+            raise ValueError(f"{self.kind}: computed but never used: {unused}")
+        return self
+
+    def _fresh_name(self, op: Operation) -> str:
+        base = str(op.kind.lower() if isinstance(op, Graph) else getattr(op, "label", "node"))
+        self._counts[base] += 1
+        return f"{base}{self._counts[base]}"
+
+    @cached_property
+    def primitives(self) -> tuple[Primitive, ...]:
+        """The flattened graph in topological order; paths look like `stage1.block2/conv1`."""
+        return self._flat[0]
+
+    @property
+    def output_index(self) -> int:
+        """Index of the output in `primitives`; below zero where an input is passed through."""
+        return self._flat[1]
+
+    @cached_property
+    def _flat(self) -> tuple[tuple[Primitive, ...], int]:
+        flat: list[Primitive] = []
+        index = {name: -1 - i for i, name in enumerate(self.input_names)}
+        for name, node in self.nodes.items():
+            op, sources = node["op"], node["inputs"]
+            if op is None:
+                continue
+            at = tuple(index[source] for source in sources)
+            if not isinstance(op, Graph):
+                shapes = tuple(self.nodes[source]["shape"] for source in sources)
+                index[name] = len(flat)
+                flat.append(Primitive(name, op, at, shapes, node["shape"]))
+                continue
+            offset = len(flat)
+            for inner in op.primitives:
+                moved = tuple(i + offset if i >= 0 else at[-1 - i] for i in inner.inputs)
+                flat.append(inner._replace(path=f"{name}/{inner.path}", inputs=moved))
+            inside = op.output_index
+            index[name] = inside + offset if inside >= 0 else at[-1 - inside]
+        return tuple(flat), index[self.output]
+
+    def flatten(self) -> Graph:
+        """The same network with primitives only."""
+        graph = Graph(self.kind, self.input_shapes)
+        values = [Value(graph, name, graph.nodes[name]["shape"]) for name in graph.input_names]
+        inputs = list(values)
+        flat: list[Value] = []
+        for primitive in self.primitives:
+            sources = [flat[i] if i >= 0 else inputs[-1 - i] for i in primitive.inputs]
+            flat.append(graph.add(primitive.op, sources, primitive.path))
+        at = self.output_index
+        return graph.close(flat[at] if at >= 0 else inputs[-1 - at])
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hex digits, equal for isomorphic networks whatever their nesting and names.
+
+        A colour for every primitive flows forward over its inputs, then backward over its
+        consumers, so that a value used twice differs from the same value computed twice.
+        Shapes, class count and input channels do not enter.
+        """
+        primitives = self.primitives
+        consumers: list[list[tuple[int, int]]] = [[] for _ in primitives]
+        forward: list[int] = []
+        for at, (_, op, inputs, _, _) in enumerate(primitives):
+            sources = [forward[i] if i >= 0 else -i for i in inputs]
+            if op.commutative:
+                sources.sort()
+            forward.append(_mix(_identity(op), sources))
+            for slot, i in enumerate(inputs):
+                if i >= 0:
+                    consumers[i].append((at, 0 if op.commutative else slot))
+        colours = [0] * len(primitives)
+        for at in reversed(range(len(primitives))):
+            uses = sorted(_mix(colours[user], (slot,)) for user, slot in consumers[at])
+            end = int(at == self.output_index)
+            colours[at] = _mix(forward[at], (end, *uses))
+        whole = b"".join(colour.to_bytes(16, "big") for colour in sorted(colours))
+        return hashlib.blake2b(whole, digest_size=16).hexdigest()
+
+
+def trace(kind: str, input_shapes: Sequence[Shape], function: Callable[..., Value]) -> Graph:
+    """The graph of a function over values, given the shapes of its inputs."""
+    graph = Graph(kind, input_shapes)
+    graph.again = lambda *shapes: trace(kind, shapes, function)
+    inputs = (Value(graph, n, s) for n, s in zip(graph.input_names, graph.input_shapes, strict=True))
+    return graph.close(function(*inputs))
+
+
+def _mix(colour: int, values: Iterable[int]) -> int:
+    """A colour of 128 bits from another and values in order: multiplied and folded, which is
+    several times quicker than a cryptographic hash of each."""
+    for value in values:
+        colour = ((colour ^ value) * MULTIPLIER + 1) & MASK
+        colour ^= colour >> 67
+    return colour
+
+
+@lru_cache(maxsize=4096)
+def _identity(op: Any) -> int:
+    """128 bits for an operation's name and the fields that differ from their defaults, so that a field
+    added later leaves old digests as they are."""
+    parts = [type(op).__name__]
+    for item in fields(op):
+        value = getattr(op, item.name)
+        if item.metadata.get("in_digest", True) and (item.default is MISSING or value != item.default):
+            parts.append(f"{item.name}={value!r}")
+    return int.from_bytes(hashlib.blake2b(",".join(parts).encode(), digest_size=16).digest(), "big")

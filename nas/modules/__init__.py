@@ -1,0 +1,36 @@
+"""Module types, one a file: everything else follows from what stands there."""
+
+from nas.modules.base import MODULE_TYPES, Component, Head, Module, Stem, choice, from_dict
+from nas.modules.bottleneck import Bottleneck
+from nas.modules.fractal import Fractal
+from nas.modules.heads import AuxiliaryHead, MlpHead, PoolHead
+from nas.modules.inception import Inception
+from nas.modules.plain import Plain
+from nas.modules.pool import Pool
+from nas.modules.residual import Residual
+from nas.modules.resnext import ResNeXt
+from nas.modules.segmentation import FcnHead, MapHead
+from nas.modules.stems import ConvStem
+
+__all__ = [
+    "MODULE_TYPES",
+    "AuxiliaryHead",
+    "Bottleneck",
+    "Component",
+    "ConvStem",
+    "FcnHead",
+    "Fractal",
+    "Head",
+    "Inception",
+    "MapHead",
+    "MlpHead",
+    "Module",
+    "Plain",
+    "Pool",
+    "PoolHead",
+    "ResNeXt",
+    "Residual",
+    "Stem",
+    "choice",
+    "from_dict",
+]

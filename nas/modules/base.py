@@ -1,0 +1,197 @@
+"""What a module type is: a frozen dataclass with searchable fields and an `expand`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache, partial
+from typing import Any, ClassVar, TypeVar, cast
+
+from nas.errors import NasError, did_you_mean
+from nas.graph import Graph, Shape, Value, trace
+from nas.ops import MAX_SIZE
+
+C = TypeVar("C", bound="Component")
+
+
+def choice(*options: Any, default: Any = None) -> Any:
+    """A searchable field: its options (or one `range` of integers), the first the default."""
+    values: Sequence[Any] = options
+    if len(options) == 1 and isinstance(options[0], range):
+        values = options[0]
+    initial = values[0] if default is None else default
+    return dataclasses.field(default=initial, metadata={"options": values})
+
+
+@dataclasses.dataclass(frozen=True)
+class Component:
+    """A function over primitives with checked fields: a stem, a module or a head."""
+
+    type_name: ClassVar[str]
+    registry: ClassVar[dict[str, type[Component]]]
+    bounds: ClassVar[dict[str, tuple[int, int]]] = {}
+
+    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if name:
+            cls.type_name = name
+            cls.registry[name] = cls
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in self.bounds.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise NasError(f"must be an integer from {low} to {high}, not {value!r}", where=name)
+        for name, options in self.choices():
+            value = getattr(self, name)
+            if not is_option(value, options):
+                raise NasError(f"{value!r} is not an option", where=name, hint=options_hint(value, options))
+
+    @classmethod
+    def choices(cls) -> tuple[tuple[str, Sequence[Any]], ...]:
+        """The searchable fields with their options."""
+        itself: Any = cls  # mypy takes dataclasses for unhashable classes
+        return _choices(itself)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The type, the fields without a default, and those that differ from theirs."""
+        settings = {
+            item.name: getattr(self, item.name)
+            for item in dataclasses.fields(self)
+            if getattr(self, item.name) != item.default
+        }
+        return {"type": self.type_name, **settings}
+
+    def __str__(self) -> str:
+        shown = {k: v for k, v in self.to_dict().items() if k not in ("type", "width", "stride")}
+        extras = ", ".join(f"{name}={value}" for name, value in shown.items())
+        return f"{self.type_name}({extras})" if extras else self.type_name
+
+
+@cache
+def _choices(cls: type[Component]) -> tuple[tuple[str, Sequence[Any]], ...]:
+    items = dataclasses.fields(cls)
+    return tuple((item.name, item.metadata["options"]) for item in items if "options" in item.metadata)
+
+
+@cache
+def field_names(cls: type[Component]) -> tuple[str, ...]:
+    """The names of all fields of a component."""
+    return tuple(item.name for item in dataclasses.fields(cls))
+
+
+@dataclasses.dataclass(frozen=True)
+class Module(Component):
+    """A module of the body.
+
+    `width` (output channels) and `stride` come from the skeleton, so that types are
+    compared at the same shape; the other fields are declared with `choice` and searched.
+    A new type is one file: a subclass that names itself and says how it expands.
+    """
+
+    width: int
+    stride: int = 1
+
+    registry: ClassVar[dict[str, type[Component]]] = {}
+    bounds: ClassVar[dict[str, tuple[int, int]]] = {"width": (1, MAX_SIZE), "stride": (1, 8)}
+
+    def expand(self, x: Value) -> Value:
+        """What the module computes, written like a `forward`."""
+        raise NotImplementedError
+
+    def __call__(self, *values: Value, name: str = "") -> Value:
+        """Apply the module to values of a graph, as a nested graph of its own."""
+        graph = expansion(self, *(value.shape for value in values))
+        return values[0].graph.add(graph, values, name)
+
+    def __str__(self) -> str:
+        stride = f"/{self.stride}" if self.stride > 1 else ""
+        return f"{super().__str__()} {self.width}{stride}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stem(Module):
+    """From the image to the first feature map."""
+
+    registry: ClassVar[dict[str, type[Component]]] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Head(Component):
+    """From the last feature map to the scores of the classes.
+
+    `takes_image`: the head also takes the image, after the feature maps, for its size.
+    """
+
+    registry: ClassVar[dict[str, type[Component]]] = {}
+    takes_image: ClassVar[bool] = False
+
+    @property
+    def taps(self) -> int:
+        """How many feature maps of earlier stages the head takes besides the last."""
+        return 0
+
+    def expand(self, x: Value, *others: Value, num_classes: int) -> Value:
+        """What the head computes, written like a `forward`."""
+        raise NotImplementedError
+
+    def __call__(self, *values: Value, num_classes: int, name: str = "") -> Value:
+        """Apply the head to values of a graph, as a nested graph of its own."""
+        expand = partial(self.expand, num_classes=num_classes)
+        graph = trace(type(self).__name__, [value.shape for value in values], expand)
+        skips = (f"skip{i + 1}" for i in range(self.taps))
+        graph.variables = ("x", *skips, *(["image"] if self.takes_image else []))
+        return values[0].graph.add(graph, values, name)
+
+
+ALWAYS_NOTED = ("shortcut", "norm")
+"""Fields that a reader of the code wants to know even at their default."""
+
+MODULE_TYPES = cast(dict[str, type[Module]], Module.registry)
+"""The module types of the body by name."""
+
+
+@lru_cache(maxsize=8192)
+def expansion(module: Module, *shapes: Shape) -> Graph:
+    """The graph of a module at given input shapes; modules that repeat share it."""
+    graph = trace(type(module).__name__, shapes, module.expand)
+    settings = module.to_dict()
+    names = [name for name, _ in module.choices() if name in settings or name in ALWAYS_NOTED]
+    graph.note = ", ".join(f"{name} {getattr(module, name)}" for name in names)
+    return graph
+
+
+def is_option(value: Any, options: Sequence[Any]) -> bool:
+    """Membership that does not take True for 1 or 1.0 for 1."""
+    if isinstance(options, range):
+        return type(value) is int and value in options
+    return any(type(value) is type(option) and value == option for option in options)
+
+
+def options_hint(value: Any, options: Sequence[Any]) -> str:
+    if isinstance(options, range):
+        return f"an integer from {options[0]} to {options[-1]}"
+    return did_you_mean(value, map(str, options))
+
+
+def from_dict(kind: type[C], data: Any, *, where: str) -> C:
+    """The stem, module or head that `to_dict` wrote; NasError names the place of what is wrong."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
+        raise NasError("must be an object with a 'type'", where=where)
+    settings = {str(key): value for key, value in data.items() if key != "type"}
+    cls = kind.registry.get(data["type"])
+    if cls is None:
+        hint = did_you_mean(data["type"], kind.registry)
+        raise NasError(f"unknown {kind.__name__.lower()} {data['type']!r}", where=where, hint=hint)
+    known = {item.name: item for item in dataclasses.fields(cls)}
+    for name in settings:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise NasError(f"unknown field {name!r} of {data['type']}", where=where, hint=hint)
+    for name, item in known.items():
+        if item.default is dataclasses.MISSING and name not in settings:
+            raise NasError(f"{data['type']} needs {name!r}", where=where)
+    try:
+        return cast(C, cls(**settings))
+    except NasError as error:
+        raise error.at(where) from None

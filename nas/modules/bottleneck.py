@@ -1,0 +1,29 @@
+"""The bottleneck residual unit: 1x1, 3x3, 1x1 (He et al., 2015).
+
+`stride_in` 1x1 is the paper's form, 3x3 the one of later code, which costs more FLOPs.
+"""
+
+from dataclasses import dataclass
+
+from nas.graph import Value
+from nas.modules.base import Module, choice
+from nas.modules.units import RESIDUAL_NORMS, ConvSpec, residual_unit
+
+
+@dataclass(frozen=True)
+class Bottleneck(Module, name="bottleneck"):
+    reduction: int = choice(4, 2, 1)
+    stride_in: str = choice("3x3", "1x1")
+    shortcut: str = choice("A", "B", "C", default="B")
+    norm: str = choice(*RESIDUAL_NORMS)
+    dilation: int = choice(1, 2, 4)
+
+    def expand(self, x: Value) -> Value:
+        inner = max(1, self.width // self.reduction)
+        first, second = (self.stride, 1) if self.stride_in == "1x1" else (1, self.stride)
+        convs = [
+            ConvSpec(inner, 1, first),
+            ConvSpec(inner, 3, second, dilation=self.dilation),
+            ConvSpec(self.width, 1),
+        ]
+        return residual_unit(x, convs, self.shortcut, self.norm)

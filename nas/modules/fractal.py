@@ -1,0 +1,44 @@
+"""The fractal block: columns of convolutions of halving depth (Larsson et al., 2017).
+
+f_1 is one convolution, f_(C+1)(z) = f_C(f_C(z)) joined with conv(z). Joins that meet are
+merged into one, so after step t of the deepest column every column that ends a
+convolution there takes part. A stride is taken by the first convolution of each column.
+"""
+
+from dataclasses import dataclass
+
+from nas.graph import Value
+from nas.modules.base import Module, choice
+from nas.modules.units import CHAIN_NORMS, ConvSpec, nested_conv_unit
+from nas.ops import DropPathMean, Mean
+
+
+@dataclass(frozen=True)
+class Fractal(Module, name="fractal"):
+    columns: int = choice(range(1, 7), default=3)
+    drop_path: str = choice("none", "local", "global", "mixed")
+    dropout: float = choice(0.0, 0.1, 0.2, 0.3, 0.4)
+    norm: str = choice(*CHAIN_NORMS)
+
+    def expand(self, x: Value) -> Value:
+        heads = [x] * self.columns  # what each column, from shallow to deep, has computed
+        for step in range(1, 2 ** (self.columns - 1) + 1):
+            ending = [c for c in range(self.columns) if step % 2 ** (self.columns - 1 - c) == 0]
+            for c in ending:
+                stride = self.stride if heads[c] is x else 1
+                spec = ConvSpec(self.width, 3, stride)
+                unit = nested_conv_unit(heads[c], spec, self.norm, self.dropout)
+                if self.columns > 1:
+                    unit.named(f"column{c + 1}_conv{step // 2 ** (self.columns - 1 - c)}")
+                heads[c] = unit
+            joined = self._join([heads[c] for c in ending])
+            for c in ending:
+                heads[c] = joined
+        return heads[-1]
+
+    def _join(self, paths: list[Value]) -> Value:
+        if len(paths) == 1:
+            return paths[0]
+        if self.drop_path == "none":
+            return Mean()(*paths)
+        return DropPathMean(self.columns, self.drop_path)(*paths).named("join")

@@ -1,0 +1,17 @@
+"""The basic residual unit: two 3x3 convolutions and a shortcut (He et al., 2015, 2016)."""
+
+from dataclasses import dataclass
+
+from nas.graph import Value
+from nas.modules.base import Module, choice
+from nas.modules.units import RESIDUAL_NORMS, ConvSpec, residual_unit
+
+
+@dataclass(frozen=True)
+class Residual(Module, name="residual"):
+    shortcut: str = choice("A", "B", "C", default="B")
+    norm: str = choice(*RESIDUAL_NORMS)
+
+    def expand(self, x: Value) -> Value:
+        convs = [ConvSpec(self.width, 3, self.stride), ConvSpec(self.width, 3)]
+        return residual_unit(x, convs, self.shortcut, self.norm)

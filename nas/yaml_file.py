@@ -1,0 +1,89 @@
+"""YAML from strangers: safe types only, bounded, and with the line of every key.
+
+Refused: files above 1 MiB, aliases, keys that stand twice, nesting deeper than 50.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import yaml
+
+from nas.errors import NasError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 50
+PLAIN_TAGS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
+
+Path = tuple[str | int, ...]
+
+
+class Document(NamedTuple):
+    """The data, and the line (from 1) on which each key path begins."""
+
+    data: Any
+    lines: dict[Path, int]
+
+    def line(self, path: Path) -> int:
+        """The line of a key path, or of the nearest place above it that is in the file."""
+        while path not in self.lines:
+            path = path[:-1]
+        return self.lines[path]
+
+
+class _Loader(yaml.SafeLoader):
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            problem = f"nested deeper than {MAX_DEPTH}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def load_yaml(text: str, where: str) -> Document:
+    """Parse one YAML document; NasError names file and line."""
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise NasError(f"larger than {MAX_BYTES:,} bytes", where=where)
+    loader = None
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        lines: dict[Path, int] = {(): 1}
+        return Document(_construct(loader, root, (), lines) if root else None, lines)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{where}:{mark.line + 1}" if mark else where
+        raise NasError(f"not valid YAML: {error.problem or error.context}", where=place) from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise NasError(f"not valid YAML: {str(error).splitlines()[0]}", where=where) from None
+    finally:
+        if loader:
+            loader.dispose()
+
+
+def _construct(loader: _Loader, node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in PLAIN_TAGS:
+        raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} is not allowed", problem_mark=node.start_mark)
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(loader, item, (*path, at), lines) for at, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return loader.construct_object(node)
+    data: dict[Any, Any] = {}
+    for key_node, value in node.value:
+        mark = key_node.start_mark
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="a key must be a word or a number", problem_mark=mark)
+        key = loader.construct_object(key_node)
+        if key in data:
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=mark)
+        lines[(*path, key)] = mark.line + 1
+        data[key] = _construct(loader, value, (*path, key), lines)
+    return data
