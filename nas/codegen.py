@@ -1,0 +1,52 @@
+"""The graph of a network printed as a PyTorch file that a person would want to read.
+
+One class for each distinct module, numbers that differ as arguments, chains as
+`nn.Sequential`, and a `Network` with the interface of a timm model. The network that is
+trained is this source, executed.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+from nas.codegen_classes import plan_classes
+from nas.codegen_module import module_class
+from nas.codegen_network import inlined, network_class
+from nas.codegen_text import WIDTH
+from nas.complexity import cost
+from nas.graph import Graph
+
+
+def source(graph: Graph) -> str:
+    """The Python source of a network: a file that imports torch only, with a class
+    `Network(num_classes, in_chans)`, laid out as `ruff format` would."""
+    plans = plan_classes(graph)
+    helpers = list(dict.fromkeys(h for p in graph.primitives for h in p.op.helpers()))
+    own = {id(op) for op in inlined(graph)}
+    classes = [plan for plan in plans if not all(id(op) in own for op in plan.graphs)]
+    body = "\n\n".join(
+        [*helpers, *(module_class(plan, plans) for plan in classes), network_class(graph, plans)]
+    )
+    imports = [
+        "import torch" if re.search(r"\btorch\.", body) else "",
+        "import torch.nn.functional as F" if re.search(r"\bF\.", body) else "",
+        "from torch import nn",
+    ]
+    head = "\n".join(line for line in imports if line)
+    return f"{_docstring(graph)}\n{head}\n\n\n{body}"
+
+
+def _docstring(graph: Graph) -> str:
+    figures = cost(graph)
+    size, classes = "x".join(map(str, graph.input_shape)), graph.output_shape[0]
+    unbroken = str(graph.note or graph.kind).replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ")
+    title = textwrap.fill(unbroken, WIDTH - 3, break_on_hyphens=False).replace("\0", " ")
+    return f'''"""{title}
+
+digest      {graph.digest}
+input       {size}, {classes} classes
+parameters  {figures.params:,}
+FLOPs       {figures.flops:,} (multiply-adds of convolutions and linear layers)
+"""
+'''

@@ -1,0 +1,236 @@
+"""Classes of the generated code: one for each distinct structure of a nested graph.
+
+Graphs that differ only in numbers share a class, and the numbers that differ become
+arguments of its `__init__`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.codegen_text import CallText, fresh
+from nas.graph import INPUT, Graph, Shape
+from nas.ops import NUM_CLASSES, REQUIRED, Arg, Call
+
+CHANNELS = ("in_chs", "mid_chs", "out_chs", "chs")
+
+
+@dataclass
+class View:
+    """A node as the generator sees it: the calls that compute it, and what feeds it."""
+
+    name: str
+    op: Any
+    inputs: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    label: str = ""
+    group: str = ""
+    nested: Call | None = None
+
+    def module(self) -> Call | None:
+        return self.nested or (None if isinstance(self.op, Graph) else self.op.module(*self.shapes))
+
+    def function(self) -> Call | None:
+        return None if isinstance(self.op, Graph) else self.op.function(*self.shapes)
+
+
+@dataclass
+class Param:
+    """An argument of `__init__`: its value for each graph of the class."""
+
+    name: str
+    values: tuple[Any, ...]
+    default: Any = REQUIRED
+
+    @property
+    def is_channels(self) -> bool:
+        return _is_channels(self.name)
+
+    @property
+    def is_positional(self) -> bool:
+        return self.is_channels or self.name == NUM_CLASSES
+
+
+@dataclass
+class ClassPlan:
+    """Graphs that share a class."""
+
+    graphs: list[Graph]
+    name: str = ""
+    params: list[Param] = field(default_factory=list)
+    texts: dict[tuple[str, str], str] = field(default_factory=dict)  # (node, argument) -> code
+
+    @property
+    def graph(self) -> Graph:
+        return self.graphs[0]
+
+    @property
+    def changes_shape(self) -> bool:
+        return all(g.input_shape != g.output_shape for g in self.graphs)
+
+    def call(self, graph: Graph) -> Call:
+        """The call that makes an instance for one of the graphs."""
+        at = next(i for i, g in enumerate(self.graphs) if g is graph)
+        args = (Arg(p.name, p.values[at], p.default, not p.is_positional) for p in self.params)
+        return Call(self.name, tuple(args))
+
+
+def plan_classes(graph: Graph) -> list[ClassPlan]:
+    """Classes for all graphs nested in `graph`, the innermost first."""
+    levels: dict[int, list[Graph]] = {}
+    known: dict[int, int] = {}
+    top = _height(graph, levels, known)
+    for again in _on_other_images(graph):
+        _height(again, levels, known)
+    plans: list[ClassPlan] = []
+    homes: dict[int, ClassPlan] = {}
+    for height in range(top):
+        groups: dict[Hashable, ClassPlan] = {}
+        for nested in levels[height]:
+            key = _signature(nested, homes)
+            homes[id(nested)] = groups.setdefault(key, ClassPlan([]))
+            homes[id(nested)].graphs.append(nested)
+        for plan in groups.values():
+            _parametrise(plan, homes)
+        plans += groups.values()
+        _name(plans)
+    return plans
+
+
+def _on_other_images(graph: Graph) -> list[Graph]:
+    """Modules that take the image itself, once more for twice the channels, so that the
+    number of channels becomes an argument of their class."""
+    made = []
+    for name, node in graph.nodes.items():
+        op = node["op"]
+        if name != "stem" and isinstance(op, Graph) and op.again and node["inputs"][0] == INPUT:
+            channels, *size = op.input_shape
+            made.append(op.again((2 * channels, *size)))
+    return made
+
+
+def views(graph: Graph, plans: Sequence[ClassPlan]) -> list[View]:
+    """The nodes of a graph in topological order, nested graphs as calls of their classes."""
+    homes = {id(g): plan for plan in plans for g in plan.graphs}
+    return list(_views(graph, homes))
+
+
+def arg_text(arg: Arg, text: str) -> str:
+    return f"{arg.name}={text}" if arg.keyword else text
+
+
+def call_text(call: Call, texts: dict[str, str] | None = None) -> CallText:
+    """A constructor call: arguments at their default left out, `texts` in place of numbers."""
+    texts = texts or {}
+    shown = []
+    for arg in call.args:
+        if arg.name in texts:
+            shown.append(arg_text(arg, texts[arg.name]))
+        elif arg.value != arg.default:
+            shown.append(arg_text(arg, literal(arg.value)))
+    return CallText(call.target, tuple(shown))
+
+
+def literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _is_channels(name: str) -> bool:
+    return name.rstrip("0123456789") in CHANNELS
+
+
+def _height(graph: Graph, levels: dict[int, list[Graph]], known: dict[int, int]) -> int:
+    if id(graph) not in known:
+        ops = [node["op"] for _, node in graph.nodes.items()]
+        nested = [op for op in ops if isinstance(op, Graph) and not _only_module(op)]
+        known[id(graph)] = 1 + max((_height(inner, levels, known) for inner in nested), default=-1)
+        levels.setdefault(known[id(graph)], []).append(graph)
+    return known[id(graph)]
+
+
+def _views(graph: Graph, homes: dict[int, ClassPlan]) -> Iterator[View]:
+    nodes = graph.nodes
+    for name, node in nodes.items():
+        op = node["op"]
+        if op is not None:
+            shapes = tuple(nodes[source]["shape"] for source in node["inputs"])
+            op = _only_module(op) or op
+            nested = homes[id(op)].call(op) if isinstance(op, Graph) and id(op) in homes else None
+            yield View(name, op, node["inputs"], shapes, node["label"], nested=nested)
+
+
+def _only_module(op: Any) -> Any:
+    """The one primitive of a nested graph that holds no more than a module, or None."""
+    if not isinstance(op, Graph) or len(op.primitives) != 1 or len(op.input_names) != 1:
+        return None
+    primitive = op.primitives[0]
+    return primitive.op if primitive.op.module(*primitive.input_shapes) else None
+
+
+def _signature(graph: Graph, homes: dict[int, ClassPlan]) -> Hashable:
+    """All but the numbers."""
+    position = {name: at for at, name in enumerate(graph.nodes)}
+    parts: list[Hashable] = [graph.kind]
+    for view in _views(graph, homes):
+        calls = [view.module(), view.function()]
+        forms = tuple((call.target, tuple(arg.name for arg in call.args)) for call in calls if call)
+        home = id(homes[id(view.op)]) if isinstance(view.op, Graph) else type(view.op).__name__
+        parts.append((home, forms, view.label, tuple(position[source] for source in view.inputs)))
+    return (*parts, graph.output)
+
+
+def _parametrise(plan: ClassPlan, homes: dict[int, ClassPlan]) -> None:
+    """Find the numbers that differ between the graphs, and name them."""
+    ins = tuple(g.input_shape[0] for g in plan.graphs)
+    outs = tuple(g.output_shape[0] for g in plan.graphs)
+    for same in zip(*(_views(g, homes) for g in plan.graphs), strict=True):
+        calls = [view.module() or view.function() for view in same]
+        for column in zip(*(call.args for call in calls if call), strict=True):
+            values = tuple(arg.value for arg in column)
+            if len(set(values)) > 1 or column[0].name == NUM_CLASSES:
+                text = _derived(plan, column[0], values) or _param(plan, column[0], values, ins, outs).name
+                plan.texts[same[0].name, column[0].name] = text
+    order = {"in_chs": 0, "chs": 0, "out_chs": 2, NUM_CLASSES: 3}
+    plan.params.sort(key=lambda p: (p.default is not REQUIRED, order.get(p.name, 1 if p.is_channels else 4)))
+
+
+def _derived(plan: ClassPlan, arg: Arg, values: tuple[Any, ...]) -> str:
+    """Code for numbers that follow from other arguments, or ""."""
+    known = {param.name: param.values for param in plan.params}
+    kernels = known.get("kernel_size", ())
+    if arg.name == "padding" and values == tuple(k // 2 for k in kernels):
+        return "kernel_size // 2"
+    grown = tuple(o - i for o, i in zip(known.get("out_chs", ()), known.get("in_chs", ()), strict=False))
+    return "out_chs - in_chs" if arg.name == "extra_chs" and values == grown else ""
+
+
+def _param(
+    plan: ClassPlan, arg: Arg, values: tuple[Any, ...], ins: tuple[int, ...], outs: tuple[int, ...]
+) -> Param:
+    """The argument that carries these values, made if there is none yet."""
+    name = arg.name
+    if _is_channels(name):
+        name = "chs" if values == ins == outs else {ins: "in_chs", outs: "out_chs"}.get(values, "mid_chs")
+    for param in plan.params:
+        if param.values == values and (param.is_channels if _is_channels(name) else param.name == name):
+            return param
+    default = arg.default if arg.default in values else REQUIRED
+    plan.params.append(Param(fresh(name, {param.name for param in plan.params}), values, default))
+    return plan.params[-1]
+
+
+def _name(plans: list[ClassPlan]) -> None:
+    """The kind of the graph, told apart by whether the shape changes, else by number."""
+    kinds: dict[str, list[ClassPlan]] = {}
+    for plan in plans:
+        kinds.setdefault(plan.graph.kind, []).append(plan)
+    for kind, same in kinds.items():
+        keep_shape = [plan for plan in same if not plan.changes_shape]
+        counts: Counter[str] = Counter()
+        for plan in same:
+            name = f"{kind}Transition" if plan.changes_shape and keep_shape else kind
+            counts[name] += 1
+            plan.name = name if counts[name] == 1 else f"{name}{counts[name]}"

@@ -1,0 +1,171 @@
+"""From the nodes of a graph to attributes and the statements of a `forward`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nas.codegen_classes import View
+from nas.codegen_text import WIDTH, fresh, is_atomic
+
+Numbers = Callable[[View], Mapping[str, str]]
+STEM = "stem"
+BODY = 8
+"""Columns that the statements of a method are indented by."""
+
+
+@dataclass
+class Unit:
+    """Nodes that become one attribute of the class, or one expression of its `forward`."""
+
+    views: list[View]
+    name: str = ""
+
+    @property
+    def output(self) -> str:
+        return self.views[-1].name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.views[0].inputs
+
+    @property
+    def is_attribute(self) -> bool:
+        return len(self.views) > 1 or self.views[0].function() is None
+
+
+def plan_units(views: Sequence[View], output: str) -> list[Unit]:
+    """Join linear chains of modules; a chain ends at a labelled node or where a group ends."""
+    uses = Counter(source for view in views for source in view.inputs)
+    uses[output] += 1
+    units: list[Unit] = []
+    open_chain: dict[str, Unit] = {}  # by output, units that may grow
+    for view in views:
+        single = len(view.inputs) == 1 and view.module() is not None
+        before = open_chain.pop(view.inputs[0], None) if single else None
+        if before and uses[view.inputs[0]] == 1 and before.views[-1].group == view.group:
+            before.views.append(view)
+            unit = before
+        else:
+            unit = Unit([view])
+            units.append(unit)
+        if single and not view.label:
+            open_chain[view.name] = unit
+    return _named(_in_order(units))
+
+
+def _in_order(units: list[Unit]) -> list[Unit]:
+    """A chain stands where its last node does, after all that it needs."""
+    ready: list[Unit] = []
+    made = {unit.output for unit in units}
+    done: set[str] = set()
+    waiting = list(units)
+    while waiting:
+        unit = next(u for u in waiting if all(i in done or i not in made for i in u.inputs))
+        waiting.remove(unit)
+        done.add(unit.output)
+        ready.append(unit)
+    return ready
+
+
+def _named(units: list[Unit]) -> list[Unit]:
+    """Name the attributes: a group that is one unit by the group, else by label or operation."""
+    whole = Counter(unit.views[0].group for unit in units if unit.is_attribute)
+    taken: set[str] = set()
+    split: list[Unit] = []
+    for unit in units:
+        group = unit.views[0].group
+        if whole[group] > 1 and group not in ("", STEM):
+            split += [Unit([view]) for view in unit.views]
+        else:
+            split.append(unit)
+    for unit in split:
+        last = unit.views[-1]
+        base = last.label or ("layers" if len(unit.views) > 1 else getattr(last.op, "label", last.name))
+        if last.group:
+            base = last.group if whole[last.group] == 1 else last.name
+        base = base.replace(".", "_")
+        unit.name = fresh(base, taken) if unit.is_attribute else base
+        taken |= {unit.name} if unit.is_attribute else set()
+    return split
+
+
+@dataclass
+class _Expression:
+    text: str
+    refs: set[str]  # variables that it reads
+    pending: bool = False  # not yet assigned
+
+
+@dataclass
+class Forward:
+    """Statements that compute units one after the other from named inputs."""
+
+    known: dict[str, _Expression]
+    left: Counter[str]
+    statements: list[str] = field(default_factory=list)
+    labels: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    numbers: Numbers = field(default=lambda view: {})
+
+    @classmethod
+    def over(cls, units: Sequence[Unit], inputs: Mapping[str, str], *outputs: str) -> Forward:
+        left = Counter(source for unit in units for source in unit.inputs)
+        left.update(outputs)
+        return cls({node: _Expression(name, {name}) for node, name in inputs.items()}, left)
+
+    def run(self, units: Sequence[Unit], numbers: Numbers = lambda view: {}) -> None:
+        """Compute the units; `numbers` gives code for numbers in the expression of a node."""
+        self.numbers = numbers
+        for at, unit in enumerate(units):
+            self.labels[unit.output] = (unit.name, bool(unit.views[-1].label))
+            self._compute(unit, next((u for u in units[at + 1 :] if unit.output in u.inputs), None))
+
+    def result(self, node: str) -> str:
+        """The expression of a node, for the end of the method."""
+        return self.known[node].text
+
+    def _compute(self, unit: Unit, user: Unit | None) -> None:
+        target = self._expression(unit)
+        if len(target.text) + BODY + len("return ") > WIDTH:
+            for source in unit.inputs:
+                if self.known[source].pending:
+                    self._assign(source)
+            target = self._expression(unit)
+        self.left.subtract(unit.inputs)
+        self.known[unit.output] = target
+        several = self.left[unit.output] > 1
+        follows = user is not None and user.is_attribute and len(user.inputs) == 1
+        if several or (follows and "x" not in self._live(unit.output)):
+            self._assign(unit.output)
+
+    def _expression(self, unit: Unit) -> _Expression:
+        operands = [self.known[source] for source in unit.inputs]
+        refs = set().union(*(operand.refs for operand in operands))
+        if unit.is_attribute:
+            text = f"self.{unit.name}({', '.join(operand.text for operand in operands)})"
+            return _Expression(text, refs, pending=True)
+        call = unit.views[0].function()
+        assert call is not None
+        given = self.numbers(unit.views[0])
+        fields = {arg.name: given.get(arg.name, str(arg.value)) for arg in call.args}
+        for at, source in enumerate(unit.inputs):
+            inside = re.search(rf"[(\[,] ?\{{{at}\}}[,)\]]", call.target)
+            if not inside and not is_atomic(self.known[source].text):
+                self._assign(source)
+                operands[at] = self.known[source]
+        refs = set().union(*(operand.refs for operand in operands))
+        text = call.target.format(*(operand.text for operand in operands), **fields)
+        return _Expression(text, refs, pending=True)
+
+    def _live(self, but: str) -> set[str]:
+        """Variables that are still needed, apart from one node's own."""
+        return set().union(*(e.refs for node, e in self.known.items() if node != but and self.left[node] > 0))
+
+    def _assign(self, node: str) -> None:
+        live = self._live(node)
+        base, given = self.labels.get(node, ("x", False))
+        name = fresh(base, live) if given or "x" in live else "x"
+        self.statements.append(f"{name} = {self.known[node].text}")
+        self.known[node] = _Expression(name, {name})

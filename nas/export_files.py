@@ -1,0 +1,150 @@
+"""Exported folders: drafted, verified in a fresh process without `nas`, then put in place.
+
+A folder holds `network.py`, `config.json`, `README.md` and, where weights are to be kept,
+`model.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas import verification
+from nas.codegen import source
+from nas.complexity import Cost
+from nas.errors import NasError, StorageError
+from nas.graph import Graph
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TOLERANCE = 1e-5
+"""Largest deviation of the outputs, relative to their size where that is above 1."""
+BATCH = 2
+CONFIG = "config.json"
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Package:
+    """What goes into a folder, and what it has to hold.
+
+    `graph` is printed as the source, and `state` its state dict, which is kept on
+    `keep_weights`. `network` computes the outputs that are expected of it, `expected` has
+    the parameters and FLOPs that were recorded. Errors name the package by `where`.
+    """
+
+    folder: str
+    where: str
+    graph: Graph
+    state: Mapping[str, Tensor]
+    network: nn.Module
+    expected: Cost
+    about: Mapping[str, Any]
+    card: str
+    keep_weights: bool
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A verified folder; `difference` is the largest deviation of its outputs."""
+
+    folder: Path
+    params: int
+    flops: int
+    difference: float
+    weights: bool
+
+
+@dataclass(frozen=True)
+class _Draft:
+    folder: Path
+    where: str
+    expected: Cost
+    keep_weights: bool
+
+
+def publish(packages: Iterable[Package], to: Path) -> list[Exported]:
+    """Write each package to its folder in `to`, over an earlier one of the same name.
+
+    Nothing is put in place unless all hold what is expected: outputs within 1e-5 of the
+    network in this process, parameters and FLOPs equal. Packages are taken one by one, so
+    that a generator holds one network at a time. Raises NasError naming the one that fails,
+    StorageError where the disk does.
+    """
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=to) as scratch:
+            drafts = [_write(package, Path(scratch)) for package in packages]
+            measured = _verify(drafts)
+            return [_place(draft, to, result) for draft, result in zip(drafts, measured, strict=True)]
+    except OSError as error:
+        raise StorageError(f"cannot write there: {error.strerror or error}", where=str(to)) from error
+
+
+def _write(package: Package, scratch: Path) -> _Draft:
+    """All files, and the outputs that the network in this process gives."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder = scratch / package.folder
+    folder.mkdir()
+    (folder / verification.SOURCE).write_text(source(package.graph))
+    (folder / CONFIG).write_text(json.dumps(package.about, indent=2) + "\n")
+    (folder / CARD).write_text(package.card)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(BATCH, *package.graph.input_shape, generator=generator)
+    with torch.no_grad():
+        outputs = package.network.eval()(images)
+    save_file({"images": images, "outputs": outputs}, folder / verification.REFERENCE)
+    state = {name: value.contiguous() for name, value in package.state.items()}
+    save_file(state, folder / verification.WEIGHTS)
+    return _Draft(folder, package.where, package.expected, package.keep_weights)
+
+
+def _verify(drafts: Sequence[_Draft]) -> list[dict[str, Any]]:
+    folders = [str(draft.folder) for draft in drafts]
+    command = [sys.executable, "-I", "-B", verification.__file__, *folders]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = process.stdout.splitlines()
+    if process.returncode or len(lines) != len(drafts):
+        raise NasError(f"the verification process failed\n{process.stderr.strip()}")
+    results = [json.loads(line) for line in lines]
+    for draft, result in zip(drafts, results, strict=True):
+        fault = _fault(draft.expected, result)
+        if fault:
+            raise NasError(f"the exported network failed verification: {fault}", where=draft.where)
+    return results
+
+
+def _fault(expected: Cost, result: Mapping[str, Any]) -> str:
+    if "error" in result:
+        return str(result["error"])
+    for name in ("params", "flops"):
+        recorded = getattr(expected, name)
+        if result[name] != recorded:
+            return f"{result[name]:,} {name}, recorded were {recorded:,}"
+    if not result["difference"] <= TOLERANCE:
+        return f"outputs differ by {result['difference']:.2g}, more than {TOLERANCE:g}"
+    return ""
+
+
+def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> Exported:
+    """Move a verified draft to its place."""
+    (draft.folder / verification.REFERENCE).unlink()
+    if not draft.keep_weights:
+        (draft.folder / verification.WEIGHTS).unlink()
+    folder = to / draft.folder.name
+    folder.mkdir(exist_ok=True)
+    for file in sorted(draft.folder.iterdir()):
+        os.replace(file, folder / file.name)
+    shutil.rmtree(draft.folder)
+    return Exported(folder, result["params"], result["flops"], result["difference"], draft.keep_weights)
