@@ -1,0 +1,192 @@
+"""A data set in memory: training and validation images, and a test set kept apart.
+
+The labels of a classification are classes, int64 (n,); those of a segmentation are masks,
+uint8 (n, height, width), in which IGNORE marks pixels that count for nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import NasError
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.integer[Any]]
+Task = Literal["classification", "segmentation"]
+
+IGNORE = 255
+"""The value of pixels of a mask that have no class, as in PASCAL VOC."""
+
+EXAMPLES = 5
+"""Pairs of identical images that a report names."""
+
+
+class Part(NamedTuple):
+    """Labelled images: uint8 (n, channels, height, width), classes or masks, and class names."""
+
+    images: Images
+    labels: Labels
+    classes: tuple[str, ...]
+
+    def take(self, indices: npt.NDArray[np.intp]) -> Part:
+        return Part(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Byte-identical images that stand in more than one split.
+
+    `count` images of a later split (train, validation, test is the order) stand in an
+    earlier one too; `examples` are a few of them as (split, index, split, index).
+    """
+
+    count: int
+    examples: tuple[tuple[str, int, str, int], ...]
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "no image stands in two splits"
+        pairs = ", ".join(f"{a}[{i}] = {b}[{j}]" for a, i, b, j in self.examples)
+        return f"{self.count} images stand in two splits: {pairs}{', …' if self.count > EXAMPLES else ''}"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images as uint8 (n, channels, height, width), with labels: classes or masks.
+
+    `mean` and `std` are per channel, of the training images scaled to 0..1.
+    `fingerprint` is a hash of the training and validation images and labels, so it
+    changes with the content and the split but not with the place of the files.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train_images: Images
+    train_labels: Labels
+    val_images: Images
+    val_labels: Labels
+    load_test: Callable[[], Part]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)"""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    @property
+    def task(self) -> Task:
+        return task_of(self.train_labels)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def test(self) -> tuple[Images, Labels]:
+        """The test images and labels, loaded on the first call; meant for one final figure."""
+        return self._test.images, self._test.labels
+
+    @cached_property
+    def _test(self) -> Part:
+        part = match_classes(self.load_test(), self.classes, f"{self.name}: test set")
+        return match_shape(part, self.input_shape, f"{self.name}: test set")
+
+    @property
+    def duplicates(self) -> Duplicates:
+        """Images in two splits. The test set takes part once `test` has loaded it."""
+        splits = {"train": self.train_images, "validation": self.val_images}
+        if "_test" in self.__dict__:
+            splits["test"] = self._test.images
+        return find_duplicates(splits)
+
+    @cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        # From counts of the 256 values: exact, and far faster than a float copy.
+        values = np.arange(256) / 255
+        means, stds = [], []
+        for channel in range(self.input_shape[0]):
+            counts = np.bincount(self.train_images[:, channel].reshape(-1), minlength=256)
+            share = counts / counts.sum()
+            means.append(float(share @ values))
+            stds.append(float(np.sqrt(share @ (values - means[-1]) ** 2)))
+        return tuple(means), tuple(stds)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        return self._moments[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return self._moments[1]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = hashlib.blake2b(repr((self.train_images.shape, self.classes)).encode(), digest_size=16)
+        for array in (self.train_images, self.train_labels, self.val_images, self.val_labels):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to workers, with the derived figures but without a loaded test set."""
+        derived = {"_moments": self._moments, "fingerprint": self.fingerprint}
+        return {key: value for key, value in self.__dict__.items() if key != "_test"} | derived
+
+
+def task_of(labels: Labels) -> Task:
+    return "segmentation" if labels.ndim == 3 else "classification"
+
+
+def used_classes(labels: Labels) -> list[int]:
+    """The classes that occur, in order."""
+    if task_of(labels) == "classification":
+        return list(np.unique(labels).tolist())
+    seen = np.zeros(IGNORE + 1, dtype=bool)
+    for mask in labels:  # one by one: the index array is eight times as large as a mask
+        seen[mask] = True
+    return np.flatnonzero(seen[:IGNORE]).tolist()
+
+
+def find_duplicates(splits: Mapping[str, Images]) -> Duplicates:
+    """Byte-identical images that stand in more than one of the splits."""
+    first: dict[bytes, tuple[str, int]] = {}
+    count, examples = 0, []
+    for name, images in splits.items():
+        for index, image in enumerate(np.ascontiguousarray(images)):
+            digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+            split, at = first.setdefault(digest, (name, index))
+            if split != name:
+                count += 1
+                examples.append((split, at, name, index))
+    return Duplicates(count, tuple(examples[:EXAMPLES]))
+
+
+def match_classes(part: Part, classes: tuple[str, ...], where: str) -> Part:
+    """The same images with labels that index `classes`."""
+    if part.classes == classes:
+        return part
+    position = {name: index for index, name in enumerate(classes)}
+    names = (part.classes[label] for label in used_classes(part.labels))
+    unknown = [name for name in names if name not in position]
+    if unknown:
+        raise NasError(f"class {unknown[0]!r} is not among those of the training part", where=where)
+    table = np.full(max(len(part.classes), IGNORE + 1), IGNORE, dtype=part.labels.dtype)
+    table[: len(part.classes)] = [position.get(name, 0) for name in part.classes]
+    return Part(part.images, table[part.labels], classes)
+
+
+def match_shape(part: Part, shape: tuple[int, int, int], where: str) -> Part:
+    """The same images; grey ones are repeated over three channels where colour is expected."""
+    found = part.images.shape[1:]
+    if found[0] == 1 and shape[0] == 3 and found[1:] == shape[1:]:
+        return part._replace(images=np.repeat(part.images, 3, axis=1))
+    if found != shape:
+        sizes = " and ".join("x".join(map(str, size)) for size in (found, shape))
+        hint = "add ?size=N to bring all images to one size" if found[0] == shape[0] else ""
+        raise NasError(f"images differ from the training part in shape: {sizes}", where=where, hint=hint)
+    return part
