@@ -1,0 +1,84 @@
+"""Batches of augmented images, cut in one gather from a data set that lies on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data import Dataset
+from nas.data.dataset import IGNORE
+from nas.recipe import Recipe
+
+
+class Normalizer:
+    """From uint8 (n, height, width, channels) to float32 (n, channels, height, width) in
+    channels-last memory, with mean 0 and standard deviation 1 over the training images."""
+
+    def __init__(self, dataset: Dataset, device: torch.device) -> None:
+        self.mean = 255 * torch.tensor(dataset.mean, device=device)
+        # A channel without contrast would divide by zero; below one grey level there is none.
+        self.scale = 1 / (255 * torch.tensor(dataset.std, device=device)).clamp(min=1)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.float().sub_(self.mean).mul_(self.scale).permute(0, 3, 1, 2)
+
+
+class Batches:
+    """One epoch at each iteration: (inputs, labels) in random order, the last incomplete
+    batch left out. All draws come from `generator`. Where an image is shifted over its edge
+    it is reflected, and its mask ignored."""
+
+    def __init__(
+        self, dataset: Dataset, recipe: Recipe, device: torch.device, generator: torch.Generator
+    ) -> None:
+        images = dataset.train_images.transpose(0, 2, 3, 1)
+        margin = (recipe.pad, recipe.pad)
+        padded = np.pad(images, ((0, 0), margin, margin, (0, 0)), mode="reflect")
+        self.images = torch.tensor(padded, device=device)
+        labels = dataset.train_labels
+        if dataset.task == "segmentation":
+            labels = np.pad(labels, ((0, 0), margin, margin), constant_values=IGNORE)
+        self.labels = torch.tensor(labels, device=device)
+        self.size = min(recipe.batch_size, len(self.labels))
+        self.normalize = Normalizer(dataset, device)
+        self.dataset, self.recipe, self.generator, self.device = dataset, recipe, generator, device
+        _, self.height, self.width = dataset.input_shape
+
+    def __len__(self) -> int:
+        return len(self.labels) // self.size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.labels), generator=self.generator, device=self.device)
+        for step in range(len(self)):
+            chosen = order[step * self.size : (step + 1) * self.size]
+            window = self._window(chosen)
+            inputs = self.normalize(self.images[window])
+            if self.recipe.cutout:
+                inputs = self._cut_out(inputs)
+            labels = self.labels[window if self.dataset.task == "segmentation" else chosen]
+            yield inputs, labels.long()
+
+    def _draw(self, high: int) -> Tensor:
+        """A whole number below `high` for each image of a batch, as a column."""
+        return torch.randint(high, (self.size, 1), generator=self.generator, device=self.device)
+
+    def _window(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The pixels of each image, shifted by up to `pad` and, where the recipe says so,
+        mirrored. An image and its mask are cut at the same place."""
+        shifts = 2 * self.recipe.pad + 1
+        rows = torch.arange(self.height, device=self.device) + self._draw(shifts)
+        columns = torch.arange(self.width, device=self.device) + self._draw(shifts)
+        if self.recipe.flip:
+            columns = torch.where(self._draw(2) == 1, columns.flip(1), columns)
+        return chosen[:, None, None], rows[:, :, None], columns[:, None, :]
+
+    def _cut_out(self, inputs: Tensor) -> Tensor:
+        """A square around a random pixel set to the mean (DeVries and Taylor, 2017)."""
+        side = self.recipe.cutout
+        rows = torch.arange(self.height, device=self.device) - self._draw(self.height) + side // 2
+        columns = torch.arange(self.width, device=self.device) - self._draw(self.width) + side // 2
+        inside = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None, :]
+        return inputs.masked_fill_(inside[:, None], 0.0)

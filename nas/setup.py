@@ -1,0 +1,150 @@
+"""What decides the results of a search: checked before anything is written or started,
+recorded in `config.json`, and compared when a run is resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nas
+from nas.errors import NasError
+from nas.genotype import expand
+from nas.projection import Seed, find_seeds
+from nas.space import SearchSpace, load_space
+from nas.trial import check_objectives
+
+if TYPE_CHECKING:
+    from nas.data import Dataset
+    from nas.recipe import Recipe
+    from nas.searchers import Design, Searcher
+
+DEFAULTS: dict[str, Any] = {
+    "data": "digits",
+    "trials": 24,
+    "searcher": "evolution",
+    "objectives": ("error", "flops"),
+    "seed": 0,
+    "seed_with": (),
+    "repeats": 2,
+}
+UNIFORM_SHARE = 0.2
+FREE = {"trials", "versions", "checksum", "task"}
+"""Keys of `config.json` that a resumed run may change, or that follow from others."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Space, data, recipe and settings that fit together; `planner` is the searcher itself."""
+
+    space: SearchSpace
+    dataset: Dataset
+    recipe: Recipe
+    data: str
+    trials: int
+    searcher: str
+    objectives: tuple[str, ...]
+    seed: int
+    seeds: tuple[Seed, ...]
+    repeats: int
+    planner: Searcher | Design
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds, less the versions."""
+        dataset = self.dataset
+        return {
+            "schema": 1,
+            "space": self.space.name,
+            "space_digest": hashlib.blake2b(self.space.to_yaml().encode(), digest_size=16).hexdigest(),
+            "data": self.data,
+            "data_fingerprint": dataset.fingerprint,
+            "task": dataset.task,
+            "searcher": self.searcher,
+            "objectives": list(self.objectives),
+            "seed": self.seed,
+            "trials": self.trials,
+            **({"seed_with": [seed.name for seed in self.seeds]} if self.seeds else {}),
+            **({"repeats": self.repeats} if self.searcher == "paired" else {}),
+            "uniform_share": UNIFORM_SHARE,
+            "recipe": asdict(self.recipe),
+            "input_shape": list(dataset.input_shape),
+            "num_classes": dataset.num_classes,
+            "classes": list(dataset.classes),
+            "mean": [float(value) for value in dataset.mean],
+            "std": [float(value) for value in dataset.std],
+        }
+
+
+def prepare(space: str | Path | SearchSpace, *, epochs: int | None = None, **settings: Any) -> Setup:
+    """Load space and data and check the settings: the keys of DEFAULTS, None for a default.
+
+    Raises NasError naming the setting that is wrong, NotFoundError for a space, data or
+    network that is not known.
+    """
+    from nas.data import load_data
+    from nas.recipe import default_recipe
+    from nas.searchers import Design, make_searcher
+
+    chosen = DEFAULTS | {key: value for key, value in settings.items() if value is not None}
+    chosen["objectives"] = check_objectives(chosen["objectives"])
+    _check_bounds(chosen | {"epochs": epochs})
+    planner = make_searcher(chosen["searcher"], chosen["objectives"], chosen["repeats"])
+    if isinstance(planner, Design) and chosen["seed_with"]:
+        raise NasError("a design plans every network itself", where="seed_with")
+    if settings.get("repeats") is not None and chosen["searcher"] != "paired":
+        raise NasError("only the paired design trains a network with several seeds", where="repeats")
+    loaded = space if isinstance(space, SearchSpace) else load_space(space)
+    dataset = load_data(chosen["data"], seed=chosen["seed"])
+    fitted = loaded.with_input(dataset.input_shape, dataset.num_classes)
+    _check_task(fitted, dataset)
+    seeds = find_seeds(fitted, chosen.pop("seed_with"))
+    if isinstance(planner, Design) and settings.get("trials") is None:
+        chosen["trials"] = planner.trainings(fitted, chosen["seed"])
+    return Setup(fitted, dataset, default_recipe(dataset, epochs), seeds=seeds, planner=planner, **chosen)
+
+
+def _check_bounds(chosen: Mapping[str, Any]) -> None:
+    for name, least in (("trials", 1), ("seed", 0), ("repeats", 1), ("epochs", 1)):
+        if chosen[name] is not None and chosen[name] < least:
+            raise NasError(f"must be at least {least}, not {chosen[name]}", where=name)
+
+
+def _check_task(space: SearchSpace, dataset: Dataset) -> None:
+    """A network of the space must answer as the labels ask: for an image, or for its pixels."""
+    found = expand(space.sample(0), space.input_shape, space.num_classes).output_shape
+    expected = (dataset.num_classes, *dataset.train_labels.shape[1:])
+    if found != expected:
+        sizes = ["x".join(map(str, shape)) for shape in (found, expected)]
+        message = f"its networks give scores of {sizes[0]} for an image, {dataset.name} needs {sizes[1]}"
+        hint = f"the data are for {dataset.task}; nas spaces lists what there is"
+        raise NasError(message, where=f"space {space.name}", hint=hint)
+
+
+def describe_changes(recorded: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> str:
+    """One line for each setting that differs, as in `recipe.epochs: was 8, now 4`; "" if none does."""
+    lines = []
+    for key in dict.fromkeys((*recorded, *asked)):
+        before, now = recorded.get(key), asked.get(key)
+        if (not prefix and key in FREE) or before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            lines.append(describe_changes(before, now, f"{key}."))
+        else:
+            lines.append(f"{prefix}{key}: was {_short(before)}, now {_short(now)}")
+    return "\n  ".join(lines)
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def versions() -> dict[str, str]:
+    """Of all that a result depends on."""
+    packages = ("torch", "ray", "optuna", "numpy")
+    found = {name: metadata.version(name) for name in packages}
+    return {"nas": nas.__version__, "python": platform.python_version(), **found}

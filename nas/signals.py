@@ -1,0 +1,62 @@
+"""Stopping a search on Ctrl-C and SIGTERM without losing what it has found."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from nas.errors import NasError
+
+DRAIN = 5.0
+"""Seconds that running trials get after SIGTERM; cluster managers follow it with SIGKILL."""
+
+
+class Interrupted(NasError):
+    """A signal ended the search; every finished trial is recorded."""
+
+    def __init__(self, signum: int, *, hint: str = "") -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}", hint=hint)
+        self.exit_code = 128 + signum
+
+
+class Stop:
+    """A request to start nothing more; `signal` is 0 until there is one."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def request(self, signum: int = signal.SIGINT) -> None:
+        self.signal = self.signal or signum
+
+
+@contextmanager
+def stop_on_signals(stop: Stop, drain: float = DRAIN) -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM into a request on `stop`, the second into a
+    KeyboardInterrupt wherever the program is.
+
+    SIGTERM becomes a KeyboardInterrupt by itself `drain` seconds later. Enter after `ray.init`, which
+    installs handlers of its own. Outside the main thread, where Python delivers no
+    signals, nothing is installed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if stop.signal:
+            raise KeyboardInterrupt
+        stop.request(signum)
+        if signum == signal.SIGTERM:
+            signal.setitimer(signal.ITIMER_REAL, drain)
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = {signum: signal.signal(signum, handle) for signum in signals}
+    try:
+        yield stop
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for signum, handler in before.items():
+            signal.signal(signum, handler or signal.SIG_DFL)

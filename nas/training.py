@@ -1,0 +1,217 @@
+"""Training and evaluation of one network."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nas.augment import Batches, Normalizer
+from nas.checkpoint import TrainingState
+from nas.data import Dataset
+from nas.data.dataset import Images, Labels
+from nas.recipe import WORKER_ENVIRONMENT, Recipe, default_recipe
+from nas.scoring import Confusion, Score, cross_entropy, training_losses
+
+__all__ = ["WORKER_ENVIRONMENT", "Recipe", "Score", "TrainingResult", "default_recipe", "evaluate", "train"]
+
+WARM_UP = 0.3
+"""Share of the training in which the rate rises."""
+EXPLODED = 10
+"""A median loss this many times that of guessing is a divergence."""
+FASTER = 1.15
+"""bfloat16 must be this many times as fast as float32 to be chosen, so that noise in the
+measurement does not change the choice."""
+NARROW = 8
+"""Input channels below which torch's strided 1x1 convolutions are not safe; see `strides_apart`."""
+EVALUATION_BATCH = 500
+EVALUATION_PIXELS = 1 << 19
+"""Pixels in a batch where each has scores of its own: 500 images of 32x32."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """error and loss are of the validation images after the last epoch. Where a training
+    diverged, error is NaN and loss that of the training images in the epoch that did.
+    curve: a row for each whole epoch, with epoch (from 1), train_loss, train_error, val_loss,
+    val_error; those of training are of the epoch's batches, as augmented. In segmentation an
+    error is 1 - mIoU, and a row has val_miou and val_pixel_accuracy too."""
+
+    error: float
+    loss: float
+    diverged: bool
+    curve: tuple[dict[str, float], ...]
+
+
+def train(
+    network: nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: str = "cpu",
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    checkpoint: Path | None = None,
+) -> TrainingResult:
+    """Train a network in place and score it on the validation images after every epoch.
+
+    On one machine with one thread, equal weights and seeds give equal figures, also where
+    the training is resumed from `checkpoint`, which is written after every epoch. A
+    training whose loss explodes ends with that epoch.
+    """
+    place = torch.device(device)
+    network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator = torch.Generator(place).manual_seed(seed)
+    batches = Batches(dataset, recipe, place, generator)
+    optimizer = make_optimizer(network, recipe)
+    identity = {"seed": seed, "data": dataset.fingerprint, **asdict(recipe)}
+    state = TrainingState(network, optimizer, generator, identity)
+    with strides_apart(network), torch.random.fork_rng([place] if place.type == "cuda" else []):
+        torch.manual_seed(seed)  # for dropout and drop-path
+        curve = state.resume(checkpoint) if checkpoint else []
+        for epoch in range(len(curve), recipe.epochs):
+            losses, confusion = train_epoch(network, batches, optimizer, recipe, epoch)
+            train_loss, typical = losses.mean().item(), losses.median().item()
+            score = evaluate(network, dataset.val_images, dataset.val_labels, dataset, device)
+            exploded = typical > EXPLODED * math.log(dataset.num_classes)
+            if exploded or not math.isfinite(train_loss + score.loss):
+                return TrainingResult(math.nan, train_loss, True, tuple(curve))
+            train_error = confusion.score(losses.sum()).error
+            row = {"epoch": epoch + 1, "train_loss": train_loss, "train_error": train_error}
+            curve.append(row | score.figures("val"))
+            if checkpoint:
+                state.save(checkpoint, curve)
+            if on_epoch:
+                on_epoch(dict(curve[-1]))
+    return TrainingResult(curve[-1]["val_error"], curve[-1]["val_loss"], False, tuple(curve))
+
+
+def train_epoch(
+    network: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int
+) -> tuple[Tensor, Confusion]:
+    """One pass over the training images; `epoch` counts from 0. Returns the loss of each step,
+    less those of auxiliary heads, and the answers of all."""
+    device = batches.device.type
+    half = recipe.precision == "bfloat16" or (recipe.precision == "auto" and prefers_bfloat16(device))
+    network.train()
+    losses, confusion = [], Confusion(batches.dataset, batches.device)
+    for step, (inputs, labels) in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * one_cycle((epoch + step / len(batches)) / recipe.epochs)
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            output = network(inputs)
+        scores, loss, total = training_losses(network, output, labels, recipe.label_smoothing)
+        optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.detach())  # not read here: reading would wait for the device
+        confusion.add(scores.detach(), labels)
+    return torch.stack(losses), confusion
+
+
+@contextmanager
+def strides_apart(network: nn.Module) -> Iterator[None]:
+    """Meanwhile 1x1 convolutions with a stride and few input channels take every n-th pixel first and
+    then convolve, which is the same. In channels last their backward pass writes beyond its
+    buffers (oneDNN in torch 2.13, AVX2), which corrupts figures or kills the process."""
+    changed = []
+    for module in (each for each in network.modules() if isinstance(each, nn.Conv2d)):
+        dense = module.kernel_size == (1, 1) and module.padding == (0, 0)
+        if dense and module.in_channels < NARROW and module.stride != (1, 1):
+            stride = module.stride[0], module.stride[1]
+            hook = module.register_forward_pre_hook(partial(_every, stride))
+            changed.append((module, stride, hook))
+            module.stride = (1, 1)
+    try:
+        yield
+    finally:
+        for module, stride, hook in changed:
+            module.stride = stride
+            hook.remove()
+
+
+def _every(stride: tuple[int, int], _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (inputs[0][..., :: stride[0], :: stride[1]],)
+
+
+@torch.inference_mode()
+def evaluate(
+    network: nn.Module, images: Images, labels: Labels, dataset: Dataset, device: str = "cpu"
+) -> Score:
+    """Figures in single precision on images as uint8 (n, channels, height, width), normalised
+    by the figures of the training images."""
+    place = torch.device(device)
+    network.eval()
+    normalize = Normalizer(dataset, place)
+    confusion, loss = Confusion(dataset, place), torch.zeros((), device=place)
+    size = EVALUATION_BATCH
+    if dataset.task == "segmentation":
+        size = min(size, max(1, EVALUATION_PIXELS // math.prod(labels.shape[1:])))
+    for start in range(0, len(labels), size):
+        chosen = slice(start, start + size)
+        inputs = normalize(torch.tensor(images[chosen].transpose(0, 2, 3, 1), device=place))
+        answers = torch.tensor(labels[chosen], device=place).long()
+        scores = network(inputs)
+        confusion.add(scores, answers)
+        loss += cross_entropy(scores, answers, reduction="sum")
+    return confusion.score(loss)
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum; norms and biases do not decay."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        foreach=True,
+    )
+
+
+def one_cycle(progress: float) -> float:
+    """The rate as a share of its peak: it rises from a tenth in a line, then falls to zero
+    along a cosine (Smith and Topin, 2018). `progress` runs from 0 to 1."""
+    if progress < WARM_UP:
+        return 0.1 + 0.9 * progress / WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))
+
+
+@lru_cache(maxsize=8)
+def prefers_bfloat16(device: str) -> bool:
+    """Whether to train in bfloat16: a GPU says so, a CPU is measured, once in a process."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device != "cpu":
+        return False
+    with torch.random.fork_rng([]):
+        single, half = _probe(half=False), _probe(half=True)
+        seconds = [(single(), half()) for _ in range(4)][1:]
+    best_single, best_half = (min(column) for column in zip(*seconds, strict=True))
+    return bool(best_single > FASTER * best_half)
+
+
+def _probe(half: bool) -> Callable[[], float]:
+    """A function that times a forward and backward pass of a convolution, in seconds."""
+    conv = nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.zeros(16, 32, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+    def run() -> float:
+        start = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = torch.relu(conv(images))
+        out.float().sum().backward()  # type: ignore[no-untyped-call]
+        return time.perf_counter() - start
+
+    return run
