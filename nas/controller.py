@@ -1,0 +1,291 @@
+"""The loop of a search: propose, count, train, record, with every slot busy.
+
+There are no generations: whenever a slot is free the searcher is asked again, with all
+that is known by then. Each finished trial is recorded in one transaction before the next
+is looked at, so a search that is cut short loses only what was being trained.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nas.complexity import Cost, cost
+from nas.errors import AllTrialsFailedError
+from nas.evaluation import Evaluator, Result, Task, ignore
+from nas.genotype import expand
+from nas.history import History
+from nas.pareto import front
+from nas.run_folder import write_atomic
+from nas.searchers.base import Searcher, propose
+from nas.searchers.design import Design, decisions_of
+from nas.signals import Interrupted, Stop, stop_on_signals
+from nas.space import SearchSpace
+from nas.trial import Proposal, Trial
+
+MAX_FAILURES_IN_ROW = 10
+TICK = 1.0
+"""Seconds after which the loop looks whether it has been asked to stop."""
+
+REUSED = ("", "diverged", "oom", "timeout")
+"""Reasons that lie in the network; other failures are tried again when it is proposed again."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the search stands. done, total, complete, failed: trials of the whole study;
+    elapsed: seconds since this search began; remaining: seconds expected, None at first."""
+
+    done: int
+    total: int
+    complete: int
+    failed: int
+    running: int
+    elapsed: float
+    remaining: float | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens between results: a trial starts, or has finished an epoch (its row)."""
+
+    kind: Literal["start", "epoch"]
+    number: int
+    proposal: Proposal
+    cost: Cost
+    row: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proposal with all that is known before it is trained."""
+
+    number: int
+    proposal: Proposal
+    cost: Cost
+    decisions: Mapping[str, Any]
+    seed: int
+
+
+def run_search(
+    study: History,
+    space: SearchSpace,
+    searcher: Searcher | Design,
+    evaluator: Evaluator,
+    *,
+    trials: int,
+    seed: int,
+    epochs: int,
+    uniform_share: float = 0.2,
+    seeds: Sequence[Proposal] = (),
+    max_failures_in_row: int = MAX_FAILURES_IN_ROW,
+    weights_dir: Path | None = None,
+    on_trial: Callable[[Trial, Progress], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    stop: Stop | None = None,
+) -> None:
+    """Fill `study` up to `trials` trials, `seeds` first; those it already has are left as they are.
+
+    Ends early where the space is exhausted. Weights of the trials on the front are kept
+    as weights_dir/<number>.safetensors. Raises Interrupted after a signal or a request on
+    `stop`, AllTrialsFailedError when nothing succeeds or too many trials fail in a row,
+    StorageError when a trial cannot be recorded; whatever is recorded then stays.
+    """
+    search = _Search(
+        study=study,
+        space=space,
+        searcher=searcher,
+        evaluator=evaluator,
+        trials=trials,
+        seed=seed,
+        epochs=epochs,
+        uniform_share=uniform_share,
+        seeds=seeds,
+        max_failures_in_row=max_failures_in_row,
+        weights_dir=weights_dir,
+        on_trial=on_trial or ignore,
+        on_event=on_event or ignore,
+        stop=stop or Stop(),
+    )
+    evaluator.on_epoch = search.epoch
+    try:
+        with stop_on_signals(search.stop):
+            search.run()
+    except KeyboardInterrupt:
+        if not search.stop.signal:
+            raise
+    finally:
+        evaluator.on_epoch = ignore
+        for number in list(study.pending):
+            study.give_up(number)
+    if search.stop.signal:
+        raise Interrupted(search.stop.signal)
+    search.check_outcome()
+
+
+@dataclass(kw_only=True)
+class _Search:
+    """A running search; what is not given is its state.
+
+    twins: candidates that wait for the result of an equal one, by digest; failures: the
+    last failures in a row; recorded: trials since it began.
+    """
+
+    study: History
+    space: SearchSpace
+    searcher: Searcher | Design
+    evaluator: Evaluator
+    trials: int
+    seed: int
+    epochs: int
+    uniform_share: float
+    seeds: Sequence[Proposal]
+    max_failures_in_row: int
+    weights_dir: Path | None
+    on_trial: Callable[[Trial, Progress], None]
+    on_event: Callable[[Event], None]
+    stop: Stop
+    running: dict[int, Candidate] = field(default_factory=dict)
+    twins: dict[str, list[Candidate]] = field(default_factory=lambda: defaultdict(list))
+    failures: list[Trial] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    recorded: int = 0
+
+    def run(self) -> None:
+        missing = iter([number for number in range(self.trials) if self.study.by_number(number) is None])
+        while True:
+            while not self.stop.signal and len(self.running) < self.evaluator.slots:
+                number = next(missing, None)
+                if number is None or not self.start(number):
+                    missing = iter([])
+                    break
+            if not self.running:
+                return
+            for result in self.evaluator.wait(TICK):
+                self.finish(result)
+
+    def start(self, number: int) -> bool:
+        """Propose trial `number` and dispatch it, or reuse a result. False when exhausted."""
+        proposal = propose(
+            self.searcher,
+            self.space,
+            self.study,
+            seed=self.seed,
+            number=number,
+            uniform_share=self.uniform_share,
+            seeds=self.seeds,
+        )
+        if proposal is None:
+            return False
+        genotype = proposal.genotype
+        candidate = Candidate(
+            number,
+            proposal,
+            cost(expand(genotype, self.space.input_shape, self.space.num_classes)),
+            decisions_of(self.space, proposal),
+            proposal.design.get("seed") or int(np.random.default_rng([self.seed, number, 1]).integers(2**31)),
+        )
+        earlier = self.study.by_digest(genotype.digest)
+        self.study.start(number, proposal)
+        if proposal.design:  # planned as a training of its own
+            self.dispatch(candidate)
+        elif earlier is not None and earlier.reason in REUSED:
+            self.reuse(candidate, earlier)
+        elif any(genotype.digest == other.proposal.genotype.digest for other in self.running.values()):
+            self.twins[genotype.digest].append(candidate)
+        else:
+            self.dispatch(candidate)
+        return True
+
+    def dispatch(self, candidate: Candidate) -> None:
+        self.running[candidate.number] = candidate
+        self.evaluator.submit(Task(candidate.number, candidate.proposal.genotype, candidate.seed))
+        self.on_event(Event("start", candidate.number, candidate.proposal, candidate.cost))
+
+    def epoch(self, number: int, row: Mapping[str, Any]) -> None:
+        candidate = self.running[number]
+        self.on_event(Event("epoch", number, candidate.proposal, candidate.cost, row))
+
+    def finish(self, result: Result) -> None:
+        """Record a result, and with it the candidates that waited for it."""
+        candidate = self.running.pop(result.number)
+        trial = self.trial(candidate, result)
+        self.failures = [] if trial.complete else [*self.failures, trial]
+        self.record(trial, result.weights)
+        if len(self.failures) >= self.max_failures_in_row:
+            raise _all_failed(self.failures, f"{len(self.failures)} trials in a row have failed")
+        for twin in self.twins.pop(trial.digest, ()):
+            if trial.reason in REUSED:
+                self.reuse(twin, trial)
+            elif not self.stop.signal:
+                self.dispatch(twin)
+
+    def reuse(self, candidate: Candidate, earlier: Trial) -> None:
+        """Record a network that was trained before with the result of then."""
+        origin = earlier.number if earlier.duplicate_of is None else earlier.duplicate_of
+        fields = ("state", "reason", "message", "error", "curve")
+        result = Result(candidate.number, **{name: getattr(earlier, name) for name in fields})
+        trial = self.trial(candidate, result)
+        self.record(replace(trial, duplicate_of=origin, seed=earlier.seed, epochs=earlier.epochs))
+
+    def trial(self, candidate: Candidate, result: Result) -> Trial:
+        return Trial(
+            number=candidate.number,
+            proposal=candidate.proposal,
+            state=result.state,
+            cost=candidate.cost,
+            decisions=candidate.decisions,
+            seed=candidate.seed,
+            epochs=self.epochs,
+            reason=result.reason,
+            message=result.message,
+            error=result.error,
+            duration=result.duration,
+            retries=result.retries,
+            curve=result.curve,
+        )
+
+    def record(self, trial: Trial, weights: bytes | None = None) -> None:
+        """Weights first: a trial on the front that is recorded has them, whatever happens."""
+        if self.weights_dir is not None and weights is not None and self.on_front(trial):
+            write_atomic(self.weights_dir / f"{trial.number}.safetensors", weights)
+        self.study.record(trial)
+        self.recorded += 1
+        if self.weights_dir is not None and trial.complete:
+            kept = {f"{member.number}.safetensors" for member in self.study.front()}
+            for path in self.weights_dir.glob("*.safetensors"):
+                if path.name not in kept:
+                    path.unlink()
+        self.on_trial(trial, self.progress())
+
+    def on_front(self, trial: Trial) -> bool:
+        """Whether no complete trial dominates this one."""
+        names = self.study.objectives
+        points = [member.values(names) for member in (*self.study.front(), trial)]
+        return len(points) - 1 in front(points)
+
+    def progress(self) -> Progress:
+        done, complete = len(self.study.trials), len(self.study.complete)
+        elapsed = time.monotonic() - self.began
+        left = max(0, self.trials - done)
+        remaining = elapsed / self.recorded * left if self.recorded else None
+        running = len(self.running)
+        return Progress(done, self.trials, complete, done - complete, running, elapsed, remaining)
+
+    def check_outcome(self) -> None:
+        if self.study.trials and not self.study.complete:
+            raise _all_failed(self.study.trials, f"all {len(self.study.trials)} trials have failed")
+
+
+def _all_failed(failures: Any, message: str) -> AllTrialsFailedError:
+    first = failures[0]
+    return AllTrialsFailedError(
+        f"{message}; the first, trial {first.number} ({first.reason}):\n{first.message.rstrip()}",
+        hint="--workers 0 trains in this process, where a debugger reaches",
+    )

@@ -1,0 +1,143 @@
+"""The trials of a search in memory: append-only, with the indexes that searchers ask for.
+
+Every index grows with the trials, so no question looks through all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import NasError
+from nas.pareto import Layers
+from nas.trial import Proposal, Trial, check_objectives
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEPTH = 10
+"""Non-dominated layers that a history keeps ready for searchers."""
+
+COLUMNS: dict[str, str] = {
+    "number": "int64",
+    "state": "str",
+    "reason": "str",
+    "error": "float64",
+    "flops": "int64",
+    "params": "int64",
+    "activations": "int64",
+    "peak_memory": "int64",
+    "digest": "str",
+    "module_types": "str",
+    "proposer": "str",
+    "parent": "Int64",
+    "uniform": "bool",
+    "log_probability": "float64",
+    "seed": "int64",
+    "epochs": "int64",
+    "duration": "float64",
+    "retries": "int64",
+    "duplicate_of": "Int64",
+    "genotype": "str",
+}
+"""Columns of `History.frame` and their types; the capital ones may be missing."""
+
+
+class History:
+    """Trials in the order in which they were recorded, and what is in flight."""
+
+    def __init__(self, objectives: Sequence[str] = ("error", "flops")) -> None:
+        self.objectives = check_objectives(objectives)
+        self._trials: list[Trial] = []
+        self._complete: list[Trial] = []
+        self._by_number: dict[int, Trial] = {}
+        self._by_digest: dict[str, Trial] = {}
+        self._pending: dict[int, Proposal] = {}
+        self._children: Counter[int | None] = Counter()
+        self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        return self._trials
+
+    @property
+    def complete(self) -> Sequence[Trial]:
+        return self._complete
+
+    @property
+    def pending(self) -> Mapping[int, Proposal]:
+        """What is being evaluated, by trial number."""
+        return self._pending
+
+    def by_number(self, number: int) -> Trial | None:
+        return self._by_number.get(number)
+
+    def by_digest(self, digest: str) -> Trial | None:
+        """The first complete trial of a network, else its first failed one, else None."""
+        return self._by_digest.get(digest)
+
+    def seen(self, digest: str) -> bool:
+        """Whether the network has been evaluated, or is being."""
+        return digest in self._by_digest or any(p.genotype.digest == digest for p in self._pending.values())
+
+    def children(self, number: int) -> int:
+        """How many recorded trials were derived from a trial."""
+        return self._children[number]
+
+    def start(self, number: int, proposal: Proposal) -> None:
+        """Note that a proposal is being evaluated, until it is recorded or given up."""
+        self._pending[number] = proposal
+
+    def give_up(self, number: int) -> None:
+        """Forget a proposal in flight that will not be recorded."""
+        self._pending.pop(number, None)
+
+    def record(self, trial: Trial) -> None:
+        """Append a finished trial. NasError if its number is taken."""
+        self._check_number(trial)
+        self._append(trial)
+
+    def layers(self, objectives: Sequence[str] | None = None) -> list[list[Trial]]:
+        """The first non-dominated layers of the complete trials, the front first."""
+        names = tuple(objectives or self.objectives)
+        layers, known = self._layers.get(names) or (Layers(len(names), DEPTH), 0)
+        for index in range(known, len(self._complete)):
+            layers.add(index, self._complete[index].values(names))
+        self._layers[names] = layers, len(self._complete)
+        return [[self._complete[index] for index in keys] for keys in layers.keys if len(keys)]
+
+    def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
+        """The non-dominated complete trials, in the order in which they were recorded."""
+        return next(iter(self.layers(objectives)), [])
+
+    def frame(self) -> pd.DataFrame:
+        """One row a trial, in the order of recording."""
+        import pandas as pd
+
+        frame = pd.DataFrame([_row(trial) for trial in self._trials], columns=list(COLUMNS))
+        return frame.astype({name: kind for name, kind in COLUMNS.items() if kind})
+
+    def _check_number(self, trial: Trial) -> None:
+        if trial.number in self._by_number:
+            raise NasError("is recorded already", where=f"trial {trial.number}")
+
+    def _append(self, trial: Trial) -> None:
+        self._trials.append(trial)
+        self._by_number[trial.number] = trial
+        self._pending.pop(trial.number, None)
+        self._children[trial.proposal.parent] += 1
+        first = self._by_digest.setdefault(trial.digest, trial)
+        if trial.complete:
+            self._complete.append(trial)
+            if not first.complete:
+                self._by_digest[trial.digest] = trial
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    shown = {"module_types": "+".join(trial.module_types), "genotype": str(trial.genotype)}
+    sources = (trial, trial.proposal, trial.cost)
+    return {
+        name: shown[name] if name in shown else next(getattr(s, name) for s in sources if hasattr(s, name))
+        for name in COLUMNS
+    }

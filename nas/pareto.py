@@ -1,0 +1,176 @@
+"""Pareto fronts, knees and hypervolumes. Every objective is minimised.
+
+Points are arrays (n, d) of finite numbers. A point dominates another if it is nowhere
+worse and somewhere better; equal points do not dominate each other, so a front keeps all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+MARGIN = 0.1
+"""Part of the range of each objective by which the reference point lies behind the worst."""
+
+
+def front(points: ArrayLike) -> NDArray[np.intp]:
+    """Indices of the non-dominated points, ascending."""
+    array = _points(points)
+    # In lexicographic order nothing is dominated by a later point.
+    left = np.lexsort(array.T[::-1])
+    found: list[int] = []
+    while left.size:
+        found.append(int(left[0]))
+        left = left[1:]
+        left = left[~_dominated(array[left], array[found[-1]][None])]
+    return np.array(sorted(found), dtype=np.intp)
+
+
+def knee(points: ArrayLike) -> int:
+    """Index of the knee of the front.
+
+    Each objective is scaled to [0, 1] over the front; the knee is the point farthest,
+    towards the ideal, from the hyperplane through the ends of the axes, which is the one
+    with the smallest sum (Das 1999, On characterizing the "knee" of the Pareto curve). Of
+    equals the one that is best in the first objective, then in the next, whatever the order
+    of the points. ValueError without points.
+    """
+    array = _points(points)
+    if not len(array):
+        raise ValueError("no points, so no knee")
+    indices = front(array)
+    best = array[indices]
+    low, span = best.min(axis=0), np.ptp(best, axis=0)
+    scaled = (best - low) / np.where(span > 0, span, 1.0)
+    sums = scaled.sum(axis=1).round(9)
+    return int(indices[np.lexsort((*best.T[::-1], sums))[0]])
+
+
+def reference_point(points: ArrayLike) -> Floats:
+    """Where hypervolumes (d,) are measured from: the worst value of each objective among
+    all points, and a tenth of its range beyond, so that the ends of the front count
+    (Ishibuchi et al. 2018, How to specify a reference point). An objective without range
+    is set off by a tenth of its value, or by 1 at zero.
+    """
+    array = _points(points)
+    if not len(array):
+        raise ValueError("no points, so no reference point")
+    worst, span = array.max(axis=0), np.ptp(array, axis=0)
+    span = np.where(span > 0, span, np.abs(worst))
+    return np.asarray(worst + np.where(span > 0, MARGIN * span, 1.0), dtype=np.float64)
+
+
+def crowding(points: ArrayLike) -> Floats:
+    """How alone each point stands (n,): the gaps to its neighbours in each objective, as
+    parts of the range, summed (Deb et al. 2002, NSGA-II). At the ends, which have one
+    neighbour, its gap counts twice instead of being infinite."""
+    array = _points(points)
+    total = np.zeros(len(array))
+    for column in array.T if len(array) > 1 else ():
+        order = np.argsort(column, kind="stable")
+        gaps = np.diff(column[order]) / (np.ptp(column) or 1.0)
+        total[order] += np.append(gaps, gaps[-1]) + np.insert(gaps, 0, gaps[0])
+    return total
+
+
+def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
+    """The exact volume that the points dominate up to `reference` (d,), any d >= 1.
+
+    Points that are not better than the reference in every objective add nothing. A sweep
+    in two dimensions, the WFG recursion (While et al. 2012) in more.
+    """
+    array, corner = _points(points), np.asarray(reference, dtype=np.float64)
+    if len(array) and corner.shape != array.shape[1:]:
+        raise ValueError(f"the reference has shape {corner.shape}, the points {array.shape}")
+    inside = array[(array < corner).all(axis=1)] if len(array) else array
+    return _volume(inside[front(inside)], corner) if len(inside) else 0.0
+
+
+def hypervolume_history(points: ArrayLike, reference: ArrayLike | None = None) -> Floats:
+    """Hypervolume (n,) after each point, all measured from one reference point (by default
+    `reference_point` of all). Never falls."""
+    array = _points(points)
+    if not len(array):
+        return np.zeros(0)
+    corner = reference_point(array) if reference is None else np.asarray(reference, dtype=np.float64)
+    best, volume, history = array[:0], 0.0, np.zeros(len(array))
+    for index, point in enumerate(array):
+        if (point < corner).all() and not (best <= point).all(axis=1).any():
+            volume += _exclusive(point, best, corner)
+            best = np.vstack([best[~_dominated(best, point[None])], point])
+        history[index] = volume
+    return history
+
+
+class Layers:
+    """The first `depth` non-dominated layers of a growing set of points.
+
+    Points only ever sink, so a layer is updated by the newcomer and by what it pushes
+    down (Li et al. 2017, efficient non-domination level update); what falls below the
+    last layer is forgotten. Adding costs O(depth * layer size).
+    """
+
+    def __init__(self, dimensions: int, depth: int) -> None:
+        self._points: list[Floats] = [np.empty((0, dimensions)) for _ in range(depth)]
+        self._keys: list[NDArray[np.intp]] = [np.empty(0, dtype=np.intp) for _ in range(depth)]
+
+    @property
+    def keys(self) -> list[NDArray[np.intp]]:
+        """The keys in each layer, the best layer first, in order of arrival."""
+        return self._keys
+
+    def add(self, key: int, point: Sequence[float]) -> None:
+        moving, keys = np.asarray([point], dtype=np.float64), np.asarray([key], dtype=np.intp)
+        placed = False
+        for depth, (points, held) in enumerate(zip(self._points, self._keys, strict=True)):
+            if not placed and _dominated(moving, points).any():
+                continue
+            placed = True
+            sinking = _dominated(points, moving)
+            self._points[depth] = np.concatenate([points[~sinking], moving])
+            self._keys[depth] = np.concatenate([held[~sinking], keys])
+            moving, keys = points[sinking], held[sinking]
+            if not len(moving):
+                return
+
+
+def _points(points: ArrayLike) -> Floats:
+    array = np.asarray(points, dtype=np.float64)
+    if array.size == 0:
+        return array.reshape(0, array.shape[-1] if array.ndim == 2 else 1)
+    if array.ndim != 2 or not np.isfinite(array).all():
+        raise ValueError(f"points must be finite, of shape (n, d); got shape {array.shape}")
+    return array
+
+
+def _dominated(points: Floats, by: Floats) -> Bools:
+    """Which of `points` (n, d) some row of `by` (m, d) dominates."""
+    no_worse = (by[:, None] <= points[None]).all(axis=2)
+    better = (by[:, None] < points[None]).any(axis=2)
+    return np.asarray((no_worse & better).any(axis=0))
+
+
+def _exclusive(point: Floats, others: Floats, corner: Floats) -> float:
+    """The volume that `point` dominates and none of `others` does."""
+    alone = float(np.prod(corner - point))
+    if not len(others):
+        return alone
+    shadow = np.maximum(others, point)
+    return alone - _volume(shadow[front(shadow)], corner)
+
+
+def _volume(points: Floats, corner: Floats) -> float:
+    """The volume of mutually non-dominated points inside the corner."""
+    if points.shape[1] == 1:
+        return float(corner[0] - points.min())
+    if points.shape[1] == 2:
+        ordered = points[np.lexsort(points.T[::-1])]
+        upper = np.concatenate([corner[1:], ordered[:-1, 1]])
+        return float(((corner[0] - ordered[:, 0]) * (upper - ordered[:, 1])).sum())
+    ordered = points[np.argsort(-points[:, -1], kind="stable")]
+    return sum(_exclusive(point, ordered[i + 1 :], corner) for i, point in enumerate(ordered))

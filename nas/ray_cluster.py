@@ -1,0 +1,73 @@
+"""Starting Ray, or joining it, quietly; and what fits on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+from typing import Any
+
+import ray
+
+from nas.errors import NasError
+
+
+def start_ray(address: str | None = None, workers: int | None = None) -> bool:
+    """Join the cluster at `address`, or start a private one with `workers` CPU slots.
+
+    A private cluster demands a token that only this process and its children know, and
+    its workers import modules from where this process does.
+    False where Ray was running already, and is somebody else's to end.
+    """
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
+    try:
+        if address is None:
+            # Ray demands a token by default; left alone it writes one to the home folder.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            modules = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
+            ray.init(address="local", num_cpus=workers, runtime_env=modules, **quiet)
+        else:
+            _knock(address)
+            ray.init(address=address, **quiet)
+    except (OSError, RuntimeError, ValueError) as error:
+        hint = "start one by: ray start --head" if address else "nas search --workers 0 does without Ray"
+        raise NasError(str(error), where=f"Ray at {address or 'this machine'}", hint=hint) from error
+    return True
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing listens: Ray would end the process instead."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def fitting_workers(gpus_per_worker: float) -> int:
+    """Workers that the cluster has room for: one per CPU core, or per share of a GPU."""
+    resources = _resources()
+    if not gpus_per_worker:
+        return max(1, int(resources.get("CPU", 0)))
+    gpus = int(resources.get("GPU", 0))
+    if not gpus:
+        raise NasError("Ray sees no GPU", hint="leave out --gpus-per-worker to train on CPU cores")
+    return max(1, gpus * int(1 / gpus_per_worker) if gpus_per_worker <= 1 else int(gpus / gpus_per_worker))
+
+
+def room() -> str:
+    """The resources of the cluster, for messages."""
+    resources = _resources()
+    return f"the cluster has {resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU"
+
+
+def _resources() -> dict[str, float]:
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]

@@ -1,0 +1,289 @@
+"""A search from settings to results: `search` runs or resumes one, `open_run` opens its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas import run_folder
+from nas.controller import Event, Progress, run_search
+from nas.errors import NasError, NotFoundError
+from nas.evaluation import ignore
+from nas.plan import Plan, plan
+from nas.projection import Seed, find_seeds, seed_proposals
+from nas.run_folder import RunFolder
+from nas.searchers.design import Design
+from nas.setup import UNIFORM_SHARE, Setup, describe_changes, prepare, versions
+from nas.signals import Interrupted
+from nas.space import SearchSpace, parse_space
+from nas.study import Study
+from nas.trial import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.analysis import Analysis
+    from nas.data import Dataset
+    from nas.evaluation import Evaluator
+    from nas.export import Export
+
+RESULTS = Path("results")
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the study in it."""
+
+    files: RunFolder
+    config: Mapping[str, Any] = field(repr=False)
+    study: Study = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return self.files.path
+
+    @property
+    def name(self) -> str:
+        return self.files.name
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        return parse_space(self.files.space.read_text(encoding="utf-8"), str(self.files.space))
+
+    @cached_property
+    def seeds(self) -> tuple[Seed, ...]:
+        """The networks of the zoo that the search began with, and what was changed of each."""
+        return find_seeds(self.space, self.config.get("seed_with", ()))
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial, in the order in which they finished."""
+        return self.study.frame()
+
+    def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
+        """The non-dominated trials, from the lowest error to the highest; by default of
+        the run's own objectives."""
+        return sorted(self.study.front(objectives), key=lambda trial: trial.values(("error", "flops")))
+
+    def pareto_front(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
+        """The rows of `trials` on the front, from the lowest error to the highest."""
+        rows = self.trials.set_index("number", drop=False)
+        return rows.loc[[trial.number for trial in self.front(objectives)]].reset_index(drop=True)
+
+    def analyze(self) -> Analysis:
+        """The ranking of module types with intervals, and what it may claim."""
+        from nas.pooling import analyze_runs
+
+        return analyze_runs([self])
+
+    def trial(self, number: int) -> Trial:
+        """A trial by its number; NotFoundError if it is not recorded."""
+        found = self.study.by_number(number)
+        if found is None:
+            numbers = [trial.number for trial in self.study.trials]
+            hint = f"recorded are {min(numbers)} to {max(numbers)}" if numbers else "none is recorded yet"
+            raise NotFoundError(f"no trial {number}", where=str(self.folder), hint=hint)
+        return found
+
+    def best(self) -> Trial:
+        """The trial with the lowest error, the cheaper of equals."""
+        return self._some_front()[0]
+
+    def knee(self) -> Trial:
+        """The trial at the knee of the front."""
+        from nas.pareto import knee
+
+        front = self._some_front()
+        return front[knee([trial.values(self.study.objectives) for trial in front])]
+
+    def weights(self, trial: Trial) -> bytes | None:
+        """The safetensors bytes of a trial, or None where they were not kept."""
+        number = trial.number if trial.duplicate_of is None else trial.duplicate_of
+        path = self.files.weights / f"{number}.safetensors"
+        return path.read_bytes() if path.is_file() else None
+
+    def export(
+        self,
+        trials: Sequence[Trial],
+        to: str | Path | None = None,
+        *,
+        weights: bool = False,
+        column: bool = False,
+        fold_bn: bool = False,
+    ) -> list[Export]:
+        """Write verified PyTorch files, each to a folder `trial-N` in `to` (by default
+        `export/` in the run); see `nas.export`. `weights` adds the trained weights of the
+        search, for the trials whose were kept. `column` exports the deepest column of
+        fractal modules alone, measured where weights and data are at hand, and `fold_bn`
+        folds batch norms into the convolutions before them."""
+        from nas.export import export
+        from nas.export_forms import Form
+
+        kept = {trial.number: self.weights(trial) for trial in trials} if weights else {}
+        known = {number: data for number, data in kept.items() if data is not None}
+        dataset = self._dataset() if column and known else None
+        folder = Path(to or self.folder / "export")
+        return export(trials, folder, self.config, known, Form(column, fold_bn), dataset)
+
+    def _dataset(self) -> Dataset | None:
+        """The data of the run, or None where it is no longer what the run was given."""
+        from nas.data import load_data
+
+        try:
+            dataset = load_data(self.config["data"], seed=self.config["seed"])
+        except NasError:
+            return None
+        return dataset if dataset.fingerprint == self.config["data_fingerprint"] else None
+
+    def _some_front(self) -> list[Trial]:
+        front = self.front()
+        if not front:
+            raise NotFoundError("the run has no complete trial", where=str(self.folder))
+        return front
+
+
+def find(run: str | Path, results_dir: str | Path = RESULTS) -> RunFolder:
+    """The folder of a run, given by path, by its name under `results_dir`, or as `latest`."""
+    if str(run) != LATEST:
+        return run_folder.find_run(results_dir, run)
+    known = run_folder.list_runs(results_dir)
+    if not known:
+        raise NotFoundError("no runs", where=str(results_dir), hint="nas search starts the first one")
+    return known[-1]
+
+
+def open_run(run: str | Path, results_dir: str | Path = RESULTS) -> Run:
+    """Open a run to read it, also while it is being written; `run` as for `find`."""
+    files = find(run, results_dir)
+    return Run(files, run_folder.read_config(files), Study.open(files.database))
+
+
+def search(
+    space: str | Path | SearchSpace | None = None,
+    *,
+    data: str | None = None,
+    trials: int | None = None,
+    epochs: int | None = None,
+    searcher: str | None = None,
+    objectives: Sequence[str] | None = None,
+    seed: int | None = None,
+    seed_with: Sequence[str] | None = None,
+    repeats: int | None = None,
+    workers: int | None = None,
+    gpus_per_worker: float = 0.0,
+    ray_address: str | None = None,
+    name: str | None = None,
+    results_dir: str | Path = RESULTS,
+    resume: bool = False,
+    on_plan: Callable[[Setup, Plan], None] = ignore,
+    on_start: Callable[[Run, int], None] = ignore,
+    on_trial: Callable[[Trial, Progress], None] = ignore,
+    on_event: Callable[[Event], None] = ignore,
+) -> Run:
+    """Search a space; returns when `trials` trials are recorded in all.
+
+    A new run by default. `resume` goes on with the run `name`, or the latest: settings
+    left out are those of the run, and NasError says which differ if any do. `seed_with` names
+    networks of the zoo that are tried first, brought into the space where need be; `repeats`
+    are the training seeds of each network of a paired design. `on_plan` is told what a new run
+    will do before it starts, where the searcher is a design. `workers`
+    None means one per core, 0 trains in this process without Ray. `on_start` is told the
+    run and how many candidates train at once, `on_trial` each trial once it is on disk,
+    `on_event` what happens between. Errors are those of `nas.controller.run_search`.
+    """
+    asked = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
+    asked |= {"seed": seed, "seed_with": seed_with, "repeats": repeats}
+    with ExitStack() as stack:
+        if resume:
+            files = find(name or LATEST, results_dir)
+            stack.enter_context(run_folder.lock(files))
+            setup = _resumed(files, space, epochs, asked)
+        else:
+            if space is None:
+                raise NasError("name a search space", where="space", hint="nas spaces lists them")
+            setup = prepare(space, epochs=epochs, **asked)
+            files = run_folder.create(results_dir, setup.space.name, name)
+            stack.enter_context(run_folder.lock(files))
+            _write(files, setup)
+        run = Run(files, run_folder.read_config(files), Study.open(files.database))
+        if len(run.study.trials) < setup.trials:
+            evaluator = _evaluator(setup, workers, gpus_per_worker, ray_address)
+            stack.callback(evaluator.close)
+            if isinstance(setup.planner, Design) and on_plan is not ignore:
+                on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))
+            on_start(run, evaluator.slots)
+            _run(run, setup, evaluator, on_trial, on_event)
+    return run
+
+
+def _write(files: RunFolder, setup: Setup) -> None:
+    """Everything that a resumed search needs, before the first trial starts."""
+    run_folder.write_atomic(files.space, setup.space.to_yaml())
+    config = setup.config() | {"versions": versions()}
+    run_folder.write_config(files, config)
+    domains = {path: list(options) for path, options in setup.space.domains().items()}
+    Study.create(files.database, objectives=setup.objectives, domains=domains, meta=config).close()
+
+
+def _resumed(
+    files: RunFolder, space: str | Path | SearchSpace | None, epochs: int | None, asked: Mapping[str, Any]
+) -> Setup:
+    """The setup of a recorded run; NasError says what the caller or the data have changed."""
+    config = run_folder.read_config(files)
+    kept = parse_space(files.space.read_text(encoding="utf-8"), str(files.space))
+    recorded = {key: config.get(key) for key in asked}
+    given = {key: value for key, value in asked.items() if value is not None}
+    setup = prepare(space or kept, epochs=epochs or config["recipe"]["epochs"], **recorded | given)
+    changes = describe_changes(config, setup.config())
+    if changes:
+        hint = "leave these settings out to resume, or start a new run"
+        raise NasError(f"cannot resume with other settings\n  {changes}", where=str(files.path), hint=hint)
+    if setup.trials != config["trials"]:
+        run_folder.write_config(files, config | {"trials": setup.trials})
+    return setup
+
+
+def _evaluator(
+    setup: Setup, workers: int | None, gpus_per_worker: float, ray_address: str | None
+) -> Evaluator:
+    if workers == 0:
+        from nas.evaluation import LocalEvaluator
+
+        return LocalEvaluator(setup.dataset, setup.recipe)
+    from nas.ray_evaluation import RayEvaluator
+
+    return RayEvaluator(
+        setup.dataset, setup.recipe, workers=workers, gpus_per_worker=gpus_per_worker, address=ray_address
+    )
+
+
+def _run(
+    run: Run,
+    setup: Setup,
+    evaluator: Evaluator,
+    on_trial: Callable[[Trial, Progress], None],
+    on_event: Callable[[Event], None],
+) -> None:
+    try:
+        run_search(
+            run.study,
+            setup.space,
+            setup.planner,
+            evaluator,
+            trials=setup.trials,
+            seed=setup.seed,
+            epochs=setup.recipe.epochs,
+            uniform_share=UNIFORM_SHARE,
+            seeds=seed_proposals(setup.seeds),
+            weights_dir=run.files.weights,
+            on_trial=on_trial,
+            on_event=on_event,
+        )
+    except Interrupted as error:
+        error.hint = f"go on with: nas search --resume --name {run.name}"
+        raise

@@ -1,0 +1,200 @@
+"""The folder of a run: its name, its files, and the lock of the process that writes it.
+
+results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
+    study.db      the trials (Optuna, SQLite)
+    space.yaml    the search space
+    config.json   everything else that defines the run, with a checksum
+    weights/      safetensors, by trial
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_you_mean
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SPACE_PART = 64 - len("-yyyymmdd-hhmmss-0000")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def database(self) -> Path:
+        return self.path / "study.db"
+
+    @property
+    def space(self) -> Path:
+        return self.path / "space.yaml"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights"
+
+
+def create(results_dir: str | Path, space_name: str, name: str | None = None) -> RunFolder:
+    """Make the folder of a new run. NasError if it exists, StorageError if it cannot be made."""
+    root = Path(results_dir)
+    folder = _inside(root, name or _new_name(space_name))
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+        (folder / "weights").mkdir()
+    except FileExistsError:
+        if root.is_dir():
+            hint = "--resume goes on with it, another --name starts a new run"
+            raise NasError("the run exists already", where=str(folder), hint=hint) from None
+        raise StorageError("is not a folder", where=str(root), hint="choose another --results-dir") from None
+    except OSError as error:
+        hint = "choose another --results-dir"
+        raise StorageError(error.strerror or str(error), where=str(folder), hint=hint) from error
+    return RunFolder(folder)
+
+
+def find_run(results_dir: str | Path, run: str | Path) -> RunFolder:
+    """A run by its name in `results_dir`, or by the path of its folder. NotFoundError, with
+    the closest name, if there is none."""
+    text, root = str(run), Path(results_dir)
+    by_path = os.sep in text or text in (".", "..")
+    folder = Path(text) if by_path and "\0" not in text else _inside(root, text)
+    if (folder / "config.json").is_file() or (folder / "study.db").is_file():
+        return RunFolder(folder.resolve() if by_path else folder)
+    if by_path:
+        hint = "the folder of a run holds study.db and config.json"
+        raise NotFoundError("is not the folder of a run", where=text, hint=hint)
+    known = [found.name for found in list_runs(root)]
+    hint = did_you_mean(text, known) if known else "nas search starts the first one"
+    raise NotFoundError(f"no run {text!r}", where=str(root), hint=hint)
+
+
+def list_runs(results_dir: str | Path) -> list[RunFolder]:
+    """The runs of a folder, the oldest first; [] if it does not exist."""
+    root = Path(results_dir)
+    found = [path for path in root.glob("*/config.json") if not path.parent.is_symlink()]
+    return [RunFolder(path.parent) for path in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p))]
+
+
+@contextmanager
+def lock(folder: RunFolder) -> Iterator[None]:
+    """Hold the folder for this process; LockedError, naming the holder, if another does.
+
+    A lock of the kernel, so it ends with its process, however that ends.
+    """
+    from filelock import FileLock, Timeout
+
+    held, holder = FileLock(folder.path / ".lock", timeout=0), folder.path / ".holder"
+    try:
+        held.acquire()
+    except Timeout:
+        hint = "wait for it, stop it, or start a new run under another --name"
+        raise LockedError(f"the run is held by {_read(holder)}", where=str(folder.path), hint=hint) from None
+    except OSError as error:
+        raise StorageError(error.strerror or str(error), where=str(folder.path)) from error
+    try:
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_atomic(holder, f"process {os.getpid()} on {socket.gethostname()} since {now}")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        held.release()
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a file whole or not at all, durably. StorageError if the disk does not take it."""
+    raw = data.encode() if isinstance(data, str) else data
+    draft = None
+    try:
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if draft is not None:
+            Path(draft).unlink(missing_ok=True)
+        hint = "free some space or choose another folder"
+        raise StorageError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
+
+
+def write_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Write config.json with its checksum."""
+    held = {**config, "checksum": _checksum(config)}
+    write_atomic(folder.config, json.dumps(held, indent=2, allow_nan=False) + "\n")
+
+
+def read_config(folder: RunFolder) -> dict[str, Any]:
+    """What `write_config` wrote. NotFoundError without the file, StorageError if it changed."""
+    try:
+        held = json.loads(folder.config.read_text(encoding="utf-8"))
+        checksum = held.pop("checksum")
+    except FileNotFoundError:
+        raise NotFoundError("no config.json", where=str(folder.path)) from None
+    except (ValueError, LookupError, AttributeError, TypeError, OSError) as error:
+        raise StorageError(f"cannot be read: {error}", where=str(folder.config)) from error
+    if checksum != _checksum(held):
+        hint = "restore the file; a run with another configuration is a new run"
+        raise StorageError("was damaged or changed by hand", where=str(folder.config), hint=hint)
+    return dict(held)
+
+
+def _new_name(space_name: str) -> str:
+    space = re.sub(r"[^A-Za-z0-9._-]+", "-", space_name)[:SPACE_PART].lstrip(".") or "run"
+    return f"{space}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _inside(root: Path, name: str) -> Path:
+    """`root / name`; NasError unless that is a plain folder, existing or not, right in `root`."""
+    if not NAME.fullmatch(name) or not name.strip("."):
+        hint = "1 to 64 letters, digits, dots, hyphens and underscores"
+        raise NasError(f"bad name of a run {name!r}", where="name", hint=hint)
+    path = root / name
+    if path.is_symlink():
+        raise NasError("is a symbolic link", where=str(path), hint="name the folder it points to")
+    return path
+
+
+def _read(holder: Path) -> str:
+    try:
+        return holder.read_text(encoding="utf-8")
+    except OSError:
+        return "another process"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _checksum(config: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=16).hexdigest()

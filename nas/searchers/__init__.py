@@ -1,0 +1,47 @@
+"""Searchers: what to evaluate next, given what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nas.errors import NasError, did_you_mean
+from nas.searchers.balanced import Balanced
+from nas.searchers.base import Searcher, propose
+from nas.searchers.design import Design
+from nas.searchers.evolution import Evolution
+from nas.searchers.optuna_adapter import SAMPLERS, OptunaSearcher
+from nas.searchers.paired import Paired
+from nas.searchers.random import Random
+from nas.trial import check_objectives
+
+__all__ = ["Design", "Searcher", "design_names", "make_searcher", "propose", "searcher_names"]
+
+PREFIX = "optuna:"
+REPEATS = 2
+
+
+def searcher_names() -> list[str]:
+    return ["evolution", "random", *(f"{PREFIX}{name}" for name in SAMPLERS)]
+
+
+def design_names() -> list[str]:
+    """Searchers that plan a sample to compare module types, and optimise nothing."""
+    return ["balanced", "paired"]
+
+
+def make_searcher(name: str, objectives: Sequence[str], repeats: int = REPEATS) -> Searcher | Design:
+    """A searcher by name; NasError with the known names if there is none. `repeats` are the
+    training seeds of each network of a paired design."""
+    objectives = check_objectives(objectives)
+    if name == "random":
+        return Random()
+    if name == "evolution":
+        return Evolution(objectives)
+    if name == "balanced":
+        return Balanced()
+    if name == "paired":
+        return Paired(repeats)
+    if name.startswith(PREFIX):
+        return OptunaSearcher(name.removeprefix(PREFIX), objectives)
+    known = [*searcher_names(), *design_names()]
+    raise NasError(f"unknown searcher {name!r}", where="searcher", hint=did_you_mean(name, known))

@@ -1,0 +1,85 @@
+"""What a searcher is, and how a proposal is drawn from one.
+
+Searchers are stateless: the history is the state, and the generator of a proposal is
+derived from the seed and the number of the proposal. So a search that was cut short goes
+on without a checkpoint of its searcher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from nas.history import History
+from nas.searchers.design import Design
+from nas.trial import Proposal
+
+if TYPE_CHECKING:
+    from nas.genotype import Genotype
+    from nas.space import SearchSpace
+
+TRIES = 100
+"""Draws before a searcher stops looking for a network that nobody has proposed."""
+
+ENUMERATED = 10_000
+"""Genotypes looked through where random draws find none that is new."""
+
+
+class Searcher(Protocol):
+    """Proposes networks. `ask` reads the history and never changes it; given equal space,
+    history and generator it proposes the same, and nothing that the history has seen. None
+    when no unseen network is found."""
+
+    @property
+    def name(self) -> str: ...
+
+    def ask(self, space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None: ...
+
+
+def propose(
+    searcher: Searcher | Design,
+    space: SearchSpace,
+    history: History,
+    *,
+    seed: int,
+    number: int,
+    uniform_share: float = 0.2,
+    seeds: Sequence[Proposal] = (),
+) -> Proposal | None:
+    """The proposal for trial `number`: the first are `seeds`, then the searcher's, or one of
+    the uniform slice.
+
+    The slice is spread evenly over the numbers (every fifth at 0.2) and looks at no
+    result, so it supports claims about the whole space. It is drawn without replacement:
+    what has been evaluated or is in flight is drawn again. None when the space is
+    exhausted, which means to stop the search. A design plans every trial itself.
+    """
+    if isinstance(searcher, Design):
+        return searcher.proposal(space, seed, number)
+    if number < len(seeds):
+        return seeds[number]
+    rng = np.random.default_rng([seed, number])
+    before, after = (int(round(count * uniform_share, 9)) for count in (number, number + 1))
+    if after > before:
+        return uniform_proposal(space, history, rng)
+    return searcher.ask(space, history, rng)
+
+
+def uniform_proposal(space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
+    """An unseen network, each decision uniform over its options. None if none is found."""
+    genotype = _unseen(space, history, rng)
+    if genotype is None:
+        return None
+    return Proposal(genotype, "random", uniform=True, log_probability=space.log_probability(genotype))
+
+
+def _unseen(space: SearchSpace, history: History, rng: np.random.Generator) -> Genotype | None:
+    for _ in range(TRIES):
+        genotype = space.sample(rng)
+        if not history.seen(genotype.digest):
+            return genotype
+    left = {g.digest: g for g in islice(space.enumerate(), ENUMERATED) if not history.seen(g.digest)}
+    return list(left.values())[int(rng.integers(len(left)))] if left else None

@@ -1,0 +1,176 @@
+"""A proposal of a searcher, and the frozen record of what became of it.
+
+A trial remembers where it came from (searcher, parent, probability) and how it was
+measured (seed, epochs), because that decides what may be claimed from it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from nas.complexity import Cost
+from nas.errors import NasError, did_you_mean
+from nas.genotype import Genotype
+
+State = Literal["complete", "failed"]
+
+REASONS = ("diverged", "oom", "exception", "worker_lost", "timeout")
+"""Why a trial failed."""
+
+OBJECTIVES = ("error", "flops", "params", "activations", "peak_memory")
+"""What a search can minimise: the validation error (a fraction) and the fields of `Cost`."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A network to evaluate. `parent` is the number of the trial it was derived from;
+    `uniform` marks a draw that did not look at any result; `log_probability` (natural
+    logarithm) is that of the draw, where it is known. `design` says which part of a planned
+    sample it is (see `nas.searchers.design`); its `seed`, if any, is that of the training."""
+
+    genotype: Genotype
+    proposer: str
+    parent: int | None = None
+    uniform: bool = False
+    log_probability: float | None = None
+    design: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One finished evaluation.
+
+    error: validation error in [0, 1], None where the trial failed; duration: seconds on
+    a monotonic clock; duplicate_of: number of the trial whose result was reused; curve:
+    one mapping an epoch, as the training reports it.
+    """
+
+    number: int
+    proposal: Proposal
+    state: State
+    cost: Cost
+    decisions: Mapping[str, Any]
+    seed: int
+    epochs: int
+    reason: str = ""
+    message: str = ""
+    error: float | None = None
+    duration: float = 0.0
+    retries: int = 0
+    duplicate_of: int | None = None
+    curve: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        where = f"trial {self.number}"
+        if self.state == "complete":
+            if self.reason or self.error is None or not math.isfinite(self.error):
+                raise NasError("a complete trial has a finite error and no reason to fail", where=where)
+        elif self.reason not in REASONS:
+            hint = did_you_mean(self.reason, REASONS)
+            raise NasError(f"unknown reason to fail {self.reason!r}", where=where, hint=hint)
+
+    @property
+    def genotype(self) -> Genotype:
+        return self.proposal.genotype
+
+    @property
+    def digest(self) -> str:
+        return self.genotype.digest
+
+    @property
+    def module_types(self) -> tuple[str, ...]:
+        """The distinct module types, in order of first use."""
+        return tuple(dict.fromkeys(self.genotype.module_types))
+
+    @property
+    def flops(self) -> int:
+        return self.cost.flops
+
+    @property
+    def params(self) -> int:
+        return self.cost.params
+
+    @property
+    def complete(self) -> bool:
+        return self.state == "complete"
+
+    def objective(self, name: str) -> float:
+        """The value of one of `OBJECTIVES`; a failed trial has no error to give."""
+        if name != "error":
+            return float(getattr(self.cost, name))
+        if self.error is None:
+            raise NasError("a failed trial has no error", where=f"trial {self.number}")
+        return self.error
+
+    def values(self, objectives: Sequence[str]) -> tuple[float, ...]:
+        return tuple(self.objective(name) for name in objectives)
+
+
+def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
+    """`objectives` as a tuple; NasError if empty, repeated or unknown."""
+    for name in objectives:
+        if name not in OBJECTIVES:
+            raise NasError(f"unknown objective {name!r}", hint=did_you_mean(name, OBJECTIVES))
+    if not objectives or len(set(objectives)) < len(objectives):
+        raise NasError(
+            "objectives must be one or more different names", hint=f"known: {', '.join(OBJECTIVES)}"
+        )
+    return tuple(objectives)
+
+
+ATTRIBUTES = (
+    *("number", "digest", "genotype", "proposal", "cost", "outcome"),
+    *("curve", "reason", "message"),
+)
+"""What `to_attributes` writes, and `from_attributes` reads; the last three may be missing."""
+
+_OUTCOME = ("error", "seed", "epochs", "duration", "retries", "duplicate_of")
+_PROPOSAL = ("proposer", "parent", "uniform", "log_probability")
+
+
+def to_attributes(trial: Trial) -> dict[str, Any]:
+    """Everything of a trial but its decisions, as a few JSON values.
+
+    Genotype and curve are JSON texts: a curve may hold NaN, which strict readers of the
+    attributes (a browser) would refuse.
+    """
+    attributes: dict[str, Any] = {
+        "number": trial.number,
+        "digest": trial.digest,
+        "genotype": trial.genotype.to_json(),
+        "proposal": _provenance(trial.proposal),
+        "cost": asdict(trial.cost),
+        "outcome": {name: getattr(trial, name) for name in _OUTCOME},
+    }
+    if trial.curve:
+        attributes["curve"] = json.dumps(trial.curve)
+    if not trial.complete:
+        attributes |= {"reason": trial.reason, "message": trial.message}
+    return attributes
+
+
+def _provenance(proposal: Proposal) -> dict[str, Any]:
+    design = {"design": dict(proposal.design)} if proposal.design else {}
+    return {name: getattr(proposal, name) for name in _PROPOSAL} | design
+
+
+def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any]) -> Trial:
+    """The trial that `to_attributes` wrote. KeyError, TypeError, ValueError or NasError
+    if the attributes are not its work."""
+    genotype = Genotype.from_json(attributes["genotype"], where=f"trial {attributes['number']}")
+    vars(genotype)["digest"] = attributes["digest"]  # computing it takes longer than all else here
+    return Trial(
+        number=attributes["number"],
+        proposal=Proposal(genotype, **attributes["proposal"]),
+        state="failed" if "reason" in attributes else "complete",
+        reason=attributes.get("reason", ""),
+        message=attributes.get("message", ""),
+        cost=Cost(**attributes["cost"]),
+        decisions=decisions,
+        curve=tuple(json.loads(attributes.get("curve", "[]"))),
+        **attributes["outcome"],
+    )
