@@ -1,0 +1,23 @@
+"""Published networks as genotypes: a search can pass through them, and be measured by them."""
+
+from functools import lru_cache
+
+from nas.errors import NotFoundError, did_you_mean
+from nas.zoo import alexnet, fcn, fractalnet, googlenet, resnet, resnext, vgg
+from nas.zoo.base import Entry
+
+__all__ = ["Entry", "zoo", "zoo_entry"]
+
+
+@lru_cache
+def zoo() -> dict[str, Entry]:
+    """Every entry by name, in the order in which they were published."""
+    families = (alexnet, vgg, googlenet, resnet, resnext, fractalnet, fcn)
+    return {entry.name: entry for family in families for entry in family.ENTRIES}
+
+
+def zoo_entry(name: str) -> Entry:
+    """The entry of this name; NotFoundError suggests the nearest."""
+    if name not in zoo():
+        raise NotFoundError(f"no network {name!r} in the zoo", hint=did_you_mean(name, zoo()))
+    return zoo()[name]

@@ -1,0 +1,54 @@
+"""What an entry of the zoo is, and how its chain of modules is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from nas.genotype import SOURCE, Auxiliary, Genotype, Node
+from nas.graph import Shape
+from nas.modules import Head, Module, Stem
+
+IMAGENET: Shape = (3, 224, 224)
+CIFAR: Shape = (3, 32, 32)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A published network: its genotype at the images and classes of its paper."""
+
+    name: str
+    build: Callable[[], Genotype]
+    input_shape: Shape
+    num_classes: int
+    about: str
+
+
+def chain(
+    stem: Stem | None,
+    modules: Iterable[tuple[str, Module]],
+    head: Head,
+    taps: tuple[str, ...] = (),
+    auxiliary: tuple[Auxiliary, ...] = (),
+) -> Genotype:
+    """Named modules, one after the other."""
+    nodes, before = [], SOURCE
+    for name, module in modules:
+        nodes.append(Node(name, module, (before,)))
+        before = name
+    return Genotype(stem, tuple(nodes), head, taps, auxiliary)
+
+
+def stages(
+    depths: Iterable[int], make: Callable[[int, int], Module], first_stride: int = 1
+) -> list[tuple[str, Module]]:
+    """Blocks by stage; `make(stage, stride)` makes one, stages counted from 0. The first
+    block of each stage but the first has stride 2."""
+    return [
+        (
+            f"stage{stage + 1}.block{block + 1}",
+            make(stage, (2 if stage else first_stride) if not block else 1),
+        )
+        for stage, depth in enumerate(depths)
+        for block in range(depth)
+    ]
