@@ -1,0 +1,218 @@
+"""Which module types matter, and no more than the data allow: the analysis of a study."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.comparison import FLOPS_BINS, Comparison, Networks, compare
+from nas.genotype import expand
+from nas.importance import importance, top_quantile
+from nas.motifs import MotifEffect, explain
+from nas.motifs import motifs as count_motifs
+from nas.paired import PairedComparison, compare_blocks
+from nas.paired_blocks import read_blocks
+from nas.paired_gates import Evidence
+from nas.recipe import FULL_EPOCHS
+from nas.statistics import Floats, Ints, log_bins
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ESTIMAND = (
+    "Change of validation error when every block of type a is replaced by type b, over the networks of the "
+    f"sample: raw, and at equal FLOPs ({FLOPS_BINS} bins of log FLOPs). A network "
+    "of mixed types counts for each by its share of blocks. Intervals are 95 %, by bootstrap over distinct "
+    "networks."
+)
+ADAPTIVE = (
+    "The searcher chose networks by their results, so these figures describe what the search visited, not "
+    "the space. What the uniform samples support stands apart."
+)
+NO_UNIFORM = (
+    "The searcher chose networks by their results and kept no uniform samples, so these figures describe "
+    "what the search visited and support no more."
+)
+MOST_MOTIFS = 1000
+"""Networks whose motifs are counted."""
+
+FAILURES = "Failed runs are outcomes: they are counted by type, and the errors speak of networks that train."
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What `analyze` found. `paired` compares the types in paired blocks, `comparisons` in all
+    other trials: all networks first and, where a searcher steered some, the uniform samples
+    apart. `networks` counts the distinct ones that completed; `motifs` of the graphs are ranked by
+    how they go with error at equal FLOPs; `importance` is each decision's share in what
+    tells the best part `top` of the networks from the rest; `repeated` counts complete runs
+    of a network already trained."""
+
+    trials: int
+    failed: int
+    networks: int
+    repeated: int
+    paired: PairedComparison | None
+    comparisons: tuple[Comparison, ...]
+    importance: Mapping[str, float]
+    top: float
+    motifs: tuple[MotifEffect, ...]
+    notes: tuple[str, ...]
+    estimand: str = ESTIMAND
+
+    @property
+    def grade(self) -> str:
+        """That of the paired blocks, else of all networks together."""
+        return self.paired.grade if self.paired else self.comparisons[0].grade
+
+
+def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> Analysis:
+    """Compare the module types of a study, or of a DataFrame with the columns of `Study.frame`.
+
+    A frame may also have `blocks` (a tuple, the type of each block; else the types joined by
+    "+" in `module_types` count equally), `decisions` and `design` (mappings). Runs of one digest
+    become one network with their mean error. Trials of a paired design are compared within their
+    blocks; `evidence` is what is known of recipe and schedule beside them. The same `seed` gives
+    the same figures.
+    """
+    frame = trial_table(source)
+    complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
+    first = complete.drop_duplicates("digest")
+    rng = np.random.default_rng(seed)
+    in_blocks = np.array([design.get("design") == "paired" for design in frame["design"]], bool)
+    paired = _paired(frame[in_blocks], evidence, rng) if in_blocks.any() else None
+    rest = frame[~in_blocks]
+    decisions = first["decisions"].tolist() if "decisions" in first else []
+    return Analysis(
+        trials=len(frame),
+        failed=int((frame["state"] == "failed").sum()),
+        networks=len(first),
+        repeated=len(complete) - len(first),
+        paired=paired,
+        comparisons=_comparisons(rest, rng) if len(rest) or paired is None else (),
+        importance=importance(decisions, first["error"].to_numpy(float)) if decisions else {},
+        top=top_quantile(len(first)),
+        motifs=_motifs(complete, rng) if "network" in frame else (),
+        notes=_notes(frame, rest),
+        estimand=paired.estimand if paired else ESTIMAND,
+    )
+
+
+def _paired(frame: pd.DataFrame, evidence: Evidence | None, rng: np.random.Generator) -> PairedComparison:
+    epochs = int(frame["epochs"].max()) if "epochs" in frame else 0
+    return compare_blocks(read_blocks(frame), evidence or Evidence(epochs, FULL_EPOCHS), rng)
+
+
+def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffect, ...]:
+    """Over distinct networks: within a context at equal FLOPs where they are paired, else within
+    FLOPs bins; of very many, over a random part."""
+    arms = [design.get("arms", ("equal_flops",)) for design in complete["design"]]
+    matched = complete[[("equal_flops" in each) for each in arms]]
+    mean = matched.groupby("digest")["error"].mean()
+    first = matched.drop_duplicates("digest")
+    if len(first) > MOST_MOTIFS:
+        first = first.iloc[np.sort(rng.choice(len(first), MOST_MOTIFS, replace=False))]
+    if not len(first):
+        return ()
+    runs = first["run"] if "run" in first else [0] * len(first)
+    blocks = [(run, design.get("context")) for run, design in zip(runs, first["design"], strict=True)]
+    bins = log_bins(first["flops"].to_numpy(float), FLOPS_BINS)[1].tolist()
+    stratum = [at if block[1] is None else block for at, block in zip(bins, blocks, strict=True)]
+    cluster = [at if block[1] is None else block for at, block in enumerate(blocks)]
+    counts = np.array([list(count_motifs(expand(genotype)).values()) for genotype in first["network"]])
+    return explain(counts, mean[first["digest"]].to_numpy(float), _codes(stratum), _codes(cluster), rng)
+
+
+def _codes(keys: Sequence[Hashable]) -> Ints:
+    """Equal keys as equal numbers from 0."""
+    numbers = {key: at for at, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], np.intp)
+
+
+def _comparisons(frame: pd.DataFrame, rng: np.random.Generator) -> tuple[Comparison, ...]:
+    complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
+    networks = _networks(frame, complete, complete.drop_duplicates("digest"))
+    return tuple(compare(name, part, rng) for name, part in _samples(networks, frame))
+
+
+def trial_table(source: Any) -> pd.DataFrame:
+    """One row a trial: a study's frame with `blocks` and `decisions`, or the frame given."""
+    if hasattr(source, "frame"):
+        columns = {
+            "blocks": [trial.genotype.module_types for trial in source.trials],
+            "decisions": [trial.decisions for trial in source.trials],
+            "design": [trial.proposal.design for trial in source.trials],
+            "network": [trial.genotype for trial in source.trials],
+        }
+        return source.frame().assign(**columns)
+    frame = source.copy(deep=False)
+    if "blocks" not in frame:
+        frame["blocks"] = [tuple(text.split("+")) for text in frame["module_types"]]
+    if "design" not in frame:
+        frame["design"] = [{}] * len(frame)
+    return frame
+
+
+def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) -> Networks:
+    """Distinct networks: mean error over their runs, uniform if any of these was."""
+    number = {digest: row for row, digest in enumerate(first["digest"])}
+    row = np.array([number[digest] for digest in complete["digest"]], dtype=np.intp)
+    runs = np.maximum(np.bincount(row, minlength=len(first)), 1)
+    error = np.bincount(row, weights=complete["error"].to_numpy(float), minlength=len(first)) / runs
+    drawn = np.bincount(row, weights=complete["uniform"].to_numpy(float), minlength=len(first))
+    counted = _runs_by_type(frame)
+    names = tuple(sorted(counted))
+    return Networks(
+        names=names,
+        shares=_shares(first["blocks"].tolist(), names),
+        error=error,
+        flops=first["flops"].to_numpy(float),
+        uniform=drawn > 0,
+        seed=first["seed"].to_numpy(np.intp),
+        runs=counted,
+    )
+
+
+def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """For each type the runs that hold it, and those of them that failed."""
+    runs: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for blocks, state in zip(frame["blocks"], frame["state"], strict=True):
+        runs.update(set(blocks))
+        if state == "failed":
+            failed.update(set(blocks))
+    return {name: (count, failed[name]) for name, count in runs.items()}
+
+
+def _shares(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Floats:
+    """Share of each type among the blocks of each network, (n, types)."""
+    known = {row: [row.count(name) / len(row) for name in names] for row in set(blocks)}
+    return np.array([known[row] for row in blocks], float).reshape(len(blocks), len(names))
+
+
+def _samples(networks: Networks, frame: pd.DataFrame) -> list[tuple[str, Networks]]:
+    """All networks; and the uniform ones apart where they are some but not all."""
+    uniform = networks.uniform
+    if len(uniform) and uniform.all():
+        planned = all(design.get("design") == "balanced" for design in frame["design"])
+        return [(f"{'a balanced sample' if planned else 'uniform samples'} of the space", networks)]
+    samples = [("networks that the search visited", networks)]
+    if uniform.any():
+        runs = dict.fromkeys(networks.names, (0, 0)) | _runs_by_type(frame[frame["uniform"].astype(bool)])
+        samples.append(("uniform samples alone", networks.rows(uniform, runs)))
+    return samples
+
+
+def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
+    """What a reader must know beside the figures."""
+    notes = []
+    uniform = unpaired.groupby("digest")["uniform"].any()
+    if not uniform.all():
+        notes.append(ADAPTIVE if uniform.any() else NO_UNIFORM)
+    if (frame["state"] == "failed").any():
+        notes.append(FAILURES)
+    return tuple(notes)

@@ -1,0 +1,117 @@
+"""Several runs analysed as one, where they agree in all that decides an error.
+
+Runs that differ in one respect only are evidence instead: a longer schedule says how far the
+short one can be trusted, other learning rates and weight decays whether types depend on them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.analysis import Analysis, analyze, trial_table
+from nas.errors import NasError
+from nas.grades import UNKNOWN, Estimate
+from nas.paired_gates import RECIPE_GRID, Evidence
+from nas.recipe import FULL_EPOCHS
+from nas.setup import describe_changes
+from nas.statistics import rank_correlation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.run import Run
+
+DECISIVE = ("data", "data_fingerprint", "input_shape", "num_classes", "recipe")
+SCHEDULE = {"epochs", "cutout"}
+"""Fields of the recipe that a longer schedule changes by itself."""
+
+GRID = {"lr", "weight_decay"}
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Trials of the runs that agree, of those with more epochs, and of other recipes by
+    (learning rate, weight decay)."""
+
+    trials: pd.DataFrame
+    longer: pd.DataFrame
+    recipes: Mapping[tuple[float, float], pd.DataFrame]
+
+
+def analyze_runs(runs: Sequence[Run], *, seed: int = 0) -> Analysis:
+    """The analysis of one run or several. NasError says what differs from the first run where one
+    can be neither pooled with it nor taken as evidence."""
+    found = pool(runs)
+    evidence = _evidence(found, int(runs[0].config["recipe"]["epochs"]), np.random.default_rng(seed))
+    return analyze(found.trials, seed=seed, evidence=evidence)
+
+
+def pool(runs: Sequence[Run]) -> Pool:
+    """The trials of runs, by what they can be used for."""
+    import pandas as pd
+
+    first = _decisive(runs[0])
+    agreeing, longer = [], []
+    recipes = defaultdict(list)
+    for number, run in enumerate(runs):
+        frame = trial_table(run.study).assign(run=number)
+        recipe = run.config["recipe"]
+        if recipe["epochs"] > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
+            longer.append(frame)
+            continue
+        if not _differ_in(run, first, GRID):
+            changes = describe_changes(first, _decisive(run))
+            hint = f"they are pooled only where these agree:\n  {changes}"
+            raise NasError(f"differs from {runs[0].name}", where=run.name, hint=hint)
+        if _decisive(run) == first:
+            agreeing.append(frame)
+        recipes[recipe["lr"], recipe["weight_decay"]].append(frame)
+    joined = {key: pd.concat(frames) for key, frames in recipes.items()}
+    pooled = pd.concat(agreeing, ignore_index=True)
+    return Pool(pooled, pd.concat(longer) if longer else pooled[:0], joined)
+
+
+def _decisive(run: Run) -> dict[str, Any]:
+    return {key: run.config[key] for key in DECISIVE}
+
+
+def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
+    """Whether a run differs from the first in these fields of the recipe at most."""
+    found = _decisive(run)
+    recipe = {**found["recipe"], **{name: first["recipe"][name] for name in fields}}
+    return {**found, "recipe": recipe} == dict(first)
+
+
+def _evidence(found: Pool, epochs: int, rng: np.random.Generator) -> Evidence:
+    short, long = (
+        frame[frame["state"] == "complete"].groupby("digest")["error"].mean()
+        for frame in (found.trials, found.longer)
+    )
+    both = short.index.intersection(long.index)
+    rho = UNKNOWN
+    if len(both):
+        x, y = short[both].to_numpy(float), long[both].to_numpy(float)
+        rho = Estimate(*rank_correlation(x, y, RESAMPLES, rng))
+    return Evidence(epochs, FULL_EPOCHS, rho, len(both), _recipe_contexts(found))
+
+
+def _recipe_contexts(found: Pool) -> int:
+    """Contexts of which every network at equal FLOPs was trained with enough recipes."""
+    tried: dict[str, int] = defaultdict(int)
+    for frame in found.recipes.values():
+        for digest in frame["digest"].unique():
+            tried[digest] += 1
+    least: dict[Any, int] = {}
+    for digest, run, design in zip(
+        found.trials["digest"], found.trials["run"], found.trials["design"], strict=True
+    ):
+        if "equal_flops" in design.get("arms", ()):
+            key = run, design["context"]
+            least[key] = min(least.get(key, tried[digest]), tried[digest])
+    return sum(count >= RECIPE_GRID for count in least.values())

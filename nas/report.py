@@ -1,0 +1,158 @@
+"""What a study found, as text for people and as JSON for programs; its analysis is in
+`nas.analysis_report`.
+
+Every JSON object carries `"schema": 1`; keys are added, never changed, within a schema.
+Errors are fractions in JSON and percent in text. FLOPs are multiply-adds of convolutions
+and linear layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nas import pareto
+from nas.grades import Estimate, percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+    from rich.table import Table
+
+SCHEMA = 1
+FLOPS_NOTE = "FLOPs are multiply-adds of convolutions and linear layers."
+WIDTH = 110
+"""Columns of text where no terminal says otherwise."""
+
+
+def to_text(*parts: RenderableType, width: int = WIDTH) -> str:
+    """Plain text of rich tables and strings, one below the other. Strings are wrapped at `width`;
+    tables are as wide as their figures need."""
+    from rich.console import Console
+
+    lines: list[str] = []
+    for part in parts:
+        columns = width if isinstance(part, str) else 1000
+        console = Console(width=columns, color_system=None, force_terminal=False, highlight=False)
+        with console.capture() as capture:
+            console.print(part, markup=False)
+        lines += [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join(lines)
+
+
+def front_table(source: Any, objectives: Sequence[str] = ("error", "flops")) -> pd.DataFrame:
+    """Rows of the trials on the front, each network once, by ascending FLOPs, with a column
+    `knee`. `source` is a study or its frame; empty where nothing completed."""
+    frame = source.frame() if hasattr(source, "frame") else source
+    complete = frame[frame["state"] == "complete"].drop_duplicates("digest")
+    points = complete[list(objectives)].to_numpy(float)
+    if not len(points):
+        return complete.assign(knee=False)
+    at = pareto.front(points)
+    members = complete.iloc[at].assign(knee=at == pareto.knee(points))
+    return members.sort_values([*dict.fromkeys(("flops", *objectives))], kind="stable")
+
+
+def pareto_dict(source: Any, objectives: Sequence[str] | None = None) -> dict[str, Any]:
+    """The front as JSON: `front` with a dict a trial, `knee` (a trial number or None),
+    `hypervolume` and its `reference_point` (in the order of `objectives`; None without a
+    complete trial)."""
+    names = _objectives(source, objectives)
+    frame = source.frame() if hasattr(source, "frame") else source
+    points = frame.loc[frame["state"] == "complete", list(names)].to_numpy(float)
+    members = front_table(frame, names)
+    reference = pareto.reference_point(points) if len(points) else None
+    keys = dict.fromkeys(("error", "flops", "params", *names))
+    return {
+        "schema": SCHEMA,
+        "objectives": list(names),
+        "front": [
+            {"trial": int(row["number"])}
+            | {key: _number(row[key]) for key in keys}
+            | {"digest": row["digest"], "module_types": row["module_types"].split("+")}
+            for row in members.to_dict("records")
+        ],
+        "knee": next((int(row["number"]) for row in members.to_dict("records") if row["knee"]), None),
+        "hypervolume": None if reference is None else pareto.hypervolume(points, reference),
+        "reference_point": None if reference is None else [float(value) for value in reference],
+        "failed": int((frame["state"] == "failed").sum()),
+    }
+
+
+def pareto_text(source: Any, objectives: Sequence[str] | None = None, width: int = WIDTH) -> str:
+    """The front as a table, with hypervolume and what failed."""
+    found = pareto_dict(source, objectives)
+    if not found["front"]:
+        return f"No trial is complete; {found['failed']} failed."
+    extra = [name for name in found["objectives"] if name not in ("error", "flops", "params")]
+    table = table_of(
+        "", "trial>", "error %>", "FLOPs>", "params>", *(f"{name}>" for name in extra), "module types"
+    )
+    for row in found["front"]:
+        table.add_row(
+            "knee" if row["trial"] == found["knee"] else "",
+            str(row["trial"]),
+            f"{100 * row['error']:.2f}",
+            *(metric(row[name]) for name in ("flops", "params", *extra)),
+            " + ".join(row["module_types"]),
+        )
+    reference = ", ".join(
+        f"{name} {_shown(name, value)}"
+        for name, value in zip(found["objectives"], found["reference_point"], strict=True)
+    )
+    failed = f" {count(found['failed'], 'trial')} failed." if found["failed"] else ""
+    lines = f"Hypervolume {found['hypervolume']:.4g} up to {reference}. {FLOPS_NOTE}{failed}"
+    return to_text(table, lines, width=width)
+
+
+def _objectives(source: Any, objectives: Sequence[str] | None) -> tuple[str, ...]:
+    held: Sequence[str] = getattr(source, "objectives", ("error", "flops"))
+    return tuple(objectives or held)
+
+
+def _number(value: float) -> float | int:
+    return int(value) if float(value).is_integer() and value > 1 else float(value)
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if name == "error" else metric(value)
+
+
+def metric(value: float) -> str:
+    """`40.6M`: three digits and a factor of a thousand."""
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}" if value < 999.5 * factor else f"{value / factor:.0f}{unit}"
+    return f"{value:.0f}"
+
+
+def known(value: float, form: str) -> str:
+    """Formatted; "" for NaN."""
+    return "" if math.isnan(value) else format(value, form)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def interval(estimate: Estimate) -> str:
+    """`1.20 [0.40, 2.00]` in percentage points."""
+    if math.isnan(estimate.value):
+        return "not known"
+    if math.isnan(estimate.low):
+        return f"{100 * estimate.value:.2f}"
+    return percent(estimate)
+
+
+def table_of(*columns: str) -> Table:
+    """A table without borders; a header that ends in `>` is right-aligned."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.rstrip(">"), justify="right" if column.endswith(">") else "left", no_wrap=True
+        )
+    return table
