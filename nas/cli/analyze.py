@@ -1,0 +1,41 @@
+"""nas analyze: which module types matter."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from nas.cli import options
+from nas.cli.output import emit, text_width
+
+
+@click.command("analyze")
+@click.argument("runs", metavar="RUN [RUN...]", nargs=-1, required=True)
+@options.results_dir
+@options.as_json
+@click.option("--csv", "as_csv", is_flag=True, help="Print the contrasts as CSV to stdout.")
+def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: bool) -> None:
+    """Rank the module types of runs, with intervals, and say what the ranking supports.
+
+    RUN is a run folder, a name under the results folder, or `latest`. Several runs are pooled
+    where data, split and recipe agree. A run that differs from the first in more epochs only says
+    how far the first can be trusted: for the same networks, search with the same --searcher
+    paired and --seed, and more --epochs.
+    """
+    from nas.analysis_report import analysis_dict, analysis_text, contrasts_frame
+    from nas.pooling import analyze_runs
+    from nas.run import open_run
+
+    with ExitStack() as stack:
+        opened = [open_run(run, results_dir) for run in runs]
+        for run in opened:
+            stack.enter_context(run.study)
+        analysis = analyze_runs(opened)
+    if as_json:
+        emit(analysis_dict(analysis))
+    elif as_csv:
+        click.echo(contrasts_frame(analysis).to_csv(index=False), nl=False)
+    else:
+        click.echo(analysis_text(analysis, width=text_width()))

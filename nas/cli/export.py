@@ -1,0 +1,153 @@
+"""nas export: networks of a run, or of the zoo, as PyTorch files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli import options
+from nas.cli.output import emit, note, percent
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.export import Export
+    from nas.export_files import Exported
+    from nas.export_forms import Form
+    from nas.run import Run
+    from nas.trial import Trial
+
+KEPT = ""
+"""What --weights means without a file: those that the search kept."""
+
+
+@click.command("export")
+@click.argument("run", metavar="[RUN]", required=False)
+@click.option("--best", is_flag=True, help="The network with the lowest validation error.")
+@click.option("--knee", is_flag=True, help="The one at the knee of the front.")
+@click.option("--pareto", is_flag=True, help="All of the front.")
+@options.trial
+@click.option("--zoo", metavar="NAME", help="A network of the zoo in place of those of a run.")
+@click.option(
+    "--to", type=click.Path(path_type=Path), metavar="DIR", help="Default: export/ in the run folder."
+)
+@click.option(
+    "--weights",
+    is_flag=False,
+    flag_value=KEPT,
+    metavar="[FILE]",
+    help="Add the trained weights of the search, where they were kept; with --zoo, those of FILE.",
+)
+@click.option(
+    "--column", type=click.Choice(["deepest"]), help="Of fractal modules, the deepest column alone."
+)
+@click.option("--fold-bn", is_flag=True, help="Fold batch norms into convolutions, for inference.")
+@options.results_dir
+@options.as_json
+def command(
+    run: str | None,
+    best: bool,
+    knee: bool,
+    pareto: bool,
+    trial: int | None,
+    zoo: str | None,
+    to: Path | None,
+    weights: str | None,
+    column: str | None,
+    fold_bn: bool,
+    results_dir: Path,
+    as_json: bool,
+) -> None:
+    """Write networks as PyTorch files that need only torch, each in a folder trial-N.
+
+    Each is verified first, in a fresh process that cannot import nas: the source is
+    imported, weights are loaded strictly, and outputs, parameters and FLOPs compared.
+    RUN is a run folder, a name under the results folder, or `latest`.
+
+    With --zoo, FILE holds weights in the names of torchvision, as .safetensors or .pth, which
+    is read as tensors only.
+    """
+    from nas.export_forms import Form
+
+    form = Form(column is not None, fold_bn)
+    picked = sum((best, knee, pareto, trial is not None))
+    if zoo is not None:
+        if run is not None or picked:
+            raise NasError("--zoo takes no run", where="--zoo")
+        _export_zoo(zoo, to or Path("export"), weights, form, as_json)
+        return
+    if run is None and weights not in (None, KEPT):
+        run, weights = weights, KEPT  # `--weights RUN`: only with --zoo does a file follow
+    if run is None or weights not in (None, KEPT):
+        raise NasError("name one run" if run is None else "--weights takes a file with --zoo only")
+    if picked != 1:
+        raise NasError("choose one of --best, --knee, --pareto and --trial N")
+    from nas.run import open_run
+
+    opened = open_run(run, results_dir)
+    with opened.study:
+        chosen = _chosen(opened, best, knee, trial)
+        exports = opened.export(
+            chosen, to, weights=weights is not None, column=form.column, fold_bn=form.fold_bn
+        )
+        if as_json:
+            emit({"exports": [_row(export) for export in exports]})
+            return
+        for export in exports:
+            report(export)
+            if column:
+                _compare(export, opened.trial(export.trial).error)
+            if weights and not export.weights:
+                note("  the search kept no weights of this trial; it keeps those of the front")
+    note(f"train one fully with: nas train {exports[0].folder / 'network.py'}")
+
+
+def report(export: Exported) -> None:
+    """Print the folder, and what was verified of it."""
+    click.echo(f"{export.folder}")
+    click.echo(
+        f"  verified without nas: {export.params:,} parameters, {export.flops:,} FLOPs, "
+        f"outputs differ by {export.difference:.1g}"
+    )
+
+
+def report_zoo(export: Exported, as_json: bool) -> None:
+    """Print the export of one network of the zoo."""
+    if as_json:
+        emit({"exports": [_row(export)]})
+    else:
+        report(export)
+
+
+def _row(export: Exported) -> dict[str, Any]:
+    return {**asdict(export), "folder": str(export.folder)}
+
+
+def _compare(export: Export, whole: float | None) -> None:
+    missing = "not measured (it needs --weights, and the data of the run)"
+    alone = missing if export.error is None else percent(export.error)
+    click.echo(
+        f"  validation error of the deepest column alone: {alone}, of the whole network: {percent(whole)}"
+    )
+
+
+def _export_zoo(name: str, to: Path, weights: str | None, form: Form, as_json: bool) -> None:
+    from nas.zoo import zoo_entry
+    from nas.zoo_export import export_entry
+
+    if weights == KEPT:
+        raise NasError("name the file that holds them", where="--weights")
+    report_zoo(export_entry(zoo_entry(name), to, Path(weights) if weights else None, form), as_json)
+
+
+def _chosen(run: Run, best: bool, knee: bool, trial: int | None) -> list[Trial]:
+    if trial is not None:
+        found = run.trial(trial)
+        if not found.complete:
+            raise NasError(f"trial {trial} failed: {found.reason}", hint="export a complete trial")
+        return [found]
+    if best or knee:
+        return [run.best() if best else run.knee()]
+    return run.front()

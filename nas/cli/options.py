@@ -1,0 +1,63 @@
+"""Arguments, options and ways to read files that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.errors import NasError, NotFoundError
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")
+results_dir: Decorator = click.option(
+    "--results-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    metavar="PATH",
+    help="Where the runs are.",
+)
+run: Decorator = click.argument("run", metavar="RUN")
+trial: Decorator = click.option(
+    "--trial", type=click.IntRange(min=0), metavar="N", help="The trial's number."
+)
+RUN_HELP = "RUN is a run folder, a name under the results folder, or `latest`."
+
+
+class InputShape(click.ParamType[tuple[int, int, int]]):
+    """CHANNELSxHEIGHTxWIDTH."""
+
+    name = "CxHxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split("x")
+        if len(parts) != 3 or not all(part.isdigit() and 0 < int(part) <= 4096 for part in parts):
+            self.fail(f"{value!r} is no input size; write channels x height x width, such as 3x32x32")
+        return tuple(map(int, parts))
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Comma-separated names."""
+
+    name = "A,B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
+
+
+def read_text(path: Path, limit: int = 1 << 20) -> str:
+    """The text of a file of at most `limit` bytes; NasError or NotFoundError names it."""
+    try:
+        if path.stat().st_size > limit:
+            raise NasError(f"larger than {limit:,} bytes", where=str(path))
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFoundError("there is no such file", where=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise NasError(f"cannot be read: {error}", where=str(path)) from None

@@ -1,0 +1,65 @@
+"""nas search --dry-run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli.output import duration, emit, table
+from nas.cli.spaces import size
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.plan import Plan
+
+SETTINGS = ("data", "trials", "epochs", "searcher", "objectives", "seed", "seed_with", "repeats")
+
+
+def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
+    """Print what `nas search` with these options would run."""
+    from nas.plan import describe, plan
+    from nas.report import metric
+    from nas.setup import prepare
+
+    if options["space"] is None:
+        raise NasError("name a search space", where="--space", hint="nas spaces lists them")
+    setup = prepare(options["space"], **{name: options[name] for name in SETTINGS})
+    planned = plan(setup, options["workers"], gpu=options["gpus_per_worker"] > 0)
+    document = describe(setup, planned)
+    if as_json:
+        emit(document)
+        return
+    images, recipe = document["images"], setup.recipe
+    click.echo(
+        f"space       {setup.space.name}: {size(setup.space)} genotypes, {document['decisions']} decisions"
+    )
+    click.echo(
+        f"data        {setup.data}: {images['train']:,} training and {images['validation']:,} validation "
+        f"images, {'x'.join(map(str, setup.dataset.input_shape))}, {setup.dataset.num_classes} classes"
+    )
+    click.echo(f"duplicates  {setup.dataset.duplicates}")
+    click.echo(f"search      {setup.trials} candidates by {setup.searcher}, {recipe.epochs} epochs each")
+    for seed in setup.seeds:
+        click.echo(f"seed        {seed}")
+    click.echo(f"objectives  {', '.join(setup.objectives)}")
+    for line in design_lines(planned):
+        click.echo(f"design      {line}")
+    click.echo(f"time        {time_text(planned)}\n")
+    kind = "networks of the design" if planned.design else "uniform samples"
+    click.echo(f"{planned.samples} {kind} cost, for one image:")
+    table(
+        [{"figure": name, **{k: metric(v) for k, v in row.items()}} for name, row in planned.costs.items()],
+        right=["low", "median", "high"],
+    )
+
+
+def design_lines(planned: Plan) -> list[str]:
+    """What a design plans and can show; [] for other searchers."""
+    return list(planned.design.get("lines", ()))
+
+
+def time_text(planned: Plan) -> str:
+    time = "not estimated on GPUs" if planned.seconds is None else f"about {duration(planned.seconds)}"
+    return f"{time}, {planned.workers} candidates at a time"

@@ -1,0 +1,131 @@
+"""Live progress of a search on stderr: with what is training now on a terminal, else plain lines."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from nas.cli.output import duration, percent
+from nas.report import metric
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.table import Table
+
+    from nas.controller import Event, Progress
+    from nas.plan import Plan
+    from nas.run import Run
+    from nas.setup import Setup
+    from nas.trial import Trial
+
+BAR = 30
+"""Columns of the progress bar."""
+
+
+class SearchProgress:
+    """Callbacks for `nas.run.search`; use as a context manager."""
+
+    def __init__(self) -> None:
+        self.total = self.epochs = 0
+        self.began = self.updated = time.monotonic()
+        self.best: float | None = None
+        self.progress: Progress | None = None
+        self.running: dict[int, Event] = {}
+        self.live: Live | None = None
+
+    def __enter__(self) -> SearchProgress:
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(stderr=True, highlight=False, markup=False)
+        if console.is_terminal:
+            self.live = Live(console=console, get_renderable=self.render, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def plan(self, setup: Setup, planned: Plan) -> None:
+        from nas.cli.plan import design_lines, time_text
+
+        self.print(f"{setup.trials} trainings of {setup.recipe.epochs} epochs, {time_text(planned)}")
+        for line in design_lines(planned):
+            self.print(f"design: {line}")
+
+    def start(self, run: Run, slots: int) -> None:
+        self.total, self.epochs = run.config["trials"], run.config["recipe"]["epochs"]
+        self.began = time.monotonic()
+        self.best = min(
+            (trial.error for trial in run.study.complete if trial.error is not None), default=None
+        )
+        done = len(run.study.trials)
+        resumed = f", {done} of them done," if done else ""
+        shown = f"{self.total} candidates{resumed} on {run.config['data']}, {self.epochs} epochs each"
+        self.print(f"{shown}, {slots} at a time")
+        if run.config.get("task") == "segmentation":
+            self.print("error: 1 - mIoU over the pixels of the validation images")
+        for seed in run.seeds if not done else ():
+            self.print(f"seed {seed}")
+
+    def trial(self, trial: Trial, progress: Progress) -> None:
+        self.progress, self.updated = progress, time.monotonic()
+        self.running.pop(trial.number, None)
+        if trial.error is not None:
+            self.best = trial.error if self.best is None else min(self.best, trial.error)
+        types = "+".join(sorted(trial.module_types))
+        outcome = f"failed: {trial.reason}" if trial.error is None else f"error {percent(trial.error):>6}"
+        self.print(
+            f"{progress.done:>2}/{progress.total}  #{trial.number:<3} {types:<16}  "
+            f"{metric(trial.flops):>5} FLOPs  {outcome:<12}  best {percent(self.best):>6}  "
+            f"{duration(progress.remaining)} left"
+        )
+
+    def event(self, event: Event) -> None:
+        self.running[event.number] = event
+
+    def print(self, line: str) -> None:
+        if self.live is None:
+            click.echo(line, err=True)
+        else:
+            self.live.console.print(line, soft_wrap=True)
+
+    def render(self) -> Group | str:
+        """What is training now, and how far the search is."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        if not self.running:
+            return "starting the workers …"
+        now = time.monotonic()
+        done, left = 0, None
+        if self.progress is not None:
+            done, left = self.progress.done, self.progress.remaining
+        if left is not None:
+            left = max(0.0, left - (now - self.updated))
+        foot = Table.grid(padding=(0, 2))
+        foot.add_row(
+            ProgressBar(total=self.total, completed=done, width=BAR),
+            f"{done}/{self.total}",
+            f"best {percent(self.best)}",
+            f"{duration(now - self.began)} passed",
+            f"{duration(left)} left",
+        )
+        return Group(self._training(), foot)
+
+    def _training(self) -> Table:
+        from rich.table import Table
+
+        rows = Table.grid(padding=(0, 2))
+        for number, event in sorted(self.running.items()):
+            types = "+".join(sorted(set(event.proposal.genotype.module_types)))
+            row = event.row or {}
+            state = f"epoch {row['epoch']}/{self.epochs}" if row else "starts"
+            error = f"error {percent(row['val_error'])}" if row.get("val_error") is not None else ""
+            rows.add_row(f"#{number}", types, f"{metric(event.cost.flops)} FLOPs", state, error)
+        return rows

@@ -1,0 +1,114 @@
+"""nas search: the main job."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli import options
+from nas.cli.output import emit, heading, text_width
+
+if TYPE_CHECKING:
+    from nas.run import Run
+
+
+@click.command("search")
+@click.option("--space", metavar="S", help="A name of `nas spaces`, or the path of a .yaml file.")
+@click.option(
+    "--data",
+    metavar="D",
+    help="digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH, parquet:PATH, npz:PATH "
+    "or python:module:function; with masks: shapes, masks:PATH.",
+)
+@click.option("--trials", type=int, metavar="N", help="Candidates in all, those of a resumed run included.")
+@click.option("--epochs", type=int, metavar="E", help="Epochs of each candidate; the data set has a default.")
+@click.option(
+    "--searcher",
+    metavar="X",
+    help="evolution (the default), random, optuna:tpe and the like; or "
+    "balanced or paired, which compare module types and optimise nothing.",
+)
+@click.option(
+    "--seed-with",
+    type=options.Names(),
+    metavar="A,B",
+    help="Networks of `nas zoo` to try first, brought into the space where need be.",
+)
+@click.option(
+    "--seeds", "repeats", type=int, metavar="K", help="Training seeds of each network of --searcher paired."
+)
+@click.option("--objectives", type=options.Names(), help="What to minimise; error,flops by default.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), metavar="W", help="One per core by default; 0: no Ray."
+)
+@click.option(
+    "--gpus-per-worker",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="G",
+    help="0.25 trains four candidates on each GPU.",
+)
+@click.option("--ray-address", metavar="A", help="A running Ray cluster to join.")
+@click.option("--seed", type=int, metavar="I", help="0 by default.")
+@click.option("--name", metavar="R", help="The name of the run.")
+@options.results_dir
+@click.option("--resume", is_flag=True, help="Go on with the run --name, or with the latest.")
+@click.option("--dry-run", is_flag=True, help="Say what would be run, and train nothing.")
+@options.as_json
+def command(*, dry_run: bool, as_json: bool, **settings: Any) -> None:
+    """Search a space for networks of low error at few FLOPs.
+
+    Trains candidates, keeps the Pareto front, and ranks the module types. The test set is
+    not looked at.
+    """
+    if dry_run:
+        from nas.cli.plan import show_plan
+
+        show_plan(settings, as_json)
+        return
+    from nas.cli.progress import SearchProgress
+    from nas.run import search
+
+    with SearchProgress() as progress:
+        run = search(
+            **settings,
+            on_plan=progress.plan,
+            on_start=progress.start,
+            on_trial=progress.trial,
+            on_event=progress.event,
+        )
+    with run.study:
+        _show(run, as_json)
+
+
+def _show(run: Run, as_json: bool) -> None:
+    """What was found, where it is, and what to type next."""
+    from nas.analysis_report import analysis_dict, ranking_text
+    from nas.report import pareto_dict, pareto_text
+
+    analysis = run.analyze()
+    if as_json:
+        emit({"run": str(run.folder), "pareto": pareto_dict(run.study), "analysis": analysis_dict(analysis)})
+        return
+    heading("Pareto front")
+    click.echo(pareto_text(run.study, width=text_width()))
+    heading("Ranking of module types")
+    click.echo(ranking_text(analysis, width=text_width()))
+    heading("Run folder")
+    click.echo(run.folder)
+    heading("Next")
+    for line in _next_commands(run):
+        click.echo(f"  {line}")
+
+
+def _next_commands(run: Run) -> list[str]:
+    """Commands that work as they are typed in this folder."""
+    where = shlex.quote(str(run.folder))
+    return [
+        f"nas pareto {where} --plot front.png",
+        f"nas analyze {where}",
+        f"nas export {where} --knee --weights",
+        f"nas train {where} --trial {run.best().number}",
+    ]

@@ -1,0 +1,128 @@
+"""nas show: one network, layer by layer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli import options
+from nas.cli.output import emit, note, table
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.draw import Layer
+    from nas.genotype import Genotype
+    from nas.graph import Graph
+
+INPUT, CLASSES = (3, 32, 32), 10
+
+
+@click.command("show")
+@click.argument("target", metavar="RUN|FILE")
+@options.trial
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
+@options.results_dir
+@options.as_json
+def command(target: str, trial: int | None, plot: Path | None, results_dir: Path, as_json: bool) -> None:
+    """The layers of a network, with shapes, parameters and FLOPs.
+
+    The network is trial N of a RUN (by default the knee of its front), or that of a FILE:
+    a genotype in JSON, or the config.json of an export.
+    """
+    if target.endswith(".json"):
+        if trial is not None:
+            raise NasError("a file has no trials", where="--trial")
+        title, genotype, graph = _from_file(Path(target))
+    else:
+        title, genotype, graph = _from_run(target, trial, results_dir)
+    if plot is not None:
+        from nas.draw import draw
+
+        draw(graph, plot, title)
+        note(f"plot: {plot}")
+    show_layers(title, genotype, graph, as_json)
+
+
+def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Genotype, Graph]:
+    from nas.genotype import expand
+    from nas.run import open_run
+
+    opened = open_run(run, results_dir)
+    with opened.study:
+        chosen = opened.knee() if trial is None else opened.trial(trial)
+    shape, classes = tuple(opened.config["input_shape"]), opened.config["num_classes"]
+    return f"trial {chosen.number}", chosen.genotype, expand(chosen.genotype, shape, classes)
+
+
+def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
+    from nas.genotype import Genotype, expand
+
+    text = options.read_text(path)
+    try:
+        data: Any = json.loads(text)
+    except ValueError as error:
+        raise NasError(f"not valid JSON: {error}", where=str(path)) from None
+    if isinstance(data, dict) and {"genotype", "input_shape", "num_classes"} <= data.keys():
+        genotype = Genotype.from_dict(data["genotype"], where=f"{path}: genotype")
+        shape = data["input_shape"]
+        return path.parent.name, genotype, expand(genotype, tuple(shape), data["num_classes"])
+    genotype = Genotype.from_json(text, where=str(path))
+    return path.stem, genotype, expand(genotype, INPUT, CLASSES)
+
+
+def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> None:
+    """Print the table of layers, or the same as JSON."""
+    from nas.complexity import cost
+    from nas.draw import layer_table
+
+    layers, figures = layer_table(graph), cost(graph)
+    total = {"params": figures.params, "flops": figures.flops}
+    if as_json:
+        rows = [_row(layer) for layer in layers]
+        shape = list(graph.input_shape)
+        emit(
+            {
+                "digest": genotype.digest,
+                "genotype": genotype.to_dict(),
+                "input_shape": shape,
+                **total,
+                "layers": rows,
+            }
+        )
+        return
+    click.echo(f"{title}: {genotype}\n")
+    table([_readable(layer) for layer in layers], right=["parameters", "FLOPs"])
+    size = _size(graph.input_shape)
+    click.echo(
+        f"\ninput {size}: {figures.params:,} parameters, {figures.flops:,} FLOPs "
+        "(multiply-adds of convolutions and linear layers)"
+    )
+
+
+def _row(layer: Layer) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "op": layer.op,
+        "shape": list(layer.shape),
+        "params": layer.params,
+        "flops": layer.flops,
+        "level": layer.level,
+    }
+
+
+def _readable(layer: Layer) -> dict[str, Any]:
+    return {
+        "layer": "  " * layer.level + layer.nested,
+        "op": layer.op,
+        "output": _size(layer.shape),
+        "parameters": f"{layer.params:,}" if layer.params else "",
+        "FLOPs": f"{layer.flops:,}" if layer.flops else "",
+    }
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

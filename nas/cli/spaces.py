@@ -1,0 +1,65 @@
+"""nas spaces: the search spaces, or one of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli import options
+from nas.cli.output import emit, table
+
+if TYPE_CHECKING:
+    from nas.space import SearchSpace
+
+READABLE = 1_000_000_000
+"""Larger sizes are printed as powers of ten."""
+
+
+@click.command("spaces")
+@click.argument("name", required=False)
+@options.as_json
+def command(name: str | None, as_json: bool) -> None:
+    """List the search spaces, or show the decisions of one: NAME, or the path of a .yaml file."""
+    from nas.space import load_space, space_names
+
+    if name is not None:
+        _show(load_space(name), as_json)
+        return
+    spaces = [load_space(name) for name in space_names()]
+    if as_json:
+        emit({"spaces": [_summary(space) for space in spaces]})
+        return
+    table(
+        [{"space": space.name, "genotypes": size(space), "about": space.description} for space in spaces],
+        right=["genotypes"],
+    )
+
+
+def _show(space: SearchSpace, as_json: bool) -> None:
+    domains = {path: list(choices) for path, choices in space.domains().items()}
+    if as_json:
+        emit({**_summary(space), "decisions": domains, "yaml": space.to_yaml()})
+        return
+    click.echo(f"{space.name}: {space.description}")
+    shape = "x".join(map(str, space.input_shape))
+    click.echo(f"{size(space)} genotypes, counted at {shape} and {space.num_classes} classes\n")
+    table([{"decision": path, "options": ", ".join(map(str, choices))} for path, choices in domains.items()])
+
+
+def _summary(space: SearchSpace) -> dict[str, Any]:
+    return {
+        "name": space.name,
+        "description": space.description,
+        "input_shape": list(space.input_shape),
+        "num_classes": space.num_classes,
+        "size": asdict(space.size()),
+    }
+
+
+def size(space: SearchSpace) -> str:
+    """The number of genotypes, with what is known of it."""
+    found = space.size()
+    count = f"{found.count:,}" if found.count < READABLE else f"{found.count:.1e}"
+    return count if found.exact else f"up to {count}"

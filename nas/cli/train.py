@@ -1,0 +1,124 @@
+"""nas train: full training of one network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.cli import options
+from nas.cli.output import emit, note, percent
+from nas.errors import NasError, NotFoundError
+from nas.recipe import FULL_EPOCHS
+
+
+@click.command("train")
+@click.argument("target", metavar="FILE.py|RUN")
+@options.trial
+@click.option("--data", metavar="D", help="As for nas search; by default the data of the search.")
+@click.option("--epochs", type=click.IntRange(min=1), default=FULL_EPOCHS, show_default=True, metavar="E")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches."
+)
+@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1; by default a GPU if there is one.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the source.")
+@options.results_dir
+@options.as_json
+def command(
+    target: str,
+    trial: int | None,
+    data: str | None,
+    epochs: int,
+    seed: int,
+    device: str | None,
+    resume: bool,
+    results_dir: Path,
+    as_json: bool,
+) -> None:
+    """Train one network from scratch, then read the test set once.
+
+    The network is that of a source FILE.py as nas export writes it, or trial N of a RUN.
+    Weights, curve and figures are written beside the source.
+    """
+    from nas.data import load_data
+    from nas.full_training import Files, train_fully
+    from nas.recipe import default_recipe
+
+    source = _source(target, trial, results_dir)
+    about = _about(source)
+    spec = data or about.get("data")
+    if spec is None:
+        raise NasError("name the data", where="--data", hint="as for nas search, such as --data cifar10")
+    dataset = load_data(spec, seed=about.get("split_seed", 0))
+    if spec == about.get("data") and dataset.fingerprint != about["data_fingerprint"]:
+        note("warning: the data are not those of the search")
+    report = train_fully(
+        source,
+        dataset,
+        default_recipe(dataset, epochs),
+        seed=seed,
+        device=device or _device(),
+        resume=resume,
+        on_epoch=lambda row: _show_epoch(row, epochs),
+    )
+    if as_json:
+        emit({"source": str(source), **report})
+        return
+    if report["duplicates"]:
+        note(f"warning: {report['duplicates']} images stand in two splits, so the figures flatter")
+    click.echo(f"validation error  {_error(report, 'val')}")
+    click.echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
+    click.echo(f"weights           {Files(source).weights}")
+    click.echo(f"curve             {Files(source).report}")
+
+
+def _source(target: str, trial: int | None, results_dir: Path) -> Path:
+    """The source file; that of a trial is exported into its run first."""
+    if target.endswith(".py"):
+        if trial is not None:
+            raise NasError("a source file has no trials", where="--trial")
+        if not Path(target).is_file():
+            raise NotFoundError("there is no such file", where=target)
+        return Path(target)
+    if trial is None:
+        raise NasError("name the trial", where="--trial", hint="nas pareto lists those of the front")
+    from nas.run import open_run
+
+    run = open_run(target, results_dir)
+    with run.study:
+        return run.export([run.trial(trial)], run.folder / "train")[0].folder / "network.py"
+
+
+def _about(source: Path) -> dict[str, Any]:
+    """What the export says of the source, if it stands beside it."""
+    path = source.with_name("config.json")
+    if not path.is_file():
+        return {}
+    try:
+        about: dict[str, Any] = json.loads(options.read_text(path))
+    except ValueError as error:
+        raise NasError(f"not valid JSON: {error}", where=str(path)) from None
+    return about
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _show_epoch(row: Mapping[str, float], epochs: int) -> None:
+    note(
+        f"epoch {row['epoch']:>3}/{epochs}  training loss {row['train_loss']:.4f}  "
+        f"validation error {_error(row, 'val'):>6}"
+    )
+
+
+def _error(figures: Mapping[str, Any], part: str) -> str:
+    """The error; where there are masks, what it is and the pixel accuracy."""
+    accuracy = figures.get(f"{part}_pixel_accuracy")
+    error = percent(figures[f"{part}_error"])
+    return error if accuracy is None else f"{error} (1 - mIoU; pixel accuracy {percent(accuracy)})"

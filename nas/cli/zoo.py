@@ -1,0 +1,93 @@
+"""nas zoo: published networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli import options
+from nas.cli.output import emit, note, table
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.zoo import Entry
+
+
+@click.command("zoo")
+@click.argument("name", required=False)
+@click.option("--input", "shape", type=options.InputShape(), help="One image; by default the paper's.")
+@click.option("--classes", type=click.IntRange(min=1), help="How many classes; by default the paper's.")
+@click.option(
+    "--export", "to", type=click.Path(path_type=Path), metavar="DIR", help="Write it as a PyTorch file."
+)
+@options.as_json
+def command(
+    name: str | None,
+    shape: tuple[int, int, int] | None,
+    classes: int | None,
+    to: Path | None,
+    as_json: bool,
+) -> None:
+    """List published networks, or show one, layer by layer.
+
+    FLOPs are multiply-adds of convolutions and linear layers for one image. Export
+    writes network.py, config.json and README.md to DIR/NAME, verified first; `nas export --zoo`
+    adds published weights.
+    """
+    from nas.zoo import zoo, zoo_entry
+
+    if name is None:
+        if shape or classes or to:
+            raise NasError("--input, --classes and --export need the name of a network")
+        _list([_row(entry) for entry in zoo().values()], as_json)
+        return
+    from nas.genotype import expand
+
+    entry = zoo_entry(name)
+    entry = replace(entry, input_shape=shape or entry.input_shape, num_classes=classes or entry.num_classes)
+    if to is None:
+        from nas.cli.show import show_layers
+
+        genotype = entry.build()
+        show_layers(name, genotype, expand(genotype, entry.input_shape, entry.num_classes), as_json)
+        return
+    from nas.cli.export import report_zoo
+    from nas.zoo_export import export_entry
+
+    report_zoo(export_entry(entry, to), as_json)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    from nas.complexity import cost
+    from nas.genotype import expand
+
+    figures = cost(expand(entry.build(), entry.input_shape, entry.num_classes))
+    return {
+        "name": entry.name,
+        "params": figures.params,
+        "flops": figures.flops,
+        "input_shape": list(entry.input_shape),
+        "num_classes": entry.num_classes,
+        "about": entry.about,
+    }
+
+
+def _list(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        emit({"networks": rows})
+        return
+    shown = [
+        {
+            "name": row["name"],
+            "parameters": f"{row['params']:,}",
+            "FLOPs": f"{row['flops']:,}",
+            "input": "x".join(map(str, row["input_shape"])),
+            "about": row["about"],
+        }
+        for row in rows
+    ]
+    table(shown, right=["parameters", "FLOPs"])
+    note("nas zoo NAME shows one; FLOPs are multiply-adds of convolutions and linear layers")
