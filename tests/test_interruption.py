@@ -1,0 +1,184 @@
+"""A search that is interrupted, killed, or runs out of disk, and is resumed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.signals import DRAIN
+from nas.study import Study
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 120
+"""Seconds for what takes a few on a machine that does nothing else."""
+
+DRIVER = """
+    import resource, signal, sys, time
+    from pathlib import Path
+    from nas.controller import run_search
+    from nas.errors import NasError
+    from nas.evaluation import LocalEvaluator, Result
+    from nas.searchers import make_searcher
+    from nas.space import load_space
+    from nas.study import Study
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    path, seconds, limit, ray = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "ray"
+
+    def trainer(task, dataset, recipe, device, on_epoch, on_batch):
+        with open(path.with_name("log"), "a") as log:
+            log.write(f"{task.number}\\n")
+        time.sleep(seconds)
+        row = {"epoch": 1, "text": "x" * 2000}
+        return Result(task.number, "complete", error=task.number / 1000, curve=(row,))
+
+    space = load_space("residual_vs_fractal")
+    if path.exists():
+        study = Study.open(path)
+    else:
+        study = Study.create(path, objectives=("error", "flops"), domains=space.domains())
+    if ray:
+        from nas.ray_evaluation import RayEvaluator
+        evaluator = RayEvaluator(None, None, workers=2, trainer=trainer)
+    else:
+        evaluator = LocalEvaluator(None, None, trainer=trainer)
+    if limit:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    searcher = make_searcher("random", study.objectives)
+    try:
+        run_search(
+            study, space, searcher, evaluator, trials=60, seed=0, epochs=1,
+            on_trial=lambda trial, progress: print(trial.number, flush=True),
+        )
+    except NasError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    finally:
+        evaluator.close()
+"""
+
+
+@pytest.fixture
+def drive():
+    """Start drivers, each in a process group of its own, as a shell does."""
+    drivers = []
+
+    def drive(path, seconds=0.0, limit=0, ray=""):
+        driver = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(DRIVER), str(path), str(seconds), str(limit), ray],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            cwd=Path(__file__).parent.parent,
+        )
+        drivers.append(driver)
+        return driver
+
+    yield drive
+    for driver in drivers:
+        driver.kill()
+        with driver:
+            pass
+
+
+def wait_until_training(driver, path):
+    end = time.monotonic() + PATIENCE
+    while not path.with_name("log").exists():
+        assert driver.poll() is None, driver.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    time.sleep(0.5)
+
+
+def finish_and_check(drive, path):
+    """Resume to the end: every number complete once, and executed as often as was recorded."""
+    driver = drive(path)
+    _, errors = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 0, errors
+    with Study.open(path) as study:
+        assert sorted(trial.number for trial in study.trials) == list(range(60))
+        assert all(trial.complete for trial in study.trials)
+    return Counter(map(int, path.with_name("log").read_text().split()))
+
+
+@pytest.mark.parametrize("ray", ["", "ray"])
+def test_first_ctrl_c_drains_and_the_study_can_be_resumed(drive, tmp_path, ray):
+    path = tmp_path / "study.db"
+    driver = drive(path, seconds=1.0, ray=ray)
+    driver.stdout.readline()
+    os.killpg(driver.pid, signal.SIGINT)
+    _, errors = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 130, errors
+    assert "stopped by SIGINT" in errors
+    with Study.open(path) as study:
+        recorded = len(study.trials)
+    started = Counter(map(int, path.with_name("log").read_text().split()))
+    assert recorded == len(started) <= 4
+    assert set(finish_and_check(drive, path).values()) == {1}
+
+
+@pytest.mark.parametrize("ray", ["", "ray"])
+def test_second_ctrl_c_stops_at_once(drive, tmp_path, ray):
+    path = tmp_path / "study.db"
+    driver = drive(path, seconds=600.0, ray=ray)
+    wait_until_training(driver, path)
+    start = time.monotonic()
+    os.killpg(driver.pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert driver.poll() is None
+    os.killpg(driver.pid, signal.SIGINT)
+    _, errors = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 130, errors
+    assert time.monotonic() - start < PATIENCE
+
+
+@pytest.mark.parametrize("ray", ["", "ray"])
+def test_sigterm_drains_for_a_short_time(drive, tmp_path, ray):
+    path = tmp_path / "study.db"
+    driver = drive(path, seconds=600.0, ray=ray)
+    wait_until_training(driver, path)
+    start = time.monotonic()
+    driver.send_signal(signal.SIGTERM)
+    _, errors = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 143, errors
+    assert "stopped by SIGTERM" in errors
+    assert DRAIN - 1 < time.monotonic() - start < PATIENCE
+
+
+def test_killed_driver_loses_no_recorded_trial(drive, tmp_path):
+    path = tmp_path / "study.db"
+    rng = np.random.default_rng(0)
+    recorded: list[str] = []
+    for _ in range(4):
+        driver = drive(path, seconds=0.01)
+        for _ in range(int(rng.integers(1, 8))):
+            recorded.append(driver.stdout.readline().strip())
+        driver.kill()
+        rest, _ = driver.communicate()
+        recorded += rest.split()
+    executions = finish_and_check(drive, path)
+    assert all(executions[int(number)] == 1 for number in recorded)
+    assert sum(executions.values()) <= 60 + 4
+
+
+def test_full_disk_leaves_a_valid_database_that_can_be_resumed(drive, tmp_path):
+    path = tmp_path / "study.db"
+    driver = drive(path, limit=250_000)
+    output, errors = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 6, errors
+    assert 0 < len(output.split()) < 60
+    with Study.open(path) as study:
+        assert len(study.trials) == len(output.split())
+    assert max(finish_and_check(drive, path).values()) <= 2

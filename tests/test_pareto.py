@@ -1,0 +1,144 @@
+"""Fronts, knees and hypervolumes against brute force."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.pareto import Layers, crowding, front, hypervolume, hypervolume_history, knee, reference_point
+
+GRID = 5
+
+
+@st.composite
+def point_sets(draw, dimensions=(1, 2, 3, 4), most=9):
+    d = draw(st.sampled_from(dimensions))
+    point = st.tuples(*[st.integers(0, GRID)] * d)
+    return np.array(draw(st.lists(point, min_size=1, max_size=most)), dtype=float)
+
+
+def dominates(a, b):
+    return bool((a <= b).all() and (a < b).any())
+
+
+def brute_front(points):
+    return [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
+
+
+def brute_volume(points, reference):
+    """Unit cells of the integer grid that some point dominates."""
+    cells = itertools.product(*(range(int(r)) for r in reference))
+    return sum(any((p <= np.array(cell)).all() for p in points) for cell in cells)
+
+
+@settings(max_examples=60, deadline=None)
+@given(point_sets())
+def test_front_is_what_nothing_dominates(points):
+    assert front(points).tolist() == brute_front(points)
+
+
+@settings(max_examples=60, deadline=None)
+@given(point_sets())
+def test_hypervolume_counts_cells(points):
+    reference = np.full(points.shape[1], GRID)  # points on the border add nothing
+    assert hypervolume(points, reference) == pytest.approx(brute_volume(points, reference))
+
+
+@settings(max_examples=60, deadline=None)
+@given(point_sets())
+def test_history_is_the_hypervolume_of_each_beginning(points):
+    reference = reference_point(points)
+    expected = [hypervolume(points[: n + 1], reference) for n in range(len(points))]
+    history = hypervolume_history(points)
+    assert history == pytest.approx(expected)
+    assert (np.diff(history) >= 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(point_sets(most=20), st.integers(1, 5))
+def test_layers_are_the_sorted_fronts(points, depth):
+    layers = Layers(points.shape[1], depth)
+    for key, point in enumerate(points):
+        layers.add(key, point)
+    left = list(range(len(points)))
+    for keys in layers.keys:
+        expected = [left[i] for i in brute_front(points[left])] if left else []
+        assert sorted(keys.tolist()) == expected
+        left = [i for i in left if i not in expected]
+
+
+@settings(max_examples=60, deadline=None)
+@given(point_sets())
+def test_knee_lies_on_the_front_and_ignores_units(points):
+    index = knee(points)
+    assert index in front(points)
+    assert knee(points * 1024 + 7) == index
+
+
+def test_knee_is_the_bend():
+    points = [(0.0, 10.0), (1.0, 2.0), (10.0, 0.0), (9.0, 9.0)]
+    assert knee(points) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(point_sets())
+def test_reference_lies_behind_every_point(points):
+    assert (reference_point(points) > points).all()
+
+
+def test_reference_is_a_tenth_of_the_range_behind_the_worst():
+    assert reference_point([(0.1, 20.0), (0.3, 20.0)]).tolist() == pytest.approx([0.32, 22.0])
+    assert reference_point([(0.0, 5.0)]).tolist() == pytest.approx([1.0, 5.5])
+
+
+def test_crowding_is_the_gap_to_both_neighbours():
+    assert crowding([(0, 4), (1, 2), (4, 0)]).tolist() == pytest.approx([1.5, 2, 2.5])
+    assert crowding([(1, 1), (1, 1)]).tolist() == [0, 0]
+    assert crowding([(3, 7)]).tolist() == [0]
+
+
+def test_known_volumes():
+    assert hypervolume([(1, 1)], (3, 3)) == 4
+    assert hypervolume([(1, 2), (2, 1)], (3, 3)) == 3
+    assert hypervolume([(1, 2, 3), (3, 2, 1), (2, 2, 2)], (4, 4, 4)) == 12
+    assert hypervolume([(5, 1)], (3, 3)) == 0
+    assert hypervolume(np.empty((0, 2)), (3, 3)) == 0
+
+
+def test_large_front_in_three_dimensions():
+    rng = np.random.default_rng(0)
+    directions = np.abs(rng.normal(size=(150, 3)))
+    points = 1 - directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    samples = rng.random((20_000, 3))
+    share = np.mean([(points <= sample).all(axis=1).any() for sample in samples])
+    assert hypervolume(points, (1, 1, 1)) == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("points", [[1.0, 2.0], [(1.0, float("nan"))], [(1.0, float("inf"))]])
+def test_bad_points_are_refused(points):
+    with pytest.raises(ValueError, match="points must be finite"):
+        front(points)
+
+
+def test_nothing_has_no_knee():
+    assert front([]).tolist() == []
+    assert hypervolume_history([]).tolist() == []
+    with pytest.raises(ValueError, match="no points"):
+        knee([])
+    with pytest.raises(ValueError, match="no points"):
+        reference_point([])
+
+
+def test_reference_of_another_dimension_is_refused():
+    with pytest.raises(ValueError, match="reference"):
+        hypervolume([(1, 2)], (3, 3, 3))
+
+
+def test_knee_does_not_depend_on_the_order_of_equals():
+    ends = [(0.1, 9.0), (0.4, 2.0)]  # both lie on the line through the ends
+    assert knee(ends) == 0
+    assert knee(ends[::-1]) == 1

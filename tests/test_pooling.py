@@ -1,0 +1,77 @@
+"""Runs that are pooled, runs that are evidence, and runs that are neither."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from test_paired import blocks
+
+from nas.analysis_report import contrasts_frame
+from nas.errors import NasError
+from nas.paired_gates import RECIPE_GRID
+from nas.pooling import analyze_runs
+
+RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size": 128}
+
+
+def run(frame, name="run", data="digits", **recipe):
+    config = {
+        "data": data,
+        "data_fingerprint": "f",
+        "input_shape": [1, 8, 8],
+        "num_classes": 10,
+        "recipe": {**RECIPE, **recipe},
+    }
+    return SimpleNamespace(name=name, config=config, study=frame)
+
+
+def gates(analysis):
+    return {gate.name: gate.passed for gate in analysis.paired.contrasts[0].gates}
+
+
+def test_runs_that_agree_are_pooled():
+    other = blocks(contexts=8, rng=1)
+    other["digest"] = "other-" + other["digest"]
+    analysis = analyze_runs([run(blocks(contexts=16)), run(other)])
+    assert analysis.paired.contexts == 24
+
+
+def test_a_longer_run_is_evidence_of_fidelity():
+    short = blocks(contexts=24)
+    noisy = short.assign(error=short["error"].sample(frac=1, random_state=0).to_numpy())
+    assert not gates(analyze_runs([run(short)]))["fidelity"]
+    faithful = analyze_runs([run(short), run(short[:60], epochs=30, cutout=8)])
+    assert gates(faithful)["fidelity"]
+    assert faithful.paired.contexts == 24
+    assert faithful.paired.evidence.fidelity.value == pytest.approx(1)
+    assert not gates(analyze_runs([run(short), run(noisy, epochs=30)]))["fidelity"]
+    assert not gates(analyze_runs([run(short), run(short[:20], epochs=30)]))["fidelity"]
+
+
+def test_a_grid_of_recipes_opens_its_gate():
+    frame = blocks()
+    part = frame[frame["design"].map(lambda design: design["context"] < 5)]
+    others = [run(part, lr=lr, weight_decay=decay) for lr in (0.1, 0.2, 0.4) for decay in (1e-4, 5e-4, 1e-3)]
+    assert len(others) == RECIPE_GRID
+    analysis = analyze_runs([run(frame), *others])
+    assert gates(analysis)["recipe grid"]
+    assert analysis.paired.contexts == 24
+    assert not gates(analyze_runs([run(frame), *others[:-1]]))["recipe grid"]
+
+
+@pytest.mark.parametrize("changed", [{"data": "cifar10"}, {"batch_size": 64}, {"epochs": 4}])
+def test_runs_that_differ_are_refused_and_what_differs_is_named(changed):
+    with pytest.raises(NasError) as caught:
+        analyze_runs([run(blocks()[:40], "one"), run(blocks()[:40], "two", **changed)])
+    assert next(iter(changed)) in caught.value.hint
+    assert "two" in caught.value.where
+
+
+def test_contrasts_are_a_frame_with_flat_columns():
+    frame = contrasts_frame(analyze_runs([run(blocks())]))
+    (row,) = frame.to_dict("records")
+    assert (row["sample"], row["a"], row["b"], row["grade"]) == ("paired blocks", "plain", "residual", "C")
+    assert row["equal_flops_low"] < row["equal_flops"] < row["equal_flops_high"]
+    assert "recipe grid" in row["refused"]
+    assert not any(isinstance(value, dict | list) for value in row.values())

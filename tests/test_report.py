@@ -1,0 +1,168 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from nas.analysis import analyze
+from nas.analysis_report import analysis_dict, analysis_text
+from nas.complexity import cost
+from nas.errors import NasError
+from nas.genotype import expand
+from nas.history import History
+from nas.plots import dominating_type, plot_front
+from nas.report import (
+    SCHEMA,
+    front_table,
+    metric,
+    pareto_dict,
+    pareto_text,
+)
+from nas.space import load_space
+from nas.trial import Proposal, Trial
+
+
+def study(count=24, failing=(3,), objectives=("error", "flops")):
+    """A history of random networks, whose error falls with FLOPs but for noise."""
+    space = load_space("residual_vs_fractal")
+    history = History(objectives)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        genotype = space.sample(number)
+        figures = cost(expand(genotype, space.input_shape, space.num_classes))
+        failed = number in failing
+        history.record(
+            Trial(
+                number=number,
+                proposal=Proposal(genotype, "random", uniform=number % 5 == 4),
+                state="failed" if failed else "complete",
+                reason="diverged" if failed else "",
+                error=None if failed else float(0.5 - 0.02 * np.log(figures.flops) + rng.uniform(0, 0.1)),
+                cost=figures,
+                decisions=space.decisions(genotype),
+                seed=number,
+                epochs=1,
+            )
+        )
+    return history
+
+
+def test_the_front_as_json_has_the_keys_of_the_contract():
+    found = json.loads(json.dumps(pareto_dict(study()), allow_nan=False))
+    assert found["schema"] == SCHEMA
+    assert set(found["front"][0]) == {"trial", "error", "flops", "params", "digest", "module_types"}
+    assert found["knee"] in [row["trial"] for row in found["front"]]
+    assert found["hypervolume"] > 0
+    assert len(found["reference_point"]) == 2
+    assert found["failed"] == 1
+
+
+def test_the_front_is_that_of_the_study_by_ascending_flops():
+    history = study()
+    rows = pareto_dict(history)["front"]
+    assert {row["trial"] for row in rows} == {trial.number for trial in history.front()}
+    assert [row["flops"] for row in rows] == sorted(row["flops"] for row in rows)
+    errors = [row["error"] for row in rows]
+    assert errors == sorted(errors, reverse=True)
+    assert front_table(history)["knee"].sum() == 1
+
+
+def test_more_objectives_are_taken_from_the_study_and_shown():
+    history = study(objectives=("error", "flops", "params", "peak_memory"))
+    found = pareto_dict(history)
+    assert found["objectives"] == ["error", "flops", "params", "peak_memory"]
+    assert len(found["reference_point"]) == 4
+    assert "peak_memory" in found["front"][0]
+    assert "peak_memory" in pareto_text(history)
+
+
+def test_the_table_marks_the_knee_and_says_what_flops_are():
+    text = pareto_text(study())
+    assert text.count("knee") == 1
+    assert "FLOPs are multiply-adds of convolutions and linear layers." in text.replace("\n", " ")
+    assert "1 trial failed." in text.replace("\n", " ")
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_a_study_without_a_complete_trial_has_no_front(tmp_path):
+    empty = study(count=3, failing=range(3))
+    found = pareto_dict(empty)
+    assert found["front"] == []
+    assert found["hypervolume"] is found["reference_point"] is found["knee"] is None
+    assert pareto_text(empty) == "No trial is complete; 3 failed."
+    with pytest.raises(NasError, match="no trial is complete"):
+        plot_front(empty, tmp_path / "front.png")
+
+
+def test_the_analysis_begins_with_its_estimand_and_names_its_grades():
+    analysis = analyze(study())
+    text = analysis_text(analysis)
+    assert text.startswith("Estimand. Change of validation error")
+    assert f"Grade {analysis.grade}." in text
+    assert "Uniform samples alone" in text
+    assert "describe what the search visited" in text.replace("\n", " ")
+    assert "PED-ANOVA" in text
+
+
+def test_the_analysis_as_json_is_complete_and_free_of_nan():
+    found = json.loads(json.dumps(analysis_dict(analyze(study())), allow_nan=False))
+    assert found["schema"] == SCHEMA
+    first = found["comparisons"][0]
+    assert {row["name"] for row in first["types"]} <= {"residual", "fractal"}
+    assert set(first["contrasts"][0]) >= {
+        "a",
+        "b",
+        "raw",
+        "equal_flops",
+        "grade",
+        "claim",
+        "refused",
+        "gates",
+    }
+    assert sum(found["importance"].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_the_front_is_plotted_in_the_format_of_the_suffix(tmp_path, suffix):
+    file = plot_front(study(), tmp_path / "new" / f"front.{suffix}")
+    head = file.read_bytes()[:8]
+    assert head.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
+
+
+def test_the_plot_says_what_it_shows(tmp_path):
+    matplotlib = pytest.importorskip("matplotlib")
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        text = plot_front(study(), tmp_path / "front.svg").read_text()
+    for words in ("multiply-adds", "validation error, %", "Pareto front", "knee", "1 failed trial not shown"):
+        assert words in text
+
+
+def test_other_objectives_and_a_single_point_can_be_plotted(tmp_path):
+    assert plot_front(study(), tmp_path / "a.png", ("params", "peak_memory")).stat().st_size > 1000
+    assert plot_front(study(count=1, failing=()), tmp_path / "b.png").stat().st_size > 1000
+
+
+def test_an_unknown_format_is_refused_with_those_known(tmp_path):
+    with pytest.raises(NasError, match=r"known: \.png, \.svg, \.pdf"):
+        plot_front(study(count=2), tmp_path / "front.jpeg2000")
+
+
+def test_the_dominating_type_is_the_most_frequent():
+    assert dominating_type(("a", "b", "a")) == "a"
+    assert dominating_type(("a", "b")) == "mixed"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (999, "999"), (1000, "1k"), (40_551_040, "40.6M"), (999_600_000, "1000M"), (4.09e9, "4.09G")],
+)
+def test_large_numbers_are_short(value, text):
+    assert metric(value) == text
+    assert not math.isnan(value)
+
+
+def test_tables_keep_their_figures_whatever_the_width():
+    narrow = analysis_text(analyze(study()), width=60)
+    assert "…" not in narrow
+    assert "fractal -> residual" in narrow
+    assert "overlap  grade" in narrow
