@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nas.analysis import analyze
-from nas.comparison import FLOPS_BINS
+from nas.analysis.analyze import analyze
+from nas.analysis.comparison import FLOPS_BINS
 from nas.statistics import Sample, log_bins, type_effects
 
 TYPES = ("identity", "mb3", "mb6")

@@ -16,9 +16,9 @@ from itertools import combinations
 import numpy as np
 
 from nas import power
-from nas.paired import PairedComparison, compare_blocks
-from nas.paired_blocks import Blocks
-from nas.paired_gates import Evidence
+from nas.analysis.paired import PairedComparison, compare_blocks
+from nas.analysis.paired_blocks import Blocks
+from nas.analysis.paired_gates import Evidence
 
 EVIDENCE = Evidence(epochs=60, full_epochs=60, recipe_contexts=5)
 SD_TYPE, SD_SEED, SEEDS = 0.008, 0.004, 2

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from nas.codegen import source
+from nas.codegen.source import source
 from nas.complexity import cost
 from nas.genotype import expand
 from nas.network import build

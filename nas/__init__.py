@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.codegen import source
+    from nas.codegen.source import source
     from nas.complexity import cost
     from nas.errors import NasError
     from nas.genotype import Genotype, expand
@@ -25,7 +25,7 @@ _HOMES = {
     "load_space": "space",
     "open_run": "run",
     "search": "run",
-    "source": "codegen",
+    "source": "codegen.source",
 }
 __all__ = [
     "Genotype",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from nas.codegen_names import carry
+from nas.codegen.names import carry
 from nas.errors import NasError
 from nas.genotype import Genotype, Node
 from nas.graph import Graph

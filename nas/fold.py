@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nas.codegen_names import by_module, carry, module_names
+from nas.codegen.names import by_module, carry, module_names
 from nas.graph import Graph, Value
 from nas.ops import BatchNorm, Conv, Dropout
 

@@ -6,7 +6,7 @@ import linecache
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from nas.codegen import source
+from nas.codegen.source import source
 from nas.errors import NasError
 from nas.genotype import Genotype, expand
 from nas.graph import Graph

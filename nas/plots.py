@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis import trial_table
+from nas.analysis.analyze import trial_table
 from nas.errors import NasError
 from nas.report import count, front_table, metric
 

@@ -1,5 +1,5 @@
 """What a study found, as text for people and as JSON for programs; its analysis is in
-`nas.analysis_report`.
+`nas.analysis.text`.
 
 Every JSON object carries `"schema": 1`; keys are added, never changed, within a schema.
 Errors are fractions in JSON and percent in text. FLOPs are multiply-adds of convolutions
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas import pareto
-from nas.grades import Estimate, percent
+from nas.estimate import Estimate, percent
 
 if TYPE_CHECKING:
     import pandas as pd

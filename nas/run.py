@@ -26,10 +26,10 @@ from nas.trial import Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nas.analysis import Analysis
+    from nas.analysis.analyze import Analysis
     from nas.data import Dataset
     from nas.evaluation import Evaluator
-    from nas.export import Export
+    from nas.export.of_run import Export
 
 RESULTS = Path("results")
 LATEST = "latest"
@@ -77,7 +77,7 @@ class Run:
 
     def analyze(self) -> Analysis:
         """The ranking of module types with intervals, and what it may claim."""
-        from nas.pooling import analyze_runs
+        from nas.analysis.pooling import analyze_runs
 
         return analyze_runs([self])
 
@@ -117,12 +117,12 @@ class Run:
         fold_bn: bool = False,
     ) -> list[Export]:
         """Write verified PyTorch files, each to a folder `trial-N` in `to` (by default
-        `export/` in the run); see `nas.export`. `weights` adds the trained weights of the
+        `export/` in the run); see `nas.export.of_run`. `weights` adds the trained weights of the
         search, for the trials whose were kept. `column` exports the deepest column of
         fractal modules alone, measured where weights and data are at hand, and `fold_bn`
         folds batch norms into the convolutions before them."""
-        from nas.export import export
-        from nas.export_forms import Form
+        from nas.export.forms import Form
+        from nas.export.of_run import export
 
         kept = {trial.number: self.weights(trial) for trial in trials} if weights else {}
         known = {number: data for number, data in kept.items() if data is not None}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.codegen_names import by_module, module_names
+from nas.codegen.names import by_module, module_names
 from nas.errors import NasError, NotFoundError
 from nas.graph import Graph
 from nas.zoo.torchvision import UNUSED, torchvision_names

@@ -41,7 +41,7 @@ def run(graph, made, image):
 
 def load(graph):
     """The class `Network` of the generated source."""
-    from nas.codegen import source
+    from nas.codegen.source import source
 
     namespace = {}
     exec(compile(source(graph), "<generated>", "exec"), namespace)

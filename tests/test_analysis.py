@@ -9,10 +9,11 @@ import optuna
 import pandas as pd
 import pytest
 
-from nas.analysis import analyze
-from nas.analysis_report import analysis_dict, analysis_text
-from nas.grades import Estimate, Facts, gates, grade, refusals, sentence
-from nas.importance import importance, top_quantile
+from nas.analysis.analyze import analyze
+from nas.analysis.grades import Facts, gates, grade, refusals, sentence
+from nas.estimate import Estimate
+from nas.analysis.importance import importance, top_quantile
+from nas.analysis.text import analysis_dict, analysis_text
 
 TABLES = Path(__file__).parents[2] / "shared/data/tables"
 

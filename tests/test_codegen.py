@@ -4,7 +4,7 @@ import pytest
 import torch
 from interpreter import load
 
-from nas.codegen import source
+from nas.codegen.source import source
 from nas.genotype import Auxiliary, Genotype, Node, expand
 from nas.modules import (
     AuxiliaryHead,

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import nas
-from nas import verification
 from nas.complexity import cost
 from nas.errors import NasError, StorageError
-from nas.export import export
+from nas.export import verification
+from nas.export.of_run import export
 from nas.genotype import Auxiliary, expand
 from nas.modules import AuxiliaryHead
 from nas.trial import Proposal, Trial

@@ -9,7 +9,7 @@ import torch
 from interpreter import fill_by_shape, load, modules, run
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.codegen import source
+from nas.codegen.source import source
 from nas.complexity import cost
 from nas.genotype import Genotype, Node, expand
 from nas.modules import MODULE_TYPES, ConvStem, PoolHead

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.analysis import analyze
-from nas.analysis_report import analysis_dict, analysis_text
+from nas.analysis.analyze import analyze
+from nas.analysis.motifs import NAMES, explain, motifs
+from nas.analysis.text import analysis_dict, analysis_text
 from nas.complexity import cost
 from nas.genotype import Genotype, Node, expand
 from nas.history import History
 from nas.modules import Fractal, Plain, Residual, ResNeXt
 from nas.modules.heads import PoolHead
 from nas.modules.stems import ConvStem
-from nas.motifs import NAMES, explain, motifs
 from nas.space import load_space
 from nas.trial import Proposal, Trial
 

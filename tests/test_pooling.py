@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from test_paired import blocks
 
-from nas.analysis_report import contrasts_frame
+from nas.analysis.paired_gates import RECIPE_GRID
+from nas.analysis.pooling import analyze_runs
+from nas.analysis.text import contrasts_frame
 from nas.errors import NasError
-from nas.paired_gates import RECIPE_GRID
-from nas.pooling import analyze_runs
 
 RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size": 128}
 

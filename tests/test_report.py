@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from nas.analysis import analyze
-from nas.analysis_report import analysis_dict, analysis_text
+from nas.analysis.analyze import analyze
+from nas.analysis.text import analysis_dict, analysis_text
 from nas.complexity import cost
 from nas.errors import NasError
 from nas.genotype import expand

@@ -14,7 +14,7 @@ from torch import nn
 import nas
 from nas import training
 from nas.augment import Batches
-from nas.codegen import source
+from nas.codegen.source import source
 from nas.data import Part, load_data
 from nas.data.dataset import IGNORE
 from nas.data.shapes import draw

@@ -16,8 +16,8 @@ import nas
 from nas.cli import run
 from nas.complexity import cost
 from nas.data import load_data
-from nas.export import export
-from nas.export_forms import Form
+from nas.export.forms import Form
+from nas.export.of_run import export
 from nas.genotype import Genotype, expand
 from nas.modules import ConvStem, Fractal, PoolHead
 from nas.network import build

@@ -12,7 +12,7 @@ from torch import nn
 from torchvision_reference import FILE, NAMES, SIZES, digest, fill, images
 
 from nas.cli import run
-from nas.codegen_names import by_module, module_names
+from nas.codegen.names import by_module, module_names
 from nas.errors import NasError, NotFoundError
 from nas.genotype import expand
 from nas.graph import Graph

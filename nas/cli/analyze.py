@@ -24,8 +24,8 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
     how far the first can be trusted: for the same networks, search with the same --searcher
     paired and --seed, and more --epochs.
     """
-    from nas.analysis_report import analysis_dict, analysis_text, contrasts_frame
-    from nas.pooling import analyze_runs
+    from nas.analysis.pooling import analyze_runs
+    from nas.analysis.text import analysis_dict, analysis_text, contrasts_frame
     from nas.run import open_run
 
     with ExitStack() as stack:

@@ -13,9 +13,9 @@ from nas.cli.output import emit, note, percent
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.export import Export
-    from nas.export_files import Exported
-    from nas.export_forms import Form
+    from nas.export.files import Exported
+    from nas.export.forms import Form
+    from nas.export.of_run import Export
     from nas.run import Run
     from nas.trial import Trial
 
@@ -69,7 +69,7 @@ def command(
     With --zoo, FILE holds weights in the names of torchvision, as .safetensors or .pth, which
     is read as tensors only.
     """
-    from nas.export_forms import Form
+    from nas.export.forms import Form
 
     form = Form(column is not None, fold_bn)
     picked = sum((best, knee, pareto, trial is not None))
@@ -134,8 +134,8 @@ def _compare(export: Export, whole: float | None) -> None:
 
 
 def _export_zoo(name: str, to: Path, weights: str | None, form: Form, as_json: bool) -> None:
+    from nas.export.of_zoo import export_entry
     from nas.zoo import zoo_entry
-    from nas.zoo_export import export_entry
 
     if weights == KEPT:
         raise NasError("name the file that holds them", where="--weights")

@@ -85,7 +85,7 @@ def command(*, dry_run: bool, as_json: bool, **settings: Any) -> None:
 
 def _show(run: Run, as_json: bool) -> None:
     """What was found, where it is, and what to type next."""
-    from nas.analysis_report import analysis_dict, ranking_text
+    from nas.analysis.text import analysis_dict, ranking_text
     from nas.report import pareto_dict, pareto_text
 
     analysis = run.analyze()

@@ -55,7 +55,7 @@ def command(
         show_layers(name, genotype, expand(genotype, entry.input_shape, entry.num_classes), as_json)
         return
     from nas.cli.export import report_zoo
-    from nas.zoo_export import export_entry
+    from nas.export.of_zoo import export_entry
 
     report_zoo(export_entry(entry, to), as_json)
 

@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from nas.codegen_classes import ClassPlan, View, plan_classes, views
-from nas.codegen_forward import Unit, plan_units
-from nas.codegen_module import is_chain
-from nas.codegen_network import HEAD, network_views
+from nas.codegen.classes import ClassPlan, View, plan_classes, views
+from nas.codegen.forward import Unit, plan_units
+from nas.codegen.module import is_chain
+from nas.codegen.network import HEAD, network_views
 from nas.graph import Graph
 
 V = TypeVar("V")

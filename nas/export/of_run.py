@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.codegen_names import carry
+from nas.codegen.names import carry
 from nas.complexity import cost
 from nas.errors import NasError
-from nas.export_files import Exported, Package, publish
-from nas.export_forms import DEEPEST, WHOLE, Candidate, Form, in_form
+from nas.export.files import Exported, Package, publish
+from nas.export.forms import DEEPEST, WHOLE, Candidate, Form, in_form
 from nas.genotype import expand
 from nas.trial import Trial
 

@@ -1,6 +1,6 @@
 """Module types compared on one sample of distinct networks, raw and at equal FLOPs.
 
-The statistics are in `nas.statistics`, what may be said of them in `nas.grades`.
+The statistics are in `nas.statistics`, what may be said of them in `nas.analysis.grades`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nas import statistics
-from nas.grades import (
+from nas.analysis.grades import (
     LEVEL,
     MIN_NETWORKS_OF_TYPE,
     UNKNOWN,

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
-from nas.codegen_classes import ClassPlan, Param, View, call_text, literal, views
-from nas.codegen_forward import Forward, Unit, plan_units
-from nas.codegen_text import INDENT, WIDTH, CallText, call_lines, fresh, statement_lines
+from nas.codegen.classes import ClassPlan, Param, View, call_text, literal, views
+from nas.codegen.forward import Forward, Unit, plan_units
+from nas.codegen.text import INDENT, WIDTH, CallText, call_lines, fresh, statement_lines
 from nas.graph import Graph
 from nas.ops import REQUIRED
 

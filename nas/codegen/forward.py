@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nas.codegen_classes import View
-from nas.codegen_text import WIDTH, fresh, is_atomic
+from nas.codegen.classes import View
+from nas.codegen.text import WIDTH, fresh, is_atomic
 
 Numbers = Callable[[View], Mapping[str, str]]
 STEM = "stem"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from nas.codegen_classes import ClassPlan, View, views
-from nas.codegen_forward import Forward, Unit, plan_units
-from nas.codegen_module import attribute
-from nas.codegen_text import INDENT, statement_lines
+from nas.codegen.classes import ClassPlan, View, views
+from nas.codegen.forward import Forward, Unit, plan_units
+from nas.codegen.module import attribute
+from nas.codegen.text import INDENT, statement_lines
 from nas.graph import Graph
 from nas.ops import NUM_CLASSES, Classifier
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.comparison import FLOPS_BINS, Comparison, Networks, compare
+from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
+from nas.analysis.importance import importance, top_quantile
+from nas.analysis.motifs import MotifEffect, explain
+from nas.analysis.motifs import motifs as count_motifs
+from nas.analysis.paired import PairedComparison, compare_blocks
+from nas.analysis.paired_blocks import read_blocks
+from nas.analysis.paired_gates import Evidence
 from nas.genotype import expand
-from nas.importance import importance, top_quantile
-from nas.motifs import MotifEffect, explain
-from nas.motifs import motifs as count_motifs
-from nas.paired import PairedComparison, compare_blocks
-from nas.paired_blocks import read_blocks
-from nas.paired_gates import Evidence
 from nas.recipe import FULL_EPOCHS
 from nas.statistics import Floats, Ints, log_bins
 

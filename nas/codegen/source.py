@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import textwrap
 
-from nas.codegen_classes import plan_classes
-from nas.codegen_module import module_class
-from nas.codegen_network import inlined, network_class
-from nas.codegen_text import WIDTH
+from nas.codegen.classes import plan_classes
+from nas.codegen.module import module_class
+from nas.codegen.network import inlined, network_class
+from nas.codegen.text import WIDTH
 from nas.complexity import cost
 from nas.graph import Graph
 

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.codegen_text import CallText, fresh
+from nas.codegen.text import CallText, fresh
 from nas.graph import INPUT, Graph, Shape
 from nas.ops import NUM_CLASSES, REQUIRED, Arg, Call
 

@@ -14,7 +14,7 @@ import networkx as nx
 import numpy as np
 
 from nas import statistics
-from nas.grades import UNKNOWN, Estimate
+from nas.estimate import UNKNOWN, Estimate
 from nas.graph import Graph, Primitive
 from nas.ops import Add, Concat, Conv, DropPathMean, Linear, Mean, UpsampleScores
 from nas.statistics import Floats, Ints

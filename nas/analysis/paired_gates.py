@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 
 from nas import power
-from nas.grades import LEVEL, UNKNOWN, Estimate, Gate
+from nas.analysis.grades import LEVEL, Gate
+from nas.estimate import UNKNOWN, Estimate
 
 MIN_CONTEXTS = 20
 MIN_SEEDS = 2

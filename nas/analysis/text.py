@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nas.analysis import Analysis
-from nas.comparison import Comparison, Contrast
-from nas.grades import Gate
-from nas.motifs import MotifEffect
-from nas.paired import PairedComparison, PairedContrast
+from nas.analysis.analyze import Analysis
+from nas.analysis.comparison import Comparison, Contrast
+from nas.analysis.grades import Gate
+from nas.analysis.motifs import MotifEffect
+from nas.analysis.paired import PairedComparison, PairedContrast
 from nas.report import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, known, table_of, to_text
 
 if TYPE_CHECKING:

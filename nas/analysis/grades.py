@@ -1,7 +1,7 @@
 """What may be claimed: gates decide the grade of a contrast, the grade words the sentence.
 
 A and B (causal) need paired blocks, which an ordinary search does not draw (their gates are in
-`nas.paired_gates`); C needs a sample that no searcher steered; D describes what a search visited;
+`nas.analysis.paired_gates`); C needs a sample that no searcher steered; D describes what a search visited;
 X ranks nothing.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
+
+from nas.estimate import Estimate, percent
 
 LEVEL = 0.05
 """Family-wise error rate of the tests, after Holm."""
@@ -34,25 +36,6 @@ ALLOWED = {
     "X": "no ranking is supported",
 }
 """The words that a grade allows."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with the limits of its 95 % interval; NaN where the sample cannot tell."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def sign(self) -> int:
-        """-1 or 1 where the interval excludes zero, else 0."""
-        if not isfinite(self.low + self.high):
-            return 0
-        return int(self.low > 0) - int(self.high < 0)
-
-
-UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -131,11 +114,6 @@ def refusals(checked: Iterable[Gate], letter: str) -> list[Gate]:
     """Why the grade is no better: the gates of the next better grade that failed."""
     better = {"X": "D", "D": "C", "C": "B", "B": "A"}.get(letter, "none")
     return [gate for gate in checked if not gate.passed and better in gate.grades]
-
-
-def percent(estimate: Estimate) -> str:
-    """`1.20 [0.40, 2.00]` in percentage points."""
-    return f"{100 * estimate.value:.2f} [{100 * estimate.low:.2f}, {100 * estimate.high:.2f}]"
 
 
 def sentence(letter: str, a: str, b: str, effect: Estimate, p: float, epochs: int = 0) -> str:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas import verification
-from nas.codegen import source
+from nas.codegen.source import source
 from nas.complexity import Cost
 from nas.errors import NasError, StorageError
+from nas.export import verification
 from nas.graph import Graph
 
 if TYPE_CHECKING:

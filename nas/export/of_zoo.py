@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nas import __version__
 from nas.complexity import cost
 from nas.errors import NasError
-from nas.export_files import Exported, Package, publish
-from nas.export_forms import DEEPEST, WHOLE, Candidate, Form, in_form
+from nas.export.files import Exported, Package, publish
+from nas.export.forms import DEEPEST, WHOLE, Candidate, Form, in_form
 from nas.genotype import expand
 from nas.zoo import Entry
 
@@ -25,7 +25,7 @@ those were ported from a network that takes pixels from -1 to 1."""
 
 
 def export_entry(entry: Entry, to: Path, weights: Path | None = None, form: Form = WHOLE) -> Exported:
-    """Write a network of the zoo to a folder of its name in `to`, verified as `nas.export` does.
+    """Write a network of the zoo to a folder of its name in `to`, verified as `nas.export.of_run` does.
 
     `weights` is a file in torchvision's names. NasError where they are of another network.
     """

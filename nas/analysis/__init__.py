@@ -1,0 +1,1 @@
+"""The analysis of studies: contrasts of module types and what may be claimed of them (`analyze`)."""

@@ -1,0 +1,1 @@
+"""Code generation: the graph of a network printed as PyTorch (`source`)."""
