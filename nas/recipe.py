@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, did_you_mean
 
@@ -88,3 +89,13 @@ def default_recipe(dataset: Dataset, epochs: int | None = None) -> Recipe:
         flip=channels == 3,
         cutout=size // 4 if channels == 3 and epochs >= 30 and not masks else 0,
     )
+
+
+def adjusted(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with some of its fields set; NasError names one that is unknown or out of bounds."""
+    known = [field.name for field in fields(Recipe)]
+    for name in changes:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise NasError(f"unknown field {name!r}", where="recipe", hint=hint)
+    return replace(recipe, **changes)

@@ -169,6 +169,7 @@ def search(
     data: str | None = None,
     trials: int | None = None,
     epochs: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
     searcher: str | None = None,
     objectives: Sequence[str] | None = None,
     seed: int | None = None,
@@ -188,7 +189,8 @@ def search(
     """Search a space; returns when `trials` trials are recorded in all.
 
     A new run by default. `resume` goes on with the run `name`, or the latest: settings
-    left out are those of the run, and NasError says which differ if any do. `seed_with` names
+    left out are those of the run, and NasError says which differ if any do. `recipe` sets fields of
+    `nas.recipe.Recipe`, such as lr, for all candidates. `seed_with` names
     networks of the zoo that are tried first, brought into the space where need be; `repeats`
     are the training seeds of each network of a paired design. `on_plan` is told what a new run
     will do before it starts, where the searcher is a design. `workers`
@@ -197,16 +199,17 @@ def search(
     `on_event` what happens between. Errors are those of `nas.controller.run_search`.
     """
     asked = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
+    fields = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
     asked |= {"seed": seed, "seed_with": seed_with, "repeats": repeats}
     with ExitStack() as stack:
         if resume:
             files = find(name or LATEST, results_dir)
             stack.enter_context(run_folder.lock(files))
-            setup = _resumed(files, space, epochs, asked)
+            setup = _resumed(files, space, fields, asked)
         else:
             if space is None:
                 raise NasError("name a search space", where="space", hint="nas spaces lists them")
-            setup = prepare(space, epochs=epochs, **asked)
+            setup = prepare(space, recipe=fields, **asked)
             files = run_folder.create(results_dir, setup.space.name, name)
             stack.enter_context(run_folder.lock(files))
             _write(files, setup)
@@ -231,14 +234,17 @@ def _write(files: RunFolder, setup: Setup) -> None:
 
 
 def _resumed(
-    files: RunFolder, space: str | Path | SearchSpace | None, epochs: int | None, asked: Mapping[str, Any]
+    files: RunFolder,
+    space: str | Path | SearchSpace | None,
+    recipe: Mapping[str, Any],
+    asked: Mapping[str, Any],
 ) -> Setup:
     """The setup of a recorded run; NasError says what the caller or the data have changed."""
     config = run_folder.read_config(files)
     kept = parse_space(files.space.read_text(encoding="utf-8"), str(files.space))
     recorded = {key: config.get(key) for key in asked}
     given = {key: value for key, value in asked.items() if value is not None}
-    setup = prepare(space or kept, epochs=epochs or config["recipe"]["epochs"], **recorded | given)
+    setup = prepare(space or kept, recipe=config["recipe"] | recipe, **recorded | given)
     changes = describe_changes(config, setup.config())
     if changes:
         hint = "leave these settings out to resume, or start a new run"

@@ -79,19 +79,26 @@ class Setup:
         }
 
 
-def prepare(space: str | Path | SearchSpace, *, epochs: int | None = None, **settings: Any) -> Setup:
-    """Load space and data and check the settings: the keys of DEFAULTS, None for a default.
+def prepare(
+    space: str | Path | SearchSpace,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Setup:
+    """Load space and data and check the settings: the keys of DEFAULTS, None for a default;
+    `recipe` sets fields of the one that the data set would be given.
 
     Raises NasError naming the setting that is wrong, NotFoundError for a space, data or
     network that is not known.
     """
     from nas.data import load_data
-    from nas.recipe import default_recipe
+    from nas.recipe import adjusted, default_recipe
     from nas.searchers import Design, make_searcher
 
+    recipe = recipe or {}
     chosen = DEFAULTS | {key: value for key, value in settings.items() if value is not None}
     chosen["objectives"] = check_objectives(chosen["objectives"])
-    _check_bounds(chosen | {"epochs": epochs})
+    _check_bounds(chosen)
     planner = make_searcher(chosen["searcher"], chosen["objectives"], chosen["repeats"])
     if isinstance(planner, Design) and chosen["seed_with"]:
         raise NasError("a design plans every network itself", where="seed_with")
@@ -104,11 +111,12 @@ def prepare(space: str | Path | SearchSpace, *, epochs: int | None = None, **set
     seeds = find_seeds(fitted, chosen.pop("seed_with"))
     if isinstance(planner, Design) and settings.get("trials") is None:
         chosen["trials"] = planner.trainings(fitted, chosen["seed"])
-    return Setup(fitted, dataset, default_recipe(dataset, epochs), seeds=seeds, planner=planner, **chosen)
+    trained = adjusted(default_recipe(dataset, recipe.get("epochs")), recipe)
+    return Setup(fitted, dataset, trained, seeds=seeds, planner=planner, **chosen)
 
 
 def _check_bounds(chosen: Mapping[str, Any]) -> None:
-    for name, least in (("trials", 1), ("seed", 0), ("repeats", 1), ("epochs", 1)):
+    for name, least in (("trials", 1), ("seed", 0), ("repeats", 1)):
         if chosen[name] is not None and chosen[name] < least:
             raise NasError(f"must be at least {least}, not {chosen[name]}", where=name)
 

@@ -11,9 +11,9 @@ import pytest
 
 from nas.analysis.analyze import analyze
 from nas.analysis.grades import Facts, gates, grade, refusals, sentence
-from nas.estimate import Estimate
 from nas.analysis.importance import importance, top_quantile
 from nas.analysis.text import analysis_dict, analysis_text
+from nas.estimate import Estimate
 
 TABLES = Path(__file__).parents[2] / "shared/data/tables"
 

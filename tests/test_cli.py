@@ -150,3 +150,27 @@ def test_dry_run_writes_nothing(
     assert plan["seconds"] > 0
     assert plan["config"]["space"] == "residual_vs_fractal"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_fields_of_the_recipe_are_set_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["search", "--space", "residual_vs_fractal", "--dry-run", "--json", "--epochs", "3"]
+    assert run([*arguments, "--recipe", "lr=0.05, weight_decay=1e-4,flip=true"]) == 0
+    recipe = json.loads(capsys.readouterr().out)["config"]["recipe"]
+    assert (recipe["lr"], recipe["weight_decay"], recipe["flip"]) == (0.05, 1e-4, True)
+    assert (recipe["epochs"], recipe["momentum"]) == (3, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("lrr=1", "did you mean 'lr'"),
+        ("lr", "write NAME=VALUE"),
+        ("lr=fast", "must be a number, not 'fast'"),
+        ("lr=1,lr=2", "given twice"),
+    ],
+)
+def test_a_wrong_field_of_the_recipe_is_named(
+    capsys: pytest.CaptureFixture[str], given: str, said: str
+) -> None:
+    assert run(["search", "--space", "residual_vs_fractal", "--dry-run", "--recipe", given]) == 2
+    assert said in capsys.readouterr().err

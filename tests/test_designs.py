@@ -221,7 +221,7 @@ def test_trials_without_a_design_are_recorded_as_before(space):
 
 
 def test_settings_of_a_design_are_checked(space):
-    setup = prepare(space, searcher="paired", repeats=3, epochs=1)
+    setup = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
     assert setup.trials == setup.planner.trainings(setup.space, 0)
     assert setup.config()["repeats"] == 3
     assert "repeats" not in prepare(space, searcher="random").config()

@@ -138,7 +138,7 @@ def test_a_source_that_computes_something_else_is_refused(
 ) -> None:
     honest = nas.source
     monkeypatch.setattr(
-        "nas.export_files.source",
+        "nas.export.files.source",
         lambda graph: honest(graph).replace("return self.forward_head(", "return 2 * self.forward_head("),
     )
     with pytest.raises(NasError, match="outputs differ by"):

@@ -11,9 +11,9 @@ import pytest
 from nas import power
 from nas.analysis.analyze import analyze
 from nas.analysis.grades import grade, refusals
-from nas.estimate import Estimate
 from nas.analysis.paired_gates import Evidence, PairedFacts, paired_gates
 from nas.analysis.text import analysis_dict, analysis_text, ranking_text
+from nas.estimate import Estimate
 
 SEED_SD, CONTEXT_SD = 0.004, 0.004
 FULL = Evidence(epochs=60, full_epochs=60, recipe_contexts=5)

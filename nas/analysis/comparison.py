@@ -16,8 +16,6 @@ from nas import statistics
 from nas.analysis.grades import (
     LEVEL,
     MIN_NETWORKS_OF_TYPE,
-    UNKNOWN,
-    Estimate,
     Facts,
     Gate,
     gates,
@@ -25,6 +23,7 @@ from nas.analysis.grades import (
     refusals,
     sentence,
 )
+from nas.estimate import UNKNOWN, Estimate
 from nas.statistics import Floats, Ints
 
 FLOPS_BINS = 5

@@ -14,9 +14,9 @@ import numpy as np
 
 from nas import statistics
 from nas.analysis.grades import LEVEL, Gate, grade, refusals, sentence
-from nas.estimate import UNKNOWN, Estimate
 from nas.analysis.paired_blocks import ARMS, Blocks, Mask, mean_of
 from nas.analysis.paired_gates import Evidence, PairedFacts, paired_gates
+from nas.estimate import UNKNOWN, Estimate
 from nas.statistics import Floats
 
 RESAMPLES = 2000

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import Analysis, analyze, trial_table
-from nas.estimate import UNKNOWN, Estimate
 from nas.analysis.paired_gates import RECIPE_GRID, Evidence
 from nas.errors import NasError
+from nas.estimate import UNKNOWN, Estimate
 from nas.recipe import FULL_EPOCHS
 from nas.setup import describe_changes
 from nas.statistics import rank_correlation

@@ -51,6 +51,36 @@ class Names(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
 
 
+class Fields(click.ParamType[dict[str, Any]]):
+    """Comma-separated NAME=VALUE pairs; values are numbers, true, false or words."""
+
+    name = "K=V,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, dict):
+            return value
+        found: dict[str, Any] = {}
+        for pair in str(value).split(","):
+            name, equals, text = (part.strip() for part in pair.partition("="))
+            if not (name and equals and text):
+                self.fail(f"{pair!r} is no setting; write NAME=VALUE, such as lr=0.1")
+            if name in found:
+                self.fail(f"{name!r} is given twice")
+            found[name] = _scalar(text)
+        return found
+
+
+def _scalar(text: str) -> bool | int | float | str:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
 def read_text(path: Path, limit: int = 1 << 20) -> str:
     """The text of a file of at most `limit` bytes; NasError or NotFoundError names it."""
     try:

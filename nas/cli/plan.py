@@ -14,7 +14,7 @@ from nas.errors import NasError
 if TYPE_CHECKING:
     from nas.plan import Plan
 
-SETTINGS = ("data", "trials", "epochs", "searcher", "objectives", "seed", "seed_with", "repeats")
+SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "repeats")
 
 
 def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
@@ -25,13 +25,16 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
 
     if options["space"] is None:
         raise NasError("name a search space", where="--space", hint="nas spaces lists them")
-    setup = prepare(options["space"], **{name: options[name] for name in SETTINGS})
+    recipe = dict(options["recipe"] or {})
+    if options["epochs"] is not None:
+        recipe["epochs"] = options["epochs"]
+    setup = prepare(options["space"], recipe=recipe, **{name: options[name] for name in SETTINGS})
     planned = plan(setup, options["workers"], gpu=options["gpus_per_worker"] > 0)
     document = describe(setup, planned)
     if as_json:
         emit(document)
         return
-    images, recipe = document["images"], setup.recipe
+    images = document["images"]
     click.echo(
         f"space       {setup.space.name}: {size(setup.space)} genotypes, {document['decisions']} decisions"
     )
@@ -40,7 +43,9 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
         f"images, {'x'.join(map(str, setup.dataset.input_shape))}, {setup.dataset.num_classes} classes"
     )
     click.echo(f"duplicates  {setup.dataset.duplicates}")
-    click.echo(f"search      {setup.trials} candidates by {setup.searcher}, {recipe.epochs} epochs each")
+    click.echo(
+        f"search      {setup.trials} candidates by {setup.searcher}, {setup.recipe.epochs} epochs each"
+    )
     for seed in setup.seeds:
         click.echo(f"seed        {seed}")
     click.echo(f"objectives  {', '.join(setup.objectives)}")

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 @click.option("--trials", type=int, metavar="N", help="Candidates in all, those of a resumed run included.")
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each candidate; the data set has a default.")
 @click.option(
+    "--recipe",
+    type=options.Fields(),
+    metavar="K=V,…",
+    help="Fields of the training recipe, such as lr=0.1,weight_decay=1e-4.",
+)
+@click.option(
     "--searcher",
     metavar="X",
     help="evolution (the default), random, optuna:tpe and the like; or "
