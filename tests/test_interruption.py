@@ -160,16 +160,18 @@ def test_sigterm_drains_for_a_short_time(drive, tmp_path, ray):
 def test_killed_driver_loses_no_recorded_trial(drive, tmp_path):
     path = tmp_path / "study.db"
     rng = np.random.default_rng(0)
-    recorded: list[str] = []
+    recorded: dict[int, int] = {}  # how often each had been trained when its record was known
     for _ in range(4):
         driver = drive(path, seconds=0.01)
-        for _ in range(int(rng.integers(1, 8))):
-            recorded.append(driver.stdout.readline().strip())
+        numbers = [driver.stdout.readline() for _ in range(int(rng.integers(1, 8)))]
         driver.kill()
-        rest, _ = driver.communicate()
-        recorded += rest.split()
+        numbers += driver.communicate()[0].splitlines()
+        trained = Counter(path.with_name("log").read_text().split())
+        for number in numbers:
+            assert int(number) not in recorded
+            recorded[int(number)] = trained[str(int(number))]
     executions = finish_and_check(drive, path)
-    assert all(executions[int(number)] == 1 for number in recorded)
+    assert recorded == {number: executions[number] for number in recorded}
     assert sum(executions.values()) <= 60 + 4
 
 
