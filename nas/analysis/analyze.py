@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
+from nas.analysis.factors import Factors
 from nas.analysis.importance import importance, top_quantile
 from nas.analysis.motifs import MotifEffect, explain
 from nas.analysis.motifs import motifs as count_motifs
@@ -48,7 +49,8 @@ class Analysis:
     """What `analyze` found. `paired` compares the types in paired blocks, `comparisons` in all
     other trials: all networks first and, where a searcher steered some, the uniform samples
     apart. `networks` counts the distinct ones that completed; `motifs` of the graphs are ranked by
-    how they go with error at equal FLOPs; `importance` is each decision's share in what
+    how they go with error at equal FLOPs; `factors` say how much of the variance of error each
+    accounts for (None without two networks that differ); `importance` is each decision's share in what
     tells the best part `top` of the networks from the rest; `repeated` counts complete runs
     of a network already trained."""
 
@@ -58,6 +60,7 @@ class Analysis:
     repeated: int
     paired: PairedComparison | None
     comparisons: tuple[Comparison, ...]
+    factors: Factors | None
     importance: Mapping[str, float]
     top: float
     motifs: tuple[MotifEffect, ...]
@@ -94,6 +97,7 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
         repeated=len(complete) - len(first),
         paired=paired,
         comparisons=_comparisons(rest, rng) if len(rest) or paired is None else (),
+        factors=None,
         importance=importance(decisions, first["error"].to_numpy(float)) if decisions else {},
         top=top_quantile(len(first)),
         motifs=_motifs(complete, rng) if "network" in frame else (),
