@@ -28,7 +28,8 @@ LAYERS = [
     {"report", "full_training", "setup"},
     {"analysis"},
     {"plots", "export"},
-    {"plan", "run", "degradation"},
+    {"plan", "run", "degradation", "doctor"},
+    {"reseed"},
     {"cli"},
 ]
 """From the lowest to the highest; modules of one layer may import each other without a cycle."""

@@ -17,19 +17,32 @@ import click
 from nas import __version__
 from nas.errors import NasError, StorageError
 
-COMMANDS = {
-    "search": "Search a space and end with the Pareto front and the ranking.",
-    "spaces": "List the search spaces, or show one.",
-    "runs": "List the runs.",
-    "pareto": "The Pareto front of a run, as a table or a plot.",
-    "analyze": "Rank the module types of a run, and say what the ranking supports.",
-    "show": "The layers of a network, with shapes, parameters and FLOPs.",
-    "zoo": "List published networks, show one, or write it as a PyTorch file.",
-    "export": "Write networks of a run, or of the zoo, as PyTorch files, verified first.",
-    "train": "Train one network fully, and read its test figure once.",
-    "study": "Fixed experiments: plain against residual nets by depth.",
-    "cost": "Parameters, FLOPs, activations and memory of a genotype.",
+GROUPS = {
+    "Search": {
+        "search": "Search a space and end with the Pareto front and the ranking.",
+        "spaces": "List the search spaces, or show one.",
+        "runs": "List the runs.",
+        "study": "Fixed experiments: plain against residual nets by depth.",
+    },
+    "What a run found": {
+        "pareto": "The Pareto front of a run, as a table or a plot.",
+        "analyze": "Rank the module types of a run, and say what the ranking supports.",
+    },
+    "Networks": {
+        "show": "The layers of a network, with shapes, parameters and FLOPs.",
+        "cost": "Parameters, FLOPs, activations and memory of a genotype.",
+        "zoo": "List published networks, show one, or write it as a PyTorch file.",
+        "export": "Write networks of a run, or of the zoo, as PyTorch files, verified first.",
+        "train": "Train one network fully, and read its test figure once.",
+    },
+    "This machine": {
+        "doctor": "Versions, devices, memory and Ray, and a short test of them all.",
+        "completion": "Print the completion script of a shell.",
+    },
 }
+"""The commands by what people do, each with a line of help."""
+
+COMMANDS = {name: line for commands in GROUPS.values() for name, line in commands.items()}
 INTERRUPTED = 130
 
 
@@ -46,8 +59,10 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))
+        for group, commands in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(name.ljust(width), line) for name, line in commands.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

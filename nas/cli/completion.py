@@ -1,0 +1,19 @@
+"""nas completion: names of commands, options, spaces, runs and networks at the Tab key."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+VARIABLE = "_NAS_COMPLETE"
+
+
+@click.command("completion", epilog="Example: nas completion bash >> ~/.bashrc")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def command(shell: str) -> None:
+    """Print the completion script of SHELL, for its start-up file."""
+    from nas.cli import cli
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(cli, {}, "nas", VARIABLE).source())

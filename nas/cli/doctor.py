@@ -1,0 +1,51 @@
+"""nas doctor: is this machine ready for a search?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nas.cli import options
+from nas.cli.output import duration, emit
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.doctor import Check
+
+COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+@click.command("doctor", epilog="Example: nas doctor --quick")
+@click.option("--quick", is_flag=True, help="Leave out the self-test, a search of about 20 seconds.")
+@options.results_dir
+@options.as_json
+def command(quick: bool, results_dir: Path, as_json: bool) -> None:
+    """Versions, devices, memory and Ray; then a short search, for how many candidates an hour to expect.
+
+    Ends with exit code 2 where something would stop a search.
+    """
+    from nas import doctor
+
+    found = []
+    for check in doctor.checks(results_dir):
+        found.append(check)
+        if not as_json:
+            _show(check)
+    test = None if quick else doctor.self_test()
+    if as_json:
+        measured = asdict(test) | {"candidates_an_hour": test.candidates_an_hour} if test else None
+        emit({"checks": [asdict(check) for check in found], "self_test": measured})
+    elif test:
+        rate = f"about {test.candidates_an_hour:,.0f} an hour in the search of the README"
+        trained = f"{test.candidates} candidates on {test.workers} workers in {duration(test.seconds)}"
+        _show(doctor.Check("self-test", "ok", f"{trained}, {rate}"))
+    if any(check.state == "error" for check in found):
+        raise NasError("this machine cannot run a search as it is", hint="see the lines marked error")
+
+
+def _show(check: Check) -> None:
+    state = click.style(f"{check.state:<8}", fg=COLOURS[check.state])
+    click.echo(f"{state} {check.name:<16}  {check.detail}")
