@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nas.data import Dataset
     from nas.evaluation import Evaluator
     from nas.export.of_run import Export
+    from nas.recipe import Recipe
 
 RESULTS = Path("results")
 LATEST = "latest"
@@ -59,6 +60,14 @@ class Run:
     def seeds(self) -> tuple[Seed, ...]:
         """The networks of the zoo that the search began with, and what was changed of each."""
         return find_seeds(self.space, self.config.get("seed_with", ()))
+
+    @property
+    def reseeded(self) -> Sequence[Trial]:
+        """Trainings of trials again with further seeds (`nas.reseed`); `design` names the trial."""
+        if not self.files.reseeded.exists():
+            return ()
+        with Study.open(self.files.reseeded) as study:
+            return study.trials
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -215,7 +224,7 @@ def search(
             _write(files, setup)
         run = Run(files, run_folder.read_config(files), Study.open(files.database))
         if len(run.study.trials) < setup.trials:
-            evaluator = _evaluator(setup, workers, gpus_per_worker, ray_address)
+            evaluator = make_evaluator(setup.dataset, setup.recipe, workers, gpus_per_worker, ray_address)
             stack.callback(evaluator.close)
             if isinstance(setup.planner, Design) and on_plan is not ignore:
                 on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))
@@ -254,17 +263,18 @@ def _resumed(
     return setup
 
 
-def _evaluator(
-    setup: Setup, workers: int | None, gpus_per_worker: float, ray_address: str | None
+def make_evaluator(
+    dataset: Dataset, recipe: Recipe, workers: int | None, gpus_per_worker: float, ray_address: str | None
 ) -> Evaluator:
+    """In this process for 0 workers, else on Ray."""
     if workers == 0:
         from nas.evaluation import LocalEvaluator
 
-        return LocalEvaluator(setup.dataset, setup.recipe)
+        return LocalEvaluator(dataset, recipe)
     from nas.ray_evaluation import RayEvaluator
 
     return RayEvaluator(
-        setup.dataset, setup.recipe, workers=workers, gpus_per_worker=gpus_per_worker, address=ray_address
+        dataset, recipe, workers=workers, gpus_per_worker=gpus_per_worker, address=ray_address
     )
 
 

@@ -5,6 +5,8 @@ results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
     space.yaml    the search space
     config.json   everything else that defines the run, with a checksum
     weights/      safetensors, by trial
+    reseeded.db   trainings of chosen trials again with further seeds (`nas.reseed`): a study of its
+                  own, so the search's history, trial count, resume and replay know nothing of it
 """
 
 from __future__ import annotations
@@ -50,6 +52,10 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.path / "config.json"
+
+    @property
+    def reseeded(self) -> Path:
+        return self.path / "reseeded.db"
 
     @property
     def weights(self) -> Path:

@@ -1,0 +1,139 @@
+"""Networks trained again with further seeds: intervals, and whose place on the front is luck.
+
+The trainings are those that `nas.reseed` records. All networks share their seeds, so seeds are
+resampled for all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from nas.estimate import UNKNOWN, Estimate
+from nas.pareto import front
+from nas.statistics import Floats, rank_correlation
+from nas.trial import Trial
+
+LEVEL = 0.95
+"""Of intervals; and the share of fronts below which a place on the front depends on the seed."""
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network with its trainings at one budget. `errors` are those that completed, `failed`
+    counts the others; `error` is their mean; `front_share` is the share of the fronts of
+    resampled seeds that hold it, NaN where some member has fewer than two seeds."""
+
+    trial: Trial
+    errors: tuple[float, ...]
+    failed: int
+    error: Estimate
+    front_share: float
+
+    @property
+    def depends(self) -> bool:
+        """Whether its place on the front depends on the seed."""
+        return self.front_share < LEVEL
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """The members of a front, each trained with `seeds` seeds for `epochs` epochs."""
+
+    epochs: int
+    seeds: int
+    members: tuple[Member, ...]
+
+
+def repeated(
+    members: Sequence[Trial], trainings: Sequence[Trial], objectives: Sequence[str], *, seed: int = 0
+) -> list[Repeated]:
+    """What `trainings` say of `members`, for each number of epochs that some member was trained
+    for, ascending. Whatever the trainings are of other networks is left out; `seed` is that of
+    the resampling."""
+    first = {trial.digest: trial for trial in reversed(members)}
+    known = [trial for trial in trainings if trial.digest in first]
+    budgets = sorted({trial.epochs for trial in known})
+    chosen = list(first.values())[::-1]
+    return [
+        _repeated(chosen, [trial for trial in known if trial.epochs == epochs], objectives, seed)
+        for epochs in budgets
+    ]
+
+
+def seed_interval(errors: Sequence[float]) -> Estimate:
+    """Mean over seeds with its 95 % limits, by Student's t: seeds are few, and the noise between
+    them near normal. Limits are NaN below two seeds."""
+    if not errors:
+        return UNKNOWN
+    from scipy.special import stdtrit
+
+    value, count = fmean(errors), len(errors)
+    if count < 2:
+        return Estimate(value, float("nan"), float("nan"))
+    half = float(stdtrit(count - 1, (1 + LEVEL) / 2) * np.std(errors, ddof=1) / np.sqrt(count))
+    return Estimate(value, value - half, value + half)
+
+
+def front_shares(errors: Floats, points: Floats, column: int | None, rng: np.random.Generator) -> Floats:
+    """Share of resamples in which each network is on the front of them all (networks,).
+
+    `errors` (networks, seeds) are NaN where a training failed; `points` (networks, objectives)
+    hold the objectives, the error in `column` (None where it is none of them). Seeds are drawn
+    with replacement, and deviations widened by sqrt(k / (k - 1)) for k seeds, without which the
+    spread of so few would be too small (Rao and Wu, 1988). A network without a training in a
+    resample is not on its front. NaN where a network has fewer than two seeds.
+    """
+    known = np.isfinite(errors)
+    count = known.sum(axis=1)
+    if not len(errors) or count.min() < 2:
+        return np.full(len(errors), np.nan)
+    seeds = errors.shape[1]
+    drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES)
+    times = drawn @ known.T
+    mean = np.where(known, errors, 0).sum(axis=1) / count
+    deviations = np.where(known, errors - mean[:, None], 0)
+    moved = mean + np.sqrt(count / (count - 1)) * (drawn @ deviations.T) / np.maximum(times, 1)
+    on = np.zeros(len(errors))
+    for row, trained in zip(moved, times > 0, strict=True):
+        resampled = points.copy()
+        if column is not None:
+            resampled[:, column] = row
+        at = np.flatnonzero(trained)
+        on[at[front(resampled[at])]] += 1
+    return on / RESAMPLES
+
+
+def budget_correlation(short: Sequence[float], long: Sequence[float], *, seed: int = 0) -> Estimate:
+    """Spearman's rho between the errors of networks at two budgets, by bootstrap over networks."""
+    x, y = np.asarray(short, float), np.asarray(long, float)
+    known = np.isfinite(x) & np.isfinite(y)
+    return Estimate(*rank_correlation(x[known], y[known], RESAMPLES, np.random.default_rng(seed)))
+
+
+def _repeated(
+    members: Sequence[Trial], trainings: Sequence[Trial], objectives: Sequence[str], seed: int
+) -> Repeated:
+    seeds = sorted({trial.seed for trial in trainings})
+    row = {trial.digest: at for at, trial in enumerate(members)}
+    errors, tried = np.full((len(members), len(seeds)), np.nan), np.zeros((len(members), len(seeds)), bool)
+    for trial in trainings:
+        at = row[trial.digest], seeds.index(trial.seed)
+        tried[at] = True
+        if trial.error is not None:
+            errors[at] = trial.error
+    failed = (tried & ~np.isfinite(errors)).sum(axis=1)
+    points = np.array([trial.values(objectives) for trial in members], float)
+    column = list(objectives).index("error") if "error" in objectives else None
+    shares = front_shares(errors, points, column, np.random.default_rng(seed))
+    found = [tuple(line[np.isfinite(line)].tolist()) for line in errors]
+    rows = zip(members, found, failed, shares, strict=True)
+    return Repeated(
+        trainings[0].epochs,
+        len(seeds),
+        tuple(Member(t, e, int(f), seed_interval(e), float(share)) for t, e, f, share in rows),
+    )
