@@ -101,15 +101,14 @@ def _memory() -> Check:
 
 
 def _disk(results_dir: Path) -> Check:
-    at = next(
-        folder for folder in (results_dir.absolute(), *results_dir.absolute().parents) if folder.is_dir()
-    )
-    free = shutil.disk_usage(at).free
+    name, folder = "results folder", results_dir.absolute()
+    at = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not at.is_dir():
+        return Check(name, "error", f"{at} is no folder")
     if not os.access(at, os.W_OK):
-        return Check("results folder", "error", f"{at} cannot be written")
-    return Check(
-        "results folder", "ok" if free >= LEAST_DISK else "warning", f"{_gib(free)} GiB free at {at}"
-    )
+        return Check(name, "error", f"{at} cannot be written")
+    free = shutil.disk_usage(at).free
+    return Check(name, "ok" if free >= LEAST_DISK else "warning", f"{_gib(free)} GiB free at {at}")
 
 
 def _gpus() -> Iterator[Check]:

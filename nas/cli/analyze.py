@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from nas.cli import options
+from nas.cli import complete, options
 from nas.cli.output import emit, text_width
 
 
-@click.command("analyze")
-@click.argument("runs", metavar="RUN [RUN...]", nargs=-1, required=True)
+@click.command("analyze", epilog="Example: nas analyze latest")
+@click.argument("runs", metavar="RUN [RUN...]", nargs=-1, required=True, shell_complete=complete.runs)
 @options.results_dir
 @options.as_json
 @click.option("--csv", "as_csv", is_flag=True, help="Print the contrasts as CSV to stdout.")

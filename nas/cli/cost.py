@@ -8,32 +8,35 @@ from pathlib import Path
 import click
 
 from nas.cli import options
+from nas.cli.network_file import read_network
 from nas.cli.output import emit
 
 
-@click.command("cost")
-@click.argument("genotype", type=click.Path(path_type=Path), metavar="GENOTYPE.json")
+@click.command("cost", epilog="Example: nas cost chosen/resnet20/config.json --input 3x64x64")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.json")
 @click.option(
-    "--input", "shape", type=options.InputShape(), default="3x32x32", show_default=True, help="One image."
+    "--input", "shape", type=options.InputShape(), help="One image; by default the file's, or 3x32x32."
 )
-@click.option(
-    "--classes", type=click.IntRange(min=1), default=10, show_default=True, help="How many classes."
-)
+@click.option("--classes", type=click.IntRange(min=1), help="How many; by default the file's, or 10.")
 @options.as_json
-def command(genotype: Path, shape: tuple[int, int, int], classes: int, as_json: bool) -> None:
-    """Parameters, FLOPs, activations and peak activation memory of a genotype, for one image."""
-    from nas.complexity import cost
-    from nas.genotype import Genotype, expand
+def command(file: Path, shape: tuple[int, int, int] | None, classes: int | None, as_json: bool) -> None:
+    """Parameters, FLOPs, activations and peak activation memory of a network, for one image.
 
-    parsed = Genotype.from_json(options.read_text(genotype), where=str(genotype))
-    figures = asdict(cost(expand(parsed, shape, classes)))
-    size = "x".join(map(str, shape))
+    FILE is a genotype in JSON, or the config.json of an export.
+    """
+    from nas.complexity import cost
+    from nas.genotype import expand
+
+    found = read_network(file)
+    parsed, image, count = found.genotype, shape or found.input_shape, classes or found.num_classes
+    figures = asdict(cost(expand(parsed, image, count)))
+    size = "x".join(map(str, image))
     if as_json:
-        emit({"digest": parsed.digest, "input_shape": list(shape), "num_classes": classes, **figures})
+        emit({"digest": parsed.digest, "input_shape": list(image), "num_classes": count, **figures})
         return
     click.echo(f"genotype     {parsed}")
     click.echo(f"digest       {parsed.digest}")
-    click.echo(f"input        {size}, {classes} classes")
+    click.echo(f"input        {size}, {count} classes")
     click.echo(f"parameters   {figures['params']:,}")
     click.echo(f"FLOPs        {figures['flops']:,} multiply-adds of convolutions and linear layers")
     click.echo(f"activations  {figures['activations']:,} outputs of the same layers")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import options
+from nas.cli import complete, options
 from nas.cli.output import emit, note, percent
 from nas.errors import NasError
 
@@ -23,13 +23,18 @@ KEPT = ""
 """What --weights means without a file: those that the search kept."""
 
 
-@click.command("export")
-@click.argument("run", metavar="[RUN]", required=False)
+@click.command("export", epilog="Example: nas export latest --knee --weights --to chosen")
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=complete.runs)
 @click.option("--best", is_flag=True, help="The network with the lowest validation error.")
 @click.option("--knee", is_flag=True, help="The one at the knee of the front.")
 @click.option("--pareto", is_flag=True, help="All of the front.")
 @options.trial
-@click.option("--zoo", metavar="NAME", help="A network of the zoo in place of those of a run.")
+@click.option(
+    "--zoo",
+    metavar="NAME",
+    help="A network of the zoo in place of those of a run.",
+    shell_complete=complete.networks,
+)
 @click.option(
     "--to", type=click.Path(path_type=Path), metavar="DIR", help="Default: export/ in the run folder."
 )

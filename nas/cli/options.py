@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nas.cli import complete
 from nas.errors import NasError, NotFoundError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -21,7 +22,7 @@ results_dir: Decorator = click.option(
     metavar="PATH",
     help="Where the runs are.",
 )
-run: Decorator = click.argument("run", metavar="RUN")
+run: Decorator = click.argument("run", metavar="RUN", shell_complete=complete.runs)
 trial: Decorator = click.option(
     "--trial", type=click.IntRange(min=0), metavar="N", help="The trial's number."
 )

@@ -10,7 +10,7 @@ from nas.cli import options
 from nas.cli.output import emit, note, text_width
 
 
-@click.command("pareto")
+@click.command("pareto", epilog="Example: nas pareto latest --plot front.png")
 @options.run
 @click.option("--objectives", type=options.Names(), help="By default those of the search.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")

@@ -11,7 +11,7 @@ from nas.cli import options
 from nas.cli.output import emit, note, table
 
 
-@click.command("runs")
+@click.command("runs", epilog="Example: nas runs")
 @options.results_dir
 @options.as_json
 def command(results_dir: Path, as_json: bool) -> None:

@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import options
+from nas.cli import complete, options
 from nas.cli.output import emit, heading, text_width
 
 if TYPE_CHECKING:
     from nas.run import Run
 
 
-@click.command("search")
-@click.option("--space", metavar="S", help="A name of `nas spaces`, or the path of a .yaml file.")
+@click.command(
+    "search",
+    epilog="Example: nas search --space residual_vs_fractal --data digits?limit=400 --trials 6 --epochs 1",
+)
+@click.option(
+    "--space",
+    metavar="S",
+    help="A name of `nas spaces`, or the path of a .yaml file.",
+    shell_complete=complete.spaces,
+)
 @click.option(
     "--data",
     metavar="D",
+    shell_complete=complete.data,
     help="digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH, parquet:PATH, npz:PATH "
     "or python:module:function; with masks: shapes, masks:PATH.",
 )
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--searcher",
     metavar="X",
+    shell_complete=complete.searchers,
     help="evolution (the default), random, optuna:tpe and the like; or "
     "balanced or paired, which compare module types and optimise nothing.",
 )
@@ -40,6 +50,7 @@ if TYPE_CHECKING:
     "--seed-with",
     type=options.Names(),
     metavar="A,B",
+    shell_complete=complete.networks,
     help="Networks of `nas zoo` to try first, brought into the space where need be.",
 )
 @click.option(

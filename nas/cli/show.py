@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import options
+from nas.cli import complete, options
+from nas.cli.network_file import read_network
 from nas.cli.output import emit, note, table
 from nas.errors import NasError
 
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from nas.genotype import Genotype
     from nas.graph import Graph
 
-INPUT, CLASSES = (3, 32, 32), 10
 
-
-@click.command("show")
-@click.argument("target", metavar="RUN|FILE")
+@click.command("show", epilog="Example: nas show latest --plot network.svg")
+@click.argument("target", metavar="RUN|FILE", shell_complete=complete.runs)
 @options.trial
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
 @options.results_dir
@@ -59,19 +57,11 @@ def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Geno
 
 
 def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
-    from nas.genotype import Genotype, expand
+    from nas.genotype import expand
 
-    text = options.read_text(path)
-    try:
-        data: Any = json.loads(text)
-    except ValueError as error:
-        raise NasError(f"not valid JSON: {error}", where=str(path)) from None
-    if isinstance(data, dict) and {"genotype", "input_shape", "num_classes"} <= data.keys():
-        genotype = Genotype.from_dict(data["genotype"], where=f"{path}: genotype")
-        shape = data["input_shape"]
-        return path.parent.name, genotype, expand(genotype, tuple(shape), data["num_classes"])
-    genotype = Genotype.from_json(text, where=str(path))
-    return path.stem, genotype, expand(genotype, INPUT, CLASSES)
+    found = read_network(path)
+    title = path.parent.name if path.name == "config.json" else path.stem
+    return title, found.genotype, expand(*found)
 
 
 def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import options
+from nas.cli import complete, options
 from nas.cli.output import emit, table
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ READABLE = 1_000_000_000
 """Larger sizes are printed as powers of ten."""
 
 
-@click.command("spaces")
-@click.argument("name", required=False)
+@click.command("spaces", epilog="Example: nas spaces residual_vs_fractal")
+@click.argument("name", required=False, shell_complete=complete.spaces)
 @options.as_json
 def command(name: str | None, as_json: bool) -> None:
     """List the search spaces, or show the decisions of one: NAME, or the path of a .yaml file."""

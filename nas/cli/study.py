@@ -12,12 +12,12 @@ from nas.cli import options
 from nas.cli.output import emit, note, percent
 
 
-@click.group("study")
+@click.group("study", epilog="Example: nas study degradation --data digits?limit=200 --epochs 1")
 def command() -> None:
     """Fixed experiments of the literature, on data of your choice."""
 
 
-@command.command("degradation")
+@command.command("degradation", epilog="Example: nas study degradation --data digits?limit=200 --epochs 1")
 @click.option(
     "--data",
     default="digits",

@@ -15,7 +15,7 @@ from nas.errors import NasError, NotFoundError
 from nas.recipe import FULL_EPOCHS
 
 
-@click.command("train")
+@click.command("train", epilog="Example: nas train latest --trial 0 --epochs 2")
 @click.argument("target", metavar="FILE.py|RUN")
 @options.trial
 @click.option("--data", metavar="D", help="As for nas search; by default the data of the search.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import options
+from nas.cli import complete, options
 from nas.cli.output import emit, note, table
 from nas.errors import NasError
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from nas.zoo import Entry
 
 
-@click.command("zoo")
-@click.argument("name", required=False)
+@click.command("zoo", epilog="Example: nas zoo resnet20 --export chosen")
+@click.argument("name", required=False, shell_complete=complete.networks)
 @click.option("--input", "shape", type=options.InputShape(), help="One image; by default the paper's.")
 @click.option("--classes", type=click.IntRange(min=1), help="How many classes; by default the paper's.")
 @click.option(
