@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import inf, log
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -27,6 +27,9 @@ from nas.genotype import Genotype, expand
 from nas.graph import Graph, Shape
 from nas.space_program import NO_SKIP, Choose, answers, build, count, natural, pick, replay
 from nas.space_spec import Limits, SpaceSpec, parse_spec
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 Decisions = dict[str, Any]
 MAX_RECENT = 1024
@@ -127,6 +130,20 @@ class SearchSpace:
                 return genotype
         hint = f"the last draw: {found[0]}"
         raise NasError(f"none of {MAX_TRIES:,} draws satisfies the constraints", where=self.name, hint=hint)
+
+    def suggest(self, trial: BaseTrial) -> Genotype:
+        """The genotype that an Optuna trial decides on, each decision a categorical parameter.
+
+        Raises optuna.TrialPruned where the constraints do not hold: Optuna asks once for each
+        parameter of a trial, so there is no second draw.
+        """
+        genotype = self.build(trial.suggest_categorical)
+        found = self.violations(genotype)
+        if found:
+            from optuna import TrialPruned
+
+            raise TrialPruned(found[0])
+        return genotype
 
     def log_probability(self, genotype: Genotype) -> float:
         """Of being drawn by `sample`, in nats, up to the constant that the constraints add."""
