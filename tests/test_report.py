@@ -10,7 +10,8 @@ from nas.complexity import cost
 from nas.errors import NasError
 from nas.genotype import expand
 from nas.history import History
-from nas.plots import dominating_type, plot_front
+from nas.plots import plot_front
+from nas.plots.style import dominating_type
 from nas.report import (
     SCHEMA,
     front_table,
