@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.complexity import cost
 from nas.errors import NasError
 from nas.graph import Graph, Primitive, Shape
 from nas.layout import Box, Edge, describe, layout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
 COLOURS = ("#cfe2f3", "#fde7c3", "#cdeade", "#f3d9e8", "#f8d5c2", "#dbeefb", "#f7f3c4", "#e4e4e4")
@@ -112,26 +115,32 @@ def draw(graph: Graph, file: str | Path, title: str = "") -> Path:
         raise NasError(
             f"no picture format {path.suffix!r}", where=str(file), hint=f"known: {', '.join(FORMATS)}"
         )
+    picture = figure(graph, title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.savefig(path, dpi=130)
+    return path
+
+
+def figure(graph: Graph, title: str = "") -> Figure:
+    """The drawing of `draw` as a matplotlib figure."""
     from matplotlib.figure import Figure
 
     boxes, edges = layout(graph)
     width = max(box.right for box in boxes) + 0.55
     height = max(box.bottom for box in boxes) + 0.3
-    figure = Figure(figsize=(width, height + (0.35 if title else 0)))
-    axes = figure.add_axes((0, 0, 1, height / (height + (0.35 if title else 0))))
+    picture = Figure(figsize=(width, height + (0.35 if title else 0)))
+    axes = picture.add_axes((0, 0, 1, height / (height + (0.35 if title else 0))))
     axes.set(xlim=(-0.2, width - 0.2), ylim=(height, 0))
     axes.set_axis_off()
     if title:
-        figure.suptitle(title, fontsize=10, x=0.02, ha="left", y=0.99, va="top")
+        picture.suptitle(title, fontsize=10, x=0.02, ha="left", y=0.99, va="top")
     colours: dict[str, str] = {}
     for box in boxes:
         colour = colours.setdefault(box.kind, COLOURS[len(colours) % len(COLOURS)]) if box.kind else "white"
         _draw_box(axes, box, colour)
     for edge in edges:
         _draw_edge(axes, edge)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    return path
+    return picture
 
 
 def _draw_box(axes: Any, box: Box, colour: str) -> None:

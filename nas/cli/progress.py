@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import click
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
     from nas.plan import Plan
     from nas.run import Run
     from nas.setup import Setup
-    from nas.trial import Trial
+    from nas.trial import Proposal, Trial
 
 BAR = 30
 """Columns of the progress bar."""
+
+SCATTER = (48, 10)
+"""Columns and lines of the scatter plot of the front."""
+
+LAST = 6
+"""Candidates whose results stay in view beside it."""
 
 
 class SearchProgress:
@@ -33,6 +40,8 @@ class SearchProgress:
         self.began = self.updated = time.monotonic()
         self.best: float | None = None
         self.progress: Progress | None = None
+        self.points: list[tuple[float, float]] = []
+        self.last: deque[str] = deque(maxlen=LAST)
         self.running: dict[int, Event] = {}
         self.live: Live | None = None
 
@@ -60,9 +69,8 @@ class SearchProgress:
     def start(self, run: Run, slots: int) -> None:
         self.total, self.epochs = run.config["trials"], run.config["recipe"]["epochs"]
         self.began = time.monotonic()
-        self.best = min(
-            (trial.error for trial in run.study.complete if trial.error is not None), default=None
-        )
+        self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]
+        self.best = min((error for _, error in self.points), default=None)
         done = len(run.study.trials)
         resumed = f", {done} of them done," if done else ""
         shown = f"{self.total} candidates{resumed} on {run.config['data']}, {self.epochs} epochs each"
@@ -77,13 +85,19 @@ class SearchProgress:
         self.running.pop(trial.number, None)
         if trial.error is not None:
             self.best = trial.error if self.best is None else min(self.best, trial.error)
+            self.points.append((trial.flops, trial.error))
         types = "+".join(sorted(trial.module_types))
         outcome = f"failed: {trial.reason}" if trial.error is None else f"error {percent(trial.error):>6}"
+        self.last.append(f"#{trial.number:<3} {metric(trial.flops):>5} FLOPs  {outcome}")
         self.print(
-            f"{progress.done:>2}/{progress.total}  #{trial.number:<3} {types:<16}  "
+            f"{progress.done:>2}/{progress.total}  {self.shown(trial.number, trial.proposal):<4} {types:<16}  "
             f"{metric(trial.flops):>5} FLOPs  {outcome:<12}  best {percent(self.best):>6}  "
             f"{duration(progress.remaining)} left"
         )
+
+    def shown(self, number: int, proposal: Proposal) -> str:
+        """What a person knows a training by."""
+        return f"#{number}"
 
     def event(self, event: Event) -> None:
         self.running[event.number] = event
@@ -116,7 +130,23 @@ class SearchProgress:
             f"{duration(now - self.began)} passed",
             f"{duration(left)} left",
         )
-        return Group(self._training(), foot)
+        return Group("", *self._front(), self._training(), foot)
+
+    def _front(self) -> list[Table]:
+        """The front so far, with the last results beside it; left out where there is no room."""
+        from rich.table import Table
+
+        from nas.cli.scatter import scatter
+
+        assert self.live is not None
+        width, height = SCATTER
+        size = self.live.console.size
+        if len(self.points) < 2 or size.width < width + 2 or size.height < 2 * height:
+            return []
+        view = Table.grid(padding=(0, 3))
+        beside = ["\n".join(("last results", *reversed(self.last)))] if size.width >= 2 * width else []
+        view.add_row("\n".join(scatter(self.points, width, height)), *beside)
+        return [view]
 
     def _training(self) -> Table:
         from rich.table import Table
@@ -127,5 +157,6 @@ class SearchProgress:
             row = event.row or {}
             state = f"epoch {row['epoch']}/{self.epochs}" if row else "starts"
             error = f"error {percent(row['val_error'])}" if row.get("val_error") is not None else ""
-            rows.add_row(f"#{number}", types, f"{metric(event.cost.flops)} FLOPs", state, error)
+            flops = f"{metric(event.cost.flops)} FLOPs"
+            rows.add_row(self.shown(number, event.proposal), types, flops, state, error)
         return rows
