@@ -252,23 +252,9 @@ class _Search:
         )
 
     def record(self, trial: Trial, weights: bytes | None = None) -> None:
-        """Weights first: a trial on the front that is recorded has them, whatever happens."""
-        if self.weights_dir is not None and weights is not None and self.on_front(trial):
-            write_atomic(self.weights_dir / f"{trial.number}.safetensors", weights)
-        self.study.record(trial)
+        record(self.study, trial, weights, self.weights_dir)
         self.recorded += 1
-        if self.weights_dir is not None and trial.complete:
-            kept = {f"{member.number}.safetensors" for member in self.study.front()}
-            for path in self.weights_dir.glob("*.safetensors"):
-                if path.name not in kept:
-                    path.unlink()
         self.on_trial(trial, self.progress())
-
-    def on_front(self, trial: Trial) -> bool:
-        """Whether no complete trial dominates this one."""
-        names = self.study.objectives
-        points = [member.values(names) for member in (*self.study.front(), trial)]
-        return len(points) - 1 in front(points)
 
     def progress(self) -> Progress:
         done, complete = len(self.study.trials), len(self.study.complete)
@@ -281,6 +267,28 @@ class _Search:
     def check_outcome(self) -> None:
         if self.study.trials and not self.study.complete:
             raise _all_failed(self.study.trials, f"all {len(self.study.trials)} trials have failed")
+
+
+def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Path | None) -> None:
+    """Append a trial, and keep in `weights_dir` the weights of the front, no others.
+
+    Weights first: a trial on the front that is recorded has them, whatever happens.
+    """
+    if weights_dir is not None and weights is not None and _on_front(study, trial):
+        write_atomic(weights_dir / f"{trial.number}.safetensors", weights)
+    study.record(trial)
+    if weights_dir is not None and trial.complete:
+        kept = {f"{member.number}.safetensors" for member in study.front()}
+        for path in weights_dir.glob("*.safetensors"):
+            if path.name not in kept:
+                path.unlink()
+
+
+def _on_front(study: History, trial: Trial) -> bool:
+    """Whether no complete trial dominates this one."""
+    names = study.objectives
+    points = [member.values(names) for member in (*study.front(), trial)]
+    return len(points) - 1 in front(points)
 
 
 def _all_failed(failures: Any, message: str) -> AllTrialsFailedError:

@@ -17,7 +17,7 @@ from nas.plan import Plan, plan
 from nas.projection import Seed, find_seeds, seed_proposals
 from nas.run_folder import RunFolder
 from nas.searchers.design import Design
-from nas.setup import UNIFORM_SHARE, Setup, describe_changes, prepare, versions
+from nas.setup import UNIFORM_SHARE, Setup, describe_changes, prepare, write_run
 from nas.signals import Interrupted
 from nas.space import SearchSpace, parse_space
 from nas.study import Study
@@ -221,7 +221,7 @@ def search(
             setup = prepare(space, recipe=fields, **asked)
             files = run_folder.create(results_dir, setup.space.name, name)
             stack.enter_context(run_folder.lock(files))
-            _write(files, setup)
+            write_run(files, setup)
         run = Run(files, run_folder.read_config(files), Study.open(files.database))
         if len(run.study.trials) < setup.trials:
             evaluator = make_evaluator(setup.dataset, setup.recipe, workers, gpus_per_worker, ray_address)
@@ -231,15 +231,6 @@ def search(
             on_start(run, evaluator.slots)
             _run(run, setup, evaluator, on_trial, on_event)
     return run
-
-
-def _write(files: RunFolder, setup: Setup) -> None:
-    """Everything that a resumed search needs, before the first trial starts."""
-    run_folder.write_atomic(files.space, setup.space.to_yaml())
-    config = setup.config() | {"versions": versions()}
-    run_folder.write_config(files, config)
-    domains = {path: list(options) for path, options in setup.space.domains().items()}
-    Study.create(files.database, objectives=setup.objectives, domains=domains, meta=config).close()
 
 
 def _resumed(

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nas
+from nas import run_folder
 from nas.errors import NasError
 from nas.genotype import expand
 from nas.projection import Seed, find_seeds
+from nas.run_folder import RunFolder
 from nas.space import SearchSpace, load_space
+from nas.study import Study
 from nas.trial import check_objectives
 
 if TYPE_CHECKING:
@@ -113,6 +116,15 @@ def prepare(
         chosen["trials"] = planner.trainings(fitted, chosen["seed"])
     trained = adjusted(default_recipe(dataset, recipe.get("epochs")), recipe)
     return Setup(fitted, dataset, trained, seeds=seeds, planner=planner, **chosen)
+
+
+def write_run(files: RunFolder, setup: Setup) -> None:
+    """Fill a new folder with everything that a search and a resumed one need, before the first trial."""
+    run_folder.write_atomic(files.space, setup.space.to_yaml())
+    config = setup.config() | {"versions": versions()}
+    run_folder.write_config(files, config)
+    domains = {path: list(options) for path, options in setup.space.domains().items()}
+    Study.create(files.database, objectives=setup.objectives, domains=domains, meta=config).close()
 
 
 def _check_bounds(chosen: Mapping[str, Any]) -> None:
