@@ -189,7 +189,7 @@ class _Search:
             proposal,
             cost(expand(genotype, self.space.input_shape, self.space.num_classes)),
             decisions_of(self.space, proposal),
-            proposal.design.get("seed") or int(np.random.default_rng([self.seed, number, 1]).integers(2**31)),
+            proposal.design.get("seed") or training_seed(self.seed, number),
         )
         earlier = self.study.by_digest(genotype.digest)
         self.study.start(number, proposal)
@@ -267,6 +267,11 @@ class _Search:
     def check_outcome(self) -> None:
         if self.study.trials and not self.study.complete:
             raise _all_failed(self.study.trials, f"all {len(self.study.trials)} trials have failed")
+
+
+def training_seed(seed: int, number: int) -> int:
+    """Of trial `number` in a search of this seed."""
+    return int(np.random.default_rng([seed, number, 1]).integers(2**31))
 
 
 def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Path | None) -> None:
