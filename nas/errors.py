@@ -10,6 +10,9 @@ from collections.abc import Iterable
 
 MAX_LISTED = 24
 """Names that a hint lists; of more only those that are close."""
+MAX_NAME = 64
+"""Characters of a name that are compared with those that are known."""
+MAX_LINE = 2000
 
 
 class NasError(Exception):
@@ -28,7 +31,7 @@ class NasError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{text}\n  {self.hint}" if self.hint else text
+        return readable(f"{text}\n  {self.hint}" if self.hint else text)
 
     def at(self, where: str) -> NasError:
         """The same error, with `where` set before the place already known."""
@@ -63,8 +66,15 @@ class StorageError(NasError):
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """A hint that lists `known` and leads with the closest match, if one is close."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=5)
+    close = difflib.get_close_matches(str(name)[:MAX_NAME], names, n=5)
     listing = f"known: {', '.join(names)}"
     if len(names) > MAX_LISTED:
         listing = f"also close: {', '.join(close[1:])}" if close[1:] else f"{len(names)} are known"
     return f"did you mean '{close[0]}'?  {listing}" if close else listing
+
+
+def readable(text: str) -> str:
+    """Text from a file that may be a stranger's, for a terminal: control characters escaped, and
+    lines of bounded length."""
+    kept = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+    return "\n".join(s if len(s) <= MAX_LINE else f"{s[:MAX_LINE]}…" for s in kept.split("\n"))

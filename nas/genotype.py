@@ -7,6 +7,7 @@ Without stem and head a genotype is itself a module, so genotypes nest.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -25,6 +26,9 @@ T = TypeVar("T")
 VERSION = 1
 MAX_NODES = 1024
 MAX_NESTING = 4
+MAX_AUXILIARY = 8
+MAX_PRIMITIVES = 1 << 14
+"""Of one network: the deepest published has a quarter of it."""
 MAX_JSON = 1 << 20
 NOMINAL_INPUT = (3, 1024, 1024)
 """Large enough for any number of strides; shapes do not enter the digest."""
@@ -49,6 +53,8 @@ class Genotype:
         if not 1 <= len(self.nodes) <= MAX_NODES:
             raise NasError(f"needs 1 to {MAX_NODES} nodes, not {len(self.nodes)}", where="nodes")
         object.__setattr__(self, "nodes", ordered(self.nodes))
+        if len(self.auxiliary) > MAX_AUXILIARY:
+            raise NasError(f"more than {MAX_AUXILIARY} heads", where="auxiliary")
         names = [node.name for node in self.nodes[:-1]]
         for where, name in [
             *(("taps", n) for n in self.taps),
@@ -175,10 +181,14 @@ def _body(genotype: Genotype, *shapes: Shape) -> Graph:
 
 def _connect(genotype: Genotype, source: Value) -> dict[str, Value]:
     values = {SOURCE: source}
+    total = 0
     for node in genotype.nodes:
         inputs = [values[name] for name in node.inputs]
         x = inputs[0] if len(inputs) == 1 else JOINS[node.join](*inputs, name=f"{node.name}.join")
         values[node.name] = _at(node.name, partial(node.module, x, name=node.name))
+        total += len(source.graph.nodes[node.name]["op"].primitives)
+        if total > MAX_PRIMITIVES:
+            raise NasError(f"the network has more than {MAX_PRIMITIVES:,} primitives", where=node.name)
     return values
 
 
@@ -267,6 +277,5 @@ def _auxiliary_from(data: Any, where: str) -> tuple[Auxiliary, ...]:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"two keys {next(key for key in keys if keys.count(key) > 1)!r}")
+        raise ValueError(f"two keys {Counter(key for key, _ in pairs).most_common(1)[0][0]!r}")
     return data

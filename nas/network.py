@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from nas.codegen.source import source
+from nas.complexity import cost
 from nas.errors import NasError
 from nas.genotype import Genotype, expand
 from nas.graph import Graph
@@ -14,6 +15,10 @@ from nas.graph import Graph
 if TYPE_CHECKING:
     from torch import nn
 
+MAX_PARAMS = 1 << 30
+MAX_FEATURES = 1 << 34
+"""Bytes of the feature maps of one image. What needs more is refused by its figures, before
+anything is allocated for it."""
 KEPT_SOURCES = 64
 """Sources that tracebacks can show; a worker that trains thousands drops the oldest."""
 
@@ -33,7 +38,12 @@ def build(
 
 
 def build_graph(graph: Graph) -> nn.Module:
-    """The network of a graph; see `build`."""
+    """The network of a graph; see `build`. NasError where its figures are beyond any machine."""
+    figures = cost(graph)
+    if figures.params > MAX_PARAMS or figures.peak_memory > MAX_FEATURES:
+        size = f"{figures.params:,} parameters and {figures.peak_memory:,} bytes of feature maps an image"
+        hint = f"at most {MAX_PARAMS:,} parameters and {MAX_FEATURES:,} bytes are built"
+        raise NasError(f"is too large to build: {size}", where="network", hint=hint)
     namespace = load_source(source(graph), f"<network {graph.digest}>")
     network: nn.Module = namespace["Network"]()
     return network

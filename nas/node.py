@@ -20,6 +20,9 @@ SOURCE = "stem"
 """What the first nodes take: the stem, or the image (of a cell, its input) where there is none."""
 JOINS = {"add": Add(), "mean": Mean(), "concat": Concat()}
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+TAKEN = re.compile(r"(stem|head|classifier|input|aux)\d*(\..*)?|(.*\.)?join")
+"""Names that a network has already for parts of its own."""
+MAX_INPUTS = 64
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Node:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or len(self.name) > 64:
             raise NasError(f"bad name {self.name!r}", hint="lower-case words joined by dots: stage1.block2")
+        if TAKEN.fullmatch(self.name):
+            raise NasError("the network has a part of this name", where=self.name)
+        if len(self.inputs) > MAX_INPUTS:
+            raise NasError(f"takes {len(self.inputs)} nodes, more than {MAX_INPUTS}", where=self.name)
         if not self.inputs or len(set(self.inputs)) != len(self.inputs):
             raise NasError("needs one input or several different ones", where=self.name)
         if self.join not in JOINS:

@@ -14,13 +14,15 @@ from nas.codegen.classes import plan_classes
 from nas.codegen.module import module_class
 from nas.codegen.network import inlined, network_class
 from nas.codegen.text import WIDTH
+from nas.codegen.whitelist import checked
 from nas.complexity import cost
 from nas.graph import Graph
 
 
 def source(graph: Graph) -> str:
     """The Python source of a network: a file that imports torch only, with a class
-    `Network(num_classes, in_chans)`, laid out as `ruff format` would."""
+    `Network(num_classes, in_chans)`, laid out as `ruff format` would. Nothing leaves here that
+    is not on the whitelist of `nas.codegen.whitelist`."""
     plans = plan_classes(graph)
     helpers = list(dict.fromkeys(h for p in graph.primitives for h in p.op.helpers()))
     own = {id(op) for op in inlined(graph)}
@@ -34,7 +36,7 @@ def source(graph: Graph) -> str:
         "from torch import nn",
     ]
     head = "\n".join(line for line in imports if line)
-    return f"{_docstring(graph)}\n{head}\n\n\n{body}"
+    return checked(f"{_docstring(graph)}\n{head}\n\n\n{body}")
 
 
 def _docstring(graph: Graph) -> str:
