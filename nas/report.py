@@ -9,7 +9,7 @@ and linear layers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas import pareto
@@ -80,21 +80,27 @@ def pareto_dict(source: Any, objectives: Sequence[str] | None = None) -> dict[st
     }
 
 
-def pareto_text(source: Any, objectives: Sequence[str] | None = None, width: int = WIDTH) -> str:
-    """The front as a table, with hypervolume and what failed."""
+def pareto_text(
+    source: Any,
+    objectives: Sequence[str] | None = None,
+    width: int = WIDTH,
+    columns: Sequence[tuple[str, Mapping[int, str]]] = (),
+) -> str:
+    """The front as a table, with hypervolume and what failed. `columns` are further
+    ones: a header, and a cell for each trial."""
     found = pareto_dict(source, objectives)
     if not found["front"]:
         return f"No trial is complete; {found['failed']} failed."
     extra = [name for name in found["objectives"] if name not in ("error", "flops", "params")]
-    table = table_of(
-        "", "trial>", "error %>", "FLOPs>", "params>", *(f"{name}>" for name in extra), "module types"
-    )
+    figures = ("error %>", "FLOPs>", "params>", *(f"{name}>" for name in extra))
+    table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
     for row in found["front"]:
         table.add_row(
             "knee" if row["trial"] == found["knee"] else "",
             str(row["trial"]),
             f"{100 * row['error']:.2f}",
             *(metric(row[name]) for name in ("flops", "params", *extra)),
+            *(cells.get(row["trial"], "") for _, cells in columns),
             " + ".join(row["module_types"]),
         )
     reference = ", ".join(

@@ -70,7 +70,7 @@ def reseed(
     gpus_per_worker: float = 0.0,
     ray_address: str | None = None,
     results_dir: str | Path = RESULTS,
-    on_start: Callable[[Sequence[Proposal], Study, int], None] = ignore,
+    on_start: Callable[[Sequence[Proposal], int, int], None] = ignore,
     on_trial: Callable[[Trial, Progress], None] = ignore,
     on_event: Callable[[Event], None] = ignore,
 ) -> Run:
@@ -78,7 +78,7 @@ def reseed(
 
     By default those on the run's front of `objectives`, under the recipe of the search, but for
     `epochs`. All of them share their seeds, which follow from the seed of the run. What is
-    recorded already counts. `on_start` is told what is missing, the study and how many train at
+    recorded already counts. `on_start` is told what is missing, the epochs and how many train at
     once; the other settings are those of `nas.run.search`. NasError if the data are no longer
     those of the search or a trial did not complete, LockedError if another process writes to
     the run.
@@ -96,7 +96,7 @@ def reseed(
             dataset, study = _dataset(opened), stack.enter_context(_study(opened))
             evaluator = make_evaluator(dataset, recipe, workers, gpus_per_worker, ray_address)
             stack.callback(evaluator.close)
-            on_start(missing, study, evaluator.slots)
+            on_start(missing, recipe.epochs, evaluator.slots)
             _train(opened, study, missing, evaluator, recipe.epochs, on_trial, on_event)
     return open_run(run, results_dir)
 
@@ -138,9 +138,9 @@ def _missing(wanted: Sequence[Proposal], recorded: Sequence[Trial], epochs: int)
 
 
 def _dataset(run: Run) -> Dataset:
-    from nas.data import load_data
+    from nas.data import load_recorded
 
-    dataset = load_data(run.config["data"], seed=run.config["seed"])
+    dataset = load_recorded(run.config["data"], seed=run.config["seed"])
     if dataset.fingerprint != run.config["data_fingerprint"]:
         hint = "errors on other images cannot stand beside those of the search; restore the data"
         raise NasError("the data are not those of the search", where=run.config["data"], hint=hint)

@@ -6,14 +6,13 @@ resampled for all of them at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
 from nas.estimate import UNKNOWN, Estimate
-from nas.pareto import front
 from nas.statistics import Floats, rank_correlation
 from nas.trial import Trial
 
@@ -79,6 +78,30 @@ def seed_interval(errors: Sequence[float]) -> Estimate:
     return Estimate(value, value - half, value + half)
 
 
+def seed_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
+    """Mean error of b less that of a, each by training seed, with 95 % limits.
+
+    Over the seeds in common where there are two or more of them: what a seed does to both then
+    cancels. Else Welch's, for independent seeds; limits are NaN where either has one seed only.
+    """
+    shared = sorted(a.keys() & b.keys())
+    if len(shared) > 1:
+        return seed_interval([b[seed] - a[seed] for seed in shared])
+    if not a or not b:
+        return UNKNOWN
+    from scipy.special import stdtrit
+
+    value = fmean(b.values()) - fmean(a.values())
+    if len(a) < 2 or len(b) < 2:
+        return Estimate(value, float("nan"), float("nan"))
+    parts = [float(np.var(list(each.values()), ddof=1)) / len(each) for each in (a, b)]
+    if not sum(parts):
+        return Estimate(value, value, value)
+    freedom = sum(parts) ** 2 / sum(p**2 / (len(each) - 1) for p, each in zip(parts, (a, b), strict=True))
+    half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(sum(parts)))
+    return Estimate(value, value - half, value + half)
+
+
 def front_shares(errors: Floats, points: Floats, column: int | None, rng: np.random.Generator) -> Floats:
     """Share of resamples in which each network is on the front of them all (networks,).
 
@@ -98,14 +121,20 @@ def front_shares(errors: Floats, points: Floats, column: int | None, rng: np.ran
     mean = np.where(known, errors, 0).sum(axis=1) / count
     deviations = np.where(known, errors - mean[:, None], 0)
     moved = mean + np.sqrt(count / (count - 1)) * (drawn @ deviations.T) / np.maximum(times, 1)
-    on = np.zeros(len(errors))
-    for row, trained in zip(moved, times > 0, strict=True):
-        resampled = points.copy()
-        if column is not None:
-            resampled[:, column] = row
-        at = np.flatnonzero(trained)
-        on[at[front(resampled[at])]] += 1
-    return on / RESAMPLES
+    moved[times == 0] = np.inf
+    return np.array([_on_front(moved, points, column, member) for member in range(len(errors))])
+
+
+def _on_front(moved: Floats, points: Floats, column: int | None, member: int) -> float:
+    """Share of resamples (resamples, networks) of the error in which no other network dominates."""
+    worse, better = np.zeros(moved.shape, bool), np.zeros(moved.shape, bool)
+    for at, values in enumerate(points.T):
+        others = moved if at == column else values[None]
+        own = others[:, [member]]
+        worse |= others > own
+        better |= others < own
+    free = ~(~worse & better).any(axis=1) & np.isfinite(moved[:, member])
+    return float(free.mean())
 
 
 def budget_correlation(short: Sequence[float], long: Sequence[float], *, seed: int = 0) -> Estimate:

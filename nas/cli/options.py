@@ -26,6 +26,17 @@ run: Decorator = click.argument("run", metavar="RUN", shell_complete=complete.ru
 trial: Decorator = click.option(
     "--trial", type=click.IntRange(min=0), metavar="N", help="The trial's number."
 )
+workers: Decorator = click.option(
+    "--workers", type=click.IntRange(min=0), metavar="W", help="One per core by default; 0: no Ray."
+)
+gpus_per_worker: Decorator = click.option(
+    "--gpus-per-worker",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="G",
+    help="0.25 trains four candidates on each GPU.",
+)
+ray_address: Decorator = click.option("--ray-address", metavar="A", help="A running Ray cluster to join.")
 RUN_HELP = "RUN is a run folder, a name under the results folder, or `latest`."
 
 
@@ -92,3 +103,9 @@ def read_text(path: Path, limit: int = 1 << 20) -> str:
         raise NotFoundError("there is no such file", where=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise NasError(f"cannot be read: {error}", where=str(path)) from None
+
+
+def check_reseed(epochs: int | None, workers: int | None) -> None:
+    """NasError where options that say how --reseed trains are given without it."""
+    if epochs is not None or workers is not None:
+        raise NasError("--epochs and --workers say how --reseed trains", hint="add --reseed K")

@@ -3,41 +3,111 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nas.cli import options
 from nas.cli.output import emit, note, text_width
 
+if TYPE_CHECKING:
+    from nas.analysis.seeds import Repeated
+    from nas.run import Run
 
-@click.command("pareto", epilog="Example: nas pareto latest --plot front.png")
+
+@click.command("pareto", epilog="Examples: nas pareto latest --plot front.png, nas pareto latest --reseed 3")
 @options.run
 @click.option("--objectives", type=options.Names(), help="By default those of the search.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
+@click.option(
+    "--reseed",
+    "seeds",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="First train each network of the front with K further seeds.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), metavar="E", help="With --reseed; by default as in the search."
+)
+@options.workers
+@options.gpus_per_worker
+@options.ray_address
 @options.results_dir
 @options.as_json
 def command(
-    run: str, objectives: tuple[str, ...] | None, plot: Path | None, results_dir: Path, as_json: bool
+    *,
+    run: str,
+    objectives: tuple[str, ...] | None,
+    plot: Path | None,
+    seeds: int | None,
+    epochs: int | None,
+    workers: int | None,
+    gpus_per_worker: float,
+    ray_address: str | None,
+    results_dir: Path,
+    as_json: bool,
 ) -> None:
     """The Pareto front of a run: the networks that no other beats in every objective.
 
+    With --reseed its networks are trained again, and it is shown how far errors and places on
+    the front depend on the training seed. What is trained stays with the run and is shown from
+    then on; the search itself knows nothing of it. After Ctrl-C the same command goes on.
+
     RUN is a run folder, a name under the results folder, or `latest`.
     """
-    from nas.report import pareto_dict, pareto_text
     from nas.run import open_run
     from nas.trial import check_objectives
 
     chosen = check_objectives(objectives) if objectives else None
-    with open_run(run, results_dir).study as study:
-        if plot is not None:
-            from nas.plots import plot_front
-
-            names = chosen or study.objectives
-            axes = sorted(names, key=lambda name: name == "error") if len(names) == 2 else ("flops", "error")
-            plot_front(study, plot, axes)
-        if as_json:
-            emit(pareto_dict(study, chosen))
-        else:
-            click.echo(pareto_text(study, chosen, width=text_width()))
     if plot is not None:
-        note(f"plot: {plot}")
+        from nas.plots import check_format
+
+        check_format(plot)
+    if seeds is not None:
+        from nas.cli.reseeding import reseed_shown
+
+        reseed_shown(
+            run,
+            seeds,
+            objectives=chosen,
+            epochs=epochs,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            ray_address=ray_address,
+            results_dir=results_dir,
+        )
+    else:
+        options.check_reseed(epochs, workers)
+    with (opened := open_run(run, results_dir)).study:
+        _show(opened, chosen, plot, as_json)
+
+
+def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_json: bool) -> None:
+    from nas.analysis.seeds import repeated
+    from nas.analysis.seeds_text import seeds_columns, seeds_dict, seeds_notes
+    from nas.report import pareto_dict, pareto_text, to_text
+
+    names, epochs = objectives or run.study.objectives, run.config["recipe"]["epochs"]
+    found = repeated(sorted(run.front(names), key=lambda trial: trial.number), run.reseeded, names)
+    if plot is not None:
+        _plot(run, names, found, plot)
+    if as_json:
+        emit(pareto_dict(run.study, names) | {"reseeded": seeds_dict(found, epochs)})
+        return
+    width = text_width()
+    click.echo(pareto_text(run.study, names, width=width, columns=seeds_columns(found)))
+    if found:
+        click.echo(to_text(*seeds_notes(found, epochs), width=width))
+
+
+def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -> None:
+    """With intervals at the budget of the search, or at the next longer one that is known."""
+    from nas.plots import plot_front, plot_front_over_seeds
+
+    axes = sorted(names, key=lambda name: name == "error") if len(names) == 2 else ("flops", "error")
+    shown = [each for each in found if each.epochs >= run.config["recipe"]["epochs"]] or found[-1:]
+    if shown:
+        plot_front_over_seeds(run.study, shown[0], plot, axes)
+    else:
+        plot_front(run.study, plot, axes)
+    note(f"plot: {plot}")

@@ -89,8 +89,9 @@ class SearchProgress:
         types = "+".join(sorted(trial.module_types))
         outcome = f"failed: {trial.reason}" if trial.error is None else f"error {percent(trial.error):>6}"
         self.last.append(f"#{trial.number:<3} {metric(trial.flops):>5} FLOPs  {outcome}")
+        shown = self.shown(trial.number, trial.proposal)
         self.print(
-            f"{progress.done:>2}/{progress.total}  {self.shown(trial.number, trial.proposal):<4} {types:<16}  "
+            f"{progress.done:>2}/{progress.total}  {shown:<4} {types:<16}  "
             f"{metric(trial.flops):>5} FLOPs  {outcome:<12}  best {percent(self.best):>6}  "
             f"{duration(progress.remaining)} left"
         )

@@ -57,17 +57,9 @@ if TYPE_CHECKING:
     "--seeds", "repeats", type=int, metavar="K", help="Training seeds of each network of --searcher paired."
 )
 @click.option("--objectives", type=options.Names(), help="What to minimise; error,flops by default.")
-@click.option(
-    "--workers", type=click.IntRange(min=0), metavar="W", help="One per core by default; 0: no Ray."
-)
-@click.option(
-    "--gpus-per-worker",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="G",
-    help="0.25 trains four candidates on each GPU.",
-)
-@click.option("--ray-address", metavar="A", help="A running Ray cluster to join.")
+@options.workers
+@options.gpus_per_worker
+@options.ray_address
 @click.option("--seed", type=int, metavar="I", help="0 by default.")
 @click.option("--name", metavar="R", help="The name of the run.")
 @options.results_dir

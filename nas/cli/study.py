@@ -27,9 +27,7 @@ def command() -> None:
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True, metavar="E")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="I")
-@click.option(
-    "--workers", type=click.IntRange(min=0), metavar="W", help="One per core by default; 0: no Ray."
-)
+@options.workers
 @click.option(
     "--to",
     type=click.Path(file_okay=False, path_type=Path),

@@ -2,6 +2,7 @@
 
 from nas.plots.curves import plot_curves
 from nas.plots.front import plot_front
+from nas.plots.seeds import plot_front_over_seeds
 from nas.plots.style import check_format
 
-__all__ = ["check_format", "plot_curves", "plot_front"]
+__all__ = ["check_format", "plot_curves", "plot_front", "plot_front_over_seeds"]
