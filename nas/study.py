@@ -32,6 +32,9 @@ CHECKSUM = "checksum"
 HELD = "nas"
 """User attribute of the Optuna study with the meta data and the domains."""
 
+PROGRAMS = "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE '%VIRTUAL%'"
+"""What runs when it is read or written: Optuna makes none, but a stranger may have."""
+
 
 class Study(History):
     """A history kept in an Optuna study; made by `Study.create` and `Study.open`.
@@ -46,8 +49,8 @@ class Study(History):
         try:
             held = storage.get_study_user_attrs(study_id)[HELD]
             super().__init__(storage.get_study_system_attrs(study_id)["study:metric_names"])
-            self._domains: dict[str, list[Any]] = held["domains"]
-            self.meta: dict[str, Any] = held["meta"]
+            self._domains: dict[str, list[Any]] = {path: list(held["domains"][path]) for path in held["domains"]}
+            self.meta: dict[str, Any] = dict(held["meta"])
             for trial in _read_trials(storage, study_id, self._domains):
                 self._append(trial)
         except (LookupError, TypeError, ValueError, NasError) as error:
@@ -117,6 +120,16 @@ class Study(History):
             _write_trial(self._storage, self._study_id, self.objectives, self._domains, trial)
         self._append(trial)
 
+    def ends(self) -> dict[int, datetime]:
+        """When each trial ended (UTC), by its number."""
+        from optuna.storages._rdb import models
+        from sqlalchemy import select
+
+        trials = models.TrialModel.__table__.c
+        rows = select(trials.number, trials.datetime_complete).where(trials.study_id == self._study_id)
+        with _guarded(self._where), self._storage.engine.connect() as connection:
+            return {number: end for number, end in connection.execute(rows) if end is not None}
+
     def close(self) -> None:
         self._storage.remove_session()
         self._storage.engine.dispose()
@@ -134,6 +147,7 @@ def check_database(path: Path) -> None:
         raise NotFoundError("no such study", where=str(path))
     with _guarded(path), closing(sqlite3.connect(path)) as connection:
         found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+        found += [f"holds {name}, which is no plain table" for (name,) in connection.execute(PROGRAMS)]
     if found != ["ok"]:
         raise _damaged(str(path), "; ".join(found))
 

@@ -11,7 +11,7 @@ from nas.errors import NasError
 from nas.genotype import expand
 from nas.history import History
 from nas.plots import plot_front
-from nas.plots.style import dominating_type
+from nas.analysis.networks import dominating_type
 from nas.report import (
     SCHEMA,
     front_table,
@@ -120,7 +120,7 @@ def test_the_analysis_as_json_is_complete_and_free_of_nan():
         "refused",
         "gates",
     }
-    assert sum(found["importance"].values()) == pytest.approx(1)
+    assert sum(row["top"] or 0 for row in found["factors"]["rows"]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

@@ -22,7 +22,8 @@ Mask = NDArray[np.bool_]
 @dataclass(frozen=True)
 class Blocks:
     """Trainings by (context, arm, repeat, type): errors, FLOPs and parameters, NaN where there is
-    none; `failed` marks those that failed. `strata` names sets of contexts."""
+    none; `failed` marks those that failed. `depth` (contexts,) counts the blocks of a network;
+    `strata` names sets of contexts."""
 
     types: tuple[str, ...]
     error: Floats
@@ -30,6 +31,7 @@ class Blocks:
     params: Floats
     failed: Mask
     digests: NDArray[np.str_]
+    depth: Floats
     strata: Mapping[str, Mask]
 
     @property
@@ -62,15 +64,17 @@ def read_blocks(frame: pd.DataFrame) -> Blocks:
     shape = (len(contexts), len(ARMS), repeats, len(types))
     values = {name: np.full(shape, np.nan) for name in ("error", "flops", "params")}
     failed, digests = np.zeros(shape, bool), np.full(shape, "", "<U32")
+    depth = np.zeros(len(contexts))
     for row in rows:
+        depth[contexts[_context(row)]] = len(row["blocks"])
         for arm in row["design"]["arms"]:
             kind = types.index(row["design"]["type"])
             at = contexts[_context(row)], ARMS.index(arm), row["design"]["repeat"], kind
             failed[at], digests[at] = row["state"] == "failed", row["digest"]
             for name, array in values.items():
                 array[at] = np.nan if row[name] is None else row[name]
-    strata = dict(_strata(rows, contexts, values["flops"]))
-    return Blocks(types, values["error"], values["flops"], values["params"], failed, digests, strata)
+    strata = dict(_strata(rows, contexts, depth, values["flops"]))
+    return Blocks(types, **values, failed=failed, digests=digests, depth=depth, strata=strata)
 
 
 def _context(row: Mapping[str, Any]) -> tuple[Any, int]:
@@ -78,13 +82,12 @@ def _context(row: Mapping[str, Any]) -> tuple[Any, int]:
 
 
 def _strata(
-    rows: list[dict[str, Any]], contexts: Mapping[tuple[Any, int], int], flops: Floats
+    rows: list[dict[str, Any]], contexts: Mapping[tuple[Any, int], int], depth: Floats, flops: Floats
 ) -> Iterator[tuple[str, Mask]]:
     """Contexts by the halves of depth and of FLOPs, and by the place of batch norm."""
-    depth, norm = np.zeros(len(contexts)), np.full(len(contexts), "", object)
+    norm = np.full(len(contexts), "", object)
     for row in rows:
         at = contexts[_context(row)]
-        depth[at] = len(row["blocks"])
         norms = {v for path, v in (row.get("decisions") or {}).items() if path.rpartition(".")[2] == "norm"}
         norm[at] = norm[at] or (norms.pop() if len(norms) == 1 else "")
     for name, values in (("depth", depth), ("FLOPs", mean_of(mean_of(flops[:, 1], 2), 1))):

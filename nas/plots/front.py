@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import trial_table
+from nas.analysis.networks import dominating_type
 from nas.errors import NasError
 from nas.plots.style import (
     GREY,
     INK,
     canvas,
     check_format,
-    dominating_type,
+    dots,
     in_style,
     label,
     log_axis,
@@ -72,12 +73,14 @@ def type_fronts_figure(table: pd.DataFrame, task: str = "") -> Figure:
     complete = table[table["state"] == "complete"].drop_duplicates("digest")
     groups = complete["blocks"].map(dominating_type)
     figure, axes = canvas()
-    for name, (colour, marker) in looks(groups).items():
+    for name, look in looks(groups).items():
         own = complete[groups == name]
         members = front_table(own, ("flops", "error"))
+        points = own["flops"], scale("error", own["error"])
+        dots(axes, *points, look, size=6, alpha=0.35, among=len(complete))
         x, y = members["flops"], scale("error", members["error"])
-        axes.scatter(own["flops"], scale("error", own["error"]), s=6, c=colour, alpha=0.35, linewidths=0)
         text = f"{name} ({len(members)} of {len(own)})"
+        colour, marker = look
         axes.step(x, y, color=colour, marker=marker, markersize=4.5, linewidth=1.2, where="post", label=text)
     _dress(axes, complete, ("flops", "error"), task)
     return figure
@@ -89,11 +92,10 @@ def _name(objective: str) -> str:
 
 def _scatter(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -> None:
     groups = complete["blocks"].map(dominating_type)
-    for name, (colour, marker) in looks(groups).items():
+    for name, look in looks(groups).items():
         rows = complete[groups == name]
         x, y = (scale(objective, rows[objective]) for objective in objectives)
-        text = f"{name} ({len(rows)})"
-        axes.scatter(x, y, s=30, c=colour, marker=marker, alpha=0.75, linewidths=0, label=text)
+        dots(axes, x, y, look, f"{name} ({len(rows)})", size=30, among=len(complete))
 
 
 def _front_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -> None:

@@ -5,14 +5,14 @@ Black is ink: a page turns it into the colour of its text. So figures are readab
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from nas.analysis.networks import MIXED
 from nas.errors import NasError
 from nas.report import metric
 
@@ -27,7 +27,6 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F
 """Distinct for the colour-blind (Okabe and Ito, 2008); markers repeat the distinction."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-MIXED = "mixed"
 GREY = "#777777"
 INK = "black"
 
@@ -52,6 +51,9 @@ AXES = {
 }
 TASK_ERRORS = {"segmentation": "1 - mIoU of validation images, %"}
 """What the error is, for tasks where it is no share of wrong answers."""
+
+MOST_POINTS = 2000
+"""Points that a picture holds one by one; more become an image in it, else it would be too large."""
 
 FORMATS = (".png", ".svg", ".pdf")
 
@@ -92,12 +94,6 @@ def check_format(file: str | Path) -> Path:
     return path
 
 
-def dominating_type(blocks: Sequence[str]) -> str:
-    """The type of most blocks; "mixed" where two have as many."""
-    (name, most), *rest = Counter(blocks).most_common(2)
-    return MIXED if rest and rest[0][1] == most else name
-
-
 def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each type by its name, the mixed last."""
     every = set(names)
@@ -106,6 +102,25 @@ def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
         for at, name in enumerate(sorted(every - {MIXED}))
     }
     return found | ({MIXED: (GREY, ".")} if MIXED in every else {})
+
+
+def dots(
+    axes: Axes,
+    x: Any,
+    y: Any,
+    look: tuple[str, str],
+    name: str = "",
+    *,
+    size: float = 20,
+    alpha: float = 0.75,
+    among: int = 0,
+) -> None:
+    """Points without edges, of a colour and a marker; an image where the picture has `among` too many."""
+    colour, marker = look
+    many = among > MOST_POINTS
+    axes.scatter(
+        x, y, s=size, c=colour, marker=marker, alpha=alpha, linewidths=0, label=name or None, rasterized=many
+    )
 
 
 def label(objective: str, task: str = "") -> str:
@@ -126,5 +141,5 @@ def log_axis(axes: Axes, which: str, values: Any) -> None:
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
     axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 5, 6, 8)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: metric(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: metric(value) if value >= 1000 else f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,177 @@
+"""All that a report of runs shows, computed before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.analysis.analyze import Analysis, trial_table
+from nas.analysis.edf import Edf, edf_band, shared_bins
+from nas.analysis.grades import MIN_NETWORKS_OF_TYPE
+from nas.analysis.networks import distinct_networks, sample_of
+from nas.analysis.outcomes import Coverage, Timing, coverage, failures, timing
+from nas.analysis.paired_blocks import read_blocks
+from nas.analysis.pooling import analyze_runs, pool
+from nas.analysis.profiles import Deviations, Profile, of_blocks, of_networks, profiles
+from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
+from nas.analysis.trajectory import Baseline, Trajectory, trajectories
+from nas.errors import NasError
+from nas.estimate import Estimate
+from nas.history import History
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.run import Run
+
+PROFILES = ("flops", "depth")
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What runs found. `trials` are those of the runs that agree, with the number of their `run`;
+    `networks` the distinct complete ones of them; `axes` the two objectives of the front, x first;
+    `sample` says of which networks the distributions and, without paired blocks, the profiles are.
+    `intervals` are of networks with repeated trainings, by digest; `timings` by name of the run."""
+
+    runs: tuple[Run, ...]
+    analysis: Analysis
+    trials: pd.DataFrame
+    networks: pd.DataFrame
+    task: str
+    axes: tuple[str, str]
+    sample: str
+    edfs: Mapping[str, Edf]
+    normalised_edfs: Mapping[str, Edf]
+    profiles: Mapping[str, Mapping[str, Profile]]
+    coverage: Coverage
+    failures: Mapping[str, Mapping[str, int]]
+    repeats: Repeats | None
+    fidelities: tuple[Fidelity, ...]
+    trajectories: Mapping[str, Trajectory]
+    baseline: Baseline | None
+    intervals: Mapping[str, Estimate]
+    timings: Mapping[str, Timing]
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Every module type that a trial holds."""
+        return tuple(self.failures)
+
+
+def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
+    """Of one run or several. NasError where no trial is complete, or where runs differ in more than
+    `nas.analysis.pooling` allows."""
+    import pandas as pd
+
+    found = pool(runs)
+    trials = found.trials
+    if not (trials["state"] == "complete").any():
+        failed = f"{len(trials)} failed" if len(trials) else "none is recorded"
+        where = ", ".join(run.name for run in runs)
+        hint = "nas runs shows how far a run is; nas search --resume goes on with it"
+        raise NasError(
+            f"no trial is complete ({failed}), so there is nothing to report", where=where, hint=hint
+        )
+    networks = distinct_networks(trials)
+    sample, described = sample_of(networks)
+    reseeded = _reseeded(runs)
+    epochs = trials["epochs"].max()
+    again = [trials.assign(source=0), *(r.assign(source=1) for r in reseeded)]
+    trainings = pd.concat([each[each["epochs"] == epochs] for each in again])
+    types = failures(trials)
+    deviations = _deviations(trials, sample)
+    paths, baseline = _trajectories(runs, trials, seed)
+    return Overview(
+        runs=tuple(runs),
+        analysis=analyze_runs(runs, seed=seed),
+        trials=trials,
+        networks=networks,
+        task=runs[0].config.get("task", "classification"),
+        axes=_axes(runs[0]),
+        sample=described,
+        edfs=_edfs(sample, seed),
+        normalised_edfs=_edfs(sample, seed, normalised=True),
+        profiles={axis: profiles(deviations, axis, seed=seed) for axis in PROFILES},
+        coverage=coverage(networks, tuple(types)),
+        failures=types,
+        repeats=repeats(trainings, seed=seed),
+        fidelities=fidelities(trials, pd.concat([found.longer, *reseeded]), seed=seed),
+        trajectories=paths,
+        baseline=baseline,
+        intervals=seed_intervals(trainings),
+        timings={run.name: clock for run in runs if (clock := _timing(run)) is not None},
+    )
+
+
+def _axes(run: Run) -> tuple[str, str]:
+    """The objectives of the run, error upward; FLOPs and error where they are not two."""
+    names = run.config.get("objectives", ())
+    x, y = sorted(names, key=lambda name: name == "error") if len(names) == 2 else ("flops", "error")
+    return x, y
+
+
+def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:
+    """Trainings of trials again with further seeds, a frame a run that has some."""
+    frames = []
+    for run in runs:
+        history = History()
+        for trial in getattr(run, "reseeded", ()):
+            history.record(trial)
+        if history.trials:
+            frames.append(trial_table(history))
+    return frames
+
+
+def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[str, Edf]:
+    """By dominating type; normalised over the FLOPs bins that all types of enough networks fill,
+    and of these types alone."""
+    groups = {str(name): rows for name, rows in sample.groupby("type")}
+    bins = None
+    if normalised:
+        groups = {name: rows for name, rows in groups.items() if len(rows) >= MIN_NETWORKS_OF_TYPE}
+        bins = shared_bins([rows["flops"] for rows in groups.values()])
+        groups = groups if len(bins) else {}
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name, rows in groups.items():
+        flops, cluster = rows["flops"] if normalised else None, rows["cluster"].to_numpy(np.intp)
+        found[name] = edf_band(rows["error"], flops, bins=bins, cluster=cluster, rng=rng)
+    return found
+
+
+def _deviations(trials: pd.DataFrame, sample: pd.DataFrame) -> Deviations:
+    """Of paired blocks where there are any, else of the sample."""
+    in_blocks = np.array([design.get("design") == "paired" for design in trials["design"]], bool)
+    return of_blocks(read_blocks(trials[in_blocks])) if in_blocks.any() else of_networks(sample)
+
+
+def _trajectories(
+    runs: Sequence[Run], trials: pd.DataFrame, seed: int
+) -> tuple[dict[str, Trajectory], Baseline | None]:
+    """Of the runs over the space of the first one that a searcher steered."""
+    parts = dict(list(trials.groupby("run")))
+    steered = [number for number, rows in parts.items() if not rows["uniform"].all()]
+    if not steered:
+        return {}, None
+    space = _space(runs[steered[0]])
+    kept = [number for number in parts if _space(runs[number]) == space]
+    paths, baseline = trajectories([parts[number] for number in kept], seed=seed)
+    names = [runs[number].name for number in kept if number in steered]
+    return dict(zip(names, paths, strict=True)), baseline
+
+
+def _space(run: Run) -> Any:
+    return run.config.get("space_digest")
+
+
+def _timing(run: Run) -> Timing | None:
+    if not hasattr(run.study, "ends") or not run.study.trials:
+        return None
+    ends = run.study.ends()
+    known = [trial for trial in run.study.trials if trial.number in ends]
+    end = np.array([ends[trial.number].timestamp() for trial in known])
+    return timing(end, np.array([trial.duration for trial in known]))

@@ -1,0 +1,94 @@
+"""Whether the effect of a module type holds over FLOPs and over depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.analysis.comparison import FLOPS_BINS
+from nas.analysis.grades import MIN_NETWORKS_OF_TYPE
+from nas.analysis.paired_blocks import Blocks, mean_of
+from nas.estimate import Estimate
+from nas.statistics import Floats, Ints, log_bins, mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEPTHS = 6
+"""Depths that are told apart; more are put together in bins."""
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """Error of networks (n,) less the mean of those they are compared with, in which every type
+    of the context, or every network of the FLOPs bin, counts the same."""
+
+    types: tuple[str, ...]
+    flops: Floats
+    depth: Floats
+    value: Floats
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Mean deviation of one type at the places `x` (k,), with limits where enough networks stand
+    at one, and the `networks` (k,) there."""
+
+    x: Floats
+    effects: tuple[Estimate, ...]
+    networks: Ints
+
+
+def of_blocks(blocks: Blocks) -> Deviations:
+    """Of a paired design at equal FLOPs, from whole contexts."""
+    errors = mean_of(blocks.error[:, 1], 1)
+    whole = np.isfinite(errors).all(axis=1)
+    flops = mean_of(mean_of(blocks.flops[:, 1], 1), 1)[whole]
+    deviations = errors[whole] - errors[whole].mean(axis=1, keepdims=True)
+    types = np.tile(blocks.types, len(deviations))
+    each = len(blocks.types)
+    return Deviations(
+        tuple(types.tolist()),
+        np.repeat(flops, each),
+        np.repeat(blocks.depth[whole], each),
+        deviations.ravel(),
+    )
+
+
+def of_networks(networks: pd.DataFrame) -> Deviations:
+    """Of distinct networks (see `nas.analysis.networks`), from the mean of their FLOPs bin."""
+    flops, error = (networks[name].to_numpy(float) for name in ("flops", "error"))
+    at = log_bins(flops, FLOPS_BINS)[1]
+    means = np.bincount(at, weights=error) / np.maximum(np.bincount(at), 1)
+    return Deviations(tuple(networks["type"]), flops, networks["depth"].to_numpy(float), error - means[at])
+
+
+def profiles(found: Deviations, axis: str, *, seed: int = 0) -> Mapping[str, Profile]:
+    """By type, over "flops" (bins of equal width in the logarithm) or "depth" (in blocks)."""
+    if not len(found.value):
+        return {}
+    rng = np.random.default_rng(seed)
+    place = np.asarray(getattr(found, axis), float)
+    bins = place if axis == "depth" and len(np.unique(place)) <= DEPTHS else log_bins(place, FLOPS_BINS)[1]
+    types = np.array(found.types)
+    return {
+        str(name): _profile(place[types == name], bins[types == name], found.value[types == name], rng)
+        for name in sorted(set(found.types))
+    }
+
+
+def _profile(place: Floats, bins: Floats | Ints, values: Floats, rng: np.random.Generator) -> Profile:
+    groups = [bins == each for each in np.unique(bins)]
+    x = np.array([np.exp(np.log(place[at]).mean()) for at in groups])
+    effects = tuple(_estimate(values[at], rng) for at in groups)
+    return Profile(x, effects, np.array([at.sum() for at in groups], np.intp))
+
+
+def _estimate(values: Floats, rng: np.random.Generator) -> Estimate:
+    value, low, high = mean_interval(values, RESAMPLES, rng)
+    enough = len(values) >= MIN_NETWORKS_OF_TYPE
+    return Estimate(value, low, high) if enough else Estimate(value, float("nan"), float("nan"))

@@ -1,0 +1,118 @@
+"""How far an error can be trusted: one training against another of the same network, and a short
+schedule against a longer one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.analysis.networks import dominating_type
+from nas.analysis.seeds import seed_interval
+from nas.estimate import Estimate
+from nas.statistics import Floats, rank_correlation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Networks trained with two seeds or more: errors `first` and `second` (networks,) of the first
+    two trainings, their types, the pooled SD between seeds, and Spearman's rho of the two."""
+
+    first: Floats
+    second: Floats
+    types: tuple[str, ...]
+    seed_sd: float
+    correlation: Estimate
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Networks trained for `epochs` and for more, `longer`: mean errors `short` and `long`
+    (networks,), their types, and Spearman's rho between the two."""
+
+    epochs: int
+    longer: int
+    short: Floats
+    long: Floats
+    types: tuple[str, ...]
+    correlation: Estimate
+
+
+def repeats(trainings: pd.DataFrame, *, seed: int = 0) -> Repeats | None:
+    """Of complete trainings with the same schedule; None where no network has two seeds.
+
+    The column `source` says whether a training is of a search (0) or of a network trained again
+    (1): these are not held against each other, as those that a search chose look too good.
+    """
+    groups = [group for each in _repeated(trainings).values() for group in each.values()]
+    if not groups:
+        return None
+    errors = [group["error"].to_numpy(float) for group in groups]
+    first, second = (np.array([each[at] for each in errors]) for at in (0, 1))
+    types = tuple(dominating_type(group["blocks"].iloc[0]) for group in groups)
+    rho = rank_correlation(first, second, RESAMPLES, np.random.default_rng(seed))
+    return Repeats(first, second, types, _pooled_sd(errors)[0], Estimate(*rho))
+
+
+def seed_intervals(trainings: pd.DataFrame) -> dict[str, Estimate]:
+    """Mean error and its 95 % limits of networks with two seeds or more, by digest.
+
+    In a design all networks are repeated alike, so the SD between seeds is pooled over them. Of
+    networks trained again with further seeds, those trainings alone count, as
+    `nas.analysis.seeds` has it.
+    """
+    from scipy.special import stdtrit
+
+    sources = _repeated(trainings)
+    found = {}
+    if 0 in sources:
+        sd, freedom = _pooled_sd([group["error"].to_numpy(float) for group in sources[0].values()])
+        for digest, group in sources[0].items():
+            value = float(group["error"].mean())
+            half = float(stdtrit(freedom, 0.975)) * sd / len(group) ** 0.5
+            found[digest] = Estimate(value, value - half, value + half)
+    again = {digest: seed_interval(g["error"].tolist()) for digest, g in sources.get(1, {}).items()}
+    return found | again
+
+
+def _repeated(trainings: pd.DataFrame) -> dict[int, dict[str, pd.DataFrame]]:
+    """The complete trainings of each network with two seeds or more, by source and digest."""
+    rows = trainings[(trainings["state"] == "complete") & trainings["error"].notna()]
+    rows = rows.drop_duplicates(["source", "digest", "seed"])
+    rows = rows[rows.duplicated(["source", "digest"], keep=False)]
+    found: dict[int, dict[str, pd.DataFrame]] = {}
+    for (source, digest), group in rows.groupby(["source", "digest"], sort=False):
+        found.setdefault(int(source), {})[str(digest)] = group
+    return found
+
+
+def _pooled_sd(errors: Sequence[Floats]) -> tuple[float, int]:
+    """Standard deviation between trainings of one network, and its degrees of freedom."""
+    squares = sum(float(((each - each.mean()) ** 2).sum()) for each in errors)
+    freedom = sum(len(each) - 1 for each in errors)
+    return float(np.sqrt(squares / freedom)), freedom
+
+
+def fidelities(short: pd.DataFrame, long: pd.DataFrame, *, seed: int = 0) -> tuple[Fidelity, ...]:
+    """The networks that both frames of trials hold complete, for each longer schedule."""
+    found = []
+    known = short[short["state"] == "complete"]
+    mean, blocks = known.groupby("digest")["error"].mean(), known.drop_duplicates("digest")
+    types = {row["digest"]: dominating_type(row["blocks"]) for row in blocks.to_dict("records")}
+    done = long[long["state"] == "complete"]
+    for epochs, rows in done.groupby("epochs"):
+        other = rows.groupby("digest")["error"].mean()
+        both = other.index[other.index.isin(mean.index)]
+        before = int(known.loc[known["digest"].isin(both), "epochs"].max()) if len(both) else 0
+        if before and int(epochs) > before:
+            x, y = mean[both].to_numpy(float), other[both].to_numpy(float)
+            rho = Estimate(*rank_correlation(x, y, RESAMPLES, np.random.default_rng(seed)))
+            found.append(Fidelity(before, int(epochs), x, y, tuple(types[d] for d in both), rho))
+    return tuple(found)

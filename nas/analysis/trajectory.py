@@ -1,0 +1,78 @@
+"""What a search had found after each trial, against as many uniform draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.pareto import hypervolume, hypervolume_history, reference_point
+from nas.statistics import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORDERS = 100
+"""Random orders of the uniform draws."""
+LONGEST = 300
+"""Draws to which the baseline is followed."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """By number of trials (n,), failed ones included: the lowest error so far (NaN before the
+    first), and the hypervolume so far as a share of that of all networks together."""
+
+    best: Floats
+    volume: Floats
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The same of uniform draws in random order: mean, and the middle 95 % of orders."""
+
+    mean: Trajectory
+    low: Trajectory
+    high: Trajectory
+
+
+def trajectories(
+    runs: Sequence[pd.DataFrame], axes: Sequence[str] = ("error", "flops"), *, seed: int = 0
+) -> tuple[list[Trajectory], Baseline | None]:
+    """One trajectory a run whose trials a searcher chose by results, and the baseline of the
+    uniform draws of all; None where there are fewer than two. `axes` are the objectives of the
+    hypervolume; the frames hold trials of one space in the order in which they finished."""
+    points = [_points(run, axes) for run in runs]
+    complete = np.concatenate([each[np.isfinite(each).all(axis=1)] for each in points])
+    corner = reference_point(complete[:, 1:])
+    whole = hypervolume(complete[:, 1:], corner)
+    steered = [not run["uniform"].all() for run in runs]
+    found = [_trajectory(each, corner, whole) for each, kept in zip(points, steered, strict=True) if kept]
+    masks = [run["uniform"].to_numpy(bool) for run in runs]
+    uniform = np.concatenate([each[mask] for each, mask in zip(points, masks, strict=True)])
+    if len(uniform) < 2:
+        return found, None
+    rng = np.random.default_rng(seed)
+    orders = [uniform[rng.permutation(len(uniform))[:LONGEST]] for _ in range(ORDERS)]
+    drawn = [_trajectory(order, corner, whole) for order in orders]
+    best, volume = (np.stack([getattr(each, name) for each in drawn]) for name in ("best", "volume"))
+    best = np.where(np.isnan(best), 1.0, best)
+    limits = [(np.quantile(best, q, axis=0), np.quantile(volume, q, axis=0)) for q in (0.025, 0.975)]
+    mean = Trajectory(best.mean(axis=0), volume.mean(axis=0))
+    return found, Baseline(mean, Trajectory(*limits[0]), Trajectory(*limits[1]))
+
+
+def _points(run: pd.DataFrame, axes: Sequence[str]) -> Floats:
+    """The error first, then the axes (n, 1 + axes); NaN where a trial failed."""
+    table: Floats = run[["error", *axes]].to_numpy(float)
+    table[(run["state"] != "complete").to_numpy()] = np.nan
+    return table
+
+
+def _trajectory(points: Floats, corner: Floats, whole: float) -> Trajectory:
+    complete = np.isfinite(points).all(axis=1)
+    best = np.asarray(np.fmin.accumulate(points[:, 0]))
+    volume = np.concatenate([[0.0], hypervolume_history(points[complete][:, 1:], corner) / whole])
+    return Trajectory(best, volume[np.cumsum(complete)])
