@@ -1,32 +1,42 @@
 """What a proposal costs before anything is trained, and counting FLOPs beside fvcore.
 
-    python benchmarks/genotype_speed.py [--genotypes 300]
+    python benchmarks/genotype_speed.py [--genotypes 300] [--check 10000]
 
-fvcore is measured in the same run where it is installed (pip install fvcore).
+Times are the process's own, on one thread, so that other programs on the machine lengthen
+them little. fvcore is measured in the same run where it is installed (pip install fvcore).
+--check compares FLOPs and parameters of so many random genotypes with those that torch
+counts, and stops at the first that differs (10,000 take about eight minutes).
 """
 
 import argparse
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from nas.codegen.source import source
 from nas.complexity import cost
-from nas.genotype import expand
+from nas.genotype import Genotype, expand
 from nas.network import build
 from nas.space import load_space
+from nas.space_program import pick
+
+SPACE = load_space("all_modules")
+FIRST_CHECKED = 1_000_000
+"""Seed of the first genotype that is checked: none that a test looks at."""
 
 
 def milliseconds(function: Callable[[int], object], count: int) -> float:
-    """Median time of `function(seed)` over seeds."""
+    """Median time of `function(0)`, `function(1)`, …"""
     times = []
-    for seed in range(count):
-        start = time.perf_counter()
-        function(seed)
-        times.append(time.perf_counter() - start)
+    for at in range(count):
+        start = time.thread_time()
+        function(at)
+        times.append(time.thread_time() - start)
     return 1e3 * statistics.median(times)
 
 
@@ -36,12 +46,12 @@ def propose(seed: int) -> None:
     assert genotype.digest
 
 
-def fvcore_flops(genotypes: list, count: int) -> float | None:
+def fvcore_flops(genotypes: Sequence[Genotype]) -> float | None:
     try:
         from fvcore.nn import FlopCountAnalysis
     except ImportError:
         return None
-    networks = [build(genotype) for genotype in genotypes[:count]]
+    networks = [build(genotype) for genotype in genotypes]
     image = torch.zeros(1, 3, 32, 32)
 
     def count_one(at: int) -> None:
@@ -49,37 +59,56 @@ def fvcore_flops(genotypes: list, count: int) -> float | None:
             warnings.simplefilter("ignore")
             FlopCountAnalysis(networks[at], image).unsupported_ops_warnings(False).total()
 
-    return milliseconds(count_one, count)
+    return milliseconds(count_one, len(networks))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--genotypes", type=int, default=300)
-    count = parser.parse_args().genotypes
-    torch.set_num_threads(1)
+def measure(count: int) -> None:
     genotypes = [SPACE.sample(seed) for seed in range(10_000, 10_000 + count)]
     sizes = [len(expand(genotype).primitives) for genotype in genotypes]
     print(f"{SPACE.name}: {count} genotypes, median {statistics.median(sizes):.0f} primitives\n")
     rows = {
         "sample + expand + cost + digest": milliseconds(propose, count),
-        "cost of an expanded graph, cold": milliseconds(
-            lambda at: cost.__wrapped__(expand(genotypes[at]).flatten()), count
-        ),
         "source": milliseconds(lambda at: source(expand(genotypes[at])), count),
         "source + exec + nn.Module": milliseconds(lambda at: build(genotypes[at]), min(count, 100)),
     }
-    counted = milliseconds(lambda at: cost.__wrapped__(expand(genotypes[at])), count)
-    rows["FLOPs of an expanded graph"] = counted
-    peer = fvcore_flops(genotypes, min(count, 50))
+    rng = np.random.default_rng(0)  # not by `sample`, which counts FLOPs for the constraints
+    graphs = [expand(SPACE.build(lambda _, options: pick(options, rng))) for _ in range(count)]
+    counted = milliseconds(lambda at: cost(graphs[at]), count)
+    rows["FLOPs of a new genotype"] = counted
+    flat = [graph.flatten() for graph in graphs]
+    rows["FLOPs, no module met before"] = milliseconds(lambda at: cost(flat[at]), count)
     for name, value in rows.items():
         print(f"{name:36s} {value:9.3f} ms")
+    peer = fvcore_flops(genotypes[:50])
     if peer is None:
         print("fvcore is not installed: no comparison")
     else:
         print(f"{'FLOPs by fvcore':36s} {peer:9.3f} ms   ({peer / counted:,.0f} times ours)")
 
 
-SPACE = load_space("all_modules")
+def check(count: int) -> None:
+    """Twice our FLOPs, and our parameters, are what torch counts on the meta device."""
+    for seed in range(FIRST_CHECKED, FIRST_CHECKED + count):
+        genotype = SPACE.sample(seed)
+        figures = cost(expand(genotype))
+        with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+            network = build(genotype).eval()
+            network(torch.empty(1, 3, 32, 32))
+        assert 2 * figures.flops == counter.get_total_flops(), f"FLOPs of seed {seed}"
+        assert figures.params == sum(p.numel() for p in network.parameters()), f"parameters of seed {seed}"
+    print(f"{count:,} genotypes: FLOPs and parameters equal to those of torch")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--genotypes", type=int, default=300)
+    parser.add_argument("--check", type=int, default=0, metavar="N")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    measure(options.genotypes)
+    if options.check:
+        check(options.check)
+
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -46,8 +46,7 @@ class Primitive(NamedTuple):
     shape: Shape
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """A symbolic value: what one node of a graph computes."""
 
     graph: Graph
@@ -120,16 +119,17 @@ class Graph:
 
     def add(self, op: Operation, values: Sequence[Value], name: str = "") -> Value:
         """Add a node that applies `op` to values of this graph; NasError if shapes do not fit."""
-        if any(value.graph is not self for value in values):
-            raise ValueError("a value of another graph; pass it in as an input")
+        for value in values:
+            if value.graph is not self:
+                raise ValueError("a value of another graph; pass it in as an input")
         name = name or self._fresh_name(op)
         if name in self.nodes:
             raise ValueError(f"two nodes named {name!r}")
         try:
-            shape = op.shape(*(value.shape for value in values))
+            shape = op.shape(*[value.shape for value in values])
         except NasError as error:
             raise error.at(name) from None
-        inputs = tuple(value.node for value in values)
+        inputs = tuple([value.node for value in values])
         self.nodes[name] = {"op": op, "inputs": inputs, "shape": shape, "label": ""}
         return Value(self, name, shape)
 
@@ -177,9 +177,9 @@ class Graph:
                 flat.append(Primitive(name, op, at, shapes, node["shape"]))
                 continue
             offset = len(flat)
-            for inner in op.primitives:
-                moved = tuple(i + offset if i >= 0 else at[-1 - i] for i in inner.inputs)
-                flat.append(inner._replace(path=f"{name}/{inner.path}", inputs=moved))
+            for path, inner, inputs, shapes, shape in op.primitives:
+                moved = tuple([i + offset if i >= 0 else at[-1 - i] for i in inputs])
+                flat.append(Primitive(f"{name}/{path}", inner, moved, shapes, shape))
             inside = op.output_index
             index[name] = inside + offset if inside >= 0 else at[-1 - inside]
         return tuple(flat), index[self.output]
@@ -204,22 +204,21 @@ class Graph:
         consumers, so that a value used twice differs from the same value computed twice.
         Shapes, class count and input channels do not enter.
         """
-        primitives = self.primitives
-        consumers: list[list[tuple[int, int]]] = [[] for _ in primitives]
+        primitives, output = self.primitives, self.output_index
         forward: list[int] = []
-        for at, (_, op, inputs, _, _) in enumerate(primitives):
+        for _, op, inputs, _, _ in primitives:
             sources = [forward[i] if i >= 0 else -i for i in inputs]
             if op.commutative:
                 sources.sort()
             forward.append(_mix(_identity(op), sources))
+        uses: list[list[int]] = [[] for _ in primitives]
+        colours: list[int] = []
+        for at in reversed(range(len(primitives))):
+            colours.append(_mix(forward[at], (int(at == output), *sorted(uses[at]))))
+            _, op, inputs, _, _ = primitives[at]
             for slot, i in enumerate(inputs):
                 if i >= 0:
-                    consumers[i].append((at, 0 if op.commutative else slot))
-        colours = [0] * len(primitives)
-        for at in reversed(range(len(primitives))):
-            uses = sorted(_mix(colours[user], (slot,)) for user, slot in consumers[at])
-            end = int(at == self.output_index)
-            colours[at] = _mix(forward[at], (end, *uses))
+                    uses[i].append(_mix(colours[-1], (0 if op.commutative else slot,)))
         whole = b"".join(colour.to_bytes(16, "big") for colour in sorted(colours))
         return hashlib.blake2b(whole, digest_size=16).hexdigest()
 
