@@ -37,7 +37,7 @@ class Batches:
         images = dataset.train_images.transpose(0, 2, 3, 1)
         margin = (recipe.pad, recipe.pad)
         padded = np.pad(images, ((0, 0), margin, margin, (0, 0)), mode="reflect")
-        self.images = torch.tensor(padded, device=device)
+        self.images = torch.from_numpy(padded).to(device)
         labels = dataset.train_labels
         if dataset.task == "segmentation":
             labels = np.pad(labels, ((0, 0), margin, margin), constant_values=IGNORE)

@@ -33,6 +33,11 @@ BOUNDS = {
     "cutout": (0, 1024),
 }
 
+EVALUATION_BATCH = 500
+EVALUATION_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 19}
+"""Images that are validated at once, and pixels in them. On CPU more would be no faster, and their
+feature maps would not fit into the memory that training has left free."""
+
 FULL_EPOCHS = 60
 """A full schedule; a claim from fewer epochs has to show that it holds for more."""
 
@@ -89,6 +94,13 @@ def default_recipe(dataset: Dataset, epochs: int | None = None) -> Recipe:
         flip=channels == 3,
         cutout=size // 4 if channels == 3 and epochs >= 30 and not masks else 0,
     )
+
+
+def evaluation_batch(dataset: Dataset, device: str) -> int:
+    """Images that are validated at once, at least 16."""
+    _, height, width = dataset.input_shape
+    pixels = EVALUATION_PIXELS["cpu" if device == "cpu" else "cuda"]
+    return min(EVALUATION_BATCH, max(16, pixels // (height * width)))
 
 
 def adjusted(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

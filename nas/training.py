@@ -17,7 +17,7 @@ from nas.augment import Batches, Normalizer
 from nas.checkpoint import TrainingState
 from nas.data import Dataset
 from nas.data.dataset import Images, Labels
-from nas.recipe import WORKER_ENVIRONMENT, Recipe, default_recipe
+from nas.recipe import WORKER_ENVIRONMENT, Recipe, default_recipe, evaluation_batch
 from nas.scoring import Confusion, Score, cross_entropy, training_losses
 
 __all__ = ["WORKER_ENVIRONMENT", "Recipe", "Score", "TrainingResult", "default_recipe", "evaluate", "train"]
@@ -31,9 +31,6 @@ FASTER = 1.15
 measurement does not change the choice."""
 NARROW = 8
 """Input channels below which torch's strided 1x1 convolutions are not safe; see `strides_apart`."""
-EVALUATION_BATCH = 500
-EVALUATION_PIXELS = 1 << 19
-"""Pixels in a batch where each has scores of its own: 500 images of 32x32."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +148,7 @@ def evaluate(
     network.eval()
     normalize = Normalizer(dataset, place)
     confusion, loss = Confusion(dataset, place), torch.zeros((), device=place)
-    size = EVALUATION_BATCH
-    if dataset.task == "segmentation":
-        size = min(size, max(1, EVALUATION_PIXELS // math.prod(labels.shape[1:])))
+    size = evaluation_batch(dataset, device)
     for start in range(0, len(labels), size):
         chosen = slice(start, start + size)
         inputs = normalize(torch.tensor(images[chosen].transpose(0, 2, 3, 1), device=place))

@@ -21,7 +21,7 @@ LAYERS = [
     {"space"},
     {"projection", "trial", "zoo_weights"},
     {"history", "study", "searchers"},
-    {"augment", "checkpoint", "data", "network", "recipe", "scoring", "training"},
+    {"augment", "checkpoint", "data", "memory", "network", "recipe", "scoring", "training"},
     {"evaluation"},
     {"ray_cluster", "ray_evaluation"},
     {"run_folder", "signals", "controller"},

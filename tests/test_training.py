@@ -235,7 +235,7 @@ class TestEvaluate:
     def test_many_batches_count_as_one(self, digits, monkeypatch):
         network = small_network()
         once = evaluate(network, digits.val_images, digits.val_labels, digits)
-        monkeypatch.setattr(training, "EVALUATION_BATCH", 7)
+        monkeypatch.setattr(training, "evaluation_batch", lambda *_: 7)
         many = evaluate(network, digits.val_images, digits.val_labels, digits)
         assert many.error == once.error
         assert many.loss == pytest.approx(once.loss, rel=1e-5)

@@ -38,6 +38,8 @@ class Op:
 
     label: ClassVar[str]
     commutative: ClassVar[bool] = False
+    keeps: ClassVar[str] = ""  # what its backward pass needs again: its "input", its "output"
+    view: ClassVar[bool] = False  # whether the output lies in the memory of the first input
 
     def __call__(self, *values: Value, name: str = "") -> Value:
         return values[0].graph.add(self, values, name)
@@ -52,6 +54,10 @@ class Op:
         return 0
 
     def activations(self, *inputs: Shape) -> int:
+        return 0
+
+    def saved(self, *inputs: Shape) -> int:
+        """Bytes that its backward pass needs for one image beside input and output."""
         return 0
 
     def module(self, *inputs: Shape) -> Call | None:

@@ -43,6 +43,7 @@ class Conv(Op):
     padding: int | None = None
     dilation: int = 1
     label: ClassVar[str] = "conv"
+    keeps: ClassVar[str] = "input"
 
     def __post_init__(self) -> None:
         bounded("conv", channels=self.channels, kernel=self.kernel, stride=self.stride)
@@ -95,6 +96,7 @@ class BatchNorm(Op):
 
     eps: float = 1e-5
     label: ClassVar[str] = "bn"
+    keeps: ClassVar[str] = "input"
 
     def params(self, *inputs: Shape) -> int:
         return 2 * inputs[0][0]
@@ -111,6 +113,10 @@ class LocalResponseNorm(Op):
 
     size: int = 5
     label: ClassVar[str] = "lrn"
+    keeps: ClassVar[str] = "input"
+
+    def saved(self, *inputs: Shape) -> int:
+        return 16 * prod(inputs[0])  # squares, their padded and their weighted sums, the divisor
 
     def module(self, *inputs: Shape) -> Call:
         return Call("nn.LocalResponseNorm", (Arg("size", self.size),))
@@ -119,6 +125,7 @@ class LocalResponseNorm(Op):
 @dataclass(frozen=True)
 class Relu(Op):
     label: ClassVar[str] = "relu"
+    keeps: ClassVar[str] = "output"
 
     def module(self, *inputs: Shape) -> Call:
         return Call("nn.ReLU")
@@ -132,6 +139,9 @@ class Dropout(Op):
     rate: float
     label: ClassVar[str] = "dropout"
 
+    def saved(self, *inputs: Shape) -> int:
+        return 4 * prod(inputs[0])  # the mask, as numbers
+
     def module(self, *inputs: Shape) -> Call:
         return Call("nn.Dropout", (Arg("drop", self.rate),))
 
@@ -140,6 +150,7 @@ class Dropout(Op):
 class Linear(Op):
     features: int
     label: ClassVar[str] = "fc"
+    keeps: ClassVar[str] = "input"
 
     def __post_init__(self) -> None:
         bounded("linear", features=self.features)
@@ -197,6 +208,7 @@ class UpsampleScores(Op):
     stride: int
     padded: bool = True
     label: ClassVar[str] = "upsample"
+    keeps: ClassVar[str] = "input"
 
     def __post_init__(self) -> None:
         bounded(self.label, stride=self.stride)

@@ -26,6 +26,7 @@ class _Pool(Op):
     stride: int = 2
     padding: int = 0
     ceil: bool = False
+    keeps: ClassVar[str] = "input"
     torch_name: ClassVar[str]
 
     def __post_init__(self) -> None:
@@ -50,6 +51,9 @@ class _Pool(Op):
 class MaxPool(_Pool):
     label: ClassVar[str] = "pool"
     torch_name: ClassVar[str] = "nn.MaxPool2d"
+
+    def saved(self, *inputs: Shape) -> int:
+        return 8 * prod(self.shape(*inputs))  # where each maximum was
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class AdaptiveAvgPool(Op):
 
     size: int
     label: ClassVar[str] = "pool"
+    keeps: ClassVar[str] = "input"
 
     def __post_init__(self) -> None:
         bounded(self.label, size=self.size)
@@ -110,6 +115,7 @@ class Subsample(Op):
 
     stride: int = 2
     label: ClassVar[str] = "subsample"
+    view: ClassVar[bool] = True
 
     def shape(self, *inputs: Shape) -> Shape:
         channels, *size = feature_map(self, inputs[0])
@@ -143,6 +149,7 @@ class Crop(Op):
 
     offset: int | None = None
     label: ClassVar[str] = "crop"
+    view: ClassVar[bool] = True
 
     def shape(self, *inputs: Shape) -> Shape:
         (channels, *size), (_, *wanted) = feature_map(self, inputs[0]), feature_map(self, inputs[1])

@@ -1,0 +1,93 @@
+"""What training a network takes of memory, told from its graph without building it.
+
+Every tensor is alive for an interval of the steps of a batch: forward once through the
+primitives, backward once in the other order, then the update. The peak is where most
+bytes are alive at once.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from math import prod
+from typing import TYPE_CHECKING
+
+from nas.complexity import cost
+from nas.genotype import Genotype, expand
+from nas.graph import Graph
+from nas.recipe import evaluation_batch
+
+if TYPE_CHECKING:
+    from nas.data import Dataset
+    from nas.recipe import Recipe
+
+FLOAT, HALF = 4, 2
+"""Bytes of a number in single precision and in bfloat16."""
+SPREAD = {"cpu": 1.9, "cuda": 1.2}
+"""Bytes resident for each byte alive, as an allocator spreads tensors that come and go. On CPU
+measured with glibc 2.36 (docs/performance.md); on GPU assumed of torch's cache."""
+LIBRARY = 130 << 20
+"""Bytes that the first training of a process takes for kernels, threads and caches."""
+COPIES = 6
+"""Copies of the weights when a training ends: weights, gradients, and four on the way to a file."""
+
+
+def candidate_memory(genotype: Genotype, dataset: Dataset, recipe: Recipe, device: str, half: bool) -> int:
+    """Bytes by which a process grows at most when `nas.evaluation.train_candidate` trains a candidate
+    in it; `half` says whether the forward pass is in bfloat16."""
+    graph = expand(genotype, dataset.input_shape, dataset.num_classes, auxiliary=bool(genotype.auxiliary))
+    step = batch_memory(graph, min(recipe.batch_size, len(dataset.train_labels)), half=half)
+    validation = evaluation_batch(dataset, device) * cost(graph).peak_memory
+    weights = cost(graph).params * FLOAT
+    training = 2 * weights + SPREAD[device.partition(":")[0]] * max(step, validation)
+    return round(LIBRARY + data_memory(dataset, recipe) + max(training, COPIES * weights))
+
+
+def data_memory(dataset: Dataset, recipe: Recipe) -> int:
+    """Bytes of the training images and masks with their margins, as they are held for the batches."""
+    channels, height, width = dataset.input_shape
+    planes = channels + (dataset.task == "segmentation")
+    return len(dataset.train_labels) * planes * (height + 2 * recipe.pad) * (width + 2 * recipe.pad)
+
+
+def batch_memory(graph: Graph, batch: int, *, half: bool = False) -> int:
+    """Bytes alive at once, at most, in one step of training, beside weights and momentum: feature
+    maps, what the backward pass needs again, and gradients."""
+    primitives, element = graph.primitives, HALF if half else FLOAT
+    end = 2 * len(primitives)  # the update; the backward step of primitive n is end - 1 - n
+    change = [0] * (end + 2)
+
+    def alive(start: int, stop: int, size: int) -> None:
+        change[start] += size
+        change[stop + 1] -= size
+
+    used, needed = _last_uses(graph)
+    alive(0, end, batch * FLOAT * sum(map(prod, graph.input_shapes)))
+    for at, (_, op, _, shapes, shape) in enumerate(primitives):
+        back, size, weights = end - 1 - at, batch * element * prod(shape), op.params(*shapes)
+        if not op.view:
+            alive(at, needed[at], size)
+            alive(end - 1 - used[at], back, size)  # its gradient
+        alive(at, back, batch * op.saved(*shapes) + (weights * HALF if half else 0))
+        alive(back, end, weights * FLOAT)
+        alive(end, end, weights * FLOAT)  # gradients with weight decay
+    return max(accumulate(change))
+
+
+def _last_uses(graph: Graph) -> tuple[list[int], list[int]]:
+    """For the output of each primitive the last primitive that takes it, and the last step of
+    the batch that needs it; what a view is used for counts for what it is a view of."""
+    primitives = graph.primitives
+    end, origin = 2 * len(primitives), list(range(len(primitives)))
+    used, needed = list(origin), list(origin)
+    for at, (_, op, inputs, _, _) in enumerate(primitives):
+        sources = [origin[i] if i >= 0 else i for i in inputs]
+        if op.view:
+            origin[at] = sources[0]
+        for source in sources:
+            if source >= 0:
+                used[source] = at
+                needed[source] = max(needed[source], at)
+        for kept in {"input": (sources[0],), "output": (at,), "": ()}[op.keeps]:
+            if kept >= 0:
+                needed[kept] = end - 1 - at
+    return used, needed
