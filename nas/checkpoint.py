@@ -92,6 +92,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     draft = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)  # were it a link, the checkpoint would go where it leads
         with open(draft, "wb") as file:
             file.write(_digest(payload) + payload)
             file.flush()

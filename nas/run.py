@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from nas.setup import UNIFORM_SHARE, Setup, describe_changes, prepare, write_run
 from nas.signals import Interrupted
 from nas.space import SearchSpace, parse_space
 from nas.study import Study
+from nas.tracking import Tracker, Tracking
 from nas.trial import Trial
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Run:
 
     @cached_property
     def space(self) -> SearchSpace:
-        return parse_space(self.files.space.read_text(encoding="utf-8"), str(self.files.space))
+        return parse_space(run_folder.read_text(self.files.space), str(self.files.space))
 
     @cached_property
     def seeds(self) -> tuple[Seed, ...]:
@@ -141,10 +143,10 @@ class Run:
 
     def _dataset(self) -> Dataset | None:
         """The data of the run, or None where it is no longer what the run was given."""
-        from nas.data import load_data
+        from nas.data import load_recorded
 
         try:
-            dataset = load_data(self.config["data"], seed=self.config["seed"])
+            dataset = load_recorded(self.config["data"], seed=self.config["seed"])
         except NasError:
             return None
         return dataset if dataset.fingerprint == self.config["data_fingerprint"] else None
@@ -190,6 +192,7 @@ def search(
     name: str | None = None,
     results_dir: str | Path = RESULTS,
     resume: bool = False,
+    track: Sequence[str | Tracker] = (),
     on_plan: Callable[[Setup, Plan], None] = ignore,
     on_start: Callable[[Run, int], None] = ignore,
     on_trial: Callable[[Trial, Progress], None] = ignore,
@@ -203,13 +206,15 @@ def search(
     networks of the zoo that are tried first, brought into the space where need be; `repeats`
     are the training seeds of each network of a paired design. `on_plan` is told what a new run
     will do before it starts, where the searcher is a design. `workers`
-    None means one per core, 0 trains in this process without Ray. `on_start` is told the
-    run and how many candidates train at once, `on_trial` each trial once it is on disk,
-    `on_event` what happens between. Errors are those of `nas.controller.run_search`.
+    None means one per core, 0 trains in this process without Ray. `track` names trackers, or holds
+    your own: see `nas.tracking`. `on_start` is told the run and how many candidates train at once,
+    `on_trial` each trial once it is on disk, `on_event` what happens between. Errors are those of
+    `nas.controller.run_search`.
     """
     asked = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
     fields = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
     asked |= {"seed": seed, "seed_with": seed_with, "repeats": repeats}
+    tracking = Tracking(track)
     with ExitStack() as stack:
         if resume:
             files = find(name or LATEST, results_dir)
@@ -228,8 +233,10 @@ def search(
             stack.callback(evaluator.close)
             if isinstance(setup.planner, Design) and on_plan is not ignore:
                 on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))
+            tracking.start(run)
+            stack.callback(tracking.end)
             on_start(run, evaluator.slots)
-            _run(run, setup, evaluator, on_trial, on_event)
+            _run(run, setup, evaluator, *tracking.joined(on_trial, on_event))
     return run
 
 
@@ -240,8 +247,12 @@ def _resumed(
     asked: Mapping[str, Any],
 ) -> Setup:
     """The setup of a recorded run; NasError says what the caller or the data have changed."""
+    from nas.data import check_recorded
+
     config = run_folder.read_config(files)
-    kept = parse_space(files.space.read_text(encoding="utf-8"), str(files.space))
+    if asked["data"] is None:
+        check_recorded(config["data"])
+    kept = parse_space(run_folder.read_text(files.space), str(files.space))
     recorded = {key: config.get(key) for key in asked}
     given = {key: value for key, value in asked.items() if value is not None}
     setup = prepare(space or kept, recipe=config["recipe"] | recipe, **recorded | given)
@@ -292,5 +303,6 @@ def _run(
             on_event=on_event,
         )
     except Interrupted as error:
-        error.hint = f"go on with: nas search --resume --name {run.name}"
+        named = f" --data {shlex.quote(setup.data)}" if setup.data.startswith("python:") else ""
+        error.hint = f"go on with: nas search --resume --name {run.name}{named}"
         raise

@@ -26,8 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_you_mean
+from nas.run_config import check_config, check_version
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAX_BYTES = 1 << 20
+"""Of the text files in a run folder."""
 SPACE_PART = 64 - len("-yyyymmdd-hhmmss-0000")
 
 
@@ -88,6 +91,7 @@ def find_run(results_dir: str | Path, run: str | Path) -> RunFolder:
     by_path = os.sep in text or text in (".", "..")
     folder = Path(text) if by_path and "\0" not in text else _inside(root, text)
     if (folder / "config.json").is_file() or (folder / "study.db").is_file():
+        _refuse_links(folder)
         return RunFolder(folder.resolve() if by_path else folder)
     if by_path:
         hint = "the folder of a run holds study.db and config.json"
@@ -100,7 +104,7 @@ def find_run(results_dir: str | Path, run: str | Path) -> RunFolder:
 def list_runs(results_dir: str | Path) -> list[RunFolder]:
     """The runs of a folder, the oldest first; [] if it does not exist."""
     root = Path(results_dir)
-    found = [path for path in root.glob("*/config.json") if not path.parent.is_symlink()]
+    found = [p for p in root.glob("*/config.json") if p.is_file() and not p.parent.is_symlink()]
     return [RunFolder(path.parent) for path in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p))]
 
 
@@ -156,18 +160,36 @@ def write_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
 
 
 def read_config(folder: RunFolder) -> dict[str, Any]:
-    """What `write_config` wrote. NotFoundError without the file, StorageError if it changed."""
+    """What `write_config` wrote. NotFoundError without the file, StorageError if it changed or
+    holds what no run writes, NasError if a newer program wrote it."""
+    where = str(folder.config)
     try:
-        held = json.loads(folder.config.read_text(encoding="utf-8"))
+        held = dict(json.loads(read_text(folder.config)))
+        check_version(held, where)
         checksum = held.pop("checksum")
-    except FileNotFoundError:
-        raise NotFoundError("no config.json", where=str(folder.path)) from None
-    except (ValueError, LookupError, AttributeError, TypeError, OSError) as error:
-        raise StorageError(f"cannot be read: {error}", where=str(folder.config)) from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise StorageError(f"cannot be read: {error}", where=where) from error
     if checksum != _checksum(held):
         hint = "restore the file; a run with another configuration is a new run"
-        raise StorageError("was damaged or changed by hand", where=str(folder.config), hint=hint)
-    return dict(held)
+        raise StorageError("was damaged or changed by hand", where=where, hint=hint)
+    check_config(held, where)
+    return held
+
+
+def read_text(path: Path) -> str:
+    """The text of a small file of a run. NotFoundError without it, StorageError if it is none."""
+    try:
+        if path.exists() and not path.is_file():
+            raise StorageError("is no plain file", where=str(path))
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise StorageError(f"larger than {MAX_BYTES:,} bytes", where=str(path))
+        return raw.decode()
+    except FileNotFoundError:
+        raise NotFoundError(f"no {path.name}", where=str(path.parent)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"cannot be read: {error}", where=str(path)) from error
 
 
 def _new_name(space_name: str) -> str:
@@ -184,6 +206,14 @@ def _inside(root: Path, name: str) -> Path:
     if path.is_symlink():
         raise NasError("is a symbolic link", where=str(path), hint="name the folder it points to")
     return path
+
+
+def _refuse_links(folder: Path) -> None:
+    """A link would lead what is read or written out of the folder, which may be a stranger's."""
+    for path in (*folder.iterdir(), *folder.glob("*/*")):
+        if path.is_symlink():
+            hint = "replace it by what it points to; a run folder holds no links"
+            raise NasError("is a symbolic link", where=str(path), hint=hint)
 
 
 def _read(holder: Path) -> str:

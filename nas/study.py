@@ -49,7 +49,8 @@ class Study(History):
         try:
             held = storage.get_study_user_attrs(study_id)[HELD]
             super().__init__(storage.get_study_system_attrs(study_id)["study:metric_names"])
-            self._domains: dict[str, list[Any]] = {path: list(held["domains"][path]) for path in held["domains"]}
+            domains = dict(held["domains"])
+            self._domains: dict[str, list[Any]] = {path: list(domains[path]) for path in domains}
             self.meta: dict[str, Any] = dict(held["meta"])
             for trial in _read_trials(storage, study_id, self._domains):
                 self._append(trial)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from nas.complexity import Cost
@@ -130,6 +130,17 @@ ATTRIBUTES = (
 
 _OUTCOME = ("error", "seed", "epochs", "duration", "retries", "duplicate_of")
 _PROPOSAL = ("proposer", "parent", "uniform", "log_probability")
+_WHOLE, _NUMBER, _TEXT = (int,), (float, int), (str,)
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("number", "outcome.seed", "outcome.epochs", "outcome.retries"), _WHOLE),
+    **dict.fromkeys((f"cost.{item.name}" for item in fields(Cost)), _WHOLE),
+    **dict.fromkeys(("outcome.duplicate_of", "proposal.parent"), (*_WHOLE, type(None))),
+    **dict.fromkeys(("outcome.error", "proposal.log_probability"), (*_NUMBER, type(None))),
+    **dict.fromkeys(("digest", "genotype", "proposal.proposer"), _TEXT),
+    "outcome.duration": _NUMBER,
+    "proposal.uniform": (bool,),
+}
+"""Names of files and figures are made of these, and the file may be a stranger's."""
 
 
 def to_attributes(trial: Trial) -> dict[str, Any]:
@@ -142,7 +153,7 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
         "number": trial.number,
         "digest": trial.digest,
         "genotype": trial.genotype.to_json(),
-        "proposal": _provenance(trial.proposal),
+        "proposal": provenance(trial.proposal),
         "cost": asdict(trial.cost),
         "outcome": {name: getattr(trial, name) for name in _OUTCOME},
     }
@@ -153,14 +164,27 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
     return attributes
 
 
-def _provenance(proposal: Proposal) -> dict[str, Any]:
+def provenance(proposal: Proposal) -> dict[str, Any]:
     design = {"design": dict(proposal.design)} if proposal.design else {}
     return {name: getattr(proposal, name) for name in _PROPOSAL} | design
+
+
+def _check(attributes: Mapping[str, Any], path: str, kinds: tuple[type, ...]) -> None:
+    part, _, name = path.partition(".")
+    value = attributes[part][name] if name else attributes[part]
+    if type(value) not in kinds or (kinds[0] is int and value is not None and value < 0):
+        raise TypeError(f"{path} cannot be {value!r:.80}")
 
 
 def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any]) -> Trial:
     """The trial that `to_attributes` wrote. KeyError, TypeError, ValueError or NasError
     if the attributes are not its work."""
+    for path, kinds in _KINDS.items():
+        _check(attributes, path, kinds)
+    curve = json.loads(attributes.get("curve", "[]"))
+    mappings = [attributes["proposal"].get("design", {}), *curve]
+    if not isinstance(attributes.get("message", ""), str) or not all(isinstance(m, dict) for m in mappings):
+        raise TypeError("message, design or curve is of another kind")
     genotype = Genotype.from_json(attributes["genotype"], where=f"trial {attributes['number']}")
     vars(genotype)["digest"] = attributes["digest"]  # computing it takes longer than all else here
     return Trial(
@@ -171,6 +195,6 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
         message=attributes.get("message", ""),
         cost=Cost(**attributes["cost"]),
         decisions=decisions,
-        curve=tuple(json.loads(attributes.get("curve", "[]"))),
+        curve=tuple(curve),
         **attributes["outcome"],
     )

@@ -9,7 +9,7 @@ import nas
 
 ROOT = Path(nas.__file__).parent
 LAYERS = [
-    {"errors"},
+    {"errors", "extras"},
     {"graph"},
     {"ops"},
     {"complexity", "draw", "layout", "modules", "estimate", "statistics", "power", "pareto", "yaml_file"},
@@ -24,12 +24,13 @@ LAYERS = [
     {"augment", "checkpoint", "data", "memory", "network", "recipe", "scoring", "training"},
     {"evaluation"},
     {"ray_cluster", "ray_evaluation"},
-    {"run_folder", "signals", "controller"},
-    {"report", "full_training", "setup"},
+    {"run_config", "run_folder", "signals", "controller"},
+    {"report", "full_training", "setup", "tracking"},
     {"analysis"},
-    {"plots", "export"},
+    {"compare", "plots", "export"},
     {"plan", "run", "degradation", "doctor"},
-    {"reseed"},
+    {"integrations", "reseed"},
+    {"notebook"},
     {"cli"},
 ]
 """From the lowest to the highest; modules of one layer may import each other without a cycle."""

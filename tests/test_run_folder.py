@@ -12,10 +12,12 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stranger import RUN, config_of
 
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
 from nas.run_folder import (
     NAME,
+    RunFolder,
     create,
     find_run,
     list_runs,
@@ -140,7 +142,7 @@ def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
 
 def test_config_round_trip_and_checksum(tmp_path):
     folder = create(tmp_path, "space", "run")
-    config = {"schema": 1, "objectives": ["error", "flops"], "share": 0.2, "name": "ä"}
+    config = config_of(RunFolder(RUN)) | {"later": "ä"}
     write_config(folder, config)
     assert read_config(folder) == config
     raw = folder.config.read_bytes()

@@ -14,6 +14,9 @@ from nas.cli.output import emit, note, percent
 from nas.errors import NasError, NotFoundError
 from nas.recipe import FULL_EPOCHS
 
+ABOUT = {"data": str, "data_fingerprint": str, "split_seed": int}
+"""What is read of the config.json beside a source, where there is one."""
+
 
 @click.command("train", epilog="Example: nas train latest --trial 0 --epochs 2")
 @click.argument("target", metavar="FILE.py|RUN")
@@ -41,19 +44,20 @@ def command(
     """Train one network from scratch, then read the test set once.
 
     The network is that of a source FILE.py as nas export writes it, or trial N of a RUN.
-    Weights, curve and figures are written beside the source.
+    Weights, curve and figures are written beside the source. A FILE.py is run as the program
+    that it is: train only what you trust. No other command runs code that a file brings.
     """
-    from nas.data import load_data
+    from nas.data import load_data, load_recorded
     from nas.full_training import Files, train_fully
     from nas.recipe import default_recipe
 
-    source = _source(target, trial, results_dir)
+    source = _source(target, trial, data, results_dir)
     about = _about(source)
     spec = data or about.get("data")
     if spec is None:
         raise NasError("name the data", where="--data", hint="as for nas search, such as --data cifar10")
-    dataset = load_data(spec, seed=about.get("split_seed", 0))
-    if spec == about.get("data") and dataset.fingerprint != about["data_fingerprint"]:
+    dataset = (load_data if data else load_recorded)(spec, seed=about.get("split_seed", 0))
+    if spec == about.get("data") and dataset.fingerprint != about.get("data_fingerprint"):
         note("warning: the data are not those of the search")
     report = train_fully(
         source,
@@ -75,19 +79,23 @@ def command(
     click.echo(f"curve             {Files(source).report}")
 
 
-def _source(target: str, trial: int | None, results_dir: Path) -> Path:
+def _source(target: str, trial: int | None, data: str | None, results_dir: Path) -> Path:
     """The source file; that of a trial is exported into its run first."""
     if target.endswith(".py"):
         if trial is not None:
             raise NasError("a source file has no trials", where="--trial")
         if not Path(target).is_file():
             raise NotFoundError("there is no such file", where=target)
+        note(f"runs {target}: a source file is a program, and can do whatever you can")
         return Path(target)
     if trial is None:
         raise NasError("name the trial", where="--trial", hint="nas pareto lists those of the front")
+    from nas.data import check_recorded
     from nas.run import open_run
 
     run = open_run(target, results_dir)
+    if data is None:
+        check_recorded(run.config["data"])
     with run.study:
         return run.export([run.trial(trial)], run.folder / "train")[0].folder / "network.py"
 
@@ -99,8 +107,11 @@ def _about(source: Path) -> dict[str, Any]:
         return {}
     try:
         about: dict[str, Any] = json.loads(options.read_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NasError(f"not valid JSON: {error}", where=str(path)) from None
+    for key, kind in ABOUT.items():
+        if not isinstance(about, dict) or not isinstance(about.get(key, kind()), kind):
+            raise NasError(f"must be an object, with {key} of type {kind.__name__}", where=str(path))
     return about
 
 

@@ -54,6 +54,19 @@ def load_data(spec: str, *, seed: int = 0) -> Dataset:
     return split(source, options.limit, seed)
 
 
+def load_recorded(spec: str, *, seed: int = 0) -> Dataset:
+    """As `load_data`, for what a file says; NasError where that would run code."""
+    check_recorded(spec)
+    return load_data(spec, seed=seed)
+
+
+def check_recorded(spec: str) -> None:
+    """NasError for code that a file names: the file may be a stranger's, and so may the code."""
+    if spec.partition(":")[0].strip() == "python":
+        message = "this code is named in a file, and runs only where you name it too"
+        raise NasError(message, where=f"data {spec!r}", hint=f"if you trust it: --data {spec}")
+
+
 def parse_spec(spec: str) -> tuple[str, str, Options]:
     """Kind, path (or "") and options of a specification; NasError if it is malformed."""
     body, _, query = spec.partition("?")

@@ -143,6 +143,8 @@ def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> Exported:
     if not draft.keep_weights:
         (draft.folder / verification.WEIGHTS).unlink()
     folder = to / draft.folder.name
+    if folder.is_symlink():
+        raise NasError("is a symbolic link", where=str(folder), hint="remove it, or choose another --to")
     folder.mkdir(exist_ok=True)
     for file in sorted(draft.folder.iterdir()):
         os.replace(file, folder / file.name)

@@ -1,0 +1,54 @@
+"""A stranger's run folder: a small one of our own, changed as someone who knows the format would."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from nas.run_folder import RunFolder, write_config
+from nas.study import _checksum
+
+DATA = Path(__file__).parent / "data"
+RUN = DATA / "run-v1"
+
+
+def copied(to: Path) -> RunFolder:
+    """A copy of the kept run in a new folder `to`."""
+    shutil.copytree(RUN, to)
+    return RunFolder(to)
+
+
+def config_of(folder: RunFolder) -> dict:
+    held = json.loads(folder.config.read_text())
+    del held["checksum"]
+    return held
+
+
+def change_config(folder: RunFolder, **changes: object) -> None:
+    """Set keys of config.json, with a checksum that fits; None removes a key."""
+    config = {key: value for key, value in (config_of(folder) | changes).items() if value is not None}
+    write_config(folder, config)
+
+
+def change_trial(folder: RunFolder, change, row: int = 1) -> None:
+    """Change the attributes of a trial in place by `change(attributes)`, with a checksum that fits."""
+    with closing(sqlite3.connect(folder.database)) as connection, connection:
+        texts = dict(
+            connection.execute("SELECT key, value_json FROM trial_user_attributes WHERE trial_id = ?", (row,))
+        )
+        params = dict(
+            connection.execute("SELECT param_name, param_value FROM trial_params WHERE trial_id = ?", (row,))
+        )
+        attributes = {key: json.loads(text) for key, text in texts.items()}
+        change(attributes)
+        texts = {key: json.dumps(value) for key, value in attributes.items() if key != "checksum"}
+        indices = {path: int(value) for path, value in params.items()}
+        texts["checksum"] = json.dumps(_checksum(texts, indices))
+        connection.execute("DELETE FROM trial_user_attributes WHERE trial_id = ?", (row,))
+        connection.executemany(
+            "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",
+            [(row, key, text) for key, text in texts.items()],
+        )
