@@ -4,6 +4,7 @@ front of FLOPs against error, and their PyTorch code.
 Names are loaded when they are first used, so that `import nas` is quick.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,13 @@ __all__ = [
     "source",
 ]
 __version__ = "0.1.0"
+
+
+if "IPython" in sys.modules:  # a notebook, perhaps: then our types show themselves, and a search its progress
+    _notebook = import_module("nas.notebook")
+    if _notebook.active():
+        _notebook.register()
+        _HOMES["search"] = "notebook"
 
 
 def __getattr__(name: str) -> Any:

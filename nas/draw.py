@@ -33,6 +33,16 @@ class Layer:
     flops: int
     level: int
 
+    def row(self) -> dict[str, str]:
+        """As a table shows it."""
+        return {
+            "layer": "  " * self.level + self.nested,
+            "op": self.op,
+            "output": _size(self.shape),
+            "parameters": f"{self.params:,}" if self.params else "",
+            "FLOPs": f"{self.flops:,}" if self.flops else "",
+        }
+
     @property
     def nested(self) -> str:
         """The name without those of the modules around it."""

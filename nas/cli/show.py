@@ -85,7 +85,7 @@ def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> 
         )
         return
     click.echo(f"{title}: {genotype}\n")
-    table([_readable(layer) for layer in layers], right=["parameters", "FLOPs"])
+    table([layer.row() for layer in layers], right=["parameters", "FLOPs"])
     size = _size(graph.input_shape)
     click.echo(
         f"\ninput {size}: {figures.params:,} parameters, {figures.flops:,} FLOPs "
@@ -101,16 +101,6 @@ def _row(layer: Layer) -> dict[str, Any]:
         "params": layer.params,
         "flops": layer.flops,
         "level": layer.level,
-    }
-
-
-def _readable(layer: Layer) -> dict[str, Any]:
-    return {
-        "layer": "  " * layer.level + layer.nested,
-        "op": layer.op,
-        "output": _size(layer.shape),
-        "parameters": f"{layer.params:,}" if layer.params else "",
-        "FLOPs": f"{layer.flops:,}" if layer.flops else "",
     }
 
 
