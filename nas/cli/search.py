@@ -63,6 +63,12 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, metavar="I", help="0 by default.")
 @click.option("--name", metavar="R", help="The name of the run.")
 @options.results_dir
+@click.option(
+    "--track",
+    type=options.Names(),
+    default=(),
+    help="Report to tensorboard, mlflow or wandb, several by commas.",
+applied=True)
 @click.option("--resume", is_flag=True, help="Go on with the run --name, or with the latest.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and train nothing.")
 @options.as_json
