@@ -11,7 +11,8 @@ import pytest
 
 from nas.analysis.analyze import analyze
 from nas.analysis.grades import Facts, gates, grade, refusals, sentence
-from nas.analysis.importance import importance, top_quantile
+from nas.analysis.coding import encode
+from nas.analysis.importance import importance, lowest, top_quantile
 from nas.analysis.text import analysis_dict, analysis_text
 from nas.estimate import Estimate
 
@@ -262,15 +263,16 @@ def test_importance_is_that_of_optunas_evaluator():
         warnings.simplefilter("ignore")
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=quantile)
         expected = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    assert importance(decisions, error) == pytest.approx(expected, rel=1e-6)
+    assert importance(encode(decisions), lowest(error)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_importance_needs_decisions_and_networks():
     decisions, error = conditional()
-    assert sum(importance(decisions, error).values()) == pytest.approx(1)
-    assert importance(decisions[:9], error[:9]) == {}
-    assert importance([{"type": "a"}] * 20, error[:20]) == {}
-    assert next(iter(importance(decisions, error))) == "type"
+    found = importance(encode(decisions), lowest(error))
+    assert sum(found.values()) == pytest.approx(1)
+    assert next(iter(found)) == "type"
+    assert importance(encode(decisions[:9]), lowest(error[:9])) == {}
+    assert importance(encode([{"type": "a"}] * 20), lowest(error[:20])) == {}
 
 
 @pytest.mark.slow

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
-from nas.analysis.factors import Factors
-from nas.analysis.importance import importance, top_quantile
+from nas.analysis.factors import Factors, factors_of
+from nas.analysis.importance import top_quantile
 from nas.analysis.motifs import MotifEffect, explain
 from nas.analysis.motifs import motifs as count_motifs
 from nas.analysis.paired import PairedComparison, compare_blocks
@@ -41,6 +41,9 @@ NO_UNIFORM = (
 MOST_MOTIFS = 1000
 """Networks whose motifs are counted."""
 
+FACTOR_STREAM = 1
+"""Keeps the generator of the factors apart, so that it moves no other figure."""
+
 FAILURES = "Failed runs are outcomes: they are counted by type, and the errors speak of networks that train."
 
 
@@ -50,9 +53,8 @@ class Analysis:
     other trials: all networks first and, where a searcher steered some, the uniform samples
     apart. `networks` counts the distinct ones that completed; `motifs` of the graphs are ranked by
     how they go with error at equal FLOPs; `factors` say how much of the variance of error each
-    accounts for (None without two networks that differ); `importance` is each decision's share in what
-    tells the best part `top` of the networks from the rest; `repeated` counts complete runs
-    of a network already trained."""
+    accounts for (None where no decision varies), and what tells the best part `top` of the
+    networks from the rest; `repeated` counts complete runs of a network already trained."""
 
     trials: int
     failed: int
@@ -61,7 +63,6 @@ class Analysis:
     paired: PairedComparison | None
     comparisons: tuple[Comparison, ...]
     factors: Factors | None
-    importance: Mapping[str, float]
     top: float
     motifs: tuple[MotifEffect, ...]
     notes: tuple[str, ...]
@@ -89,7 +90,6 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
     in_blocks = np.array([design.get("design") == "paired" for design in frame["design"]], bool)
     paired = _paired(frame[in_blocks], evidence, rng) if in_blocks.any() else None
     rest = frame[~in_blocks]
-    decisions = first["decisions"].tolist() if "decisions" in first else []
     return Analysis(
         trials=len(frame),
         failed=int((frame["state"] == "failed").sum()),
@@ -97,8 +97,7 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
         repeated=len(complete) - len(first),
         paired=paired,
         comparisons=_comparisons(rest, rng) if len(rest) or paired is None else (),
-        factors=None,
-        importance=importance(decisions, first["error"].to_numpy(float)) if decisions else {},
+        factors=factors_of(complete, np.random.default_rng([seed, FACTOR_STREAM])),
         top=top_quantile(len(first)),
         motifs=_motifs(complete, rng) if "network" in frame else (),
         notes=_notes(frame, rest),

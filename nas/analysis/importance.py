@@ -6,12 +6,14 @@ Optuna's own takes 6 s on 10,000 trials, most of it copying them; a test holds t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import ceil
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from nas.analysis.coding import Decision, Mask
+from nas.pareto import front
+from nas.statistics import Floats, Ints
 
 MIN_TOP = 5
 """Networks wanted in the best part; the authors of the method advise as many."""
@@ -22,18 +24,33 @@ def top_quantile(networks: int) -> float:
     return float(min(0.5, max(0.1, MIN_TOP / max(networks, 1))))
 
 
-def importance(decisions: Sequence[Mapping[str, Any]], error: NDArray[np.float64]) -> dict[str, float]:
+def lowest(error: Floats) -> Mask:
+    """The best part of the networks, those of equal error included."""
+    if not len(error):
+        return np.zeros(0, bool)
+    last = ceil(top_quantile(len(error)) * len(error)) - 1
+    return np.asarray(error <= np.partition(error, last)[last])
+
+
+def nearest_to_front(error: Floats, flops: Floats) -> Mask:
+    """The networks on the Pareto front of error and FLOPs; of few also those on the next."""
+    found = np.zeros(len(error), bool)
+    while found.sum() < min(MIN_TOP, len(error)):
+        left = np.flatnonzero(~found)
+        found[left[front(np.column_stack([error, flops])[left])]] = True
+    return found
+
+
+def importance(decisions: Mapping[str, Decision], best: Mask) -> dict[str, float]:
     """Share of each decision in what tells the best networks from the rest, highest first.
 
     A conditional decision counts by how often it is open. The shares sum to 1; empty where
     fewer than 2 * MIN_TOP networks are known or nothing was decided. It describes the
     density that was sampled, so an adaptive search's habits are in it.
     """
-    if len(error) < 2 * MIN_TOP:
+    if len(best) < 2 * MIN_TOP:
         return {}
-    last = ceil(top_quantile(len(error)) * len(error)) - 1
-    top = error <= np.partition(error, last)[last]
-    scores = {name: _score(codes, top) for name, codes in _encode(decisions).items()}
+    scores = {name: _score(decision.level, best) for name, decision in decisions.items()}
     total = sum(scores.values())
     if total <= 0:
         return {}
@@ -41,21 +58,7 @@ def importance(decisions: Sequence[Mapping[str, Any]], error: NDArray[np.float64
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _encode(decisions: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.intp]]:
-    """Each decision's options as numbers from 0, in one array over the networks; -1: not open."""
-    columns: dict[str, NDArray[np.intp]] = {}
-    options: dict[str, dict[Any, int]] = {}
-    for row, chosen in enumerate(decisions):
-        for name, value in chosen.items():
-            if name not in columns:
-                columns[name] = np.full(len(decisions), -1)
-                options[name] = {}
-            known = options[name]
-            columns[name][row] = known.setdefault((type(value), str(value)), len(known))
-    return {name: codes for name, codes in columns.items() if len(options[name]) > 1}
-
-
-def _score(codes: NDArray[np.intp], top: NDArray[np.bool_]) -> float:
+def _score(codes: Ints, top: Mask) -> float:
     """Pearson divergence of the best networks' options from all networks' options, weighted
     by how much of the best and of all have the decision open."""
     is_open = codes >= 0
@@ -68,7 +71,7 @@ def _score(codes: NDArray[np.intp], top: NDArray[np.bool_]) -> float:
     return float((best.sum() / top.sum()) ** 2 / is_open.mean() * divergence)
 
 
-def _density(codes: NDArray[np.intp], options: int) -> NDArray[np.float64]:
+def _density(codes: Ints, options: int) -> Floats:
     """Optuna's Parzen estimate over options: one smoothed kernel an option seen, and a prior
     with the weight of one observation."""
     counts = np.bincount(codes, minlength=options)

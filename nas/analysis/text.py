@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.analysis.analyze import Analysis
 from nas.analysis.comparison import Comparison, Contrast
+from nas.analysis.factors_text import factor_parts, factors_dict
 from nas.analysis.grades import Gate
 from nas.analysis.motifs import MotifEffect
 from nas.analysis.paired import PairedComparison, PairedContrast
@@ -43,14 +44,13 @@ def analysis_dict(analysis: Analysis) -> dict[str, Any]:
         "paired": analysis.paired and _paired_dict(analysis.paired),
         "comparisons": [_comparison_dict(comparison) for comparison in analysis.comparisons],
         "motifs": [_finite(asdict(motif)) for motif in analysis.motifs],
-        "importance": dict(analysis.importance),
-        "importance_top": analysis.top,
+        "factors": analysis.factors and _finite(factors_dict(analysis.factors, analysis.top)),
         "notes": list(analysis.notes),
     }
 
 
 def analysis_text(analysis: Analysis, width: int = WIDTH) -> str:
-    """The estimand, the types, the contrasts with what may be said, and the decisions."""
+    """The estimand, the types, the contrasts with what may be said, the factors and the motifs."""
     repeated = f", {analysis.repeated} of a network seen before" if analysis.repeated else ""
     networks = count(analysis.networks, "distinct network")
     parts: list[RenderableType] = [
@@ -60,13 +60,13 @@ def analysis_text(analysis: Analysis, width: int = WIDTH) -> str:
     ]
     if analysis.paired:
         statements = _statements(analysis.paired.contrasts)
-        parts += ["", *_paired_parts(analysis.paired), *statements]
+        parts += ["", *paired_parts(analysis.paired), *statements]
     for comparison in analysis.comparisons:
-        parts += ["", *_comparison_parts(comparison)]
-    if analysis.importance:
-        parts += ["", *_importance_parts(analysis)]
+        parts += ["", *comparison_parts(comparison), *_statements(comparison.contrasts)]
+    if analysis.factors:
+        parts += ["", *factor_parts(analysis.factors, analysis.top)]
     if analysis.motifs:
-        parts += ["", *_motif_parts(analysis.motifs)]
+        parts += ["", *motif_parts(analysis.motifs)]
     return to_text(*parts, *("\n" + note for note in analysis.notes), width=width)
 
 
@@ -102,7 +102,7 @@ def _row(contrast: AnyContrast) -> dict[str, Any]:
     return row
 
 
-def _paired_parts(paired: PairedComparison) -> list[RenderableType]:
+def paired_parts(paired: PairedComparison) -> list[RenderableType]:
     """The contrasts of paired blocks, in two tables: effects, and what came with them."""
     parts = _paired_ranking(paired)
     if any(c.contexts for c in paired.contrasts):
@@ -151,14 +151,14 @@ def _order(groups: Sequence[Sequence[str]]) -> str:
     return f"Order of error at equal FLOPs, '=' where not separated: {order}"
 
 
-def _comparison_parts(comparison: Comparison) -> list[RenderableType]:
-    """One sample: types, groups, contrasts, claims and refusals."""
+def comparison_parts(comparison: Comparison) -> list[RenderableType]:
+    """One sample: types, groups and contrasts."""
     parts = _ranking_parts(comparison)
     fitted = [c for c in comparison.contrasts if not math.isnan(c.raw.value)]
     if fitted:
         note = "Changes in percentage points, each with its own 95 % interval; p by permutation, after Holm."
         parts += [_contrast_table(fitted), note]
-    return parts + _statements(comparison.contrasts)
+    return parts
 
 
 def _ranking_parts(comparison: Comparison) -> list[RenderableType]:
@@ -193,18 +193,31 @@ def _contrast_table(contrasts: Sequence[Contrast]) -> Table:
 def _statements(contrasts: Sequence[AnyContrast]) -> list[str]:
     """What may be said of each contrast; then each gate that stops some, at its worst."""
     lines = [f"  {c.grade}  {c.claim}" for c in contrasts if c.grade != "X"]
-    stopped: dict[str, list[tuple[Gate, str]]] = {}
+    if silent := unsupported(contrasts):
+        lines.append(f"  X  no ranking is supported: {silent}")
+    return [*lines, *(f"  no better grade for {pairs}: {gate}" for pairs, gate in stopped(contrasts))]
+
+
+def unsupported(contrasts: Sequence[AnyContrast]) -> str:
+    """The contrasts of which nothing may be said; "" where there are none."""
+    if not contrasts:
+        return "one module type"
+    return _listing([_pair(c) for c in contrasts if c.grade == "X"], len(contrasts))
+
+
+def stopped(contrasts: Sequence[AnyContrast]) -> list[tuple[str, Gate]]:
+    """Each gate that keeps contrasts from a better grade, at its worst, with these contrasts."""
+    found: dict[str, list[tuple[Gate, str]]] = {}
     for c in contrasts:
         for gate in c.refused:
-            stopped.setdefault(gate.name, []).append((gate, _pair(c)))
-    silent = [_pair(c) for c in contrasts if c.grade == "X"]
-    if silent or not contrasts:
-        lines.append(f"  X  no ranking is supported: {_listing(silent, len(contrasts)) or 'one module type'}")
-    for held in stopped.values():
-        worst = max((gate for gate, _ in held), key=lambda gate: gate.missing)
-        pairs = _listing([pair for _, pair in held], len(contrasts))
-        lines.append(f"  no better grade for {pairs}: {worst}")
-    return lines
+            found.setdefault(gate.name, []).append((gate, _pair(c)))
+    return [
+        (
+            _listing([pair for _, pair in held], len(contrasts)),
+            max((gate for gate, _ in held), key=lambda gate: gate.missing),
+        )
+        for held in found.values()
+    ]
 
 
 def _pair(contrast: AnyContrast) -> str:
@@ -215,20 +228,7 @@ def _listing(pairs: Sequence[str], among: int) -> str:
     return "all contrasts" if len(pairs) == among > 1 else ", ".join(pairs)
 
 
-def _importance_parts(analysis: Analysis, rows: int = 10) -> list[RenderableType]:
-    table = table_of("decision", "importance>")
-    for name, share in list(analysis.importance.items())[:rows]:
-        table.add_row(name, f"{share:.1%}")
-    rest = len(analysis.importance) - rows
-    more = f" {rest} further decisions in --json." if rest > 0 else ""
-    note = (
-        f"PED-ANOVA: how far the options of the best {analysis.top:.0%} of the networks differ from those of "
-        f"all that were sampled. It describes the sample, and is no effect.{more}"
-    )
-    return ["Importance of each decision for low error", table, note]
-
-
-def _motif_parts(motifs: Sequence[MotifEffect]) -> list[RenderableType]:
+def motif_parts(motifs: Sequence[MotifEffect]) -> list[RenderableType]:
     table = table_of("motif", "least>", "most>", "rank correlation with error>", "p>")
     for motif in motifs:
         value, low, high = motif.correlation.value, motif.correlation.low, motif.correlation.high
