@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     type=options.Names(),
     default=(),
     help="Report to tensorboard, mlflow or wandb, several by commas.",
-applied=True)
+)
 @click.option("--resume", is_flag=True, help="Go on with the run --name, or with the latest.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and train nothing.")
 @options.as_json
