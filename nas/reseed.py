@@ -66,6 +66,7 @@ def reseed(
     trials: Sequence[int] | None = None,
     objectives: Sequence[str] | None = None,
     epochs: int | None = None,
+    data: str | None = None,
     workers: int | None = None,
     gpus_per_worker: float = 0.0,
     ray_address: str | None = None,
@@ -78,10 +79,11 @@ def reseed(
 
     By default those on the run's front of `objectives`, under the recipe of the search, but for
     `epochs`. All of them share their seeds, which follow from the seed of the run. What is
-    recorded already counts. `on_start` is told what is missing, the epochs and how many train at
-    once; the other settings are those of `nas.run.search`. NasError if the data are no longer
-    those of the search or a trial did not complete, LockedError if another process writes to
-    the run.
+    recorded already counts. `data` says where the images are, by default where the search had
+    them; it is needed where they come from code. `on_start` is told what is missing, the epochs
+    and how many train at once; the other settings are those of `nas.run.search`. NasError if the
+    data are no longer those of the search or a trial did not complete, LockedError if another
+    process writes to the run.
     """
     if seeds < 1:
         raise NasError(f"must be at least 1, not {seeds}", where="reseed")
@@ -93,7 +95,7 @@ def reseed(
         wanted = _wanted(opened, _members(opened, trials, objectives), seeds)
         missing = _missing(wanted, opened.reseeded, recipe.epochs)
         if missing:
-            dataset, study = _dataset(opened), stack.enter_context(_study(opened))
+            dataset, study = _dataset(opened, data), stack.enter_context(_study(opened))
             evaluator = make_evaluator(dataset, recipe, workers, gpus_per_worker, ray_address)
             stack.callback(evaluator.close)
             on_start(missing, recipe.epochs, evaluator.slots)
@@ -137,13 +139,14 @@ def _missing(wanted: Sequence[Proposal], recorded: Sequence[Trial], epochs: int)
     return [p for p in wanted if (p.genotype.digest, p.design["seed"]) not in done]
 
 
-def _dataset(run: Run) -> Dataset:
-    from nas.data import load_recorded
+def _dataset(run: Run, data: str | None) -> Dataset:
+    from nas.data import load_data, load_recorded
 
-    dataset = load_recorded(run.config["data"], seed=run.config["seed"])
+    seed = run.config["seed"]
+    dataset = load_data(data, seed=seed) if data else load_recorded(run.config["data"], seed=seed)
     if dataset.fingerprint != run.config["data_fingerprint"]:
         hint = "errors on other images cannot stand beside those of the search; restore the data"
-        raise NasError("the data are not those of the search", where=run.config["data"], hint=hint)
+        raise NasError("the data are not those of the search", where=data or run.config["data"], hint=hint)
     return dataset
 
 

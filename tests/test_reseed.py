@@ -121,7 +121,7 @@ def test_trials_are_named_or_refused(results: Path) -> None:
 def test_other_data_are_refused(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nas.data import load_data
 
-    monkeypatch.setattr("nas.data.load_data", lambda name, seed: load_data("digits?limit=160", seed=seed))
+    monkeypatch.setattr("nas.data.load_recorded", lambda name, seed: load_data("digits?limit=160", seed=seed))
     with pytest.raises(NasError, match="not those of the search"):
         again(results, 1)
     assert not (results / "first" / "reseeded.db").exists()

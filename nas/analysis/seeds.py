@@ -64,9 +64,9 @@ def repeated(
     ]
 
 
-def seed_interval(errors: Sequence[float]) -> Estimate:
+def seed_interval(errors: Sequence[float], least: float = 0.0) -> Estimate:
     """Mean over seeds with its 95 % limits, by Student's t: seeds are few, and the noise between
-    them near normal. Limits are NaN below two seeds."""
+    them near normal. Limits are NaN below two seeds, and no further out than `least` and 1."""
     if not errors:
         return UNKNOWN
     from scipy.special import stdtrit
@@ -75,7 +75,7 @@ def seed_interval(errors: Sequence[float]) -> Estimate:
     if count < 2:
         return Estimate(value, float("nan"), float("nan"))
     half = float(stdtrit(count - 1, (1 + LEVEL) / 2) * np.std(errors, ddof=1) / np.sqrt(count))
-    return Estimate(value, value - half, value + half)
+    return Estimate(value, max(value - half, least), min(value + half, 1.0))
 
 
 def seed_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
@@ -86,7 +86,7 @@ def seed_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
     """
     shared = sorted(a.keys() & b.keys())
     if len(shared) > 1:
-        return seed_interval([b[seed] - a[seed] for seed in shared])
+        return seed_interval([b[seed] - a[seed] for seed in shared], least=-1.0)
     if not a or not b:
         return UNKNOWN
     from scipy.special import stdtrit
@@ -99,7 +99,7 @@ def seed_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
         return Estimate(value, value, value)
     freedom = sum(parts) ** 2 / sum(p**2 / (len(each) - 1) for p, each in zip(parts, (a, b), strict=True))
     half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(sum(parts)))
-    return Estimate(value, value - half, value + half)
+    return Estimate(value, max(value - half, -1.0), min(value + half, 1.0))
 
 
 def front_shares(errors: Floats, points: Floats, column: int | None, rng: np.random.Generator) -> Floats:

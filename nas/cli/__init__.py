@@ -25,8 +25,9 @@ GROUPS = {
         "study": "Fixed experiments: plain against residual nets by depth.",
     },
     "What a run found": {
-        "pareto": "The Pareto front of a run, as a table or a plot.",
+        "pareto": "The Pareto front of a run, and how far it depends on the training seed.",
         "analyze": "Rank the module types of a run, and say what the ranking supports.",
+        "compare": "What differs between two networks, or between two runs.",
     },
     "Networks": {
         "show": "The layers of a network, with shapes, parameters and FLOPs.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,30 @@ def read_text(path: Path, limit: int = 1 << 20) -> str:
         raise NasError(f"cannot be read: {error}", where=str(path)) from None
 
 
-def check_reseed(epochs: int | None, workers: int | None) -> None:
-    """NasError where options that say how --reseed trains are given without it."""
-    if epochs is not None or workers is not None:
-        raise NasError("--epochs and --workers say how --reseed trains", hint="add --reseed K")
+def reseeding(help: str) -> Decorator:
+    """--reseed K as `seeds`, and with it how it trains: settings of `nas.reseed.reseed`."""
+    several = (
+        click.option("--reseed", "seeds", type=click.IntRange(min=1), metavar="K", help=help),
+        click.option(
+            "--epochs", type=click.IntRange(min=1), metavar="E", help="Of --reseed; else as the search."
+        ),
+        click.option("--data", metavar="D", help="Of --reseed; needed where the data of the run are code."),
+        workers,
+        gpus_per_worker,
+        ray_address,
+    )
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(several):
+            function = option(function)
+        return function
+
+    return add
+
+
+def check_reseed(training: Mapping[str, Any]) -> None:
+    """NasError where settings of a training are given and nothing will be trained."""
+    if any(value is not None and value != 0.0 for value in training.values()) or training["workers"] == 0:
+        raise NasError(
+            "--epochs, --data, --workers and the like say how --reseed trains", hint="add --reseed K"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,23 +15,11 @@ if TYPE_CHECKING:
     from nas.run import Run
 
 
-@click.command("pareto", epilog="Examples: nas pareto latest --plot front.png, nas pareto latest --reseed 3")
+@click.command("pareto", epilog="Example: nas pareto latest --plot front.png")
 @options.run
 @click.option("--objectives", type=options.Names(), help="By default those of the search.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
-@click.option(
-    "--reseed",
-    "seeds",
-    type=click.IntRange(min=1),
-    metavar="K",
-    help="First train each network of the front with K further seeds.",
-)
-@click.option(
-    "--epochs", type=click.IntRange(min=1), metavar="E", help="With --reseed; by default as in the search."
-)
-@options.workers
-@options.gpus_per_worker
-@options.ray_address
+@options.reseeding("First train each network of the front with K further seeds.")
 @options.results_dir
 @options.as_json
 def command(
@@ -40,12 +28,9 @@ def command(
     objectives: tuple[str, ...] | None,
     plot: Path | None,
     seeds: int | None,
-    epochs: int | None,
-    workers: int | None,
-    gpus_per_worker: float,
-    ray_address: str | None,
     results_dir: Path,
     as_json: bool,
+    **training: Any,
 ) -> None:
     """The Pareto front of a run: the networks that no other beats in every objective.
 
@@ -66,18 +51,9 @@ def command(
     if seeds is not None:
         from nas.cli.reseeding import reseed_shown
 
-        reseed_shown(
-            run,
-            seeds,
-            objectives=chosen,
-            epochs=epochs,
-            workers=workers,
-            gpus_per_worker=gpus_per_worker,
-            ray_address=ray_address,
-            results_dir=results_dir,
-        )
+        reseed_shown(run, seeds, objectives=chosen, results_dir=results_dir, **training)
     else:
-        options.check_reseed(epochs, workers)
+        options.check_reseed(training)
     with (opened := open_run(run, results_dir)).study:
         _show(opened, chosen, plot, as_json)
 

@@ -53,7 +53,6 @@ def front_over_seeds_figure(
 
 
 def _limits(members: Sequence[Member]) -> Any:
-    """Distances to the lower and the upper limit in percent (2, members), 0 where not known; no
-    error is below 0 or above 100."""
-    rows = [(m.error.value - max(m.error.low, 0.0), min(m.error.high, 1.0) - m.error.value) for m in members]
+    """Distances to the lower and the upper limit in percent (2, members), 0 where not known."""
+    rows = [(m.error.value - m.error.low, m.error.high - m.error.value) for m in members]
     return scale("error", np.nan_to_num(np.array(rows).T))

@@ -1,0 +1,174 @@
+"""nas compare: two networks, or two runs, side by side."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli import complete, options
+from nas.cli.output import emit, note, text_width
+from nas.errors import NasError, NotFoundError, did_you_mean
+
+if TYPE_CHECKING:
+    from nas.compare.networks import Network
+    from nas.run import Run
+
+TRIAL = re.compile(r"(.+):(\d+)", re.DOTALL)
+SEEDS = 3
+"""Of the command that a comparison without an interval names."""
+
+
+@click.command("compare", epilog="Example: nas compare latest:1 resnet20")
+@click.argument("targets", metavar="A B | RUN A B", nargs=-1, required=True, shell_complete=complete.runs)
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Of two runs: draw both.")
+@options.reseeding("Of two networks of runs: first train each with K further seeds.")
+@options.results_dir
+@options.as_json
+def command(
+    *,
+    targets: tuple[str, ...],
+    plot: Path | None,
+    seeds: int | None,
+    results_dir: Path,
+    as_json: bool,
+    **training: Any,
+) -> None:
+    """What differs between two networks, or between two runs.
+
+    A and B are networks: RUN:N for trial N of a run (or RUN first, then two numbers), a genotype
+    in a .json file, or a name of `nas zoo`. Or they are runs: run folders, names under the
+    results folder, or `latest`.
+
+    Networks are compared module by module, in costs, and in error over the training seeds that
+    are known of both; --reseed trains more, which stay with the run. Runs are compared in
+    settings, hypervolume and errors, where they have the same images in the same split.
+    """
+    names = _pair(targets)
+    trials = [TRIAL.fullmatch(name) for name in names]
+    if seeds is None:
+        options.check_reseed(training)
+    else:
+        _reseed(trials, seeds, training | {"results_dir": results_dir})
+    with ExitStack() as stack:
+        a, b = (_network(name, match, results_dir, stack) for name, match in zip(names, trials, strict=True))
+        if a is not None and b is not None:
+            _show_networks(a, b, names, results_dir, plot, as_json)
+        elif a is None and b is None:
+            first, second = (_run(name, results_dir, stack) for name in names)
+            _show_runs(first, second, names, results_dir, plot, as_json)
+        else:
+            network, run = names if b is None else names[::-1]
+            hint = f"name two networks, such as {run}:0, or two runs"
+            raise NasError(f"{network} is a network and {run} is none", hint=hint)
+
+
+def _pair(targets: tuple[str, ...]) -> tuple[str, str]:
+    """The two names, `RUN A B` as RUN:A and RUN:B."""
+    if len(targets) == 3 and all(number.isdecimal() for number in targets[1:]):
+        return f"{targets[0]}:{targets[1]}", f"{targets[0]}:{targets[2]}"
+    if len(targets) != 2:
+        hint = "two networks, two runs, or a run and the numbers of two of its trials"
+        raise NasError(f"two are compared, not {len(targets)}", hint=hint)
+    return targets[0], targets[1]
+
+
+def _reseed(trials: list[re.Match[str] | None], seeds: int, settings: dict[str, Any]) -> None:
+    """Train the networks, those of one run together."""
+    from nas.cli.reseeding import reseed_shown
+
+    by_run: dict[str, list[int]] = {}
+    for match in trials:
+        if match is None:
+            raise NasError("only trials of runs can be trained again", where="--reseed", hint="RUN:N is one")
+        by_run.setdefault(match[1], []).append(int(match[2]))
+    for run, numbers in by_run.items():
+        reseed_shown(run, seeds, trials=numbers, **settings)
+
+
+def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: ExitStack) -> Network | None:
+    """The network of this name; None for what must be a run."""
+    from nas.compare.networks import Network
+    from nas.zoo import zoo
+
+    if trial is not None:
+        run = _run(trial[1], results_dir, stack)
+        found = run.trial(int(trial[2]))
+        shape, classes = tuple(run.config["input_shape"]), run.config["num_classes"]
+        return Network(f"{run.name}:{found.number}", found.genotype, shape, classes, run, found)
+    if name.endswith(".json"):
+        from nas.cli.network_file import read_network
+
+        return Network(name, *read_network(Path(name)))
+    if name in zoo():
+        entry = zoo()[name]
+        return Network(name, entry.build(), entry.input_shape, entry.num_classes)
+    return None
+
+
+def _run(name: str, results_dir: Path, stack: ExitStack) -> Run:
+    from nas.run import open_run
+    from nas.run_folder import list_runs
+    from nas.zoo import zoo
+
+    try:
+        run = open_run(name, results_dir)
+    except NotFoundError as error:
+        known = [run.name for run in list_runs(results_dir)]
+        if os.sep in name or name in known:
+            raise
+        hint = did_you_mean(name, [*known, *zoo()])
+        raise NotFoundError(
+            f"no run and no network of the zoo {name!r}", where=error.where, hint=hint
+        ) from None
+    stack.enter_context(run.study)
+    return run
+
+
+def _show_networks(
+    a: Network, b: Network, names: tuple[str, str], results_dir: Path, plot: Path | None, as_json: bool
+) -> None:
+    from nas.compare.networks import compare_networks
+    from nas.compare.text import networks_dict, networks_text
+
+    if plot is not None:
+        raise NasError("only two runs are drawn", where="--plot", hint="nas show RUN --trial N --plot FILE")
+    found = compare_networks(a, b)
+    if as_json:
+        emit(networks_dict(found))
+        return
+    click.echo(networks_text(found, _advice(names, results_dir), width=text_width()))
+
+
+def _show_runs(
+    a: Run, b: Run, names: tuple[str, str], results_dir: Path, plot: Path | None, as_json: bool
+) -> None:
+    from nas.compare.runs import compare_runs
+    from nas.compare.text import runs_dict, runs_text
+
+    if plot is not None:
+        from nas.plots import check_format
+
+        check_format(plot)
+    found = compare_runs(a, b)
+    if as_json:
+        emit(runs_dict(found))
+    else:
+        best = f"{names[0]}:{found.a.best.number}", f"{names[1]}:{found.b.best.number}"
+        click.echo(runs_text(found, _advice(best, results_dir), width=text_width()))
+    if plot is not None:
+        from nas.plots.runs import plot_runs
+
+        plot_runs(found, plot)
+        note(f"plot: {plot}")
+
+
+def _advice(names: tuple[str, str], results_dir: Path) -> str:
+    """The command that gives the difference of two networks an interval."""
+    place = [] if results_dir == Path("results") else ["--results-dir", str(results_dir)]
+    return shlex.join(["nas", "compare", *names, "--reseed", str(SEEDS), *place])
