@@ -69,8 +69,13 @@ def run_degradation(
     state ("complete" or "diverged") and curve; errors are fractions in [0, 1]. A training
     that diverges is a result and ends its curve. `workers` None means one per core, 0 this
     process. `on_start` is told what will be trained and how many at once. Raises NasError
-    where `to` is of other data or settings, or where a network could not be trained.
+    where the images have masks, `to` is of other data or settings, or a network could not be trained.
     """
+    if dataset.task != "classification":
+        message = "the images have masks, and the networks of this experiment give one class to an image"
+        raise NasError(
+            message, where=f"data {dataset.name}", hint="choose images with classes, such as cifar10"
+        )
     try:
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:

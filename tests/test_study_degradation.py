@@ -158,3 +158,16 @@ def test_the_command_trains_draws_and_repeats(tmp_path: Path, capsys: pytest.Cap
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.startswith("After 1 epoch on ")
+
+
+def test_images_with_masks_are_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = tmp_path / "study"
+    arguments = ["study", "degradation", "--data", "shapes?limit=60", "--workers", "0", "--to", str(to)]
+    assert run(arguments) == 2
+    said = capsys.readouterr().err
+    assert "shapes" in said
+    assert "the images have masks" in said
+    assert "such as cifar10" in said
+    assert not to.exists()
