@@ -18,9 +18,9 @@ from nas.analysis.grades import (
     MIN_NETWORKS_OF_TYPE,
     Facts,
     Gate,
+    Graded,
+    best_grade,
     gates,
-    grade,
-    refusals,
     sentence,
 )
 from nas.estimate import UNKNOWN, Estimate
@@ -71,7 +71,7 @@ class TypeResult:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Contrast(Graded):
     """Type a replaced by type b: differences of error (b less a), p-values after Holm over
     all contrasts both raw and at equal FLOPs, the probability that a network mostly of b has a
     lower error than one mostly of a of like FLOPs (NaN where few are), and the gates that say what
@@ -88,17 +88,8 @@ class Contrast:
     gates: tuple[Gate, ...]
 
     @property
-    def grade(self) -> str:
-        return grade(self.gates)
-
-    @property
     def claim(self) -> str:
         return sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops)
-
-    @property
-    def refused(self) -> list[Gate]:
-        """The gates that keep it from the next better grade, and the runs missing."""
-        return refusals(self.gates, self.grade)
 
 
 @dataclass(frozen=True)
@@ -114,8 +105,8 @@ class Comparison:
 
     @property
     def grade(self) -> str:
-        """The best grade of a contrast; X without any."""
-        return min((contrast.grade for contrast in self.contrasts), default="X")
+        """The best of a contrast."""
+        return best_grade(self.contrasts)
 
 
 def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparison:

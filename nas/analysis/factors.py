@@ -16,7 +16,7 @@ import numpy as np
 
 from nas.analysis import anova
 from nas.analysis.coding import Decision, encode, factor_names, settings
-from nas.analysis.grades import MIN_NETWORKS, Gate, grade, refusals
+from nas.analysis.grades import MIN_NETWORKS, Gate, Graded
 from nas.analysis.importance import importance, lowest, nearest_to_front
 from nas.analysis.surrogate import NOTHING, Shares, shares
 from nas.estimate import UNKNOWN, Estimate
@@ -57,7 +57,7 @@ class Interaction:
 
 
 @dataclass(frozen=True)
-class Factors:
+class Factors(Graded):
     """The factors, the highest total first, and the interactions of two, the highest first.
 
     method: "anova", exact on a table of (nearly) all networks, or "shapley", of a surrogate fitted
@@ -75,15 +75,6 @@ class Factors:
     surrogate_r2: float
     networks: int
     gates: tuple[Gate, ...]
-
-    @property
-    def grade(self) -> str:
-        return grade(self.gates)
-
-    @property
-    def refused(self) -> list[Gate]:
-        """The gates that keep it from the next better grade, and the runs missing."""
-        return refusals(self.gates, self.grade)
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,26 @@ def grade(checked: Iterable[Gate]) -> str:
     return next((letter for letter in "ABCD" if letter not in failed), "X")
 
 
+class Graded:
+    """What its gates make of a finding."""
+
+    gates: tuple[Gate, ...]
+
+    @property
+    def grade(self) -> str:
+        return grade(self.gates)
+
+    @property
+    def refused(self) -> list[Gate]:
+        """The gates that keep it from the next better grade, and the runs missing."""
+        return refusals(self.gates, self.grade)
+
+
+def best_grade(findings: Iterable[Graded]) -> str:
+    """X without any."""
+    return min((finding.grade for finding in findings), default="X")
+
+
 def refusals(checked: Iterable[Gate], letter: str) -> list[Gate]:
     """Why the grade is no better: the gates of the next better grade that failed."""
     better = {"X": "D", "D": "C", "C": "B", "B": "A"}.get(letter, "none")

@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 
 from nas import statistics
-from nas.analysis.grades import LEVEL, Gate, grade, refusals, sentence
+from nas.analysis.grades import LEVEL, Gate, Graded, best_grade, sentence
 from nas.analysis.paired_blocks import ARMS, Blocks, Mask, mean_of
 from nas.analysis.paired_gates import Evidence, PairedFacts, paired_gates
 from nas.estimate import UNKNOWN, Estimate
@@ -33,7 +33,7 @@ ESTIMAND = (
 
 
 @dataclass(frozen=True)
-class PairedContrast:
+class PairedContrast(Graded):
     """Type a replaced by type b. Changes are fractions; `superiority` is the share of blocks at
     equal FLOPs in which b has the lower error; `heterogeneity` the SD of the effect between
     contexts beyond seed noise; failures are shares of runs."""
@@ -57,17 +57,8 @@ class PairedContrast:
     gates: tuple[Gate, ...]
 
     @property
-    def grade(self) -> str:
-        return grade(self.gates)
-
-    @property
     def claim(self) -> str:
         return sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops, self.epochs)
-
-    @property
-    def refused(self) -> list[Gate]:
-        """The gates that keep it from the next better grade, and the runs missing."""
-        return refusals(self.gates, self.grade)
 
 
 @dataclass(frozen=True)
@@ -86,8 +77,8 @@ class PairedComparison:
 
     @property
     def grade(self) -> str:
-        """The best grade of a contrast; X without any."""
-        return min((contrast.grade for contrast in self.contrasts), default="X")
+        """The best of a contrast."""
+        return best_grade(self.contrasts)
 
 
 def compare_blocks(blocks: Blocks, evidence: Evidence, rng: np.random.Generator) -> PairedComparison:
