@@ -27,6 +27,7 @@ GROUPS = {
     "What a run found": {
         "pareto": "The Pareto front of a run, and how far it depends on the training seed.",
         "analyze": "Rank the module types of a run, and say what the ranking supports.",
+        "report": "What runs found as one HTML page, and its plots.",
         "compare": "What differs between two networks, or between two runs.",
     },
     "Networks": {

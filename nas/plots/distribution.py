@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nas.analysis.edf import Edf
@@ -16,10 +16,10 @@ MARKS = 6
 
 
 @in_style
-def edf_figure(edfs: Mapping[str, Edf], task: str = "") -> Figure:
+def edf_figure(edfs: Mapping[str, Edf], task: str = "", types: Sequence[str] = ()) -> Figure:
     """Share of networks at or below each error, by type, with 95 % bands."""
     figure, axes = canvas()
-    for name, (colour, marker) in looks(edfs).items():
+    for name, (colour, marker) in looks(edfs, types).items():
         curve = edfs[name]
         x, every = scale("error", curve.x), max(1, len(curve.x) // MARKS)
         axes.fill_between(x, curve.low, curve.high, step="post", color=colour, alpha=0.15, linewidth=0)

@@ -12,7 +12,7 @@ from nas.analysis.factors import Interaction
 from nas.analysis.paired import PairedContrast
 from nas.analysis.profiles import Profile
 from nas.estimate import Estimate
-from nas.plots.style import COLOURS, INK, canvas, in_style, log_axis, looks
+from nas.plots.style import COLOURS, INK, WIDTH, canvas, in_style, log_axis, looks
 from nas.statistics import Floats
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ROW = 0.42
 """Inches of a contrast in a forest."""
+APART = 0.008
+"""Part by which types at one place are set apart, so that their intervals can be told."""
 
 
 @in_style
@@ -27,7 +29,7 @@ def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
     """Difference of error of each contrast with its interval: raw or at the same shape (E1), and at
     equal FLOPs (E2)."""
     shown = [c for c in contrasts if np.isfinite([e.value for e in _estimates(c)]).any()]
-    figure, axes = canvas(4.4, 1.1 + ROW * len(shown))
+    figure, axes = canvas(WIDTH, 1.1 + ROW * len(shown))
     places = np.arange(len(shown))[::-1]
     names = ("E1, same shape", "E2, equal FLOPs")
     if isinstance(shown[0], Contrast):
@@ -48,19 +50,24 @@ def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
 
 
 @in_style
-def profile_figure(found: Mapping[str, Profile], axis: str) -> Figure:
+def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str] = ()) -> Figure:
     """Mean deviation of each type from what it is compared with, over "flops" or "depth"."""
     figure, axes = canvas()
-    for name, (colour, marker) in looks(found).items():
+    for at, (name, (colour, marker)) in enumerate(looks(found, types).items()):
         profile = found[name]
+        x = profile.x * (1 + APART * (at - (len(found) - 1) / 2))
         value, low, high = 100 * np.array([_limits(e) for e in profile.effects]).T
         bars = np.nan_to_num(np.array([value - low, high - value]))
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2}
-        axes.errorbar(profile.x, value, yerr=bars, capsize=2, elinewidth=0.8, label=name, **look)
+        axes.errorbar(x, value, yerr=bars, capsize=2, elinewidth=0.8, label=name, **look)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_ylabel("error less the mean, points")
     axes.set_xlabel("FLOPs" if axis == "flops" else "depth, blocks")
-    if axis == "flops":
+    if axis == "depth":
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    else:
         log_axis(axes, "x", np.concatenate([profile.x for profile in found.values()]))
     figure.legend(loc="outside upper center", ncols=3)
     return figure
@@ -78,7 +85,7 @@ def interaction_figure(main: Mapping[str, float], interactions: Sequence[Interac
         if each.a in names and each.b in names:
             a, b = names.index(each.a), names.index(each.b)
             table[max(a, b), min(a, b)] = each.share.value
-    figure, axes = canvas(4.4, 1.5 + 0.42 * len(names))
+    figure, axes = canvas(WIDTH, 1.5 + 0.42 * len(names))
     heatmap(axes, table, [["" if np.isnan(v) else f"{100 * v:.0f}" for v in row] for row in table])
     axes.set_xticks(np.arange(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(names)), names)

@@ -59,16 +59,20 @@ def save_all(plots: Sequence[Plot], folder: str | Path) -> list[Path]:
 
 
 def _fronts(found: Overview) -> Iterator[Plot]:
+    import pandas as pd
+
+    failed = found.trials[found.trials["state"] == "failed"]
+    table = pd.concat([found.networks, failed]) if len(failed) else found.networks
     yield Plot(
         "front",
         "Every distinct network that completed, by module type of most of its blocks, and the Pareto front.",
-        front_figure(found.trials, found.axes, task=found.task),
+        front_figure(table, found.axes, task=found.task, types=found.types),
     )
     yield Plot(
         "type_fronts",
         "The Pareto front among the networks of each type: where one lies below and left of another, its "
         "best networks are better at that cost, in this sample.",
-        type_fronts_figure(found.trials, found.task),
+        type_fronts_figure(table, found.task, found.types),
     )
 
 
@@ -77,12 +81,12 @@ def _distributions(found: Overview) -> Iterator[Plot]:
     yield Plot(
         "edf_raw",
         f"Share of the networks of each type with at most an error. {of}",
-        edf_figure(found.edfs, found.task),
+        edf_figure(found.edfs, found.task, found.types),
     )
     yield Plot(
         "edf_normalised",
         f"The same with weights that make FLOPs uniform over the bins that all types fill. {of}",
-        edf_figure(found.normalised_edfs, found.task) if found.normalised_edfs else None,
+        edf_figure(found.normalised_edfs, found.task, found.types) if found.normalised_edfs else None,
         "No FLOPs bin holds networks of every type: nas search --searcher balanced fills them.",
     )
 
@@ -110,21 +114,25 @@ def _effects(found: Overview) -> Iterator[Plot]:
             f"effect_{axis}",
             f"Error of each type less {against}, at equal FLOPs, over {words}, with 95 % intervals where "
             f"{MIN_NETWORKS_OF_TYPE} networks or more stand together. Where lines cross, effects turn.",
-            profile_figure(profiles, axis) if profiles else None,
+            profile_figure(profiles, axis, found.types) if profiles else None,
             "No context is complete: nas search --resume goes on." if paired else "No network is known.",
         )
 
 
 def _interactions(found: Overview) -> Iterator[Plot]:
     factors = found.analysis.factors
-    main = {row.name: row.main.value for row in (factors.rows if factors else ())}
-    known = any(isfinite(value) for value in main.values())
+    figure, missing = None, "nas search --searcher balanced spreads the networks over all factors."
+    if factors and factors.grade != "X":
+        main = {row.name: row.main.value for row in factors.rows}
+        figure = interaction_figure(main, factors.interactions, MOST_FACTORS)
+    elif factors:
+        missing = f"No share of the variance is supported: {'; '.join(map(str, factors.refused))}."
     yield Plot(
         "interactions",
         "Share of the variance of error between networks that each factor accounts for alone, and that two "
         "account for only together.",
-        interaction_figure(main, factors.interactions, MOST_FACTORS) if factors and known else None,
-        "Too few networks to tell factors apart: nas search --searcher balanced spreads them over all.",
+        figure,
+        missing,
     )
 
 
@@ -148,7 +156,7 @@ def _reliability(found: Overview) -> Iterator[Plot]:
     yield Plot(
         "seed_reliability",
         "One training against another of the same network with another seed. On the line both agree.",
-        repeats_figure(found.repeats) if found.repeats else None,
+        repeats_figure(found.repeats, found.types) if found.repeats else None,
         "No network was trained twice: nas pareto RUN --reseed 3 trains the front again.",
     )
     for at, fidelity in enumerate(found.fidelities):
@@ -156,7 +164,7 @@ def _reliability(found: Overview) -> Iterator[Plot]:
             f"fidelity_reliability{at + 1 if at else ''}",
             f"Networks trained for {fidelity.epochs} epochs and for {fidelity.longer}: where the points rise "
             "together, the short schedule ranks as the long one does.",
-            fidelity_figure(fidelity),
+            fidelity_figure(fidelity, found.types),
         )
     if not found.fidelities:
         missing = (
@@ -197,6 +205,6 @@ def _progress(found: Overview) -> Iterator[Plot]:
     yield Plot(
         "seconds",
         "Seconds of each training against the FLOPs of its network.",
-        seconds_figure(found.trials) if ran is not None and ran.any() else None,
+        seconds_figure(found.trials, found.types) if ran is not None and ran.any() else None,
         missing,
     )

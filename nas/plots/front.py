@@ -51,12 +51,17 @@ def plot_front(
 
 @in_style
 def front_figure(
-    table: pd.DataFrame, objectives: Sequence[str] = ("flops", "error"), title: str = "", task: str = ""
+    table: pd.DataFrame,
+    objectives: Sequence[str] = ("flops", "error"),
+    title: str = "",
+    task: str = "",
+    types: Sequence[str] = (),
 ) -> Figure:
-    """The picture of `plot_front`, of a frame with complete trials and the columns of `trial_table`."""
+    """The picture of `plot_front`, of a frame with complete trials and the columns of `trial_table`;
+    `types` as for `nas.plots.style.looks`."""
     complete = table[table["state"] == "complete"].drop_duplicates("digest")
     figure, axes = canvas(7.5, 5)
-    _scatter(axes, complete, objectives)
+    _scatter(axes, complete, objectives, types)
     _front_line(axes, complete, objectives)
     _dress(axes, complete, objectives, task)
     failed = int((table["state"] == "failed").sum())
@@ -68,12 +73,12 @@ def front_figure(
 
 
 @in_style
-def type_fronts_figure(table: pd.DataFrame, task: str = "") -> Figure:
+def type_fronts_figure(table: pd.DataFrame, task: str = "", types: Sequence[str] = ()) -> Figure:
     """The front of FLOPs and error of each type among the networks of most blocks of it."""
     complete = table[table["state"] == "complete"].drop_duplicates("digest")
     groups = complete["blocks"].map(dominating_type)
     figure, axes = canvas()
-    for name, look in looks(groups).items():
+    for name, look in looks(groups, types).items():
         own = complete[groups == name]
         members = front_table(own, ("flops", "error"))
         points = own["flops"], scale("error", own["error"])
@@ -90,9 +95,9 @@ def _name(objective: str) -> str:
     return "FLOPs" if objective == "flops" else objective.replace("_", " ")
 
 
-def _scatter(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -> None:
+def _scatter(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], types: Sequence[str]) -> None:
     groups = complete["blocks"].map(dominating_type)
-    for name, look in looks(groups).items():
+    for name, look in looks(groups, types).items():
         rows = complete[groups == name]
         x, y = (scale(objective, rows[objective]) for objective in objectives)
         dots(axes, x, y, look, f"{name} ({len(rows)})", size=30, among=len(complete))

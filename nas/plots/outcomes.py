@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.analysis.outcomes import Coverage
 from nas.plots.effects import heatmap
-from nas.plots.style import COLOURS, canvas, in_style
+from nas.plots.style import COLOURS, WIDTH, canvas, in_style
 from nas.report import metric
 from nas.trial import REASONS
 
@@ -22,7 +22,7 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\")
 @in_style
 def coverage_figure(found: Coverage) -> Figure:
     """Networks by type and FLOPs bin; an empty cell is one that no claim at equal FLOPs can rest on."""
-    figure, axes = canvas(4.4, 1.2 + 0.36 * len(found.types))
+    figure, axes = canvas(WIDTH, 1.2 + 0.36 * len(found.types))
     table = np.where(found.counts > 0, found.counts, np.nan).astype(float)
     heatmap(axes, table, [[str(count) for count in row] for row in found.counts])
     axes.set_yticks(np.arange(len(found.types)), found.types)
@@ -36,7 +36,7 @@ def coverage_figure(found: Coverage) -> Figure:
 def failures_figure(found: Mapping[str, Mapping[str, int]]) -> Figure:
     """Share of the runs that hold each type which failed, by reason."""
     names = list(found)
-    figure, axes = canvas(4.4, 1.3 + 0.34 * len(names))
+    figure, axes = canvas(WIDTH, 1.3 + 0.34 * len(names))
     left = np.zeros(len(names))
     for at, reason in enumerate(REASONS):
         share = np.array([100 * found[name].get(reason, 0) / found[name][""] for name in names])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from nas.analysis.networks import dominating_type
 from nas.analysis.outcomes import Timing
 from nas.analysis.trajectory import Baseline, Trajectory
-from nas.plots.style import COLOURS, GREY, canvas, dots, in_style, label, log_axis, looks, scale
+from nas.plots.style import COLOURS, GREY, WIDTH, canvas, dots, in_style, label, log_axis, looks, scale
 from nas.statistics import Floats
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def best_figure(paths: Mapping[str, Trajectory], baseline: Baseline, task: str =
 @in_style
 def volume_figure(paths: Mapping[str, Trajectory], baseline: Baseline) -> Figure:
     """The hypervolume after each trial, against uniform draws."""
-    curves = {name: 100 * path.volume[1:] for name, path in paths.items()}
+    curves = {name: 100 * path.volume for name, path in paths.items()}
     parts = (baseline.mean, baseline.low, baseline.high)
-    figure, axes = _against(curves, [100 * each.volume[1:] for each in parts])
+    figure, axes = _against(curves, [100 * each.volume for each in parts])
     axes.set_ylabel("hypervolume, % of that of all trials")
     return figure
 
@@ -52,7 +52,7 @@ def timeline_figure(timings: Mapping[str, Timing]) -> Figure:
     rows = rows[:MOST_ROWS]
     longest = max(float(clock.end.max()) for clock in timings.values())
     unit, factor = next((u, f) for u, f in (("hours", 3600), ("minutes", 60), ("seconds", 1)) if longest > f)
-    figure, axes = canvas(4.4, 1.0 + 0.28 * len(rows))
+    figure, axes = canvas(WIDTH, 1.0 + 0.28 * len(rows))
     for at, (name, worker) in enumerate(rows):
         clock = timings[name]
         own = clock.worker == worker
@@ -67,12 +67,12 @@ def timeline_figure(timings: Mapping[str, Timing]) -> Figure:
 
 
 @in_style
-def seconds_figure(trials: pd.DataFrame) -> Figure:
+def seconds_figure(trials: pd.DataFrame, types: Sequence[str] = ()) -> Figure:
     """Seconds of a training against the FLOPs of the network."""
     ran = trials[(trials["duration"] > 0) & (trials["state"] == "complete")]
     groups = ran["blocks"].map(dominating_type)
     figure, axes = canvas()
-    for name, look in looks(groups).items():
+    for name, look in looks(groups, types).items():
         rows = ran[groups == name]
         dots(axes, rows["flops"], rows["duration"], look, name, size=14, among=len(ran))
     log_axis(axes, "x", ran["flops"])

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 @in_style
-def repeats_figure(found: Repeats) -> Figure:
+def repeats_figure(found: Repeats, types: Sequence[str] = ()) -> Figure:
     """One training against another of the same network."""
     figure, axes = canvas()
-    _scatter(axes, found.first, found.second, found.types)
+    _scatter(axes, found.first, found.second, found.types, types)
     both = scale("error", np.concatenate([found.first, found.second]))
     ends = [both.min(), both.max()]
     axes.plot(ends, ends, color=INK, linewidth=0.8, zorder=0.9)
@@ -32,18 +32,18 @@ def repeats_figure(found: Repeats) -> Figure:
 
 
 @in_style
-def fidelity_figure(found: Fidelity) -> Figure:
+def fidelity_figure(found: Fidelity, types: Sequence[str] = ()) -> Figure:
     """A long training against a short one of the same network."""
     figure, axes = canvas()
-    _scatter(axes, found.short, found.long, found.types)
+    _scatter(axes, found.short, found.long, found.types, types)
     axes.set_title(f"{_rho(found.correlation)}, {len(found.short)} networks", fontsize=9, loc="left")
     axes.set(xlabel=f"error at {found.epochs} epochs, %", ylabel=f"error at {found.longer} epochs, %")
     return figure
 
 
-def _scatter(axes: Axes, x: Floats, y: Floats, types: Sequence[str]) -> None:
-    own = np.array(types)
-    for name, look in looks(types).items():
+def _scatter(axes: Axes, x: Floats, y: Floats, kinds: Sequence[str], types: Sequence[str]) -> None:
+    own = np.array(kinds)
+    for name, look in looks(kinds, types).items():
         at = own == name
         dots(axes, scale("error", x[at]), scale("error", y[at]), look, name, among=len(x))
     axes.legend()

@@ -52,6 +52,9 @@ AXES = {
 TASK_ERRORS = {"segmentation": "1 - mIoU of validation images, %"}
 """What the error is, for tasks where it is no share of wrong answers."""
 
+WIDTH = 4.0
+"""Inches of a picture with one panel: what a phone can show with its text readable."""
+
 MOST_POINTS = 2000
 """Points that a picture holds one by one; more become an image in it, else it would be too large."""
 
@@ -71,8 +74,8 @@ def in_style(draw: Callable[P, R]) -> Callable[P, R]:
     return drawn
 
 
-def canvas(width: float = 4.4, height: float = 3.3) -> tuple[Figure, Axes]:
-    """A figure with one panel, in inches; by default as wide as a phone can show."""
+def canvas(width: float = WIDTH, height: float = 3.1) -> tuple[Figure, Axes]:
+    """A figure with one panel, in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -94,14 +97,16 @@ def check_format(file: str | Path) -> Path:
     return path
 
 
-def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each type by its name, the mixed last."""
-    every = set(names)
+def looks(names: Iterable[str], types: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each type by its name, the mixed last. `types` are all those that the
+    pictures beside it show, so that a type looks the same in each."""
+    own = set(names)
     found = {
         name: (COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)])
-        for at, name in enumerate(sorted(every - {MIXED}))
+        for at, name in enumerate(sorted((own | set(types)) - {MIXED}))
+        if name in own
     }
-    return found | ({MIXED: (GREY, ".")} if MIXED in every else {})
+    return found | ({MIXED: (GREY, ".")} if MIXED in own else {})
 
 
 def dots(
