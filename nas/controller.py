@@ -205,7 +205,9 @@ class _Search:
 
     def dispatch(self, candidate: Candidate) -> None:
         self.running[candidate.number] = candidate
-        self.evaluator.submit(Task(candidate.number, candidate.proposal.genotype, candidate.seed))
+        asked = "latency" in self.study.objectives
+        task = Task(candidate.number, candidate.proposal.genotype, candidate.seed, latency=asked)
+        self.evaluator.submit(task)
         self.on_event(Event("start", candidate.number, candidate.proposal, candidate.cost))
 
     def epoch(self, number: int, row: Mapping[str, Any]) -> None:
@@ -229,7 +231,7 @@ class _Search:
     def reuse(self, candidate: Candidate, earlier: Trial) -> None:
         """Record a network that was trained before with the result of then."""
         origin = earlier.number if earlier.duplicate_of is None else earlier.duplicate_of
-        fields = ("state", "reason", "message", "error", "curve")
+        fields = ("state", "reason", "message", "error", "curve", "latency")
         result = Result(candidate.number, **{name: getattr(earlier, name) for name in fields})
         trial = self.trial(candidate, result)
         self.record(replace(trial, duplicate_of=origin, seed=earlier.seed, epochs=earlier.epochs))
@@ -249,6 +251,7 @@ class _Search:
             duration=result.duration,
             retries=result.retries,
             curve=result.curve,
+            latency=result.latency,
         )
 
     def record(self, trial: Trial, weights: bytes | None = None) -> None:

@@ -7,6 +7,8 @@ search. `LocalEvaluator` trains in this process; `nas.ray_evaluation` in many.
 from __future__ import annotations
 
 import math
+import os
+import socket
 import time
 import traceback
 from collections import deque
@@ -14,7 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nas.genotype import Genotype
+from nas.genotype import Genotype, expand
+from nas.latency import Latency, measure_latency
+from nas.memory import physical_memory
+from nas.profile import Laps, Times
 from nas.trial import State
 
 if TYPE_CHECKING:
@@ -27,12 +32,14 @@ MESSAGE_LIMIT = 8000
 
 @dataclass(frozen=True)
 class Task:
-    """A candidate to train; `attempt` counts the workers it has already lost."""
+    """A candidate to train; `attempt` counts the workers it has already lost; `latency` says whether
+    to measure that of the network once it is trained."""
 
     number: int
     genotype: Genotype
     seed: int
     attempt: int = 0
+    latency: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Result:
     """What became of a task.
 
     state: "complete" or "failed"; reason: "" or "diverged", "oom", "exception",
-    "worker_lost", "timeout"; error: validation error in [0, 1], None unless complete;
+    "worker_lost", "timeout", "too_large"; error: validation error in [0, 1], None unless complete;
     curve: a row per epoch; duration: seconds; weights: safetensors bytes.
     """
 
@@ -53,6 +60,8 @@ class Result:
     duration: float = 0.0
     weights: bytes | None = None
     retries: int = 0
+    latency: Latency | None = None
+    times: Times | None = None
 
 
 OnEpoch = Callable[[int, dict[str, Any]], None]
@@ -71,6 +80,10 @@ class Trainer(Protocol):
         on_epoch: OnEpoch,
         on_batch: Callable[[], None],
     ) -> Result: ...
+
+
+Memory = Callable[[Task, bool], float]
+"""Tells the bytes that training a task takes at its peak; the second says whether in bfloat16."""
 
 
 class Evaluator(Protocol):
@@ -93,6 +106,13 @@ class Evaluator(Protocol):
     def close(self) -> None: ...
 
 
+def too_large(task: Task, need: float, room: float) -> Result:
+    """The outcome of a candidate that is refused, as it cannot fit even alone."""
+    gib = 2**30
+    message = f"training would take {need / gib:.2f} GiB, and there are {room / gib:.2f} GiB for it"
+    return Result(task.number, "failed", "too_large", message)
+
+
 def ignore(*_: object) -> None:
     """A callback that does nothing."""
 
@@ -103,11 +123,18 @@ class LocalEvaluator:
     slots = 1
 
     def __init__(
-        self, dataset: Dataset, recipe: Recipe, *, device: str = "cpu", trainer: Trainer | None = None
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        device: str = "cpu",
+        trainer: Trainer | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.on_epoch: OnEpoch = ignore
         self._arguments = (dataset, recipe, device)
         self._trainer = trainer or train_candidate
+        self._memory = memory
         self._tasks: deque[Task] = deque()
 
     def submit(self, task: Task) -> None:
@@ -116,10 +143,21 @@ class LocalEvaluator:
     def wait(self, timeout: float | None = None) -> list[Result]:
         if not self._tasks:
             return []
-        return [self._trainer(self._tasks.popleft(), *self._arguments, self.on_epoch, ignore)]
+        task = self._tasks.popleft()
+        return [self._refusal(task) or self._trainer(task, *self._arguments, self.on_epoch, ignore)]
 
     def close(self) -> None:
         self._tasks.clear()
+
+    def _refusal(self, task: Task) -> Result | None:
+        """What becomes of a task that is larger than the machine."""
+        if self._memory is None:
+            return None
+        from nas.training import in_bfloat16
+
+        _, recipe, device = self._arguments
+        need, room = self._memory(task, in_bfloat16(recipe, device)), physical_memory()
+        return too_large(task, need, room) if need > room else None
 
 
 def train_candidate(
@@ -134,15 +172,17 @@ def train_candidate(
 
     Out of memory is tried once more with half the batch, which the message records.
     """
-    start = time.monotonic()
-    result = _attempt(task, dataset, recipe, device, on_epoch, on_batch)
+    laps = Laps()
+    result = _attempt(task, dataset, recipe, device, on_epoch, on_batch, laps)
     if result.reason == "oom" and recipe.batch_size > 1:
         _free_memory(device)
         half = replace(recipe, batch_size=recipe.batch_size // 2)
-        result = _attempt(task, dataset, half, device, on_epoch, on_batch)
+        result = _attempt(task, dataset, half, device, on_epoch, on_batch, laps)
         note = f"out of memory with batches of {recipe.batch_size}, tried again with {half.batch_size}"
         result = replace(result, retries=1, message="\n".join(filter(None, (note, result.message))))
-    return replace(result, duration=time.monotonic() - start)
+    end = time.monotonic()
+    times = Times(f"{socket.gethostname()}:{os.getpid()}", laps.start, end, laps.phases)
+    return replace(result, duration=end - laps.start, times=times)
 
 
 def _attempt(
@@ -152,6 +192,7 @@ def _attempt(
     device: str,
     on_epoch: OnEpoch,
     on_batch: Callable[[], None],
+    lap: Laps,
 ) -> Result:
     try:
         import torch
@@ -170,15 +211,35 @@ def _attempt(
             seed=task.seed,
             device=device,
             on_epoch=lambda row: on_epoch(task.number, row),
+            lap=lap,
         )
         if outcome.diverged or not math.isfinite(outcome.error):
             message = f"the loss was {outcome.loss} after {len(outcome.curve)} epochs"
             return Result(task.number, "failed", "diverged", message, curve=outcome.curve)
         weights = _weights(network)
-        return Result(task.number, "complete", error=outcome.error, curve=outcome.curve, weights=weights)
+        lap("saving")
+        found = Result(task.number, "complete", error=outcome.error, curve=outcome.curve, weights=weights)
+        if task.latency:
+            found = replace(found, latency=_latency(task.genotype, dataset, network, device))
+            lap("latency")
+        return found
     except Exception as error:
         reason = "oom" if out_of_memory(error) else "exception"
         return Result(task.number, "failed", reason, traceback.format_exc()[-MESSAGE_LIMIT:])
+
+
+def _latency(genotype: Genotype, dataset: Dataset, trained: Any, device: str) -> Latency:
+    """That of the network as it would be exported: its source without auxiliary heads, as a user
+    loads it, with the trained weights."""
+    import torch
+
+    from nas.network import build_graph
+
+    with torch.random.fork_rng([]):
+        network = build_graph(expand(genotype, dataset.input_shape, dataset.num_classes))
+    state = trained.state_dict()
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
+    return measure_latency(network, dataset.input_shape, device)
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
@@ -28,6 +29,9 @@ COLUMNS: dict[str, str] = {
     "params": "int64",
     "activations": "int64",
     "peak_memory": "int64",
+    "latency": "float64",
+    "latency_spread": "float64",
+    "latency_measured": "str",
     "digest": "str",
     "module_types": "str",
     "proposer": "str",
@@ -135,7 +139,14 @@ class History:
 
 
 def _row(trial: Trial) -> dict[str, Any]:
-    shown = {"module_types": "+".join(trial.module_types), "genotype": str(trial.genotype)}
+    latency = trial.latency
+    shown = {
+        "module_types": "+".join(trial.module_types),
+        "genotype": str(trial.genotype),
+        "latency": nan if latency is None else latency.seconds,
+        "latency_spread": nan if latency is None else latency.spread,
+        "latency_measured": "" if latency is None else str(latency),
+    }
     sources = (trial, trial.proposal, trial.cost)
     return {
         name: shown[name] if name in shown else next(getattr(s, name) for s in sources if hasattr(s, name))

@@ -7,6 +7,10 @@ bytes are alive at once.
 
 from __future__ import annotations
 
+import ctypes
+import os
+from contextlib import suppress
+from functools import lru_cache
 from itertools import accumulate
 from math import prod
 from typing import TYPE_CHECKING
@@ -27,6 +31,8 @@ SPREAD = {"cpu": 1.9, "cuda": 1.2}
 measured with glibc 2.36 (docs/performance.md); on GPU assumed of torch's cache."""
 LIBRARY = 130 << 20
 """Bytes that the first training of a process takes for kernels, threads and caches."""
+RESERVE = 0.1
+"""Share of a GPU that stays free."""
 COPIES = 6
 """Copies of the weights when a training ends: weights, gradients, and four on the way to a file."""
 
@@ -42,6 +48,30 @@ def candidate_memory(genotype: Genotype, dataset: Dataset, recipe: Recipe, devic
     return round(LIBRARY + data_memory(dataset, recipe) + max(training, COPIES * weights))
 
 
+def gpu_memory() -> float:
+    """Bytes that are free on the GPU of this process, less a tenth of all for what is not predicted."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return free - RESERVE * total
+
+
+def physical_memory() -> float:
+    """Bytes of the machine."""
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+
+
+def release_memory(device: str) -> None:
+    """Give back what a training has left free, so that other workers can have it."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.empty_cache()
+    else:
+        with suppress(AttributeError, OSError):  # a C library other than glibc
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def data_memory(dataset: Dataset, recipe: Recipe) -> int:
     """Bytes of the training images and masks with their margins, as they are held for the batches."""
     channels, height, width = dataset.input_shape
@@ -49,6 +79,7 @@ def data_memory(dataset: Dataset, recipe: Recipe) -> int:
     return len(dataset.train_labels) * planes * (height + 2 * recipe.pad) * (width + 2 * recipe.pad)
 
 
+@lru_cache(maxsize=512)
 def batch_memory(graph: Graph, batch: int, *, half: bool = False) -> int:
     """Bytes alive at once, at most, in one step of training, beside weights and momentum: feature
     maps, what the backward pass needs again, and gradients."""

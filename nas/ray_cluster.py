@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import sys
+from math import inf
 from typing import Any
 
 import ray
@@ -61,6 +62,13 @@ def fitting_workers(gpus_per_worker: float) -> int:
     if not gpus:
         raise NasError("Ray sees no GPU", hint="leave out --gpus-per-worker to train on CPU cores")
     return max(1, gpus * int(1 / gpus_per_worker) if gpus_per_worker <= 1 else int(gpus / gpus_per_worker))
+
+
+def node_memory(node: str) -> float:
+    """Bytes that Ray has set aside for tasks on a node: about 70 % of what was free when it started."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    found = [each["Resources"] for each in nodes if each["NodeID"] == node]
+    return float(found[0].get("memory", inf)) if found else inf
 
 
 def room() -> str:

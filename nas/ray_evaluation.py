@@ -3,6 +3,8 @@
 There is no barrier: a worker that is done takes the next task. A worker that dies is
 replaced and its task tried again; one that hangs is killed. Where fewer workers can be
 placed than were asked for, those there are do the work, and others join when they can.
+A task starts only where its memory fits beside what runs, in the order of submission: one
+that has to wait is not overtaken, or smaller ones would put it off for ever.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,9 +22,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from nas.errors import NasError
-from nas.evaluation import OnEpoch, Result, Task, Trainer, ignore, train_candidate
+from nas.evaluation import Memory, OnEpoch, Result, Task, Trainer, ignore, too_large, train_candidate
 from nas.ray_cluster import fitting_workers, room, start_ray
-from nas.recipe import WORKER_ENVIRONMENT
+from nas.ray_worker import Place, actor_factory
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -38,43 +40,15 @@ POLL = 0.5
 """Seconds between two looks at the clocks of the workers."""
 
 
-class Worker:
-    """The actor: trains in one thread and tells its progress in another."""
-
-    def __init__(self, dataset: Dataset, recipe: Recipe, device: str, trainer: Trainer) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.arguments = (dataset, recipe, device)
-        self.trainer = trainer
-        self.batches = 0
-        self.epochs: list[dict[str, Any]] = []
-
-    def hello(self) -> tuple[str, int]:
-        """The node and the process in which this worker lives."""
-        return ray.get_runtime_context().get_node_id(), os.getpid()
-
-    def train(self, task: Task) -> Result:
-        self.epochs = epochs = []
-        self.batches += 1
-
-        def on_batch() -> None:
-            self.batches += 1
-
-        return self.trainer(task, *self.arguments, lambda _, row: epochs.append(row), on_batch)
-
-    @ray.method(concurrency_group="progress")
-    def progress(self, seen: int) -> tuple[int, Sequence[dict[str, Any]]]:
-        """Batches since the worker started, and the epochs of the task after the first `seen`."""
-        return self.batches, self.epochs[seen:]
-
-
 @dataclass(eq=False)
 class Slot:
     """What the driver knows of a worker; refs are None when nothing is asked."""
 
     actor: Any
     hello: Any
-    process: tuple[str, int] | None = None
+    place: Place | None = None
     task: Task | None = None
+    memory: float = 0.0  # that its task is predicted to need
     result: Any = None
     progress: Any = None
     started: float = 0.0
@@ -93,7 +67,8 @@ class RayEvaluator:
 
     workers: None for as many as fit; gpus_per_worker: 0.25 puts four on one GPU;
     address: a running cluster to join, None for a private one that ends with `close`;
-    deadline: seconds a trial may take; stall: seconds it may take without a batch.
+    deadline: seconds a trial may take; stall: seconds it may take without a batch; memory:
+    tells the bytes that a task needs, so that workers are packed by it (None: they are not).
     Raises NasError where no worker can be placed.
     """
 
@@ -108,9 +83,12 @@ class RayEvaluator:
         deadline: float | None = None,
         stall: float = STALL,
         trainer: Trainer = train_candidate,
+        memory: Memory | None = None,
     ) -> None:
         self.on_epoch: OnEpoch = ignore
-        self._deadline, self._stall = deadline, stall
+        self._deadline, self._stall, self._memory = deadline, stall, memory
+        self._rooms: dict[tuple[str, str], float] = {}
+        self._refused: list[Result] = []
         self._queue: deque[Task] = deque()
         self._failed_starts = 0
         self._slots: list[Slot] = []
@@ -118,7 +96,7 @@ class RayEvaluator:
         try:
             fitting = fitting_workers(gpus_per_worker)
             self.slots = workers or fitting
-            self._new_actor = _actor_factory(dataset, recipe, gpus_per_worker, trainer)
+            self._new_actor = actor_factory(dataset, recipe, gpus_per_worker, trainer)
             self._node = ray.get_runtime_context().get_node_id()
             self._served = time.monotonic()
             self._slots = [self._start() for _ in range(self.slots)]
@@ -132,7 +110,7 @@ class RayEvaluator:
 
     def wait(self, timeout: float | None = None) -> list[Result]:
         until = time.monotonic() + timeout if timeout is not None else float("inf")
-        results: list[Result] = []
+        results, self._refused = self._refused, []
         while not results and (self._queue or any(slot.task for slot in self._slots)):
             left = until - time.monotonic()
             refs = {ref: slot for slot in self._slots for ref in slot.refs}
@@ -141,6 +119,7 @@ class RayEvaluator:
                 results += self._receive(refs[ref], ref)
             results += self._check_clocks()
             self._dispatch()
+            results, self._refused = results + self._refused, []
             if left <= 0:
                 break
         return results
@@ -157,15 +136,42 @@ class RayEvaluator:
 
     def _start(self) -> Slot:
         actor = self._new_actor()
-        return Slot(actor, actor.hello.remote())
+        return Slot(actor, actor.hello.remote(self._memory is not None))
 
     def _dispatch(self) -> None:
-        for slot in self._slots:
-            if self._queue and slot.process and slot.task is None:
-                slot.task = self._queue.popleft()
-                slot.result = slot.actor.train.remote(slot.task)
-                slot.started = slot.alive = time.monotonic()
-                slot.curve = ()
+        """Start what fits, the first of the queue first; refuse what fits nowhere even alone."""
+        while self._queue and (idle := [slot for slot in self._slots if slot.place and not slot.task]):
+            task = self._queue[0]
+            fitting = [slot for slot in idle if self._need(task, slot) <= self._free(slot)]
+            if fitting:
+                self._assign(fitting[0], self._queue.popleft())
+            elif any(self._need(task, slot) <= self._room(slot) for slot in self._slots if slot.place):
+                return  # it waits for what runs beside it
+            else:
+                room, need = max((self._room(slot), self._need(task, slot)) for slot in idle)
+                self._refused.append(too_large(self._queue.popleft(), need, room))
+
+    def _assign(self, slot: Slot, task: Task) -> None:
+        slot.task, slot.memory, slot.curve = task, self._need(task, slot), ()
+        slot.result = slot.actor.train.remote(task)
+        slot.started = slot.alive = time.monotonic()
+
+    def _need(self, task: Task, slot: Slot) -> float:
+        """Bytes that a task is predicted to take."""
+        return self._memory(task, slot.place.half) if self._memory and slot.place else 0.0
+
+    def _room(self, slot: Slot) -> float:
+        """Bytes for tasks where a worker lives."""
+        return self._rooms[slot.place.room] if slot.place else 0.0
+
+    def _free(self, slot: Slot) -> float:
+        """Those of them that the tasks of other workers leave."""
+        beside = (
+            other.memory
+            for other in self._slots
+            if other.task and other.place and slot.place and other.place.room == slot.place.room
+        )
+        return self._room(slot) - sum(beside)
 
     def _receive(self, slot: Slot, ref: Any) -> list[Result]:
         """Take what `ref` has brought; a worker that is lost is replaced."""
@@ -178,7 +184,8 @@ class RayEvaluator:
         except RayError as error:
             return self._lost(slot, str(error))
         if ref is slot.hello:
-            slot.hello, slot.process, self._failed_starts = None, value, 0
+            slot.hello, slot.place, self._failed_starts = None, value, 0
+            self._rooms.setdefault(value.room, value.memory)
         elif ref is slot.progress:
             self._note_progress(slot, *value)
         else:
@@ -219,7 +226,7 @@ class RayEvaluator:
                 results.append(self._timed_out(slot, f"longer than {self._deadline:g} s"))
             elif now - slot.alive > self._stall:
                 results.append(self._timed_out(slot, f"no batch trained in {self._stall:g} s"))
-        if any(slot.process for slot in self._slots):
+        if any(slot.place for slot in self._slots):
             self._served = now
         elif now - self._served > START_LIMIT:
             raise NasError(f"no worker has started in {START_LIMIT:g} s", hint=room())
@@ -234,7 +241,7 @@ class RayEvaluator:
 
     def _lost(self, slot: Slot, message: str) -> list[Result]:
         task, duration = slot.task, time.monotonic() - slot.started
-        if slot.process is None:
+        if slot.place is None:
             self._failed_starts += 1
             if self._failed_starts > MAX_RETRIES * self.slots:
                 raise NasError(f"workers die while they start: {message}", hint=room())
@@ -249,23 +256,8 @@ class RayEvaluator:
 
     def _replace(self, slot: Slot, *, hung: bool = False) -> None:
         ray.kill(slot.actor)
-        if hung and slot.process and slot.process[0] == self._node:
+        if hung and slot.place and slot.place.node == self._node:
             # A process that was stopped does not hear Ray.
             with suppress(ProcessLookupError):
-                os.kill(slot.process[1], signal.SIGKILL)
+                os.kill(slot.place.process, signal.SIGKILL)
         self._slots[self._slots.index(slot)] = self._start()
-
-
-def _actor_factory(
-    dataset: Dataset, recipe: Recipe, gpus_per_worker: float, trainer: Trainer
-) -> Callable[[], Any]:
-    """A function that starts a worker; the data is sent to the cluster once, here."""
-    options: dict[str, Any] = (
-        {"num_cpus": 0, "num_gpus": gpus_per_worker} if gpus_per_worker else {"num_cpus": 1}
-    )
-    environment = {"env_vars": dict(WORKER_ENVIRONMENT)}
-    options |= {"runtime_env": environment, "max_restarts": 0, "concurrency_groups": {"progress": 1}}
-    actor = ray.remote(**options)(Worker)
-    shared = ray.put(dataset)
-    device = "cuda" if gpus_per_worker else "cpu"
-    return lambda: actor.remote(shared, recipe, device, trainer)

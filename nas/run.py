@@ -268,15 +268,26 @@ def _resumed(
 def make_evaluator(
     dataset: Dataset, recipe: Recipe, workers: int | None, gpus_per_worker: float, ray_address: str | None
 ) -> Evaluator:
-    """In this process for 0 workers, else on Ray."""
-    if workers == 0:
-        from nas.evaluation import LocalEvaluator
+    """In this process for 0 workers, else on Ray, where workers are packed by predicted memory."""
+    from nas.evaluation import LocalEvaluator, Task
+    from nas.memory import candidate_memory
 
-        return LocalEvaluator(dataset, recipe)
+    device = "cuda" if gpus_per_worker else "cpu"
+
+    def memory(task: Task, half: bool) -> int:
+        return candidate_memory(task.genotype, dataset, recipe, device, half)
+
+    if workers == 0:
+        return LocalEvaluator(dataset, recipe, memory=memory)
     from nas.ray_evaluation import RayEvaluator
 
     return RayEvaluator(
-        dataset, recipe, workers=workers, gpus_per_worker=gpus_per_worker, address=ray_address
+        dataset,
+        recipe,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        address=ray_address,
+        memory=memory,
     )
 
 

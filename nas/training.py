@@ -56,12 +56,14 @@ def train(
     device: str = "cpu",
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     checkpoint: Path | None = None,
+    lap: Callable[[str], None] = lambda _: None,
 ) -> TrainingResult:
     """Train a network in place and score it on the validation images after every epoch.
 
     On one machine with one thread, equal weights and seeds give equal figures, also where
     the training is resumed from `checkpoint`, which is written after every epoch. A
-    training whose loss explodes ends with that epoch.
+    training whose loss explodes ends with that epoch. `lap` is told the name of each phase
+    when it ends: building, training, validation.
     """
     place = torch.device(device)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,10 +75,13 @@ def train(
     with strides_apart(network), torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout and drop-path
         curve = state.resume(checkpoint) if checkpoint else []
+        lap("building")
         for epoch in range(len(curve), recipe.epochs):
             losses, confusion = train_epoch(network, batches, optimizer, recipe, epoch)
             train_loss, typical = losses.mean().item(), losses.median().item()
+            lap("training")
             score = evaluate(network, dataset.val_images, dataset.val_labels, dataset, device)
+            lap("validation")
             exploded = typical > EXPLODED * math.log(dataset.num_classes)
             if exploded or not math.isfinite(train_loss + score.loss):
                 return TrainingResult(math.nan, train_loss, True, tuple(curve))
@@ -96,7 +101,7 @@ def train_epoch(
     """One pass over the training images; `epoch` counts from 0. Returns the loss of each step,
     less those of auxiliary heads, and the answers of all."""
     device = batches.device.type
-    half = recipe.precision == "bfloat16" or (recipe.precision == "auto" and prefers_bfloat16(device))
+    half = in_bfloat16(recipe, device)
     network.train()
     losses, confusion = [], Confusion(batches.dataset, batches.device)
     for step, (inputs, labels) in enumerate(batches):
@@ -181,6 +186,11 @@ def one_cycle(progress: float) -> float:
     if progress < WARM_UP:
         return 0.1 + 0.9 * progress / WARM_UP
     return 0.5 + 0.5 * math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))
+
+
+def in_bfloat16(recipe: Recipe, device: str) -> bool:
+    """Whether a recipe's forward pass is in bfloat16 on a device: cpu or cuda."""
+    return recipe.precision == "bfloat16" or (recipe.precision == "auto" and prefers_bfloat16(device))
 
 
 @lru_cache(maxsize=8)

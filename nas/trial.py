@@ -15,14 +15,16 @@ from typing import Any, Literal
 from nas.complexity import Cost
 from nas.errors import NasError, did_you_mean
 from nas.genotype import Genotype
+from nas.latency import Latency
 
 State = Literal["complete", "failed"]
 
-REASONS = ("diverged", "oom", "exception", "worker_lost", "timeout")
-"""Why a trial failed."""
+REASONS = ("diverged", "oom", "exception", "worker_lost", "timeout", "too_large")
+"""Why a trial failed; one that is too large for the memory there is was refused before it was trained."""
 
-OBJECTIVES = ("error", "flops", "params", "activations", "peak_memory")
-"""What a search can minimise: the validation error (a fraction) and the fields of `Cost`."""
+OBJECTIVES = ("error", "flops", "params", "activations", "peak_memory", "latency")
+"""What a search can minimise: the validation error (a fraction), the fields of `Cost`, and the
+inference latency in seconds, which is measured where it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Trial:
 
     error: validation error in [0, 1], None where the trial failed; duration: seconds on
     a monotonic clock; duplicate_of: number of the trial whose result was reused; curve:
-    one mapping an epoch, as the training reports it.
+    one mapping an epoch, as the training reports it; latency: None where it was not asked for.
     """
 
     number: int
@@ -63,6 +65,7 @@ class Trial:
     retries: int = 0
     duplicate_of: int | None = None
     curve: tuple[dict[str, Any], ...] = ()
+    latency: Latency | None = None
 
     def __post_init__(self) -> None:
         where = f"trial {self.number}"
@@ -99,7 +102,13 @@ class Trial:
         return self.state == "complete"
 
     def objective(self, name: str) -> float:
-        """The value of one of `OBJECTIVES`; a failed trial has no error to give."""
+        """The value of one of `OBJECTIVES`; a failed trial has no error to give, and none has a latency
+        that was not measured."""
+        if name == "latency":
+            if self.latency is None:
+                hint = "nas search --objectives error,latency measures it"
+                raise NasError("the latency was not measured", where=f"trial {self.number}", hint=hint)
+            return self.latency.seconds
         if name != "error":
             return float(getattr(self.cost, name))
         if self.error is None:
@@ -124,9 +133,9 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
 
 ATTRIBUTES = (
     *("number", "digest", "genotype", "proposal", "cost", "outcome"),
-    *("curve", "reason", "message"),
+    *("curve", "reason", "message", "latency"),
 )
-"""What `to_attributes` writes, and `from_attributes` reads; the last three may be missing."""
+"""What `to_attributes` writes, and `from_attributes` reads; the last four may be missing."""
 
 _OUTCOME = ("error", "seed", "epochs", "duration", "retries", "duplicate_of")
 _PROPOSAL = ("proposer", "parent", "uniform", "log_probability")
@@ -161,6 +170,8 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
         attributes["curve"] = json.dumps(trial.curve)
     if not trial.complete:
         attributes |= {"reason": trial.reason, "message": trial.message}
+    if trial.latency is not None:
+        attributes["latency"] = asdict(trial.latency)
     return attributes
 
 
@@ -196,5 +207,6 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
         cost=Cost(**attributes["cost"]),
         decisions=decisions,
         curve=tuple(curve),
+        latency=Latency(**attributes["latency"]) if "latency" in attributes else None,
         **attributes["outcome"],
     )

@@ -22,6 +22,7 @@ from nas.complexity import Cost, cost
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.genotype import expand
 from nas.history import COLUMNS, History
+from nas.latency import Latency
 from nas.pareto import front
 from nas.space import load_space
 from nas.study import Study
@@ -29,6 +30,7 @@ from nas.trial import OBJECTIVES, REASONS, Proposal, Trial
 
 SPACE = load_space("residual_vs_fractal")
 OBJECTIVE_NAMES = ("error", "flops")
+LATENCY = Latency(2e-3, 1.9e-3, 2.3e-3, runs=50, batch=1, threads=1, device="cpu")
 
 
 def a_trial(number, seed=None, **changes):
@@ -87,6 +89,7 @@ def trials(draw, number):
         retries=draw(st.integers(0, 9)),
         duplicate_of=draw(optional),
         curve=tuple(draw(st.lists(rows, max_size=3))),
+        latency=draw(st.sampled_from([None, LATENCY])),
     )
 
 
@@ -373,7 +376,11 @@ def test_a_trial_is_checked():
         a_trial(0, reason="bored")
     with pytest.raises(NasError, match="no error"):
         a_trial(0, reason="oom").objective("error")
-    assert a_trial(0).values(OBJECTIVES)[1] == a_trial(0).flops
+    with pytest.raises(NasError, match="not measured"):
+        a_trial(0).objective("latency")
+    measured = a_trial(0, latency=LATENCY)
+    assert measured.values(OBJECTIVES)[1] == measured.flops
+    assert measured.objective("latency") == LATENCY.seconds
 
 
 def test_a_record_takes_milliseconds(tmp_path):

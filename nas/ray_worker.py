@@ -1,0 +1,94 @@
+"""The worker: a long-lived process on Ray that holds the data and trains one candidate at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import ray
+
+from nas.evaluation import Result, Task, Trainer
+from nas.memory import gpu_memory, release_memory
+from nas.ray_cluster import node_memory
+from nas.recipe import WORKER_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from nas.data import Dataset
+    from nas.recipe import Recipe
+
+
+class Place(NamedTuple):
+    """Where a worker lives. device: the GPU that it is given, "cpu" without; memory: bytes free there
+    for training; half: whether it trains in bfloat16. The last two count where memory is asked for."""
+
+    node: str
+    process: int
+    device: str
+    memory: float
+    half: bool
+
+    @property
+    def room(self) -> tuple[str, str]:
+        """What the workers share whose tasks must fit beside each other."""
+        return self.node, self.device
+
+
+class Worker:
+    """The actor: trains in one thread and tells its progress in another."""
+
+    def __init__(self, dataset: Dataset, recipe: Recipe, device: str, trainer: Trainer) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.arguments = (dataset, recipe, device)
+        self.trainer = trainer
+        self.shares_memory = False
+        self.batches = 0
+        self.epochs: list[dict[str, Any]] = []
+
+    def hello(self, measure: bool) -> Place:
+        """Where this worker lives; `measure` its memory and precision too, which loads torch."""
+        context = ray.get_runtime_context()
+        node, (_, recipe, device) = context.get_node_id(), self.arguments
+        self.shares_memory = measure
+        if not measure:
+            return Place(node, os.getpid(), device, 0.0, False)
+        from nas.training import in_bfloat16
+
+        half = in_bfloat16(recipe, device)
+        if device == "cpu":
+            return Place(node, os.getpid(), device, node_memory(node), half)
+        gpus = ",".join(context.get_accelerator_ids()["GPU"])
+        return Place(node, os.getpid(), f"GPU {gpus}", gpu_memory(), half)
+
+    def train(self, task: Task) -> Result:
+        self.epochs = epochs = []
+        self.batches += 1
+
+        def on_batch() -> None:
+            self.batches += 1
+
+        result = self.trainer(task, *self.arguments, lambda _, row: epochs.append(row), on_batch)
+        if self.shares_memory:
+            release_memory(self.arguments[2])
+        return result
+
+    @ray.method(concurrency_group="progress")
+    def progress(self, seen: int) -> tuple[int, Sequence[dict[str, Any]]]:
+        """Batches since the worker started, and the epochs of the task after the first `seen`."""
+        return self.batches, self.epochs[seen:]
+
+
+def actor_factory(
+    dataset: Dataset, recipe: Recipe, gpus_per_worker: float, trainer: Trainer
+) -> Callable[[], Any]:
+    """A function that starts a worker; the data is sent to the cluster once, here."""
+    options: dict[str, Any] = (
+        {"num_cpus": 0, "num_gpus": gpus_per_worker} if gpus_per_worker else {"num_cpus": 1}
+    )
+    environment = {"env_vars": dict(WORKER_ENVIRONMENT)}
+    options |= {"runtime_env": environment, "max_restarts": 0, "concurrency_groups": {"progress": 1}}
+    actor = ray.remote(**options)(Worker)
+    shared = ray.put(dataset)
+    device = "cuda" if gpus_per_worker else "cpu"
+    return lambda: actor.remote(shared, recipe, device, trainer)
