@@ -45,15 +45,15 @@ def from_torchvision(
 ) -> dict[str, Tensor]:
     """The state dict of `graph`'s network from one of torchvision's model of this name.
 
-    `graph` is the expansion of the zoo network `name`. Auxiliary heads are left out, and
-    batch counts that older files lack are zero. NasError if names are missing or left over.
+    `graph` is the expansion of the zoo network `name`. Auxiliary heads that it lacks are left
+    out, and batch counts that older files lack are zero. NasError if names are missing or left over.
     """
     import torch
 
     ours, theirs = module_names(graph), torchvision_names(name, graph)
-    modules = by_module({key: value for key, value in state.items() if not key.startswith(UNUSED)})
+    modules = by_module(state)
     missing = sorted(module for module in theirs.values() if module not in modules)
-    unknown = sorted(set(modules) - set(theirs.values()))
+    unknown = sorted(m for m in set(modules) - set(theirs.values()) if not f"{m}.".startswith(UNUSED))
     if missing or unknown:
         parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unknown)}"] * bool(unknown)
         raise NasError(f"these are no weights of {name}: the file {' and '.join(parts)}", where=where)

@@ -19,6 +19,7 @@ import torch
 
 FILE = Path(__file__).parent / "data" / "torchvision.json"
 SIZES = {"resnet50": 64, "resnext50_32x4d": 64, "vgg16_bn": 32, "alexnet": 64, "googlenet": 64}
+SIZES |= {"fcn_resnet50": 32}
 """Networks whose outputs are held, with the side of the images, of which there are two."""
 DEPTHS = (11, 13, 16, 19)
 NAMES = (
@@ -27,9 +28,11 @@ NAMES = (
     "googlenet",
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
     *(f"resnext{form}" for form in ("50_32x4d", "101_32x8d", "101_64x4d")),
+    "fcn_resnet50",
+    *(AUXILIARY := ("googlenet_aux", "fcn_resnet50_aux")),
 )
 SCORES = 12
-"""Outputs that are held of each image."""
+"""Outputs that are held of each image; of masks, those at the pixel in the middle."""
 PERIOD = 1_000_003
 
 
@@ -77,10 +80,19 @@ def digest(shapes):
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 
 
+def held(output):
+    """The part of an output (n, classes) or (n, classes, height, width) that is held."""
+    middle = output if output.dim() == 2 else output[:, :, output.shape[2] // 2, output.shape[3] // 2]
+    return middle[:, :SCORES]
+
+
 def make(models, name):
-    """torchvision's model without weights; GoogLeNet without its auxiliary heads."""
-    form = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
-    return getattr(models, name)(**form)
+    """torchvision's model without weights, with its auxiliary heads where the name says so."""
+    base, auxiliary = name.removesuffix("_aux"), name in AUXILIARY
+    if base == "fcn_resnet50":
+        return models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, aux_loss=auxiliary)
+    form = {"init_weights": False, "aux_logits": auxiliary} if base == "googlenet" else {}
+    return getattr(models, base)(**form)
 
 
 def import_models():
@@ -106,7 +118,8 @@ def main():
         if name in SIZES:
             fill(network.state_dict())
             with torch.no_grad():
-                scores = network(images(name))[:, :SCORES]
+                output = network(images(name))
+            scores = held(output["out"] if isinstance(output, dict) else output)
             networks[name]["scores"] = [[float(f"{score:.7g}") for score in row] for row in scores.tolist()]
     FILE.parent.mkdir(exist_ok=True)
     FILE.write_text(json.dumps({"torchvision": version, "networks": networks}, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from nas import __version__
 from nas.complexity import cost
 from nas.errors import NasError
 from nas.export.files import Exported, Package, publish
+from nas.export.formats import load_formats
 from nas.export.forms import DEEPEST, WHOLE, Candidate, Form, in_form
 from nas.genotype import expand
 from nas.zoo import Entry
@@ -24,11 +25,19 @@ IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 those were ported from a network that takes pixels from -1 to 1."""
 
 
-def export_entry(entry: Entry, to: Path, weights: Path | None = None, form: Form = WHOLE) -> Exported:
+def export_entry(
+    entry: Entry,
+    to: Path,
+    weights: Path | None = None,
+    form: Form = WHOLE,
+    formats: Sequence[str] = (),
+) -> Exported:
     """Write a network of the zoo to a folder of its name in `to`, verified as `nas.export.of_run` does.
 
-    `weights` is a file in torchvision's names. NasError where they are of another network.
+    `weights` is a file in torchvision's names; without it the other `formats` hold random ones.
+    NasError where they are of another network.
     """
+    modules = load_formats(formats)
     state = _fresh(entry) if weights is None else _loaded(entry, weights)
     genotype = entry.build()
     try:
@@ -45,9 +54,9 @@ def export_entry(entry: Entry, to: Path, weights: Path | None = None, form: Form
         expected=cost(made.graph),
         about=about,
         card=_card(entry, made, form, about, weights),
-        keep_weights=weights is not None,
+        keep_weights=weights is not None or bool(modules),
     )
-    return publish([package], to)[0]
+    return publish([package], to, modules)[0]
 
 
 def _shape(entry: Entry) -> tuple[int, int, int]:
@@ -72,7 +81,7 @@ def _loaded(entry: Entry, weights: Path) -> Mapping[str, Tensor]:
 
 
 def _about(entry: Entry, made: Candidate, form: Form, weights: Path | None) -> dict[str, Any]:
-    inception = entry.name == "googlenet"
+    inception = entry.name.startswith("googlenet")
     published = {
         "weights_file": weights and weights.name,
         "mean": [0.5] * 3 if inception else IMAGENET_MEAN,

@@ -10,7 +10,9 @@ AlexNet, VGG      features.{i} and classifier.{i}: i counts every layer from 0, 
 GoogLeNet         The stem is conv1, the convolutions of stage 2 are conv2 and conv3, module a
                   of stage s is inception{s}a, its convolutions in order branch1, branch2.0,
                   branch2.1, branch3.0, branch3.1 and branch4.1; each has a conv and a bn. The
-                  linear layer is fc.
+                  linear layer is fc. Auxiliary head n is aux{n}: conv.conv, conv.bn, fc1 and fc2.
+FCN               The ResNet is backbone, without its fc. The head is classifier.{i}, the auxiliary
+                  head aux_classifier.{i}: 0 and 1 are conv and batch norm, 4 the scores.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from nas.graph import Graph
 
 Rule = Callable[[Sequence[str]], dict[str, str]]
 BRANCHES = ("branch1", "branch2.0", "branch2.1", "branch3.0", "branch3.1", "branch4.1")
-UNUSED = ("aux1.", "aux2.")
-"""Starts of names of GoogLeNet's auxiliary heads, which inference does not use."""
+UNUSED = ("aux1.", "aux2.", "aux_classifier.")
+"""Starts of names of auxiliary heads, which inference does not use."""
 
 
 def torchvision_names(name: str, graph: Graph) -> dict[str, str]:
@@ -36,7 +38,8 @@ def torchvision_names(name: str, graph: Graph) -> dict[str, str]:
     """
     rule = next((rule for pattern, rule in RULES.items() if re.fullmatch(pattern, name)), None)
     if rule is None:
-        known = "alexnet, vgg11 to vgg19 and vgg11_bn to vgg19_bn, googlenet, resnet18 to resnet152, resnext"
+        known = "alexnet, vgg11 to vgg19 with and without _bn, googlenet, resnet18 to resnet152, resnext, "
+        known += "fcn_resnet50"
         raise NasError(f"torchvision has no such network as {name}", hint=f"it has {known}")
     names = rule([primitive.path for primitive in graph.primitives])
     return {p.path: names[p.path] for p in graph.primitives if p.op.params(*p.input_shapes)}
@@ -62,10 +65,22 @@ def _chain(paths: Sequence[str]) -> dict[str, str]:
     return names | {path: f"classifier.{at}" for at, path in enumerate(head)}
 
 
+def _fcn_resnet(paths: Sequence[str]) -> dict[str, str]:
+    names = {path: f"backbone.{name}" for path, name in _resnet(paths, convs=3).items()}
+    layers = {"conv1": 0, "bn1": 1, "score1": 4}
+    for head, name in (("head", "classifier"), ("aux1", "aux_classifier")):
+        names |= {f"{head}/{layer}": f"{name}.{at}" for layer, at in layers.items()}
+    return names
+
+
 def _googlenet(paths: Sequence[str]) -> dict[str, str]:
     names = {"head/classifier1": "fc"}
+    layers = {"conv1": "conv.conv", "bn1": "conv.bn", "fc1": "fc1", "classifier1": "fc2"}
     for path in paths:
-        if found := re.fullmatch(r"(.+)/(conv|bn)(\d+)", path):
+        head, _, layer = path.partition("/")
+        if re.fullmatch(r"aux\d", head):
+            names |= {path: f"{head}.{layers[layer]}"} if layer in layers else {}
+        elif found := re.fullmatch(r"(.+)/(conv|bn)(\d+)", path):
             module, kind, count = found.groups()
             stage, letter = re.fullmatch(r"(?:stem|stage(\d)\.(?:conv)?(\w))", module).groups()  # type: ignore[union-attr]
             own = "conv1" if module == "stem" else f"conv{int(letter) + 1}" if stage == "2" else ""
@@ -78,6 +93,7 @@ RULES: dict[str, Rule] = {
     "resnet(18|34)": partial(_resnet, convs=2),
     "resnet(50|101|152)|resnext(50|101)_.*": partial(_resnet, convs=3),
     r"alexnet|vgg\d+(_bn)?": _chain,
-    "googlenet": _googlenet,
+    "googlenet(_aux)?": _googlenet,
+    "fcn_resnet50(_aux)?": _fcn_resnet,
 }
 """By the names in the zoo."""
