@@ -11,6 +11,7 @@ with 1 where one misses its target. 200 repetitions by default.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -44,18 +45,15 @@ def simulate(
     digests = np.arange(error.size).reshape(error.shape).astype("<U32")
     deep = rng.random(contexts) < 0.5
     strata = {"low depth": ~deep, "high depth": deep}
-    return Blocks(names, error, cost, cost, np.zeros(error.shape, bool), digests, strata)
+    failed, depth = np.zeros(error.shape, bool), np.where(deep, 6.0, 3.0)
+    return Blocks(names, error, cost, cost, failed, digests, depth, strata)
 
 
 def permuted(blocks: Blocks, rng: np.random.Generator) -> Blocks:
     """The labels of the types dealt out anew within each context."""
     order = rng.permuted(np.tile(np.arange(len(blocks.types)), (len(blocks.error), 1)), axis=1)
     error = np.take_along_axis(blocks.error, order[:, None, None, :], axis=3)
-    return Blocks(blocks.types, error, *vars_after_error(blocks))
-
-
-def vars_after_error(blocks: Blocks) -> tuple[object, ...]:
-    return blocks.flops, blocks.params, blocks.failed, blocks.digests, blocks.strata
+    return replace(blocks, error=error)
 
 
 def compared(blocks: Blocks, seed: int) -> PairedComparison:
