@@ -66,7 +66,7 @@ def trajectories(
 
 def _points(run: pd.DataFrame, axes: Sequence[str]) -> Floats:
     """The error first, then the axes (n, 1 + axes); NaN where a trial failed."""
-    table: Floats = run[["error", *axes]].to_numpy(float)
+    table: Floats = run[["error", *axes]].to_numpy(float, copy=True)
     table[(run["state"] != "complete").to_numpy()] = np.nan
     return table
 
