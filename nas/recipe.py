@@ -34,7 +34,7 @@ BOUNDS = {
 }
 
 EVALUATION_BATCH = 500
-EVALUATION_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 19}
+EVALUATION_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 19}
 """Images that are validated at once, and pixels in them. On CPU more would be no faster, and their
 feature maps would not fit into the memory that training has left free."""
 

@@ -1,0 +1,135 @@
+"""Predicted against measured memory of training, over networks of the spaces and the zoo.
+
+    python benchmarks/training_memory.py
+
+Each candidate is trained for two short epochs by `nas.evaluation.train_candidate` in a fresh process
+with the environment of a worker and one thread. Measured is how far its resident memory rises
+at the peak above what it was with torch loaded and the data made (Linux alone tells it). The
+data are noise, as only their shape matters. Takes ten minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.data.dataset import Dataset
+from nas.evaluation import Task, train_candidate
+from nas.genotype import Genotype
+from nas.memory import candidate_memory
+from nas.recipe import WORKER_ENVIRONMENT, Recipe, evaluation_batch
+from nas.space import load_space
+from nas.zoo import zoo_entry
+
+MIB = 1 << 20
+TOLERANCE = 0.25
+STEPS = 3
+CASES = (
+    *((f"residual_vs_fractal:{seed}", (1, 8, 8), 64) for seed in (0, 1)),
+    *((f"residual_vs_fractal:{seed}", (3, 32, 32), 128) for seed in (0, 1, 2)),
+    *((f"all_modules:{seed}", (3, 32, 32), 64) for seed in (0, 1, 2)),
+    *((f"five_types:{seed}", (3, 32, 32), 128) for seed in (0, 1)),
+    *((f"resnext_cardinality:{seed}", (3, 32, 32), 32) for seed in (0, 1)),
+    *((f"basic_vs_bottleneck:{seed}", (3, 32, 32), 64) for seed in (0, 1)),
+    *((f"fcn_heads:{seed}", (3, 64, 64), 16) for seed in (0, 1)),
+    *((name, (3, 32, 32), 64) for name in ("resnet20", "plain20", "fractalnet10_narrow")),
+    *((name, (3, 32, 32), 16) for name in ("resnext29_8x64d", "preact_resnet110")),
+    *((name, (3, 64, 64), 16) for name in ("alexnet", "vgg11", "googlenet_aux", "resnet18", "resnet50")),
+)
+"""A zoo's name or a space with a seed, the shape of an image, and the batch size."""
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    shape: tuple[int, int, int]
+    batch: int
+    precision: str
+
+    @property
+    def genotype(self) -> Genotype:
+        space, _, seed = self.name.partition(":")
+        if not seed:
+            return zoo_entry(self.name).build()
+        return load_space(space).with_input(self.shape, CLASSES).sample(int(seed))
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(epochs=2, batch_size=self.batch, lr=0.01, precision=self.precision)
+
+    @property
+    def dataset(self) -> Dataset:
+        rng, masks = np.random.default_rng(0), self.name.startswith("fcn")
+
+        def part(count: int) -> tuple[np.ndarray, np.ndarray]:
+            images = rng.integers(256, size=(count, *self.shape), dtype=np.uint8)
+            answers = (count, *self.shape[1:]) if masks else (count,)
+            return images, rng.integers(CLASSES, size=answers, dtype=np.uint8 if masks else np.int64)
+
+        classes = tuple(map(str, range(CLASSES)))
+        train = part(STEPS * self.batch)
+        dataset = Dataset("noise", classes, *train, *train, lambda: None)
+        return Dataset("noise", classes, *train, *part(2 * evaluation_batch(dataset, "cpu")), lambda: None)
+
+
+def measure(case: Case) -> dict[str, int]:
+    """Bytes, in this process: call it in a fresh one."""
+    import torch
+
+    import nas.training  # noqa: F401
+
+    torch.set_num_threads(1)
+    genotype, dataset, recipe = case.genotype, case.dataset, case.recipe
+    half = case.precision == "bfloat16"
+    predicted = candidate_memory(genotype, dataset, recipe, "cpu", half)
+    before = resident("VmRSS")
+    result = train_candidate(Task(0, genotype, seed=0), dataset, recipe)
+    if not result.curve:
+        raise RuntimeError(result.message)
+    return {"predicted": predicted, "measured": resident("VmHWM") - before}
+
+
+def resident(name: str) -> int:
+    """Bytes that this process has in memory now (VmRSS), or had at most (VmHWM)."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        name, shape, batch, precision = json.loads(options.case)
+        print(json.dumps(measure(Case(name, tuple(shape), batch, precision))))
+        return
+    print(
+        f"{'network':24}{'image':>10}{'batch':>6}  {'precision':10}{'predicted':>10}{'measured':>10}{'ratio':>7}"
+    )
+    rows = []
+    for case in CASES:
+        for precision in ("float32", "bfloat16"):
+            command = [sys.executable, __file__, "--case", json.dumps([*case, precision])]
+            done = subprocess.run(
+                command, env=os.environ | WORKER_ENVIRONMENT, stdout=subprocess.PIPE, check=True
+            )
+            found = json.loads(done.stdout)
+            ratio = found["predicted"] / found["measured"]
+            sizes = "".join(f"{found[key] / MIB:>10.0f}" for key in ("predicted", "measured"))
+            image = "x".join(map(str, case[1]))
+            print(f"{case[0]:24}{image:>10}{case[2]:>6}  {precision:10}{sizes}{ratio:7.2f}", flush=True)
+            rows.append({"network": case[0], "batch": case[2], "precision": precision, **found})
+    within = np.mean([abs(row["predicted"] / row["measured"] - 1) <= TOLERANCE for row in rows])
+    print(f"\nMiB; {within:.0%} of {len(rows)} within {TOLERANCE:.0%} of measured")
+    print(json.dumps({"within": within, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
