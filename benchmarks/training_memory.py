@@ -110,16 +110,13 @@ def main() -> None:
         name, shape, batch, precision = json.loads(options.case)
         print(json.dumps(measure(Case(name, tuple(shape), batch, precision))))
         return
-    print(
-        f"{'network':24}{'image':>10}{'batch':>6}  {'precision':10}{'predicted':>10}{'measured':>10}{'ratio':>7}"
-    )
-    rows = []
+    sizes = f"{'predicted':>10}{'measured':>10}{'ratio':>7}"
+    print(f"{'network':24}{'image':>10}{'batch':>6}  {'precision':10}{sizes}")
+    rows, environment = [], os.environ | WORKER_ENVIRONMENT
     for case in CASES:
         for precision in ("float32", "bfloat16"):
             command = [sys.executable, __file__, "--case", json.dumps([*case, precision])]
-            done = subprocess.run(
-                command, env=os.environ | WORKER_ENVIRONMENT, stdout=subprocess.PIPE, check=True
-            )
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
             found = json.loads(done.stdout)
             ratio = found["predicted"] / found["measured"]
             sizes = "".join(f"{found[key] / MIB:>10.0f}" for key in ("predicted", "measured"))

@@ -120,5 +120,5 @@ def _last_uses(graph: Graph) -> tuple[list[int], list[int]]:
                 needed[source] = max(needed[source], at)
         for kept in {"input": (sources[0],), "output": (at,), "": ()}[op.keeps]:
             if kept >= 0:
-                needed[kept] = end - 1 - at
+                needed[kept] = max(needed[kept], end - 1 - at)
     return used, needed
