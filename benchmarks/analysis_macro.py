@@ -45,24 +45,33 @@ def canonical(code: str) -> str:
 
 
 def load(folder: Path) -> pd.DataFrame:
-    """The table as `Study.frame` gives it, one run a row (the mean of three seeds)."""
+    """The table as `Study.frame` gives it, one code a row with the mean of its three seeds (`errors`).
+    Codes of one network share its trainings, so they share a seed too."""
     table = json.loads((folder / "nas-bench-macro_cifar10.json").read_text())
     rows = [
         {
             "number": number,
             "state": "complete",
             "error": 1 - entry["mean_acc"] / 100,
+            "errors": [1 - accuracy / 100 for accuracy in entry["test_acc"]],
             "flops": entry["flops"],
             "params": entry["params"],
             "digest": canonical(code),
             "blocks": tuple(TYPES[int(digit)] for digit in code),
             "decisions": {f"block{i + 1}.type": TYPES[int(digit)] for i, digit in enumerate(code)},
             "uniform": True,
-            "seed": number,
+            "seed": 0,
         }
         for number, (code, entry) in enumerate(table.items())
     ]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    return frame.assign(seed=pd.factorize(frame["digest"])[0])
+
+
+def each_seed(frame: pd.DataFrame) -> pd.DataFrame:
+    """One training a row."""
+    runs = frame.drop(columns=["error", "seed"]).explode("errors", ignore_index=True)
+    return runs.assign(error=runs["errors"].astype(float), seed=np.arange(len(runs)) % 3)
 
 
 def truth(frame: pd.DataFrame, flops: pd.Series) -> np.ndarray:
@@ -151,16 +160,16 @@ def evolution_log(frame: pd.DataFrame, size: int, seed: int) -> pd.DataFrame:
 
 
 def timed(frame: pd.DataFrame) -> float:
-    """Seconds to analyse the rows as networks that are all distinct."""
+    """Seconds of processor time to analyse the rows as networks that are all distinct."""
     distinct = frame.assign(digest=[str(i) for i in range(len(frame))])
-    start = time.perf_counter()
+    start = time.process_time()
     analyze(distinct)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def main(folder: Path) -> int:
     frame = load(folder)
-    factors = analyze(frame).factors
+    factors = analyze(each_seed(frame)).factors
     singles = sum(row.main.value for row in factors.rows)
     pairs = sum(pair.share.value for pair in factors.interactions)
     covered, (positives, supported) = coverage(frame), false_positives(frame)
@@ -171,7 +180,11 @@ def main(folder: Path) -> int:
         ("distinct networks", str(factors.networks), factors.networks == 3969),
         ("main effects, % of variance", f"{100 * singles:.1f}", abs(singles - 0.694) <= 0.01),
         ("pairs, % of variance", f"{100 * pairs:.1f}", abs(pairs - 0.206) <= 0.01),
-        ("noise ceiling, %", f"{100 * factors.noise_ceiling:.1f}", factors.noise_ceiling > 0.99),
+        (
+            "noise ceiling, %",
+            f"{100 * factors.noise_ceiling:.1f}",
+            abs(factors.noise_ceiling - 0.998) < 0.001,
+        ),
         ("coverage, %", f"{100 * covered.mean():.1f}", 0.93 <= covered.mean() <= 0.97),
         ("least of a contrast, %", f"{100 * covered.min():.1f}", covered.min() >= 0.93),
         ("coverage of main shares, %", f"{100 * held:.1f}", held >= 0.9),

@@ -15,9 +15,10 @@ NEARLY = 0.95
 
 def complete(levels: Ints) -> bool:
     """Whether the rows of levels (n, factors) are nearly all combinations, each of them once."""
-    combinations = np.prod(levels.max(axis=0) + 1.0)
-    distinct = len(np.unique(levels, axis=0))
-    return bool((levels >= 0).all() and len(levels) == distinct >= NEARLY * combinations)
+    needed = NEARLY * np.prod(levels.max(axis=0) + 1.0)
+    if len(levels) < needed or (levels < 0).any():
+        return False
+    return len(levels) == len(np.unique(levels, axis=0))
 
 
 def main_shares(levels: Ints, error: Floats) -> Floats:
