@@ -66,7 +66,7 @@ def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str]
     if axis == "depth":
         from matplotlib.ticker import MaxNLocator
 
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     else:
         log_axis(axes, "x", np.concatenate([profile.x for profile in found.values()]))
     figure.legend(loc="outside upper center", ncols=3)
