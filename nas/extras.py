@@ -12,4 +12,4 @@ def need(extra: str, *packages: str) -> None:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         hint = f"pip install 'nas[{extra}]'"
-        raise NasError(f"needs {', '.join(missing)}, which is not installed", where=extra, hint=hint)
+        raise NasError(f"not installed: {', '.join(missing)}", where=extra, hint=hint)

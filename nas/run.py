@@ -126,20 +126,21 @@ class Run:
         weights: bool = False,
         column: bool = False,
         fold_bn: bool = False,
+        formats: Sequence[str] = (),
     ) -> list[Export]:
         """Write verified PyTorch files, each to a folder `trial-N` in `to` (by default
         `export/` in the run); see `nas.export.of_run`. `weights` adds the trained weights of the
         search, for the trials whose were kept. `column` exports the deepest column of
         fractal modules alone, measured where weights and data are at hand, and `fold_bn`
-        folds batch norms into the convolutions before them."""
+        folds batch norms into the convolutions before them. `formats`: see `nas.export.formats`."""
         from nas.export.forms import Form
         from nas.export.of_run import export
 
-        kept = {trial.number: self.weights(trial) for trial in trials} if weights else {}
+        kept = {trial.number: self.weights(trial) for trial in trials} if weights or formats else {}
         known = {number: data for number, data in kept.items() if data is not None}
         dataset = self._dataset() if column and known else None
         folder = Path(to or self.folder / "export")
-        return export(trials, folder, self.config, known, Form(column, fold_bn), dataset)
+        return export(trials, folder, self.config, known, Form(column, fold_bn), dataset, formats)
 
     def _dataset(self) -> Dataset | None:
         """The data of the run, or None where it is no longer what the run was given."""

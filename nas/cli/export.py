@@ -48,6 +48,14 @@ KEPT = ""
 @click.option(
     "--column", type=click.Choice(["deepest"]), help="Of fractal modules, the deepest column alone."
 )
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(["onnx", "pt2", "hf"]),
+    multiple=True,
+    help="Add an ONNX file, a program of torch.export, or the Hugging Face hub's card and names.",
+)
+@click.option("--timm", is_flag=True, help="Add a file that registers the network as a model of timm.")
 @click.option("--fold-bn", is_flag=True, help="Fold batch norms into convolutions, for inference.")
 @options.results_dir
 @options.as_json
@@ -62,6 +70,8 @@ def command(
     weights: str | None,
     column: str | None,
     fold_bn: bool,
+    formats: tuple[str, ...],
+    timm: bool,
     results_dir: Path,
     as_json: bool,
 ) -> None:
@@ -71,17 +81,20 @@ def command(
     imported, weights are loaded strictly, and outputs, parameters and FLOPs compared.
     RUN is a run folder, a name under the results folder, or `latest`.
 
+    --format and --timm write the weights, too, and are verified with batches of several sizes.
+
     With --zoo, FILE holds weights in the names of torchvision, as .safetensors or .pth, which
     is read as tensors only.
     """
     from nas.export.forms import Form
 
     form = Form(column is not None, fold_bn)
+    formats += ("timm",) * timm
     picked = sum((best, knee, pareto, trial is not None))
     if zoo is not None:
         if run is not None or picked:
             raise NasError("--zoo takes no run", where="--zoo")
-        _export_zoo(zoo, to or Path("export"), weights, form, as_json)
+        _export_zoo(zoo, to or Path("export"), weights, form, formats, as_json)
         return
     if run is None and weights not in (None, KEPT):
         run, weights = weights, KEPT  # `--weights RUN`: only with --zoo does a file follow
@@ -95,7 +108,12 @@ def command(
     with opened.study:
         chosen = _chosen(opened, best, knee, trial)
         exports = opened.export(
-            chosen, to, weights=weights is not None, column=form.column, fold_bn=form.fold_bn
+            chosen,
+            to,
+            weights=weights is not None,
+            column=form.column,
+            fold_bn=form.fold_bn,
+            formats=formats,
         )
         if as_json:
             emit({"exports": [_row(export) for export in exports]})
@@ -116,6 +134,8 @@ def report(export: Exported) -> None:
         f"  verified without nas: {export.params:,} parameters, {export.flops:,} FLOPs, "
         f"outputs differ by {export.difference:.1g}"
     )
+    for name, difference in export.formats.items():
+        click.echo(f"  by {name}: outputs differ by {difference:.1g}")
 
 
 def report_zoo(export: Exported, as_json: bool) -> None:
@@ -138,13 +158,16 @@ def _compare(export: Export, whole: float | None) -> None:
     )
 
 
-def _export_zoo(name: str, to: Path, weights: str | None, form: Form, as_json: bool) -> None:
+def _export_zoo(
+    name: str, to: Path, weights: str | None, form: Form, formats: tuple[str, ...], as_json: bool
+) -> None:
     from nas.export.of_zoo import export_entry
     from nas.zoo import zoo_entry
 
     if weights == KEPT:
         raise NasError("name the file that holds them", where="--weights")
-    report_zoo(export_entry(zoo_entry(name), to, Path(weights) if weights else None, form), as_json)
+    file = Path(weights) if weights else None
+    report_zoo(export_entry(zoo_entry(name), to, file, form, formats), as_json)
 
 
 def _chosen(run: Run, best: bool, knee: bool, trial: int | None) -> list[Trial]:

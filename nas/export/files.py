@@ -22,6 +22,7 @@ from nas.complexity import Cost
 from nas.errors import NasError, StorageError
 from nas.export import verification
 from nas.graph import Graph
+from nas.network import build_graph
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,13 +56,15 @@ class Package:
 
 @dataclass(frozen=True)
 class Exported:
-    """A verified folder; `difference` is the largest deviation of its outputs."""
+    """A verified folder; `difference` is the largest deviation of its outputs, `formats` those of
+    the other forms by what computed them."""
 
     folder: Path
     params: int
     flops: int
     difference: float
     weights: bool
+    formats: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ class _Draft:
     keep_weights: bool
 
 
-def publish(packages: Iterable[Package], to: Path) -> list[Exported]:
-    """Write each package to its folder in `to`, over an earlier one of the same name.
+def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) -> list[Exported]:
+    """Write each package to its folder in `to`, over an earlier one of the same name, and there
+    also in `formats`: modules of `nas.export.formats`.
 
     Nothing is put in place unless all hold what is expected: outputs within 1e-5 of the
     network in this process, parameters and FLOPs equal. Packages are taken one by one, so
@@ -83,14 +87,14 @@ def publish(packages: Iterable[Package], to: Path) -> list[Exported]:
     try:
         to.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=to) as scratch:
-            drafts = [_write(package, Path(scratch)) for package in packages]
-            measured = _verify(drafts)
+            drafts = [_write(package, Path(scratch), formats) for package in packages]
+            measured = _verify(drafts, formats)
             return [_place(draft, to, result) for draft, result in zip(drafts, measured, strict=True)]
     except OSError as error:
         raise StorageError(f"cannot write there: {error.strerror or error}", where=str(to)) from error
 
 
-def _write(package: Package, scratch: Path) -> _Draft:
+def _write(package: Package, scratch: Path, formats: Sequence[Any]) -> _Draft:
     """All files, and the outputs that the network in this process gives."""
     import torch
     from safetensors.torch import save_file
@@ -107,12 +111,18 @@ def _write(package: Package, scratch: Path) -> _Draft:
     save_file({"images": images, "outputs": outputs}, folder / verification.REFERENCE)
     state = {name: value.contiguous() for name, value in package.state.items()}
     save_file(state, folder / verification.WEIGHTS)
+    if formats:
+        network = build_graph(package.graph)
+        network.load_state_dict(state)
+        for module in formats:
+            module.write(folder, network.eval(), images)
     return _Draft(folder, package.where, package.expected, package.keep_weights)
 
 
-def _verify(drafts: Sequence[_Draft]) -> list[dict[str, Any]]:
+def _verify(drafts: Sequence[_Draft], formats: Sequence[Any]) -> list[dict[str, Any]]:
+    options = [option for module in formats for option in ("--format", module.__file__)]
     folders = [str(draft.folder) for draft in drafts]
-    command = [sys.executable, "-I", "-B", verification.__file__, *folders]
+    command = [sys.executable, "-I", "-B", verification.__file__, *options, *folders]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = process.stdout.splitlines()
     if process.returncode or len(lines) != len(drafts):
@@ -132,8 +142,10 @@ def _fault(expected: Cost, result: Mapping[str, Any]) -> str:
         recorded = getattr(expected, name)
         if result[name] != recorded:
             return f"{result[name]:,} {name}, recorded were {recorded:,}"
-    if not result["difference"] <= TOLERANCE:
-        return f"outputs differ by {result['difference']:.2g}, more than {TOLERANCE:g}"
+    for name, difference in {"": result["difference"], **result["formats"]}.items():
+        if not difference <= TOLERANCE:
+            of = f" of {name}" if name else ""
+            return f"outputs{of} differ by {difference:.2g}, more than {TOLERANCE:g}"
     return ""
 
 
@@ -149,4 +161,4 @@ def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> Exported:
     for file in sorted(draft.folder.iterdir()):
         os.replace(file, folder / file.name)
     shutil.rmtree(draft.folder)
-    return Exported(folder, result["params"], result["flops"], result["difference"], draft.keep_weights)
+    return Exported(folder, weights=draft.keep_weights, **result)

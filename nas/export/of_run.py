@@ -15,6 +15,7 @@ from nas.codegen.names import carry
 from nas.complexity import cost
 from nas.errors import NasError
 from nas.export.files import Exported, Package, publish
+from nas.export.formats import load_formats
 from nas.export.forms import DEEPEST, WHOLE, Candidate, Form, in_form
 from nas.genotype import expand
 from nas.trial import Trial
@@ -41,6 +42,7 @@ def export(
     weights: Mapping[int, bytes],
     form: Form = WHOLE,
     dataset: Dataset | None = None,
+    formats: Sequence[str] = (),
 ) -> list[Export]:
     """Write each trial to `to/trial-N`, after verifying it in a fresh process without `nas`.
 
@@ -48,9 +50,14 @@ def export(
     that are to be exported with weights. Nothing is written unless all hold what was
     recorded: outputs within 1e-5 of the network in this process, parameters and FLOPs
     equal. A `form` other than the whole network has a folder of its own, and a column alone
-    is measured on the validation images of `dataset`. Raises NasError naming the trial that
-    does not hold.
+    is measured on the validation images of `dataset`. `formats` are written too, which takes
+    weights: see `nas.export.formats`. Raises NasError naming the trial that does not hold.
     """
+    modules = load_formats(formats)
+    missing = [trial.number for trial in trials if trial.number not in weights] if modules else []
+    if missing:
+        hint = "the search keeps those of the front; nas train trains a network, nas export exports it then"
+        raise NasError(f"no weights to write as {', '.join(formats)}", where=f"trial {missing[0]}", hint=hint)
     errors: list[float | None] = []
 
     def packages() -> Iterator[Package]:
@@ -61,7 +68,7 @@ def export(
             errors.append(_column_error(made, measured) if form.column else trial.error)
             yield _package(trial, config, made, form, errors[-1], keep_weights=kept is not None)
 
-    done = publish(packages(), to)
+    done = publish(packages(), to, modules)
     return [
         Export(**vars(folder), trial=trial.number, error=error)
         for trial, folder, error in zip(trials, done, errors, strict=True)

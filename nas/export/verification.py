@@ -1,16 +1,19 @@
 """What `export` runs in a fresh process: does an exported folder stand on its own?
 
-Usage: python -I verification.py FOLDER …; prints one JSON object a line. A folder holds
-`network.py`, `reference.safetensors` (an input batch and the outputs of the trained
-network) and the weights file named on it. The script needs torch and safetensors only
-and makes `import nas` fail.
+Usage: python -I verification.py [--format FORMAT.py …] FOLDER …; prints one JSON object a line. A
+folder holds `network.py`, `reference.safetensors` (an input batch and the outputs of the trained
+network), the weights, and what the formats of `nas.export.formats` have written. The script needs
+torch and safetensors, and what the formats need; it makes `import nas` fail.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import importlib.util
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,12 @@ WEIGHTS = "model.safetensors"
 REFERENCE = "reference.safetensors"
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def verify(folder: Path, formats: Sequence[Path] = ()) -> dict[str, Any]:
     """Import the source, load the weights strictly, and measure.
 
-    Returns params, flops (multiply-adds of one image, half of torch's own counter) and
+    Returns params, flops (multiply-adds of one image, half of torch's own counter),
     difference: the largest deviation from the reference outputs, relative to their size
-    where that is above 1.
+    where that is above 1, and formats: that of each form, over batches of several sizes.
     """
     import torch
     from safetensors.torch import load_file
@@ -42,12 +45,25 @@ def verify(folder: Path) -> dict[str, Any]:
         difference = (network(images) - expected).abs().max().item() / scale
         with FlopCounterMode(display=False) as counter:
             network(images[:1])
+        found = {
+            name: max(_differences(run, images, expected)) / scale
+            for path in formats
+            for name, run in _load(path).runners(folder).items()
+        }
     params = sum(parameter.numel() for parameter in network.parameters())
-    return {"params": params, "flops": counter.get_total_flops() // 2, "difference": difference}
+    flops = counter.get_total_flops() // 2
+    return {"params": params, "flops": flops, "difference": difference, "formats": found}
+
+
+def _differences(run: Callable[[Any], Any], images: Any, expected: Any) -> Iterator[float]:
+    """For one image, for all, and for more than were exported with."""
+    for times in (1, len(images), len(images) + 1):
+        at = [index % len(images) for index in range(times)]
+        yield (run(images[at]) - expected[at]).abs().max().item()
 
 
 def _load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("exported_network", path)
+    spec = importlib.util.spec_from_file_location(f"exported_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot import {path}")
     module = importlib.util.module_from_spec(spec)
@@ -55,15 +71,21 @@ def _load(path: Path) -> Any:
     return module
 
 
-def main(folders: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Verify each folder; a failure is a line with its error."""
     blocked: dict[str, Any] = sys.modules
     blocked["nas"] = None  # the import system then raises ImportError
-    for folder in folders:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--format", type=Path, action="append", default=[])
+    parser.add_argument("folder", type=Path, nargs="*")
+    asked = parser.parse_args(arguments)
+    for folder in asked.folder:
         try:
-            print(json.dumps(verify(Path(folder))))
+            with contextlib.redirect_stdout(sys.stderr):  # what a package says is no result
+                result = verify(folder, asked.format)
         except Exception as error:
-            print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+            result = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,133 @@
+"""timm_model.py: the network as a model of timm, also as a backbone with `features_only=True`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PACKAGES = ("timm",)
+FILE = "timm_model.py"
+SOURCE = '''"""The network of this folder as a model of timm. This file must be importable:
+
+    import timm
+    import timm_model
+
+    network = timm.create_model("{name}", pretrained=True)
+    backbone = timm.create_model("{name}", pretrained=True, features_only=True)
+"""
+
+import importlib.util
+from pathlib import Path
+
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+
+FOLDER = Path(__file__).resolve().parent
+CFG = {{
+{cfg}}}
+FEATURES = [
+{features}]
+default_cfgs = generate_default_cfgs({{"{name}": {{**CFG, "file": str(FOLDER / "model.safetensors")}}}})
+
+
+def _load_network():
+    spec = importlib.util.spec_from_file_location("{name}_network", FOLDER / "network.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Network
+
+
+class Network(_load_network()):
+    def __init__(self, num_classes={classes}, in_chans={channels}):
+        super().__init__(num_classes, in_chans)
+        self.num_classes = num_classes
+        self.feature_info = [dict(feature) for feature in FEATURES]
+
+
+@register_model
+def {name}(pretrained=False, **kwargs):
+    return build_model_with_cfg(
+        Network,
+        "{name}",
+        pretrained,
+        feature_cfg={{"feature_cls": "hook", "out_indices": tuple(range(len(FEATURES)))}},
+        **kwargs,
+    )
+'''
+
+
+def write(folder: Path, network: nn.Module, images: Tensor) -> None:
+    about = json.loads((folder / "config.json").read_text())
+    name = re.sub(r"\W", "_", f"nas_{folder.name}_{about['digest'][:6]}")
+    channels, classes = images.shape[1], about["num_classes"]
+    cfg = {
+        "num_classes": classes,
+        "input_size": tuple(images.shape[1:]),
+        "classifier": _classifier(network, classes),
+        "first_conv": next(key.removesuffix(".weight") for key in network.state_dict()),
+        **{key: tuple(about[key]) for key in ("mean", "std") if key in about},
+    }
+    features = _features(network, images)
+    literals = {
+        "cfg": "".join(f"    {key!r}: {value!r},\n" for key, value in cfg.items()),
+        "features": "".join(f"    {feature!r},\n" for feature in features),
+    }
+    text = SOURCE.format(name=name, classes=classes, channels=channels, **literals)
+    (folder / FILE).write_text(text)
+
+
+def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
+    """What timm.create_model makes; AssertionError if its backbone is not what was written."""
+    import importlib.util
+    import sys
+
+    import timm
+    import torch
+
+    name = f"timm_model_{folder.name}"
+    spec = importlib.util.spec_from_file_location(name, folder / FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # timm looks there for what it registers
+    spec.loader.exec_module(module)
+    (model,) = module.__all__
+    backbone = timm.create_model(model, pretrained=True, features_only=True).eval()
+    with torch.no_grad():
+        maps = backbone(torch.zeros(1, *module.CFG["input_size"]))
+    assert [found.shape[1] for found in maps] == [feature["num_chs"] for feature in module.FEATURES]
+    return {"timm": timm.create_model(model, pretrained=True).eval()}
+
+
+def _classifier(network: nn.Module, classes: int) -> str:
+    """The last layer with a score a class."""
+    wide = [key for key, value in network.state_dict().items() if value.ndim > 1 and len(value) == classes]
+    return wide[-1].removesuffix(".weight")
+
+
+def _features(network: nn.Module, images: Tensor) -> list[dict[str, Any]]:
+    """The last feature map of each resolution, with the part of the network that gives it."""
+    import torch
+
+    found: dict[int, dict[str, Any]] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, torch.Tensor) and output.ndim == 4:
+                reduction = round(images.shape[2] / output.shape[2])
+                if reduction >= max(found, default=1):
+                    found[reduction] = {"num_chs": output.shape[1], "reduction": reduction, "module": name}
+
+        return hook
+
+    hooks = [child.register_forward_hook(note(name)) for name, child in network.named_children()]
+    with torch.no_grad():
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    return list(found.values())
