@@ -92,7 +92,7 @@ def _ticks(values: Sequence[float], axis: str) -> Sequence[float]:
 
 
 def _shown(value: float, axis: str) -> str:
-    return f"{value:.4g}" if axis == "error" else metric(value)
+    return f"{value:.4g}" if axis == "error" or value < 1000 else metric(value)
 
 
 def _title(axis: str, task: str) -> str:

@@ -57,7 +57,10 @@ class Point:
             shown.append(f"over seeds {interval(self.over_seeds)} %")
         names = {"flops": "FLOPs", "params": "parameters"}
         costs = {name: value for name, value in self.costs.items() if name != "error"}
-        shown += [f"{names.get(n, n.replace('_', ' '))} {metric(value)}" for n, value in costs.items()]
+        shown += [
+            f"{names.get(n, n.replace('_', ' '))} {metric(value) if value >= 1000 else f'{value:.4g}'}"
+            for n, value in costs.items()
+        ]
         return [*shown, " + ".join(dict.fromkeys(self.genotype.module_types))]
 
 

@@ -162,8 +162,8 @@ def _reliability(found: Overview) -> Iterator[Plot]:
     for at, fidelity in enumerate(found.fidelities):
         yield Plot(
             f"fidelity_reliability{at + 1 if at else ''}",
-            f"Networks trained for {fidelity.epochs} epochs and for {fidelity.longer}: where the points rise "
-            "together, the short schedule ranks as the long one does.",
+            f"Networks trained for {count(fidelity.epochs, 'epoch')} and for {fidelity.longer}: where "
+            "the points rise together, the short schedule ranks as the long one does.",
             fidelity_figure(fidelity, found.types),
         )
     if not found.fidelities:

@@ -10,6 +10,7 @@ import numpy as np
 from nas.analysis.reliability import Fidelity, Repeats
 from nas.estimate import Estimate
 from nas.plots.style import INK, canvas, dots, in_style, looks, scale
+from nas.report import count
 from nas.statistics import Floats
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def fidelity_figure(found: Fidelity, types: Sequence[str] = ()) -> Figure:
     figure, axes = canvas()
     _scatter(axes, found.short, found.long, found.types, types)
     axes.set_title(f"{_rho(found.correlation)}, {len(found.short)} networks", fontsize=9, loc="left")
-    axes.set(xlabel=f"error at {found.epochs} epochs, %", ylabel=f"error at {found.longer} epochs, %")
+    axes.set_xlabel(f"error at {count(found.epochs, 'epoch')}, %")
+    axes.set_ylabel(f"error at {count(found.longer, 'epoch')}, %")
     return figure
 
 
