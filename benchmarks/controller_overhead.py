@@ -1,75 +1,128 @@
-"""What a trial costs besides its training: 1,000 trivial trials on 2 Ray workers.
+"""What a trial costs besides its training, and what is lost between trainings.
 
-Proposal, cost count, dispatch, result and the SQLite commit are included; start-up is
-not. Beside it, `ray.tune.Tuner` with reused actors on an equally trivial trainable, which
-records in its own way.
+    python benchmarks/controller_overhead.py [--trials 10000] [--naps 1000] [--tune 100]
 
-    python benchmarks/controller_overhead.py [--trials 1000] [--tune 100]
+1. Trivial trials on 2 Ray workers: proposal, cost count, dispatch, result and the SQLite
+   commit are included, start-up is not. Time between two results for each thousand of
+   trials, and the memory that the driver holds.
+2. Naps: trials that sleep for a second, on many workers, as they need no core. The wall time
+   from the first dispatch to the last result is set against naps / workers seconds.
+3. Beside both `ray.tune.Tuner` with reused actors and equal trainables on as many slots,
+   which records in its own way.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nas.controller import run_search
-from nas.evaluation import Result
+from nas.evaluation import Result, Task
 from nas.ray_evaluation import RayEvaluator
 from nas.searchers import make_searcher
 from nas.space import load_space
 from nas.study import Study
 
 WORKERS = 2
+NAPPING = 10
 STARTED = 50
 """First trials, in which the workers start; not counted."""
+THOUSAND = 1000
 
 
-def trainer(task, dataset, recipe, device, on_epoch, on_batch):
+def trivial(task: Task, *_: Any) -> Result:
     return Result(task.number, "complete", error=(task.seed % 997) / 1000)
 
 
-def controller(trials: int, searcher: str) -> dict[str, float]:
-    """Milliseconds between two results on 2 workers that always have work; cpu: the
-    driver's own time, which other programs on the machine do not lengthen."""
+def nap(task: Task, *_: Any) -> Result:
+    time.sleep(1)
+    return trivial(task)
+
+
+def run(trials: int, workers: int, searcher: str, trainer: Any, on_trial: Callable[[], None]) -> None:
+    """A search on Ray whose workers are all started before its first trial counts."""
     space = load_space("residual_vs_fractal")
     domains = {path: list(options) for path, options in space.domains().items()}
-    ends: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "study.db"
-        evaluator = RayEvaluator(None, None, workers=WORKERS, trainer=trainer)
-        with Study.create(path, objectives=("error", "flops"), domains=domains) as study:
+        evaluator = RayEvaluator(None, None, workers=workers, trainer=trainer)
+        with Study.create(Path(folder) / "study.db", objectives=("error", "flops"), domains=domains) as study:
             run_search(
                 study,
                 space,
                 make_searcher(searcher, study.objectives),
                 evaluator,
-                trials=trials + STARTED,
+                trials=trials,
                 seed=0,
                 epochs=1,
-                on_trial=lambda *_: ends.append((time.perf_counter(), time.process_time())),
+                on_trial=lambda *_: on_trial(),
             )
-            assert len(study.complete) == trials + STARTED
+            assert len(study.complete) == trials
         evaluator.close()
-    steps, cpu = 1000 * np.diff(np.array(ends[STARTED - 1 :]).T)
-    quantiles = {"median_ms": np.median(steps), "p99_ms": np.quantile(steps, 0.99)}
-    return {"mean_ms": steps.mean(), **quantiles, "cpu_ms": cpu.mean()}
 
 
-def tune_trainable(trials: int) -> float:
-    """Milliseconds a trial of `ray.tune.Tuner` on the same number of slots."""
+def resident() -> float:
+    """Memory of this process in KB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def trivial_trials(trials: int, searcher: str) -> dict[str, Any]:
+    """Milliseconds between two results on 2 workers that always have work. cpu: the driver's own
+    time, which other programs on the machine lengthen less."""
+    marks: list[tuple[float, float, float]] = []
+    memory = [resident()]
+
+    def on_trial() -> None:
+        if len(marks) % THOUSAND == 0:
+            memory[0] = resident()
+        marks.append((1e3 * time.perf_counter(), 1e3 * time.process_time(), memory[0]))
+
+    run(trials + STARTED, WORKERS, searcher, trivial, on_trial)
+    ends = np.array(marks[STARTED - 1 :])
+    wall, cpu = np.diff(ends[:, :2].T)
+    print("trials           median      mean       p99       cpu    memory")
+    for start in range(0, trials, THOUSAND):
+        part = slice(start, start + THOUSAND)
+        figures = (np.median(wall[part]), wall[part].mean(), np.quantile(wall[part], 0.99), cpu[part].mean())
+        text = "".join(f"{value:7.1f} ms" for value in figures)
+        print(f"{start:6,} on    {text}{ends[part][-1, 2] / 1024:7.0f} MB")
+    grown = (ends[-1, 2] - ends[0, 2]) / max(1, trials - trials % THOUSAND)
+    return {
+        "trials": trials,
+        "median_ms": float(np.median(wall)),
+        "mean_ms": float(wall.mean()),
+        "cpu_ms": float(cpu.mean()),
+        "grown_kb_a_trial": float(grown),
+    }
+
+
+def naps(count: int, searcher: str) -> float:
+    """Wall time as a multiple of ideal, of trials that sleep a second on NAPPING workers. A first
+    round, in which the workers start, is not counted."""
+    ends: list[float] = []
+    run(count + NAPPING, NAPPING, searcher, nap, lambda: ends.append(time.perf_counter()))
+    return (ends[-1] - ends[NAPPING - 1]) / (count / NAPPING)
+
+
+def tune_seconds(trials: int, slots: int, seconds: float) -> float:
+    """Wall time of `ray.tune.Tuner` on trainables that sleep so long."""
     import ray
     from ray import tune
 
-    class Trivial(tune.Trainable):
+    class Sleeper(tune.Trainable):
         def setup(self, config):
             self.value = config["value"]
 
         def step(self):
+            time.sleep(seconds)
             return {"error": self.value, "done": True}
 
         def reset_config(self, new_config):
@@ -79,12 +132,12 @@ def tune_trainable(trials: int) -> float:
         def save_checkpoint(self, checkpoint_dir):
             return None
 
-    ray.init(address="local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
-            Trivial,
+            Sleeper,
             param_space={"value": tune.uniform(0, 1)},
-            tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=True, max_concurrent_trials=WORKERS),
+            tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=True, max_concurrent_trials=slots),
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )
         start = time.perf_counter()
@@ -92,22 +145,31 @@ def tune_trainable(trials: int) -> float:
         total = time.perf_counter() - start
     ray.shutdown()
     assert len(results) == trials
-    return 1000 * total / trials
+    return total
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--naps", type=int, default=200, help="trials of one second; 0 leaves them out")
     parser.add_argument("--tune", type=int, default=100, help="trials of ray.tune; 0 leaves it out")
     parser.add_argument("--searcher", default="evolution")
     options = parser.parse_args()
-    figures = {"trials": options.trials, "searcher": options.searcher}
-    figures |= controller(options.trials, options.searcher)
-    text = "controller  {mean_ms:6.1f} ms a trial, median {median_ms:.1f}, p99 {p99_ms:.1f}, cpu {cpu_ms:.1f}"
-    print(text.format(**figures))
+    figures: dict[str, Any] = {"searcher": options.searcher}
+    if options.trials:
+        figures |= trivial_trials(options.trials, options.searcher)
+        text = "median {median_ms:.1f} ms a trial, mean {mean_ms:.1f}, cpu {cpu_ms:.1f}; "
+        print((text + "the driver grows by {grown_kb_a_trial:.1f} KB a trial").format(**figures))
+    if options.naps:
+        figures["naps"] = naps(options.naps, options.searcher)
+        print(f"{options.naps} naps of 1 s on {NAPPING} workers: {figures['naps']:.3f} times ideal")
     if options.tune:
-        figures |= {"tune_trials": options.tune, "tune_mean_ms": tune_trainable(options.tune)}
-        print(f"ray.tune    {figures['tune_mean_ms']:6.1f} ms a trial, start of the workers included")
+        figures["tune_mean_ms"] = 1e3 * tune_seconds(options.tune, WORKERS, 0) / options.tune
+        print(f"ray.tune: {figures['tune_mean_ms']:.1f} ms a trivial trial, start of the workers included")
+    if options.tune and options.naps:
+        ideal = options.tune / NAPPING
+        figures["tune_naps"] = tune_seconds(options.tune, NAPPING, 1) / ideal
+        print(f"ray.tune: {options.tune} naps on {NAPPING} workers: {figures['tune_naps']:.3f} times ideal")
     print(json.dumps(figures))
 
 

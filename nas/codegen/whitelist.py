@@ -30,7 +30,7 @@ MODULES = frozenset({"torch", "nn", "F"})
 BUILTINS = frozenset({"isinstance", "len", "next", "range", "sum", "super", "type", "zip"})
 FUNCTIONS = {
     "torch": {"arange", "cat", "eye", "flatten", "rand", "randint", "relu", "where"},
-    "F": {"interpolate", "pad"},
+    "F": {"avg_pool2d", "interpolate", "pad"},
     "nn.init": {"kaiming_normal_", "zeros_"},
 }
 """What may be called of torch; of nn, any class."""

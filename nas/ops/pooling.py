@@ -111,18 +111,20 @@ class Flatten(Op):
 
 @dataclass(frozen=True)
 class Subsample(Op):
-    """Every `stride`-th pixel: the spatial half of ResNet's parameter-free shortcut A."""
+    """Every `stride`-th pixel: the spatial half of ResNet's parameter-free shortcut A. Written as a
+    pool over single pixels, because the gradient of a slice does not stay in channels-last
+    memory, and all that meets it becomes several times as slow."""
 
     stride: int = 2
     label: ClassVar[str] = "subsample"
-    view: ClassVar[bool] = True
+    keeps: ClassVar[str] = "input"
 
     def shape(self, *inputs: Shape) -> Shape:
         channels, *size = feature_map(self, inputs[0])
         return (channels, *(-(-n // self.stride) for n in size))
 
     def function(self, *inputs: Shape) -> Call:
-        return Call("{0}[:, :, ::{stride}, ::{stride}]", (Arg("stride", self.stride),))
+        return Call("F.avg_pool2d({0}, 1, {stride})", (Arg("stride", self.stride),))
 
 
 @dataclass(frozen=True)
