@@ -12,8 +12,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nas import pareto
+from nas.errors import NasError
 from nas.estimate import Estimate, percent
+from nas.statistics import Floats, rank_correlation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +28,8 @@ SCHEMA = 1
 FLOPS_NOTE = "FLOPs are multiply-adds of convolutions and linear layers."
 WIDTH = 110
 """Columns of text where no terminal says otherwise."""
+RESAMPLES = 1000
+"""Of the interval of a rank correlation."""
 
 
 def to_text(*parts: RenderableType, width: int = WIDTH) -> str:
@@ -46,7 +52,7 @@ def front_table(source: Any, objectives: Sequence[str] = ("error", "flops")) -> 
     `knee`. `source` is a study or its frame; empty where nothing completed."""
     frame = source.frame() if hasattr(source, "frame") else source
     complete = frame[frame["state"] == "complete"].drop_duplicates("digest")
-    points = complete[list(objectives)].to_numpy(float)
+    points = _points(complete, objectives)
     if not len(points):
         return complete.assign(knee=False)
     at = pareto.front(points)
@@ -57,13 +63,15 @@ def front_table(source: Any, objectives: Sequence[str] = ("error", "flops")) -> 
 def pareto_dict(source: Any, objectives: Sequence[str] | None = None) -> dict[str, Any]:
     """The front as JSON: `front` with a dict a trial, `knee` (a trial number or None),
     `hypervolume` and its `reference_point` (in the order of `objectives`; None without a
-    complete trial)."""
+    complete trial); `latency` where it was measured (see `latency_dict`)."""
     names = _objectives(source, objectives)
     frame = source.frame() if hasattr(source, "frame") else source
-    points = frame.loc[frame["state"] == "complete", list(names)].to_numpy(float)
+    points = _points(frame[frame["state"] == "complete"], names)
+    latency = latency_dict(frame)
     members = front_table(frame, names)
     reference = pareto.reference_point(points) if len(points) else None
-    keys = dict.fromkeys(("error", "flops", "params", *names))
+    measured = ("latency", "latency_spread") if latency else ()
+    keys = dict.fromkeys(("error", "flops", "params", *names, *measured))
     return {
         "schema": SCHEMA,
         "objectives": list(names),
@@ -77,6 +85,24 @@ def pareto_dict(source: Any, objectives: Sequence[str] | None = None) -> dict[st
         "hypervolume": None if reference is None else pareto.hypervolume(points, reference),
         "reference_point": None if reference is None else [float(value) for value in reference],
         "failed": int((frame["state"] == "failed").sum()),
+        **({"latency": latency} if latency else {}),
+    }
+
+
+def latency_dict(frame: pd.DataFrame) -> dict[str, Any] | None:
+    """How latency goes with FLOPs over the networks where it was measured: Spearman's rho with its
+    95 % limits, None below three networks; `spread`: the distance of the quartiles of repeated runs
+    as a part of their median, the median over the networks. None where nothing was measured."""
+    if "latency" not in frame or frame["latency"].isna().all():
+        return None
+    rows = frame[frame["latency"].notna()].drop_duplicates("digest")
+    x, y = (rows[name].to_numpy(float) for name in ("latency", "flops"))
+    found = rank_correlation(x, y, RESAMPLES, np.random.default_rng(0))
+    return {
+        "networks": len(rows),
+        "rank_correlation_with_flops": None if math.isnan(found[0]) else list(found),
+        "spread": float(rows["latency_spread"].median()),
+        "measured": sorted(set(rows["latency_measured"])),
     }
 
 
@@ -99,7 +125,7 @@ def pareto_text(
             "knee" if row["trial"] == found["knee"] else "",
             str(row["trial"]),
             f"{100 * row['error']:.2f}",
-            *(metric(row[name]) for name in ("flops", "params", *extra)),
+            *(_shown(name, row[name]) for name in ("flops", "params", *extra)),
             *(cells.get(row["trial"], "") for _, cells in columns),
             " + ".join(row["module_types"]),
         )
@@ -109,7 +135,30 @@ def pareto_text(
     )
     failed = f" {count(found['failed'], 'trial')} failed." if found["failed"] else ""
     lines = f"Hypervolume {found['hypervolume']:.4g} up to {reference}. {FLOPS_NOTE}{failed}"
-    return to_text(table, lines, width=width)
+    return to_text(table, lines, *_latency_lines(found.get("latency")), width=width)
+
+
+def _latency_lines(latency: Mapping[str, Any] | None) -> list[str]:
+    if latency is None:
+        return []
+    line = (
+        f"Latency is the median of repeated runs in inference, {' and '.join(latency['measured'])}; "
+        f"their quartiles lie {latency['spread']:.0%} apart (median over networks)."
+    )
+    if latency["rank_correlation_with_flops"]:
+        rho, low, high = latency["rank_correlation_with_flops"]
+        networks = count(latency["networks"], "network")
+        line += f" Its rank correlation with FLOPs is {rho:.2f} [{low:.2f}, {high:.2f}] over {networks}."
+    return [line]
+
+
+def _points(complete: pd.DataFrame, objectives: Sequence[str]) -> Floats:
+    """The objectives of complete trials; NasError where one was not measured."""
+    points: Floats = complete[list(objectives)].to_numpy(float)
+    if np.isnan(points).any():
+        hint = "nas search --objectives error,latency measures latency"
+        raise NasError("was not measured in this run", where=" or ".join(objectives), hint=hint)
+    return points
 
 
 def _objectives(source: Any, objectives: Sequence[str] | None) -> tuple[str, ...]:
@@ -122,7 +171,9 @@ def _number(value: float) -> float | int:
 
 
 def _shown(name: str, value: float) -> str:
-    return f"{100 * value:.2f} %" if name == "error" else metric(value)
+    if name == "error":
+        return f"{100 * value:.2f} %"
+    return f"{1000 * value:.3g} ms" if name == "latency" else metric(value)
 
 
 def metric(value: float) -> str:
@@ -130,7 +181,7 @@ def metric(value: float) -> str:
     for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= factor:
             return f"{value / factor:.3g}{unit}" if value < 999.5 * factor else f"{value / factor:.0f}{unit}"
-    return f"{value:.0f}"
+    return f"{value:.3g}" if 0 < value < 1 else f"{value:.0f}"
 
 
 def known(value: float, form: str) -> str:

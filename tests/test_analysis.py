@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from nas.analysis.analyze import analyze
-from nas.analysis.grades import Facts, gates, grade, refusals, sentence
 from nas.analysis.coding import encode
+from nas.analysis.grades import Facts, gates, grade, refusals, sentence
 from nas.analysis.importance import importance, lowest, top_quantile
 from nas.analysis.text import analysis_dict, analysis_text
 from nas.estimate import Estimate
@@ -297,3 +297,17 @@ def test_limits_stay_within_what_an_error_can_be():
     assert all(
         abs(limit) <= 1 for limit in (comparison.contrasts[0].raw.low, comparison.contrasts[0].raw.high)
     )
+
+
+def test_what_was_refused_for_want_of_memory_counts_for_no_type():
+    frame = trials(60).assign(reason="")
+    lost = frame[:6].assign(number=range(60, 66), state="failed", error=np.nan, blocks=[("fractal",)] * 6)
+    plain, refused, failed = (
+        analyze(pd.concat([frame, lost.assign(reason=reason)][:parts], ignore_index=True))
+        for reason, parts in (("", 1), ("too_large", 2), ("diverged", 2))
+    )
+    found = [each.comparisons[0].types for each in (plain, refused, failed)]
+    runs = [{row.name: (row.runs, row.failed) for row in rows} for rows in found]
+    assert runs[0] == runs[1]
+    assert runs[2]["fractal"] == (runs[0]["fractal"][0] + 6, 6)
+    assert any("refused" in note for note in refused.notes)

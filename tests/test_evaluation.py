@@ -13,6 +13,7 @@ import nas.network
 import nas.training
 from nas.data import Dataset
 from nas.evaluation import MESSAGE_LIMIT, LocalEvaluator, Result, Task, out_of_memory, train_candidate
+from nas.latency import LEAST
 from nas.network import build
 from nas.space import load_space
 from nas.training import default_recipe, evaluate
@@ -151,3 +152,29 @@ def test_local_evaluator_trains_when_waited_for(task):
     evaluator.submit(task)
     evaluator.close()
     assert evaluator.wait(0) == []
+
+
+def test_latency_is_measured_where_it_is_asked_for(task, dataset, recipe):
+    plain = train_candidate(task, dataset, recipe)
+    timed = train_candidate(replace(task, latency=True), dataset, recipe)
+    assert plain.latency is None
+    assert timed.weights == plain.weights
+    found = timed.latency
+    assert 0 < found.low <= found.seconds <= found.high < timed.duration
+    assert (found.batch, found.threads, found.device) == (1, 1, "cpu")
+    assert found.runs >= LEAST
+
+
+def test_phases_fill_the_duration(task, dataset, recipe):
+    result = train_candidate(task, dataset, recipe)
+    assert set(result.times.phases) >= {"building", "training", "validation", "saving"}
+    assert sum(result.times.phases.values()) == pytest.approx(result.duration, abs=0.05)
+    assert result.times.end - result.times.start == result.duration
+
+
+def test_what_is_larger_than_the_machine_is_refused_before_it_is_trained(task, dataset, recipe):
+    evaluator = LocalEvaluator(dataset, recipe, memory=lambda task, half: 1e18)
+    evaluator.submit(task)
+    (result,) = evaluator.wait()
+    assert (result.state, result.reason, result.curve) == ("failed", "too_large", ())
+    assert "931322574.62 GiB" in result.message

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -27,9 +28,17 @@ PATIENCE = 120
 """Seconds for what takes a few on a machine that does nothing else."""
 
 
+class Orders(NamedTuple):
+    """Takes the place of a recipe; a worker asks it for the precision."""
+
+    script: dict[int, str]
+    log: Path
+    precision: str = "float32"
+
+
 def obey(task, dataset, recipe, device, on_epoch, on_batch):
     """Do what the recipe says for the task's number, and write each execution to a log."""
-    script, log = recipe
+    script, log, *_ = recipe
     order = script.get(task.number, "")
     with open(log, "a") as file:
         file.write(f"{task.number} {os.getpid()} {task.attempt}\n")
@@ -46,6 +55,10 @@ def obey(task, dataset, recipe, device, on_epoch, on_batch):
     if order == "sleep":
         on_epoch(task.number, {"epoch": 1, "val_error": 0.5})
         time.sleep(1000)
+    if order == "nap":
+        start = time.monotonic()
+        time.sleep(1)
+        return Result(task.number, "complete", message=f"{start} {time.monotonic()}", error=0.5)
     if order == "oom":
         return Result(task.number, "failed", "oom", "stub")
     if order == "unpicklable":
@@ -81,7 +94,7 @@ def run(ray_session, tmp_path):
     def run(script, count=4, **options):
         log = tmp_path / "log"
         dataset = np.full(1000, 0.5)
-        evaluator = RayEvaluator(dataset, (script, log), workers=2, trainer=obey, **options)
+        evaluator = RayEvaluator(dataset, Orders(script, log), workers=2, trainer=obey, **options)
         events = []
         evaluator.on_epoch = lambda number, row: events.append((number, row["epoch"]))
         try:
@@ -164,6 +177,26 @@ def test_out_of_memory_gives_the_next_task_a_fresh_worker(run):
     assert [results[n].reason for n in range(6)] == ["oom", "oom", "", "", "", ""]
     broken = {pid for number, pid, _ in executions if number < 2}
     assert broken.isdisjoint({pid for number, pid, _ in executions if number > 1})
+
+
+def test_workers_are_packed_by_memory_and_what_cannot_fit_is_refused(run):
+    import ray
+
+    room = ray.cluster_resources()["memory"]
+    shares = [0.7, 0.2, 0.7, 0.7, 1.5, 0.2]
+    results, executions, _ = run(
+        dict.fromkeys(range(6), "nap"), 6, memory=lambda task, half: shares[task.number] * room
+    )
+    assert (results[4].state, results[4].reason) == ("failed", "too_large")
+    assert f"{1.5 * room / 2**30:.2f} GiB" in results[4].message
+    assert 4 not in {number for number, _, _ in executions}
+    times = {n: tuple(map(float, r.message.split())) for n, r in results.items() if r.state == "complete"}
+    assert len(times) == 5
+    for at, (start, end) in times.items():
+        beside = [n for n, (first, last) in times.items() if n != at and first < end and start < last]
+        assert all(shares[at] + shares[n] <= 1 for n in beside)
+    assert times[0][1] <= times[2][0]
+    assert times[2][1] <= times[5][0]  # though it would have fitted beside: nothing is overtaken
 
 
 def test_result_that_cannot_be_sent_is_a_failed_trial(run):

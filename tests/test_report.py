@@ -1,17 +1,19 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nas.analysis.analyze import analyze
+from nas.analysis.networks import dominating_type
 from nas.analysis.text import analysis_dict, analysis_text
 from nas.complexity import cost
 from nas.errors import NasError
 from nas.genotype import expand
 from nas.history import History
+from nas.latency import Latency
 from nas.plots import plot_front
-from nas.analysis.networks import dominating_type
 from nas.report import (
     SCHEMA,
     front_table,
@@ -167,3 +169,34 @@ def test_tables_keep_their_figures_whatever_the_width():
     assert "…" not in narrow
     assert "fractal -> residual" in narrow
     assert "overlap  grade" in narrow
+
+
+def measured(history):
+    """The same trials with latencies that follow FLOPs, as from a search that asked for them."""
+    timed = History(("error", "latency"))
+    for trial in history.trials:
+        seconds = 1e-9 * trial.flops
+        latency = Latency(seconds, 0.98 * seconds, 1.02 * seconds, runs=50, batch=1, threads=1, device="cpu")
+        timed.record(replace(trial, latency=latency if trial.complete else None))
+    return timed
+
+
+def test_latency_stands_beside_flops_with_its_spread_and_rank_correlation():
+    found = pareto_dict(measured(study()))
+    assert all({"latency", "latency_spread", "flops"} <= row.keys() for row in found["front"])
+    assert found["latency"]["rank_correlation_with_flops"][0] == pytest.approx(1)
+    assert found["latency"]["spread"] == pytest.approx(0.04)
+    text = pareto_text(measured(study()))
+    assert "rank correlation with FLOPs is 1.00" in " ".join(text.split())
+    assert "batch 1 on cpu, 1 thread" in " ".join(text.split())
+    assert " ms" in text
+    assert "latency" not in pareto_dict(study())
+
+
+def test_a_latency_that_was_not_measured_is_no_objective():
+    with pytest.raises(NasError, match="not measured"):
+        pareto_dict(study(), ("error", "latency"))
+
+
+def test_latency_can_be_plotted(tmp_path):
+    assert plot_front(measured(study()), tmp_path / "a.png", ("latency", "error")).stat().st_size > 1000

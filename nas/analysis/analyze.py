@@ -45,6 +45,7 @@ FACTOR_STREAM = 1
 """Keeps the generator of the factors apart, so that it moves no other figure."""
 
 FAILURES = "Failed runs are outcomes: they are counted by type, and the errors speak of networks that train."
+REFUSALS = "Networks that did not fit into memory were refused untrained: they count for no type."
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,9 @@ def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) 
 
 
 def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """For each type the runs that hold it, and those of them that failed."""
+    """For each type the runs that hold it, and those of them that failed. What was refused for want
+    of memory was never run, and says nothing of its types."""
+    frame = frame[~_refused(frame)]
     runs: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     for blocks, state in zip(frame["blocks"], frame["state"], strict=True):
@@ -189,6 +192,11 @@ def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
         if state == "failed":
             failed.update(set(blocks))
     return {name: (count, failed[name]) for name, count in runs.items()}
+
+
+def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Whether each trial was refused untrained; a table from elsewhere may know no reasons."""
+    return frame.reindex(columns=["reason"])["reason"].eq("too_large")
 
 
 def _shares(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Floats:
@@ -216,6 +224,9 @@ def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
     uniform = unpaired.groupby("digest")["uniform"].any()
     if not uniform.all():
         notes.append(ADAPTIVE if uniform.any() else NO_UNIFORM)
-    if (frame["state"] == "failed").any():
+    refused = _refused(frame)
+    if ((frame["state"] == "failed") & ~refused).any():
         notes.append(FAILURES)
+    if refused.any():
+        notes.append(REFUSALS)
     return tuple(notes)

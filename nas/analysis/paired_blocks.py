@@ -70,7 +70,8 @@ def read_blocks(frame: pd.DataFrame) -> Blocks:
         for arm in row["design"]["arms"]:
             kind = types.index(row["design"]["type"])
             at = contexts[_context(row)], ARMS.index(arm), row["design"]["repeat"], kind
-            failed[at], digests[at] = row["state"] == "failed", row["digest"]
+            refused = row.get("reason") == "too_large"  # for want of memory: it never ran
+            failed[at], digests[at] = row["state"] == "failed" and not refused, row["digest"]
             for name, array in values.items():
                 array[at] = np.nan if row[name] is None else row[name]
     strata = dict(_strata(rows, contexts, depth, values["flops"]))

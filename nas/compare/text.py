@@ -24,6 +24,7 @@ COSTS = {
     "params": "parameters",
     "activations": "activations",
     "peak_memory": "peak memory, bytes",
+    "latency": "latency, seconds",
     "depth": "depth, layers",
 }
 ERROR_NOTE = (

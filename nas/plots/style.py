@@ -48,6 +48,7 @@ AXES = {
     "params": "parameters",
     "activations": "activations (outputs of conv and linear layers)",
     "peak_memory": "peak activation memory, bytes at batch 1",
+    "latency": "inference latency at batch 1, seconds",
 }
 TASK_ERRORS = {"segmentation": "1 - mIoU of validation images, %"}
 """What the error is, for tasks where it is no share of wrong answers."""
