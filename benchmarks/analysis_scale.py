@@ -55,6 +55,7 @@ def trial(genotype: Genotype, decisions: dict[str, Any], rng: np.random.Generato
     failed = rng.random() < 0.02
     return {
         "state": "failed" if failed else "complete",
+        "reason": "diverged" if failed else "",
         "error": None if failed else float(np.clip(error, 0.01, 0.99)),
         "flops": int(flops * rng.uniform(0.9, 1.1)),
         "params": int(flops / 100),

@@ -48,19 +48,23 @@ class Setting:
 
 def encode(decisions: Sequence[Mapping[str, Any]]) -> dict[str, Decision]:
     """By path, the decisions of which at least two options were seen."""
-    levels: dict[str, Ints] = {}
-    options: dict[str, dict[tuple[type, str], tuple[int, Any]]] = {}
+    taken: dict[str, tuple[list[int], list[Any]]] = {}
     for row, chosen in enumerate(decisions):
         for path, value in chosen.items():
-            if path not in levels:
-                levels[path], options[path] = np.full(len(decisions), -1, np.intp), {}
-            known = options[path]
-            levels[path][row] = known.setdefault((type(value), str(value)), (len(known), value))[0]
-    return {
-        path: Decision(level, tuple(value for _, value in options[path].values()))
-        for path, level in levels.items()
-        if len(options[path]) > 1
-    }
+            if path not in taken:
+                taken[path] = [], []
+            rows, values = taken[path]
+            rows.append(row)
+            values.append(value)
+    found = {}
+    for path, (rows, values) in taken.items():
+        number: dict[tuple[type, Any], int] = {}
+        seen = [number.setdefault((value.__class__, value), len(number)) for value in values]
+        if len(number) > 1:
+            level = np.full(len(decisions), -1, np.intp)
+            level[rows] = seen
+            found[path] = Decision(level, tuple(value for _, value in number))
+    return found
 
 
 def factor_names(decisions: Mapping[str, Decision]) -> dict[str, str]:

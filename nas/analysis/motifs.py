@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
 
-import networkx as nx
 import numpy as np
 
 from nas import statistics
@@ -101,8 +100,7 @@ def _paths(nodes: Sequence[Primitive], output: int) -> tuple[int, int, int, int]
 def _branches(nodes: Sequence[Primitive]) -> tuple[int, int]:
     """Joins with a branch of no layer, and with a branch of a single 1x1 convolution, beside a
     branch of more layers; branches begin where all paths to the join last met."""
-    dag = nx.DiGraph((i if i >= 0 else -1, at) for at, node in enumerate(nodes) for i in node.inputs)
-    meets = nx.immediate_dominators(dag, -1)
+    meets = _meets(nodes)
     shortcuts = projections = 0
     for at, node in enumerate(nodes):
         if not isinstance(node.op, JOINS) or len(node.inputs) < 2:
@@ -112,6 +110,19 @@ def _branches(nodes: Sequence[Primitive]) -> tuple[int, int]:
         shortcuts += most > 0 and any(not layers for layers in branches)
         projections += most > 1 and any([getattr(o, "kernel", 0) for o in b] == [1] for b in branches)
     return shortcuts, projections
+
+
+def _meets(nodes: Sequence[Primitive]) -> list[int]:
+    """Where all paths to each node last met, -1 at the input: its immediate dominator, found in one
+    pass as nodes stand in topological order (Cooper, Harvey and Kennedy, 2001)."""
+    found: list[int] = []
+    for node in nodes:
+        meet, *others = (max(i, -1) for i in node.inputs)
+        for other in others:
+            while meet != other:
+                meet, other = (found[meet], other) if meet > other else (meet, found[other])
+        found.append(meet)
+    return found
 
 
 def _layers_since(nodes: Sequence[Primitive], start: int, join: int) -> list[list[object]]:
