@@ -96,24 +96,24 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         code = cli.main(args=None if args is None else list(args), prog_name="nas", standalone_mode=False)
     except NasError as error:
-        return report(str(error), error.exit_code)
+        return complain(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        return report(error.format_message(), error.exit_code, hint=_help_hint(error))
+        return complain(error.format_message(), error.exit_code, hint=_help_hint(error))
     except (KeyboardInterrupt, click.Abort):
-        return report("interrupted", INTERRUPTED)
+        return complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader went away (`nas runs | head`); nothing may be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return report(str(error), StorageError.exit_code)
+        return complain(str(error), StorageError.exit_code)
     return code if isinstance(code, int) else 0
 
 
-def report(message: str, code: int, *, hint: str = "") -> int:
+def complain(message: str, code: int, *, hint: str = "") -> int:
     """Print an error to stderr; returns its exit code."""
     click.echo(f"error: {message}" + (f"\n  {hint}" if hint else ""), err=True)
     return code

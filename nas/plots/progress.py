@@ -51,7 +51,8 @@ def timeline_figure(timings: Mapping[str, Timing]) -> Figure:
     rows = [(name, worker) for name, clock in timings.items() for worker in range(len(clock.busy))]
     rows = rows[:MOST_ROWS]
     longest = max(float(clock.end.max()) for clock in timings.values())
-    unit, factor = next((u, f) for u, f in (("hours", 3600), ("minutes", 60), ("seconds", 1)) if longest > f)
+    units = (("hours", 3600), ("minutes", 60))
+    unit, factor = next(((u, f) for u, f in units if longest > f), ("seconds", 1))
     figure, axes = canvas(WIDTH, 1.0 + 0.28 * len(rows))
     for at, (name, worker) in enumerate(rows):
         clock = timings[name]
