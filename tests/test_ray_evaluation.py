@@ -258,9 +258,9 @@ DRIVER = """
     evaluator = RayEvaluator(None, None, workers=2, trainer=trainer)
     for number in range(2):
         evaluator.submit(Task(number, None, 0))
-    while not all(slot.place.process for slot in evaluator._slots):
+    while not all(slot.place for slot in evaluator._slots):
         evaluator.wait(0.1)
-    print(*[slot.place.process[1] for slot in evaluator._slots], flush=True)
+    print(*[slot.place.process for slot in evaluator._slots], flush=True)
     results = []
     while len(results) < 2:
         try:
