@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,8 @@ from nas.errors import AllTrialsFailedError
 from nas.evaluation import Evaluator, Result, Task, ignore
 from nas.genotype import expand
 from nas.history import History
-from nas.pareto import front
-from nas.run_folder import write_atomic
+from nas.plugins import load_objectives
+from nas.record import record
 from nas.searchers.base import Searcher, propose
 from nas.searchers.design import Design, decisions_of
 from nas.signals import Interrupted, Stop, stop_on_signals
@@ -203,10 +204,15 @@ class _Search:
             self.dispatch(candidate)
         return True
 
+    @cached_property
+    def measures(self) -> dict[str, Callable[..., Any]]:
+        return load_objectives(self.study.objectives)
+
     def dispatch(self, candidate: Candidate) -> None:
         self.running[candidate.number] = candidate
         asked = "latency" in self.study.objectives
-        task = Task(candidate.number, candidate.proposal.genotype, candidate.seed, latency=asked)
+        genotype, seed = candidate.proposal.genotype, candidate.seed
+        task = Task(candidate.number, genotype, seed, latency=asked, measures=self.measures)
         self.evaluator.submit(task)
         self.on_event(Event("start", candidate.number, candidate.proposal, candidate.cost))
 
@@ -231,7 +237,7 @@ class _Search:
     def reuse(self, candidate: Candidate, earlier: Trial) -> None:
         """Record a network that was trained before with the result of then."""
         origin = earlier.number if earlier.duplicate_of is None else earlier.duplicate_of
-        fields = ("state", "reason", "message", "error", "curve", "latency")
+        fields = ("state", "reason", "message", "error", "curve", "latency", "measured")
         result = Result(candidate.number, **{name: getattr(earlier, name) for name in fields})
         trial = self.trial(candidate, result)
         self.record(replace(trial, duplicate_of=origin, seed=earlier.seed, epochs=earlier.epochs))
@@ -252,6 +258,7 @@ class _Search:
             retries=result.retries,
             curve=result.curve,
             latency=result.latency,
+            measured=result.measured,
         )
 
     def record(self, trial: Trial, weights: bytes | None = None) -> None:
@@ -275,28 +282,6 @@ class _Search:
 def training_seed(seed: int, number: int) -> int:
     """Of trial `number` in a search of this seed."""
     return int(np.random.default_rng([seed, number, 1]).integers(2**31))
-
-
-def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Path | None) -> None:
-    """Append a trial, and keep in `weights_dir` the weights of the front, no others.
-
-    Weights first: a trial on the front that is recorded has them, whatever happens.
-    """
-    if weights_dir is not None and weights is not None and _on_front(study, trial):
-        write_atomic(weights_dir / f"{trial.number}.safetensors", weights)
-    study.record(trial)
-    if weights_dir is not None and trial.complete:
-        kept = {f"{member.number}.safetensors" for member in study.front()}
-        for path in weights_dir.glob("*.safetensors"):
-            if path.name not in kept:
-                path.unlink()
-
-
-def _on_front(study: History, trial: Trial) -> bool:
-    """Whether no complete trial dominates this one."""
-    names = study.objectives
-    points = [member.values(names) for member in (*study.front(), trial)]
-    return len(points) - 1 in front(points)
 
 
 def _all_failed(failures: Any, message: str) -> AllTrialsFailedError:

@@ -12,8 +12,8 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nas.genotype import Genotype, expand
@@ -33,13 +33,14 @@ MESSAGE_LIMIT = 8000
 @dataclass(frozen=True)
 class Task:
     """A candidate to train; `attempt` counts the workers it has already lost; `latency` says whether
-    to measure that of the network once it is trained."""
+    to measure that of the network once it is trained; `measures` are the user's own objectives."""
 
     number: int
     genotype: Genotype
     seed: int
     attempt: int = 0
     latency: bool = False
+    measures: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Result:
     weights: bytes | None = None
     retries: int = 0
     latency: Latency | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
     times: Times | None = None
 
 
@@ -222,6 +224,9 @@ def _attempt(
         if task.latency:
             found = replace(found, latency=_latency(task.genotype, dataset, network, device))
             lap("latency")
+        if task.measures:
+            found = replace(found, measured=_measured(task, network, dataset))
+            lap("objectives")
         return found
     except Exception as error:
         reason = "oom" if out_of_memory(error) else "exception"
@@ -240,6 +245,15 @@ def _latency(genotype: Genotype, dataset: Dataset, trained: Any, device: str) ->
     state = trained.state_dict()
     network.load_state_dict({name: state[name] for name in network.state_dict()})
     return measure_latency(network, dataset.input_shape, device)
+
+
+def _measured(task: Task, network: Any, dataset: Dataset) -> dict[str, float]:
+    """What the user's own objectives say of the trained network, in evaluation mode."""
+    found = {name: float(measure(network.eval(), dataset)) for name, measure in task.measures.items()}
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} gave {value}")
+    return found
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
 from nas.pareto import Layers
+from nas.plugins import PYTHON
 from nas.trial import Proposal, Trial, check_objectives
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ COLUMNS: dict[str, str] = {
     "duplicate_of": "Int64",
     "genotype": "str",
 }
-"""Columns of `History.frame` and their types; the capital ones may be missing."""
+"""Columns of `History.frame` and their types; the capital ones may be missing. Objectives of the user's
+own come after them."""
 
 
 class History:
@@ -119,8 +121,9 @@ class History:
         """One row a trial, in the order of recording."""
         import pandas as pd
 
-        frame = pd.DataFrame([_row(trial) for trial in self._trials], columns=list(COLUMNS))
-        return frame.astype({name: kind for name, kind in COLUMNS.items() if kind})
+        own = dict.fromkeys((name for name in self.objectives if name.startswith(PYTHON)), "float64")
+        rows = [_row(trial) | {name: trial.measured.get(name, nan) for name in own} for trial in self._trials]
+        return pd.DataFrame(rows, columns=[*COLUMNS, *own]).astype(COLUMNS | own)
 
     def _check_number(self, trial: Trial) -> None:
         if trial.number in self._by_number:

@@ -11,6 +11,7 @@ import ray
 
 from nas.evaluation import Result, Task, Trainer
 from nas.memory import gpu_memory, release_memory
+from nas.plugins import send_own
 from nas.ray_cluster import node_memory
 from nas.recipe import WORKER_ENVIRONMENT
 
@@ -83,6 +84,7 @@ def actor_factory(
     dataset: Dataset, recipe: Recipe, gpus_per_worker: float, trainer: Trainer
 ) -> Callable[[], Any]:
     """A function that starts a worker; the data is sent to the cluster once, here."""
+    send_own()
     options: dict[str, Any] = (
         {"num_cpus": 0, "num_gpus": gpus_per_worker} if gpus_per_worker else {"num_cpus": 1}
     )

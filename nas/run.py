@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from nas import run_folder
 from nas.controller import Event, Progress, run_search
 from nas.errors import NasError, NotFoundError
-from nas.evaluation import ignore
+from nas.evaluation import LocalEvaluator, Task, ignore
+from nas.memory import candidate_memory
 from nas.plan import Plan, plan
 from nas.projection import Seed, find_seeds, seed_proposals
 from nas.run_folder import RunFolder
 from nas.searchers.design import Design
-from nas.setup import UNIFORM_SHARE, Setup, describe_changes, prepare, write_run
+from nas.setup import UNIFORM_SHARE, Setup, prepare, resumed, write_run
 from nas.signals import Interrupted
 from nas.space import SearchSpace, parse_space
 from nas.study import Study
@@ -220,7 +221,7 @@ def search(
         if resume:
             files = find(name or LATEST, results_dir)
             stack.enter_context(run_folder.lock(files))
-            setup = _resumed(files, space, fields, asked)
+            setup = resumed(files, space, fields, asked)
         else:
             if space is None:
                 raise NasError("name a search space", where="space", hint="nas spaces lists them")
@@ -241,38 +242,10 @@ def search(
     return run
 
 
-def _resumed(
-    files: RunFolder,
-    space: str | Path | SearchSpace | None,
-    recipe: Mapping[str, Any],
-    asked: Mapping[str, Any],
-) -> Setup:
-    """The setup of a recorded run; NasError says what the caller or the data have changed."""
-    from nas.data import check_recorded
-
-    config = run_folder.read_config(files)
-    if asked["data"] is None:
-        check_recorded(config["data"])
-    kept = parse_space(run_folder.read_text(files.space), str(files.space))
-    recorded = {key: config.get(key) for key in asked}
-    given = {key: value for key, value in asked.items() if value is not None}
-    setup = prepare(space or kept, recipe=config["recipe"] | recipe, **recorded | given)
-    changes = describe_changes(config, setup.config())
-    if changes:
-        hint = "leave these settings out to resume, or start a new run"
-        raise NasError(f"cannot resume with other settings\n  {changes}", where=str(files.path), hint=hint)
-    if setup.trials != config["trials"]:
-        run_folder.write_config(files, config | {"trials": setup.trials})
-    return setup
-
-
 def make_evaluator(
     dataset: Dataset, recipe: Recipe, workers: int | None, gpus_per_worker: float, ray_address: str | None
 ) -> Evaluator:
     """In this process for 0 workers, else on Ray, where workers are packed by predicted memory."""
-    from nas.evaluation import LocalEvaluator, Task
-    from nas.memory import candidate_memory
-
     device = "cuda" if gpus_per_worker else "cpu"
 
     def memory(task: Task, half: bool) -> int:

@@ -27,6 +27,7 @@ def _printable(text: str) -> str:
 
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
+Objective = Annotated[str, Field(pattern=r"^(python:[\w.]+:)?[\w.-]{1,64}$", max_length=256)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
@@ -40,7 +41,7 @@ class _Config(BaseModel):
     data_fingerprint: Text
     task: Text = "classification"
     searcher: Text
-    objectives: list[Name]
+    objectives: list[Objective]
     seed: Annotated[int, Field(ge=0)]
     trials: Annotated[int, Field(ge=1)]
     seed_with: list[Text] = []

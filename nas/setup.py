@@ -15,9 +15,10 @@ import nas
 from nas import run_folder
 from nas.errors import NasError
 from nas.genotype import expand
+from nas.plugins import load_objectives
 from nas.projection import Seed, find_seeds
 from nas.run_folder import RunFolder
-from nas.space import SearchSpace, load_space
+from nas.space import SearchSpace, load_space, parse_space
 from nas.study import Study
 from nas.trial import check_objectives
 
@@ -102,6 +103,7 @@ def prepare(
     chosen = DEFAULTS | {key: value for key, value in settings.items() if value is not None}
     chosen["objectives"] = check_objectives(chosen["objectives"])
     _check_bounds(chosen)
+    load_objectives(chosen["objectives"])  # so that what is wrong with them is told before the search
     planner = make_searcher(chosen["searcher"], chosen["objectives"], chosen["repeats"])
     if isinstance(planner, Design) and chosen["seed_with"]:
         raise NasError("a design plans every network itself", where="seed_with")
@@ -125,6 +127,33 @@ def write_run(files: RunFolder, setup: Setup) -> None:
     run_folder.write_config(files, config)
     domains = {path: list(options) for path, options in setup.space.domains().items()}
     Study.create(files.database, objectives=setup.objectives, domains=domains, meta=config).close()
+
+
+def resumed(
+    files: RunFolder,
+    space: str | Path | SearchSpace | None,
+    recipe: Mapping[str, Any],
+    asked: Mapping[str, Any],
+) -> Setup:
+    """The setup of a recorded run; NasError says what the caller or the data have changed."""
+    from nas.data import check_recorded
+
+    config = run_folder.read_config(files)
+    if asked["data"] is None:
+        check_recorded(config["data"])
+    for name in config["objectives"] if asked["objectives"] is None else ():
+        check_recorded(name, f"--objectives {','.join(config['objectives'])}")
+    kept = parse_space(run_folder.read_text(files.space), str(files.space))
+    recorded = {key: config.get(key) for key in asked}
+    given = {key: value for key, value in asked.items() if value is not None}
+    setup = prepare(space or kept, recipe=config["recipe"] | recipe, **recorded | given)
+    changes = describe_changes(config, setup.config())
+    if changes:
+        hint = "leave these settings out to resume, or start a new run"
+        raise NasError(f"cannot resume with other settings\n  {changes}", where=str(files.path), hint=hint)
+    if setup.trials != config["trials"]:
+        run_folder.write_config(files, config | {"trials": setup.trials})
+    return setup
 
 
 def _check_bounds(chosen: Mapping[str, Any]) -> None:

@@ -126,7 +126,7 @@ def _end(kind: type[Component], settings: dict[str, Any], neighbour: Any) -> Any
     """A stem or head; unless its norm is given, it is that of the module next to it."""
     cls: Any = kind.registry[settings.pop("type")]
     if "norm" in field_names(cls):
-        settings.setdefault("norm", neighbour.norm)
+        settings.setdefault("norm", getattr(neighbour, "norm", "after_conv"))
     return _component(cls, **settings)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from nas.errors import NasError, did_you_mean
 from nas.genotype import JOINS
 from nas.modules import Component, Head, Module, Stem
-from nas.modules.base import is_option, options_hint
+from nas.modules.base import find_type, is_option, options_hint, type_hint
 from nas.ops import MAX_SIZE
 from nas.yaml_file import Document, Path, load_yaml
 
@@ -157,25 +157,27 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
 def _module_problems(modules: Modules | list[str], path: Path) -> Iterator[tuple[Path, str, str]]:
     for name, settings in _as_mapping(modules).items():
         place = path if isinstance(modules, list) else (*path, name)
-        if name not in Module.registry:
-            yield path, f"unknown module {name!r}", did_you_mean(name, Module.registry)
+        cls = find_type(Module, name)
+        if cls is None:
+            yield path, f"unknown module {name!r}", type_hint(Module, name)
             continue
         for key in settings:
             if key in FROM_SKELETON:
                 yield (*place, key), f"{key} belongs to the stage, so that types share a shape", ""
-        yield from _setting_problems(Module.registry[name], settings, place)
+        yield from _setting_problems(cls, settings, place)
 
 
 def _component_problems(
     kind: type[Component], data: dict[str, Any], path: Path
 ) -> Iterator[tuple[Path, str, str]]:
     name = data.get("type")
-    if name not in kind.registry:
+    cls = find_type(kind, name) if isinstance(name, str) else None
+    if cls is None:
         kind_name = kind.__name__.lower()
-        yield (*path, "type"), f"unknown {kind_name} {name!r}", did_you_mean(name, kind.registry)
+        yield (*path, "type"), f"unknown {kind_name} {name!r}", type_hint(kind, name)
         return
     settings = {key: value for key, value in data.items() if key != "type"}
-    yield from _setting_problems(kind.registry[name], settings, path)
+    yield from _setting_problems(cls, settings, path)
     if kind is Stem and "width" not in settings:
         yield path, "needs a width", ""
 

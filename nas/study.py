@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nas.errors import NasError, NotFoundError, StorageError, did_you_mean
 from nas.history import History
+from nas.modules.base import UnknownTypeError
 from nas.trial import ATTRIBUTES, Trial, check_objectives, from_attributes, to_attributes
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Study(History):
             self.meta: dict[str, Any] = dict(held["meta"])
             for trial in _read_trials(storage, study_id, self._domains):
                 self._append(trial)
+        except UnknownTypeError as error:
+            raise error.at(_shown(where)) from None
         except (LookupError, TypeError, ValueError, NasError) as error:
             raise _damaged(_shown(where), str(error)) from error
 
@@ -252,6 +255,8 @@ def _read_trial(
             raise ValueError("its checksum does not fit")
         attributes = {name: json.loads(text) for name, text in texts.items() if name in ATTRIBUTES}
         return from_attributes(attributes, {path: domains[path][index] for path, index in params.items()})
+    except UnknownTypeError:
+        raise
     except (LookupError, TypeError, ValueError, NasError) as error:
         raise ValueError(f"the row of trial_id {key} cannot be read: {error}") from error
 

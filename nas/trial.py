@@ -16,6 +16,7 @@ from nas.complexity import Cost
 from nas.errors import NasError, did_you_mean
 from nas.genotype import Genotype
 from nas.latency import Latency
+from nas.plugins import PYTHON
 
 State = Literal["complete", "failed"]
 
@@ -24,7 +25,8 @@ REASONS = ("diverged", "oom", "exception", "worker_lost", "timeout", "too_large"
 
 OBJECTIVES = ("error", "flops", "params", "activations", "peak_memory", "latency")
 """What a search can minimise: the validation error (a fraction), the fields of `Cost`, and the
-inference latency in seconds, which is measured where it is asked for."""
+inference latency in seconds, which is measured where it is asked for; besides, as python:module:function,
+a function of the user's own from the trained network and the data set to a number."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Trial:
 
     error: validation error in [0, 1], None where the trial failed; duration: seconds on
     a monotonic clock; duplicate_of: number of the trial whose result was reused; curve:
-    one mapping an epoch, as the training reports it; latency: None where it was not asked for.
+    one mapping an epoch, as the training reports it; latency: None where it was not asked for;
+    measured: what the user's own objectives gave, by their name.
     """
 
     number: int
@@ -66,6 +69,7 @@ class Trial:
     duplicate_of: int | None = None
     curve: tuple[dict[str, Any], ...] = ()
     latency: Latency | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"trial {self.number}"
@@ -109,6 +113,10 @@ class Trial:
                 hint = "nas search --objectives error,latency measures it"
                 raise NasError("the latency was not measured", where=f"trial {self.number}", hint=hint)
             return self.latency.seconds
+        if name.startswith(PYTHON):
+            if name not in self.measured:
+                raise NasError(f"{name} was not measured", where=f"trial {self.number}")
+            return self.measured[name]
         if name != "error":
             return float(getattr(self.cost, name))
         if self.error is None:
@@ -122,7 +130,7 @@ class Trial:
 def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
     """`objectives` as a tuple; NasError if empty, repeated or unknown."""
     for name in objectives:
-        if name not in OBJECTIVES:
+        if name not in OBJECTIVES and not name.startswith(PYTHON):
             raise NasError(f"unknown objective {name!r}", hint=did_you_mean(name, OBJECTIVES))
     if not objectives or len(set(objectives)) < len(objectives):
         raise NasError(
@@ -133,9 +141,9 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
 
 ATTRIBUTES = (
     *("number", "digest", "genotype", "proposal", "cost", "outcome"),
-    *("curve", "reason", "message", "latency"),
+    *("curve", "reason", "message", "latency", "measured"),
 )
-"""What `to_attributes` writes, and `from_attributes` reads; the last four may be missing."""
+"""What `to_attributes` writes, and `from_attributes` reads; the last five may be missing."""
 
 _OUTCOME = ("error", "seed", "epochs", "duration", "retries", "duplicate_of")
 _PROPOSAL = ("proposer", "parent", "uniform", "log_probability")
@@ -172,6 +180,8 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
         attributes |= {"reason": trial.reason, "message": trial.message}
     if trial.latency is not None:
         attributes["latency"] = asdict(trial.latency)
+    if trial.measured:
+        attributes["measured"] = dict(trial.measured)
     return attributes
 
 
@@ -208,5 +218,6 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
         decisions=decisions,
         curve=tuple(curve),
         latency=Latency(**attributes["latency"]) if "latency" in attributes else None,
+        measured={name: float(value) for name, value in attributes.get("measured", {}).items()},
         **attributes["outcome"],
     )

@@ -9,7 +9,7 @@ import nas
 
 ROOT = Path(nas.__file__).parent
 LAYERS = [
-    {"errors", "extras"},
+    {"errors", "extras", "plugins"},
     {"graph"},
     {"ops"},
     {"complexity", "draw", "layout", "modules", "estimate", "statistics", "power", "pareto", "yaml_file"},
@@ -25,7 +25,7 @@ LAYERS = [
     {"augment", "checkpoint", "data", "memory", "network", "recipe", "scoring", "training"},
     {"evaluation"},
     {"ray_cluster", "ray_worker", "ray_evaluation"},
-    {"run_config", "run_folder", "signals", "controller"},
+    {"run_config", "run_folder", "record", "signals", "controller"},
     {"report", "full_training", "setup", "tracking"},
     {"analysis"},
     {"compare", "plots", "export"},

@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from nas import __version__
+from nas.cli import options
 from nas.errors import NasError, StorageError
 
 GROUPS = {
@@ -58,6 +59,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"nas.cli.{cmd_name}").command
+        if cmd_name not in GROUPS["This machine"] and options.plugin not in command.params:
+            command.params.append(options.plugin)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

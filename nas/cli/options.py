@@ -37,6 +37,24 @@ gpus_per_worker: Decorator = click.option(
     help="0.25 trains four candidates on each GPU.",
 )
 ray_address: Decorator = click.option("--ray-address", metavar="A", help="A running Ray cluster to join.")
+
+
+def _load_plugin(context: click.Context, option: click.Parameter, files: tuple[str, ...]) -> None:
+    from nas.plugins import load_plugin
+
+    for file in files if not context.resilient_parsing else ():
+        load_plugin(file)
+
+
+plugin = click.Option(
+    ["--plugin"],
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_load_plugin,
+    metavar="FILE.py",
+    help="Module types of your own; the file is run.",
+)
 RUN_HELP = "RUN is a run folder, a name under the results folder, or `latest`."
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import zipfile
 from collections.abc import Mapping
 from functools import partial
@@ -16,6 +14,7 @@ import numpy.typing as npt
 from nas.data.dataset import Images, Part
 from nas.data.source import Options, Source
 from nas.errors import NasError, NotFoundError, did_you_mean
+from nas.plugins import load_function
 
 NAMES = {
     "train_images": ("train_images", "x_train", "images", "x"),
@@ -55,19 +54,8 @@ def open_npz(target: str, options: Options) -> Source:
 
 def open_python(target: str, options: Options) -> Source:
     """What a function returns: a mapping of arrays, named as in an .npz archive."""
-    module_name, colon, function_name = target.partition(":")
     where = f"python:{target}"
-    if not colon or not function_name:
-        raise NasError("names no function", where=where, hint="write python:module:function")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a module in the current folder is found, as by `python -m`
-    try:
-        function = getattr(importlib.import_module(module_name), function_name, None)
-    except ImportError as error:
-        raise NasError(f"cannot be imported: {error}", where=where) from error
-    if not callable(function):
-        raise NasError(f"{module_name} has no function {function_name!r}", where=where)
-    arrays = function()
+    arrays = load_function(target, where)()
     if not isinstance(arrays, Mapping):
         hint = "return {'train_images': …, 'train_labels': …}, and test_images, test_labels, classes"
         raise NasError(f"returned {type(arrays).__name__}, not a mapping of arrays", where=where, hint=hint)

@@ -60,11 +60,15 @@ def load_recorded(spec: str, *, seed: int = 0) -> Dataset:
     return load_data(spec, seed=seed)
 
 
-def check_recorded(spec: str) -> None:
-    """NasError for code that a file names: the file may be a stranger's, and so may the code."""
+def check_recorded(spec: str, option: str = "") -> None:
+    """NasError for code that a file names: the file may be a stranger's, and so may the code. `option`
+    is how the user names it, --data if left out."""
     if spec.partition(":")[0].strip() == "python":
         message = "this code is named in a file, and runs only where you name it too"
-        raise NasError(message, where=f"data {spec!r}", hint=f"if you trust it: --data {spec}")
+        where = "data" if not option else "objective"
+        raise NasError(
+            message, where=f"{where} {spec!r}", hint=f"if you trust it: {option or f'--data {spec}'}"
+        )
 
 
 def parse_spec(spec: str) -> tuple[str, str, Options]:

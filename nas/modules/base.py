@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from nas.errors import NasError, did_you_mean
 from nas.graph import Graph, Shape, Value, trace
 from nas.ops import MAX_SIZE
+from nas.plugins import load_entry_points
 
 C = TypeVar("C", bound="Component")
 
@@ -34,6 +35,10 @@ class Component:
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if name:
+            taken = cls.registry.get(name)
+            if taken and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+                message = f"{name!r} is the name of {taken.__module__}.{taken.__qualname__}"
+                raise NasError(message, where=f"{cls.__module__}.{cls.__qualname__}")
             cls.type_name = name
             cls.registry[name] = cls
 
@@ -174,15 +179,31 @@ def options_hint(value: Any, options: Sequence[Any]) -> str:
     return did_you_mean(value, map(str, options))
 
 
+def find_type(kind: type[C], name: str) -> type[C] | None:
+    """The class of a stem, module or head; installed packages are asked where we know none."""
+    if name not in kind.registry:
+        load_entry_points()
+    return kind.registry.get(name)  # type: ignore[return-value]
+
+
+class UnknownTypeError(NasError):
+    """A stem, module or head that nothing which was loaded defines."""
+
+
+def type_hint(kind: type[Component], name: object) -> str:
+    """What to do about a type that is not known."""
+    return f"{did_you_mean(name, kind.registry)}\n  one of your own comes with --plugin FILE.py"
+
+
 def from_dict(kind: type[C], data: Any, *, where: str) -> C:
     """The stem, module or head that `to_dict` wrote; NasError names the place of what is wrong."""
     if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
         raise NasError("must be an object with a 'type'", where=where)
     settings = {str(key): value for key, value in data.items() if key != "type"}
-    cls = kind.registry.get(data["type"])
+    cls = find_type(kind, data["type"])
     if cls is None:
-        hint = did_you_mean(data["type"], kind.registry)
-        raise NasError(f"unknown {kind.__name__.lower()} {data['type']!r}", where=where, hint=hint)
+        message, hint = f"unknown {kind.__name__.lower()} {data['type']!r}", type_hint(kind, data["type"])
+        raise UnknownTypeError(message, where=where, hint=hint)
     known = {item.name: item for item in dataclasses.fields(cls)}
     for name in settings:
         if name not in known:
@@ -192,6 +213,6 @@ def from_dict(kind: type[C], data: Any, *, where: str) -> C:
         if item.default is dataclasses.MISSING and name not in settings:
             raise NasError(f"{data['type']} needs {name!r}", where=where)
     try:
-        return cast(C, cls(**settings))
+        return cls(**settings)
     except NasError as error:
         raise error.at(where) from None

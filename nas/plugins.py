@@ -1,0 +1,109 @@
+"""Code of the user's own: module types in a file or an installed package, and functions by name.
+
+All of it runs only where the user names it: on the command line, in a program, or by installing a
+package. What a run folder or a genotype names is never loaded from there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import import_module, metadata, util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from nas.errors import NasError, NotFoundError
+
+GROUP = "nas.modules"
+"""The entry points by which installed packages bring module types, stems and heads."""
+
+PYTHON = "python:"
+"""Before module:function, where a name may also be one of ours."""
+
+own: list[ModuleType] = []
+"""Modules that were loaded here."""
+
+
+def load_plugin(path: str | Path) -> ModuleType:
+    """Execute a Python file, whose module types are known from then on. Once loaded it is left alone.
+
+    NotFoundError without the file, NasError for what it raises, with the line.
+    """
+    file = Path(path).resolve()
+    for module in own:
+        if getattr(module, "__file__", None) == str(file):
+            return module
+    if not file.is_file():
+        raise NotFoundError("there is no such file", where=str(path))
+    spec = util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise NasError("is no Python file", where=str(path))
+    if file.stem in sys.modules:
+        raise NasError(f"a module {file.stem!r} is loaded already", where=str(path), hint="rename the file")
+    module = util.module_from_spec(spec)
+    sys.modules[file.stem] = module  # dataclasses look there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[file.stem]
+        raise NasError(f"{type(error).__name__}: {error}", where=_place(error, str(file))) from error
+    own.append(module)
+    return module
+
+
+@cache
+def load_entry_points() -> None:
+    """Import what installed packages bring; NasError names the one that fails."""
+    for point in metadata.entry_points(group=GROUP):
+        try:
+            point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else "a package"
+            message = f"cannot be imported: {type(error).__name__}: {error}"
+            where = f"entry point {point.name!r} of {package}"
+            raise NasError(message, where=where, hint="mend or uninstall it") from error
+
+
+def load_function(target: str, where: str) -> Callable[..., Any]:
+    """The function that `module:function` names; modules are found in the current folder, too."""
+    module_name, colon, function_name = target.partition(":")
+    if not (module_name and colon and function_name):
+        raise NasError("names no function", where=where, hint=f"write {PYTHON}module:function")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise NasError(f"cannot be imported: {error}", where=where) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise NasError(f"{module_name} has no function {function_name!r}", where=where)
+    if module not in own:
+        own.append(module)
+    return function  # type: ignore[no-any-return]
+
+
+def load_objectives(names: Iterable[str]) -> dict[str, Callable[..., Any]]:
+    """Those of the objectives that are functions of the user's own, by name."""
+    ours = (name for name in names if name.startswith(PYTHON))
+    return {name: load_function(name.removeprefix(PYTHON), f"objective {name!r}") for name in ours}
+
+
+def send_own() -> None:
+    """Let Ray send what these modules define as it is: workers may not find their files."""
+    import ray
+
+    for module in own:
+        ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+
+
+def _place(error: Exception, file: str) -> str:
+    """The last line of a file that an error came by."""
+    lines, trace = [], error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return f"{file}:{lines[-1]}" if lines else file

@@ -1,0 +1,32 @@
+"""A trial into its study, and its weights into the folder of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.history import History
+from nas.pareto import front
+from nas.run_folder import write_atomic
+from nas.trial import Trial
+
+
+def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Path | None) -> None:
+    """Append a trial, and keep in `weights_dir` the weights of the front, no others.
+
+    Weights first: a trial on the front that is recorded has them, whatever happens.
+    """
+    if weights_dir is not None and weights is not None and _on_front(study, trial):
+        write_atomic(weights_dir / f"{trial.number}.safetensors", weights)
+    study.record(trial)
+    if weights_dir is not None and trial.complete:
+        kept = {f"{member.number}.safetensors" for member in study.front()}
+        for path in weights_dir.glob("*.safetensors"):
+            if path.name not in kept:
+                path.unlink()
+
+
+def _on_front(study: History, trial: Trial) -> bool:
+    """Whether no complete trial dominates this one."""
+    names = study.objectives
+    points = [member.values(names) for member in (*study.front(), trial)]
+    return len(points) - 1 in front(points)
