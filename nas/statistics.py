@@ -104,25 +104,47 @@ def _inverse(scatter: Floats, tolerance: float = 1e-9) -> Floats:
     return np.where(flat[..., None, None], np.nan, inverse)
 
 
-def _moments(sample: Sample, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """Of v = (shares but the first, error), for each weighting (b, n) of the rows: the weight of
-    each stratum (b, strata), its mean (b, strata, types), products within strata (b, types, types)."""
-    v = np.hstack([sample.shares[:, 1:], sample.error[:, None]])
-    size = v.shape[1]
-    products = np.hstack([np.ones((len(v), 1)), v, (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)])
-    members = [np.flatnonzero(sample.stratum == s) for s in range(int(sample.stratum.max()) + 1)]
-    sums = np.stack([weights[:, m] @ products[m] for m in members], axis=1)
+@dataclass(frozen=True)
+class _Rows:
+    """A sample in the order of its clusters, with what every weighting of it needs: products of
+    v = (shares but the first, error) by stratum, and columns to read a stratum's value at a row."""
+
+    sample: Sample
+    members: list[Ints]
+    products: list[Floats]
+    columns: Floats
+    starts: Ints
+
+    @classmethod
+    def of(cls, sample: Sample) -> _Rows:
+        at = np.argsort(sample.cluster, kind="stable")
+        rows = Sample(sample.shares[at], sample.error[at], sample.stratum[at], sample.cluster[at])
+        v = np.hstack([rows.shares[:, 1:], rows.error[:, None]])
+        products = np.hstack([np.ones((len(v), 1)), v, (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)])
+        inside = rows.stratum == np.arange(int(rows.stratum.max()) + 1)[:, None]
+        members = [np.flatnonzero(row) for row in inside]
+        columns = np.vstack([rows.shares[:, 1:].T, -inside.astype(float)])
+        starts = np.flatnonzero(np.diff(rows.cluster, prepend=-1))
+        return cls(rows, members, [products[row] for row in members], columns, starts)
+
+
+def _moments(rows: _Rows, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Of v, for each weighting (b, n) of the rows: the weight of each stratum (b, strata), its mean
+    (b, strata, types), products within strata (b, types, types)."""
+    size = rows.sample.shares.shape[1]
+    pairs = zip(rows.members, rows.products, strict=True)
+    sums = np.stack([weights[:, at] @ products for at, products in pairs], axis=1)
     weight, first, second = sums[..., 0], sums[..., 1 : 1 + size], sums[..., 1 + size :]
     centres = first / np.where(weight > 0, weight, 1.0)[..., None]
     within = second.reshape(*first.shape, size) - first[..., :, None] * centres[..., None, :]
     return weight, centres, within.sum(axis=1)
 
 
-def _fit(sample: Sample, weights: Floats) -> tuple[Floats, Floats]:
+def _fit(rows: _Rows, weights: Floats) -> tuple[Floats, Floats]:
     """Type means (b, types) and their sandwich covariances (b, types, types) for b weightings
-    (b, n) of the rows, which stand in the order of their clusters."""
-    weight, centres, scatter = _moments(sample, weights)
-    x, types = sample.shares[:, 1:], sample.shares.shape[1]
+    (b, n) of the rows."""
+    weight, centres, scatter = _moments(rows, weights)
+    sample, types = rows.sample, rows.sample.shares.shape[1]
     total = weight.sum(axis=1, keepdims=True)
     centre = np.einsum("bs,bst->bt", weight / total, centres)
     inverse = _inverse(scatter[:, :-1, :-1])
@@ -130,27 +152,27 @@ def _fit(sample: Sample, weights: Floats) -> tuple[Floats, Floats]:
     moves = np.eye(types)[:, 1:] - centre[:, None, :-1]  # from the mean network to one of a single type
     means = centre[:, None, -1] + (moves @ slopes)[..., 0]
 
-    adjusted = sample.error - slopes[..., 0] @ x.T
     level = centres[..., -1] - (centres[..., :-1] @ slopes)[..., 0]
+    residual = sample.error - np.concatenate([slopes[..., 0], -level], axis=1) @ rows.columns
+    shift = (level - (weight * level).sum(axis=1, keepdims=True) / total)[:, sample.stratum]
     levers = moves @ inverse
-    lever = levers @ x.T - (levers @ centres[..., :-1].transpose(0, 2, 1))[:, :, sample.stratum]
-    shift = adjusted - (weight * level).sum(axis=1, keepdims=True) / total
-    influence = lever * (adjusted - level[:, sample.stratum])[:, None, :] + (shift / total)[:, None, :]
-    starts = np.flatnonzero(np.diff(sample.cluster, prepend=-1))
-    if len(starts) < len(x):
-        influence, weights = np.add.reduceat(influence, starts, axis=2), weights[:, starts]
+    influence = np.concatenate([levers, levers @ centres[..., :-1].transpose(0, 2, 1)], axis=2) @ rows.columns
+    influence *= residual[:, None, :]
+    influence += ((residual + shift) / total)[:, None, :]
+    if len(rows.starts) < len(sample.error):
+        influence, weights = np.add.reduceat(influence, rows.starts, axis=2), weights[:, rows.starts]
     return means, (influence * weights[:, None, :]) @ influence.transpose(0, 2, 1)
 
 
 def type_effects(sample: Sample, resamples: int, rng: np.random.Generator) -> Effects:
     """Means by type, adjusted for stratum, with a bootstrap over clusters; NaN where the sample
     cannot tell the types apart."""
-    order = np.argsort(sample.cluster, kind="stable")
-    rows = Sample(sample.shares[order], sample.error[order], sample.stratum[order], sample.cluster[order])
-    means, covariance = _fit(rows, np.ones((1, len(order))))
-    step = max(1, CHUNK // rows.shares.size)
-    drawn = bootstrap_counts(int(rows.cluster[-1]) + 1, resamples, step, rng)
-    fits = [_fit(rows, counts[:, rows.cluster]) for counts in drawn]
+    rows = _Rows.of(sample)
+    means, covariance = _fit(rows, np.ones((1, len(sample.error))))
+    step = max(1, CHUNK // sample.shares.size)
+    cluster = rows.sample.cluster
+    drawn = bootstrap_counts(int(cluster[-1]) + 1, resamples, step, rng)
+    fits = [_fit(rows, counts[:, cluster]) for counts in drawn]
     draws, covariances = (np.concatenate(parts) for parts in zip(*fits, strict=True))
     return Effects(means[0], covariance[0], draws, covariances)
 
@@ -170,9 +192,9 @@ def permutation_p(sample: Sample, resamples: int, rng: np.random.Generator) -> F
     to unequal spread, so that the test of one pair holds whatever other types do. NaN where
     not estimable.
     """
-    x = _demean(sample.shares[:, 1:], sample.stratum)
-    y = _demean(sample.error, sample.stratum)
-    types = sample.shares.shape[1]
+    order = np.argsort(sample.stratum, kind="stable")
+    stratum, types = sample.stratum[order], sample.shares.shape[1]
+    x, y = _demean(sample.shares[order, 1:], stratum), _demean(sample.error[order], stratum)
     pairs = list(combinations(range(types), 2))
     gram = x.T @ x
     values = np.linalg.eigvalsh(gram)
@@ -181,10 +203,11 @@ def permutation_p(sample: Sample, resamples: int, rng: np.random.Generator) -> F
     basis = np.vstack([np.zeros(types - 1), np.eye(types - 1)])
     contrasts = np.stack([basis[b] - basis[a] for a, b in pairs], axis=1)
     weights = x @ np.linalg.solve(gram, contrasts)  # a contrast is weights' y
+    squares, ends = weights**2, np.cumsum(np.bincount(stratum))[:-1]
 
     def statistics(permuted: Floats) -> Floats:
         residual = permuted - (np.linalg.solve(gram, x.T @ permuted.T).T @ x.T)
-        variance = residual**2 @ weights**2
+        variance = residual**2 @ squares
         return np.abs(permuted @ weights) / np.sqrt(np.maximum(variance, 1e-300))
 
     observed = statistics(y[None, :])[0]
@@ -193,9 +216,8 @@ def permutation_p(sample: Sample, resamples: int, rng: np.random.Generator) -> F
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         permuted = np.tile(y, (rows, 1))
-        for s in range(int(sample.stratum.max()) + 1):
-            at = np.flatnonzero(sample.stratum == s)
-            permuted[:, at] = rng.permuted(permuted[:, at], axis=1)
+        for part in np.split(permuted, ends, axis=1):
+            rng.permuted(part, axis=1, out=part)
         exceed += (statistics(permuted) >= observed * (1 - 1e-12)).sum(axis=0)
     return np.asarray((1 + exceed) / (1 + resamples))
 
