@@ -75,11 +75,13 @@ def check_config(config: Mapping[str, Any], where: str) -> None:
 
     try:
         _Config.model_validate(config)
-        adjusted(Recipe(), config["recipe"])
+        adjusted(Recipe(config["recipe"]["epochs"]), config["recipe"])
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise StorageError(f"{place}: {first['msg']}", where=where, hint=_HINT) from None
+    except KeyError as error:
+        raise StorageError(f"recipe: lacks {error}", where=where, hint=_HINT) from None
     except NasError as error:
         raise StorageError(error.message, where=f"{where}: {error.where}", hint=_HINT) from None
 

@@ -90,7 +90,7 @@ def find_run(results_dir: str | Path, run: str | Path) -> RunFolder:
     text, root = str(run), Path(results_dir)
     by_path = os.sep in text or text in (".", "..")
     folder = Path(text) if by_path and "\0" not in text else _inside(root, text)
-    if (folder / "config.json").is_file() or (folder / "study.db").is_file():
+    if _is_run(folder):
         _refuse_links(folder)
         return RunFolder(folder.resolve() if by_path else folder)
     if by_path:
@@ -104,7 +104,10 @@ def find_run(results_dir: str | Path, run: str | Path) -> RunFolder:
 def list_runs(results_dir: str | Path) -> list[RunFolder]:
     """The runs of a folder, the oldest first; [] if it does not exist."""
     root = Path(results_dir)
-    found = [p for p in root.glob("*/config.json") if p.is_file() and not p.parent.is_symlink()]
+    try:
+        found = [p for p in root.glob("*/config.json") if p.is_file() and not p.parent.is_symlink()]
+    except OSError as error:
+        raise NotFoundError(f"cannot be read: {error.strerror}", where=str(root)) from error
     return [RunFolder(path.parent) for path in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p))]
 
 
@@ -206,6 +209,13 @@ def _inside(root: Path, name: str) -> Path:
     if path.is_symlink():
         raise NasError("is a symbolic link", where=str(path), hint="name the folder it points to")
     return path
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return (folder / "config.json").is_file() or (folder / "study.db").is_file()
+    except OSError as error:  # a name too long, or a folder that may not be read
+        raise NotFoundError(f"cannot be read: {error.strerror}", where=str(folder)) from error
 
 
 def _refuse_links(folder: Path) -> None:

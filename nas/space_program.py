@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -144,16 +144,24 @@ def _fields(component: Any, prefix: str) -> dict[str, Any]:
 
 
 def _count_settings(settings: Mapping[str, Any]) -> int:
-    def along(items: list[tuple[str, Any]], chosen: dict[str, Any]) -> int:
-        if not items:
-            return 1
-        (key, value), *rest = items
-        if key not in controls:
-            return len(options_of(value, chosen)) * along(rest, chosen)
-        return sum(along(rest, {**chosen, key: option}) for option in options_of(value, chosen))
+    """Remembers what was counted for the same options of those fields that others still depend on."""
+    items = list(settings.items())
 
-    controls = {value["by"] for value in settings.values() if isinstance(value, Mapping)}
-    return along(list(settings.items()), {})
+    def needed(at: int) -> set[str]:
+        return {value["by"] for _, value in items[at:] if isinstance(value, Mapping)}
+
+    @cache
+    def along(at: int, chosen: tuple[tuple[str, Any], ...]) -> int:
+        if at == len(items):
+            return 1
+        (key, value), later = items[at], needed(at + 1)
+        options = options_of(value, dict(chosen))
+        kept = tuple(pair for pair in chosen if pair[0] in later)
+        if key not in later:
+            return len(options) * along(at + 1, kept)
+        return sum(along(at + 1, (*kept, (key, option))) for option in options)
+
+    return along(0, ())
 
 
 def _count_types(modules: Mapping[str, Mapping[str, Any]]) -> int:

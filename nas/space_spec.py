@@ -19,6 +19,8 @@ from nas.yaml_file import Document, Path, load_yaml
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 FROM_SKELETON = ("width", "stride")
 LIMITED = ("flops", "params", "depth")
+MAX_BLOCKS = 192
+"""Of a network: with more, the number of genotypes would be longer than Python writes."""
 
 
 def _listed(value: Any) -> Any:
@@ -27,14 +29,16 @@ def _listed(value: Any) -> Any:
 
 def _number(value: Any) -> Any:
     """`40M` is 40,000,000."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT]?)", str(value)) if type(value) is not bool else None
+    match = (
+        re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)([kMGT]?)", str(value)) if type(value) is not bool else None
+    )
     if not match:
         raise ValueError("must be a number, as in 250k, 40M or 1.5G")
     return round(float(match[1]) * UNITS[match[2]])
 
 
 def _shape(value: Any) -> Any:
-    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", str(value))
+    match = re.fullmatch(r"(\d{1,18})x(\d{1,18})x(\d{1,18})", str(value))
     if not match:
         raise ValueError("must be CHANNELSxHEIGHTxWIDTH, as in 3x32x32")
     return tuple(map(int, match.groups()))
@@ -134,6 +138,9 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
     if all(type(skip) is int for skip in skips) and max(skips, default=0) >= len(spec.stages):
         yield ("head", "skips"), f"{max(skips)} skips need as many stages before the last", ""
     yield from _module_problems(spec.modules, ("modules",))
+    blocks = sum(max(stage.depth) for stage in spec.stages)
+    if blocks > MAX_BLOCKS:
+        yield ("stages",), f"up to {blocks} blocks, more than {MAX_BLOCKS}", ""
     for name in spec.constraints:
         if name not in LIMITED:
             yield ("constraints", name), f"unknown limit {name!r}", did_you_mean(name, LIMITED)
@@ -141,6 +148,8 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
         for join in stage.skips.join if stage.skips else ():
             if join not in JOINS:
                 yield ("stages", at, "skips", "join"), f"unknown join {join!r}", did_you_mean(join, JOINS)
+        if stage.skips and len(set(stage.skips.join)) < len(stage.skips.join):
+            yield ("stages", at, "skips", "join"), "an option stands twice", ""
         if stage.modules and spec.vary == "network":
             hint = "with vary: network the modules stand at the top of the file"
             yield ("stages", at, "modules"), "one type for the network, but modules for a stage", hint
@@ -197,15 +206,21 @@ def _setting_problems(
                 hint = "by names a field of the same module that stands above it"
                 yield place, f"{value.get('by')!r} is not known here", hint
             branches = [options for branch, options in value.items() if branch != "by"]
-            by_options = settings.get(value.get("by", ""), ())
-            missing = [option for option in _listed(by_options) if option not in value]
-            if missing and not isinstance(by_options, Mapping):
+            missing = [option for option in _possible(settings[value["by"]]) if option not in value]
+            if missing:
                 yield place, f"says nothing for {value['by']} {missing[0]!r}", ""
         else:
             branches = [value]
         for options in branches:
             yield from _option_problems(cls, key, _listed(options), place)
         seen.append(key)
+
+
+def _possible(value: Any) -> list[Any]:
+    """Every option that a setting may come to."""
+    if not isinstance(value, Mapping):
+        return list(_listed(value))
+    return [option for branch, options in value.items() if branch != "by" for option in _listed(options)]
 
 
 def _option_problems(

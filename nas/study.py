@@ -292,11 +292,13 @@ def _guarded(where: str | Path) -> Iterator[None]:
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
+    known = (sqlite3.Error, SQLAlchemyError, StorageInternalError, OSError, RuntimeError, UnicodeError)
     try:
         yield
-    except (sqlite3.Error, SQLAlchemyError, StorageInternalError, OSError, RuntimeError) as error:
+    except known as error:
         cause = getattr(error, "orig", None) or error.__cause__ or error
-        if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.OperationalError):
+        broken = isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.OperationalError)
+        if broken or isinstance(cause, UnicodeError):
             raise _damaged(_shown(where), str(cause)) from error
         hint = "free some space, or see that the place exists and can be written"
         message = f"cannot read or write the study: {cause}"

@@ -8,8 +8,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from nas.run_folder import RunFolder, write_config
-from nas.study import _checksum
+from nas.run_folder import RunFolder
+from nas.run_folder import _checksum as config_checksum
+from nas.study import _checksum as trial_checksum
 
 DATA = Path(__file__).parent / "data"
 RUN = DATA / "run-v1"
@@ -30,7 +31,7 @@ def config_of(folder: RunFolder) -> dict:
 def change_config(folder: RunFolder, **changes: object) -> None:
     """Set keys of config.json, with a checksum that fits; None removes a key."""
     config = {key: value for key, value in (config_of(folder) | changes).items() if value is not None}
-    write_config(folder, config)
+    folder.config.write_text(json.dumps(config | {"checksum": config_checksum(config)}))
 
 
 def change_trial(folder: RunFolder, change, row: int = 1) -> None:
@@ -46,7 +47,7 @@ def change_trial(folder: RunFolder, change, row: int = 1) -> None:
         change(attributes)
         texts = {key: json.dumps(value) for key, value in attributes.items() if key != "checksum"}
         indices = {path: int(value) for path, value in params.items()}
-        texts["checksum"] = json.dumps(_checksum(texts, indices))
+        texts["checksum"] = json.dumps(trial_checksum(texts, indices))
         connection.execute("DELETE FROM trial_user_attributes WHERE trial_id = ?", (row,))
         connection.executemany(
             "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",

@@ -192,7 +192,7 @@ BAD = {
     "? [1]\n: 2\n": "a key must be a word or a number",
     "- 1\n": "must be a mapping",
     "": "must be a mapping",
-    "#" * (2 << 20): "larger than 1,048,576 bytes",
+    "#" * (2 << 20): "larger than 65,536 bytes",
 }
 
 

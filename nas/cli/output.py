@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas.errors import readable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +24,7 @@ def emit(data: Mapping[str, Any]) -> None:
 
 def note(text: str) -> None:
     """Print a remark to stderr, where it does not mix with data."""
-    click.echo(text, err=True)
+    click.echo(readable(text), err=True)
 
 
 def heading(text: str) -> None:
@@ -54,7 +56,7 @@ def table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:
         figures = name in right
         shown.add_column(name, justify="right" if figures else "left", no_wrap=figures)
     for row in rows:
-        shown.add_row(*map(str, row.values()))
+        shown.add_row(*(readable(str(value)) for value in row.values()))
     out = console()
     with out.capture() as captured:
         out.print(shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,5 +62,5 @@ def _summary(space: SearchSpace) -> dict[str, Any]:
 def size(space: SearchSpace) -> str:
     """The number of genotypes, with what is known of it."""
     found = space.size()
-    count = f"{found.count:,}" if found.count < READABLE else f"{found.count:.1e}"
+    count = f"{found.count:,}" if found.count < READABLE else f"{Decimal(found.count):.1e}"
     return count if found.exact else f"up to {count}"
