@@ -1,4 +1,4 @@
-"""Strategies that make bad input out of good, and what may come of it."""
+"""Strategies that make bad input out of good, what is done with it, and what may come of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from nas.codegen.source import source
+from nas.complexity import cost
+from nas.draw import layer_table
 from nas.errors import NasError
+from nas.genotype import Genotype, expand
+from nas.space import parse_space
 
 SECONDS = 2.0
 """Of work, not of waiting for a busy machine."""
@@ -125,6 +130,28 @@ SYNTAX = [
         "true",
     ),
 ]
+
+
+def open_space(text: str) -> None:
+    """All that is done with a space before anything is sampled."""
+    space = parse_space(text, "space.yaml")
+    assert parse_space(space.to_yaml(), "again").spec == space.spec
+    str(space.size().count)
+    genotype = space.build(lambda path, options: options[0])
+    space.violations(genotype)
+    space.decisions(genotype)
+
+
+def open_genotype(text: str) -> None:
+    """All that is done with a genotype before it is built."""
+    genotype = Genotype.from_json(text, "genotype.json")
+    assert Genotype.from_json(genotype.to_json()) == genotype
+    assert str(genotype).isprintable()
+    assert len(genotype.digest) == 32
+    graph = expand(genotype, auxiliary=True)
+    cost(graph)
+    layer_table(graph)
+    source(graph)
 
 
 @contextmanager

@@ -18,17 +18,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fuzzing import changed, harmless, torn, words
+from fuzzing import changed, harmless, open_genotype, open_space, torn, words
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from stranger import change_config, change_trial, config_of, copied
 
 from nas.cli import run as nas
-from nas.codegen.source import source
-from nas.complexity import cost
-from nas.draw import layer_table
-from nas.genotype import Genotype, expand
-from nas.space import load_space, parse_space, space_names
+from nas.space import load_space, space_names
 
 pytestmark = pytest.mark.slow
 
@@ -47,28 +43,6 @@ GENOTYPES = [
     *(load_space(name).sample(seed).to_dict() for name in space_names() for seed in range(3)),
     json.loads((DATA / "genotype-v1.json").read_text()),
 ]
-
-
-def open_space(text):
-    """All that is done with a space before anything is sampled."""
-    space = parse_space(text, "space.yaml")
-    assert parse_space(space.to_yaml(), "again").spec == space.spec
-    str(space.size().count)
-    genotype = space.build(lambda path, options: options[0])
-    space.violations(genotype)
-    space.decisions(genotype)
-
-
-def open_genotype(text):
-    """All that is done with a genotype before it is built."""
-    genotype = Genotype.from_json(text, "genotype.json")
-    assert Genotype.from_json(genotype.to_json()) == genotype
-    assert str(genotype).isprintable()
-    assert len(genotype.digest) == 32
-    graph = expand(genotype, auxiliary=True)
-    cost(graph)
-    layer_table(graph)
-    source(graph)
 
 
 @given(text=torn(SPACES) | changed([yaml.safe_load(text) for text in SPACES]).map(yaml.safe_dump))
