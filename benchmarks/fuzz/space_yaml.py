@@ -2,7 +2,7 @@
 
 Run `pip install atheris`, then, for 20 minutes with a folder for what the fuzzer learns:
 
-    python benchmarks/fuzz/space_yaml.py -max_total_time=1200 CORPUS
+    python benchmarks/fuzz/space_yaml.py -max_total_time=1200 -len_control=0 -max_len=256 CORPUS
 """
 
 import sys

@@ -1,0 +1,258 @@
+"""Searches that are killed, stopped, starved and hung, and resumed until they are done.
+
+    python benchmarks/chaos.py [--rounds 20] [--trials 600] [--seed 0] [--folder DIR]
+
+Each round starts the driver of one study on two Ray workers, and ends it by a fault drawn at
+random: SIGKILL, SIGTERM or SIGINT after a random time, or a disk that is full after a random number
+of bytes. Meanwhile workers are killed, by others (SIGKILL) and by themselves (SIGKILL, a
+segmentation fault). Some networks diverge and some hang (SIGSTOP), whenever they are trained.
+A last round without faults of the driver finishes the study. Then:
+
+- every trial is recorded once: complete, or failed as its network must; none is running;
+- no trial was trained again after it was recorded: the log of executions does not grow for it;
+- what was trained twice was in flight when a driver or a worker ended;
+- the front of the study is that computed anew from the rows of the database, and the weights
+  that are kept are those of the front.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+WORKERS = 2
+STALL = 4.0
+"""Seconds without progress after which a worker counts as hung."""
+DIVERGES, HANGS, DIES, FAULTS_SEGMENT = 23, 97, 31, 43
+"""Every so manieth trial does so; a death only when it is first trained."""
+ENDS = ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", "disk full")
+EXIT = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143, "SIGINT": 130, "disk full": 6}
+
+
+def fate(number: int) -> str:
+    """What becomes of a trial, however often it is tried."""
+    if number % HANGS == HANGS - 1:
+        return "timeout"
+    return "diverged" if number % DIVERGES == DIVERGES - 1 else ""
+
+
+def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_batch: Any) -> Any:
+    """Takes the place of training; `recipe` is the path of the log of executions."""
+    import ctypes
+
+    from nas.evaluation import Result
+
+    write(recipe, "start", task.number, os.getpid())
+    time.sleep(0.05 + 0.2 * random.random())
+    if fate(task.number) == "timeout":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if task.attempt == 0 and task.number % DIES == DIES - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task.attempt == 0 and task.number % FAULTS_SEGMENT == FAULTS_SEGMENT - 1:
+        ctypes.string_at(0)
+    write(recipe, "end", task.number, os.getpid())
+    if fate(task.number):
+        return Result(task.number, "failed", "diverged", "the loss was nan after 1 epochs")
+    row = {"epoch": 1, "val_error": task.seed % 997 / 997}
+    error, weights = row["val_error"], b"weights of %d" % task.number
+    return Result(task.number, "complete", error=error, curve=(row,), weights=weights)
+
+
+def write(log: Path, event: str, number: int, process: int) -> None:
+    with open(log, "a") as file:
+        file.write(f"{event} {number} {process}\n")
+
+
+def drive(folder: Path, trials: int, limit: int) -> int:
+    """The driver: search until the study has so many trials; writes at most `limit` bytes if any."""
+    from nas.controller import run_search
+    from nas.errors import NasError
+    from nas.ray_evaluation import RayEvaluator
+    from nas.searchers import make_searcher
+    from nas.space import load_space
+    from nas.study import Study
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
+    path, space, objectives = folder / "study.db", load_space("all_modules"), ("error", "flops")
+    (folder / "weights").mkdir(exist_ok=True)
+    if path.exists():
+        study = Study.open(path)
+    else:
+        study = Study.create(path, objectives=objectives, domains=space.domains())
+    evaluator = RayEvaluator(None, folder / "log", workers=WORKERS, trainer=train, stall=STALL)  # type: ignore[arg-type]
+    if limit:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        run_search(
+            study,
+            space,
+            make_searcher("evolution", objectives),
+            evaluator,
+            trials=trials,
+            seed=0,
+            epochs=1,
+            weights_dir=folder / "weights",
+        )
+    except NasError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    finally:
+        evaluator.close()
+    return 0
+
+
+def one_round(folder: Path, trials: int, end: str, rng: random.Random) -> int:
+    """Start the driver and end it so; "" lets it finish. Returns its exit status."""
+    limit = size(folder / "study.db") + rng.randrange(20_000, 200_000) if end == "disk full" else 0
+    command = [sys.executable, __file__, "--drive", str(folder), str(trials), str(limit)]
+    begun = size(folder / "log")
+    with open(folder / "driver.txt", "ab") as output:
+        driver = subprocess.Popen(command, stderr=output, stdout=output, start_new_session=True)
+    while driver.poll() is None and size(folder / "log") == begun:
+        time.sleep(0.02)
+    until = time.monotonic() + rng.uniform(0.0, 4.0)
+    while driver.poll() is None and (end in ("", "disk full") or time.monotonic() < until):
+        time.sleep(rng.uniform(0.1, 1.0))
+        if rng.random() < 0.2:
+            kill(rng.choice(processes(folder)[-WORKERS:] or [0]))
+    if driver.poll() is None and end in ("SIGTERM", "SIGINT"):
+        os.killpg(driver.pid, getattr(signal, end))
+    elif driver.poll() is None:
+        driver.kill()
+    status = driver.wait()
+    while any(map(alive, processes(folder))):  # what the dead driver left ends by itself
+        time.sleep(0.05)
+    return status
+
+
+def processes(folder: Path) -> list[int]:
+    """The workers that have written to the log, the last to write at the end."""
+    latest = dict.fromkeys(int(line[2]) for line in reversed(read(folder / "log")))
+    return list(latest)[::-1]
+
+
+def kill(process: int) -> None:
+    if process and alive(process):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def read(log: Path) -> list[list[str]]:
+    return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def rows(folder: Path) -> dict[int, tuple[str, str, tuple[float, ...]]]:
+    """State, reason and values of each trial, read from the database without our code."""
+    found: dict[int, tuple[str, str, tuple[float, ...]]] = {}
+    if not (folder / "study.db").exists():
+        return found
+    with closing(sqlite3.connect(folder / "study.db")) as connection:
+        for key, state in connection.execute("SELECT trial_id, state FROM trials").fetchall():
+            of_trial = "FROM trial_user_attributes WHERE trial_id = ? AND key = ?"
+            texts = [
+                connection.execute(f"SELECT value_json {of_trial}", (key, name)).fetchone()
+                for name in ("number", "reason")
+            ]
+            number, reason = (json.loads(text[0]) if text else "" for text in texts)
+            values = connection.execute(
+                "SELECT value FROM trial_values WHERE trial_id = ? ORDER BY objective", (key,)
+            )
+            assert number not in found, f"trial {number} is recorded twice"
+            found[number] = state, reason, tuple(value for (value,) in values)
+    return found
+
+
+def front(points: dict[int, tuple[float, ...]]) -> set[int]:
+    """Those that no other point dominates, by comparing all pairs."""
+
+    def beaten(point: tuple[float, ...]) -> bool:
+        return any(
+            all(a <= b for a, b in zip(other, point, strict=True)) and other != point
+            for other in points.values()
+        )
+
+    return {number for number, point in points.items() if not beaten(point)}
+
+
+def check(folder: Path, trials: int) -> dict[str, int]:
+    """Assert what must hold of a finished study; returns its figures."""
+    from nas.study import Study
+
+    found = rows(folder)
+    assert sorted(found) == list(range(trials)), "a trial is missing"
+    assert {state for state, _, _ in found.values()} <= {"COMPLETE", "FAIL"}, "a trial is running"
+    failed = {number: reason for number, (state, reason, _) in found.items() if state == "FAIL"}
+    assert failed == {number: fate(number) for number in range(trials) if fate(number)}, failed
+    complete = {number: values for number, (state, _, values) in found.items() if state == "COMPLETE"}
+    with Study.open(folder / "study.db") as study:
+        of_study = {trial.number for trial in study.front()}
+    assert of_study == front(complete), "the front is another"
+    kept = {path.name for path in (folder / "weights").iterdir()}
+    assert kept == {f"{number}.safetensors" for number in of_study}, "other weights are kept"
+    return {"complete": len(complete), "failed": len(failed), "front": len(of_study)}
+
+
+def chaos(folder: Path, rounds: int, trials: int, seed: int, say: Any = lambda line: None) -> dict[str, int]:
+    """Rounds of faults, then one to the end; asserts what must hold and returns figures."""
+    rng = random.Random(seed)
+    executed: Counter[int] = Counter()
+    settled: dict[int, int] = {}  # how often each had been trained when its record was known
+    for at in range(1, rounds + 2):
+        end = rng.choice(ENDS) if at <= rounds else ""
+        status = one_round(folder, trials, end, rng)
+        expected = (0, EXIT[end]) if end else (0,)
+        assert status in expected, f"the driver ended by {end} with {status}, see {folder / 'driver.txt'}"
+        executed = Counter(int(line[1]) for line in read(folder / "log") if line[0] == "start")
+        recorded = rows(folder)
+        again = [number for number, count in settled.items() if executed[number] != count]
+        assert not again, f"trained again after they were recorded: {again}"
+        settled = {number: executed[number] for number in recorded}
+        say(f"round {at:>2}  {end or 'to the end':<10} exit {status:>3}  {len(recorded):>4} recorded")
+    return {"rounds": rounds, "executions": executed.total(), **check(folder, trials)}
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--drive"]:
+        sys.exit(drive(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.folder or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        start = time.monotonic()
+        figures = chaos(folder, options.rounds, options.trials, options.seed, say=print)
+    print(*(f"{name} {count}" for name, count in figures.items()), sep=", ", end="; ")
+    print(f"{time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
