@@ -196,7 +196,7 @@ class _Search:
         self.study.start(number, proposal)
         if proposal.design:  # planned as a training of its own
             self.dispatch(candidate)
-        elif earlier is not None and earlier.reason in REUSED:
+        elif earlier is not None and earlier.reason in REUSED and earlier.state != "stopped":
             self.reuse(candidate, earlier)
         elif any(genotype.digest == other.proposal.genotype.digest for other in self.running.values()):
             self.twins[genotype.digest].append(candidate)

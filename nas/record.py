@@ -15,7 +15,7 @@ def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Pat
 
     Weights first: a trial on the front that is recorded has them, whatever happens.
     """
-    if weights_dir is not None and weights is not None and _on_front(study, trial):
+    if weights_dir is not None and weights is not None and trial.complete and _on_front(study, trial):
         write_atomic(weights_dir / f"{trial.number}.safetensors", weights)
     study.record(trial)
     if weights_dir is not None and trial.complete:

@@ -85,6 +85,7 @@ def pareto_dict(source: Any, objectives: Sequence[str] | None = None) -> dict[st
         "hypervolume": None if reference is None else pareto.hypervolume(points, reference),
         "reference_point": None if reference is None else [float(value) for value in reference],
         "failed": int((frame["state"] == "failed").sum()),
+        "stopped": int((frame["state"] == "stopped").sum()),
         **({"latency": latency} if latency else {}),
     }
 
@@ -116,7 +117,7 @@ def pareto_text(
     ones: a header, and a cell for each trial."""
     found = pareto_dict(source, objectives)
     if not found["front"]:
-        return f"No trial is complete; {found['failed']} failed."
+        return f"No trial is complete; {found['failed']} failed, {found['stopped']} were stopped early."
     extra = [name for name in found["objectives"] if name not in ("error", "flops", "params")]
     figures = ("error %>", "FLOPs>", "params>", *(f"{name}>" for name in extra))
     table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
@@ -134,7 +135,8 @@ def pareto_text(
         for name, value in zip(found["objectives"], found["reference_point"], strict=True)
     )
     failed = f" {count(found['failed'], 'trial')} failed." if found["failed"] else ""
-    lines = f"Hypervolume {found['hypervolume']:.4g} up to {reference}. {FLOPS_NOTE}{failed}"
+    stopped = f" {count(found['stopped'], 'trial')} stopped early." if found["stopped"] else ""
+    lines = f"Hypervolume {found['hypervolume']:.4g} up to {reference}. {FLOPS_NOTE}{failed}{stopped}"
     return to_text(table, lines, *_latency_lines(found.get("latency")), width=width)
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["History", "Study", "check_database"]
 
 CHECKSUM = "checksum"
+STATES = {"complete": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
+"""Our states in Optuna's words."""
+
 HELD = "nas"
 """User attribute of the Optuna study with the meta data and the domains."""
 
@@ -194,7 +197,7 @@ def _write_trial(
     row = {
         "study_id": study_id,
         "number": trial.number,
-        "state": TrialState.COMPLETE if trial.complete else TrialState.FAIL,
+        "state": TrialState[STATES[trial.state]],
         "datetime_start": end - timedelta(seconds=trial.duration),
         "datetime_complete": end,
     }

@@ -18,7 +18,9 @@ from nas.genotype import Genotype
 from nas.latency import Latency
 from nas.plugins import PYTHON
 
-State = Literal["complete", "failed"]
+State = Literal["complete", "stopped", "failed"]
+"""A trial that was stopped was trained well, but for fewer epochs than the full budget: a scheduler
+preferred others. Its error is that of its last epoch, so it is compared with none and on no front."""
 
 REASONS = ("diverged", "oom", "exception", "worker_lost", "timeout", "too_large")
 """Why a trial failed; one that is too large for the memory there is was refused before it was trained."""
@@ -48,10 +50,10 @@ class Proposal:
 class Trial:
     """One finished evaluation.
 
-    error: validation error in [0, 1], None where the trial failed; duration: seconds on
-    a monotonic clock; duplicate_of: number of the trial whose result was reused; curve:
-    one mapping an epoch, as the training reports it; latency: None where it was not asked for;
-    measured: what the user's own objectives gave, by their name.
+    error: validation error in [0, 1], None where the trial failed; epochs: those it was given, of a
+    stopped one those it had; duration: seconds on a monotonic clock; duplicate_of: number of the
+    trial whose result was reused; curve: one mapping an epoch, as the training reports it; latency:
+    None where it was not asked for; measured: what the user's own objectives gave, by their name.
     """
 
     number: int
@@ -73,9 +75,9 @@ class Trial:
 
     def __post_init__(self) -> None:
         where = f"trial {self.number}"
-        if self.state == "complete":
+        if self.state != "failed":
             if self.reason or self.error is None or not math.isfinite(self.error):
-                raise NasError("a complete trial has a finite error and no reason to fail", where=where)
+                raise NasError(f"a {self.state} trial has a finite error and no reason to fail", where=where)
         elif self.reason not in REASONS:
             hint = did_you_mean(self.reason, REASONS)
             raise NasError(f"unknown reason to fail {self.reason!r}", where=where, hint=hint)
@@ -141,9 +143,9 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
 
 ATTRIBUTES = (
     *("number", "digest", "genotype", "proposal", "cost", "outcome"),
-    *("curve", "reason", "message", "latency", "measured"),
+    *("curve", "reason", "message", "latency", "measured", "stopped"),
 )
-"""What `to_attributes` writes, and `from_attributes` reads; the last five may be missing."""
+"""What `to_attributes` writes, and `from_attributes` reads; the last six may be missing."""
 
 _OUTCOME = ("error", "seed", "epochs", "duration", "retries", "duplicate_of")
 _PROPOSAL = ("proposer", "parent", "uniform", "log_probability")
@@ -176,8 +178,10 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
     }
     if trial.curve:
         attributes["curve"] = json.dumps(trial.curve)
-    if not trial.complete:
+    if trial.state == "failed":
         attributes |= {"reason": trial.reason, "message": trial.message}
+    if trial.state == "stopped":
+        attributes["stopped"] = True
     if trial.latency is not None:
         attributes["latency"] = asdict(trial.latency)
     if trial.measured:
@@ -211,7 +215,7 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
     return Trial(
         number=attributes["number"],
         proposal=Proposal(genotype, **attributes["proposal"]),
-        state="failed" if "reason" in attributes else "complete",
+        state="failed" if "reason" in attributes else "stopped" if "stopped" in attributes else "complete",
         reason=attributes.get("reason", ""),
         message=attributes.get("message", ""),
         cost=Cost(**attributes["cost"]),

@@ -38,6 +38,10 @@ NO_UNIFORM = (
     "The searcher chose networks by their results and kept no uniform samples, so these figures describe "
     "what the search visited and support no more."
 )
+STOPPED = (
+    "Some networks were stopped early for those that learned faster. Only what was trained to the end is "
+    "compared: a selection by results, also of what was drawn uniformly."
+)
 MOST_MOTIFS = 1000
 """Networks whose motifs are counted."""
 
@@ -85,6 +89,8 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
     the same figures.
     """
     frame = trial_table(source)
+    if (frame["state"] == "stopped").any():
+        frame = frame.assign(uniform=False)  # what was drawn uniformly was selected by its results since
     complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
     first = complete.drop_duplicates("digest")
     rng = np.random.default_rng(seed)
@@ -222,7 +228,9 @@ def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
     """What a reader must know beside the figures."""
     notes = []
     uniform = unpaired.groupby("digest")["uniform"].any()
-    if not uniform.all():
+    if (frame["state"] == "stopped").any():
+        notes.append(STOPPED)
+    elif not uniform.all():
         notes.append(ADAPTIVE if uniform.any() else NO_UNIFORM)
     refused = _refused(frame)
     if ((frame["state"] == "failed") & ~refused).any():

@@ -174,7 +174,8 @@ def _chosen(run: Run, best: bool, knee: bool, trial: int | None) -> list[Trial]:
     if trial is not None:
         found = run.trial(trial)
         if not found.complete:
-            raise NasError(f"trial {trial} failed: {found.reason}", hint="export a complete trial")
+            outcome = f"failed: {found.reason}" if found.state == "failed" else "was stopped early"
+            raise NasError(f"trial {trial} {outcome}", hint="export a complete trial")
         return [found]
     if best or knee:
         return [run.best() if best else run.knee()]

@@ -47,7 +47,7 @@ def _row(folder: Path) -> dict[str, Any]:
             "searcher": run.config["searcher"],
             "trials": run.config["trials"],
             "complete": len(study.complete),
-            "failed": len(study.trials) - len(study.complete),
+            "failed": sum(trial.state == "failed" for trial in study.trials),
             "best_error": min(errors, default=None),
         }
 

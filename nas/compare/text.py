@@ -246,7 +246,7 @@ def _uniform(side: Side) -> bool:
 
 
 def _failed(side: Side) -> int:
-    return len(side.run.study.trials) - len(side.run.study.complete)
+    return sum(trial.state == "failed" for trial in side.run.study.trials)
 
 
 def _limits(estimate: Estimate) -> str:
