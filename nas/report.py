@@ -117,7 +117,8 @@ def pareto_text(
     ones: a header, and a cell for each trial."""
     found = pareto_dict(source, objectives)
     if not found["front"]:
-        return f"No trial is complete; {found['failed']} failed, {found['stopped']} were stopped early."
+        stopped = f", {found['stopped']} were stopped early" if found["stopped"] else ""
+        return f"No trial is complete; {found['failed']} failed{stopped}."
     extra = [name for name in found["objectives"] if name not in ("error", "flops", "params")]
     figures = ("error %>", "FLOPs>", "params>", *(f"{name}>" for name in extra))
     table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
