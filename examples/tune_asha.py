@@ -25,7 +25,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--name")
-    parser.add_argument("--cpus", type=int)
+    parser.add_argument("--ray-address", default="local", help="auto, or that of a cluster to join")
+    parser.add_argument("--cpus", type=int, help="of a local Ray; all by default")
     arguments = parser.parse_args()
 
     ours = tune_run(

@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
+import safetensors.torch
 from ray import tune
 
 import nas
@@ -138,6 +140,39 @@ def test_a_trial_goes_on_from_the_checkpoint_of_another_with_its_own_recipe(tmp_
     given[:] = [halfway]
     train_decisions({**config, "lr": 0.1}, **shared)
     assert reports[3][0]["val_loss"] == second["val_loss"]  # the same recipe goes on as if never stopped
+
+
+def ended(name: str, config: dict[str, Any], folder: Path, **last: Any) -> Any:
+    """What the recorder reads of a trial of Tune."""
+    checkpoint = tune.Checkpoint.from_directory(str(folder))
+    return SimpleNamespace(
+        trial_id=name,
+        config=config,
+        checkpoint=checkpoint,
+        last_result={"time_total_s": 2.0, **last},
+        get_pickled_error=lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    )
+
+
+@pytest.mark.slow
+def test_what_became_of_a_trial_is_recorded_once(tmp_path, session):
+    reports, _ = session
+    ours = new_run(tmp_path)
+    config = ours.searcher.suggest("first")
+    train_decisions(config, space=ours.space, dataset=ours.dataset, recipe=ours.recipe)
+    (_, halfway), (_, last) = reports
+    number, proposal = ours.proposed["first"]
+    for _ in range(2):  # as after a restore
+        ours.recorder.on_trial_complete(0, [], ended("first", config, last))
+    (trial,) = ours.study.trials
+    assert (trial.number, trial.proposal, trial.state, trial.duration) == (number, proposal, "complete", 2.0)
+    assert safetensors.torch.load(nas.open_run(ours.folder).weights(trial)).keys()
+    ours.recorder.on_trial_complete(0, [], ended("of another searcher", config, halfway))
+    ours.recorder.on_trial_complete(0, [], ended("other", config, halfway, diverged=True, epoch=2))
+    ours.recorder.on_trial_error(0, [], ended("last", config, halfway))
+    found = [(each.state, each.reason, each.epochs) for each in ours.study.trials]
+    assert found[1:] == [("stopped", "", 1), ("failed", "diverged", 1), ("failed", "oom", 1)]
+    assert {each.proposal.proposer for each in ours.study.trials[1:]} == {"tune"}
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ class TuneRun:
         self.space = parse_space(run_folder.read_text(files.space), str(files.space))
         self.study = Study.open(files.database)
         self.recipe = Recipe(**self.config["recipe"])
-        self.proposed: dict[str, tuple[int, Proposal]] = {}  # in flight, by the id of Tune's trial
+        self.proposed: dict[str, tuple[int, Proposal]] = {}  # by the id of Tune's trial
 
     def __reduce__(self) -> Any:
         """Tune pickles its searcher and its callbacks to restore them: the folder is all they need."""
@@ -201,7 +201,8 @@ class GenotypeSearcher(Searcher):
         for key, held in json.loads(Path(checkpoint_path).read_text()).items():
             number, genotype = held.pop("number"), Genotype.from_json(held.pop("genotype"))
             self.run.proposed[key] = number, Proposal(genotype, **held)
-            self.run.study.start(*self.run.proposed[key])
+            if self.run.study.by_number(number) is None:
+                self.run.study.start(*self.run.proposed[key])
 
 
 class RunRecorder(tune.Callback):
@@ -228,9 +229,12 @@ class RunRecorder(tune.Callback):
         self.record(trial, _reason(error), str(error)[-MESSAGE_LIMIT:])
 
     def record(self, trial: TuneTrial, reason: str = "", message: str = "") -> None:
-        """Append what became of a trial."""
+        """Append what became of a trial. One that Tune restores after its driver was lost may have
+        been recorded by that driver already."""
         run, space = self.run, self.run.space
         number, proposal = self._origin(trial)
+        if run.study.by_number(number) is not None:
+            return
         state = read_checkpoint(trial.checkpoint) if trial.checkpoint else None
         rows = tuple(curve(state, varied(trial.config))) if state else ()
         if not rows and not reason:  # ended before its first epoch did
@@ -256,7 +260,7 @@ class RunRecorder(tune.Callback):
         """The number and the proposal of a trial. One that another searcher proposed has none, and
         population based training puts the network of a better trial in the place of what was."""
         run, genotype = self.run, genotype_of(self.run.space, trial.config)
-        number, proposal = run.proposed.pop(trial.trial_id, (run.next_number(), None))
+        number, proposal = run.proposed.get(trial.trial_id, (run.next_number(), None))
         if proposal is None or proposal.genotype != genotype:
             proposal = Proposal(genotype, "tune")
         return number, proposal
