@@ -36,7 +36,12 @@ def main() -> None:
         epochs=arguments.epochs,
         name=arguments.name,
     )
-    ray.init(num_cpus=arguments.cpus, include_dashboard=False, runtime_env={"env_vars": WORKER_ENVIRONMENT})
+    ray.init(
+        arguments.ray_address,
+        num_cpus=arguments.cpus,
+        include_dashboard=False,
+        runtime_env={"env_vars": WORKER_ENVIRONMENT},
+    )
     tuner = tune.Tuner(
         ours.trainable,
         tune_config=tune.TuneConfig(

@@ -96,7 +96,8 @@ def send_own() -> None:
     import ray
 
     for module in own:
-        ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+        if sys.modules.get(module.__name__) is module:  # else it was imported anew, as notebooks do
+            ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def _place(error: Exception, file: str) -> str:

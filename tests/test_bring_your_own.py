@@ -132,6 +132,18 @@ def test_types_and_objectives_travel_to_workers_that_have_no_copy(tmp_path) -> N
     assert "['fire', 'residual']" in said, said
 
 
+@pytest.mark.slow
+def test_a_module_that_was_imported_anew_is_sent_as_it_is_now(tmp_path) -> None:
+    """As in a notebook: the file is mended, and its module dropped and named again."""
+    write_files(tmp_path)
+    code = "import sys\nfrom nas.plugins import load_function\n"
+    code += "load_function('calibration:calibration', '')\ndel sys.modules['calibration']\n" + SEARCH.replace(
+        "workers=1", "workers=1, objectives=['error', 'python:calibration:calibration']"
+    ).replace("fire_or_residual.yaml", "residual_vs_fractal")
+    said = in_fresh_process(code, tmp_path)
+    assert "['', '', '']" in said, said
+
+
 def test_an_installed_package_brings_its_types(tmp_path) -> None:
     """As pip would leave it: the module and its entry points on the path, and no option."""
     site = tmp_path / "site"

@@ -260,13 +260,16 @@ DRIVER = """
         evaluator.submit(Task(number, None, 0))
     while not all(slot.place for slot in evaluator._slots):
         evaluator.wait(0.1)
-    print(*[slot.place.process for slot in evaluator._slots], flush=True)
     results = []
-    while len(results) < 2:
-        try:
-            results += evaluator.wait()
-        except KeyboardInterrupt:
-            print("interrupted", flush=True)
+    def work():
+        while len(results) < 2:
+            results.extend(evaluator.wait())
+    try:
+        print(*[slot.place.process for slot in evaluator._slots], flush=True)  # and at once the signal
+        work()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    work()
     print(*[result.state for result in results], flush=True)
     evaluator.close()
     time.sleep(600)
