@@ -37,14 +37,11 @@ class TrainingState:
 
     def save(self, path: Path, curve: list[dict[str, float]]) -> None:
         """Write a checkpoint after the epochs of `curve`."""
-        state = {
-            "identity": self.identity,
-            "curve": curve,
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generators": [generator.get_state() for generator in self._generators()],
-        }
-        save(path, state)
+        save(path, self._after(curve))
+
+    def pack(self, curve: list[dict[str, float]]) -> bytes:
+        """What `save` would write."""
+        return _pack(self._after(curve))
 
     def resume(self, path: Path) -> list[dict[str, float]]:
         """Continue where a checkpoint ended: the curve so far, empty if there is none.
@@ -61,10 +58,29 @@ class TrainingState:
                 message = f"the checkpoint is of another training: {name} was {found!r}, is {value!r}"
                 raise NasError(message, where=str(path), hint=hint)
         try:
-            self.network.load_state_dict(state["network"])
+            return self._restore(state)
         except RuntimeError:
             message = "the checkpoint is of another network"
             raise NasError(message, where=str(path), hint=hint) from None
+
+    def unpack(self, data: bytes) -> list[dict[str, float]]:
+        """Continue where `pack` was called; from the start, with an empty curve, where the bytes are
+        damaged or of a training with other settings."""
+        state = _unpack(data)
+        return [] if state is None or state["identity"] != self.identity else self._restore(state)
+
+    def _after(self, curve: list[dict[str, float]]) -> dict[str, Any]:
+        return {
+            "identity": self.identity,
+            "curve": curve,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": [generator.get_state() for generator in self._generators()],
+        }
+
+    def _restore(self, state: dict[str, Any]) -> list[dict[str, float]]:
+        """The curve so far. RuntimeError where the state is of another network."""
+        self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         for generator, found in zip(self._generators(), state["generators"], strict=True):
             generator.set_state(found)
@@ -86,15 +102,13 @@ def previous(path: Path) -> Path:
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write `state` so that at every moment a whole checkpoint is on disk."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    payload = buffer.getvalue()
+    data = _pack(state)
     draft = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.unlink(missing_ok=True)  # were it a link, the checkpoint would go where it leads
         with open(draft, "wb") as file:
-            file.write(_digest(payload) + payload)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
@@ -126,12 +140,26 @@ def load(path: Path) -> dict[str, Any] | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        data = path.read_bytes()
-        digest, payload = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
-        if digest != _digest(payload):
-            return None
+        return _unpack(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _pack(state: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getvalue()
+    return _digest(payload) + payload
+
+
+def _unpack(data: bytes) -> dict[str, Any] | None:
+    """The state, or None where the bytes are damaged."""
+    digest, payload = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
+    if digest != _digest(payload):
+        return None
+    try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError):
+    except (RuntimeError, pickle.UnpicklingError):
         return None
     return state if isinstance(state, dict) else None
 

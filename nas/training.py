@@ -39,12 +39,14 @@ class TrainingResult:
     diverged, error is NaN and loss that of the training images in the epoch that did.
     curve: a row for each whole epoch, with epoch (from 1), train_loss, train_error, val_loss,
     val_error; those of training are of the epoch's batches, as augmented. In segmentation an
-    error is 1 - mIoU, and a row has val_miou and val_pixel_accuracy too."""
+    error is 1 - mIoU, and a row has val_miou and val_pixel_accuracy too. state: a checkpoint, where
+    the training stopped before its last epoch."""
 
     error: float
     loss: float
     diverged: bool
     curve: tuple[dict[str, float], ...]
+    state: bytes | None = None
 
 
 def train(
@@ -56,12 +58,15 @@ def train(
     device: str = "cpu",
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     checkpoint: Path | None = None,
+    resume: bytes | None = None,
+    until: int | None = None,
     lap: Callable[[str], None] = lambda _: None,
 ) -> TrainingResult:
     """Train a network in place and score it on the validation images after every epoch.
 
     On one machine with one thread, equal weights and seeds give equal figures, also where
-    the training is resumed from `checkpoint`, which is written after every epoch. A
+    the training is resumed from `checkpoint`, which is written after every epoch. With `until` it stops
+    after so many epochs of the recipe's and gives its state, from which `resume` goes on. A
     training whose loss explodes ends with that epoch. `lap` is told the name of each phase
     when it ends: building, training, validation.
     """
@@ -74,9 +79,9 @@ def train(
     state = TrainingState(network, optimizer, generator, identity)
     with strides_apart(network), torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout and drop-path
-        curve = state.resume(checkpoint) if checkpoint else []
+        curve = state.unpack(resume) if resume else state.resume(checkpoint) if checkpoint else []
         lap("building")
-        for epoch in range(len(curve), recipe.epochs):
+        for epoch in range(len(curve), until or recipe.epochs):
             losses, confusion = train_epoch(network, batches, optimizer, recipe, epoch)
             train_loss, typical = losses.mean().item(), losses.median().item()
             lap("training")
@@ -92,7 +97,8 @@ def train(
                 state.save(checkpoint, curve)
             if on_epoch:
                 on_epoch(dict(curve[-1]))
-    return TrainingResult(curve[-1]["val_error"], curve[-1]["val_loss"], False, tuple(curve))
+        kept = state.pack(curve) if len(curve) < recipe.epochs else None
+    return TrainingResult(curve[-1]["val_error"], curve[-1]["val_loss"], False, tuple(curve), kept)
 
 
 def train_epoch(

@@ -175,6 +175,19 @@ class TestCheckpoint:
         path.write_bytes(good[:-1])
         assert train(small_network(), digits, recipe, seed=3, checkpoint=path) == expected
 
+    def test_a_training_in_parts_is_the_training_in_one_go(self, digits, recipe):
+        whole_network, network = small_network(), small_network()
+        whole = train(whole_network, digits, recipe, seed=3)
+        first = train(network, digits, recipe, seed=3, until=1)
+        assert first.curve == whole.curve[:1] and whole.state is None
+        resumed = small_network(seed=1)
+        rest = train(resumed, digits, recipe, seed=3, resume=first.state)
+        assert rest.curve == whole.curve and rest.state is None
+        assert torch.equal(weights(resumed), weights(whole_network))
+        for useless in (first.state[:-1], train(small_network(), digits, recipe, seed=4, until=1).state):
+            again = train(small_network(), digits, recipe, seed=3, resume=useless, until=1)
+            assert again.curve == whole.curve[:1]
+
     def test_a_damaged_checkpoint_never_replaces_the_one_before(self, tmp_path):
         path = tmp_path / "x"
         for number in (1, 2):
