@@ -34,8 +34,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 WORKERS = 2
-STALL = 4.0
-"""Seconds without progress after which a worker counts as hung."""
+STALL = 8.0
+"""Seconds without progress after which a worker counts as hung; a training takes a quarter of one."""
 DIVERGES, HANGS, DIES, FAULTS_SEGMENT = 23, 97, 31, 43
 """Every so manieth trial does so; a death only when it is first trained."""
 ENDS = ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", "disk full")
@@ -57,7 +57,7 @@ def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_b
 
     write(recipe, "start", task.number, os.getpid())
     time.sleep(0.05 + 0.2 * random.random())
-    if fate(task.number) == "timeout":
+    while fate(task.number) == "timeout":  # the kernel continues what a dying group has stopped
         os.kill(os.getpid(), signal.SIGSTOP)
     if task.attempt == 0 and task.number % DIES == DIES - 1:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -128,7 +128,7 @@ def one_round(folder: Path, trials: int, end: str, rng: random.Random) -> int:
     while driver.poll() is None and (end in ("", "disk full") or time.monotonic() < until):
         time.sleep(rng.uniform(0.1, 1.0))
         if rng.random() < 0.2:
-            kill(rng.choice(processes(folder)[-WORKERS:] or [0]))
+            kill(rng.choice(spendable(folder, begun) or [0]))
     if driver.poll() is None and end in ("SIGTERM", "SIGINT"):
         os.killpg(driver.pid, getattr(signal, end))
     elif driver.poll() is None:
@@ -143,6 +143,19 @@ def processes(folder: Path) -> list[int]:
     """The workers that have written to the log, the last to write at the end."""
     latest = dict.fromkeys(int(line[2]) for line in reversed(read(folder / "log")))
     return list(latest)[::-1]
+
+
+def spendable(folder: Path, begun: int) -> list[int]:
+    """The last workers to write, less those that a trial cannot lose: it is given up with its last retry.
+    The log of this round starts at byte `begun`."""
+    from nas.ray_evaluation import MAX_RETRIES
+
+    lines = read(folder / "log", begun)
+    starts = Counter(number for event, number, _ in lines if event == "start")
+    current = {int(process): number for _, number, process in lines}
+    return [
+        process for process in processes(folder)[-WORKERS:] if starts[current.get(process, "")] <= MAX_RETRIES
+    ]
 
 
 def kill(process: int) -> None:
@@ -162,8 +175,8 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def read(log: Path) -> list[list[str]]:
-    return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+def read(log: Path, begun: int = 0) -> list[list[str]]:
+    return [line.split() for line in log.read_bytes()[begun:].decode().splitlines()] if log.exists() else []
 
 
 class Row(NamedTuple):
