@@ -5,7 +5,8 @@
 Each round starts the driver of one study on two Ray workers, and ends it by a fault drawn at
 random: SIGKILL, SIGTERM or SIGINT after a random time, or a disk that is full after a random number
 of bytes. Meanwhile workers are killed, by others (SIGKILL) and by themselves (SIGKILL, a
-segmentation fault). Some networks diverge and some hang (SIGSTOP), whenever they are trained.
+segmentation fault), but never in the last attempt at a trial, which would rightly end as lost with
+its worker, by chance. Some networks diverge and some hang (SIGSTOP), whenever they are trained.
 A last round without faults of the driver finishes the study. Then:
 
 - every trial is recorded once: complete, or failed as its network must; none is running;
@@ -34,7 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 WORKERS = 2
-STALL = 8.0
+STALL = 15.0
 """Seconds without progress after which a worker counts as hung; a training takes a quarter of one."""
 DIVERGES, HANGS, DIES, FAULTS_SEGMENT = 23, 97, 31, 43
 """Every so manieth trial does so; a death only when it is first trained."""
@@ -55,7 +56,7 @@ def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_b
 
     from nas.evaluation import Result
 
-    write(recipe, "start", task.number, os.getpid())
+    write(recipe, "start", task.number, os.getpid(), task.attempt)
     time.sleep(0.05 + 0.2 * random.random())
     while fate(task.number) == "timeout":  # the kernel continues what a dying group has stopped
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -63,7 +64,7 @@ def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_b
         os.kill(os.getpid(), signal.SIGKILL)
     if task.attempt == 0 and task.number % FAULTS_SEGMENT == FAULTS_SEGMENT - 1:
         ctypes.string_at(0)
-    write(recipe, "end", task.number, os.getpid())
+    write(recipe, "end", task.number, os.getpid(), task.attempt)
     if fate(task.number):
         return Result(task.number, "failed", "diverged", "the loss was nan after 1 epochs")
     row = {"epoch": 1, "val_error": task.seed % 997 / 997}
@@ -71,9 +72,9 @@ def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_b
     return Result(task.number, "complete", error=error, curve=(row,), weights=weights)
 
 
-def write(log: Path, event: str, number: int, process: int) -> None:
+def write(log: Path, event: str, number: int, process: int, attempt: int) -> None:
     with open(log, "a") as file:
-        file.write(f"{event} {number} {process}\n")
+        file.write(f"{event} {number} {process} {attempt}\n")
 
 
 def drive(folder: Path, trials: int, limit: int) -> int:
@@ -128,40 +129,38 @@ def one_round(folder: Path, trials: int, end: str, rng: random.Random) -> int:
     while driver.poll() is None and (end in ("", "disk full") or time.monotonic() < until):
         time.sleep(rng.uniform(0.1, 1.0))
         if rng.random() < 0.2:
-            kill(rng.choice(spendable(folder, begun) or [0]))
+            kill_one(folder, rng)
     if driver.poll() is None and end in ("SIGTERM", "SIGINT"):
         os.killpg(driver.pid, getattr(signal, end))
     elif driver.poll() is None:
         driver.kill()
     status = driver.wait()
-    while any(map(alive, processes(folder))):  # what the dead driver left ends by itself
+    while any(map(alive, last_lines(folder))):  # what the dead driver left ends by itself
         time.sleep(0.05)
     return status
 
 
-def processes(folder: Path) -> list[int]:
-    """The workers that have written to the log, the last to write at the end."""
-    latest = dict.fromkeys(int(line[2]) for line in reversed(read(folder / "log")))
-    return list(latest)[::-1]
+def last_lines(folder: Path) -> dict[int, list[str]]:
+    """The last line of each worker in the log of executions, the latest line first."""
+    lines: dict[int, list[str]] = {}
+    for line in reversed(read(folder / "log")):
+        lines.setdefault(int(line[2]), line)
+    return lines
 
 
-def spendable(folder: Path, begun: int) -> list[int]:
-    """The last workers to write, less those that a trial cannot lose: it is given up with its last retry.
-    The log of this round starts at byte `begun`."""
+def kill_one(folder: Path, rng: random.Random) -> None:
+    """Kill a worker that is in the middle of a trial, unless it is the last attempt at it."""
     from nas.ray_evaluation import MAX_RETRIES
 
-    lines = read(folder / "log", begun)
-    starts = Counter(number for event, number, _ in lines if event == "start")
-    current = {int(process): number for _, number, process in lines}
-    return [
-        process for process in processes(folder)[-WORKERS:] if starts[current.get(process, "")] <= MAX_RETRIES
-    ]
-
-
-def kill(process: int) -> None:
-    if process and alive(process):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+    living = [process for process in list(last_lines(folder))[:WORKERS] if alive(process)]
+    if not living:
+        return
+    process = rng.choice(living)
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGSTOP)  # what the log says of it stays true until it is killed
+        event, _, _, attempt = last_lines(folder)[process]
+        spared = event != "start" or int(attempt) >= MAX_RETRIES
+        os.kill(process, signal.SIGCONT if spared else signal.SIGKILL)
 
 
 def alive(process: int) -> bool:
@@ -175,8 +174,8 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def read(log: Path, begun: int = 0) -> list[list[str]]:
-    return [line.split() for line in log.read_bytes()[begun:].decode().splitlines()] if log.exists() else []
+def read(log: Path) -> list[list[str]]:
+    return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
 
 
 class Row(NamedTuple):
