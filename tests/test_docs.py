@@ -48,3 +48,15 @@ def test_the_space_of_the_concepts_is_one() -> None:
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (DOCS.parent / "mkdocs.yml").read_text()
     assert all(page.relative_to(DOCS).as_posix() in navigation for page in DOCS.rglob("*.md"))
+
+
+def test_every_test_that_the_faults_name_is_one() -> None:
+    (table,) = re.findall(r"## Faults\n(.*?)\n## ", (DOCS / "reliability.md").read_text(), re.DOTALL)
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 15
+    for fault, _, tests in rows:
+        named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", tests)
+        assert named, fault
+        for file, test in named:
+            source = (Path(__file__).parent / file).read_text()
+            assert re.search(rf"def {test}\(", source), f"{file} has no {test}"
