@@ -135,7 +135,7 @@ class _Search:
     """A running search; what is not given is its state.
 
     twins: candidates that wait for the result of an equal one, by digest; failures: the
-    last failures in a row; recorded: trials since it began.
+    last failures in a row; recorded: trials since it began; exhausted: nothing new is found.
     """
 
     study: History
@@ -157,34 +157,39 @@ class _Search:
     failures: list[Trial] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     recorded: int = 0
+    exhausted: bool = False
 
     def run(self) -> None:
-        missing = iter([number for number in range(self.trials) if self.study.by_number(number) is None])
         while True:
-            while not self.stop.signal and len(self.running) < self.evaluator.slots:
-                number = next(missing, None)
-                if number is None or not self.start(number):
-                    missing = iter([])
-                    break
+            while not self.stop.signal and len(self.running) < self.evaluator.slots and self.start():
+                pass
             if not self.running:
                 return
             for result in self.evaluator.wait(TICK):
                 self.finish(result)
 
-    def start(self, number: int) -> bool:
-        """Propose trial `number` and dispatch it, or reuse a result. False when exhausted."""
-        proposal = propose(
-            self.searcher,
-            self.space,
-            self.study,
-            seed=self.seed,
-            number=number,
-            uniform_share=self.uniform_share,
-            seeds=self.seeds,
-        )
-        if proposal is None:
+    def start(self) -> bool:
+        """Propose the next trial and dispatch it, or reuse a result. False where there is none."""
+        if self.exhausted:
             return False
-        genotype = proposal.genotype
+        with self.study.turn(self.trials) as number:
+            if number is None:
+                return False
+            proposal = propose(
+                self.searcher,
+                self.space,
+                self.study,
+                seed=self.seed,
+                number=number,
+                uniform_share=self.uniform_share,
+                seeds=self.seeds,
+            )
+            if proposal is None:
+                self.exhausted = True
+                return False
+            genotype = proposal.genotype
+            earlier = self.study.by_digest(genotype.digest)
+            self.study.start(number, genotype.digest)
         candidate = Candidate(
             number,
             proposal,
@@ -192,8 +197,6 @@ class _Search:
             decisions_of(self.space, proposal),
             proposal.design.get("seed") or training_seed(self.seed, number),
         )
-        earlier = self.study.by_digest(genotype.digest)
-        self.study.start(number, proposal)
         if proposal.design:  # planned as a training of its own
             self.dispatch(candidate)
         elif earlier is not None and earlier.reason in REUSED and earlier.state != "stopped":

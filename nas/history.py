@@ -6,14 +6,15 @@ Every index grows with the trials, so no question looks through all of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import nan
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
 from nas.pareto import Layers
 from nas.plugins import PYTHON
-from nas.trial import Proposal, Trial, check_objectives
+from nas.trial import Trial, check_objectives
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,8 @@ class History:
         self._complete: list[Trial] = []
         self._by_number: dict[int, Trial] = {}
         self._by_digest: dict[str, Trial] = {}
-        self._pending: dict[int, Proposal] = {}
+        self._pending: dict[int, str] = {}
+        self._free = 0  # no number below is free
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
 
@@ -72,8 +74,8 @@ class History:
         return self._complete
 
     @property
-    def pending(self) -> Mapping[int, Proposal]:
-        """What is being evaluated, by trial number."""
+    def pending(self) -> Mapping[int, str]:
+        """The digests of what is being evaluated, by trial number."""
         return self._pending
 
     def by_number(self, number: int) -> Trial | None:
@@ -85,19 +87,28 @@ class History:
 
     def seen(self, digest: str) -> bool:
         """Whether the network has been evaluated, or is being."""
-        return digest in self._by_digest or any(p.genotype.digest == digest for p in self._pending.values())
+        return digest in self._by_digest or digest in self._pending.values()
 
     def children(self, number: int) -> int:
         """How many recorded trials were derived from a trial."""
         return self._children[number]
 
-    def start(self, number: int, proposal: Proposal) -> None:
-        """Note that a proposal is being evaluated, until it is recorded or given up."""
-        self._pending[number] = proposal
+    @contextmanager
+    def turn(self, below: int) -> Iterator[int | None]:
+        """To propose in: the lowest number under `below` that is neither recorded nor being
+        evaluated, None where there is none. It is taken by `start`."""
+        while self._free in self._by_number or self._free in self._pending:
+            self._free += 1
+        yield self._free if self._free < below else None
+
+    def start(self, number: int, digest: str) -> None:
+        """Note that a network is being evaluated, until it is recorded or given up."""
+        self._pending[number] = digest
 
     def give_up(self, number: int) -> None:
-        """Forget a proposal in flight that will not be recorded."""
-        self._pending.pop(number, None)
+        """Forget a network in flight that will not be recorded."""
+        if self._pending.pop(number, None) is not None:
+            self._free = min(self._free, number)
 
     def record(self, trial: Trial) -> None:
         """Append a finished trial. NasError if its number is taken."""

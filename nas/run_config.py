@@ -14,9 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from nas.errors import NasError, StorageError
 from nas.ops import MAX_SIZE
 
-VERSION = 1
+VERSION = 2
 """Of the layout of a run folder. It grows when a program that reads the layout before could
-misread the folder; older ones open for ever."""
+misread the folder; older ones open for ever. 2: trials say what their searcher knew."""
 
 
 def _printable(text: str) -> str:

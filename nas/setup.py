@@ -17,6 +17,7 @@ from nas.errors import NasError
 from nas.genotype import expand
 from nas.plugins import load_objectives
 from nas.projection import Seed, find_seeds
+from nas.run_config import VERSION
 from nas.run_folder import RunFolder
 from nas.space import SearchSpace, load_space, parse_space
 from nas.study import Study
@@ -37,7 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "repeats": 2,
 }
 UNIFORM_SHARE = 0.2
-FREE = {"trials", "versions", "checksum", "task"}
+FREE = {"trials", "versions", "checksum", "task", "schema"}
 """Keys of `config.json` that a resumed run may change, or that follow from others."""
 
 
@@ -61,7 +62,7 @@ class Setup:
         """What `config.json` holds, less the versions."""
         dataset = self.dataset
         return {
-            "schema": 1,
+            "schema": VERSION,
             "space": self.space.name,
             "space_digest": hashlib.blake2b(self.space.to_yaml().encode(), digest_size=16).hexdigest(),
             "data": self.data,
@@ -151,8 +152,9 @@ def resumed(
     if changes:
         hint = "leave these settings out to resume, or start a new run"
         raise NasError(f"cannot resume with other settings\n  {changes}", where=str(files.path), hint=hint)
-    if setup.trials != config["trials"]:
-        run_folder.write_config(files, config | {"trials": setup.trials})
+    renewed = {"trials": setup.trials, "schema": VERSION}  # what is written from now on is of this layout
+    if config | renewed != config:
+        run_folder.write_config(files, config | renewed)
     return setup
 
 

@@ -32,11 +32,21 @@ a function of the user's own from the trained network and the data set to a numb
 
 
 @dataclass(frozen=True)
+class Known:
+    """What a history held when it was asked for a proposal: how many trials, the first of them in
+    the order of recording, and what was in flight, (number, digest) each."""
+
+    recorded: int
+    pending: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A network to evaluate. `parent` is the number of the trial it was derived from;
     `uniform` marks a draw that did not look at any result; `log_probability` (natural
     logarithm) is that of the draw, where it is known. `design` says which part of a planned
-    sample it is (see `nas.searchers.design`); its `seed`, if any, is that of the training."""
+    sample it is (see `nas.searchers.design`); its `seed`, if any, is that of the training. `known`
+    says what it was chosen from, so that it can be chosen again."""
 
     genotype: Genotype
     proposer: str
@@ -44,6 +54,7 @@ class Proposal:
     uniform: bool = False
     log_probability: float | None = None
     design: Mapping[str, Any] = field(default_factory=dict)
+    known: Known | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,8 +201,24 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
 
 
 def provenance(proposal: Proposal) -> dict[str, Any]:
+    """Where a proposal came from, as JSON."""
     design = {"design": dict(proposal.design)} if proposal.design else {}
-    return {name: getattr(proposal, name) for name in _PROPOSAL} | design
+    known = {"known": asdict(proposal.known)} if proposal.known else {}
+    return {name: getattr(proposal, name) for name in _PROPOSAL} | design | known
+
+
+def proposal_from(genotype: Genotype, data: Mapping[str, Any]) -> Proposal:
+    """What `provenance` wrote, of a genotype. TypeError, ValueError or LookupError if it is not its work."""
+    fields = dict(data)
+    if known := fields.pop("known", None):
+        pending = tuple((number, digest) for number, digest in known["pending"])
+        recorded = known["recorded"]
+        if any(type(number) is not int for number in (recorded, *(number for number, _ in pending))):
+            raise TypeError("known counts something that is no trial")
+        if recorded < 0 or not all(isinstance(digest, str) for _, digest in pending):
+            raise TypeError("known names something that is no network")
+        fields["known"] = Known(recorded, pending)
+    return Proposal(genotype, **fields)
 
 
 def _check(attributes: Mapping[str, Any], path: str, kinds: tuple[type, ...]) -> None:
@@ -214,7 +241,7 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
     vars(genotype)["digest"] = attributes["digest"]  # computing it takes longer than all else here
     return Trial(
         number=attributes["number"],
-        proposal=Proposal(genotype, **attributes["proposal"]),
+        proposal=proposal_from(genotype, attributes["proposal"]),
         state="failed" if "reason" in attributes else "stopped" if "stopped" in attributes else "complete",
         reason=attributes.get("reason", ""),
         message=attributes.get("message", ""),

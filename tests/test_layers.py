@@ -31,7 +31,7 @@ LAYERS = [
     {"compare", "plots", "export"},
     {"html"},
     {"plan", "run", "degradation", "doctor"},
-    {"integrations", "reseed"},
+    {"integrations", "replay", "reseed"},
     {"notebook"},
     {"cli"},
 ]

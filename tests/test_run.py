@@ -12,6 +12,7 @@ import nas
 from nas import run_folder
 from nas.cli import run as nas_command
 from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundError, StorageError
+from nas.run_config import VERSION
 from nas.setup import describe_changes
 
 SPACE = """
@@ -72,7 +73,7 @@ def test_the_analysis_counts_the_trials(first: Any) -> None:
 
 def test_the_configuration_says_what_made_the_run(first: Any) -> None:
     config = first.config
-    assert config["schema"] == 1
+    assert config["schema"] == VERSION
     assert config["space"] == "tiny"
     assert config["data"] == SETTINGS["data"]
     assert config["recipe"]["epochs"] == 1

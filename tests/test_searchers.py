@@ -71,7 +71,7 @@ def test_a_proposal_follows_from_history_and_generator(name):
 def test_the_history_is_only_read(name):
     space = ToySpace(length=5, base=3)
     history = run(name, space, 24)
-    history.start(24, Proposal(Toy((0, 0, 0, 0, 0)), "test"))
+    history.start(24, Toy((0, 0, 0, 0, 0)).digest)
     before = copy.deepcopy(contents(history))
     make_searcher(name, OBJECTIVES[2]).ask(space, history, np.random.default_rng(0))
     assert contents(history) == before
@@ -99,7 +99,7 @@ def test_what_is_in_flight_is_not_proposed(name):
     searcher, history = make_searcher(name, OBJECTIVES[2]), History()
     digests = []
     while proposal := propose(searcher, space, history, seed=0, number=len(digests)):
-        history.start(len(digests), proposal)
+        history.start(len(digests), proposal.genotype.digest)
         digests.append(proposal.genotype.digest)
     assert sorted(digests) == sorted({genotype.digest for genotype in space.enumerate()})
 

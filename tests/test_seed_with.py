@@ -140,7 +140,7 @@ def test_seeds_are_the_first_proposals_by_number() -> None:
             proposal = propose(searcher, space, history, seed=3, number=number, seeds=seeds)
             assert proposal is not None
             found.append((proposal.proposer, proposal.uniform, proposal.genotype))
-            history.start(number, proposal)
+            history.start(number, proposal.genotype.digest)
         return found
 
     whole = proposals(0)

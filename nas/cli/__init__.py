@@ -23,6 +23,7 @@ GROUPS = {
         "search": "Search a space and end with the Pareto front and the ranking.",
         "spaces": "List the search spaces, or show one.",
         "runs": "List the runs.",
+        "replay": "Whether the searcher of a run proposes the same again.",
         "study": "Fixed experiments: plain against residual nets by depth.",
     },
     "What a run found": {

@@ -63,7 +63,7 @@ from nas.searchers.base import propose
 from nas.setup import prepare, write_run
 from nas.space import SearchSpace, parse_space
 from nas.study import Study
-from nas.trial import Proposal, Trial, provenance
+from nas.trial import Proposal, Trial, proposal_from, provenance
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial as TuneTrial
@@ -180,7 +180,7 @@ class GenotypeSearcher(Searcher):
         )
         if proposal is None:
             return Searcher.FINISHED
-        run.study.start(number, proposal)
+        run.study.start(number, proposal.genotype.digest)
         run.proposed[trial_id] = number, proposal
         decisions = run.space.decisions(proposal.genotype)
         return {DECISIONS: decisions, SEED: training_seed(seed, number)}
@@ -200,9 +200,9 @@ class GenotypeSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         for key, held in json.loads(Path(checkpoint_path).read_text()).items():
             number, genotype = held.pop("number"), Genotype.from_json(held.pop("genotype"))
-            self.run.proposed[key] = number, Proposal(genotype, **held)
+            self.run.proposed[key] = number, proposal_from(genotype, held)
             if self.run.study.by_number(number) is None:
-                self.run.study.start(*self.run.proposed[key])
+                self.run.study.start(number, genotype.digest)
 
 
 class RunRecorder(tune.Callback):

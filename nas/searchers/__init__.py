@@ -14,7 +14,7 @@ from nas.searchers.paired import Paired
 from nas.searchers.random import Random
 from nas.trial import check_objectives
 
-__all__ = ["Design", "Searcher", "design_names", "make_searcher", "propose", "searcher_names"]
+__all__ = ["REPEATS", "Design", "Searcher", "design_names", "make_searcher", "propose", "searcher_names"]
 
 PREFIX = "optuna:"
 REPEATS = 2

@@ -8,6 +8,7 @@ on without a checkpoint of its searcher.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from nas.history import History
 from nas.searchers.design import Design
-from nas.trial import Proposal
+from nas.trial import Known, Proposal
 
 if TYPE_CHECKING:
     from nas.genotype import Genotype
@@ -55,8 +56,23 @@ def propose(
     The slice is spread evenly over the numbers (every fifth at 0.2) and looks at no
     result, so it supports claims about the whole space. It is drawn without replacement:
     what has been evaluated or is in flight is drawn again. None when the space is
-    exhausted, which means to stop the search. A design plans every trial itself.
+    exhausted, which means to stop the search. A design plans every trial itself. The proposal
+    says what the history held.
     """
+    found = _chosen(searcher, space, history, seed, number, uniform_share, seeds)
+    known = Known(len(history.trials), tuple(history.pending.items()))
+    return found and replace(found, known=known)
+
+
+def _chosen(
+    searcher: Searcher | Design,
+    space: SearchSpace,
+    history: History,
+    seed: int,
+    number: int,
+    uniform_share: float,
+    seeds: Sequence[Proposal],
+) -> Proposal | None:
     if isinstance(searcher, Design):
         return searcher.proposal(space, seed, number)
     if number < len(seeds):

@@ -1,0 +1,72 @@
+"""nas replay: whether the searcher of a run proposes the same again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli import options
+from nas.cli.output import emit
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.replay import Replay
+    from nas.run import Run
+
+
+@click.command("replay", epilog="Example: nas replay latest")
+@options.run
+@options.results_dir
+@options.as_json
+def command(run: str, results_dir: Path, as_json: bool) -> None:
+    """Ask the searcher of a run for its proposals again, each with what it knew then.
+
+    Says that all are the same, or which is the first that is not (exit code 2). Trains nothing; a run
+    of several workers or drivers, and one that was resumed, is followed in the order of its events.
+
+    RUN is a run folder, a name under the results folder, or `latest`.
+    """
+    from nas.replay import replay
+    from nas.run import open_run
+
+    with (opened := open_run(run, results_dir)).study:
+        found, trials = replay(opened), len(opened.study.trials)
+    if as_json:
+        emit({"run": str(opened.folder), "trials": trials, **_described(found)})
+    if found.differs is not None:
+        raise _differs(opened, found)
+    if found.unknown:
+        first = f"the first is trial {found.unknown[0]}"
+        message = f"{len(found.unknown)} of {trials} trials do not say what was known when they were proposed"
+        hint = f"they were recorded by an older program, or by another; the other {found.same} are the same"
+        raise NasError(f"{message}; {first}", where=str(opened.folder), hint=hint)
+    if not as_json:
+        click.echo(f"{found.same} of {trials} proposals are the same")
+
+
+def _described(found: Replay) -> dict[str, Any]:
+    differs = None
+    if found.differs is not None:
+        proposed = found.proposed and found.proposed.genotype.to_dict()
+        recorded = found.differs.genotype.to_dict()
+        differs = {"trial": found.differs.number, "recorded": recorded, "proposed": proposed}
+    return {"same": found.same, "unknown": list(found.unknown), "differs": differs}
+
+
+def _differs(run: Run, found: Replay) -> NasError:
+    """What was recorded, what is proposed, and which versions are others."""
+    from nas.setup import versions
+
+    trial, proposed = found.differs, found.proposed
+    assert trial is not None
+    lines = [
+        f"trial {trial.number} is proposed differently, after {found.same} that are the same",
+        f"  recorded: {trial.genotype}",
+        f"  proposed: {proposed.genotype if proposed else 'nothing'}",
+    ]
+    pairs = [(name, then, versions().get(name, then)) for name, then in run.config["versions"].items()]
+    changed = [f"{name} {then} (now {now})" for name, then, now in pairs if then != now]
+    hint = f"the run was made with {', '.join(changed)}" if changed else "all versions are those of the run"
+    return NasError("\n".join(lines), where=str(run.folder), hint=hint)

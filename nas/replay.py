@@ -1,0 +1,73 @@
+"""Asking the searcher of a run again for what it proposed, with what it knew then.
+
+Every proposal says how many trials were recorded and what was in flight when it was made
+(`nas.trial.Known`). With that a run of any number of workers, and one that was resumed, can be
+followed proposal by proposal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nas.history import History
+from nas.projection import seed_proposals
+from nas.searchers import REPEATS, make_searcher
+from nas.searchers.base import propose
+from nas.trial import Proposal, Trial
+
+if TYPE_CHECKING:
+    from nas.run import Run
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How many proposals came out the same; `differs` is the first that did not, with what is
+    proposed now (None: nothing); `unknown` are the trials that do not say what was known."""
+
+    same: int
+    unknown: tuple[int, ...] = ()
+    differs: Trial | None = None
+    proposed: Proposal | None = None
+
+
+def replay(run: Run) -> Replay:
+    """Propose the trials of a run again, up to the first that differs. Nothing is trained."""
+    config, recorded = run.config, run.study.trials
+    searcher = make_searcher(config["searcher"], config["objectives"], config.get("repeats", REPEATS))
+    seeds, history = seed_proposals(run.seeds), History(run.study.objectives)
+    unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.known is None))
+    same = 0
+    for trial in sorted(recorded, key=_when):
+        known = trial.proposal.known
+        if known is None:
+            continue
+        for earlier in recorded[len(history.trials) : known.recorded]:
+            history.record(earlier)
+        for number, digest in known.pending:
+            history.start(number, digest)
+        proposed = propose(
+            searcher,
+            run.space,
+            history,
+            seed=config["seed"],
+            number=trial.number,
+            uniform_share=config["uniform_share"],
+            seeds=seeds,
+        )
+        if proposed is None or _figures(proposed) != _figures(trial.proposal):
+            return Replay(same, unknown, trial, proposed)
+        for number, _ in known.pending:
+            history.give_up(number)
+        same += 1
+    return Replay(same, unknown)
+
+
+def _when(trial: Trial) -> tuple[int, int]:
+    """What was known only grows; among equals a searcher is asked in the order of numbers."""
+    known = trial.proposal.known
+    return known.recorded if known else 0, trial.number
+
+
+def _figures(proposal: Proposal) -> tuple[Any, ...]:
+    return proposal.genotype, proposal.proposer, proposal.parent

@@ -1,0 +1,175 @@
+"""Same seed, same search; and what several workers were proposed is proposed again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nas
+from nas import run_folder
+from nas.cli import run as nas_command
+from nas.controller import run_search
+from nas.evaluation import Result, Task, ignore
+from nas.projection import seed_proposals
+from nas.replay import replay
+from nas.run import Run
+from nas.searchers import make_searcher
+from nas.setup import Setup, prepare, write_run
+from nas.space import parse_space
+from nas.study import Study
+
+SPACE = "residual_vs_fractal"
+SMALL = """
+name: small
+description: Two blocks of two types.
+vary: block
+stem: {type: conv, width: 4}
+modules:
+  residual: {}
+  fractal: {columns: [1, 2]}
+stages:
+  - {depth: [1, 2, 3], width: [4, 6, 8, 12]}
+head: {type: pool}
+"""
+TRIALS = 22
+ROOT = Path(__file__).parent.parent
+
+
+class Shuffled:
+    """Four candidates at a time, which end in random order; raises after `ends` results."""
+
+    slots = 4
+
+    def __init__(self, seed: int, ends: int) -> None:
+        self.on_epoch = ignore
+        self.rng, self.left = np.random.default_rng(seed), ends
+        self.tasks: list[Task] = []
+
+    def submit(self, task: Task) -> None:
+        self.tasks.append(task)
+
+    def wait(self, timeout: float | None = None) -> list[Result]:
+        if not self.left:
+            raise MemoryError  # of the driver: what is in flight is lost
+        self.left -= 1
+        task = self.tasks.pop(int(self.rng.integers(len(self.tasks))))
+        error = float(np.random.default_rng(task.seed).random())
+        if task.number % 7 == 3:
+            return [Result(task.number, "failed", "diverged")]
+        return [Result(task.number, "complete", error=error)]
+
+    def close(self) -> None:
+        self.tasks.clear()
+
+
+def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> Run:
+    """A run whose driver was lost after `ends` results, resumed until it is done."""
+    space = parse_space(SMALL, "small.yaml")
+    setup = prepare(space, data="digits?limit=60", trials=TRIALS, searcher=searcher, seed=5, **settings)
+    files = run_folder.create(folder, space.name, "run")
+    write_run(files, setup)
+    for session in range(100):
+        try:
+            with Study.open(files.database) as study:
+                fill(study, setup, Shuffled(session, ends))
+        except MemoryError:
+            continue
+        return nas.open_run(files.path)
+    raise AssertionError("the run does not end")
+
+
+def fill(study: Study, setup: Setup, evaluator: Shuffled) -> None:
+    run_search(
+        study,
+        setup.space,
+        make_searcher(setup.searcher, setup.objectives, setup.repeats),  # a new driver has one of its own
+        evaluator,
+        trials=setup.trials,
+        seed=setup.seed,
+        epochs=1,
+        uniform_share=0.2,
+        seeds=seed_proposals(setup.seeds),
+    )
+
+
+@pytest.mark.parametrize(
+    "searcher", ["random", "evolution", "optuna:tpe", "optuna:nsgaii", "optuna:nsgaiii", "paired", "balanced"]
+)
+def test_what_several_workers_were_proposed_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+    with (run := finished(tmp_path, searcher, 8)).study as study:
+        numbers = [trial.number for trial in study.trials]
+        assert numbers != sorted(numbers) == list(range(TRIALS))
+        known = [trial.proposal.known for trial in study.trials]
+        assert max(len(each.pending) for each in known if each) == Shuffled.slots - 1
+        found = replay(run)
+        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+
+
+def test_networks_of_the_zoo_come_first_again(tmp_path: Path) -> None:
+    with (run := finished(tmp_path, "evolution", 8, seed_with=("resnet20", "fractalnet20"))).study:
+        assert run.trial(0).proposal.proposer == "seed:resnet20"
+        assert replay(run).same == TRIALS
+
+
+def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished(tmp_path, "evolution")
+    run.study.close()
+    config = run_folder.read_config(run.files)
+    versions = {**config["versions"], "numpy": "1.0"}
+    run_folder.write_config(run.files, config | {"seed": 6, "versions": versions})
+    assert nas_command(["replay", str(run.folder), "--json"]) == 2
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["same"] == 0
+    assert found["differs"]["trial"] == 0
+    assert found["differs"]["recorded"] != found["differs"]["proposed"]
+    assert "trial 0 is proposed differently" in err
+    assert f"numpy 1.0 (now {np.__version__})" in err
+
+
+def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
+    with (run := finished(tmp_path, "evolution")).study as study:
+        at = 15
+        other = study.trials[at]
+        proposal = replace(other.proposal, genotype=study.trials[at - 1].genotype)
+        study._trials[at] = replace(other, proposal=proposal)
+        found = replay(run)
+        assert found.differs is not None
+        assert found.differs.number == other.number
+        assert 0 < found.same < TRIALS
+
+
+def test_a_run_of_an_older_program_says_that_it_cannot_be_replayed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert nas_command(["replay", str(ROOT / "tests" / "data" / "run-v1")]) == 2
+    assert "8 of 8 trials do not say what was known" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_of_one_worker_give_the_same_search(tmp_path: Path) -> None:
+    line = f"search --space {SPACE} --data digits?limit=150 --epochs 1 --trials 13 --workers 1 --seed 3"
+    runs = []
+    for name in ("one", "two"):
+        words = [*line.split(), "--name", name, "--results-dir", str(tmp_path)]
+        subprocess.run(
+            [sys.executable, "cli.py", *words], check=True, cwd=ROOT, capture_output=True, timeout=300
+        )
+        with nas.open_run(name, tmp_path).study as study:
+            runs.append([(t.genotype, t.proposal, t.seed, t.error, figures(t.curve)) for t in study.trials])
+        assert nas_command(["replay", name, "--results-dir", str(tmp_path)]) == 0
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == 13
+
+
+def figures(curve: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if "seconds" not in name} for row in curve]
