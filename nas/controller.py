@@ -19,10 +19,11 @@ import numpy as np
 
 from nas.complexity import Cost, cost
 from nas.errors import AllTrialsFailedError
-from nas.evaluation import Evaluator, Result, Task, ignore
+from nas.evaluation import Evaluator, OnTimes, Result, Task, ignore
 from nas.genotype import expand
 from nas.history import History
 from nas.plugins import load_objectives
+from nas.profile import DRIVER, Laps, Times
 from nas.record import record
 from nas.searchers.base import Searcher, propose
 from nas.searchers.design import Design, decisions_of
@@ -89,6 +90,7 @@ def run_search(
     weights_dir: Path | None = None,
     on_trial: Callable[[Trial, Progress], None] | None = None,
     on_event: Callable[[Event], None] | None = None,
+    on_times: OnTimes | None = None,
     stop: Stop | None = None,
 ) -> None:
     """Fill `study` up to `trials` trials, `seeds` first; those it already has are left as they are.
@@ -112,9 +114,10 @@ def run_search(
         weights_dir=weights_dir,
         on_trial=on_trial or ignore,
         on_event=on_event or ignore,
+        on_times=on_times or ignore,
         stop=stop or Stop(),
     )
-    evaluator.on_epoch = search.epoch
+    evaluator.on_epoch, evaluator.on_times = search.epoch, search.on_times
     try:
         with stop_on_signals(search.stop):
             search.run()
@@ -122,7 +125,7 @@ def run_search(
         if not search.stop.signal:
             raise
     finally:
-        evaluator.on_epoch = ignore
+        evaluator.on_epoch = evaluator.on_times = ignore
         for number in list(study.pending):
             study.give_up(number)
     if search.stop.signal:
@@ -135,7 +138,8 @@ class _Search:
     """A running search; what is not given is its state.
 
     twins: candidates that wait for the result of an equal one, by digest; failures: the
-    last failures in a row; recorded: trials since it began; exhausted: nothing new is found.
+    last failures in a row; recorded: trials since it began; exhausted: nothing new is found; lap: what
+    this process does with its time.
     """
 
     study: History
@@ -151,6 +155,7 @@ class _Search:
     weights_dir: Path | None
     on_trial: Callable[[Trial, Progress], None]
     on_event: Callable[[Event], None]
+    on_times: OnTimes
     stop: Stop
     running: dict[int, Candidate] = field(default_factory=dict)
     twins: dict[str, list[Candidate]] = field(default_factory=lambda: defaultdict(list))
@@ -158,6 +163,7 @@ class _Search:
     began: float = field(default_factory=time.monotonic)
     recorded: int = 0
     exhausted: bool = False
+    lap: Laps = field(default_factory=Laps)
 
     def run(self) -> None:
         while True:
@@ -165,7 +171,9 @@ class _Search:
                 pass
             if not self.running:
                 return
-            for result in self.evaluator.wait(TICK):
+            results = self.evaluator.wait(TICK)
+            self.lap("waiting")
+            for result in results:
                 self.finish(result)
 
     def start(self) -> bool:
@@ -197,6 +205,7 @@ class _Search:
             decisions_of(self.space, proposal),
             proposal.design.get("seed") or training_seed(self.seed, number),
         )
+        self.lap("proposing")
         if proposal.design:  # planned as a training of its own
             self.dispatch(candidate)
         elif earlier is not None and earlier.reason in REUSED and earlier.state != "stopped":
@@ -217,6 +226,7 @@ class _Search:
         genotype, seed = candidate.proposal.genotype, candidate.seed
         task = Task(candidate.number, genotype, seed, latency=asked, measures=self.measures)
         self.evaluator.submit(task)
+        self.lap("dispatching")
         self.on_event(Event("start", candidate.number, candidate.proposal, candidate.cost))
 
     def epoch(self, number: int, row: Mapping[str, Any]) -> None:
@@ -268,6 +278,9 @@ class _Search:
         record(self.study, trial, weights, self.weights_dir)
         self.recorded += 1
         self.on_trial(trial, self.progress())
+        self.lap("recording")
+        self.on_times(Times(self.lap.start, self.lap.last, self.lap.phases, trial.number, DRIVER))
+        self.lap = Laps(self.lap.last)
 
     def progress(self) -> Progress:
         done, complete = len(self.study.trials), len(self.study.complete)

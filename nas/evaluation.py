@@ -7,8 +7,6 @@ search. `LocalEvaluator` trains in this process; `nas.ray_evaluation` in many.
 from __future__ import annotations
 
 import math
-import os
-import socket
 import time
 import traceback
 from collections import deque
@@ -69,6 +67,9 @@ class Result:
 OnEpoch = Callable[[int, dict[str, Any]], None]
 """Called with the number of a trial and the row of the epoch it has finished."""
 
+OnTimes = Callable[[Times], None]
+"""Called with what a worker did, in the seconds of this process's monotonic clock."""
+
 
 class Trainer(Protocol):
     """A function like `train_candidate`; it must call `on_batch` often, to be known alive."""
@@ -95,6 +96,7 @@ class Evaluator(Protocol):
     """
 
     on_epoch: OnEpoch
+    on_times: OnTimes
 
     @property
     def slots(self) -> int: ...
@@ -134,6 +136,7 @@ class LocalEvaluator:
         memory: Memory | None = None,
     ) -> None:
         self.on_epoch: OnEpoch = ignore
+        self.on_times: OnTimes = ignore
         self._arguments = (dataset, recipe, device)
         self._trainer = trainer or train_candidate
         self._memory = memory
@@ -146,7 +149,12 @@ class LocalEvaluator:
         if not self._tasks:
             return []
         task = self._tasks.popleft()
-        return [self._refusal(task) or self._trainer(task, *self._arguments, self.on_epoch, ignore)]
+        if refusal := self._refusal(task):
+            return [refusal]
+        result = self._trainer(task, *self._arguments, self.on_epoch, ignore)
+        if result.times:
+            self.on_times(replace(result.times, worker="worker 1"))
+        return [result]
 
     def close(self) -> None:
         self._tasks.clear()
@@ -183,7 +191,7 @@ def train_candidate(
         note = f"out of memory with batches of {recipe.batch_size}, tried again with {half.batch_size}"
         result = replace(result, retries=1, message="\n".join(filter(None, (note, result.message))))
     end = time.monotonic()
-    times = Times(f"{socket.gethostname()}:{os.getpid()}", laps.start, end, laps.phases)
+    times = Times(laps.start, end, laps.phases, task.number)
     return replace(result, duration=end - laps.start, times=times)
 
 
@@ -202,6 +210,7 @@ def _attempt(
         from nas.network import build
         from nas.training import train
 
+        lap("importing")
         with torch.random.fork_rng([]):
             torch.manual_seed(task.seed)
             network = build(task.genotype, dataset.input_shape, dataset.num_classes)
@@ -229,6 +238,7 @@ def _attempt(
             lap("objectives")
         return found
     except Exception as error:
+        lap("failing")
         reason = "oom" if out_of_memory(error) else "exception"
         return Result(task.number, "failed", reason, traceback.format_exc()[-MESSAGE_LIMIT:])
 

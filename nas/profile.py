@@ -1,24 +1,39 @@
 """Where the time of a run goes: what its workers and its driver did, from monotonic clocks.
 
-Each session of a run, from the start of its workers to its end, appends to `profile.jsonl` in the
-run folder: a line when it starts, one for each trial, and one when it ends.
+A session of a run is what one process does for it, from the start of its workers to its end. With
+`nas search --profile` each appends to `profile.jsonl` in the run folder, one line for every `Times`.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nas.errors import StorageError
+
+DRIVER = "driver"
+MAX_BYTES = 1 << 28
+"""Of the file: a million trials."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """When a worker had a task, on the monotonic clock of its machine, and the seconds of each phase
-    of it. worker: host and process."""
+    """What was done from `start` to `end`, seconds on a monotonic clock, and the seconds of each phase of
+    it in order of their first beginning. trial: what it was done for, None for what serves all;
+    worker: who did it, "driver" or "worker 1" and so on, "" where the worker does not know."""
 
-    worker: str
     start: float
     end: float
-    phases: dict[str, float]
+    phases: Mapping[str, float]
+    trial: int | None = None
+    worker: str = ""
 
 
 @dataclass
@@ -35,3 +50,55 @@ class Laps:
         now = time.monotonic()
         self.phases[phase] = self.phases.get(phase, 0.0) + now - self.last
         self.last = now
+
+
+@contextmanager
+def profile_writer(path: Path) -> Iterator[Callable[[Times], None]]:
+    """A function that appends `Times` of a new session to a file, counted from now.
+
+    StorageError if it cannot be written. A line that a killed process left torn is taken out.
+    """
+    session, origin = datetime.now(UTC).isoformat(), time.monotonic()
+    try:
+        with open(path, "ab+") as file:
+            file.seek(0)
+            file.truncate(file.read(MAX_BYTES).rfind(b"\n") + 1)
+
+            def write(times: Times) -> None:
+                moved = {"start": times.start - origin, "end": times.end - origin}
+                file.write(json.dumps({"session": session, **asdict(times), **moved}).encode() + b"\n")
+                file.flush()
+
+            yield write
+    except OSError as error:
+        raise StorageError(f"cannot write: {error.strerror}", where=str(path)) from error
+
+
+def read_profile(path: Path) -> list[list[Times]]:
+    """The sessions of a run in their order; none without the file. StorageError if it holds
+    what no run writes."""
+    if not path.exists():
+        return []
+    sessions: dict[str, list[Times]] = {}
+    number = 0
+    try:
+        with open(path, "rb") as file:
+            whole, _, _ = file.read(MAX_BYTES).rpartition(b"\n")  # what follows is being written
+        for line in whole.decode().splitlines():
+            number += 1
+            held = json.loads(line)
+            sessions.setdefault(held.pop("session"), []).append(_checked(Times(**held)))
+    except OSError as error:
+        raise StorageError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise StorageError(f"is no profile: {error}", where=f"{path}:{number}") from error
+    return list(sessions.values())
+
+
+def _checked(times: Times) -> Times:
+    numbers: list[Any] = [times.start, times.end, *times.phases.values()]
+    if not all(type(value) in (int, float) and math.isfinite(value) for value in numbers):
+        raise ValueError("seconds must be finite numbers")
+    if type(times.worker) is not str or not all(type(name) is str for name in times.phases):
+        raise TypeError("names must be text")
+    return times

@@ -22,7 +22,18 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from nas.errors import NasError
-from nas.evaluation import Memory, OnEpoch, Result, Task, Trainer, ignore, too_large, train_candidate
+from nas.evaluation import (
+    Memory,
+    OnEpoch,
+    OnTimes,
+    Result,
+    Task,
+    Trainer,
+    ignore,
+    too_large,
+    train_candidate,
+)
+from nas.profile import Times
 from nas.ray_cluster import fitting_workers, room, start_ray
 from nas.ray_worker import Place, actor_factory
 
@@ -51,9 +62,10 @@ class Slot:
     memory: float = 0.0  # that its task is predicted to need
     result: Any = None
     progress: Any = None
-    started: float = 0.0
+    started: float = 0.0  # its task, or itself before it has had one
     alive: float = 0.0  # when a batch was last seen to have been trained
     asked: float = 0.0  # when the worker was last asked how far it is
+    ahead: float = 0.0  # seconds that our monotonic clock is before its own
     batches: int = 0
     curve: tuple[dict[str, Any], ...] = ()
 
@@ -86,6 +98,8 @@ class RayEvaluator:
         memory: Memory | None = None,
     ) -> None:
         self.on_epoch: OnEpoch = ignore
+        self.on_times: OnTimes = ignore
+        began = time.monotonic()
         self._deadline, self._stall, self._memory = deadline, stall, memory
         self._rooms: dict[tuple[str, str], float] = {}
         self._refused: list[Result] = []
@@ -99,7 +113,7 @@ class RayEvaluator:
             self._new_actor = actor_factory(dataset, recipe, gpus_per_worker, trainer)
             self._node = ray.get_runtime_context().get_node_id()
             self._served = time.monotonic()
-            self._slots = [self._start() for _ in range(self.slots)]
+            self._slots = [self._start(began) for _ in range(self.slots)]
         except BaseException:
             self.close()
             raise
@@ -134,9 +148,9 @@ class RayEvaluator:
             ray.shutdown()
             self._owns_ray = False
 
-    def _start(self) -> Slot:
+    def _start(self, began: float) -> Slot:
         actor = self._new_actor()
-        return Slot(actor, actor.hello.remote(self._memory is not None))
+        return Slot(actor, actor.hello.remote(self._memory is not None), started=began)
 
     def _dispatch(self) -> None:
         """Start what fits, the first of the queue first; refuse what fits nowhere even alone."""
@@ -185,6 +199,8 @@ class RayEvaluator:
             return self._lost(slot, str(error))
         if ref is slot.hello:
             slot.hello, slot.place, self._failed_starts = None, value, 0
+            slot.ahead = 0.0 if value.node == self._node else time.monotonic() - value.clock
+            self._tell(slot, "starting")
             self._rooms.setdefault(value.room, value.memory)
         elif ref is slot.progress:
             self._note_progress(slot, *value)
@@ -197,10 +213,21 @@ class RayEvaluator:
         assert task is not None
         for row in result.curve[len(slot.curve) :]:
             self.on_epoch(task.number, row)
+        self._tell(slot, "training", result.times)
         slot.task = slot.result = slot.progress = None
         if result.reason == "oom":  # memory that a failed trial left fragmented is not passed on
             self._replace(slot)
         return replace(result, retries=result.retries + task.attempt)
+
+    def _tell(self, slot: Slot, phase: str, times: Times | None = None) -> None:
+        """What a worker has done until now: by its own clock if it says, else all one phase."""
+        if times is None:
+            number = slot.task.number if slot.task else None
+            now = time.monotonic()
+            times = Times(slot.started, now, {phase: now - slot.started}, number)
+        else:
+            times = replace(times, start=times.start + slot.ahead, end=times.end + slot.ahead)
+        self.on_times(replace(times, worker=f"worker {self._slots.index(slot) + 1}"))
 
     def _note_progress(self, slot: Slot, batches: int, rows: Sequence[dict[str, Any]]) -> None:
         slot.progress = None
@@ -235,6 +262,7 @@ class RayEvaluator:
     def _timed_out(self, slot: Slot, message: str) -> Result:
         task, duration = slot.task, time.monotonic() - slot.started
         assert task is not None
+        self._tell(slot, "lost")
         self._replace(slot, hung=True)
         failed = Result(task.number, "failed", "timeout", message, curve=slot.curve)
         return replace(failed, duration=duration, retries=task.attempt)
@@ -245,6 +273,8 @@ class RayEvaluator:
             self._failed_starts += 1
             if self._failed_starts > MAX_RETRIES * self.slots:
                 raise NasError(f"workers die while they start: {message}", hint=room())
+        if task or not slot.place:
+            self._tell(slot, "lost")
         self._replace(slot)
         if task is None:
             return []
@@ -260,4 +290,4 @@ class RayEvaluator:
             # A process that was stopped does not hear Ray.
             with suppress(ProcessLookupError):
                 os.kill(slot.place.process, signal.SIGKILL)
-        self._slots[self._slots.index(slot)] = self._start()
+        self._slots[self._slots.index(slot)] = self._start(time.monotonic())

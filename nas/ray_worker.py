@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 
 class Place(NamedTuple):
     """Where a worker lives. device: the GPU that it is given, "cpu" without; memory: bytes free there
-    for training; half: whether it trains in bfloat16. The last two count where memory is asked for."""
+    for training; half: whether it trains in bfloat16; these two count where memory is asked for. clock:
+    what its monotonic clock says."""
 
     node: str
     process: int
     device: str
     memory: float
     half: bool
+    clock: float
 
     @property
     def room(self) -> tuple[str, str]:
@@ -53,14 +56,14 @@ class Worker:
         node, (_, recipe, device) = context.get_node_id(), self.arguments
         self.shares_memory = measure
         if not measure:
-            return Place(node, os.getpid(), device, 0.0, False)
+            return Place(node, os.getpid(), device, 0.0, False, time.monotonic())
         from nas.training import in_bfloat16
 
         half = in_bfloat16(recipe, device)
         if device == "cpu":
-            return Place(node, os.getpid(), device, node_memory(node), half)
+            return Place(node, os.getpid(), device, node_memory(node), half, time.monotonic())
         gpus = ",".join(context.get_accelerator_ids()["GPU"])
-        return Place(node, os.getpid(), f"GPU {gpus}", gpu_memory(), half)
+        return Place(node, os.getpid(), f"GPU {gpus}", gpu_memory(), half, time.monotonic())
 
     def train(self, task: Task) -> Result:
         self.epochs = epochs = []

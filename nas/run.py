@@ -16,6 +16,7 @@ from nas.errors import NasError, NotFoundError
 from nas.evaluation import LocalEvaluator, Task, ignore
 from nas.memory import candidate_memory
 from nas.plan import Plan, plan
+from nas.profile import Times, profile_writer, read_profile
 from nas.projection import Seed, find_seeds, seed_proposals
 from nas.run_folder import RunFolder
 from nas.searchers.design import Design
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from nas.analysis.analyze import Analysis
     from nas.data import Dataset
-    from nas.evaluation import Evaluator
+    from nas.evaluation import Evaluator, OnTimes
     from nas.export.of_run import Export
     from nas.recipe import Recipe
 
@@ -71,6 +72,11 @@ class Run:
             return ()
         with Study.open(self.files.reseeded) as study:
             return study.trials
+
+    @property
+    def profile(self) -> list[list[Times]]:
+        """What each process and worker did and when, by session, as far as `search` was asked to keep it."""
+        return read_profile(self.files.profile)
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -194,6 +200,7 @@ def search(
     name: str | None = None,
     results_dir: str | Path = RESULTS,
     resume: bool = False,
+    profile: bool = False,
     track: Sequence[str | Tracker] = (),
     on_plan: Callable[[Setup, Plan], None] = ignore,
     on_start: Callable[[Run, int], None] = ignore,
@@ -209,9 +216,9 @@ def search(
     are the training seeds of each network of a paired design. `on_plan` is told what a new run
     will do before it starts, where the searcher is a design. `workers`
     None means one per core, 0 trains in this process without Ray. `track` names trackers, or holds
-    your own: see `nas.tracking`. `on_start` is told the run and how many candidates train at once,
-    `on_trial` each trial once it is on disk, `on_event` what happens between. Errors are those of
-    `nas.controller.run_search`.
+    your own: see `nas.tracking`. `profile` keeps what each worker did and when, for `Run.profile`.
+    `on_start` is told the run and how many candidates train at once, `on_trial` each trial once it is
+    on disk, `on_event` what happens between. Errors are those of `nas.controller.run_search`.
     """
     asked = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
     fields = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
@@ -231,6 +238,7 @@ def search(
             write_run(files, setup)
         run = Run(files, run_folder.read_config(files), Study.open(files.database))
         if len(run.study.trials) < setup.trials:
+            on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore
             evaluator = make_evaluator(setup.dataset, setup.recipe, workers, gpus_per_worker, ray_address)
             stack.callback(evaluator.close)
             if isinstance(setup.planner, Design) and on_plan is not ignore:
@@ -238,7 +246,7 @@ def search(
             tracking.start(run)
             stack.callback(tracking.end)
             on_start(run, evaluator.slots)
-            _run(run, setup, evaluator, *tracking.joined(on_trial, on_event))
+            _run(run, setup, evaluator, *tracking.joined(on_trial, on_event), on_times)
     return run
 
 
@@ -271,6 +279,7 @@ def _run(
     evaluator: Evaluator,
     on_trial: Callable[[Trial, Progress], None],
     on_event: Callable[[Event], None],
+    on_times: OnTimes,
 ) -> None:
     try:
         run_search(
@@ -286,6 +295,7 @@ def _run(
             weights_dir=run.files.weights,
             on_trial=on_trial,
             on_event=on_event,
+            on_times=on_times,
         )
     except Interrupted as error:
         named = f" --data {shlex.quote(setup.data)}" if setup.data.startswith("python:") else ""

@@ -7,6 +7,7 @@ results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
     weights/      safetensors, by trial
     reseeded.db   trainings of chosen trials again with further seeds (`nas.reseed`): a study of its
                   own, so the search's history, trial count, resume and replay know nothing of it
+    profile.jsonl what each process did and when, if it was asked for (`nas.profile`)
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ class RunFolder:
     @property
     def reseeded(self) -> Path:
         return self.path / "reseeded.db"
+
+    @property
+    def profile(self) -> Path:
+        return self.path / "profile.jsonl"
 
     @property
     def weights(self) -> Path:

@@ -17,6 +17,7 @@ from nas.analysis.paired_blocks import read_blocks
 from nas.analysis.pooling import analyze_runs, pool
 from nas.analysis.profiles import Deviations, Profile, of_blocks, of_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
+from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, trajectories
 from nas.errors import NasError
 from nas.estimate import Estimate
@@ -35,7 +36,8 @@ class Overview:
     """What runs found. `trials` are those of the runs that agree, with the number of their `run`;
     `networks` the distinct complete ones of them; `axes` the two objectives of the front, x first;
     `sample` says of which networks the distributions and, without paired blocks, the profiles are.
-    `intervals` are of networks with repeated trainings, by digest; `timings` by name of the run."""
+    `intervals` are of networks with repeated trainings, by digest; `timings` and
+    `time_uses` by name of the run."""
 
     runs: tuple[Run, ...]
     analysis: Analysis
@@ -55,6 +57,7 @@ class Overview:
     baseline: Baseline | None
     intervals: Mapping[str, Estimate]
     timings: Mapping[str, Timing]
+    time_uses: Mapping[str, Sequence[Bar]]
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -104,6 +107,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         baseline=baseline,
         intervals=seed_intervals(trainings),
         timings={run.name: clock for run in runs if (clock := _timing(run)) is not None},
+        time_uses={run.name: time_use(run.profile) for run in runs if run.profile},
     )
 
 

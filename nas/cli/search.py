@@ -69,10 +69,11 @@ if TYPE_CHECKING:
     default=(),
     help="Report to tensorboard, mlflow or wandb, several by commas.",
 )
+@click.option("--profile", is_flag=True, help="Show at the end where the time of each worker went.")
 @click.option("--resume", is_flag=True, help="Go on with the run --name, or with the latest.")
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and train nothing.")
 @options.as_json
-def command(*, dry_run: bool, as_json: bool, **settings: Any) -> None:
+def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> None:
     """Search a space for networks of low error at few FLOPs.
 
     Trains candidates, keeps the Pareto front, and ranks the module types. The test set is
@@ -89,33 +90,59 @@ def command(*, dry_run: bool, as_json: bool, **settings: Any) -> None:
     with SearchProgress() as progress:
         run = search(
             **settings,
+            profile=profile,
             on_plan=progress.plan,
             on_start=progress.start,
             on_trial=progress.trial,
             on_event=progress.event,
         )
     with run.study:
-        _show(run, as_json)
+        _show(run, profile, as_json)
 
 
-def _show(run: Run, as_json: bool) -> None:
+def _show(run: Run, profile: bool, as_json: bool) -> None:
     """What was found, where it is, and what to type next."""
     from nas.analysis.text import analysis_dict, ranking_text
     from nas.report import pareto_dict, pareto_text
 
     analysis = run.analyze()
     if as_json:
-        emit({"run": str(run.folder), "pareto": pareto_dict(run.study), "analysis": analysis_dict(analysis)})
+        found = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analysis)}
+        emit({"run": str(run.folder), **found, **(_profile_dict(run) if profile else {})})
         return
     heading("Pareto front")
     click.echo(pareto_text(run.study, width=text_width()))
     heading("Ranking of module types")
     click.echo(ranking_text(analysis, width=text_width()))
+    if profile:
+        _show_profile(run)
     heading("Run folder")
     click.echo(run.folder)
     heading("Next")
     for line in _next_commands(run):
         click.echo(f"  {line}")
+
+
+def _profile_dict(run: Run) -> dict[str, Any]:
+    from nas.analysis.time_use import time_use, time_use_dict
+
+    return {"profile": time_use_dict(time_use(run.profile))}
+
+
+def _show_profile(run: Run) -> None:
+    """As tables, and as a picture in the run folder."""
+    from nas.analysis.time_use import time_use, time_use_parts
+    from nas.plots.style import save
+    from nas.plots.time_use import time_use_figure
+    from nas.report import to_text
+
+    heading("Where the time went")
+    bars = time_use(run.profile)
+    if not bars:
+        click.echo("Nothing was trained, so no time was taken.")
+        return
+    click.echo(to_text(*time_use_parts(bars), width=text_width()))
+    click.echo(f"timeline: {save(time_use_figure(bars), run.folder / 'profile.png')}")
 
 
 def _next_commands(run: Run) -> list[str]:

@@ -16,6 +16,7 @@ import nas
 from nas.analysis.factors_text import factor_parts
 from nas.analysis.overview import Overview
 from nas.analysis.text import comparison_parts, motif_parts, paired_parts
+from nas.analysis.time_use import time_use_parts
 from nas.html.chart import chart
 from nas.html.front import Point, drawings, member_table, points_data, points_of
 from nas.html.markup import Html, data, fill, join, of_text, resource, table, tag
@@ -87,6 +88,7 @@ def _sections(found: Overview, plots: Mapping[str, Plot], points: Sequence[Point
     paired = found.analysis.paired
     forests = [name for name in plots if name.startswith("forest")]
     fidelity = [name for name in plots if name.startswith("fidelity")]
+    uses = [name for name in plots if name.startswith("time_use")]
 
     def show(*names: str) -> Html:
         return _figures([plots[name] for name in names])
@@ -107,7 +109,7 @@ def _sections(found: Overview, plots: Mapping[str, Plot], points: Sequence[Point
         ("reliability", "Reliability over seeds and schedules", [show("seed_reliability", *fidelity)]),
         ("baseline", "Against uniform draws", [show("baseline_error", "baseline_hypervolume")]),
         ("failures", "Failures", [show("failures"), *_failed(found)]),
-        ("cost", "Cost and time", [show("timeline", "seconds"), _times(found)]),
+        ("cost", "Cost and time", [show("timeline", "seconds", *uses), _times(found)]),
         ("reproduce", "How to reproduce", [reproduce(found)]),
     ]
     return [Section(name, title, join(parts)) for name, title, parts in bodies]
@@ -181,7 +183,11 @@ def _times(found: Overview) -> Html:
         trained, elapsed = (sum(getattr(clock, key) for clock in clocks) for key in ("trained", "elapsed"))
         rows.append(("total", sum(row[1] for row in rows), _span(trained), _span(elapsed), "", "", ""))
     columns = ("run", "trainings>", "trained>", "elapsed>", "workers busy>", "median>", "each worker")
-    return table(columns, rows, wide=("each worker",))
+    uses = [
+        of_text([f"Where the time of {name} went", *time_use_parts(bars)])
+        for name, bars in found.time_uses.items()
+    ]
+    return join([table(columns, rows, wide=("each worker",)), *uses])
 
 
 def _span(seconds: float) -> str:

@@ -19,6 +19,7 @@ from nas.plots.outcomes import coverage_figure, failures_figure
 from nas.plots.progress import best_figure, seconds_figure, timeline_figure, volume_figure
 from nas.plots.reliability import fidelity_figure, repeats_figure
 from nas.plots.style import in_style, save
+from nas.plots.time_use import time_use_figure
 from nas.report import count
 
 if TYPE_CHECKING:
@@ -201,6 +202,12 @@ def _progress(found: Overview) -> Iterator[Plot]:
         timeline_figure(timings) if timings else None,
         missing,
     )
+    for at, (name, bars) in enumerate(found.time_uses.items()):
+        yield Plot(
+            f"time_use{at + 1 if at else ''}",
+            f"What each worker of {name} and its driver did. What a trial spent in a phase is one bar.",
+            time_use_figure(bars),
+        )
     ran = (found.trials["duration"] > 0) & (found.trials["state"] == "complete") if timings else None
     yield Plot(
         "seconds",

@@ -51,8 +51,7 @@ def timeline_figure(timings: Mapping[str, Timing]) -> Figure:
     rows = [(name, worker) for name, clock in timings.items() for worker in range(len(clock.busy))]
     rows = rows[:MOST_ROWS]
     longest = max(float(clock.end.max()) for clock in timings.values())
-    units = (("hours", 3600), ("minutes", 60))
-    unit, factor = next(((u, f) for u, f in units if longest > f), ("seconds", 1))
+    unit, factor = time_unit(longest)
     figure, axes = canvas(WIDTH, 1.0 + 0.28 * len(rows))
     for at, (name, worker) in enumerate(rows):
         clock = timings[name]
@@ -65,6 +64,12 @@ def timeline_figure(timings: Mapping[str, Timing]) -> Figure:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     return figure
+
+
+def time_unit(longest: float) -> tuple[str, int]:
+    """In what to tell times of up to so many seconds, and the seconds of one."""
+    units = (("hours", 3600), ("minutes", 60))
+    return next(((unit, size) for unit, size in units if longest > size), ("seconds", 1))
 
 
 @in_style
