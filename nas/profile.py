@@ -59,19 +59,18 @@ def profile_writer(path: Path) -> Iterator[Callable[[Times], None]]:
     StorageError if it cannot be written. A line that a killed process left torn is taken out.
     """
     session, origin = datetime.now(UTC).isoformat(), time.monotonic()
-    try:
-        with open(path, "ab+") as file:
-            file.seek(0)
-            file.truncate(file.read(MAX_BYTES).rfind(b"\n") + 1)
+    with _guarded(path):
+        file = open(path, "ab+", buffering=0)  # noqa: SIM115
+        file.seek(0)
+        file.truncate(file.read(MAX_BYTES).rfind(b"\n") + 1)
 
-            def write(times: Times) -> None:
-                moved = {"start": times.start - origin, "end": times.end - origin}
-                file.write(json.dumps({"session": session, **asdict(times), **moved}).encode() + b"\n")
-                file.flush()
+    def write(times: Times) -> None:
+        moved = {"start": times.start - origin, "end": times.end - origin}
+        with _guarded(path):
+            file.write(json.dumps({"session": session, **asdict(times), **moved}).encode() + b"\n")
 
-            yield write
-    except OSError as error:
-        raise StorageError(f"cannot write: {error.strerror}", where=str(path)) from error
+    with file:
+        yield write
 
 
 def read_profile(path: Path) -> list[list[Times]]:
@@ -79,20 +78,25 @@ def read_profile(path: Path) -> list[list[Times]]:
     what no run writes."""
     if not path.exists():
         return []
+    with _guarded(path), open(path, "rb") as file:
+        whole, _, _ = file.read(MAX_BYTES).rpartition(b"\n")  # what follows is being written
     sessions: dict[str, list[Times]] = {}
-    number = 0
-    try:
-        with open(path, "rb") as file:
-            whole, _, _ = file.read(MAX_BYTES).rpartition(b"\n")  # what follows is being written
-        for line in whole.decode().splitlines():
-            number += 1
+    for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
+        try:
             held = json.loads(line)
             sessions.setdefault(held.pop("session"), []).append(_checked(Times(**held)))
-    except OSError as error:
-        raise StorageError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise StorageError(f"is no profile: {error}", where=f"{path}:{number}") from error
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise StorageError(f"is no profile: {error}", where=f"{path}:{number}") from error
     return list(sessions.values())
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "free some space, or search without --profile"
+        raise StorageError(f"cannot be used: {error.strerror}", where=str(path), hint=hint) from error
 
 
 def _checked(times: Times) -> Times:
