@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -185,7 +186,6 @@ def _create(url: str, name: str, objectives: tuple[str, ...], held: Mapping[str,
 def _write_trial(
     storage: RDBStorage, study_id: int, objectives: Sequence[str], domains: Mapping[str, Any], trial: Trial
 ) -> None:
-    from optuna.distributions import CategoricalDistribution, distribution_to_json
     from optuna.storages._rdb import models
     from optuna.trial import TrialState
     from sqlalchemy import insert
@@ -212,7 +212,7 @@ def _write_trial(
                 {
                     "param_name": path,
                     "param_value": float(index),
-                    "distribution_json": distribution_to_json(CategoricalDistribution(domains[path])),
+                    "distribution_json": _distribution(json.dumps(domains[path])),
                 }
                 for path, index in params.items()
             ],
@@ -221,6 +221,15 @@ def _write_trial(
         for model, several in rows.items():
             if several:
                 connection.execute(insert(model.__table__), [{"trial_id": key, **one} for one in several])
+
+
+@lru_cache(maxsize=4096)
+def _distribution(options: str) -> str:
+    """Optuna's words for a choice among options, given as JSON: it takes long to find them, and each trial
+    needs those of all its decisions."""
+    from optuna.distributions import CategoricalDistribution, distribution_to_json
+
+    return distribution_to_json(CategoricalDistribution(json.loads(options)))
 
 
 def _read_trials(storage: RDBStorage, study_id: int, domains: Mapping[str, Any]) -> Iterator[Trial]:
