@@ -16,7 +16,7 @@ from nas.layout import Box, Edge, describe, layout
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg", ".pdf")
+PICTURES = (".png", ".svg", ".pdf")
 COLOURS = ("#cfe2f3", "#fde7c3", "#cdeade", "#f3d9e8", "#f8d5c2", "#dbeefb", "#f7f3c4", "#e4e4e4")
 """Fills of modules: pale forms of colours that the colour-blind tell apart."""
 
@@ -96,6 +96,10 @@ def to_mermaid(graph: Graph) -> str:
     return "\n".join(lines) + "\n"
 
 
+TEXTS = {".dot": to_dot, ".mmd": to_mermaid}
+"""Text forms, by the suffix of their files."""
+
+
 def _clusters(graph: Graph) -> Iterator[tuple[str, list[tuple[int, Primitive]]]]:
     """The primitives of each outermost module, with their indices."""
     for module, members in groupby(enumerate(graph.primitives), key=lambda item: item[1].path.split("/")[0]):
@@ -116,26 +120,28 @@ def _size(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-def draw(graph: Graph, file: str | Path, title: str = "") -> Path:
-    """Draw a network to a PNG, SVG or PDF file, by the suffix: a row of modules a stage, the
-    layers of each module from top to bottom, parallel paths side by side, shortcuts as arcs.
+def draw(graph: Graph, file: str | Path, title: str = "", *, closed: bool = False) -> Path:
+    """Draw a network to a file: a column of modules a stage, the layers of each module from top to
+    bottom (unless `closed`), parallel paths side by side, shortcuts as arcs. The suffix says how:
+    .png, .svg or .pdf for a picture, .dot for Graphviz and .mmd for Mermaid text.
     Returns the file; NasError for an unknown suffix."""
-    path = Path(file)
-    if path.suffix.lower() not in FORMATS:
-        raise NasError(
-            f"no picture format {path.suffix!r}", where=str(file), hint=f"known: {', '.join(FORMATS)}"
-        )
-    picture = figure(graph, title)
+    path, suffix = Path(file), Path(file).suffix.lower()
+    if suffix not in (*PICTURES, *TEXTS):
+        known = ", ".join((*PICTURES, *TEXTS))
+        raise NasError(f"no picture format {suffix!r}", where=str(file), hint=f"known: {known}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.savefig(path, dpi=130)
+    if suffix in TEXTS:
+        path.write_text(TEXTS[suffix](graph), encoding="utf-8")
+    else:
+        figure(graph, title, closed=closed).savefig(path, dpi=130)
     return path
 
 
-def figure(graph: Graph, title: str = "") -> Figure:
+def figure(graph: Graph, title: str = "", *, closed: bool = False) -> Figure:
     """The drawing of `draw` as a matplotlib figure."""
     from matplotlib.figure import Figure
 
-    boxes, edges = layout(graph)
+    boxes, edges = layout(graph, closed=closed)
     width = max(box.right for box in boxes) + 0.55
     height = max(box.bottom for box in boxes) + 0.3
     picture = Figure(figsize=(width, height + (0.35 if title else 0)))

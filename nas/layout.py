@@ -1,12 +1,13 @@
 """Where the parts of a network stand in a drawing, in inches, y downward.
 
-Layers of a module go from top to bottom by depth; parallel paths take lanes side by side.
-Modules of a stage stand in a row.
+Stages go from left to right, a column each, with their modules from top to bottom. So go the
+layers of a module, by depth; parallel paths take lanes side by side.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import ceil
 from typing import Any
@@ -20,10 +21,12 @@ HEAD = 0.42
 """Height of a module's title."""
 MODULE = 1.6
 """Least width of a module."""
-GAP = (0.35, 0.55)
-"""Between modules of a row, and between rows."""
-PER_ROW = 8
-"""Modules; longer stages are cut into rows of like length."""
+GAP = (0.9, 0.3)
+"""Between columns, which leaves room for arcs, and between the modules of one."""
+PER_COLUMN = 8
+"""Modules; longer stages are cut into columns of like length."""
+TOP = 0.5
+"""Above the first module of a column, for the arrow into it."""
 LINE, QUADRATIC, CUBIC = 2, 3, 4
 """Kinds of a path's points, numbered as in matplotlib."""
 
@@ -81,6 +84,10 @@ class Box:
         return self.x + self.width
 
     @property
+    def middle(self) -> float:
+        return self.x + self.width / 2
+
+    @property
     def bottom(self) -> float:
         return self.y + self.height
 
@@ -93,24 +100,25 @@ def describe(op: Any) -> str:
     return " ".join(part for part in (*parts, f"g{groups}" if groups > 1 else "") if part)
 
 
-def layout(graph: Graph) -> tuple[list[Box], list[Edge]]:
-    """Boxes of the outermost modules, and the arrows between them."""
-    names = [name for name, node in graph.nodes.items() if node["op"] is not None]
+def layout(graph: Graph, *, closed: bool = False) -> tuple[list[Box], list[Edge]]:
+    """Boxes of the outermost modules, open or `closed`, and the arrows between them."""
     boxes: dict[str, Box] = {}
-    rows: list[list[str]] = []
-    top = 0.35
-    for row in _rows(names):
-        x = 0.2
-        for name in row:
-            boxes[name] = _box(name, graph.nodes[name], x, top)
-            x = boxes[name].right + GAP[0]
-        top = max(boxes[name].bottom for name in row) + GAP[1]
-        rows.append(row)
-    return list(boxes.values()), list(_between(graph, boxes, rows))
+    left = 0.5
+    columns = _columns([name for name, node in graph.nodes.items() if node["op"] is not None])
+    for column in columns:
+        stack, top = [], TOP
+        for name in column:
+            stack.append(_box(name, graph.nodes[name], top, closed))
+            top = stack[-1].bottom + GAP[1]
+        width = max(box.width for box in stack)
+        for name, box in zip(column, stack, strict=True):
+            boxes[name] = _shift(box, left + (width - box.width) / 2)
+        left += width + GAP[0]
+    return list(boxes.values()), list(_between(graph, boxes, columns))
 
 
-def _rows(names: list[str]) -> list[list[str]]:
-    """A row a stage (what stands before the dot), cut where it is long; stem and head join the
+def _columns(names: list[str]) -> list[list[str]]:
+    """A column a stage (what stands before the dot), cut where it is long; stem and head join the
     first and the last."""
     stages = [list(members) for _, members in groupby(names, key=lambda name: name.split(".")[0])]
     merged: list[list[str]] = []
@@ -120,69 +128,90 @@ def _rows(names: list[str]) -> list[list[str]]:
             merged[-1] += members
         else:
             merged.append(members)
-    rows = []
-    for row in merged:
-        size = ceil(len(row) / ceil(len(row) / PER_ROW))
-        rows += [row[i : i + size] for i in range(0, len(row), size)]
-    return rows
+    columns = []
+    for column in merged:
+        size = ceil(len(column) / ceil(len(column) / PER_COLUMN))
+        columns += [column[i : i + size] for i in range(0, len(column), size)]
+    return columns
 
 
-def _between(graph: Graph, boxes: dict[str, Box], rows: list[list[str]]) -> list[Edge]:
-    """Arrows from module to module: straight along a row, around to the next, arcs else."""
-    row_of = {name: at for at, row in enumerate(rows) for name in row}
+def _between(graph: Graph, boxes: dict[str, Box], columns: list[list[str]]) -> Iterator[Edge]:
+    """Arrows from module to module: down a column, over to the next, arcs else."""
+    column_of = {name: at for at, column in enumerate(columns) for name in column}
     order = {name: at for at, name in enumerate(boxes)}
-    edges = []
+    sides = [_sides([boxes[name] for name in column]) for column in columns]
     for name, box in boxes.items():
+        left, _ = sides[column_of[name]]
         for source in graph.nodes[name]["inputs"]:
             if source not in boxes:
-                edges.append(Edge(((box.x - 0.3, box.y + 0.2), (box.x, box.y + 0.2))))
+                yield Edge(((box.middle, box.y - 0.3), (box.middle, box.y)))
                 continue
-            other = boxes[source]
+            other, apart = boxes[source], column_of[name] - column_of[source]
+            _, right = sides[column_of[source]]
             if order[name] - order[source] > 1:
-                high = min(box.y, other.y) - 0.3
-                start, end = other.x + other.width * 0.6, box.x + box.width * 0.4
-                edges.append(Edge(((start, other.y), (start, high), (end, high), (end, box.y)), CUBIC, True))
-            elif row_of[name] == row_of[source]:
-                edges.append(Edge(((other.right, other.y + 0.2), (box.x, box.y + 0.2))))
+                yield (_above if apart > 1 else _arc)(other, box, left, right)
+            elif apart == 0:
+                yield Edge(((other.middle, other.bottom), (box.middle, box.y)))
             else:
-                edges.append(_around(other, box))
-    return edges
+                yield _over(other, box, right)
 
 
-def _around(source: Box, target: Box) -> Edge:
-    """From the end of a row to the start of the next."""
-    right, left, between = source.right + 0.18, target.x - 0.3, target.y - 0.4
-    level = target.y + 0.2
-    corners = ((right, source.y + 0.2), (right, between), (left, between), (left, level))
-    return Edge(((source.right, source.y + 0.2), *corners, (target.x, level)))
+def _sides(column: list[Box]) -> tuple[float, float]:
+    return min(box.x for box in column), max(box.right for box in column)
 
 
-def _box(name: str, node: dict[str, Any], x: float, y: float) -> Box:
-    """One outermost node: a module with its units in place, or a lone primitive (a join)."""
+def _arc(source: Box, target: Box, left: float, right: float) -> Edge:
+    """A shortcut within a column, to its left, or across to the next."""
+    start, end = (source.x, source.y + 0.21), (target.x, target.y + 0.21)
+    bulge = left - 0.5
+    if source.right < left:
+        start, bulge = (source.right, start[1]), (right + left) / 2
+    return Edge((start, (bulge, start[1]), (bulge, end[1]), end), CUBIC, True)
+
+
+def _above(source: Box, target: Box, left: float, right: float) -> Edge:
+    """A shortcut to a later column, above those between."""
+    out, back, start, end = right + 0.32, left - 0.5, source.y + 0.3, target.y + 0.3
+    corners = ((out, start), (out, 0.1), (back, 0.1), (back, end))
+    return Edge(((source.right, start), *corners, (target.x, end)), LINE, True)
+
+
+def _over(source: Box, target: Box, right: float) -> Edge:
+    """From the foot of a column to the head of the next."""
+    between, low, high = right + 0.2, source.bottom + 0.18, TOP - 0.25
+    corners = ((source.middle, low), (between, low), (between, high), (target.middle, high))
+    return Edge(((source.middle, source.bottom), *corners, (target.middle, target.y)))
+
+
+def _shift(box: Box, by: float) -> Box:
+    """The box with all in it, moved to the right."""
+    tiles = [replace(tile, x=tile.x + by) for tile in box.tiles]
+    edges = [replace(edge, points=tuple((x + by, y) for x, y in edge.points)) for edge in box.edges]
+    entry = box.entry and (box.entry[0] + by, box.entry[1])
+    return replace(box, x=box.x + by, tiles=tiles, edges=edges, entry=entry)
+
+
+def _box(name: str, node: dict[str, Any], y: float, closed: bool) -> Box:
+    """One outermost node, at the left: a module with its units in place, or a lone primitive (a join)."""
     op = node["op"]
     shape = "x".join(map(str, node["shape"]))
     if not isinstance(op, Graph):
-        return Box(describe(op), shape, "", x, y, 0.8, HEAD - 0.02)
+        return Box(describe(op), shape, "", 0, y, 0.8, HEAD - 0.02)
+    flops = cost(op).flops
+    title, note = f"{name}  {op.kind}", f"{shape}, {_short(flops)} FLOPs" if flops else shape
+    if closed:
+        return Box(title, note, op.kind, 0, y, MODULE, HEAD - 0.02)
     units = _units(op.primitives)
     _place(units)
     skips = any(_is_skip(units, unit, source) for unit in units for source in unit.inputs)
     margin = 0.2 if skips else 0.05
     lanes = 1 + max((u.lane for u in units), default=0)
     width = max(margin + LANE * lanes + 0.05, MODULE)
-    left = x + margin + (width - margin - 0.05 - LANE * (lanes - 1)) / 2
+    left = margin + (width - margin - 0.05 - LANE * (lanes - 1)) / 2
     last = max((u.rank for u in units), default=0)
     height = HEAD + 0.2 + RANK * (last + 1) + 0.05
     entry = (left, y + HEAD + 0.06)
-    box = Box(
-        f"{name}  {op.kind}",
-        f"{shape}, {_millions(cost(op).flops)} FLOPs",
-        op.kind,
-        x,
-        y,
-        width,
-        height,
-        entry,
-    )
+    box = Box(title, note, op.kind, 0, y, width, height, entry)
     for unit in units:
         tile_y = y + HEAD + 0.2 + RANK * (unit.rank + 0.5)
         box.tiles.append(Tile(_text(unit), left + LANE * unit.lane, tile_y))
@@ -279,5 +308,8 @@ def _text(unit: Unit) -> str:
     return head + ("\n" + ", ".join(describe(op) for op in rest) if rest else "")
 
 
-def _millions(count: int) -> str:
+def _short(count: int) -> str:
+    """`4.72M`: three digits and a power of a thousand."""
+    if count >= 1e9:
+        return f"{count / 1e9:.3g}G"
     return f"{count / 1e6:.3g}M" if count >= 1e5 else f"{count / 1e3:.3g}k"

@@ -9,6 +9,7 @@ from nas.errors import NasError
 from nas.genotype import expand
 from nas.layout import Box, layout
 from nas.space import load_space
+from nas.zoo import zoo_entry
 
 
 def graphs():
@@ -52,9 +53,11 @@ def test_text_forms_have_every_node_and_edge_once(graph):
     assert to_dot(graph).count("{") == to_dot(graph).count("}")
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
 @pytest.mark.parametrize("graph", GRAPHS, ids=range(len(GRAPHS)))
-def test_nothing_overlaps_in_the_picture(graph):
-    boxes, edges = layout(graph)
+def test_nothing_overlaps_in_the_picture(graph, closed):
+    boxes, edges = layout(graph, closed=closed)
+    assert any(box.tiles for box in boxes) is not closed
     assert len(boxes) == sum(node["op"] is not None for _, node in graph.nodes.items())
     assert len(edges) == sum(len(node["inputs"]) for _, node in graph.nodes.items())
     assert not any(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
@@ -71,6 +74,15 @@ def centred(tile):
 
 def overlap(a, b):
     return a.x < b.right and b.x < a.right and a.y < b.bottom and b.y < a.bottom
+
+
+def test_stages_stand_from_left_to_right_and_their_modules_below_each_other():
+    boxes, _ = layout(expand(zoo_entry("resnet20").build(), (3, 32, 32), 10))
+    stages = [[box for box in boxes if box.title.startswith(f"stage{n}.")] for n in (1, 2, 3)]
+    for stage, following in pairwise(stages):
+        assert max(box.right for box in stage) < min(box.x for box in following)
+    for stage in stages:
+        assert all(before.bottom < after.y for before, after in pairwise(stage))
 
 
 def test_columns_of_a_fractal_block_stand_side_by_side():
@@ -91,6 +103,11 @@ def test_columns_of_a_fractal_block_stand_side_by_side():
 def test_the_picture_is_written_in_the_format_of_the_suffix(tmp_path, suffix):
     file = draw(GRAPHS[0], tmp_path / "new" / f"network.{suffix}", title="a network")
     assert file.read_bytes()[:8].startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
+
+
+@pytest.mark.parametrize(("suffix", "text"), [("dot", to_dot), ("mmd", to_mermaid)])
+def test_the_text_forms_are_written_by_suffix(tmp_path, suffix, text):
+    assert draw(GRAPHS[0], tmp_path / f"network.{suffix}").read_text() == text(GRAPHS[0])
 
 
 def test_a_flat_graph_can_be_drawn(tmp_path):

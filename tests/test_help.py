@@ -73,3 +73,18 @@ def test_runs_are_completed_by_their_names(tmp_path: Path) -> None:
 def test_a_shell_is_given_its_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", shell]) == 0
     assert f"_NAS_COMPLETE={shell}_complete" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("completion bsh", "bash"),
+        ("export latest --format onx", "onnx"),
+        ("export latest --column depest", "deepest"),
+    ],
+)
+def test_a_misspelt_word_of_an_option_gets_a_suggestion(
+    line: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line.split()) == 2
+    assert f"did you mean '{meant}'?" in capsys.readouterr().err

@@ -70,6 +70,17 @@ def test_refusals(
     assert message in capsys.readouterr().err
 
 
+def test_a_network_is_drawn_open_and_closed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = []
+    for options in ([], ["--closed"]):
+        file = tmp_path / f"{len(options)}.svg"
+        assert run(["zoo", "resnet20", "--plot", str(file), *options]) == 0
+        sizes.append(file.stat().st_size)
+    assert sizes[1] < sizes[0]
+    assert run(["zoo", "resnet20", "--closed"]) == 2
+    assert "add --plot FILE" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_showing_needs_no_torch_and_little_memory() -> None:
     script = (

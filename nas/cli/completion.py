@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from nas.cli import options
+
 VARIABLE = "_NAS_COMPLETE"
 
 
 @click.command("completion", epilog="Example: nas completion bash >> ~/.bashrc")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=options.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
     """Print the completion script of SHELL, for its start-up file."""
     from nas.cli import cli

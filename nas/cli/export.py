@@ -46,12 +46,12 @@ KEPT = ""
     help="Add the trained weights of the search, where they were kept; with --zoo, those of FILE.",
 )
 @click.option(
-    "--column", type=click.Choice(["deepest"]), help="Of fractal modules, the deepest column alone."
+    "--column", type=options.Choice(["deepest"]), help="Of fractal modules, the deepest column alone."
 )
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(["onnx", "pt2", "hf"]),
+    type=options.Choice(["onnx", "pt2", "hf"]),
     multiple=True,
     help="Add an ONNX file, a program of torch.export, or the Hugging Face hub's card and names.",
 )

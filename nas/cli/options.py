@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nas.cli import complete
-from nas.errors import NasError, NotFoundError
+from nas.errors import NasError, NotFoundError, did_you_mean
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -26,6 +26,13 @@ run: Decorator = click.argument("run", metavar="RUN", shell_complete=complete.ru
 trial: Decorator = click.option(
     "--trial", type=click.IntRange(min=0), metavar="N", help="The trial's number."
 )
+plot: Decorator = click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw it: .png, .svg, .pdf, .dot (Graphviz) or .mmd (Mermaid).",
+)
+closed: Decorator = click.option("--closed", is_flag=True, help="Draw modules without their layers.")
 workers: Decorator = click.option(
     "--workers", type=click.IntRange(min=0), metavar="W", help="One per core by default; 0: no Ray."
 )
@@ -70,6 +77,15 @@ class InputShape(click.ParamType[tuple[int, int, int]]):
         if len(parts) != 3 or not all(part.isdigit() and 0 < int(part) <= 4096 for part in parts):
             self.fail(f"{value!r} is no input size; write channels x height x width, such as 3x32x32")
         return tuple(map(int, parts))
+
+
+class Choice(click.Choice[str]):
+    """One of several words, with the closest where another is given."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            self.fail(f"unknown {value!r}\n  {did_you_mean(value, self.choices)}", param, ctx)
+        return str(value)
 
 
 class Names(click.ParamType[tuple[str, ...]]):

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 @click.command("show", epilog="Example: nas show latest --plot network.svg")
 @click.argument("target", metavar="RUN|FILE", shell_complete=complete.runs)
 @options.trial
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
+@options.plot
+@options.closed
 @options.results_dir
 @options.as_json
-def command(target: str, trial: int | None, plot: Path | None, results_dir: Path, as_json: bool) -> None:
+def command(
+    target: str, trial: int | None, plot: Path | None, closed: bool, results_dir: Path, as_json: bool
+) -> None:
     """The layers of a network, with shapes, parameters and FLOPs.
 
     The network is trial N of a RUN (by default the knee of its front), or that of a FILE:
@@ -37,11 +40,7 @@ def command(target: str, trial: int | None, plot: Path | None, results_dir: Path
         title, genotype, graph = _from_file(Path(target))
     else:
         title, genotype, graph = _from_run(target, trial, results_dir)
-    if plot is not None:
-        from nas.draw import draw
-
-        draw(graph, plot, title)
-        note(f"plot: {plot}")
+    draw_network(title, graph, plot, closed)
     show_layers(title, genotype, graph, as_json)
 
 
@@ -62,6 +61,17 @@ def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
     found = read_network(path)
     title = path.parent.name if path.name == "config.json" else path.stem
     return title, found.genotype, expand(*found)
+
+
+def draw_network(title: str, graph: Graph, plot: Path | None, closed: bool) -> None:
+    """Draw it where a plot is asked for."""
+    if plot is not None:
+        from nas.draw import draw
+
+        draw(graph, plot, title, closed=closed)
+        note(f"plot: {plot}")
+    elif closed:
+        raise NasError("says how to draw", where="--closed", hint="add --plot FILE")
 
 
 def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import click
 
 from nas.cli import complete, options
 from nas.cli.output import emit, note, table
+from nas.cli.show import draw_network, show_layers
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 @click.option(
     "--export", "to", type=click.Path(path_type=Path), metavar="DIR", help="Write it as a PyTorch file."
 )
+@options.plot
+@options.closed
 @options.as_json
 def command(
     name: str | None,
     shape: tuple[int, int, int] | None,
     classes: int | None,
     to: Path | None,
+    plot: Path | None,
+    closed: bool,
     as_json: bool,
 ) -> None:
     """List published networks, or show one, layer by layer.
@@ -40,19 +45,19 @@ def command(
     from nas.zoo import zoo, zoo_entry
 
     if name is None:
-        if shape or classes or to:
-            raise NasError("--input, --classes and --export need the name of a network")
+        if shape or classes or to or plot:
+            raise NasError("--input, --classes, --export and --plot need the name of a network")
         _list([_row(entry) for entry in zoo().values()], as_json)
         return
     from nas.genotype import expand
 
     entry = zoo_entry(name)
     entry = replace(entry, input_shape=shape or entry.input_shape, num_classes=classes or entry.num_classes)
+    genotype = entry.build()
+    graph = expand(genotype, entry.input_shape, entry.num_classes)
+    draw_network(name, graph, plot, closed)
     if to is None:
-        from nas.cli.show import show_layers
-
-        genotype = entry.build()
-        show_layers(name, genotype, expand(genotype, entry.input_shape, entry.num_classes), as_json)
+        show_layers(name, genotype, graph, as_json)
         return
     from nas.cli.export import report_zoo
     from nas.export.of_zoo import export_entry

@@ -15,7 +15,7 @@ COMMANDS = {LINE: "L", QUADRATIC: "Q", CUBIC: "C"}
 
 
 def drawing(graph: Graph, label: str) -> Html:
-    """The modules of a network in rows, a row a stage, with their layers."""
+    """The modules of a network in columns, a column a stage, with their layers."""
     boxes, edges = layout(graph)
     width = max(box.right for box in boxes) + 0.55
     height = max(box.bottom for box in boxes) + 0.3
