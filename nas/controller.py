@@ -25,6 +25,7 @@ from nas.history import History
 from nas.plugins import load_objectives
 from nas.profile import DRIVER, Laps, Times
 from nas.record import record
+from nas.rungs import Rungs
 from nas.searchers.base import Searcher, propose
 from nas.searchers.design import Design, decisions_of
 from nas.signals import Interrupted, Stop, stop_on_signals
@@ -41,8 +42,9 @@ REUSED = ("", "diverged", "oom", "timeout")
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the search stands. done, total, complete, failed: trials of the whole study;
-    elapsed: seconds since this search began; remaining: seconds expected, None at first."""
+    """Where the search stands. done, total, complete, failed: trials of the whole study, done
+    with those that wait at a rung; elapsed: seconds since this search began; remaining: seconds
+    expected, None at first and where only trials that had waited are trained on."""
 
     done: int
     total: int
@@ -55,13 +57,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Event:
-    """What happens between results: a trial starts, or has finished an epoch (its row)."""
+    """What happens between results: a trial starts, has finished an epoch (its row), or has come to a
+    rung of the budget, where it waits (its last row, and where the search stands)."""
 
-    kind: Literal["start", "epoch"]
+    kind: Literal["start", "epoch", "rung"]
     number: int
     proposal: Proposal
     cost: Cost
     row: Mapping[str, Any] | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def run_search(
     epochs: int,
     uniform_share: float = 0.2,
     seeds: Sequence[Proposal] = (),
+    rungs: Rungs | None = None,
     max_failures_in_row: int = MAX_FAILURES_IN_ROW,
     weights_dir: Path | None = None,
     on_trial: Callable[[Trial, Progress], None] | None = None,
@@ -95,8 +100,9 @@ def run_search(
 ) -> None:
     """Fill `study` up to `trials` trials, `seeds` first; those it already has are left as they are.
 
-    Ends early where the space is exhausted. Weights of the trials on the front are kept
-    as weights_dir/<number>.safetensors. Raises Interrupted after a signal or a request on
+    Ends early where the space is exhausted. With `rungs` a trial is trained on from each of them only
+    where it is promoted, and recorded as stopped if the search ends before. Weights of the trials on
+    the front are kept as weights_dir/<number>.safetensors. Raises Interrupted after a signal or a request on
     `stop`, AllTrialsFailedError when nothing succeeds or too many trials fail in a row,
     StorageError when a trial cannot be recorded; whatever is recorded then stays.
     """
@@ -110,6 +116,7 @@ def run_search(
         epochs=epochs,
         uniform_share=uniform_share,
         seeds=seeds,
+        rungs=rungs,
         max_failures_in_row=max_failures_in_row,
         weights_dir=weights_dir,
         on_trial=on_trial or ignore,
@@ -138,8 +145,8 @@ class _Search:
     """A running search; what is not given is its state.
 
     twins: candidates that wait for the result of an equal one, by digest; failures: the
-    last failures in a row; recorded: trials since it began; exhausted: nothing new is found; lap: what
-    this process does with its time.
+    last failures in a row; already: trials done when it began; failed: of the whole study;
+    exhausted: nothing new is found; lap: what this process does with its time.
     """
 
     study: History
@@ -151,6 +158,7 @@ class _Search:
     epochs: int
     uniform_share: float
     seeds: Sequence[Proposal]
+    rungs: Rungs | None
     max_failures_in_row: int
     weights_dir: Path | None
     on_trial: Callable[[Trial, Progress], None]
@@ -161,20 +169,36 @@ class _Search:
     twins: dict[str, list[Candidate]] = field(default_factory=lambda: defaultdict(list))
     failures: list[Trial] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
-    recorded: int = 0
+    already: int = 0
+    failed: int = 0
     exhausted: bool = False
     lap: Laps = field(default_factory=Laps)
 
     def run(self) -> None:
+        self.already = self.done
+        self.failed = sum(trial.state == "failed" for trial in self.study.trials)
         while True:
-            while not self.stop.signal and len(self.running) < self.evaluator.slots and self.start():
+            while not self.stop.signal and len(self.running) < self.evaluator.slots and self.fill():
                 pass
             if not self.running:
-                return
+                break
             results = self.evaluator.wait(TICK)
             self.lap("waiting")
             for result in results:
                 self.finish(result)
+        if not self.stop.signal:
+            for trial in list(self.study.waiting.values()):
+                self.settle(trial)
+
+    def fill(self) -> bool:
+        """Go on with a trial that is promoted, else begin one. False where there is neither."""
+        return self.go_on(closing=False) or self.start() or self.go_on(closing=True)
+
+    def go_on(self, *, closing: bool) -> bool:
+        trial = self.rungs.promoted(self.running, closing=closing) if self.rungs else None
+        if trial is not None:
+            self.dispatch(Candidate(trial.number, trial.proposal, trial.cost, trial.decisions, trial.seed))
+        return trial is not None
 
     def start(self) -> bool:
         """Propose the next trial and dispatch it, or reuse a result. False where there is none."""
@@ -197,6 +221,7 @@ class _Search:
                 return False
             genotype = proposal.genotype
             earlier = self.study.by_digest(genotype.digest)
+            in_flight = genotype.digest in self.study.pending.values()
             self.study.start(number, genotype.digest)
         candidate = Candidate(
             number,
@@ -210,7 +235,7 @@ class _Search:
             self.dispatch(candidate)
         elif earlier is not None and earlier.reason in REUSED and earlier.state != "stopped":
             self.reuse(candidate, earlier)
-        elif any(genotype.digest == other.proposal.genotype.digest for other in self.running.values()):
+        elif in_flight:
             self.twins[genotype.digest].append(candidate)
         else:
             self.dispatch(candidate)
@@ -224,7 +249,8 @@ class _Search:
         self.running[candidate.number] = candidate
         asked = "latency" in self.study.objectives
         genotype, seed = candidate.proposal.genotype, candidate.seed
-        task = Task(candidate.number, genotype, seed, latency=asked, measures=self.measures)
+        part = self.rungs.part(candidate.number) if self.rungs else None
+        task = Task(candidate.number, genotype, seed, latency=asked, measures=self.measures, part=part)
         self.evaluator.submit(task)
         self.lap("dispatching")
         self.on_event(Event("start", candidate.number, candidate.proposal, candidate.cost))
@@ -234,13 +260,22 @@ class _Search:
         self.on_event(Event("epoch", number, candidate.proposal, candidate.cost, row))
 
     def finish(self, result: Result) -> None:
-        """Record a result, and with it the candidates that waited for it."""
+        """Record a result, or let the trial wait at the rung that it has come to."""
         candidate = self.running.pop(result.number)
         trial = self.trial(candidate, result)
-        self.failures = [] if trial.complete else [*self.failures, trial]
-        self.record(trial, result.weights)
+        self.failures = [*self.failures, trial] if trial.state == "failed" else []
+        if self.rungs and result.checkpoint:
+            self.rungs.wait(trial, result.checkpoint)
+            progress, row = self.progress(), trial.curve[-1]
+            self.on_event(Event("rung", trial.number, trial.proposal, trial.cost, row, progress))
+        else:
+            self.settle(trial, result.weights)
         if len(self.failures) >= self.max_failures_in_row:
             raise _all_failed(self.failures, f"{len(self.failures)} trials in a row have failed")
+
+    def settle(self, trial: Trial, weights: bytes | None = None) -> None:
+        """Record a trial that has ended, and with it the candidates that waited for its result."""
+        self.record(trial, weights)
         for twin in self.twins.pop(trial.digest, ()):
             if trial.reason in REUSED:
                 self.reuse(twin, trial)
@@ -256,6 +291,9 @@ class _Search:
         self.record(replace(trial, duplicate_of=origin, seed=earlier.seed, epochs=earlier.epochs))
 
     def trial(self, candidate: Candidate, result: Result) -> Trial:
+        """With what it had come to before, where the result is of a part of its training."""
+        before = self.study.waiting.get(candidate.number)
+        curve = (*before.curve, *result.curve) if before else result.curve
         return Trial(
             number=candidate.number,
             proposal=candidate.proposal,
@@ -263,36 +301,42 @@ class _Search:
             cost=candidate.cost,
             decisions=candidate.decisions,
             seed=candidate.seed,
-            epochs=self.epochs,
+            epochs=len(curve) if result.state == "stopped" else self.epochs,
             reason=result.reason,
             message=result.message,
             error=result.error,
-            duration=result.duration,
-            retries=result.retries,
-            curve=result.curve,
+            duration=result.duration + (before.duration if before else 0.0),
+            retries=result.retries + (before.retries if before else 0),
+            curve=curve,
             latency=result.latency,
             measured=result.measured,
         )
 
     def record(self, trial: Trial, weights: bytes | None = None) -> None:
+        before = self.study.waiting.get(trial.number)
         record(self.study, trial, weights, self.weights_dir)
-        self.recorded += 1
+        if self.rungs:
+            self.rungs.recorded(trial, before)
+        self.failed += trial.state == "failed"
         self.on_trial(trial, self.progress())
         self.lap("recording")
         self.on_times(Times(self.lap.start, self.lap.last, self.lap.phases, trial.number, DRIVER))
         self.lap = Laps(self.lap.last)
 
+    @property
+    def done(self) -> int:
+        return len(self.study.trials) + len(self.study.waiting)
+
     def progress(self) -> Progress:
-        done, complete = len(self.study.trials), len(self.study.complete)
-        elapsed = time.monotonic() - self.began
-        left = max(0, self.trials - done)
-        remaining = elapsed / self.recorded * left if self.recorded else None
-        running = len(self.running)
-        return Progress(done, self.trials, complete, done - complete, running, elapsed, remaining)
+        done, complete, running = self.done, len(self.study.complete), len(self.running)
+        elapsed, left, lately = time.monotonic() - self.began, max(0, self.trials - done), done - self.already
+        remaining = elapsed / lately * left if lately and (left or not running) else None
+        return Progress(done, self.trials, complete, self.failed, running, elapsed, remaining)
 
     def check_outcome(self) -> None:
-        if self.study.trials and not self.study.complete:
-            raise _all_failed(self.study.trials, f"all {len(self.study.trials)} trials have failed")
+        if self.failed and not self.study.complete:
+            failed = [trial for trial in self.study.trials if trial.state == "failed"]
+            raise _all_failed(failed, f"all {len(failed)} trials have failed")
 
 
 def training_seed(seed: int, number: int) -> int:

@@ -29,9 +29,20 @@ MESSAGE_LIMIT = 8000
 
 
 @dataclass(frozen=True)
+class Part:
+    """Epochs of a training, from `done` to `until`; `state` is what the part before it gave. Where that
+    is missing or of no use, the epochs before are trained again."""
+
+    done: int
+    until: int
+    state: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Task:
-    """A candidate to train; `attempt` counts the workers it has already lost; `latency` says whether
-    to measure that of the network once it is trained; `measures` are the user's own objectives."""
+    """A candidate to train, whole or in `part`; `attempt` counts the workers it has already lost;
+    `latency` says whether to measure that of the network once it is trained; `measures` are the
+    user's own objectives."""
 
     number: int
     genotype: Genotype
@@ -39,15 +50,17 @@ class Task:
     attempt: int = 0
     latency: bool = False
     measures: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
 class Result:
     """What became of a task.
 
-    state: "complete" or "failed"; reason: "" or "diverged", "oom", "exception",
-    "worker_lost", "timeout", "too_large"; error: validation error in [0, 1], None unless complete;
-    curve: a row per epoch; duration: seconds; weights: safetensors bytes.
+    state: "complete", "failed", or "stopped" where a part of the training has ended; reason: "" or
+    "diverged", "oom", "exception", "worker_lost", "timeout", "too_large"; error: validation error in
+    [0, 1], None where it failed; curve: a row for each epoch of the task; duration: seconds; weights:
+    safetensors bytes, of a complete one; checkpoint: of a stopped one, from which the next part goes on.
     """
 
     number: int
@@ -58,6 +71,7 @@ class Result:
     curve: tuple[dict[str, Any], ...] = ()
     duration: float = 0.0
     weights: bytes | None = None
+    checkpoint: bytes | None = None
     retries: int = 0
     latency: Latency | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
@@ -215,21 +229,28 @@ def _attempt(
             torch.manual_seed(task.seed)
             network = build(task.genotype, dataset.input_shape, dataset.num_classes)
         network.register_forward_pre_hook(lambda *_: on_batch())
+        part = task.part or Part(0, recipe.epochs)
         outcome = train(
             network,
             dataset,
             recipe,
             seed=task.seed,
             device=device,
-            on_epoch=lambda row: on_epoch(task.number, row),
+            on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
+            resume=part.state,
+            until=part.until,
             lap=lap,
         )
+        curve = outcome.curve[part.done :]
         if outcome.diverged or not math.isfinite(outcome.error):
             message = f"the loss was {outcome.loss} after {len(outcome.curve)} epochs"
-            return Result(task.number, "failed", "diverged", message, curve=outcome.curve)
-        weights = _weights(network)
+            return Result(task.number, "failed", "diverged", message, curve=curve)
+        if outcome.state:
+            found = Result(task.number, "stopped", checkpoint=outcome.state)
+        else:
+            found = Result(task.number, "complete", weights=_weights(network))
+        found = replace(found, error=outcome.error, curve=curve)
         lap("saving")
-        found = Result(task.number, "complete", error=outcome.error, curve=outcome.curve, weights=weights)
         if task.latency:
             found = replace(found, latency=_latency(task.genotype, dataset, network, device))
             lap("latency")

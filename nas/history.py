@@ -62,6 +62,7 @@ class History:
         self._by_digest: dict[str, Trial] = {}
         self._pending: dict[int, str] = {}
         self._free = 0  # no number below is free
+        self._waiting: dict[int, Trial] = {}
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
 
@@ -77,6 +78,12 @@ class History:
     def pending(self) -> Mapping[int, str]:
         """The digests of what is being evaluated, by trial number."""
         return self._pending
+
+    @property
+    def waiting(self) -> Mapping[int, Trial]:
+        """Those of them that have come to a rung of the budget and may be trained on: each as the trial
+        that it would be if it were stopped there."""
+        return self._waiting
 
     def by_number(self, number: int) -> Trial | None:
         return self._by_number.get(number)
@@ -107,8 +114,13 @@ class History:
 
     def give_up(self, number: int) -> None:
         """Forget a network in flight that will not be recorded."""
+        self._waiting.pop(number, None)
         if self._pending.pop(number, None) is not None:
             self._free = min(self._free, number)
+
+    def wait(self, trial: Trial) -> None:
+        """Note how a pending trial stands at a rung."""
+        self._waiting[trial.number] = trial
 
     def record(self, trial: Trial) -> None:
         """Append a finished trial. NasError if its number is taken."""
@@ -144,6 +156,7 @@ class History:
         self._trials.append(trial)
         self._by_number[trial.number] = trial
         self._pending.pop(trial.number, None)
+        self._waiting.pop(trial.number, None)
         self._children[trial.proposal.parent] += 1
         first = self._by_digest.setdefault(trial.digest, trial)
         if trial.complete:

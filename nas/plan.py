@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.complexity import Cost, cost
+from nas.fidelity import expected_epochs
 from nas.genotype import Genotype, expand
 from nas.searchers.design import Design
 from nas.setup import Setup
@@ -89,7 +90,8 @@ def _candidate_seconds(setup: Setup, genotype: Genotype) -> float:
     finally:
         torch.set_num_threads(threads)
     whole, timed = len(setup.dataset.train_labels), len(part.train_labels)
-    return seconds * setup.recipe.epochs * whole / timed
+    epochs = expected_epochs(setup.fidelity) if setup.fidelity else setup.recipe.epochs
+    return seconds * epochs * whole / timed
 
 
 def _first_batches(dataset: Dataset, count: int) -> Dataset:

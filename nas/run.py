@@ -14,11 +14,13 @@ from nas import run_folder
 from nas.controller import Event, Progress, run_search
 from nas.errors import NasError, NotFoundError
 from nas.evaluation import LocalEvaluator, Task, ignore
+from nas.fidelity import Halving
 from nas.memory import candidate_memory
 from nas.plan import Plan, plan
 from nas.profile import Times, profile_writer, read_profile
 from nas.projection import Seed, find_seeds, seed_proposals
 from nas.run_folder import RunFolder
+from nas.rungs import Rungs
 from nas.searchers.design import Design
 from nas.setup import UNIFORM_SHARE, Setup, prepare, resumed, write_run
 from nas.signals import Interrupted
@@ -194,6 +196,7 @@ def search(
     seed: int | None = None,
     seed_with: Sequence[str] | None = None,
     repeats: int | None = None,
+    fidelity: Sequence[int] | None = None,
     workers: int | None = None,
     gpus_per_worker: float = 0.0,
     ray_address: str | None = None,
@@ -213,16 +216,17 @@ def search(
     left out are those of the run, and NasError says which differ if any do. `recipe` sets fields of
     `nas.recipe.Recipe`, such as lr, for all candidates. `seed_with` names
     networks of the zoo that are tried first, brought into the space where need be; `repeats`
-    are the training seeds of each network of a paired design. `on_plan` is told what a new run
-    will do before it starts, where the searcher is a design. `workers`
+    are the training seeds of each network of a paired design; `fidelity` are epochs at which
+    trainings stop unless they are promoted, the last in place of `epochs` (`nas.fidelity`). `on_plan`
+    is told what a new run will do before it starts, where the searcher is a design. `workers`
     None means one per core, 0 trains in this process without Ray. `track` names trackers, or holds
     your own: see `nas.tracking`. `profile` keeps what each worker did and when, for `Run.profile`.
     `on_start` is told the run and how many candidates train at once, `on_trial` each trial once it is
     on disk, `on_event` what happens between. Errors are those of `nas.controller.run_search`.
     """
-    asked = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
+    asked: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
     fields = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
-    asked |= {"seed": seed, "seed_with": seed_with, "repeats": repeats}
+    asked |= {"seed": seed, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
     tracking = Tracking(track)
     with ExitStack() as stack:
         if resume:
@@ -273,6 +277,13 @@ def make_evaluator(
     )
 
 
+def _rungs(run: Run, setup: Setup) -> Rungs | None:
+    if not setup.fidelity:
+        return None
+    halving = Halving(setup.fidelity, len(setup.dataset.val_labels))
+    return Rungs(halving, run.files.rungs, run.study, setup.space)
+
+
 def _run(
     run: Run,
     setup: Setup,
@@ -292,6 +303,7 @@ def _run(
             epochs=setup.recipe.epochs,
             uniform_share=UNIFORM_SHARE,
             seeds=seed_proposals(setup.seeds),
+            rungs=_rungs(run, setup),
             weights_dir=run.files.weights,
             on_trial=on_trial,
             on_event=on_event,

@@ -46,6 +46,7 @@ class _Config(BaseModel):
     trials: Annotated[int, Field(ge=1)]
     seed_with: list[Text] = []
     repeats: Annotated[int, Field(ge=1)] = 1
+    fidelity: list[Annotated[int, Field(ge=1)]] = []
     uniform_share: Annotated[float, Field(ge=0, le=1)]
     recipe: dict[Name, bool | int | float | str]
     input_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]

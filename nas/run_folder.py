@@ -5,6 +5,7 @@ results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
     space.yaml    the search space
     config.json   everything else that defines the run, with a checksum
     weights/      safetensors, by trial
+    rungs/        trials that wait to be trained on (`nas.rungs`); empty when the search has ended
     reseeded.db   trainings of chosen trials again with further seeds (`nas.reseed`): a study of its
                   own, so the search's history, trial count, resume and replay know nothing of it
     profile.jsonl what each process did and when, if it was asked for (`nas.profile`)
@@ -19,7 +20,7 @@ import re
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,6 +69,10 @@ class RunFolder:
     @property
     def weights(self) -> Path:
         return self.path / "weights"
+
+    @property
+    def rungs(self) -> Path:
+        return self.path / "rungs"
 
 
 def create(results_dir: str | Path, space_name: str, name: str | None = None) -> RunFolder:
@@ -163,24 +168,37 @@ def write_atomic(path: Path, data: str | bytes) -> None:
 
 def write_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
     """Write config.json with its checksum."""
-    held = {**config, "checksum": _checksum(config)}
-    write_atomic(folder.config, json.dumps(held, indent=2, allow_nan=False) + "\n")
+    write_checked(folder.config, config)
 
 
 def read_config(folder: RunFolder) -> dict[str, Any]:
     """What `write_config` wrote. NotFoundError without the file, StorageError if it changed or
     holds what no run writes, NasError if a newer program wrote it."""
     where = str(folder.config)
+    held = read_checked(folder.config, check_version)
+    check_config(held, where)
+    return held
+
+
+def write_checked(path: Path, held: Mapping[str, Any]) -> None:
+    """Write JSON with its checksum, whole or not at all."""
+    write_atomic(path, json.dumps({**held, "checksum": _checksum(held)}, indent=2, allow_nan=False) + "\n")
+
+
+def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | None = None) -> dict[str, Any]:
+    """What `write_checked` wrote. NotFoundError without the file, StorageError if it changed; `check`
+    is called before that is looked at."""
+    where = str(path)
     try:
-        held = dict(json.loads(read_text(folder.config)))
-        check_version(held, where)
+        held = dict(json.loads(read_text(path)))
+        if check is not None:
+            check(held, where)
         checksum = held.pop("checksum")
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise StorageError(f"cannot be read: {error}", where=where) from error
     if checksum != _checksum(held):
         hint = "restore the file; a run with another configuration is a new run"
         raise StorageError("was damaged or changed by hand", where=where, hint=hint)
-    check_config(held, where)
     return held
 
 
@@ -247,5 +265,5 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _checksum(config: Mapping[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=16).hexdigest()
+def _checksum(held: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(held, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import nas
 from nas import run_folder
 from nas.errors import NasError
+from nas.fidelity import check_rungs
 from nas.genotype import expand
 from nas.plugins import load_objectives
 from nas.projection import Seed, find_seeds
@@ -36,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "seed_with": (),
     "repeats": 2,
+    "fidelity": (),
 }
 UNIFORM_SHARE = 0.2
 FREE = {"trials", "versions", "checksum", "task", "schema"}
@@ -44,7 +46,8 @@ FREE = {"trials", "versions", "checksum", "task", "schema"}
 
 @dataclass(frozen=True)
 class Setup:
-    """Space, data, recipe and settings that fit together; `planner` is the searcher itself."""
+    """Space, data, recipe and settings that fit together; `planner` is the searcher itself;
+    `fidelity` are the epochs of the rungs of successive halving, () without."""
 
     space: SearchSpace
     dataset: Dataset
@@ -56,6 +59,7 @@ class Setup:
     seed: int
     seeds: tuple[Seed, ...]
     repeats: int
+    fidelity: tuple[int, ...]
     planner: Searcher | Design
 
     def config(self) -> dict[str, Any]:
@@ -74,6 +78,7 @@ class Setup:
             "trials": self.trials,
             **({"seed_with": [seed.name for seed in self.seeds]} if self.seeds else {}),
             **({"repeats": self.repeats} if self.searcher == "paired" else {}),
+            **({"fidelity": list(self.fidelity)} if self.fidelity else {}),
             "uniform_share": UNIFORM_SHARE,
             "recipe": asdict(self.recipe),
             "input_shape": list(dataset.input_shape),
@@ -108,6 +113,7 @@ def prepare(
     planner = make_searcher(chosen["searcher"], chosen["objectives"], chosen["repeats"])
     if isinstance(planner, Design) and chosen["seed_with"]:
         raise NasError("a design plans every network itself", where="seed_with")
+    chosen["fidelity"] = _rungs(chosen, recipe, planner)
     if settings.get("repeats") is not None and chosen["searcher"] != "paired":
         raise NasError("only the paired design trains a network with several seeds", where="repeats")
     loaded = space if isinstance(space, SearchSpace) else load_space(space)
@@ -117,6 +123,8 @@ def prepare(
     seeds = find_seeds(fitted, chosen.pop("seed_with"))
     if isinstance(planner, Design) and settings.get("trials") is None:
         chosen["trials"] = planner.trainings(fitted, chosen["seed"])
+    if chosen["fidelity"]:
+        recipe = {**recipe, "epochs": chosen["fidelity"][-1]}
     trained = adjusted(default_recipe(dataset, recipe.get("epochs")), recipe)
     return Setup(fitted, dataset, trained, seeds=seeds, planner=planner, **chosen)
 
@@ -156,6 +164,29 @@ def resumed(
     if config | renewed != config:
         run_folder.write_config(files, config | renewed)
     return setup
+
+
+def _rungs(
+    chosen: Mapping[str, Any], recipe: Mapping[str, Any], planner: Searcher | Design
+) -> tuple[int, ...]:
+    """The rungs of successive halving; NasError where they and other settings exclude each other."""
+    from nas.searchers import Design
+
+    if not chosen["fidelity"]:
+        return ()
+    rungs = check_rungs(chosen["fidelity"])
+    if isinstance(planner, Design):
+        raise NasError(
+            f"{chosen['searcher']} compares equal trainings, and halving would stop some of them",
+            where="fidelity",
+            hint="leave it out and give the epochs, or choose another searcher",
+        )
+    if "error" not in chosen["objectives"]:
+        raise NasError("halving goes by the error, which is no objective", where="fidelity")
+    if recipe.get("epochs", rungs[-1]) != rungs[-1]:
+        message = f"ends with {rungs[-1]} epochs, and the epochs are given as {recipe['epochs']}"
+        raise NasError(message, where="fidelity", hint="leave the epochs out: the last rung says them")
+    return rungs
 
 
 def _check_bounds(chosen: Mapping[str, Any]) -> None:

@@ -179,10 +179,11 @@ class TestCheckpoint:
         whole_network, network = small_network(), small_network()
         whole = train(whole_network, digits, recipe, seed=3)
         first = train(network, digits, recipe, seed=3, until=1)
-        assert first.curve == whole.curve[:1] and whole.state is None
+        assert first.curve == whole.curve[:1]
+        assert whole.state is None
         resumed = small_network(seed=1)
         rest = train(resumed, digits, recipe, seed=3, resume=first.state)
-        assert rest.curve == whole.curve and rest.state is None
+        assert rest == whole
         assert torch.equal(weights(resumed), weights(whole_network))
         for useless in (first.state[:-1], train(small_network(), digits, recipe, seed=4, until=1).state):
             again = train(small_network(), digits, recipe, seed=3, resume=useless, until=1)

@@ -97,6 +97,20 @@ class Names(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
 
 
+class Rungs(click.ParamType[tuple[int, ...]]):
+    """Comma-separated whole numbers."""
+
+    name = "E,E"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isdecimal() and len(part) < 10 for part in parts):
+            self.fail(f"{value!r} are no numbers of epochs; write them as 1,3,9")
+        return tuple(map(int, parts))
+
+
 class Fields(click.ParamType[dict[str, Any]]):
     """Comma-separated NAME=VALUE pairs; values are numbers, true, false or words."""
 

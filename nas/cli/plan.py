@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +14,7 @@ from nas.errors import NasError
 if TYPE_CHECKING:
     from nas.plan import Plan
 
-SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "repeats")
+SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "repeats", "fidelity")
 
 
 def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
@@ -43,9 +43,8 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
         f"images, {'x'.join(map(str, setup.dataset.input_shape))}, {setup.dataset.num_classes} classes"
     )
     click.echo(f"duplicates  {setup.dataset.duplicates}")
-    click.echo(
-        f"search      {setup.trials} candidates by {setup.searcher}, {setup.recipe.epochs} epochs each"
-    )
+    epochs = f"{epochs_text(setup.fidelity, setup.recipe.epochs)} epochs each"
+    click.echo(f"search      {setup.trials} candidates by {setup.searcher}, {epochs}")
     for seed in setup.seeds:
         click.echo(f"seed        {seed}")
     click.echo(f"objectives  {', '.join(setup.objectives)}")
@@ -58,6 +57,11 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
         [{"figure": name, **{k: metric(v) for k, v in row.items()}} for name, row in planned.costs.items()],
         right=["low", "median", "high"],
     )
+
+
+def epochs_text(fidelity: Sequence[int], epochs: int) -> str:
+    """`9`, or `1 to 9 (rungs 1, 3, 9)`."""
+    return f"{fidelity[0]} to {epochs} (rungs {', '.join(map(str, fidelity))})" if fidelity else str(epochs)
 
 
 def design_lines(planned: Plan) -> list[str]:

@@ -67,13 +67,16 @@ class SearchProgress:
             self.print(f"design: {line}")
 
     def start(self, run: Run, slots: int) -> None:
+        from nas.cli.plan import epochs_text
+
         self.total, self.epochs = run.config["trials"], run.config["recipe"]["epochs"]
         self.began = time.monotonic()
         self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]
         self.best = min((error for _, error in self.points), default=None)
         done = len(run.study.trials)
         resumed = f", {done} of them done," if done else ""
-        shown = f"{self.total} candidates{resumed} on {run.config['data']}, {self.epochs} epochs each"
+        epochs = epochs_text(run.config.get("fidelity", ()), self.epochs)
+        shown = f"{self.total} candidates{resumed} on {run.config['data']}, {epochs} epochs each"
         self.print(f"{shown}, {slots} at a time")
         if run.config.get("task") == "segmentation":
             self.print("error: 1 - mIoU over the pixels of the validation images")
@@ -83,16 +86,20 @@ class SearchProgress:
     def trial(self, trial: Trial, progress: Progress) -> None:
         self.progress, self.updated = progress, time.monotonic()
         self.running.pop(trial.number, None)
-        if trial.error is not None:
+        if trial.complete and trial.error is not None:
             self.best = trial.error if self.best is None else min(self.best, trial.error)
             self.points.append((trial.flops, trial.error))
-        types = "+".join(sorted(trial.module_types))
         outcome = f"failed: {trial.reason}" if trial.error is None else f"error {percent(trial.error):>6}"
-        self.last.append(f"#{trial.number:<3} {metric(trial.flops):>5} FLOPs  {outcome}")
-        shown = self.shown(trial.number, trial.proposal)
+        if trial.state == "stopped":
+            outcome += f" after {trial.epochs}"
+        self.line(trial.number, trial.proposal, trial.flops, outcome, progress)
+
+    def line(self, number: int, proposal: Proposal, flops: int, outcome: str, progress: Progress) -> None:
+        self.last.append(f"#{number:<3} {metric(flops):>5} FLOPs  {outcome}")
+        types = "+".join(sorted(set(proposal.genotype.module_types)))
         self.print(
-            f"{progress.done:>2}/{progress.total}  {shown:<4} {types:<16}  "
-            f"{metric(trial.flops):>5} FLOPs  {outcome:<12}  best {percent(self.best):>6}  "
+            f"{progress.done:>2}/{progress.total}  {self.shown(number, proposal):<4} {types:<16}  "
+            f"{metric(flops):>5} FLOPs  {outcome:<12}  best {percent(self.best):>6}  "
             f"{duration(progress.remaining)} left"
         )
 
@@ -101,7 +108,13 @@ class SearchProgress:
         return f"#{number}"
 
     def event(self, event: Event) -> None:
-        self.running[event.number] = event
+        if event.kind != "rung":
+            self.running[event.number] = event
+        elif event.row is not None and event.progress is not None:
+            self.running.pop(event.number, None)
+            self.progress, self.updated = event.progress, time.monotonic()
+            outcome = f"error {percent(event.row['val_error']):>6} after {event.row['epoch']}"
+            self.line(event.number, event.proposal, event.cost.flops, outcome, event.progress)
 
     def print(self, line: str) -> None:
         if self.live is None:

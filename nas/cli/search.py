@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 @click.option("--trials", type=int, metavar="N", help="Candidates in all, those of a resumed run included.")
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each candidate; the data set has a default.")
 @click.option(
+    "--fidelity",
+    type=options.Rungs(),
+    metavar="1,3,9",
+    help="Successive halving within bands of FLOPs: most candidates stop after 1 or 3 epochs. Takes the "
+    "place of --epochs.",
+)
+@click.option(
     "--recipe",
     type=options.Fields(),
     metavar="K=V,…",

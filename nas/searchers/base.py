@@ -57,11 +57,11 @@ def propose(
     result, so it supports claims about the whole space. It is drawn without replacement:
     what has been evaluated or is in flight is drawn again. None when the space is
     exhausted, which means to stop the search. A design plans every trial itself. The proposal
-    says what the history held.
+    says what the history held, unless trials wait at rungs: their standing is too much to say.
     """
     found = _chosen(searcher, space, history, seed, number, uniform_share, seeds)
     known = Known(len(history.trials), tuple(history.pending.items()))
-    return found and replace(found, known=known)
+    return found and replace(found, known=None if history.waiting else known)
 
 
 def _chosen(

@@ -8,7 +8,9 @@ best few networks, which is hard to beat in such spaces (White et al. 2021).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from nas.errors import NasError
 from nas.history import History
-from nas.pareto import crowding
+from nas.pareto import crowding, front
 from nas.searchers.base import TRIES, uniform_proposal
 from nas.trial import Proposal, Trial
 
@@ -63,11 +65,20 @@ class Evolution:
 
     def _elite(self, history: History) -> list[Trial]:
         elite: list[Trial] = []
-        for layer in history.layers(self._objectives):
+        for layer in chain(history.layers(self._objectives), self._resting(history)):
             elite += layer
             if len(elite) >= ELITE:
                 break
         return elite
+
+    def _resting(self, history: History) -> Iterator[list[Trial]]:
+        """The fronts of the trials that wait at a rung, those with the most epochs first. While few are
+        complete they stand in, each among its equals: errors after unequal epochs are not compared."""
+        at: dict[int, list[Trial]] = defaultdict(list)
+        for _, trial in sorted(history.waiting.items()):
+            at[trial.epochs].append(trial)
+        for epochs in sorted(at, reverse=True):
+            yield [at[epochs][i] for i in front([trial.values(self._objectives) for trial in at[epochs]])]
 
     def _weights(self, elite: Sequence[Trial], history: History) -> NDArray[np.float64]:
         weights = np.array([1 / (1 + history.children(trial.number)) for trial in elite])

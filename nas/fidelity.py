@@ -1,0 +1,128 @@
+"""Which trainings go on: asynchronous successive halving for two objectives and more.
+
+A training stops at each rung, a number of epochs, and rests there until it is promoted to the next.
+Of what has come to a rung the best 1 / eta go on, where eta is the ratio of the two rungs, as soon as
+there are as many (ASHA: Li et al. 2020, A system for massively parallel hyperparameter tuning). Two
+things differ from halving by error alone, under which large networks would kill small ones:
+
+- The best are counted within bands of FLOPs, which hold equally many trials.
+- Best is what stands least above the front of the rung, by its error. So the front comes first.
+
+What is on the front of its rung, or within the noise of it, is never left behind: it goes on once
+no further candidate is to come, if it has not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from nas.errors import NasError
+from nas.pareto import Bools, Floats, front
+from nas.trial import Trial
+
+BANDS = 5
+"""Bands of FLOPs; fewer while a rung holds too few trials to promote one of each."""
+
+
+@dataclass(frozen=True)
+class Halving:
+    """rungs: epochs, ascending, the last of them the full budget; images: those of validation, from
+    which the noise of an error follows."""
+
+    rungs: tuple[int, ...]
+    images: int
+
+
+def expected_epochs(rungs: Sequence[int]) -> float:
+    """Of a candidate, in the mean, where each rung promotes its share and no more."""
+    epochs = np.array(rungs)
+    return float((np.diff(epochs, prepend=0) * epochs[0] / epochs).sum())
+
+
+def check_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
+    """NasError unless they are two or more numbers of epochs, ascending."""
+    found = tuple(rungs)
+    if len(found) < 2 or found[0] < 1 or any(b <= a for a, b in pairwise(found)):
+        given = ",".join(map(str, found)) or "nothing"
+        message = f"must be two or more ascending numbers of epochs, not {given}"
+        raise NasError(message, where="fidelity", hint="the last is the full budget, as in 1,3,9")
+    return found
+
+
+def excess(points: Floats) -> Floats:
+    """How far each error, column 0 of (n, d), lies above the lowest among the points that are no
+    dearer in any other objective: 0 on the front, and what a point would have to gain to be on it."""
+    best = points[front(points)]
+    no_dearer = (best[None, :, 1:] <= points[:, None, 1:]).all(axis=2)
+    return np.asarray(points[:, 0] - np.where(no_dearer, best[None, :, 0], np.inf).min(axis=1))
+
+
+def best_share(points: Floats, flops: Floats, eta: float) -> Bools:
+    """Whether each point is among the best 1 / eta of its band of FLOPs: by excess, then by error.
+    Where the error (column 0) is the only objective, all FLOPs are one band."""
+    n = len(points)
+    bands = max(1, min(BANDS, int(n / eta))) if points.shape[1] > 1 else 1
+    band = np.argsort(np.argsort(flops, kind="stable"), kind="stable") * bands // n
+    order = np.lexsort((points[:, 0], excess(points), band))
+    sizes = np.bincount(band)
+    place = np.empty(n)
+    place[order] = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.asarray(place < np.floor(sizes[band] / eta))
+
+
+def near_front(points: Floats, images: int) -> Bools:
+    """Whether each point is on the front, or within the standard error of its own error, measured on
+    so many images."""
+    error = points[:, 0]
+    return np.asarray(excess(points) <= np.sqrt(error * (1 - error) / images))
+
+
+class Result(NamedTuple):
+    """Of a trial at a rung. point: its objectives, the error first."""
+
+    point: tuple[float, ...]
+    flops: int
+
+
+class Standings:
+    """What has come to each rung: of every trial that has not failed, the errors of its curve."""
+
+    def __init__(self, halving: Halving, objectives: Sequence[str]) -> None:
+        self.halving = halving
+        self.others = [name for name in objectives if name != "error"]
+        self.results: list[dict[int, Result]] = [{} for _ in halving.rungs]
+
+    def add(self, trial: Trial) -> None:
+        """Note how a trial stands at the rungs that it has come to; a second time changes nothing."""
+        if trial.state == "failed" or trial.duplicate_of is not None:
+            return
+        for epochs, results in zip(self.halving.rungs, self.results, strict=True):
+            if len(trial.curve) >= epochs and trial.number not in results:
+                error = trial.curve[epochs - 1]["val_error"]
+                results[trial.number] = Result((error, *trial.values(self.others)), trial.flops)
+
+    def promoted(self, waiting: Mapping[int, int], *, closing: bool) -> int | None:
+        """The trial that goes on next, of those that wait at a rung (counted from 0): at the highest
+        rung first, then the one nearest to the front. `closing` where no further candidate is to come.
+        """
+        for rung in reversed(range(len(self.halving.rungs) - 1)):
+            numbers = sorted(self.results[rung])  # in an order that a resumed search has too
+            at = [row for row, number in enumerate(numbers) if waiting.get(number) == rung]
+            if not at:
+                continue
+            results = [self.results[rung][number] for number in numbers]
+            points = np.array([result.point for result in results])
+            flops = np.array([result.flops for result in results], dtype=float)
+            goes = best_share(points, flops, self.halving.rungs[rung + 1] / self.halving.rungs[rung])
+            if closing:
+                goes |= near_front(points, self.halving.images)
+            above, error = excess(points), points[:, 0]
+            chosen = [row for row in at if goes[row]]
+            if chosen:
+                return numbers[min(chosen, key=lambda row: (above[row], error[row]))]
+        return None

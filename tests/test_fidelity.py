@@ -1,0 +1,298 @@
+"""Successive halving: the rule of promotion, and searches that stop and go on at rungs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from nas.controller import run_search
+from nas.errors import NasError, StorageError
+from nas.evaluation import Result, ignore
+from nas.fidelity import BANDS, Halving, best_share, check_rungs, excess, expected_epochs, near_front
+from nas.history import History
+from nas.pareto import front
+from nas.rungs import Rungs
+from nas.searchers import make_searcher
+from nas.setup import prepare
+from nas.signals import Interrupted, Stop
+from nas.space import load_space
+from nas.study import Study
+from nas.trial import Proposal
+
+RUNGS = (1, 3, 9)
+
+
+@pytest.fixture(scope="module")
+def space():
+    return load_space("residual_vs_fractal")
+
+
+def drawn(n, d=2, seed=0):
+    """Points (error, cost, ...) of n networks, the larger ones better by far."""
+    rng = np.random.default_rng(seed)
+    flops = np.exp(rng.uniform(0, 5, n))
+    error = 0.6 - 0.08 * np.log(flops) + rng.uniform(0, 0.1, n)
+    return np.column_stack([error, flops, *rng.random((max(0, d - 2), n))])[:, :d], flops
+
+
+class TestRule:
+    @pytest.mark.parametrize("d", [1, 2, 3])
+    @pytest.mark.parametrize("seed", range(5))
+    def test_excess_is_zero_on_the_front_and_what_is_missing_elsewhere(self, d, seed):
+        points, _ = drawn(40, d, seed)
+        above, on_front = excess(points), set(front(points).tolist())
+        assert {at for at in range(40) if above[at] == 0} == on_front
+        for at in set(range(40)) - on_front:
+            moved = points.copy()
+            moved[at, 0] -= above[at] + 1e-9
+            assert at in front(moved)
+            moved[at, 0] += 2e-9
+            assert at not in front(moved)
+
+    @pytest.mark.parametrize("n", [1, 2, 3, 7, 15, 40, 100])
+    def test_every_band_promotes_its_share_and_no_more(self, n):
+        points, flops = drawn(n)
+        goes = best_share(points, flops, 3)
+        assert goes.sum() <= n // 3
+        assert goes.sum() >= n // 3 - BANDS + 1
+        bands = max(1, min(BANDS, n // 3))
+        for band in np.array_split(np.argsort(flops), bands):
+            assert goes[band].sum() == len(band) // 3 or n % bands
+
+    def test_small_networks_are_not_killed_by_large_ones(self):
+        points, flops = drawn(60)
+        goes = best_share(points, flops, 3)
+        small = flops < np.median(flops)
+        assert points[small, 0].min() > np.quantile(points[:, 0], 1 / 3)  # by error alone none would go on
+        assert goes[small].sum() >= 8
+
+    def test_with_the_error_alone_the_best_go_on_whatever_their_size(self):
+        points, flops = drawn(60, d=1)
+        goes = best_share(points, flops, 3)
+        assert set(np.flatnonzero(goes)) == set(np.argsort(points[:, 0])[:20])
+
+    def test_the_front_comes_first_within_a_band(self):
+        points, flops = drawn(60)
+        goes = best_share(points, flops, 3)
+        above = excess(points)
+        for band in np.array_split(np.argsort(flops), BANDS):
+            assert above[band][goes[band]].max() <= above[band][~goes[band]].min()
+
+    def test_near_the_front_is_within_the_standard_error(self):
+        points = np.array([[0.5, 1.0], [0.54, 1.0], [0.56, 1.0], [0.4, 2.0]])
+        assert near_front(points, 100).tolist() == [True, True, False, True]
+        assert near_front(points, 10_000).tolist() == [True, False, False, True]
+
+    @pytest.mark.parametrize("rungs", [(), (3,), (3, 1), (0, 3), (1, 1, 3)])
+    def test_rungs_ascend(self, rungs):
+        with pytest.raises(NasError, match="ascending numbers of epochs"):
+            check_rungs(rungs)
+
+    def test_expected_epochs(self):
+        assert expected_epochs((1, 3, 9)) == pytest.approx(1 + 2 / 3 + 6 / 9)
+
+
+class Parts:
+    """Trains in memory, part by part: the error after an epoch follows from the seed. `after` is
+    called with every task that has ended."""
+
+    def __init__(self, slots=3, fails=lambda task: False, after=ignore):
+        self.slots, self.on_epoch, self.fails, self.after = slots, ignore, fails, after
+        self.tasks, self.executed = [], []
+
+    def submit(self, task):
+        self.tasks.append(task)
+
+    def wait(self, timeout=None):
+        task = self.tasks.pop(0)
+        part = task.part
+        assert part.state == (b"%d after %d" % (task.number, part.done) if part.done else None)
+        self.executed.append((task.number, part.done, part.until))
+        rows = tuple(row(task.seed, epoch) for epoch in range(part.done + 1, part.until + 1))
+        self.after(task)
+        if self.fails(task):
+            return [Result(task.number, "failed", "diverged", "the loss was nan", curve=rows[:-1])]
+        if part.until == RUNGS[-1]:
+            return [Result(task.number, "complete", error=rows[-1]["val_error"], curve=rows, weights=b"w")]
+        checkpoint = b"%d after %d" % (task.number, part.until)
+        error = rows[-1]["val_error"]
+        return [Result(task.number, "stopped", error=error, curve=rows, checkpoint=checkpoint, duration=1.0)]
+
+    def close(self):
+        self.tasks.clear()
+
+
+def row(seed, epoch):
+    rng = np.random.default_rng([seed, epoch])
+    return {"epoch": epoch, "val_error": float(np.random.default_rng(seed).random() / 2 + rng.random() / 20)}
+
+
+def search(space, folder, *, study=None, evaluator=None, searcher="evolution", trials=40, **options):
+    study = History() if study is None else study
+    planner = make_searcher(searcher, study.objectives) if isinstance(searcher, str) else searcher
+    rungs = Rungs(Halving(RUNGS, 500), folder / "rungs", study, space)
+    run_search(
+        study,
+        space,
+        planner,
+        evaluator or Parts(),
+        trials=trials,
+        seed=7,
+        epochs=RUNGS[-1],
+        rungs=rungs,
+        **options,
+    )
+    return study
+
+
+class TestSearch:
+    @pytest.mark.parametrize("searcher", ["random", "evolution", "optuna:tpe"])
+    def test_most_stop_and_what_may_be_on_the_front_is_complete(self, space, tmp_path, searcher):
+        evaluator = Parts()
+        study = search(space, tmp_path, evaluator=evaluator, searcher=searcher)
+        assert sorted(trial.number for trial in study.trials) == list(range(40))
+        states = Counter((trial.state, trial.epochs) for trial in study.trials)
+        assert set(states) == {("stopped", 1), ("stopped", 3), ("complete", 9)}
+        assert 40 // 9 <= states["complete", 9] < 20
+        assert all([r["epoch"] for r in t.curve] == list(range(1, t.epochs + 1)) for t in study.trials)
+        assert len(set(evaluator.executed)) == len(evaluator.executed)
+        for epochs in RUNGS[:-1]:
+            came = [trial for trial in study.trials if trial.epochs >= epochs]
+            points = [(trial.curve[epochs - 1]["val_error"], trial.flops) for trial in came]
+            assert all(came[at].epochs > epochs for at in front(points))
+        assert not study.waiting
+        assert not study.pending
+        assert not list((tmp_path / "rungs").iterdir())
+
+    def test_events_tell_of_rungs(self, space, tmp_path):
+        events = []
+        study = search(space, tmp_path, trials=12, on_event=events.append)
+        rungs = [event for event in events if event.kind == "rung"]
+        assert {event.row["epoch"] for event in rungs} == {1, 3}
+        assert [event.progress.done for event in rungs][-1] == 12
+        assert len(rungs) == sum(1 + (trial.epochs > 1) for trial in study.trials)
+
+    def test_a_trial_that_fails_at_a_rung_is_a_failure(self, space, tmp_path):
+        def fails(task):
+            return task.part.done == 1 and task.number % 2 == 0
+
+        study = search(space, tmp_path, evaluator=Parts(fails=fails))
+        failed = [trial for trial in study.trials if trial.state == "failed"]
+        assert {(trial.reason, trial.epochs, len(trial.curve)) for trial in failed} == {("diverged", 9, 2)}
+
+    def test_an_equal_network_waits_for_the_end_of_the_other(self, space, tmp_path):
+        class Twice:
+            name = "twice"
+
+            def ask(self, space, history, rng):
+                return Proposal(space.sample((len(history.trials) + len(history.pending)) // 2), self.name)
+
+        study = search(space, tmp_path, searcher=Twice(), trials=12, uniform_share=0)
+        by_number = {trial.number: trial for trial in study.trials}
+        copies = [trial for trial in study.trials if trial.duplicate_of is not None]
+        assert len(copies) == 6
+        for copy in copies:
+            origin = by_number[copy.duplicate_of]
+            assert (copy.state, copy.error, copy.epochs) == (origin.state, origin.error, origin.epochs)
+        assert {copy.state for copy in copies} == {"stopped", "complete"}
+
+    def test_more_trials_of_a_finished_search_stand_beside_those_that_stopped(self, space, tmp_path):
+        study = search(space, tmp_path)
+        stopped = {trial.number for trial in study.trials if trial.state == "stopped"}
+        evaluator = Parts()
+        search(space, tmp_path, study=study, trials=60, evaluator=evaluator)
+        assert not stopped & {number for number, _, _ in evaluator.executed}
+        assert sum(until == 3 for _, _, until in evaluator.executed) < 20
+
+
+class Killed(BaseException):
+    """Ends a process between two lines."""
+
+
+class TestDurability:
+    @pytest.mark.parametrize("ended", [1, 9, 25, 43])
+    def test_after_a_kill_only_what_was_in_training_is_done_again(self, space, tmp_path, ended):
+        (tmp_path / "whole").mkdir()
+        whole = search(space, tmp_path / "whole", evaluator=Parts(slots=1))
+        domains = {path: list(options) for path, options in space.domains().items()}
+        count = iter(range(1, 1000))
+
+        def kill(task):
+            if next(count) == ended:
+                raise Killed
+
+        path = tmp_path / "study.db"
+        first = Parts(slots=1, after=kill)
+        objectives = ("error", "flops")
+        with Study.create(path, objectives=objectives, domains=domains) as study, pytest.raises(Killed):
+            search(space, tmp_path, study=study, evaluator=first)
+        (tmp_path / "rungs" / "99-1.checkpoint").write_bytes(b"of a kill before its record was written")
+        second = Parts(slots=1)
+        with Study.open(path) as study:
+            search(space, tmp_path, study=study, evaluator=second)
+            assert first.executed[-1] == second.executed[0]
+            again = Counter(first.executed[:-1] + second.executed)
+            assert set(again.values()) == {1}
+            found = {(t.number, t.digest, t.state, t.epochs, t.error) for t in study.trials}
+        assert found == {(t.number, t.digest, t.state, t.epochs, t.error) for t in whole.trials}
+        assert not list((tmp_path / "rungs").iterdir())
+
+    def test_ctrl_c_lets_trials_come_to_their_rung_and_wait(self, space, tmp_path):
+        stop, study = Stop(), History()
+        evaluator = Parts(after=lambda task: stop.request() if task.number == 11 else None)
+        with pytest.raises(Interrupted):
+            search(space, tmp_path, study=study, evaluator=evaluator, stop=stop)
+        assert not evaluator.tasks
+        records = {path.stem for path in (tmp_path / "rungs").glob("*.json")}
+        states = {path.stem for path in (tmp_path / "rungs").glob("*.checkpoint")}
+        assert records == {name.partition("-")[0] for name in states}
+        resumed = Parts()
+        search(space, tmp_path, study=study, evaluator=resumed)
+        assert len(study.trials) == 40
+        assert not set(evaluator.executed) & set(resumed.executed)
+
+    def interrupted(self, space, folder):
+        stop = Stop()
+        evaluator = Parts(after=lambda task: stop.request() if task.number == 5 else None)
+        with pytest.raises(Interrupted):
+            search(space, folder, evaluator=evaluator, stop=stop)
+        return sorted((folder / "rungs").glob("*.json"))
+
+    def test_a_record_that_was_changed_is_refused(self, space, tmp_path):
+        path = self.interrupted(space, tmp_path)[0]
+        held = json.loads(path.read_text())
+        path.write_text(json.dumps(held | {"curve": "[]"}))
+        with pytest.raises(StorageError, match="changed by hand"):
+            search(space, tmp_path)
+        path.write_text("{}")
+        with pytest.raises(StorageError, match="cannot be read"):
+            search(space, tmp_path)
+
+    def test_a_record_of_another_trial_is_refused(self, space, tmp_path):
+        paths = self.interrupted(space, tmp_path)
+        paths[0].write_bytes(paths[1].read_bytes())
+        with pytest.raises(StorageError, match="is of trial"):
+            search(space, tmp_path)
+
+
+class TestSettings:
+    def test_the_last_rung_takes_the_place_of_the_epochs(self, space):
+        setup = prepare(space, fidelity=(1, 2))
+        assert (setup.recipe.epochs, setup.config()["fidelity"]) == (2, [1, 2])
+        assert "fidelity" not in prepare(space).config()
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"searcher": "paired"}, "paired compares equal trainings"),
+            ({"searcher": "balanced"}, "balanced compares equal trainings"),
+            ({"recipe": {"epochs": 5}}, "ends with 9 epochs, and the epochs are given as 5"),
+            ({"objectives": ("flops", "params")}, "goes by the error"),
+        ],
+    )
+    def test_what_excludes_it_is_said(self, space, settings, message):
+        with pytest.raises(NasError, match=message):
+            prepare(space, fidelity=RUNGS, **settings)
