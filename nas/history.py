@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import nan
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
-from nas.pareto import Layers
+from nas.pareto import Layers, front
 from nas.plugins import PYTHON
 from nas.trial import Trial, check_objectives
 
@@ -60,6 +61,8 @@ class History:
         self._complete: list[Trial] = []
         self._by_number: dict[int, Trial] = {}
         self._by_digest: dict[str, Trial] = {}
+        self._trainings: dict[str, list[Trial]] = {}
+        self._trained = 0
         self._pending: dict[int, str] = {}
         self._free = 0  # no number below is free
         self._waiting: dict[int, Trial] = {}
@@ -137,8 +140,18 @@ class History:
         return [[self._complete[index] for index in keys] for keys in layers.keys if len(keys)]
 
     def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
-        """The non-dominated complete trials, in the order in which they were recorded."""
-        return next(iter(self.layers(objectives)), [])
+        """The non-dominated networks, each by its `means` and as its first complete trial, in the
+        order in which they were recorded."""
+        if self._trained == len(self._trainings):  # each once, so the layers know it already
+            members = next(iter(self.layers(objectives)), [])
+            return [trial for trial in members if self._by_digest[trial.digest] is trial]
+        networks = [self._by_digest[digest] for digest in self._trainings]
+        return [networks[at] for at in front([self.means(trial, objectives) for trial in networks])]
+
+    def means(self, trial: Trial, objectives: Sequence[str] | None = None) -> tuple[float, ...]:
+        """The objectives of the network of a complete trial: means over all its trainings."""
+        values = [each.values(objectives or self.objectives) for each in self._trainings[trial.digest]]
+        return tuple(map(fmean, zip(*values, strict=True)))
 
     def frame(self) -> pd.DataFrame:
         """One row a trial, in the order of recording."""
@@ -163,6 +176,9 @@ class History:
             self._complete.append(trial)
             if not first.complete:
                 self._by_digest[trial.digest] = trial
+            if trial.duplicate_of is None:
+                self._trained += 1
+                self._trainings.setdefault(trial.digest, []).append(trial)
 
 
 def _row(trial: Trial) -> dict[str, Any]:

@@ -26,7 +26,6 @@ def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Pat
 
 
 def _on_front(study: History, trial: Trial) -> bool:
-    """Whether no complete trial dominates this one."""
-    names = study.objectives
-    points = [member.values(names) for member in (*study.front(), trial)]
+    """Whether no network of the front dominates this trial."""
+    points = [*map(study.means, study.front()), trial.values(study.objectives)]
     return len(points) - 1 in front(points)

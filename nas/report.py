@@ -47,26 +47,36 @@ def to_text(*parts: RenderableType, width: int = WIDTH) -> str:
     return "\n".join(lines)
 
 
+def network_means(trials: pd.DataFrame, objectives: Sequence[str] = ()) -> pd.DataFrame:
+    """One row a distinct complete network: its first trial with error and `objectives` as means
+    over all its trainings, and a column `seeds`, of how many seeds."""
+    complete = trials[trials["state"] == "complete"]
+    known = complete.groupby("digest", sort=False)
+    means = {name: known[name].mean().to_numpy(float) for name in {"error", *objectives}}
+    first = complete.drop_duplicates("digest")
+    return first.assign(**means, seeds=known["seed"].nunique().to_numpy())
+
+
 def front_table(source: Any, objectives: Sequence[str] = ("error", "flops")) -> pd.DataFrame:
-    """Rows of the trials on the front, each network once, by ascending FLOPs, with a column
-    `knee`. `source` is a study or its frame; empty where nothing completed."""
-    frame = source.frame() if hasattr(source, "frame") else source
-    complete = frame[frame["state"] == "complete"].drop_duplicates("digest")
-    points = _points(complete, objectives)
+    """The rows of `network_means` on the front by ascending FLOPs, with a column `knee`. `source`
+    is a study or its frame; empty where nothing completed."""
+    networks = network_means(source.frame() if hasattr(source, "frame") else source, objectives)
+    points = _points(networks, objectives)
     if not len(points):
-        return complete.assign(knee=False)
+        return networks.assign(knee=False)
     at = pareto.front(points)
-    members = complete.iloc[at].assign(knee=at == pareto.knee(points))
+    members = networks.iloc[at].assign(knee=at == pareto.knee(points))
     return members.sort_values([*dict.fromkeys(("flops", *objectives))], kind="stable")
 
 
 def pareto_dict(source: Any, objectives: Sequence[str] | None = None) -> dict[str, Any]:
-    """The front as JSON: `front` with a dict a trial, `knee` (a trial number or None),
+    """The front as JSON: `front` with a dict a network (means over its `seeds`; `trial` is its
+    first), `knee` (a trial number or None),
     `hypervolume` and its `reference_point` (in the order of `objectives`; None without a
     complete trial); `latency` where it was measured (see `latency_dict`)."""
     names = _objectives(source, objectives)
     frame = source.frame() if hasattr(source, "frame") else source
-    points = _points(frame[frame["state"] == "complete"], names)
+    points = _points(network_means(frame, names), names)
     latency = latency_dict(frame)
     members = front_table(frame, names)
     reference = pareto.reference_point(points) if len(points) else None
@@ -78,7 +88,8 @@ def pareto_dict(source: Any, objectives: Sequence[str] | None = None) -> dict[st
         "front": [
             {"trial": int(row["number"])}
             | {key: _number(row[key]) for key in keys}
-            | {"digest": row["digest"], "module_types": row["module_types"].split("+")}
+            | {"seeds": int(row["seeds"]), "digest": row["digest"]}
+            | {"module_types": row["module_types"].split("+")}
             for row in members.to_dict("records")
         ],
         "knee": next((int(row["number"]) for row in members.to_dict("records") if row["knee"]), None),
@@ -137,7 +148,9 @@ def pareto_text(
     )
     failed = f" {count(found['failed'], 'trial')} failed." if found["failed"] else ""
     stopped = f" {count(found['stopped'], 'trial')} stopped early." if found["stopped"] else ""
-    lines = f"Hypervolume {found['hypervolume']:.4g} up to {reference}. {FLOPS_NOTE}{failed}{stopped}"
+    most = max(row["seeds"] for row in found["front"])
+    means = " Errors are means over the training seeds of a network." if most > 1 else ""
+    lines = f"Hypervolume {found['hypervolume']:.4g} up to {reference}.{means} {FLOPS_NOTE}{failed}{stopped}"
     return to_text(table, lines, *_latency_lines(found.get("latency")), width=width)
 
 

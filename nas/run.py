@@ -86,14 +86,19 @@ class Run:
         return self.study.frame()
 
     def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
-        """The non-dominated trials, from the lowest error to the highest; by default of
-        the run's own objectives."""
-        return sorted(self.study.front(objectives), key=lambda trial: trial.values(("error", "flops")))
+        """The non-dominated networks, from the lowest error to the highest, each as its first
+        complete trial; by default of the run's own objectives. A network that was trained with several
+        seeds counts by the means over them (`History.means`)."""
+        members = self.study.front(objectives)
+        return sorted(members, key=lambda trial: self.study.means(trial, ("error", "flops")))
 
     def pareto_front(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
-        """The rows of `trials` on the front, from the lowest error to the highest."""
-        rows = self.trials.set_index("number", drop=False)
-        return rows.loc[[trial.number for trial in self.front(objectives)]].reset_index(drop=True)
+        """The rows of `trials` on the front, from the lowest error to the highest; objectives are
+        means over the seeds of a network."""
+        from nas.report import front_table
+
+        names = tuple(objectives or self.study.objectives)
+        return front_table(self.study, names).sort_values(["error", "flops"]).drop(columns="knee")
 
     def analyze(self) -> Analysis:
         """The ranking of module types with intervals, and what it may claim."""
@@ -111,15 +116,15 @@ class Run:
         return found
 
     def best(self) -> Trial:
-        """The trial with the lowest error, the cheaper of equals."""
+        """The network with the lowest error, the cheaper of equals."""
         return self._some_front()[0]
 
     def knee(self) -> Trial:
-        """The trial at the knee of the front."""
+        """The network at the knee of the front."""
         from nas.pareto import knee
 
         front = self._some_front()
-        return front[knee([trial.values(self.study.objectives) for trial in front])]
+        return front[knee([self.study.means(trial) for trial in front])]
 
     def weights(self, trial: Trial) -> bytes | None:
         """The safetensors bytes of a trial, or None where they were not kept."""

@@ -53,7 +53,9 @@ def study(count=24, failing=(3,), objectives=("error", "flops")):
 def test_the_front_as_json_has_the_keys_of_the_contract():
     found = json.loads(json.dumps(pareto_dict(study()), allow_nan=False))
     assert found["schema"] == SCHEMA
-    assert set(found["front"][0]) == {"trial", "error", "flops", "params", "digest", "module_types"}
+    assert set(found["front"][0]) == {
+        *("trial", "error", "flops", "params", "seeds", "digest", "module_types")
+    }
     assert found["knee"] in [row["trial"] for row in found["front"]]
     assert found["hypervolume"] > 0
     assert len(found["reference_point"]) == 2
@@ -68,6 +70,27 @@ def test_the_front_is_that_of_the_study_by_ascending_flops():
     errors = [row["error"] for row in rows]
     assert errors == sorted(errors, reverse=True)
     assert front_table(history)["knee"].sum() == 1
+
+
+def test_a_network_counts_by_its_mean_over_seeds_wherever_a_front_is_taken():
+    def trainings(errors):
+        history = study(count=4, failing=())
+        first = {trial.number: trial for trial in history.trials}
+        history = History()
+        for at, (number, error) in enumerate(errors):
+            history.record(replace(first[number], number=at, seed=at, error=error))
+        return history
+
+    lucky = [(0, 0.1), (1, 0.3), (2, 0.35), (3, 0.4), (0, 0.7), (1, 0.3), (2, 0.35), (3, 0.4)]
+    found = trainings(lucky)
+    rows = pareto_dict(found)["front"]
+    shown = {row["trial"]: (row["error"], row["seeds"]) for row in rows}
+    assert shown == {trial.number: (found.means(trial)[0], 2) for trial in found.front()}
+    single = trainings([(number, mean) for number, mean in enumerate((0.4, 0.3, 0.35, 0.4))])
+    assert set(shown) == {trial.number for trial in single.front()}
+    assert pareto_dict(found)["hypervolume"] == pytest.approx(pareto_dict(single)["hypervolume"])
+    assert "means over the training seeds" in pareto_text(found)
+    assert "means over" not in pareto_text(single)
 
 
 def test_more_objectives_are_taken_from_the_study_and_shown():

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nas.report import network_means
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -25,15 +27,14 @@ def distinct_networks(trials: pd.DataFrame) -> pd.DataFrame:
     over all its trainings, whether any was a `uniform` draw, its dominating `type`, its `depth`
     in blocks, and the `cluster` in which it was drawn: a context, or itself."""
     complete = trials[(trials["state"] == "complete") & trials["error"].notna()]
-    known = complete.groupby("digest", sort=False)
-    first = complete.drop_duplicates("digest")
+    first = network_means(complete)
+    uniform = complete.groupby("digest", sort=False)["uniform"].any()
     of_context = [design.get("context") for design in first["design"]]
     runs = first["run"] if "run" in first else [0] * len(first)
     keys = [(r, c) if c is not None else at for at, (r, c) in enumerate(zip(runs, of_context, strict=True))]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return first.assign(
-        error=known["error"].mean().to_numpy(float),
-        uniform=known["uniform"].any().to_numpy(bool),
+        uniform=uniform.to_numpy(bool),
         type=[dominating_type(blocks) for blocks in first["blocks"]],
         depth=[len(blocks) for blocks in first["blocks"]],
         cluster=[numbers[key] for key in keys],

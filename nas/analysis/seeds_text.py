@@ -86,8 +86,8 @@ def _shift(each: Repeated) -> str:
     mean = fmean(changes) if changes else 0.0
     way = "higher" if mean > 0 else "lower"
     return (
-        "The search's one seed is not among them, as the members were chosen by it: over the further seeds "
-        f"errors are {abs(100 * mean):.2f} points {way} on average."
+        "The search's own trainings are not among them, as they chose the members: over the further "
+        f"seeds errors are {abs(100 * mean):.2f} points {way} on average."
     )
 
 
@@ -124,7 +124,7 @@ def _correlation_text(found: Sequence[Repeated], each: Repeated, epochs: int) ->
     what = f"Rank correlation of errors between {epochs} and {each.epochs} epochs"
     if math.isnan(rho.value):
         return f"{what}: not known, as it takes 3 members."
-    source = "both are means over seeds" if means else f"at {epochs} it is the one seed of the search"
+    source = "both are means over seeds" if means else f"at {epochs} it is the search's own error"
     return (
         f"{what}: {rho.value:+.2f} [{rho.low:+.2f}, {rho.high:+.2f}] over {networks} members, by bootstrap "
         f"over them; {source}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ def command(
     as_json: bool,
     **training: Any,
 ) -> None:
-    """The Pareto front of a run: the networks that no other beats in every objective.
+    """The Pareto front of a run: the networks that no other beats in every objective. A network
+    that was trained with several seeds counts by its means over them.
 
     With --reseed its networks are trained again, and it is shown how far errors and places on
     the front depend on the training seed. What is trained stays with the run and is shown from
@@ -64,7 +66,9 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
     from nas.report import pareto_dict, pareto_text, to_text
 
     names, epochs = objectives or run.study.objectives, run.config["recipe"]["epochs"]
-    found = repeated(sorted(run.front(names), key=lambda trial: trial.number), run.reseeded, names)
+    members = sorted(run.front(names), key=lambda trial: trial.number)
+    members = [replace(trial, error=run.study.means(trial, ("error",))[0]) for trial in members]
+    found = repeated(members, run.reseeded, names)
     if plot is not None:
         _plot(run, names, found, plot)
     if as_json:

@@ -24,7 +24,7 @@ from nas.plots.style import (
     save,
     scale,
 )
-from nas.report import count, front_table
+from nas.report import count, front_table, network_means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ def front_figure(
 ) -> Figure:
     """The picture of `plot_front`, of a frame with complete trials and the columns of `trial_table`;
     `types` as for `nas.plots.style.looks`."""
-    complete = table[table["state"] == "complete"].drop_duplicates("digest")
+    complete = network_means(table, objectives)
     figure, axes = canvas(7.5, 5)
     _scatter(axes, complete, objectives, types)
     _front_line(axes, complete, objectives)
@@ -75,7 +75,7 @@ def front_figure(
 @in_style
 def type_fronts_figure(table: pd.DataFrame, task: str = "", types: Sequence[str] = ()) -> Figure:
     """The front of FLOPs and error of each type among the networks of most blocks of it."""
-    complete = table[table["state"] == "complete"].drop_duplicates("digest")
+    complete = network_means(table)
     groups = complete["blocks"].map(dominating_type)
     figure, axes = canvas()
     for name, look in looks(groups, types).items():
