@@ -20,8 +20,9 @@ from nas import power
 from nas.analysis.paired import PairedComparison, compare_blocks
 from nas.analysis.paired_blocks import Blocks
 from nas.analysis.paired_gates import Evidence
+from nas.analysis.recipes import Tuned
 
-EVIDENCE = Evidence(epochs=60, full_epochs=60, recipe_contexts=5)
+EVIDENCE = Evidence(epochs=60, full_epochs=60, tuned=Tuned(5))
 SD_TYPE, SD_SEED, SEEDS = 0.008, 0.004, 2
 """Of a type's own error in a context, and between training seeds."""
 

@@ -12,11 +12,12 @@ from nas import power
 from nas.analysis.analyze import analyze
 from nas.analysis.grades import grade, refusals
 from nas.analysis.paired_gates import Evidence, PairedFacts, paired_gates
+from nas.analysis.recipes import Tuned
 from nas.analysis.text import analysis_dict, analysis_text, ranking_text
 from nas.estimate import Estimate
 
 SEED_SD, CONTEXT_SD = 0.004, 0.004
-FULL = Evidence(epochs=60, full_epochs=60, recipe_contexts=5)
+FULL = Evidence(epochs=60, full_epochs=60, tuned=Tuned(5))
 
 
 def blocks(contexts=24, effect=0.02, raw=None, seeds=2, types=("plain", "residual"), rng=0, **changes):
@@ -98,10 +99,10 @@ def test_types_that_are_not_separated_share_a_group():
     ("evidence", "expected", "missing"),
     [
         (FULL, "A", set()),
-        (Evidence(8, 60, Estimate(0.8, 0.6, 0.9), 24, 5), "B", {"full schedule"}),
-        (Evidence(8, 60, Estimate(0.8, 0.4, 0.9), 24, 5), "C", {"fidelity"}),
-        (Evidence(8, 60, Estimate(0.8, 0.6, 0.9), 23, 5), "C", {"fidelity"}),
-        (Evidence(60, 60, recipe_contexts=4), "C", {"recipe grid"}),
+        (Evidence(8, 60, Estimate(0.8, 0.6, 0.9), 24, Tuned(5)), "B", {"full schedule"}),
+        (Evidence(8, 60, Estimate(0.8, 0.4, 0.9), 24, Tuned(5)), "C", {"fidelity"}),
+        (Evidence(8, 60, Estimate(0.8, 0.6, 0.9), 23, Tuned(5)), "C", {"fidelity"}),
+        (Evidence(60, 60, tuned=Tuned(4)), "C", {"recipe grid"}),
         (None, "C", {"fidelity", "recipe grid"}),
     ],
 )

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from test_paired import blocks
 
-from nas.analysis.paired_gates import RECIPE_GRID
 from nas.analysis.pooling import analyze_runs
-from nas.analysis.text import contrasts_frame
+from nas.analysis.recipes import is_grid
+from nas.analysis.text import analysis_text, contrasts_frame
 from nas.errors import NasError
 
 RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size": 128}
@@ -49,15 +49,56 @@ def test_a_longer_run_is_evidence_of_fidelity():
     assert not gates(analyze_runs([run(short), run(short[:20], epochs=30)]))["fidelity"]
 
 
+def first_contexts(frame, contexts=5):
+    return frame[frame["design"].map(lambda design: design["context"] < contexts)]
+
+
 def test_a_grid_of_recipes_opens_its_gate():
     frame = blocks()
-    part = frame[frame["design"].map(lambda design: design["context"] < 5)]
-    others = [run(part, lr=lr, weight_decay=decay) for lr in (0.1, 0.2, 0.4) for decay in (1e-4, 5e-4, 1e-3)]
-    assert len(others) == RECIPE_GRID
+    part = first_contexts(frame)
+    others = [run(part, lr=lr, weight_decay=decay) for lr, decay in ((0.2, 1e-3), (0.1, 5e-4), (0.1, 1e-3))]
     analysis = analyze_runs([run(frame), *others])
     assert gates(analysis)["recipe grid"]
     assert analysis.paired.contexts == 24
-    assert not gates(analyze_runs([run(frame), *others[:-1]]))["recipe grid"]
+    assert analysis.paired.evidence.tuned.contexts == 5
+    for fewer in (
+        others[1:],
+        others[:-1],
+        [*others[:-1], run(first_contexts(frame, 4), lr=0.1, weight_decay=1e-3)],
+    ):
+        assert not gates(analyze_runs([run(frame), *fewer]))["recipe grid"]
+
+
+def test_an_effect_that_turns_round_where_each_type_has_its_recipe_is_no_cause():
+    frame = blocks(effect=0.03)
+    part = first_contexts(frame)
+    plain = part["design"].map(lambda design: design["type"]) == "plain"
+    suits = part.assign(error=part["error"] - 0.1 * plain)
+    fails = part.assign(state="failed", error=None)
+    others = [run(suits, lr=0.1), run(part, weight_decay=1e-3), run(fails, lr=0.1, weight_decay=1e-3)]
+    analysis = analyze_runs([run(frame), *others])
+    tuned = analysis.paired.evidence.tuned
+    assert tuned.best["plain"] == (0.1, 5e-4)
+    assert len(tuned.recipes) == 4
+    assert tuned.untuned["plain"] == pytest.approx(tuned.errors["plain"] + 0.1)
+    assert tuned.effect("plain", "residual") > 0 > analysis.paired.contrasts[0].equal_flops.value
+    found = gates(analysis)
+    assert found["recipe grid"]
+    assert not found["same sign with tuned recipes"]
+    assert "best of 4 recipes, over 5 contexts" in analysis_text(analysis)
+
+
+@pytest.mark.parametrize(
+    ("recipes", "grid"),
+    [
+        ([(0.1, 1e-4), (0.1, 1e-3), (0.2, 1e-4), (0.2, 1e-3)], True),
+        ([(0.1, 1e-4), (0.1, 1e-3), (0.1, 1e-2), (0.2, 1e-4)], False),
+        ([(0.1, 1e-4), (0.2, 1e-3), (0.3, 1e-2), (0.4, 1e-1)], False),
+        ([], False),
+    ],
+)
+def test_a_grid_crosses_learning_rates_with_weight_decays(recipes, grid):
+    assert is_grid(recipes) == grid
 
 
 @pytest.mark.parametrize("changed", [{"data": "cifar10"}, {"batch_size": 64}, {"epochs": 4}])

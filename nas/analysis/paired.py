@@ -124,6 +124,7 @@ def _contrast(
         seed_sd=blocks.seed_sd,
         tests=tests,
         reversed=_reversed(differences[:, 1], matched.value, blocks.strata, rng),
+        tuned=evidence.tuned.effect(*(blocks.types[k] for k in pair)),
     )
     digests = blocks.digests[..., list(pair)][both]
     failures = [_share(blocks.failed[..., k], ~np.isnan(blocks.error[..., k])) for k in pair]

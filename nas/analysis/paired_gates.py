@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import isfinite, nan, sqrt
 
 from nas import power
 from nas.analysis.grades import LEVEL, Gate
+from nas.analysis.recipes import GRID, UNTUNED, Tuned
 from nas.estimate import UNKNOWN, Estimate
 
 MIN_CONTEXTS = 20
 MIN_SEEDS = 2
 ARMS = 2
 MIN_RECIPE_CONTEXTS = 5
-RECIPE_GRID = 9
-"""Cells of the learning rate x weight decay grid that is asked for."""
-
 MIN_FIDELITY_NETWORKS = 24
 MIN_FIDELITY = 0.5
 """Lower limit of the rank correlation between a short schedule and a longer one."""
@@ -28,13 +26,13 @@ MOST_CONTEXTS = 10_000
 class Evidence:
     """What is known beside the paired blocks. epochs: of their trainings; full_epochs: of a full
     schedule; fidelity: rank correlation with a longer schedule over `fidelity_networks`;
-    recipe_contexts: contexts in which every type was trained on the whole grid of recipes."""
+    tuned: what came of trainings with other recipes."""
 
     epochs: int = 0
     full_epochs: int = 0
     fidelity: Estimate = UNKNOWN
     fidelity_networks: int = 0
-    recipe_contexts: int = 0
+    tuned: Tuned = UNTUNED
 
     @property
     def full(self) -> bool:
@@ -45,7 +43,8 @@ class Evidence:
 class PairedFacts:
     """What the gates look at. contexts: with both types in both arms; sd: of the differences
     between contexts at equal FLOPs; tests: contrasts adjusted together; reversed: strata in
-    which the effect is significantly the other way."""
+    which the effect is significantly the other way; tuned: the effect with the recipe that suits
+    each type."""
 
     contexts: int
     seeds: int
@@ -56,6 +55,7 @@ class PairedFacts:
     seed_sd: float
     tests: int
     reversed: tuple[str, ...]
+    tuned: float = nan
 
     @property
     def runs_a_context(self) -> int:
@@ -100,8 +100,10 @@ def _effect(facts: PairedFacts) -> tuple[Gate, ...]:
 
 def _scope(facts: PairedFacts, evidence: Evidence) -> tuple[Gate, ...]:
     """How far beyond this recipe and this schedule a statement reaches."""
-    recipes = max(0, MIN_RECIPE_CONTEXTS - evidence.recipe_contexts)
-    grid = f"{evidence.recipe_contexts} contexts have a learning rate x weight decay grid of each type"
+    recipes = max(0, MIN_RECIPE_CONTEXTS - evidence.tuned.contexts)
+    grid = f"{evidence.tuned.contexts} contexts have a learning rate x weight decay grid of each type"
+    turned = facts.tuned * facts.equal_flops.value < 0
+    tuned = f"{100 * facts.tuned:+.2f} points with the recipe that suits each type"
     low, networks = evidence.fidelity.low, evidence.fidelity_networks
     faithful = networks >= MIN_FIDELITY_NETWORKS and low > MIN_FIDELITY
     known = f"rank correlation {evidence.fidelity.value:.2f}, at least {low:.2f}" if networks else "unknown"
@@ -109,7 +111,8 @@ def _scope(facts: PairedFacts, evidence: Evidence) -> tuple[Gate, ...]:
     longer = max(0, MIN_FIDELITY_NETWORKS - networks)
     again = 0 if evidence.full else facts.contexts * facts.runs_a_context
     return (
-        Gate("recipe grid", "AB", not recipes, grid, recipes * 2 * RECIPE_GRID),
+        Gate("recipe grid", "AB", not recipes, grid, recipes * 2 * (GRID - 1)),
+        Gate("same sign with tuned recipes", "AB", not turned, tuned),
         Gate(
             "fidelity",
             "B",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import Analysis, analyze, trial_table
-from nas.analysis.paired_gates import RECIPE_GRID, Evidence
+from nas.analysis.paired_gates import Evidence
+from nas.analysis.recipes import tune
 from nas.errors import NasError
 from nas.estimate import UNKNOWN, Estimate
 from nas.recipe import FULL_EPOCHS
@@ -48,7 +49,7 @@ def analyze_runs(runs: Sequence[Run], *, seed: int = 0) -> Analysis:
     """The analysis of one run or several. NasError says what differs from the first run where one
     can be neither pooled with it nor taken as evidence."""
     found = pool(runs)
-    evidence = _evidence(found, int(runs[0].config["recipe"]["epochs"]), np.random.default_rng(seed))
+    evidence = _evidence(found, runs[0].config["recipe"], np.random.default_rng(seed))
     return analyze(found.trials, seed=seed, evidence=evidence)
 
 
@@ -88,7 +89,7 @@ def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
     return {**found, "recipe": recipe} == dict(first)
 
 
-def _evidence(found: Pool, epochs: int, rng: np.random.Generator) -> Evidence:
+def _evidence(found: Pool, recipe: Mapping[str, Any], rng: np.random.Generator) -> Evidence:
     short, long = (
         frame[frame["state"] == "complete"].groupby("digest")["error"].mean()
         for frame in (found.trials, found.longer)
@@ -98,20 +99,5 @@ def _evidence(found: Pool, epochs: int, rng: np.random.Generator) -> Evidence:
     if len(both):
         x, y = short[both].to_numpy(float), long[both].to_numpy(float)
         rho = Estimate(*rank_correlation(x, y, RESAMPLES, rng))
-    return Evidence(epochs, FULL_EPOCHS, rho, len(both), _recipe_contexts(found))
-
-
-def _recipe_contexts(found: Pool) -> int:
-    """Contexts of which every network at equal FLOPs was trained with enough recipes."""
-    tried: dict[str, int] = defaultdict(int)
-    for frame in found.recipes.values():
-        for digest in frame["digest"].unique():
-            tried[digest] += 1
-    least: dict[Any, int] = {}
-    for digest, run, design in zip(
-        found.trials["digest"], found.trials["run"], found.trials["design"], strict=True
-    ):
-        if "equal_flops" in design.get("arms", ()):
-            key = run, design["context"]
-            least[key] = min(least.get(key, tried[digest]), tried[digest])
-    return sum(count >= RECIPE_GRID for count in least.values())
+    tuned = tune(found.trials, found.recipes, (recipe["lr"], recipe["weight_decay"]))
+    return Evidence(int(recipe["epochs"]), FULL_EPOCHS, rho, len(both), tuned)

@@ -13,6 +13,7 @@ from nas.analysis.factors_text import factor_parts, factors_dict
 from nas.analysis.grades import Gate
 from nas.analysis.motifs import MotifEffect
 from nas.analysis.paired import PairedComparison, PairedContrast
+from nas.analysis.recipes import Tuned
 from nas.report import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, known, table_of, to_text
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def paired_parts(paired: PairedComparison) -> list[RenderableType]:
     parts = _paired_ranking(paired)
     if any(c.contexts for c in paired.contrasts):
         parts += [_effect_table(paired.contrasts), "", _change_table(paired.contrasts), PAIRED_NOTE]
+    if paired.evidence.tuned.best:
+        parts += ["", *_tuned_parts(paired.evidence.tuned)]
     return parts
 
 
@@ -144,6 +147,17 @@ def _change_table(contrasts: Sequence[PairedContrast]) -> Table:
         failures = (f"{c.failed_a:.0%}", f"{c.failed_b:.0%}")
         table.add_row(_pair(c), str(c.networks), *changes, *failures, known(100 * c.heterogeneity, ".2f"))
     return table
+
+
+def _tuned_parts(tuned: Tuned) -> list[RenderableType]:
+    """The types with the recipe that suits each."""
+    table = table_of("type", "learning rate>", "weight decay>", "error %>", "with the study's recipe>")
+    for kind, (rate, decay) in tuned.best.items():
+        errors = (f"{100 * each[kind]:.2f}" for each in (tuned.errors, tuned.untuned))
+        table.add_row(kind, f"{rate:g}", f"{decay:g}", *errors)
+    contexts = count(tuned.contexts, "context")
+    grid = f"Each type at equal FLOPs with the best of {len(tuned.recipes)} recipes, over {contexts}"
+    return [grid, table]
 
 
 def _order(groups: Sequence[Sequence[str]]) -> str:
@@ -245,7 +259,7 @@ def _paired_dict(paired: PairedComparison) -> dict[str, Any]:
         "seed_sd": _finite(paired.seed_sd),
         "grade": paired.grade,
         "groups": [list(group) for group in paired.groups],
-        "evidence": _finite(asdict(paired.evidence)),
+        "evidence": _finite(asdict(paired.evidence)) | {"recipe_contexts": paired.evidence.tuned.contexts},
         "contrasts": [_contrast_dict(c) for c in paired.contrasts],
     }
 
