@@ -176,7 +176,7 @@ class History:
             self._complete.append(trial)
             if not first.complete:
                 self._by_digest[trial.digest] = trial
-            if trial.duplicate_of is None:
+            if trial.duplicate_of is None or trial.digest not in self._trainings:
                 self._trained += 1
                 self._trainings.setdefault(trial.digest, []).append(trial)
 
