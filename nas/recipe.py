@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, did_you_mean
@@ -74,6 +75,22 @@ class Recipe:
             hint = did_you_mean(self.precision, PRECISIONS)
             raise NasError(f"unknown precision {self.precision!r}", where="recipe: precision", hint=hint)
 
+    def cycle(self, epoch: int) -> tuple[int, int]:
+        """First epoch and end of the cycle of the rate that an epoch, counted from 0, lies in."""
+        return 0, self.epochs
+
+
+@dataclass(frozen=True)
+class StagedRecipe(Recipe):
+    """With a cycle of the rate up to each of `rungs`, the last of which is `epochs`: warm restarts
+    (Loshchilov and Hutter, 2017). So networks are compared at a rung with their rate at its end."""
+
+    rungs: tuple[int, ...] = ()
+
+    def cycle(self, epoch: int) -> tuple[int, int]:
+        at = bisect_right(self.rungs, epoch)
+        return (0, *self.rungs)[at], self.rungs[at]
+
 
 def default_recipe(dataset: Dataset, epochs: int | None = None) -> Recipe:
     """A recipe for small images and short trainings.
@@ -101,6 +118,13 @@ def evaluation_batch(dataset: Dataset, device: str) -> int:
     _, height, width = dataset.input_shape
     pixels = EVALUATION_PIXELS["cpu" if device == "cpu" else "cuda"]
     return min(EVALUATION_BATCH, max(16, pixels // (height * width)))
+
+
+def staged(recipe: Recipe, rungs: Sequence[int]) -> Recipe:
+    """A recipe for trainings that may stop at rungs; as it is where its epochs are not the last rung."""
+    if not rungs or rungs[-1] != recipe.epochs:
+        return recipe
+    return StagedRecipe(**asdict(recipe), rungs=tuple(rungs))
 
 
 def adjusted(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

@@ -19,7 +19,7 @@ from nas import run_folder
 from nas.controller import REUSED, Event, Progress, run_search
 from nas.errors import NasError, NotFoundError
 from nas.evaluation import ignore
-from nas.recipe import Recipe, adjusted
+from nas.recipe import Recipe, adjusted, staged
 from nas.run import RESULTS, Run, find, make_evaluator, open_run
 from nas.searchers.design import Design
 from nas.signals import Interrupted
@@ -96,6 +96,7 @@ def reseed(
         missing = _missing(wanted, opened.reseeded, recipe.epochs)
         if missing:
             dataset, study = _dataset(opened, data), stack.enter_context(_study(opened))
+            recipe = staged(recipe, opened.config.get("fidelity", ()))
             evaluator = make_evaluator(dataset, recipe, workers, gpus_per_worker, ray_address)
             stack.callback(evaluator.close)
             on_start(missing, recipe.epochs, evaluator.slots)

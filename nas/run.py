@@ -19,6 +19,7 @@ from nas.memory import candidate_memory
 from nas.plan import Plan, plan
 from nas.profile import Times, profile_writer, read_profile
 from nas.projection import Seed, find_seeds, seed_proposals
+from nas.recipe import staged
 from nas.run_folder import RunFolder
 from nas.rungs import Rungs
 from nas.searchers.design import Design
@@ -248,7 +249,8 @@ def search(
         run = Run(files, run_folder.read_config(files), Study.open(files.database))
         if len(run.study.trials) < setup.trials:
             on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore
-            evaluator = make_evaluator(setup.dataset, setup.recipe, workers, gpus_per_worker, ray_address)
+            recipe = staged(setup.recipe, setup.fidelity)
+            evaluator = make_evaluator(setup.dataset, recipe, workers, gpus_per_worker, ray_address)
             stack.callback(evaluator.close)
             if isinstance(setup.planner, Design) and on_plan is not ignore:
                 on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))

@@ -107,12 +107,12 @@ def train_epoch(
     """One pass over the training images; `epoch` counts from 0. Returns the loss of each step,
     less those of auxiliary heads, and the answers of all."""
     device = batches.device.type
-    half = in_bfloat16(recipe, device)
+    half, (start, end) = in_bfloat16(recipe, device), recipe.cycle(epoch)
     network.train()
     losses, confusion = [], Confusion(batches.dataset, batches.device)
     for step, (inputs, labels) in enumerate(batches):
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * one_cycle((epoch + step / len(batches)) / recipe.epochs)
+            group["lr"] = recipe.lr * one_cycle((epoch - start + step / len(batches)) / (end - start))
         with torch.autocast(device, torch.bfloat16, enabled=half):
             output = network(inputs)
         scores, loss, total = training_losses(network, output, labels, recipe.label_smoothing)

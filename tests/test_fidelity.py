@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 
 from nas.controller import run_search
+from nas.data import load_data
 from nas.errors import NasError, StorageError
-from nas.evaluation import Result, ignore
+from nas.evaluation import Result, Task, ignore, train_candidate
 from nas.fidelity import BANDS, Halving, best_share, check_rungs, excess, expected_epochs, near_front
 from nas.history import History
 from nas.pareto import front
+from nas.recipe import Recipe, staged
+from nas.run import open_run
 from nas.rungs import Rungs
 from nas.searchers import make_searcher
 from nas.setup import prepare
@@ -296,3 +302,65 @@ class TestSettings:
     def test_what_excludes_it_is_said(self, space, settings, message):
         with pytest.raises(NasError, match=message):
             prepare(space, fidelity=RUNGS, **settings)
+
+
+@pytest.mark.slow
+class TestCommand:
+    """The command itself, on digits."""
+
+    @pytest.fixture(scope="class")
+    def finished(self, tmp_path_factory):
+        results = tmp_path_factory.mktemp("results")
+        arguments = ["search", "--space", "plain_vs_residual", "--data", "digits?limit=300", "--trials", "9"]
+        settings = [
+            "--fidelity",
+            "1,2,4",
+            "--searcher",
+            "random",
+            "--recipe",
+            "batch_size=32,precision=float32",
+        ]
+        done = nas_command(
+            *arguments, *settings, "--workers", "2", "--name", "rungs", "--results-dir", results
+        )
+        return done, results / "rungs"
+
+    def test_the_summary_tells_how_the_rungs_rank(self, finished):
+        done, folder = finished
+        assert done.returncode == 0, done.stderr
+        assert "Rank correlation of the errors at two rungs" in done.stdout
+        assert "9 candidates on digits?limit=300, 1 to 4 (rungs 1, 2, 4) epochs each" in done.stderr
+        assert "stopped early" in done.stdout
+        document = json.loads(nas_command("analyze", folder, "--json").stdout)
+        with open_run(folder).study as study:
+            came = Counter(trial.epochs for trial in study.trials)
+        assert came[1] + came[2] + came[4] == 9
+        networks = {(each["epochs"], each["longer"]): each["networks"] for each in document["rungs"]}
+        assert networks == {(1, 2): came[2] + came[4], (2, 4): came[4], (1, 4): came[4]}
+        assert not list((folder / "rungs").iterdir())
+
+    def test_a_complete_trial_is_the_training_of_the_front_again(self, finished):
+        """A rung resumes on Ray to the figures of a training in one go in this process."""
+        _, folder = finished
+        run = open_run(folder)
+        with run.study:
+            trial = run.best()
+            recipe = staged(Recipe(**run.config["recipe"]), run.config["fidelity"])
+            dataset = load_data(run.config["data"])
+            whole = train_candidate(Task(trial.number, trial.genotype, trial.seed), dataset, recipe)
+            assert whole.curve == trial.curve
+            assert whole.weights == run.weights(trial)
+
+    def test_resume_with_other_rungs_is_refused(self, finished):
+        _, folder = finished
+        done = nas_command(
+            "search", "--resume", "--name", folder.name, "--results-dir", folder.parent, "--fidelity", "1,4"
+        )
+        assert done.returncode == 2
+        assert "fidelity: was 1, 2, 4, now 1, 4" in done.stderr
+
+
+def nas_command(*arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "nas", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)

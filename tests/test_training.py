@@ -15,6 +15,7 @@ from nas.data import Part, load_data
 from nas.data.source import Source
 from nas.data.split import split
 from nas.errors import NasError, StorageError
+from nas.recipe import staged
 from nas.training import Recipe, default_recipe, evaluate, one_cycle, train
 
 CPU = torch.device("cpu")
@@ -175,7 +176,9 @@ class TestCheckpoint:
         path.write_bytes(good[:-1])
         assert train(small_network(), digits, recipe, seed=3, checkpoint=path) == expected
 
-    def test_a_training_in_parts_is_the_training_in_one_go(self, digits, recipe):
+    @pytest.mark.parametrize("rungs", [(), (1, 3)])
+    def test_a_training_in_parts_is_the_training_in_one_go(self, digits, recipe, rungs):
+        recipe = staged(recipe, rungs)
         whole_network, network = small_network(), small_network()
         whole = train(whole_network, digits, recipe, seed=3)
         first = train(network, digits, recipe, seed=3, until=1)
@@ -349,6 +352,12 @@ class TestRecipe:
         assert kept["weight_decay"] == 0
         assert {p.ndim for p in decayed["params"]} == {2, 4}
         assert {p.ndim for p in kept["params"]} == {1}
+
+    def test_every_rung_ends_a_cycle_of_the_rate(self, recipe):
+        whole = staged(replace(recipe, epochs=9), (1, 3, 9))
+        assert [whole.cycle(epoch) for epoch in (0, 1, 2, 3, 8)] == [(0, 1), (1, 3), (1, 3), (3, 9), (3, 9)]
+        assert staged(recipe, (1, 9)) is recipe  # trained for other epochs than the search
+        assert recipe.cycle(2) == (0, 3)
 
     def test_one_cycle_rises_to_one_and_falls_to_nothing(self):
         rates = [one_cycle(i / 100) for i in range(101)]

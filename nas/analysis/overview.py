@@ -17,6 +17,7 @@ from nas.analysis.paired_blocks import read_blocks
 from nas.analysis.pooling import analyze_runs, pool
 from nas.analysis.profiles import Deviations, Profile, of_blocks, of_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
+from nas.analysis.rungs import rungs_of
 from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, trajectories
 from nas.errors import NasError
@@ -102,7 +103,10 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         coverage=coverage(networks, tuple(types)),
         failures=types,
         repeats=repeats(trainings, seed=seed),
-        fidelities=fidelities(trials, pd.concat([found.longer, *reseeded]), seed=seed),
+        fidelities=(
+            *fidelities(trials, pd.concat([found.longer, *reseeded]), seed=seed),
+            *(each for run in runs for each in rungs_of(run, seed=seed)),
+        ),
         trajectories=paths,
         baseline=baseline,
         intervals=seed_intervals(trainings),

@@ -25,6 +25,7 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
     paired and --seed, and more --epochs.
     """
     from nas.analysis.pooling import analyze_runs
+    from nas.analysis.rungs import rungs_list, rungs_of, rungs_text
     from nas.analysis.text import analysis_dict, analysis_text, contrasts_frame
     from nas.run import open_run
 
@@ -33,9 +34,12 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
         for run in opened:
             stack.enter_context(run.study)
         analysis = analyze_runs(opened)
+        rungs = [each for run in opened for each in rungs_of(run)]
     if as_json:
-        emit(analysis_dict(analysis))
+        emit(analysis_dict(analysis) | ({"rungs": rungs_list(rungs)} if rungs else {}))
     elif as_csv:
         click.echo(contrasts_frame(analysis).to_csv(index=False), nl=False)
     else:
         click.echo(analysis_text(analysis, width=text_width()))
+        if rungs:
+            click.echo("\n" + rungs_text(rungs, width=text_width()))

@@ -109,16 +109,21 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
 
 def _show(run: Run, profile: bool, as_json: bool) -> None:
     """What was found, where it is, and what to type next."""
+    from nas.analysis.rungs import rungs_list, rungs_of, rungs_text
     from nas.analysis.text import analysis_dict, ranking_text
     from nas.report import pareto_dict, pareto_text
 
     analysis = run.analyze()
     if as_json:
         found = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analysis)}
-        emit({"run": str(run.folder), **found, **(_profile_dict(run) if profile else {})})
+        rungs = {"rungs": rungs_list(rungs_of(run))} if "fidelity" in run.config else {}
+        emit({"run": str(run.folder), **found, **rungs, **(_profile_dict(run) if profile else {})})
         return
     heading("Pareto front")
     click.echo(pareto_text(run.study, width=text_width()))
+    if rungs := rungs_of(run):
+        heading("Rungs")
+        click.echo(rungs_text(rungs, width=text_width()))
     heading("Ranking of module types")
     click.echo(ranking_text(analysis, width=text_width()))
     if profile:
