@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -304,27 +305,18 @@ class TestSettings:
             prepare(space, fidelity=RUNGS, **settings)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a search on digits, on Ray, and what the command said."""
+    results = tmp_path_factory.mktemp("results")
+    arguments = ["search", "--space", "plain_vs_residual", "--data", "digits?limit=300", "--trials", "9"]
+    settings = ["--fidelity", "1,2,4", "--searcher", "random", "--recipe", "precision=float32"]
+    place = ["--workers", "2", "--name", "rungs", "--results-dir", results]
+    return nas_command(*arguments, *settings, *place), results / "rungs"
+
+
 @pytest.mark.slow
 class TestCommand:
-    """The command itself, on digits."""
-
-    @pytest.fixture(scope="class")
-    def finished(self, tmp_path_factory):
-        results = tmp_path_factory.mktemp("results")
-        arguments = ["search", "--space", "plain_vs_residual", "--data", "digits?limit=300", "--trials", "9"]
-        settings = [
-            "--fidelity",
-            "1,2,4",
-            "--searcher",
-            "random",
-            "--recipe",
-            "batch_size=32,precision=float32",
-        ]
-        done = nas_command(
-            *arguments, *settings, "--workers", "2", "--name", "rungs", "--results-dir", results
-        )
-        return done, results / "rungs"
-
     def test_the_summary_tells_how_the_rungs_rank(self, finished):
         done, folder = finished
         assert done.returncode == 0, done.stderr
@@ -339,10 +331,8 @@ class TestCommand:
         assert networks == {(1, 2): came[2] + came[4], (2, 4): came[4], (1, 4): came[4]}
         assert not list((folder / "rungs").iterdir())
 
-    def test_a_complete_trial_is_the_training_of_the_front_again(self, finished):
-        """A rung resumes on Ray to the figures of a training in one go in this process."""
-        _, folder = finished
-        run = open_run(folder)
+    def test_training_from_rung_to_rung_is_training_in_one_go(self, finished):
+        run = open_run(finished[1])
         with run.study:
             trial = run.best()
             recipe = staged(Recipe(**run.config["recipe"]), run.config["fidelity"])
@@ -353,14 +343,13 @@ class TestCommand:
 
     def test_resume_with_other_rungs_is_refused(self, finished):
         _, folder = finished
-        done = nas_command(
-            "search", "--resume", "--name", folder.name, "--results-dir", folder.parent, "--fidelity", "1,4"
-        )
+        place = ["--name", folder.name, "--results-dir", folder.parent]
+        done = nas_command("search", "--resume", *place, "--fidelity", "1,4")
         assert done.returncode == 2
         assert "fidelity: was 1, 2, 4, now 1, 4" in done.stderr
 
 
 def nas_command(*arguments):
+    program = [sys.executable, str(Path(__file__).parent.parent / "cli.py"), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "nas", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    return subprocess.run(program, capture_output=True, text=True, env=environment, timeout=300, check=False)
