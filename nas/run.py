@@ -249,8 +249,8 @@ def search(
         run = Run(files, run_folder.read_config(files), Study.open(files.database))
         if len(run.study.trials) < setup.trials:
             on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore
-            recipe = staged(setup.recipe, setup.fidelity)
-            evaluator = make_evaluator(setup.dataset, recipe, workers, gpus_per_worker, ray_address)
+            trained = staged(setup.recipe, setup.fidelity)
+            evaluator = make_evaluator(setup.dataset, trained, workers, gpus_per_worker, ray_address)
             stack.callback(evaluator.close)
             if isinstance(setup.planner, Design) and on_plan is not ignore:
                 on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))

@@ -113,15 +113,16 @@ def _show(run: Run, profile: bool, as_json: bool) -> None:
     from nas.analysis.text import analysis_dict, ranking_text
     from nas.report import pareto_dict, pareto_text
 
-    analysis = run.analyze()
+    analysis, rungs = run.analyze(), rungs_of(run)
     if as_json:
-        found = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analysis)}
-        rungs = {"rungs": rungs_list(rungs_of(run))} if "fidelity" in run.config else {}
-        emit({"run": str(run.folder), **found, **rungs, **(_profile_dict(run) if profile else {})})
+        found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analysis)}
+        if rungs:
+            found["rungs"] = rungs_list(rungs)
+        emit({"run": str(run.folder), **found, **(_profile_dict(run) if profile else {})})
         return
     heading("Pareto front")
     click.echo(pareto_text(run.study, width=text_width()))
-    if rungs := rungs_of(run):
+    if rungs:
         heading("Rungs")
         click.echo(rungs_text(rungs, width=text_width()))
     heading("Ranking of module types")
