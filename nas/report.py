@@ -18,6 +18,7 @@ from nas import pareto
 from nas.errors import NasError
 from nas.estimate import Estimate, percent
 from nas.statistics import Floats, rank_correlation
+from nas.trial import error_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,8 @@ def front_table(source: Any, objectives: Sequence[str] = ("error", "flops")) -> 
     if not len(points):
         return networks.assign(knee=False)
     at = pareto.front(points)
-    members = networks.iloc[at].assign(knee=at == pareto.knee(points))
+    knee = pareto.knee(_points(networks, error_first(objectives)))
+    members = networks.iloc[at].assign(knee=at == knee)
     return members.sort_values([*dict.fromkeys(("flops", *objectives))], kind="stable")
 
 

@@ -20,7 +20,7 @@ from nas.plan import Plan, plan
 from nas.profile import Times, profile_writer, read_profile
 from nas.projection import Seed, find_seeds, seed_proposals
 from nas.recipe import staged
-from nas.run_folder import RunFolder
+from nas.run_folder import LATEST, RunFolder
 from nas.rungs import Rungs
 from nas.searchers.design import Design
 from nas.setup import UNIFORM_SHARE, Setup, prepare, resumed, write_run
@@ -28,7 +28,7 @@ from nas.signals import Interrupted
 from nas.space import SearchSpace, parse_space
 from nas.study import Study
 from nas.tracking import Tracker, Tracking
-from nas.trial import Trial
+from nas.trial import Trial, error_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from nas.recipe import Recipe
 
 RESULTS = Path("results")
-LATEST = "latest"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,8 @@ class Run:
         from nas.pareto import knee
 
         front = self._some_front()
-        return front[knee([self.study.means(trial) for trial in front])]
+        names = error_first(self.study.objectives)
+        return front[knee([self.study.means(trial, names) for trial in front])]
 
     def weights(self, trial: Trial) -> bytes | None:
         """The safetensors bytes of a trial, or None where they were not kept."""

@@ -30,6 +30,8 @@ from typing import Any
 from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_you_mean
 from nas.run_config import check_config, check_version
 
+LATEST = "latest"
+"""Stands for the run that was started last."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_BYTES = 1 << 20
 """Of the text files in a run folder."""
@@ -107,7 +109,7 @@ def find_run(results_dir: str | Path, run: str | Path) -> RunFolder:
         hint = "the folder of a run holds study.db and config.json"
         raise NotFoundError("is not the folder of a run", where=text, hint=hint)
     known = [found.name for found in list_runs(root)]
-    hint = did_you_mean(text, known) if known else "nas search starts the first one"
+    hint = did_you_mean(text, [*known, LATEST]) if known else "nas search starts the first one"
     raise NotFoundError(f"no run {text!r}", where=str(root), hint=hint)
 
 

@@ -152,6 +152,12 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
     return tuple(objectives)
 
 
+def error_first(objectives: Sequence[str]) -> list[str]:
+    """Objectives in an order that does not depend on how they were named: equals are told apart by
+    the error before all else."""
+    return sorted(objectives, key=lambda name: (name != "error", name))
+
+
 ATTRIBUTES = (
     *("number", "digest", "genotype", "proposal", "cost", "outcome"),
     *("curve", "reason", "message", "latency", "measured", "stopped"),

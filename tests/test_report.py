@@ -110,6 +110,17 @@ def test_the_table_marks_the_knee_and_says_what_flops_are():
     assert all(line == line.rstrip() for line in text.splitlines())
 
 
+@pytest.mark.parametrize("count", [2, 24])
+def test_the_knee_does_not_depend_on_the_order_of_the_objectives(count):
+    """Of two networks on a front each is as far from the line through both: the error decides."""
+    rows = study(count, failing=()).frame()
+    rows = rows.assign(error=rows["flops"].rank(ascending=False) / 100)  # all lie on the front
+    tables = [front_table(rows, order) for order in (("error", "flops"), ("flops", "error"))]
+    knees = [table.loc[table["knee"], "number"].tolist() for table in tables]
+    assert knees[0] == knees[1]
+    assert len(knees[0]) == 1
+
+
 def test_a_study_without_a_complete_trial_has_no_front(tmp_path):
     empty = study(count=3, failing=range(3))
     found = pareto_dict(empty)

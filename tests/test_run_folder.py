@@ -117,6 +117,8 @@ def test_an_unknown_run_is_not_found_and_the_closest_named(tmp_path):
     with pytest.raises(NotFoundError) as caught:
         find_run(tmp_path, "alhpa")
     assert "did you mean 'alpha'" in caught.value.hint
+    with pytest.raises(NotFoundError, match="did you mean 'latest'"):
+        find_run(tmp_path, "latst")
     with pytest.raises(NotFoundError):
         find_run(tmp_path, str(tmp_path / "weights"))
     with pytest.raises(NotFoundError) as caught:

@@ -113,7 +113,7 @@ def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: E
 
 def _run(name: str, results_dir: Path, stack: ExitStack) -> Run:
     from nas.run import open_run
-    from nas.run_folder import list_runs
+    from nas.run_folder import LATEST, list_runs
     from nas.zoo import zoo
 
     try:
@@ -122,7 +122,7 @@ def _run(name: str, results_dir: Path, stack: ExitStack) -> Run:
         known = [run.name for run in list_runs(results_dir)]
         if os.sep in name or name in known:
             raise
-        hint = did_you_mean(name, [*known, *zoo()])
+        hint = did_you_mean(name, [LATEST, *known, *zoo()])
         raise NotFoundError(
             f"no run and no network of the zoo {name!r}", where=error.where, hint=hint
         ) from None

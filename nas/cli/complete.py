@@ -38,10 +38,10 @@ def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Runs of the results folder, then files."""
-    from nas.run_folder import list_runs
+    from nas.run_folder import LATEST, list_runs
 
     folder = ctx.params.get("results_dir") or Path("results")
-    found = ["latest", *(run.name for run in list_runs(folder))]
+    found = [LATEST, *(run.name for run in list_runs(folder))]
     return [*_starting(found, incomplete), CompletionItem(incomplete, type="file")]
 
 
