@@ -1,0 +1,216 @@
+"""Candidates an hour: our workers beside the plain loop that a user would write, in one run.
+
+    python benchmarks/training_engine.py [--data cifar10?limit=5000] [--device cuda]
+
+The plain loop trains one candidate after the other with the defaults of torch: float32 in NCHW, all
+threads, a DataLoader that crops, mirrors and normalises image by image as torchvision's transforms
+do, SGD. On a GPU it has what is usual there: bfloat16 autocast, processes that load, pinned memory.
+Ours are the workers of `nas search`: `RayEvaluator` with one worker and one thread a core, or with
+`--gpus-per-worker` of a GPU. Both train the same generated networks from the same initial weights
+with the same schedule, on the same images, and validate after every epoch.
+
+Each seed is a round of all candidates, the plain loop's and then ours; the ratio is that of their
+times. Loading the data and starting Python, Ray and torch are not counted: a round of short trainings
+comes before the first. The accuracies are the means over candidates and seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from nas.data import Dataset, load_data
+from nas.evaluation import Task
+from nas.genotype import Genotype
+from nas.memory import candidate_memory
+from nas.network import build
+from nas.ray_evaluation import RayEvaluator
+from nas.recipe import PRECISIONS, Recipe, default_recipe
+from nas.space import load_space
+from nas.training import in_bfloat16, one_cycle
+
+WARM_UP_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    genotype: Genotype
+    seed: int
+
+
+class Images(TorchDataset[tuple[Tensor, int]]):
+    """Images that are augmented one by one, as `RandomCrop(padding)`, `RandomHorizontalFlip`,
+    `ToTensor` and `Normalize` of torchvision do."""
+
+    def __init__(self, dataset: Dataset, recipe: Recipe | None) -> None:
+        validating = recipe is None
+        images = dataset.val_images if validating else dataset.train_images
+        self.images = torch.tensor(images)
+        self.labels = (dataset.val_labels if validating else dataset.train_labels).tolist()
+        self.mean = torch.tensor(dataset.mean)[:, None, None]
+        self.std = torch.tensor(dataset.std)[:, None, None]
+        self.recipe = recipe
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = self.images[index].float().div(255).sub(self.mean).div(self.std)
+        return self.augment(image) if self.recipe else image, self.labels[index]
+
+    def augment(self, image: Tensor) -> Tensor:
+        assert self.recipe is not None
+        _, height, width = image.shape
+        pad = self.recipe.pad
+        padded = nn.functional.pad(image, (pad, pad, pad, pad), mode="reflect")
+        top, left = torch.randint(2 * pad + 1, (2,)).tolist()
+        image = padded[:, top : top + height, left : left + width]
+        return image.flip(2) if self.recipe.flip and torch.rand(()) < 0.5 else image
+
+
+def plain_loop(job: Job, dataset: Dataset, recipe: Recipe, device: str) -> float:
+    """Train a candidate as a user would write it; the error on the validation images."""
+    torch.manual_seed(job.seed)
+    network = build(job.genotype, dataset.input_shape, dataset.num_classes).to(device)
+    loading = {}
+    if device == "cuda":
+        loading = {"num_workers": min(8, os.cpu_count() or 1), "persistent_workers": True, "pin_memory": True}
+    train = DataLoader(Images(dataset, recipe), recipe.batch_size, shuffle=True, drop_last=True, **loading)
+    val = DataLoader(Images(dataset, None), 500, **loading)
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    optimizer = torch.optim.SGD(
+        [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=True,
+    )
+    steps = recipe.epochs * len(train)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(min(1, step / steps)))
+    loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    half = device == "cuda" and recipe.precision != "float32"
+    error = 1.0
+    for _ in range(recipe.epochs):
+        network.train()
+        for images, labels in train:
+            with torch.autocast(device, torch.bfloat16, enabled=half):
+                scores = network(images.to(device))
+                loss = loss_of(scores, labels.to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        network.eval()
+        with torch.no_grad():
+            wrong = sum(
+                (network(images.to(device)).argmax(1) != labels.to(device)).sum().item()
+                for images, labels in val
+            )
+        error = wrong / len(dataset.val_labels)
+    return error
+
+
+def ours(evaluator: RayEvaluator, jobs: list[Job]) -> Iterator[float]:
+    """Errors of the jobs, in no order; RuntimeError where one fails."""
+    for number, job in enumerate(jobs):
+        evaluator.submit(Task(number, job.genotype, job.seed))
+    for _ in range(len(jobs)):
+        results = evaluator.wait()
+        if any(result.error is None for result in results):
+            raise RuntimeError(results[0].message)
+        yield from (result.error for result in results if result.error is not None)
+        if not results:
+            return
+
+
+def short(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Recipe]:
+    count = WARM_UP_STEPS * recipe.batch_size
+    images, labels = dataset.train_images[:count], dataset.train_labels[:count]
+    return replace(dataset, train_images=images, train_labels=labels), replace(recipe, epochs=1)
+
+
+def processor(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", default="cifar10?limit=5000")
+    parser.add_argument("--space", default="five_types")
+    parser.add_argument("--candidates", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of ours")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--workers", type=int, help="of ours; as many as fit by default")
+    parser.add_argument("--gpus-per-worker", type=float, default=0.25)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    dataset, device = load_data(options.data), options.device
+    space = load_space(options.space).with_input(dataset.input_shape, dataset.num_classes)
+    genotypes = [space.sample(seed) for seed in range(options.candidates)]
+    recipe = replace(default_recipe(dataset, options.epochs), precision=options.precision)
+    evaluator = RayEvaluator(
+        dataset,
+        recipe,
+        workers=options.workers,
+        gpus_per_worker=options.gpus_per_worker if device == "cuda" else 0.0,
+        memory=lambda task, half: candidate_memory(task.genotype, dataset, recipe, device, half),
+    )
+    few, quick = short(dataset, recipe)
+    plain_loop(Job(genotypes[0], 0), few, quick, device)
+    list(ours(evaluator, [Job(genotypes[0], 0)] * evaluator.slots))
+
+    seconds, errors = np.zeros((options.seeds, 2)), np.zeros((options.seeds, 2))
+    print(f"{'seed':>6}{'plain, an hour':>16}{'ours, an hour':>15}{'ratio':>7}{'accuracies, %':>18}")
+    for seed in range(options.seeds):
+        jobs = [Job(genotype, seed) for genotype in genotypes]
+        start = time.perf_counter()
+        plain = [plain_loop(job, dataset, recipe, device) for job in jobs]
+        middle = time.perf_counter()
+        found = list(ours(evaluator, jobs))
+        seconds[seed] = middle - start, time.perf_counter() - middle
+        errors[seed] = np.mean(plain), np.mean(found)
+        hourly, accuracies = 3600 * len(jobs) / seconds[seed], 100 * (1 - errors[seed])
+        ratio = seconds[seed, 0] / seconds[seed, 1]
+        figures = f"{hourly[0]:16.0f}{hourly[1]:15.0f}{ratio:7.2f}"
+        print(f"{seed:6}{figures}{accuracies[0]:10.2f}{accuracies[1]:8.2f}", flush=True)
+    evaluator.close()
+    total = seconds.sum(0)
+    means = 100 * (1 - errors.mean(0))
+    precision = "bfloat16" if in_bfloat16(recipe, device) else "float32"
+    figures = {
+        "processor": processor(device),
+        "workers": evaluator.slots,
+        "precision": precision,
+        "ratio": total[0] / total[1],
+        "accuracies": list(means),
+    }
+    print(f"{processor(device)}; {evaluator.slots} workers, {precision}: {total[0] / total[1]:.2f} times")
+    print(f"mean accuracy {means[0]:.2f} and {means[1]:.2f} %, {means[1] - means[0]:+.2f} points")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
