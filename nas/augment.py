@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -11,6 +12,38 @@ from torch import Tensor
 from nas.data import Dataset
 from nas.data.dataset import IGNORE
 from nas.recipe import Recipe
+
+
+class Resident(NamedTuple):
+    """A data set on a device, as uint8 with its labels as they are. The training images are
+    (n, height, width, channels) with a margin, their masks have one too; the validation images
+    are (n, channels, height, width)."""
+
+    images: Tensor
+    labels: Tensor
+    val_images: Tensor
+    val_labels: Tensor
+
+
+_resident: WeakKeyDictionary[Dataset, tuple[int, torch.device, Resident]] = WeakKeyDictionary()
+
+
+def resident(dataset: Dataset, pad: int, device: torch.device) -> Resident:
+    """The data set on a device with margins of `pad` pixels: put there once for all the candidates
+    that a process trains on it, and kept as long as `dataset` is."""
+    kept = _resident.get(dataset)
+    if kept and kept[:2] == (pad, device):
+        return kept[2]
+    images, labels = dataset.train_images.transpose(0, 2, 3, 1), dataset.train_labels
+    margin = (pad, pad)
+    images = np.pad(images, ((0, 0), margin, margin, (0, 0)), mode="reflect")
+    if dataset.task == "segmentation":
+        labels = np.pad(labels, ((0, 0), margin, margin), constant_values=IGNORE)
+    # Only the padded images are ours to share with torch; the others may be read-only.
+    rest = (torch.tensor(array, device=device) for array in (labels, dataset.val_images, dataset.val_labels))
+    made = Resident(torch.from_numpy(images).to(device), *rest)
+    _resident[dataset] = (pad, device, made)
+    return made
 
 
 class Normalizer:
@@ -27,39 +60,35 @@ class Normalizer:
 
 
 class Batches:
-    """One epoch at each iteration: (inputs, labels) in random order, the last incomplete
+    """The batches of an epoch: (inputs, labels) of a fixed size in random order, the last incomplete
     batch left out. All draws come from `generator`. Where an image is shifted over its edge
     it is reflected, and its mask ignored."""
 
     def __init__(
         self, dataset: Dataset, recipe: Recipe, device: torch.device, generator: torch.Generator
     ) -> None:
-        images = dataset.train_images.transpose(0, 2, 3, 1)
-        margin = (recipe.pad, recipe.pad)
-        padded = np.pad(images, ((0, 0), margin, margin, (0, 0)), mode="reflect")
-        self.images = torch.from_numpy(padded).to(device)
-        labels = dataset.train_labels
-        if dataset.task == "segmentation":
-            labels = np.pad(labels, ((0, 0), margin, margin), constant_values=IGNORE)
-        self.labels = torch.tensor(labels, device=device)
-        self.size = min(recipe.batch_size, len(self.labels))
+        self.data = resident(dataset, recipe.pad, device)
+        self.size = min(recipe.batch_size, len(dataset.train_labels))
         self.normalize = Normalizer(dataset, device)
         self.dataset, self.recipe, self.generator, self.device = dataset, recipe, generator, device
         _, self.height, self.width = dataset.input_shape
 
     def __len__(self) -> int:
-        return len(self.labels) // self.size
+        return len(self.data.labels) // self.size
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.labels), generator=self.generator, device=self.device)
-        for step in range(len(self)):
-            chosen = order[step * self.size : (step + 1) * self.size]
-            window = self._window(chosen)
-            inputs = self.normalize(self.images[window])
-            if self.recipe.cutout:
-                inputs = self._cut_out(inputs)
-            labels = self.labels[window if self.dataset.task == "segmentation" else chosen]
-            yield inputs, labels.long()
+    def order(self) -> Tensor:
+        """The images of each batch of an epoch, (batches, size)."""
+        shuffled = torch.randperm(len(self.data.labels), generator=self.generator, device=self.device)
+        return shuffled[: len(self) * self.size].view(len(self), self.size)
+
+    def cut(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of the images that are chosen, each augmented anew."""
+        window = self._window(chosen)
+        inputs = self.normalize(self.data.images[window])
+        if self.recipe.cutout:
+            inputs = self._cut_out(inputs)
+        labels = self.data.labels[window if self.dataset.task == "segmentation" else chosen]
+        return inputs, labels.long()
 
     def _draw(self, high: int) -> Tensor:
         """A whole number below `high` for each image of a batch, as a column."""

@@ -228,7 +228,6 @@ def _attempt(
         with torch.random.fork_rng([]):
             torch.manual_seed(task.seed)
             network = build(task.genotype, dataset.input_shape, dataset.num_classes)
-        network.register_forward_pre_hook(lambda *_: on_batch())
         part = task.part or Part(0, recipe.epochs)
         outcome = train(
             network,
@@ -237,6 +236,7 @@ def _attempt(
             seed=task.seed,
             device=device,
             on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
+            on_batch=on_batch,
             resume=part.state,
             until=part.until,
             lap=lap,

@@ -73,10 +73,11 @@ def release_memory(device: str) -> None:
 
 
 def data_memory(dataset: Dataset, recipe: Recipe) -> int:
-    """Bytes of the training images and masks with their margins, as they are held for the batches."""
+    """Bytes of the images and masks, those to train on with their margins, as they lie on the device."""
     channels, height, width = dataset.input_shape
     planes = channels + (dataset.task == "segmentation")
-    return len(dataset.train_labels) * planes * (height + 2 * recipe.pad) * (width + 2 * recipe.pad)
+    training = len(dataset.train_labels) * (height + 2 * recipe.pad) * (width + 2 * recipe.pad)
+    return planes * (training + len(dataset.val_labels) * height * width)
 
 
 @lru_cache(maxsize=512)

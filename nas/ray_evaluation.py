@@ -33,6 +33,7 @@ from nas.evaluation import (
     too_large,
     train_candidate,
 )
+from nas.mps import start_mps, stop_mps
 from nas.profile import Times
 from nas.ray_cluster import fitting_workers, room, start_ray
 from nas.ray_worker import Place, actor_factory
@@ -106,11 +107,14 @@ class RayEvaluator:
         self._queue: deque[Task] = deque()
         self._failed_starts = 0
         self._slots: list[Slot] = []
+        self._mps: dict[str, str] = {}
         self._owns_ray = start_ray(address, workers)
         try:
             fitting = fitting_workers(gpus_per_worker)
             self.slots = workers or fitting
-            self._new_actor = actor_factory(dataset, recipe, gpus_per_worker, trainer)
+            if self._owns_ray and 0 < gpus_per_worker < 1:
+                self._mps = start_mps()
+            self._new_actor = actor_factory(dataset, recipe, gpus_per_worker, trainer, self._mps)
             self._node = ray.get_runtime_context().get_node_id()
             self._served = time.monotonic()
             self._slots = [self._start(began) for _ in range(self.slots)]
@@ -147,6 +151,8 @@ class RayEvaluator:
         if self._owns_ray:
             ray.shutdown()
             self._owns_ray = False
+        stop_mps(self._mps)
+        self._mps = {}
 
     def _start(self, began: float) -> Slot:
         actor = self._new_actor()

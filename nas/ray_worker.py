@@ -84,14 +84,15 @@ class Worker:
 
 
 def actor_factory(
-    dataset: Dataset, recipe: Recipe, gpus_per_worker: float, trainer: Trainer
+    dataset: Dataset, recipe: Recipe, gpus_per_worker: float, trainer: Trainer, variables: dict[str, str]
 ) -> Callable[[], Any]:
-    """A function that starts a worker; the data is sent to the cluster once, here."""
+    """A function that starts a worker with `variables` in its environment; the data is sent to the
+    cluster once, here."""
     send_own()
     options: dict[str, Any] = (
         {"num_cpus": 0, "num_gpus": gpus_per_worker} if gpus_per_worker else {"num_cpus": 1}
     )
-    environment = {"env_vars": dict(WORKER_ENVIRONMENT)}
+    environment = {"env_vars": WORKER_ENVIRONMENT | variables}
     options |= {"runtime_env": environment, "max_restarts": 0, "concurrency_groups": {"progress": 1}}
     actor = ray.remote(**options)(Worker)
     shared = ray.put(dataset)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nas.augment import Batches, Normalizer
 from nas.checkpoint import TrainingState
+from nas.cuda import Recorded
 from nas.data import Dataset
 from nas.data.dataset import Images, Labels
 from nas.recipe import WORKER_ENVIRONMENT, Recipe, default_recipe, evaluation_batch
@@ -57,6 +58,7 @@ def train(
     seed: int,
     device: str = "cpu",
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    on_batch: Callable[[], None] = lambda: None,
     checkpoint: Path | None = None,
     resume: bytes | None = None,
     until: int | None = None,
@@ -80,17 +82,20 @@ def train(
     with strides_apart(network), torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout and drop-path
         curve = state.unpack(resume) if resume else state.resume(checkpoint) if checkpoint else []
+        step = Step(network, batches, optimizer, half=in_bfloat16(recipe, place.type))
+        run = Recorded(step, generator) if place.type == "cuda" else step
         lap("building")
         for epoch in range(len(curve), until or recipe.epochs):
-            losses, confusion = train_epoch(network, batches, optimizer, recipe, epoch)
+            losses = train_epoch(step, run, epoch, on_batch)
             train_loss, typical = losses.mean().item(), losses.median().item()
             lap("training")
-            score = evaluate(network, dataset.val_images, dataset.val_labels, dataset, device)
+            data = batches.data
+            score = evaluate(network, data.val_images, data.val_labels, dataset, device, on_batch)
             lap("validation")
             exploded = typical > EXPLODED * math.log(dataset.num_classes)
             if exploded or not math.isfinite(train_loss + score.loss):
                 return TrainingResult(math.nan, train_loss, True, tuple(curve))
-            train_error = confusion.score(losses.sum()).error
+            train_error = step.confusion.score(losses.sum()).error
             row = {"epoch": epoch + 1, "train_loss": train_loss, "train_error": train_error}
             curve.append(row | score.figures("val"))
             if checkpoint:
@@ -101,27 +106,52 @@ def train(
     return TrainingResult(curve[-1]["val_error"], curve[-1]["val_loss"], False, tuple(curve), kept)
 
 
-def train_epoch(
-    network: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int
-) -> tuple[Tensor, Confusion]:
-    """One pass over the training images; `epoch` counts from 0. Returns the loss of each step,
-    less those of auxiliary heads, and the answers of all."""
-    device = batches.device.type
-    half, (start, end) = in_bfloat16(recipe, device), recipe.cycle(epoch)
-    network.train()
-    losses, confusion = [], Confusion(batches.dataset, batches.device)
-    for step, (inputs, labels) in enumerate(batches):
+class Step:
+    """One step of training, a function of buffers that stay in their place, so that a GPU can
+    replay it as it was recorded. `chosen` (images of the batch) and `rate` are to be filled before;
+    `loss`, less that of auxiliary heads, and the answers in `confusion` are there after."""
+
+    def __init__(
+        self, network: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, half: bool
+    ) -> None:
+        self.network, self.batches, self.optimizer, self.half = network, batches, optimizer, half
+        self.chosen = torch.zeros(batches.size, dtype=torch.int64, device=batches.device)
+        self.rate, self.loss = (torch.zeros((), device=batches.device) for _ in range(2))
+        self.confusion = Confusion(batches.dataset, batches.device)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * one_cycle((epoch - start + step / len(batches)) / (end - start))
-        with torch.autocast(device, torch.bfloat16, enabled=half):
-            output = network(inputs)
-        scores, loss, total = training_losses(network, output, labels, recipe.label_smoothing)
-        optimizer.zero_grad()
+            group["lr"] = self.rate
+
+    def __call__(self) -> None:
+        inputs, labels = self.batches.cut(self.chosen)
+        # Each weight is used once a step, so that to keep its copy in bfloat16 saves nothing.
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
+            output = self.network(inputs)
+        smoothing = self.batches.recipe.label_smoothing
+        scores, loss, total = training_losses(self.network, output, labels, smoothing)
+        self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses.append(loss.detach())  # not read here: reading would wait for the device
-        confusion.add(scores.detach(), labels)
-    return torch.stack(losses), confusion
+        self.optimizer.step()
+        self.loss.copy_(loss.detach())
+        self.confusion.add(scores.detach(), labels)
+
+
+def train_epoch(step: Step, run: Callable[[], None], epoch: int, on_batch: Callable[[], None]) -> Tensor:
+    """One pass over the training images; `epoch` counts from 0. Returns the loss of each step. `run`
+    takes the step; nothing in between waits for the device."""
+    batches, recipe = step.batches, step.batches.recipe
+    step.network.train()
+    step.confusion.counts.zero_()
+    start, end = recipe.cycle(epoch)
+    progress = [(epoch - start + at / len(batches)) / (end - start) for at in range(len(batches))]
+    rates = torch.tensor([recipe.lr * one_cycle(share) for share in progress], device=batches.device)
+    losses = torch.empty_like(rates)
+    for at, chosen in enumerate(batches.order()):
+        step.chosen.copy_(chosen)
+        step.rate.copy_(rates[at])
+        run()
+        losses[at] = step.loss
+        on_batch()
+    return losses
 
 
 @contextmanager
@@ -151,22 +181,30 @@ def _every(stride: tuple[int, int], _: nn.Module, inputs: tuple[Tensor, ...]) ->
 
 @torch.inference_mode()
 def evaluate(
-    network: nn.Module, images: Images, labels: Labels, dataset: Dataset, device: str = "cpu"
+    network: nn.Module,
+    images: Images | Tensor,
+    labels: Labels | Tensor,
+    dataset: Dataset,
+    device: str = "cpu",
+    on_batch: Callable[[], None] = lambda: None,
 ) -> Score:
     """Figures in single precision on images as uint8 (n, channels, height, width), normalised
     by the figures of the training images."""
     place = torch.device(device)
+    images, labels = (
+        each if isinstance(each, Tensor) else torch.tensor(each, device=place) for each in (images, labels)
+    )
     network.eval()
     normalize = Normalizer(dataset, place)
     confusion, loss = Confusion(dataset, place), torch.zeros((), device=place)
     size = evaluation_batch(dataset, device)
     for start in range(0, len(labels), size):
         chosen = slice(start, start + size)
-        inputs = normalize(torch.tensor(images[chosen].transpose(0, 2, 3, 1), device=place))
-        answers = torch.tensor(labels[chosen], device=place).long()
-        scores = network(inputs)
+        answers = labels[chosen].long()
+        scores = network(normalize(images[chosen].permute(0, 2, 3, 1)))
         confusion.add(scores, answers)
         loss += cross_entropy(scores, answers, reduction="sum")
+        on_batch()
     return confusion.score(loss)
 
 
@@ -182,7 +220,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.momentum > 0,
-        foreach=True,
+        fused=True,
     )
 
 

@@ -1,5 +1,7 @@
+import gc
 import math
 import pickle
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -129,6 +131,51 @@ class TestTrain:
         network = small_network()
         train(network, digits, replace(recipe, epochs=1), seed=0)
         assert network[1][0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+class TestStep:
+    def test_it_is_the_plain_loop(self, colours, recipe):
+        """The same figures as the loop in NCHW with torch's own SGD, batch for batch."""
+        network, plain = small_network(3, 3), small_network(3, 3)
+        train(network, colours, recipe, seed=3)
+        batches = Batches(colours, recipe, CPU, torch.Generator().manual_seed(3))
+        decayed = [parameter for parameter in plain.parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in plain.parameters() if parameter.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others}]
+        optimizer = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=True)
+        torch.manual_seed(3)
+        for epoch in range(recipe.epochs):
+            for at, chosen in enumerate(batches.order()):
+                inputs, labels = batches.cut(chosen)
+                scores = plain(inputs.contiguous())
+                optimizer.zero_grad()
+                F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing).backward()
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.lr * one_cycle((epoch + at / len(batches)) / recipe.epochs)
+                optimizer.step()
+        torch.testing.assert_close(weights(network), weights(plain), rtol=1e-3, atol=1e-4)
+
+    def test_what_changes_lies_in_buffers_that_stay(self, colours, recipe):
+        network = small_network(3, 3)
+        batches = Batches(colours, recipe, CPU, torch.Generator().manual_seed(0))
+        optimizer = training.make_optimizer(network, recipe)
+        step, seen = training.Step(network, batches, optimizer, half=False), []
+        buffers = [step.chosen, step.rate, step.loss, step.confusion.counts]
+
+        def run():
+            step()
+            seen.append((step.chosen.tolist(), step.rate.item(), step.loss.item()))
+
+        losses = training.train_epoch(step, run, 1, lambda: None)
+        chosen, rates, found = zip(*seen, strict=True)
+        assert len({image for batch in chosen for image in batch}) == len(batches) * batches.size
+        shares = [(1 + at / len(batches)) / recipe.epochs for at in range(len(batches))]
+        assert rates == pytest.approx([recipe.lr * one_cycle(share) for share in shares])
+        assert losses.tolist() == list(found)
+        assert step.confusion.counts.sum() == len(batches) * batches.size
+        assert all(group["lr"] is step.rate for group in optimizer.param_groups)
+        now = [step.chosen, step.rate, step.loss, step.confusion.counts]
+        assert all(a is b for a, b in zip(buffers, now, strict=True))
 
 
 class Stop(Exception):
@@ -263,8 +310,24 @@ class TestBatches:
         settings = {"batch_size": 8, "pad": 0, "flip": False} | settings
         return Batches(dataset, Recipe(**settings), CPU, torch.Generator().manual_seed(seed))
 
+    def epoch(self, batches):
+        return map(batches.cut, batches.order())
+
+    def test_candidates_share_the_data_on_the_device(self, colours):
+        one, other = self.batches(colours, pad=1), self.batches(colours, seed=1, pad=1, batch_size=16)
+        assert one.data is other.data
+        assert self.batches(colours, pad=2).data.images.shape[1] == one.data.images.shape[1] + 2
+
+    def test_they_last_no_longer_than_the_data_set(self, colours):
+        copy = replace(colours)
+        data = weakref.ref(self.batches(copy).data.images)
+        assert data() is not None
+        del copy
+        gc.collect()
+        assert data() is None
+
     def test_an_epoch_shows_each_image_once(self, colours):
-        inputs, labels = zip(*self.batches(colours, batch_size=29), strict=True)
+        inputs, labels = zip(*self.epoch(self.batches(colours, batch_size=29)), strict=True)
         images = torch.tensor(colours.train_images.transpose(0, 2, 3, 1))
         expected = Normalizer(colours, CPU)(images)
         assert sorted(torch.cat(inputs).sum((1, 2, 3)).tolist()) == pytest.approx(
@@ -273,7 +336,7 @@ class TestBatches:
         assert torch.equal(torch.cat(labels).bincount(), torch.tensor(colours.train_labels).bincount())
 
     def test_inputs_are_normalised_and_lie_in_channels_last(self, colours):
-        inputs = torch.cat([inputs for inputs, _ in self.batches(colours, batch_size=29)])
+        inputs = torch.cat([inputs for inputs, _ in self.epoch(self.batches(colours, batch_size=29))])
         assert inputs.dtype == torch.float32
         assert inputs.is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
@@ -282,12 +345,14 @@ class TestBatches:
     def test_the_last_incomplete_batch_is_left_out(self, colours):
         batches = self.batches(colours, batch_size=25)
         count = len(colours.train_labels)
-        assert [len(labels) for _, labels in batches] == [25] * (count // 25) == [25] * len(batches)
+        assert (
+            [len(labels) for _, labels in self.epoch(batches)] == [25] * (count // 25) == [25] * len(batches)
+        )
 
     def test_crops_and_mirrors_are_windows_of_the_padded_image(self, colours):
         batches = self.batches(colours, pad=2, flip=True)
-        cropped = batches.images[batches._window(torch.arange(8))]
-        padded, seen = batches.images, set()
+        cropped = batches.data.images[batches._window(torch.arange(8))]
+        padded, seen = batches.data.images, set()
         for image, whole in zip(cropped, padded, strict=False):
             windows = {(y, x, False): whole[y : y + 8, x : x + 6] for y in range(5) for x in range(5)}
             windows |= {(y, x, True): window.flip(1) for (y, x, _), window in windows.items()}
@@ -310,7 +375,7 @@ class TestBatches:
     def test_a_constant_channel_does_not_divide_by_zero(self):
         images = np.full((40, 1, 4, 4), 7, dtype=np.uint8)
         data = split(Source("x", lambda: Part(images, np.arange(40) % 2, ("a", "b"))), None, 0)
-        assert all(inputs.isfinite().all() for inputs, _ in self.batches(data))
+        assert all(inputs.isfinite().all() for inputs, _ in self.epoch(self.batches(data)))
 
 
 class TestRecipe:
