@@ -220,6 +220,7 @@ def _attempt(
 ) -> Result:
     try:
         import torch
+        import torch._dynamo  # an optimiser loads it, which takes as long as torch itself
 
         from nas.network import build
         from nas.training import train

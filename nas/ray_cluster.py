@@ -40,7 +40,7 @@ def start_ray(address: str | None = None, workers: int | None = None) -> bool:
         else:
             _knock(address)
             ray.init(address=address, **quiet)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises that itself where its processes do not come up in time
         hint = "start one by: ray start --head" if address else "nas search --workers 0 does without Ray"
         raise NasError(str(error), where=f"Ray at {address or 'this machine'}", hint=hint) from error
     return True
