@@ -11,6 +11,7 @@ import pytest
 
 import nas
 from nas.cli import COMMANDS, run
+from nas.cli.progress import SearchProgress
 
 CHECKOUT = Path(__file__).parent.parent
 
@@ -174,3 +175,12 @@ def test_a_wrong_field_of_the_recipe_is_named(
 ) -> None:
     assert run(["search", "--space", "residual_vs_fractal", "--dry-run", "--recipe", given]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_others_print_during_a_search_does_not_mix_with_the_data(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with SearchProgress():
+        print("(raylet) A worker died or was killed")
+    print("data")
+    assert capsys.readouterr() == ("data\n", "(raylet) A worker died or was killed\n")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import click
@@ -33,7 +35,8 @@ LAST = 6
 
 
 class SearchProgress:
-    """Callbacks for `nas.run.search`; use as a context manager."""
+    """Callbacks for `nas.run.search`; use as a context manager. What others print meanwhile, such as Ray
+    on the death of a worker, goes to stderr too: stdout is for data."""
 
     def __init__(self) -> None:
         self.total = self.epochs = 0
@@ -44,11 +47,13 @@ class SearchProgress:
         self.last: deque[str] = deque(maxlen=LAST)
         self.running: dict[int, Event] = {}
         self.live: Live | None = None
+        self.apart = redirect_stdout(sys.stderr)
 
     def __enter__(self) -> SearchProgress:
         from rich.console import Console
         from rich.live import Live
 
+        self.apart.__enter__()
         console = Console(stderr=True, highlight=False, markup=False)
         if console.is_terminal:
             self.live = Live(console=console, get_renderable=self.render, transient=True)
@@ -58,6 +63,7 @@ class SearchProgress:
     def __exit__(self, *_: object) -> None:
         if self.live is not None:
             self.live.stop()
+        self.apart.__exit__(None, None, None)
 
     def plan(self, setup: Setup, planned: Plan) -> None:
         from nas.cli.plan import design_lines, time_text

@@ -195,6 +195,12 @@ def type_hint(kind: type[Component], name: object) -> str:
     return f"{did_you_mean(name, kind.registry)}\n  one of your own comes with --plugin FILE.py"
 
 
+KEPT = 1 << 13
+_kept: dict[tuple[type, str], Any] = {}
+"""What was read, by class and text: the networks of a space share their parts, and to check each anew
+would take most of the time in which a large study is opened."""
+
+
 def from_dict(kind: type[C], data: Any, *, where: str) -> C:
     """The stem, module or head that `to_dict` wrote; NasError names the place of what is wrong."""
     if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
@@ -204,14 +210,24 @@ def from_dict(kind: type[C], data: Any, *, where: str) -> C:
     if cls is None:
         message, hint = f"unknown {kind.__name__.lower()} {data['type']!r}", type_hint(kind, data["type"])
         raise UnknownTypeError(message, where=where, hint=hint)
+    key = (cls, repr(data))
+    if key not in _kept:
+        made = _made(cls, data["type"], settings, where)
+        if len(_kept) >= KEPT:
+            _kept.clear()
+        _kept[key] = made
+    return cast(C, _kept[key])
+
+
+def _made(cls: type[C], name: str, settings: Mapping[str, Any], where: str) -> C:
     known = {item.name: item for item in dataclasses.fields(cls)}
-    for name in settings:
-        if name not in known:
-            hint = did_you_mean(name, known)
-            raise NasError(f"unknown field {name!r} of {data['type']}", where=where, hint=hint)
-    for name, item in known.items():
-        if item.default is dataclasses.MISSING and name not in settings:
-            raise NasError(f"{data['type']} needs {name!r}", where=where)
+    for field in settings:
+        if field not in known:
+            hint = did_you_mean(field, known)
+            raise NasError(f"unknown field {field!r} of {name}", where=where, hint=hint)
+    for field, item in known.items():
+        if item.default is dataclasses.MISSING and field not in settings:
+            raise NasError(f"{name} needs {field!r}", where=where)
     try:
         return cls(**settings)
     except NasError as error:
