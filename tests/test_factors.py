@@ -11,10 +11,12 @@ import pytest
 
 from nas.analysis.analyze import analyze
 from nas.analysis.coding import encode, factor_names, settings
-from nas.analysis.factors import MIN_R2, factors_of
+from nas.analysis.factors import MIN_R2, Interaction, factors_of
 from nas.analysis.factors_text import factor_parts
 from nas.analysis.importance import nearest_to_front
 from nas.analysis.text import analysis_dict
+from nas.estimate import Estimate
+from nas.plots.effects import interaction_figure
 from nas.report import to_text
 
 TABLES = Path(__file__).parents[2] / "shared/data/tables"
@@ -320,3 +322,14 @@ def test_nas_bench_macro_has_its_main_and_pairwise_shares():
     assert factors.networks == 3969
     assert sum(each.main.value for each in factors.rows) == pytest.approx(0.694, abs=0.01)
     assert sum(each.share.value for each in factors.interactions) == pytest.approx(0.206, abs=0.01)
+
+
+def test_interactions_are_drawn_of_the_factors_that_have_a_share():
+    main = {"type": 0.77, "norm": 0.034, "stage": float("nan"), "stem.kernel": 0.0}
+    pairs = (("type", "norm", 0.028), ("type", "stage", 0.01), ("stem.kernel", "type", 0.004))
+    found = [Interaction(a, b, Estimate(share, share, share)) for a, b, share in pairs]
+    (axes,) = interaction_figure(main, found, 12).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["type", "norm", "stage"]
+    assert {text.get_text() for text in axes.texts} == {"77", "3.4", "2.8", "1.0"}
+    (axes,) = interaction_figure({"type": 0.0}, [], 12).axes
+    assert [text.get_text() for text in axes.texts] == ["0.0"]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ROW = 0.42
 """Inches of a contrast in a forest."""
+LEAST = 0.005
+"""Share of the variance that counts as one, where factors are shown with their interactions."""
 APART = 0.008
 """Part by which types at one place are set apart, so that their intervals can be told."""
 
@@ -76,9 +78,10 @@ def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str]
 @in_style
 def interaction_figure(main: Mapping[str, float], interactions: Sequence[Interaction], most: int) -> Figure:
     """Share of the variance of error of each factor alone (the diagonal) and of two together, of the
-    first `most` factors; those without a share of their own come last."""
-    others = (name for each in interactions for name in (each.a, each.b))
-    names = list(dict.fromkeys((*main, *others)))[:most]
+    first `most` factors that have one of `LEAST` or more in either."""
+    others = {name for each in interactions if each.share.value >= LEAST for name in (each.a, each.b)}
+    names = [name for name, share in main.items() if share >= LEAST or name in others][:most]
+    names = names or list(main)[:most]
     table = np.full((len(names), len(names)), np.nan)
     np.fill_diagonal(table, [main.get(name, np.nan) for name in names])
     for each in interactions:
@@ -86,11 +89,16 @@ def interaction_figure(main: Mapping[str, float], interactions: Sequence[Interac
             a, b = names.index(each.a), names.index(each.b)
             table[max(a, b), min(a, b)] = each.share.value
     figure, axes = canvas(WIDTH, 1.5 + 0.42 * len(names))
-    heatmap(axes, table, [["" if np.isnan(v) else f"{100 * v:.0f}" for v in row] for row in table])
+    # By the square root, as one factor alone often has ten times the share of any two together.
+    heatmap(axes, np.sqrt(table), [["" if np.isnan(v) else _in_percent(v) for v in row] for row in table])
     axes.set_xticks(np.arange(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(names)), names)
     axes.set_title("share of variance, %; alone on the diagonal", fontsize=9, loc="left")
     return figure
+
+
+def _in_percent(share: float) -> str:
+    return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.1f}"
 
 
 def heatmap(axes: Any, table: Floats, texts: Sequence[Sequence[str]]) -> None:

@@ -13,7 +13,7 @@ from nas.analysis.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.overview import Overview
 from nas.analysis.paired import PairedContrast
 from nas.plots.distribution import edf_figure
-from nas.plots.effects import forest_figure, interaction_figure, profile_figure
+from nas.plots.effects import LEAST, forest_figure, interaction_figure, profile_figure
 from nas.plots.front import front_figure, type_fronts_figure
 from nas.plots.outcomes import coverage_figure, failures_figure
 from nas.plots.progress import best_figure, seconds_figure, timeline_figure, volume_figure
@@ -131,7 +131,8 @@ def _interactions(found: Overview) -> Iterator[Plot]:
     yield Plot(
         "interactions",
         "Share of the variance of error between networks that each factor accounts for alone, and that two "
-        "account for only together.",
+        "account for only together; colours by its square root. Factors with less than "
+        f"{LEAST:.1%} in both are left out; an empty cell was not estimated.",
         figure,
         missing,
     )
