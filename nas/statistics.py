@@ -302,15 +302,14 @@ def superiority(error: Floats, group: Ints, stratum: Ints, a: int, b: int) -> fl
 
 
 def tied_groups(names: list[str], means: Floats, separated: set[frozenset[str]]) -> list[list[str]]:
-    """Names from the lowest mean to the highest, in groups: a name starts a new group only
-    if every name before it is separated from every name from it on. So a chain of ties is one
-    group, and what is printed as an order is an order."""
+    """Names from the lowest mean to the highest, in the largest groups of which no two are
+    separated (Piepho 2004, letter-based representation of all pairwise comparisons). In a chain of
+    ties a name stands in several groups; two names are separated where they share none."""
+    from networkx import Graph, find_cliques
+
     order = [names[i] for i in np.argsort(means, kind="stable")]
-    groups: list[list[str]] = []
-    for at, name in enumerate(order):
-        clear = all(frozenset((x, y)) in separated for x in order[:at] for y in order[at:])
-        if groups and not clear:
-            groups[-1].append(name)
-        else:
-            groups.append([name])
-    return groups
+    tied = Graph()
+    tied.add_nodes_from(range(len(order)))
+    pairs = combinations(range(len(order)), 2)
+    tied.add_edges_from(pair for pair in pairs if frozenset(order[at] for at in pair) not in separated)
+    return [[order[at] for at in group] for group in sorted(map(sorted, find_cliques(tied)))]

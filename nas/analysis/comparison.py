@@ -95,7 +95,8 @@ class Contrast(Graded):
 @dataclass(frozen=True)
 class Comparison:
     """The types on one sample. `groups` go from the lowest error at equal FLOPs to the highest;
-    types that are not separated share one; there are none where no contrast is supported."""
+    types share one if they are not separated, so a chain of ties takes several; there are none where no
+    contrast is supported."""
 
     sample: str
     networks: int

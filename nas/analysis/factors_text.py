@@ -42,7 +42,10 @@ def factor_parts(factors: Factors, top: float) -> Iterator[RenderableType]:
     table = table_of(
         "factor", *(("main, %", "total, %") if supported else ()), "to the best>", "to the front>"
     )
-    for row in factors.rows[:ROWS]:
+    rows = factors.rows
+    if not supported:  # by what is left to show, which a stage has none of
+        rows = tuple(sorted((r for r in rows if not math.isnan(r.top)), key=lambda r: -r.top)) or rows
+    for row in rows[:ROWS]:
         shares = (_percent(row.main), _percent(row.total)) if supported else ()
         table.add_row(row.name, *shares, known(row.top, ".1%"), known(row.front, ".1%"))
     yield table

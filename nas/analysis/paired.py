@@ -64,7 +64,8 @@ class PairedContrast(Graded):
 @dataclass(frozen=True)
 class PairedComparison:
     """All types in paired blocks. `groups` go from the lowest error at equal FLOPs to the highest;
-    types that are not separated share one; there are none where no contrast is supported."""
+    types share one if they are not separated, so a chain of ties takes several; there are none where no
+    contrast is supported."""
 
     contexts: int
     networks: int

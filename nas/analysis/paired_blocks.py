@@ -42,9 +42,12 @@ class Blocks:
 
     @property
     def seed_sd(self) -> float:
-        """Pooled standard deviation between trainings of one network; NaN with one seed."""
-        runs = (~np.isnan(self.error)).sum(axis=2)
-        squares = np.nansum((self.error - mean_of(self.error, 2)[:, :, None]) ** 2)
+        """Pooled standard deviation between trainings of one network of a context; NaN with one
+        seed. A network that stands in both arms counts once."""
+        again = (self.digests[:, :1] == self.digests[:, 1:]) & (self.digests[:, 1:] != "")
+        error = np.concatenate([self.error[:, :1], np.where(again, np.nan, self.error[:, 1:])], axis=1)
+        runs = (~np.isnan(error)).sum(axis=2)
+        squares = np.nansum((error - mean_of(error, 2)[:, :, None]) ** 2)
         freedom = int(np.maximum(runs - 1, 0).sum())
         return float(np.sqrt(squares / freedom)) if freedom else float("nan")
 

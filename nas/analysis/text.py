@@ -161,8 +161,13 @@ def _tuned_parts(tuned: Tuned) -> list[RenderableType]:
 
 
 def _order(groups: Sequence[Sequence[str]]) -> str:
-    order = "  <  ".join(" = ".join(group) for group in groups)
-    return f"Order of error at equal FLOPs, '=' where not separated: {order}"
+    ties = [" = ".join(group) for group in groups]
+    if sum(map(len, groups)) == len(set().union(*groups)):
+        return f"Order of error at equal FLOPs, '=' where not separated: {'  <  '.join(ties)}"
+    return (
+        f"Types not separated at equal FLOPs, the lowest errors first: {';  '.join(ties)}. Two types that "
+        "share no group are separated."
+    )
 
 
 def comparison_parts(comparison: Comparison) -> list[RenderableType]:
