@@ -11,7 +11,8 @@ with the same schedule, on the same images, and validate after every epoch.
 
 Each seed is a round of all candidates, the plain loop's and then ours; the ratio is that of their
 times. Loading the data and starting Python, Ray and torch are not counted: a round of short trainings
-comes before the first. The accuracies are the means over candidates and seeds.
+comes before the first. Accuracies are means over candidates and seeds. A quarter of an hour on two
+cores; nothing else may run, as a loop with all threads suffers most of what runs beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -123,17 +124,17 @@ def plain_loop(job: Job, dataset: Dataset, recipe: Recipe, device: str) -> float
     return error
 
 
-def ours(evaluator: RayEvaluator, jobs: list[Job]) -> Iterator[float]:
-    """Errors of the jobs, in no order; RuntimeError where one fails."""
+def ours(evaluator: RayEvaluator, jobs: list[Job]) -> list[float]:
+    """Errors of the jobs; RuntimeError where one fails."""
     for number, job in enumerate(jobs):
         evaluator.submit(Task(number, job.genotype, job.seed))
-    for _ in range(len(jobs)):
-        results = evaluator.wait()
-        if any(result.error is None for result in results):
-            raise RuntimeError(results[0].message)
-        yield from (result.error for result in results if result.error is not None)
-        if not results:
-            return
+    errors: dict[int, float] = {}
+    while len(errors) < len(jobs):
+        for result in evaluator.wait():
+            if result.error is None:
+                raise RuntimeError(result.message)
+            errors[result.number] = result.error
+    return [errors[number] for number in range(len(jobs))]
 
 
 def short(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Recipe]:
@@ -155,7 +156,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", default="cifar10?limit=5000")
     parser.add_argument("--space", default="five_types")
-    parser.add_argument("--candidates", type=int, default=6)
+    parser.add_argument("--candidates", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of ours")
@@ -180,36 +181,43 @@ def main() -> None:
     )
     few, quick = short(dataset, recipe)
     plain_loop(Job(genotypes[0], 0), few, quick, device)
-    list(ours(evaluator, [Job(genotypes[0], 0)] * evaluator.slots))
+    ours(evaluator, [Job(genotypes[0], 0)] * evaluator.slots)
 
-    seconds, errors = np.zeros((options.seeds, 2)), np.zeros((options.seeds, 2))
+    rounds, seconds, errors = range(options.seeds), [], []
     print(f"{'seed':>6}{'plain, an hour':>16}{'ours, an hour':>15}{'ratio':>7}{'accuracies, %':>18}")
-    for seed in range(options.seeds):
+    for seed in rounds:
         jobs = [Job(genotype, seed) for genotype in genotypes]
         start = time.perf_counter()
         plain = [plain_loop(job, dataset, recipe, device) for job in jobs]
         middle = time.perf_counter()
-        found = list(ours(evaluator, jobs))
-        seconds[seed] = middle - start, time.perf_counter() - middle
-        errors[seed] = np.mean(plain), np.mean(found)
-        hourly, accuracies = 3600 * len(jobs) / seconds[seed], 100 * (1 - errors[seed])
-        ratio = seconds[seed, 0] / seconds[seed, 1]
-        figures = f"{hourly[0]:16.0f}{hourly[1]:15.0f}{ratio:7.2f}"
-        print(f"{seed:6}{figures}{accuracies[0]:10.2f}{accuracies[1]:8.2f}", flush=True)
+        found = ours(evaluator, jobs)
+        seconds.append((middle - start, time.perf_counter() - middle))
+        errors.append((plain, found))
+        print(row(seed, len(jobs), seconds[-1], 100 * (1 - np.mean(errors[-1], axis=1))), flush=True)
     evaluator.close()
-    total = seconds.sum(0)
-    means = 100 * (1 - errors.mean(0))
+    total, accuracies = np.sum(seconds, axis=0), 100 * (1 - np.array(errors))  # of (seed, loop, candidate)
+    print(row("all", len(rounds) * len(genotypes), total, accuracies.mean((0, 2))))
+    differences = (accuracies[:, 1] - accuracies[:, 0]).flatten()
+    error = differences.std(ddof=1) / np.sqrt(len(differences))
     precision = "bfloat16" if in_bfloat16(recipe, device) else "float32"
+    print(f"ours less plain: {differences.mean():+.2f} points, standard error {error:.2f}")
+    print(f"{processor(device)}; {evaluator.slots} workers, {precision}")
     figures = {
         "processor": processor(device),
         "workers": evaluator.slots,
         "precision": precision,
         "ratio": total[0] / total[1],
-        "accuracies": list(means),
+        "accuracies": list(accuracies.mean((0, 2))),
+        "difference": differences.mean(),
+        "standard_error": error,
     }
-    print(f"{processor(device)}; {evaluator.slots} workers, {precision}: {total[0] / total[1]:.2f} times")
-    print(f"mean accuracy {means[0]:.2f} and {means[1]:.2f} %, {means[1] - means[0]:+.2f} points")
     print(json.dumps(figures))
+
+
+def row(label: int | str, count: int, seconds: Sequence[float], accuracies: Sequence[float]) -> str:
+    plain, found = seconds
+    hourly = f"{3600 * count / plain:16.0f}{3600 * count / found:15.0f}{plain / found:7.2f}"
+    return f"{label:>6}{hourly}{accuracies[0]:10.2f}{accuracies[1]:8.2f}"
 
 
 if __name__ == "__main__":
