@@ -21,9 +21,11 @@ pytestmark = pytest.mark.slow
 
 PATIENCE = 120
 """Seconds for what takes a few on a machine that does nothing else."""
+TRIALS = 100
+KILLS = 20
 
 DRIVER = """
-    import resource, signal, sys, time
+    import os, resource, signal, sys, time
     from pathlib import Path
     from nas.controller import run_search
     from nas.errors import NasError
@@ -33,7 +35,7 @@ DRIVER = """
     from nas.study import Study
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    path, seconds, limit, ray = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "ray"
+    path, seconds, limit, kind = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 
     def trainer(task, dataset, recipe, device, on_epoch, on_batch):
         with open(path.with_name("log"), "a") as log:
@@ -43,11 +45,14 @@ DRIVER = """
         return Result(task.number, "complete", error=task.number / 1000, curve=(row,))
 
     space = load_space("residual_vs_fractal")
-    if path.exists():
-        study = Study.open(path)
-    else:
-        study = Study.create(path, objectives=("error", "flops"), domains=space.domains())
-    if ray:
+    if not path.exists():
+        Study.create(path, objectives=("error", "flops"), domains=space.domains()).close()
+    while kind == "forks" and sys.stdin.readline() and (child := os.fork()):
+        print(child, flush=True)  # for each line it is told: a driver that has everything loaded
+        os.waitpid(child, 0)
+        print("ended", flush=True)
+    study = Study.open(path)
+    if kind == "ray":
         from nas.ray_evaluation import RayEvaluator
         evaluator = RayEvaluator(None, None, workers=2, trainer=trainer)
     else:
@@ -58,7 +63,7 @@ DRIVER = """
     searcher = make_searcher("random", study.objectives)
     try:
         run_search(
-            study, space, searcher, evaluator, trials=60, seed=0, epochs=1,
+            study, space, searcher, evaluator, trials=100, seed=0, epochs=1,
             on_trial=lambda trial, progress: print(trial.number, flush=True),
         )
     except NasError as error:
@@ -74,9 +79,10 @@ def drive():
     """Start drivers, each in a process group of its own, as a shell does."""
     drivers = []
 
-    def drive(path, seconds=0.0, limit=0, ray=""):
+    def drive(path, seconds=0.0, limit=0, kind=""):
         driver = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(DRIVER), str(path), str(seconds), str(limit), ray],
+            [sys.executable, "-c", textwrap.dedent(DRIVER), str(path), str(seconds), str(limit), kind],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -102,21 +108,27 @@ def wait_until_training(driver, path):
     time.sleep(0.5)
 
 
+def started(path):
+    """How often each trial was trained."""
+    log = path.with_name("log")
+    return Counter(map(int, log.read_text().split())) if log.exists() else Counter()
+
+
 def finish_and_check(drive, path):
     """Resume to the end: every number complete once, and executed as often as was recorded."""
     driver = drive(path)
     _, errors = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 0, errors
     with Study.open(path) as study:
-        assert sorted(trial.number for trial in study.trials) == list(range(60))
+        assert sorted(trial.number for trial in study.trials) == list(range(TRIALS))
         assert all(trial.complete for trial in study.trials)
-    return Counter(map(int, path.with_name("log").read_text().split()))
+    return started(path)
 
 
-@pytest.mark.parametrize("ray", ["", "ray"])
-def test_first_ctrl_c_drains_and_the_study_can_be_resumed(drive, tmp_path, ray):
+@pytest.mark.parametrize("kind", ["", "ray"])
+def test_first_ctrl_c_drains_and_the_study_can_be_resumed(drive, tmp_path, kind):
     path = tmp_path / "study.db"
-    driver = drive(path, seconds=1.0, ray=ray)
+    driver = drive(path, seconds=1.0, kind=kind)
     driver.stdout.readline()
     os.killpg(driver.pid, signal.SIGINT)
     _, errors = driver.communicate(timeout=PATIENCE)
@@ -124,15 +136,14 @@ def test_first_ctrl_c_drains_and_the_study_can_be_resumed(drive, tmp_path, ray):
     assert "stopped by SIGINT" in errors
     with Study.open(path) as study:
         recorded = len(study.trials)
-    started = Counter(map(int, path.with_name("log").read_text().split()))
-    assert recorded == len(started) <= 4
+    assert recorded == len(started(path)) <= 4
     assert set(finish_and_check(drive, path).values()) == {1}
 
 
-@pytest.mark.parametrize("ray", ["", "ray"])
-def test_second_ctrl_c_stops_at_once(drive, tmp_path, ray):
+@pytest.mark.parametrize("kind", ["", "ray"])
+def test_second_ctrl_c_stops_at_once(drive, tmp_path, kind):
     path = tmp_path / "study.db"
-    driver = drive(path, seconds=600.0, ray=ray)
+    driver = drive(path, seconds=600.0, kind=kind)
     wait_until_training(driver, path)
     start = time.monotonic()
     os.killpg(driver.pid, signal.SIGINT)
@@ -144,13 +155,13 @@ def test_second_ctrl_c_stops_at_once(drive, tmp_path, ray):
     assert time.monotonic() - start < PATIENCE
 
 
-@pytest.mark.parametrize("ray", ["", "ray"])
-def test_sigterm_drains_for_a_short_time(drive, tmp_path, ray):
+@pytest.mark.parametrize(("kind", "send"), [("", os.kill), ("ray", os.kill), ("ray", os.killpg)])
+def test_sigterm_drains_for_a_short_time(drive, tmp_path, kind, send):
     path = tmp_path / "study.db"
-    driver = drive(path, seconds=600.0, ray=ray)
+    driver = drive(path, seconds=600.0, kind=kind)
     wait_until_training(driver, path)
     start = time.monotonic()
-    driver.send_signal(signal.SIGTERM)
+    send(driver.pid, signal.SIGTERM)
     _, errors = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 143, errors
     assert "stopped by SIGTERM" in errors
@@ -161,18 +172,27 @@ def test_killed_driver_loses_no_recorded_trial(drive, tmp_path):
     path = tmp_path / "study.db"
     rng = np.random.default_rng(0)
     recorded: dict[int, int] = {}  # how often each had been trained when its record was known
-    for _ in range(4):
-        driver = drive(path, seconds=0.01)
-        numbers = [driver.stdout.readline() for _ in range(int(rng.integers(1, 8)))]
-        driver.kill()
-        numbers += driver.communicate()[0].splitlines()
-        trained = Counter(path.with_name("log").read_text().split())
-        for number in numbers:
-            assert int(number) not in recorded
-            recorded[int(number)] = trained[str(int(number))]
+    parent = drive(path, seconds=0.03, kind="forks")
+    for _ in range(KILLS):
+        begun = started(path)
+        print(file=parent.stdin, flush=True)
+        driver = int(parent.stdout.readline())
+        while started(path) == begun:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.1))
+        os.kill(driver, signal.SIGKILL)
+        while parent.stdout.readline() != "ended\n":
+            pass
+        executions = started(path)
+        assert recorded == {number: executions[number] for number in recorded}
+        with Study.open(path) as study:
+            found = [trial.number for trial in study.trials]
+        assert set(recorded) <= set(found)
+        assert len(found) == len(set(found))
+        recorded = {number: executions[number] for number in found}
     executions = finish_and_check(drive, path)
     assert recorded == {number: executions[number] for number in recorded}
-    assert sum(executions.values()) <= 60 + 4
+    assert sum(executions.values()) <= TRIALS + KILLS
 
 
 def test_full_disk_leaves_a_valid_database_that_can_be_resumed(drive, tmp_path):
@@ -180,7 +200,7 @@ def test_full_disk_leaves_a_valid_database_that_can_be_resumed(drive, tmp_path):
     driver = drive(path, limit=250_000)
     output, errors = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 6, errors
-    assert 0 < len(output.split()) < 60
+    assert 0 < len(output.split()) < TRIALS
     with Study.open(path) as study:
         assert len(study.trials) == len(output.split())
     assert max(finish_and_check(drive, path).values()) <= 2

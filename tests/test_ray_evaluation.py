@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -46,6 +47,8 @@ def obey(task, dataset, recipe, device, on_epoch, on_batch):
         os.kill(os.getpid(), signal.SIGKILL)
     if order == "exit":
         os._exit(3)
+    if order == "fault once" and task.attempt == 0:
+        ctypes.string_at(0)  # a segmentation fault
     if order == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
     if order == "hold":
@@ -139,10 +142,10 @@ def test_workers_are_long_lived_and_take_task_after_task(run):
 
 
 def test_killed_worker_is_replaced_and_its_task_tried_again(run):
-    results, executions, _ = run({1: "die once"})
+    results, executions, _ = run({1: "die once", 2: "fault once"})
     assert {r.state for r in results.values()} == {"complete"}
-    assert [results[n].retries for n in range(4)] == [0, 1, 0, 0]
-    assert Counter(number for number, _, _ in executions)[1] == 2
+    assert [results[n].retries for n in range(4)] == [0, 1, 1, 0]
+    assert Counter(number for number, _, _ in executions) == {0: 1, 1: 2, 2: 2, 3: 1}
 
 
 @pytest.mark.parametrize("order", ["die", "exit"])
