@@ -245,7 +245,8 @@ def search(
             setup = prepare(space, recipe=fields, **asked)
             files = run_folder.create(results_dir, setup.space.name, name)
             stack.enter_context(run_folder.lock(files))
-            write_run(files, setup)
+            with run_folder.whole_or_none(files):
+                write_run(files, setup)
         run = Run(files, run_folder.read_config(files), Study.open(files.database))
         if len(run.study.trials) < setup.trials:
             on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore

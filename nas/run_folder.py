@@ -18,6 +18,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -86,9 +87,13 @@ def create(results_dir: str | Path, space_name: str, name: str | None = None) ->
         folder.mkdir()
         (folder / "weights").mkdir()
     except FileExistsError:
-        if root.is_dir():
+        if (folder / "config.json").exists():
             hint = "--resume goes on with it, another --name starts a new run"
             raise NasError("the run exists already", where=str(folder), hint=hint) from None
+        if root.is_dir():
+            raise NasError(
+                "exists already, without a run", where=str(folder), hint="choose another --name"
+            ) from None
         raise StorageError("is not a folder", where=str(root), hint="choose another --results-dir") from None
     except OSError as error:
         hint = "choose another --results-dir"
@@ -121,6 +126,17 @@ def list_runs(results_dir: str | Path) -> list[RunFolder]:
     except OSError as error:
         raise NotFoundError(f"cannot be read: {error.strerror}", where=str(root)) from error
     return [RunFolder(path.parent) for path in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p))]
+
+
+@contextmanager
+def whole_or_none(folder: RunFolder) -> Iterator[None]:
+    """Fill a new folder; where that fails the folder is removed, for half a run can neither be resumed
+    nor begun again under its name."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 @contextmanager

@@ -130,12 +130,13 @@ def prepare(
 
 
 def write_run(files: RunFolder, setup: Setup) -> None:
-    """Fill a new folder with everything that a search and a resumed one need, before the first trial."""
+    """Fill a new folder with everything that a search and a resumed one need, before the first trial.
+    The configuration comes last: with it the folder is a run."""
     run_folder.write_atomic(files.space, setup.space.to_yaml())
     config = setup.config() | {"versions": versions()}
-    run_folder.write_config(files, config)
     domains = {path: list(options) for path, options in setup.space.domains().items()}
     Study.create(files.database, objectives=setup.objectives, domains=domains, meta=config).close()
+    run_folder.write_config(files, config)
 
 
 def resumed(

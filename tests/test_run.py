@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 import nas
 from nas import run_folder
 from nas.cli import run as nas_command
-from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundError, StorageError
+from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundError
 from nas.run_config import VERSION
 from nas.setup import describe_changes
 
@@ -163,10 +166,36 @@ def test_a_run_that_is_being_written_is_locked(home: Path) -> None:
         nas.search(name="first", results_dir=home / "results", resume=True, trials=9, workers=0)
 
 
-def test_a_results_folder_that_cannot_be_made_fails_first(home: Path) -> None:
-    (home / "file").write_text("")
-    with pytest.raises(StorageError, match="file"):
-        search(home, trials=1, results_dir=home / "file" / "below")
+FULL = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+from nas.cli import run
+print(run(sys.argv[2:]), "ray" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("results", "size"),
+    [("file/below", 1 << 30), ("full", 100), ("full", 10_000), ("full", 100_000)],
+    ids=["unwritable", "no space", "no study", "half a study"],
+)
+def test_a_run_that_cannot_be_made_fails_before_ray_and_leaves_no_folder(
+    tmp_path: Path, results: str, size: int
+) -> None:
+    (tmp_path / "file").write_text("")
+    options = "--space plain_vs_residual --data digits?limit=150 --workers 2 --results-dir"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(size), "search", *options.split(), results],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(nas.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "6 False\n", done.stderr
+    assert results in done.stderr
+    assert list(tmp_path.glob("*/*")) == []
 
 
 def test_candidates_that_all_fail_end_the_search(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,11 +59,13 @@ def test_any_name_of_a_space_makes_a_name_of_a_run(space_name):
 
 
 def test_an_existing_run_is_refused_and_resume_named(tmp_path):
-    create(tmp_path, "space", "mine")
-    with pytest.raises(NasError, match="exists already") as caught:
-        create(tmp_path, "space", "mine")
-    assert "--resume" in caught.value.hint
-    assert caught.value.exit_code == 2
+    made(tmp_path, "mine")
+    (tmp_path / "notes").mkdir()
+    for name, way_out in (("mine", "--resume"), ("notes", "another --name")):
+        with pytest.raises(NasError, match="exists already") as caught:
+            create(tmp_path, "space", name)
+        assert way_out in caught.value.hint
+        assert caught.value.exit_code == 2
 
 
 BAD_NAMES = ["../x", "/x", "a/b", "a\0b", ".", "..", "...", "", "ä", "a b", "a\n", "x" * 65, "x" * 300, "-\\"]
