@@ -41,7 +41,9 @@ def to_text(*parts: RenderableType, width: int = WIDTH) -> str:
     lines: list[str] = []
     for part in parts:
         columns = width if isinstance(part, str) else 1000
-        console = Console(width=columns, color_system=None, force_terminal=False, highlight=False)
+        console = Console(
+            width=columns, color_system=None, force_terminal=False, highlight=False, emoji=False
+        )  # or rich makes a picture of ":100:"
         with console.capture() as capture:
             console.print(part, markup=False)
         lines += [line.rstrip() for line in capture.get().splitlines()]

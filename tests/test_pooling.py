@@ -9,7 +9,7 @@ from test_paired import blocks
 
 from nas.analysis.pooling import analyze_runs
 from nas.analysis.recipes import is_grid
-from nas.analysis.text import analysis_text, contrasts_frame
+from nas.analysis.text import analysis_text
 from nas.errors import NasError
 
 RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size": 128}
@@ -110,7 +110,7 @@ def test_runs_that_differ_are_refused_and_what_differs_is_named(changed):
 
 
 def test_contrasts_are_a_frame_with_flat_columns():
-    frame = contrasts_frame(analyze_runs([run(blocks())]))
+    frame = analyze_runs([run(blocks())]).frame()
     (row,) = frame.to_dict("records")
     assert (row["sample"], row["a"], row["b"], row["grade"]) == ("paired blocks", "plain", "residual", "C")
     assert row["equal_flops_low"] < row["equal_flops"] < row["equal_flops_high"]

@@ -20,6 +20,7 @@ from nas.report import (
     metric,
     pareto_dict,
     pareto_text,
+    to_text,
 )
 from nas.space import load_space
 from nas.trial import Proposal, Trial
@@ -70,6 +71,10 @@ def test_the_front_is_that_of_the_study_by_ascending_flops():
     errors = [row["error"] for row in rows]
     assert errors == sorted(errors, reverse=True)
     assert front_table(history)["knee"].sum() == 1
+
+
+def test_text_is_not_turned_into_pictures():
+    assert to_text("main:100: [b]") == "main:100: [b]"
 
 
 def test_a_network_counts_by_its_mean_over_seeds_wherever_a_front_is_taken():

@@ -78,6 +78,12 @@ class Analysis:
         """That of the paired blocks, else of all networks together."""
         return self.paired.grade if self.paired else self.comparisons[0].grade
 
+    def frame(self) -> pd.DataFrame:
+        """One row a contrast, as `nas.analysis.text.contrasts_frame` has it."""
+        from nas.analysis.text import contrasts_frame
+
+        return contrasts_frame(self)
+
 
 def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> Analysis:
     """Compare the module types of a study, or of a DataFrame with the columns of `Study.frame`.

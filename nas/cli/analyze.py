@@ -21,12 +21,13 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
 
     RUN is a run folder, a name under the results folder, or `latest`. Several runs are pooled
     where data, split and recipe agree. A run that differs from the first in more epochs only says
-    how far the first can be trusted: for the same networks, search with the same --searcher
-    paired and --seed, and more --epochs.
+    how far the first can be trusted, and runs with other learning rates and weight decays only
+    whether effects hold beyond its recipe: for the same networks, search with the same --searcher
+    paired and --seed, and more --epochs or another --recipe.
     """
     from nas.analysis.pooling import analyze_runs
     from nas.analysis.rungs import rungs_list, rungs_of, rungs_text
-    from nas.analysis.text import analysis_dict, analysis_text, contrasts_frame
+    from nas.analysis.text import analysis_dict, analysis_text
     from nas.run import open_run
 
     with ExitStack() as stack:
@@ -38,7 +39,7 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
     if as_json:
         emit(analysis_dict(analysis) | ({"rungs": rungs_list(rungs)} if rungs else {}))
     elif as_csv:
-        click.echo(contrasts_frame(analysis).to_csv(index=False), nl=False)
+        click.echo(analysis.frame().to_csv(index=False), nl=False)
     else:
         click.echo(analysis_text(analysis, width=text_width()))
         if rungs:

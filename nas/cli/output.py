@@ -36,8 +36,10 @@ def console() -> Console:
     """The console on stdout."""
     from rich.console import Console
 
-    plain = Console(highlight=False, markup=False)
-    return plain if plain.is_terminal else Console(highlight=False, markup=False, width=PIPED_WIDTH)
+    plain = Console(highlight=False, markup=False, emoji=False)
+    if plain.is_terminal:
+        return plain
+    return Console(highlight=False, markup=False, emoji=False, width=PIPED_WIDTH)
 
 
 def text_width() -> int:

@@ -54,7 +54,7 @@ class SearchProgress:
         from rich.live import Live
 
         self.apart.__enter__()
-        console = Console(stderr=True, highlight=False, markup=False)
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         if console.is_terminal:
             self.live = Live(console=console, get_renderable=self.render, transient=True)
             self.live.start()
