@@ -132,7 +132,7 @@ class SearchProgress:
         """What is training now, and how far the search is."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
-        from rich.table import Table
+        from rich.table import Column, Table
 
         if not self.running:
             return "starting the workers …"
@@ -142,7 +142,7 @@ class SearchProgress:
             done, left = self.progress.done, self.progress.remaining
         if left is not None:
             left = max(0.0, left - (now - self.updated))
-        foot = Table.grid(padding=(0, 2))
+        foot = Table.grid("bar", *[Column(no_wrap=True)] * 4, padding=(0, 2))  # a narrow one shortens the bar
         foot.add_row(
             ProgressBar(total=self.total, completed=done, width=BAR),
             f"{done}/{self.total}",
