@@ -142,7 +142,8 @@ class SearchProgress:
             done, left = self.progress.done, self.progress.remaining
         if left is not None:
             left = max(0.0, left - (now - self.updated))
-        foot = Table.grid("bar", *[Column(no_wrap=True)] * 4, padding=(0, 2))  # a narrow one shortens the bar
+        words = (Column(no_wrap=True) for _ in range(4))  # where it is narrow the bar gives way
+        foot = Table.grid("bar", *words, padding=(0, 2))
         foot.add_row(
             ProgressBar(total=self.total, completed=done, width=BAR),
             f"{done}/{self.total}",
