@@ -2,8 +2,9 @@
 
 A training stops at each rung, a number of epochs, and rests there until it is promoted to the next.
 Of what has come to a rung the best 1 / eta go on, where eta is the ratio of the two rungs, as soon as
-there are as many (ASHA: Li et al. 2020, A system for massively parallel hyperparameter tuning). Two
-things differ from halving by error alone, under which large networks would kill small ones:
+there are as many (ASHA: Li et al. 2020, A system for massively parallel hyperparameter tuning), and
+never more of them, though the first may turn out not to have been the best. Two things differ from
+halving by error alone, under which large networks would kill small ones:
 
 - The best are counted within bands of FLOPs, which hold equally many trials.
 - Best is what stands least above the front of the rung, by its error. So the front comes first.
@@ -62,17 +63,20 @@ def excess(points: Floats) -> Floats:
     return np.asarray(points[:, 0] - np.where(no_dearer, best[None, :, 0], np.inf).min(axis=1))
 
 
-def best_share(points: Floats, flops: Floats, eta: float) -> Bools:
-    """Whether each point is among the best 1 / eta of its band of FLOPs: by excess, then by error.
-    Where the error (column 0) is the only objective, all FLOPs are one band."""
+def best_share(points: Floats, flops: Floats, eta: float, gone: Bools) -> Bools:
+    """Whether each point is among the best 1 / eta of its band of FLOPs, by excess and then by error,
+    in a band that has places left: those that went on before (`gone`) have taken theirs, also where
+    better ones have come since. Where the error, column 0, is the only objective, all is one band."""
     n = len(points)
     bands = max(1, min(BANDS, int(n / eta))) if points.shape[1] > 1 else 1
     band = np.argsort(np.argsort(flops, kind="stable"), kind="stable") * bands // n
     order = np.lexsort((points[:, 0], excess(points), band))
     sizes = np.bincount(band)
-    place = np.empty(n)
-    place[order] = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.asarray(place < np.floor(sizes[band] / eta))
+    places = np.floor(sizes / eta)
+    rank = np.empty(n)
+    rank[order] = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    left = np.bincount(band, weights=gone) < places
+    return np.asarray(~gone & left[band] & (rank < places[band]))
 
 
 def near_front(points: Floats, images: int) -> Bools:
@@ -118,7 +122,8 @@ class Standings:
             results = [self.results[rung][number] for number in numbers]
             points = np.array([result.point for result in results])
             flops = np.array([result.flops for result in results], dtype=float)
-            goes = best_share(points, flops, self.halving.rungs[rung + 1] / self.halving.rungs[rung])
+            gone = np.array([waiting.get(number) != rung for number in numbers])
+            goes = best_share(points, flops, self.halving.rungs[rung + 1] / self.halving.rungs[rung], gone)
             if closing:
                 goes |= near_front(points, self.halving.images)
             above, error = excess(points), points[:, 0]

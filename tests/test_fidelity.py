@@ -62,7 +62,7 @@ class TestRule:
     @pytest.mark.parametrize("n", [1, 2, 3, 7, 15, 40, 100])
     def test_every_band_promotes_its_share_and_no_more(self, n):
         points, flops = drawn(n)
-        goes = best_share(points, flops, 3)
+        goes = best_share(points, flops, 3, np.zeros(len(points), bool))
         assert goes.sum() <= n // 3
         assert goes.sum() >= n // 3 - BANDS + 1
         bands = max(1, min(BANDS, n // 3))
@@ -71,19 +71,29 @@ class TestRule:
 
     def test_small_networks_are_not_killed_by_large_ones(self):
         points, flops = drawn(60)
-        goes = best_share(points, flops, 3)
+        goes = best_share(points, flops, 3, np.zeros(len(points), bool))
         small = flops < np.median(flops)
         assert points[small, 0].min() > np.quantile(points[:, 0], 1 / 3)  # by error alone none would go on
         assert goes[small].sum() >= 8
 
+    def test_who_went_on_too_early_has_taken_a_place(self):
+        points, flops = drawn(15)
+        first = best_share(points, flops, 3, np.zeros(15, bool))
+        gone = np.zeros(15, bool)
+        lowest = np.argsort(flops)[:3]
+        gone[lowest[~first[lowest]][0]] = True
+        goes = best_share(points, flops, 3, gone)
+        assert not goes[lowest].any()
+        assert goes.sum() == first.sum() - 1
+
     def test_with_the_error_alone_the_best_go_on_whatever_their_size(self):
         points, flops = drawn(60, d=1)
-        goes = best_share(points, flops, 3)
+        goes = best_share(points, flops, 3, np.zeros(len(points), bool))
         assert set(np.flatnonzero(goes)) == set(np.argsort(points[:, 0])[:20])
 
     def test_the_front_comes_first_within_a_band(self):
         points, flops = drawn(60)
-        goes = best_share(points, flops, 3)
+        goes = best_share(points, flops, 3, np.zeros(len(points), bool))
         above = excess(points)
         for band in np.array_split(np.argsort(flops), BANDS):
             assert above[band][goes[band]].max() <= above[band][~goes[band]].min()
