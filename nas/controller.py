@@ -181,7 +181,13 @@ class _Search:
             while not self.stop.signal and len(self.running) < self.evaluator.slots and self.fill():
                 pass
             if not self.running:
-                break
+                if (
+                    self.stop.signal
+                    or self.exhausted
+                    or not self.study.pending.keys() - self.study.waiting.keys()
+                ):
+                    break
+                time.sleep(TICK)  # other drivers train the rest, and one of them may be lost
             results = self.evaluator.wait(TICK)
             self.lap("waiting")
             for result in results:

@@ -48,6 +48,8 @@ STALL = 300.0
 """Seconds without a batch trained after which a worker counts as hung."""
 START_LIMIT = 180.0
 """Seconds in which the first worker must have started."""
+GROWTH = 1.0
+"""Seconds between two looks at how many workers fit."""
 POLL = 0.5
 """Seconds between two looks at the clocks of the workers."""
 
@@ -78,7 +80,7 @@ class Slot:
 class RayEvaluator:
     """Workers on Ray, one per CPU core or per share of a GPU.
 
-    workers: None for as many as fit; gpus_per_worker: 0.25 puts four on one GPU;
+    workers: None for as many as fit, more as a cluster grows; gpus_per_worker: 0.25 puts four on one GPU;
     address: a running cluster to join, None for a private one that ends with `close`;
     deadline: seconds a trial may take; stall: seconds it may take without a batch; memory:
     tells the bytes that a task needs, so that workers are packed by it (None: they are not).
@@ -110,8 +112,8 @@ class RayEvaluator:
         self._mps: dict[str, str] = {}
         self._owns_ray = start_ray(address, workers)
         try:
-            fitting = fitting_workers(gpus_per_worker)
-            self.slots = workers or fitting
+            self.slots = workers or fitting_workers(gpus_per_worker)
+            self._grows, self._share, self._looked = workers is None, gpus_per_worker, time.monotonic()
             if self._owns_ray and 0 < gpus_per_worker < 1:
                 self._mps = start_mps()
             self._new_actor = actor_factory(dataset, recipe, gpus_per_worker, trainer, self._mps)
@@ -136,6 +138,7 @@ class RayEvaluator:
             for ref in ready:
                 results += self._receive(refs[ref], ref)
             results += self._check_clocks()
+            self._grow()
             self._dispatch()
             results, self._refused = results + self._refused, []
             if left <= 0:
@@ -157,6 +160,18 @@ class RayEvaluator:
     def _start(self, began: float) -> Slot:
         actor = self._new_actor()
         return Slot(actor, actor.hello.remote(self._memory is not None), started=began)
+
+    def _grow(self) -> None:
+        """Start workers for what has joined the cluster; those of a node that leaves are started again where
+        there is room."""
+        now = time.monotonic()
+        if not self._grows or now - self._looked < GROWTH:
+            return
+        self._looked = now
+        with suppress(NasError):  # the last GPU has left
+            while self.slots < fitting_workers(self._share):
+                self._slots.append(self._start(now))
+                self.slots += 1
 
     def _dispatch(self) -> None:
         """Start what fits, the first of the queue first; refuse what fits nowhere even alone."""

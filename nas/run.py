@@ -23,9 +23,11 @@ from nas.recipe import staged
 from nas.run_folder import LATEST, RunFolder
 from nas.rungs import Rungs
 from nas.searchers.design import Design
-from nas.setup import UNIFORM_SHARE, Setup, prepare, resumed, write_run
+from nas.setup import UNIFORM_SHARE, Setup, join, prepare, resumed, write_run
+from nas.shared_study import SharedStudy
 from nas.signals import Interrupted
 from nas.space import SearchSpace, parse_space
+from nas.storage import connection_of
 from nas.study import Study
 from nas.tracking import Tracker, Tracking
 from nas.trial import Trial, error_first
@@ -187,7 +189,18 @@ def find(run: str | Path, results_dir: str | Path = RESULTS) -> RunFolder:
 def open_run(run: str | Path, results_dir: str | Path = RESULTS) -> Run:
     """Open a run to read it, also while it is being written; `run` as for `find`."""
     files = find(run, results_dir)
-    return Run(files, run_folder.read_config(files), Study.open(files.database))
+    config = run_folder.read_config(files)
+    return Run(files, config, open_study(files, config))
+
+
+def open_study(
+    files: RunFolder, config: Mapping[str, Any], storage: str | None = None, kind: type[Study] = Study
+) -> Study:
+    """The study of a run: in its folder, or in the database that its configuration names; `storage` is that
+    with a password. `kind` is what a driver opens to write."""
+    if "storage" not in config:
+        return Study.open(files.database)
+    return kind.open(storage or config["storage"], name=config["study"])
 
 
 def search(
@@ -210,6 +223,7 @@ def search(
     results_dir: str | Path = RESULTS,
     resume: bool = False,
     profile: bool = False,
+    storage: str | None = None,
     track: Sequence[str | Tracker] = (),
     on_plan: Callable[[Setup, Plan], None] = ignore,
     on_start: Callable[[Run, int], None] = ignore,
@@ -219,7 +233,9 @@ def search(
     """Search a space; returns when `trials` trials are recorded in all.
 
     A new run by default. `resume` goes on with the run `name`, or the latest: settings
-    left out are those of the run, and NasError says which differ if any do. `recipe` sets fields of
+    left out are those of the run, and NasError says which differ if any do. `storage` is the URL of
+    a PostgreSQL database that holds the study in place of the folder, so that several drivers may work
+    on it: each resumes the run `name` from a results folder of its own. `recipe` sets fields of
     `nas.recipe.Recipe`, such as lr, for all candidates. `seed_with` names
     networks of the zoo that are tried first, brought into the space where need be; `repeats`
     are the training seeds of each network of a paired design; `fidelity` are epochs at which
@@ -233,12 +249,16 @@ def search(
     asked: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
     fields = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
     asked |= {"seed": seed, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
+    if storage is not None:
+        connection_of(storage)  # so that what is wrong with it is told before anything is made
+        if fidelity:
+            raise NasError("trials that wait at a rung belong to one driver", where="fidelity and storage")
     tracking = Tracking(track)
     with ExitStack() as stack:
         if resume:
-            files = find(name or LATEST, results_dir)
+            files = _resumed_folder(name, results_dir, storage)
             stack.enter_context(run_folder.lock(files))
-            setup = resumed(files, space, fields, asked)
+            setup = resumed(files, space, fields, asked, storage)
         else:
             if space is None:
                 raise NasError("name a search space", where="space", hint="nas spaces lists them")
@@ -246,8 +266,9 @@ def search(
             files = run_folder.create(results_dir, setup.space.name, name)
             stack.enter_context(run_folder.lock(files))
             with run_folder.whole_or_none(files):
-                write_run(files, setup)
-        run = Run(files, run_folder.read_config(files), Study.open(files.database))
+                write_run(files, setup, storage)
+        config = run_folder.read_config(files)
+        run = Run(files, config, open_study(files, config, storage, SharedStudy))
         if len(run.study.trials) < setup.trials:
             on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore
             trained = staged(setup.recipe, setup.fidelity)
@@ -260,6 +281,18 @@ def search(
             on_start(run, evaluator.slots)
             _run(run, setup, evaluator, *tracking.joined(on_trial, on_event), on_times)
     return run
+
+
+def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | None) -> RunFolder:
+    """That of the run; a new one for a driver that joins the study of others."""
+    if storage is None:
+        return find(name or LATEST, results_dir)
+    if name is None:
+        raise NasError("say which study of the storage", where="name", hint="--name is that of its first run")
+    try:
+        return find(name, results_dir)
+    except NotFoundError:
+        return join(results_dir, name, storage)
 
 
 def make_evaluator(

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from nas.errors import NasError, StorageError
 from nas.ops import MAX_SIZE
+from nas.storage import without_password
 
 VERSION = 2
 """Of the layout of a run folder. It grows when a program that reads the layout before could
@@ -55,6 +56,8 @@ class _Config(BaseModel):
     mean: list[float]
     std: list[float]
     versions: dict[Name, Text]
+    storage: Annotated[Text, AfterValidator(without_password)] | None = None
+    study: Name | None = None
 
 
 def check_version(config: Mapping[str, Any], where: str) -> None:

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas import run_folder
-from nas.errors import NasError
+from nas.errors import NasError, NotFoundError
 from nas.fidelity import check_rungs
 from nas.genotype import expand
 from nas.plugins import load_objectives
 from nas.projection import Seed, find_seeds
-from nas.run_config import VERSION
+from nas.run_config import VERSION, check_config, check_version
 from nas.run_folder import RunFolder
 from nas.space import SearchSpace, load_space, parse_space
+from nas.storage import shown, without_password
 from nas.study import Study
 from nas.trial import check_objectives
 
@@ -40,8 +41,9 @@ DEFAULTS: dict[str, Any] = {
     "fidelity": (),
 }
 UNIFORM_SHARE = 0.2
-FREE = {"trials", "versions", "checksum", "task", "schema"}
-"""Keys of `config.json` that a resumed run may change, or that follow from others."""
+FREE = {"trials", "versions", "checksum", "task", "schema", "storage", "study", "mean", "std"}
+"""Keys of `config.json` that a resumed run may change, or that follow from others: mean and standard
+deviation from the data, whose fingerprint is compared, but for the last digit, which is the machine's."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +131,43 @@ def prepare(
     return Setup(fitted, dataset, trained, seeds=seeds, planner=planner, **chosen)
 
 
-def write_run(files: RunFolder, setup: Setup) -> None:
+def write_run(files: RunFolder, setup: Setup, storage: str | None = None) -> None:
     """Fill a new folder with everything that a search and a resumed one need, before the first trial.
-    The configuration comes last: with it the folder is a run."""
-    run_folder.write_atomic(files.space, setup.space.to_yaml())
-    config = setup.config() | {"versions": versions()}
+    The configuration comes last: with it the folder is a run.
+
+    With a `storage` the study goes there, with all that the folder of another driver needs.
+    """
+    space, config = setup.space.to_yaml(), setup.config() | {"versions": versions()}
+    meta = config
+    if storage is not None:
+        config |= {"storage": without_password(storage), "study": files.name}
+        meta = {"config": config, "space": space}
+    run_folder.write_atomic(files.space, space)
     domains = {path: list(options) for path, options in setup.space.domains().items()}
-    Study.create(files.database, objectives=setup.objectives, domains=domains, meta=config).close()
+    where = storage or files.database
+    Study.create(where, objectives=setup.objectives, domains=domains, meta=meta, name=files.name).close()
     run_folder.write_config(files, config)
+
+
+def join(results_dir: str | Path, name: str, storage: str) -> RunFolder:
+    """The folder of one more driver for the study `name` of a storage, made as the first one's was.
+    NotFoundError if there is no such study."""
+    with Study.open(storage, name=name) as study:
+        meta = study.meta
+    try:
+        config, space = dict(meta["config"]), str(meta["space"])
+    except (LookupError, TypeError, ValueError):
+        raise NotFoundError("is no study of nas search", where=f"{shown(storage)}: {name}") from None
+    config |= {"storage": without_password(storage), "study": name}
+    where = f"{shown(storage)}: {name}"
+    check_version(config, where)
+    check_config(config, where)
+    parse_space(space, where)
+    files = run_folder.create(results_dir, name, name)
+    with run_folder.whole_or_none(files):
+        run_folder.write_atomic(files.space, space)
+        run_folder.write_config(files, config)
+    return files
 
 
 def resumed(
@@ -144,8 +175,10 @@ def resumed(
     space: str | Path | SearchSpace | None,
     recipe: Mapping[str, Any],
     asked: Mapping[str, Any],
+    storage: str | None = None,
 ) -> Setup:
-    """The setup of a recorded run; NasError says what the caller or the data have changed."""
+    """The setup of a recorded run; NasError says what the caller or the data have changed. `storage`
+    says where its study is now, if that is another server."""
     from nas.data import check_recorded
 
     config = run_folder.read_config(files)
@@ -161,7 +194,11 @@ def resumed(
     if changes:
         hint = "leave these settings out to resume, or start a new run"
         raise NasError(f"cannot resume with other settings\n  {changes}", where=str(files.path), hint=hint)
-    renewed = {"trials": setup.trials, "schema": VERSION}  # what is written from now on is of this layout
+    renewed: dict[str, Any] = {"trials": setup.trials, "schema": VERSION}  # as what is written from now on
+    if storage is not None:
+        if "storage" not in config:
+            raise NasError("the study of this run is a file in its folder", where="storage")
+        renewed["storage"] = without_password(storage)
     if config | renewed != config:
         run_folder.write_config(files, config | renewed)
     return setup

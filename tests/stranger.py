@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nas.run_folder import RunFolder
 from nas.run_folder import _checksum as config_checksum
-from nas.study import _checksum as trial_checksum
+from nas.study_rows import checksum as trial_checksum
 
 DATA = Path(__file__).parent / "data"
 RUN = DATA / "run-v1"

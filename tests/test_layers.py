@@ -10,6 +10,7 @@ import nas
 ROOT = Path(nas.__file__).parent
 LAYERS = [
     {"errors", "extras", "plugins"},
+    {"storage"},
     {"graph"},
     {"ops"},
     {"complexity", "draw", "layout", "modules", "estimate", "statistics", "power", "pareto", "yaml_file"},
@@ -21,7 +22,9 @@ LAYERS = [
     {"space_program"},
     {"space"},
     {"projection", "trial", "zoo_weights"},
-    {"history", "study", "searchers", "fidelity"},
+    {"history", "study_rows"},
+    {"study", "searchers", "fidelity"},
+    {"shared_study"},
     {"augment", "checkpoint", "cuda", "data", "memory", "network", "recipe", "scoring", "training"},
     {"evaluation"},
     {"ray_cluster", "ray_worker", "ray_evaluation"},

@@ -83,3 +83,51 @@ def test_private_cluster_is_quiet_demands_a_token_and_shares_the_import_path(tmp
         ray.shutdown()
     """
     assert output(code).splitlines() == ["41 token 64", "the cluster has 1 CPU and 0 GPU"]
+
+
+def test_a_node_that_joins_takes_work_and_one_that_leaves_loses_none():
+    code = """
+        import os, secrets, time
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        import ray
+        from ray.cluster_utils import Cluster
+        from nas.evaluation import Result, Task
+        from nas.ray_evaluation import RayEvaluator
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        ray.init(address=cluster.address, log_to_driver=False)
+        def trainer(task, dataset, recipe, device, on_epoch, on_batch):
+            import time
+            for _ in range(10):
+                time.sleep(task.seed / 10)
+                on_batch()
+            return Result(task.number, "complete", message=ray.get_runtime_context().get_node_id())
+        evaluator = RayEvaluator(None, None, trainer=trainer)
+        assert evaluator.slots == 1
+        def submit(count, seconds):
+            for number in range(count):
+                evaluator.submit(Task(number, None, seconds))
+        def results(count):
+            found = []
+            while len(found) < count:
+                found += evaluator.wait(1.0)
+            return found
+        submit(1, 0)
+        head = results(1)[0].message
+        second = cluster.add_node(num_cpus=1)
+        joined, until = {head}, time.monotonic() + 90
+        while len(joined) < 2 and time.monotonic() < until:
+            submit(2, 1)
+            joined |= {result.message for result in results(2)}
+        print("found", evaluator.slots, len(joined))
+        submit(2, 4)
+        evaluator.wait(1.0)
+        cluster.remove_node(second, allow_graceful=False)
+        left = results(2)
+        print("found", sorted((result.number, result.state) for result in left))
+        print("found", sum(result.retries for result in left), {result.message for result in left} == {head})
+        evaluator.close()
+        ray.shutdown()
+        cluster.shutdown()
+    """
+    lines = [line.removeprefix("found ") for line in output(code).splitlines() if line.startswith("found ")]
+    assert lines == ["2 2", "[(0, 'complete'), (1, 'complete')]", "1 True"]

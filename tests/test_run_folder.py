@@ -6,15 +6,19 @@ import json
 import multiprocessing
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stranger import RUN, config_of
+from stranger import RUN, change_config, config_of, copied
 
+from nas.cli import run as nas
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
+from nas.run_config import VERSION
 from nas.run_folder import (
     NAME,
     RunFolder,
@@ -26,6 +30,7 @@ from nas.run_folder import (
     write_atomic,
     write_config,
 )
+from nas.study import Study
 
 HELPER = """
 import sys, time
@@ -197,3 +202,54 @@ def test_bytes_are_written_as_they_are(tmp_path):
 def test_config_is_plain_json(tmp_path):
     folder = made(tmp_path, "run")
     assert json.loads(folder.config.read_text())["schema"] == 1
+
+
+def test_a_folder_of_an_older_program_opens_and_is_read(tmp_path, capsys):
+    folder = copied(tmp_path / "old")
+    assert json.loads(folder.config.read_text())["schema"] < VERSION
+    for command in ("pareto", "analyze"):
+        assert nas([command, str(folder.path), "--json"]) == 0
+    assert nas(["runs", "--results-dir", str(tmp_path), "--json"]) == 0
+    assert '"complete": 8' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_folder_of_an_older_program_goes_on_as_one_of_this(tmp_path):
+    folder = copied(tmp_path / "old")
+    words = ["search", "--resume", "--name", "old", "--results-dir", str(tmp_path), "--workers", "0"]
+    assert nas([*words, "--trials", "9"]) == 0
+    assert read_config(folder)["schema"] == VERSION
+    with Study.open(folder.database) as study:
+        assert len(study.trials) == 9
+        assert [trial.proposal.known is None for trial in study.trials] == [True] * 8 + [False]
+
+
+@pytest.mark.parametrize(
+    "command", ["pareto {}", "replay {}", "search --resume --name new --results-dir {}/.."]
+)
+def test_a_folder_of_a_newer_program_is_refused_with_what_it_needs(tmp_path, capsys, command):
+    folder = copied(tmp_path / "new")
+    change_config(folder, schema=VERSION + 1, versions={"nas": "7.8"})
+    assert nas(command.format(folder.path).split()) == 2
+    message = capsys.readouterr().err
+    assert f"is of layout {VERSION + 1}, and this program reads layouts up to {VERSION}" in message
+    assert "it was written by nas 7.8; install that or a newer one" in message
+
+
+def test_a_database_of_a_newer_optuna_is_refused_with_what_to_do(tmp_path, capsys):
+    folder = copied(tmp_path / "new")
+    with closing(sqlite3.connect(folder.database)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    assert nas(["pareto", str(folder.path)]) == 6
+    assert "updating optuna" in capsys.readouterr().err
+
+
+def test_a_genotype_of_another_version(tmp_path, capsys):
+    held = json.loads((RUN.parent / "genotype-v1.json").read_text())
+    path = tmp_path / "network.json"
+    path.write_text(json.dumps(held))
+    assert nas(["cost", str(path)]) == 0
+    path.write_text(json.dumps(held | {"version": 2}))
+    assert nas(["cost", str(path)]) == 2
+    assert "unknown version 2" in (message := capsys.readouterr().err)
+    assert "a newer file needs a newer program" in message

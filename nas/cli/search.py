@@ -78,6 +78,11 @@ if TYPE_CHECKING:
 )
 @click.option("--profile", is_flag=True, help="Show at the end where the time of each worker went.")
 @click.option("--resume", is_flag=True, help="Go on with the run --name, or with the latest.")
+@click.option(
+    "--storage",
+    metavar="URL",
+    help="A PostgreSQL database for the study, so that several drivers share it.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and train nothing.")
 @options.as_json
 def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> None:

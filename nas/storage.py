@@ -1,0 +1,69 @@
+"""Where a study lives that is no file: the URL of a PostgreSQL database, and opening it.
+
+A password is never written down: it is taken from the URL where it is given, else libpq finds it
+in PGPASSWORD or in ~/.pgpass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import NasError
+from nas.extras import need
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+EXTRA = "postgresql"
+EXAMPLE = "postgresql://USER@HOST/DATABASE"
+OPTIONS = ("host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey")
+"""What may follow the `?`; `host` may be the folder of a socket."""
+CONNECT_LIMIT = 10
+"""Seconds to wait for the server."""
+
+
+def is_url(where: object) -> bool:
+    return "://" in str(where)
+
+
+def shown(where: object) -> str:
+    """For messages: without the password that a URL may hold."""
+    from sqlalchemy import make_url
+
+    return make_url(str(where)).render_as_string(hide_password=True) if is_url(where) else str(where)
+
+
+def without_password(text: str) -> str:
+    """The URL as it is recorded; NasError if it is none of a PostgreSQL database."""
+    return parse_storage(text)._replace(password=None).render_as_string()
+
+
+def parse_storage(text: str) -> URL:
+    """NasError if the text is no URL of a PostgreSQL database; needs no driver."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise NasError("is no URL of a database", where="storage", hint=f"write {EXAMPLE}") from None
+    if url.drivername not in ("postgresql", "postgresql+psycopg"):
+        hint = f"write {EXAMPLE}; without --storage the study is a file in the run folder"
+        raise NasError(f"{url.drivername} cannot be shared by several drivers", where="storage", hint=hint)
+    for name in url.query:
+        if name not in OPTIONS:
+            hint = f"known: {', '.join(OPTIONS)}; a password goes before the @ or into PGPASSWORD"
+            raise NasError(f"unknown option {name!r}", where="storage", hint=hint)
+    if not url.database:
+        raise NasError("names no database", where="storage", hint=f"write {EXAMPLE}")
+    return url.set(drivername="postgresql")
+
+
+def connection_of(where: str) -> tuple[str, dict[str, Any]]:
+    """The URL and the further arguments by which SQLAlchemy connects, of any database. NasError
+    where the driver is not installed."""
+    if not where.startswith("postgresql"):
+        return where, {}
+    need(EXTRA, "psycopg")
+    url = parse_storage(where).set(drivername="postgresql+psycopg")
+    return url.render_as_string(hide_password=False), {"connect_args": {"connect_timeout": CONNECT_LIMIT}}
