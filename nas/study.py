@@ -177,13 +177,13 @@ def _create(url: str, name: str, objectives: tuple[str, ...], held: Mapping[str,
 
 
 def _storage(url: str, *, create: bool = False) -> RDBStorage:
-    """Optuna's tables at a URL, made where they are missing if `create`; NotFoundError without them."""
+    """Optuna's tables at a URL, made where they are missing if `create`; NotFoundError where a server has none."""
     import optuna
     from sqlalchemy import create_engine, inspect
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place, arguments = connection_of(url)
-    if not create:
+    if not create and not place.startswith("sqlite"):
         engine = create_engine(place, **arguments)
         found = inspect(engine).has_table("studies")
         engine.dispose()
