@@ -177,7 +177,7 @@ def _create(url: str, name: str, objectives: tuple[str, ...], held: Mapping[str,
 
 
 def _storage(url: str, *, create: bool = False) -> RDBStorage:
-    """Optuna's tables at a URL, made where they are missing if `create`; NotFoundError where a server has none."""
+    """Optuna's tables at a URL, made if `create`; NotFoundError where a server has none."""
     import optuna
     from sqlalchemy import create_engine, inspect
 
