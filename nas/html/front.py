@@ -155,20 +155,22 @@ def _blocks(genotype: Genotype) -> Iterator[tuple[str, int]]:
 
 def member_table(points: Sequence[Point]) -> Html:
     """The front by ascending cost."""
-    figures = ("error, %>", "over seeds, 95 %>", "FLOPs>", "parameters>")
+    members = [point for point in points if point.member]
+    repeated = any(isfinite(point.over_seeds.value) for point in members)
+    over_seeds = ("over seeds, 95 %>",) if repeated else ()
+    figures = ("error, %>", *over_seeds, "FLOPs>", "parameters>")
     rows = [
         (
             point.name,
             f"{100 * point.costs['error']:.2f}",
-            interval(point.over_seeds) if isfinite(point.over_seeds.value) else "",
+            *([interval(point.over_seeds) if isfinite(point.over_seeds.value) else ""] if repeated else []),
             metric(point.costs["flops"]),
             metric(point.costs["params"]),
             ", ".join(point.roles),
             str(point.genotype),
             tag("code", point.export),
         )
-        for point in points
-        if point.member
+        for point in members
     ]
     return table(("network", *figures, "", "architecture", "export"), rows, wide=("architecture",))
 
