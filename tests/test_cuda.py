@@ -78,6 +78,7 @@ class Network(nn.Module):
 
 
 @needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 class TestOnGpu:
     RECIPE = Recipe(epochs=2, batch_size=16, pad=1, precision="float32")
 
