@@ -33,8 +33,8 @@ LIBRARY = 130 << 20
 """Bytes that the first training of a process takes for kernels, threads and caches."""
 RESERVE = 0.1
 """Share of a GPU that stays free."""
-COPIES = 6
-"""Copies of the weights when a training ends: weights, gradients, and four on the way to a file."""
+COPIES = 5
+"""Copies of the weights when a training ends: weights, gradients, and three on the way to a file."""
 
 
 def candidate_memory(genotype: Genotype, dataset: Dataset, recipe: Recipe, device: str, half: bool) -> int:
@@ -101,7 +101,6 @@ def batch_memory(graph: Graph, batch: int, *, half: bool = False) -> int:
             alive(end - 1 - used[at], back, size)  # its gradient
         alive(at, back, batch * op.saved(*shapes) + (weights * HALF if half else 0))
         alive(back, end, weights * FLOAT)
-        alive(end, end, weights * FLOAT)  # gradients with weight decay
     return max(accumulate(change))
 
 
