@@ -1,170 +1,143 @@
-"""Searchers on the table of NAS-Bench-201: accuracy and hypervolume by number of queries.
+"""Searchers side by side on tables of trained networks: accuracy and hypervolume by queries.
 
-    python benchmarks/searchers.py nas-bench-201_cifar10.csv [--searchers evolution,random] [--seeds 100]
+    python benchmarks/searchers.py digits nas-bench-macro_cifar10.json nas-bench-201_cifar10.csv
+        [--searchers random,evolution] [--seeds 100] [--queries 200]
+    python benchmarks/searchers.py --proposals 10000
 
-The table has the mean test accuracy on CIFAR-10 of each of the 15,625 cells (6 edges, 5
-operations; Dong and Yang 2020) and the class of isomorphic cells it belongs to. A class is
-one network: its digest. FLOPs are multiply-adds of the network of 15 cells, 16 channels.
-Every query is proposed by `nas.searchers.propose`, duplicates removed, one at a time.
+A query is proposed by `nas.searchers.propose`, one at a time, no network twice; see tabulated.py for
+the tables. With two objectives the figure is the share of the hypervolume of the whole table. With
+--proposals it is instead the time of a proposal in the largest space that is shipped, by trials.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
-import math
 import os
+import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing import Pool
+import zlib
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulated import Table, digits, nas_bench_201, nas_bench_macro
 
-from nas.complexity import Cost
+from nas.complexity import Cost, cost
+from nas.genotype import expand
 from nas.history import History
 from nas.pareto import hypervolume
 from nas.searchers import make_searcher, propose
-from nas.trial import Trial
+from nas.space import load_space
+from nas.trial import Proposal, Trial
 
-OPS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
-EDGES = ("0-1", "0-2", "1-2", "0-3", "1-3", "2-3")
-FLOPS = {"nor_conv_1x1": 15 * 262_144, "nor_conv_3x3": 15 * 2_359_296}
-FIXED_FLOPS = 442_368 + 2 * (1_179_648 + 2_359_296 + 131_072) + 640
-REFERENCE = (0.30, 230e6)
-QUERIES = (25, 50, 100, 150, 200, 500)
+MARKS = (25, 50, 100, 150, 200, 500)
+LARGE = "all_modules"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell: the operation on each edge. Its class of isomorphic cells is its digest."""
-
-    ops: tuple[str, ...]
-    digest: str
+def load_table(name: str) -> Table:
+    if name == "digits":
+        return digits()
+    return (nas_bench_macro if name.endswith(".json") else nas_bench_201)(Path(name))
 
 
-class Table:
-    """The cells as a search space, and what each measured."""
-
-    def __init__(self, path: Path) -> None:
-        self.cells: dict[tuple[str, ...], Cell] = {}
-        self.error: dict[Cell, float] = {}
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                ops = tuple(
-                    op.partition("~")[0] for op in row["architecture"].replace("+", "").split("|") if op
-                )
-                cell = self.cells[ops] = Cell(ops, row["isomorphism_class"])
-                self.error[cell] = 1 - float(row["cifar10_test_accuracy_200_epochs"]) / 100
-        points = [(self.error[cell], flops(cell)) for cell in self.error]
-        self.volume = hypervolume(points, REFERENCE)
-
-    def build(self, choose: Callable[[str, Sequence[str]], str]) -> Cell:
-        return self.cells[tuple(choose(edge, OPS) for edge in EDGES)]
-
-    def sample(self, rng: np.random.Generator) -> Cell:
-        return self.build(lambda _, options: options[rng.integers(len(options))])
-
-    def mutate(self, cell: Cell, rng: np.random.Generator) -> Cell:
-        ops = list(cell.ops)
-        edge = rng.integers(len(ops))
-        others = [op for op in OPS if op != ops[edge]]
-        ops[edge] = others[rng.integers(len(others))]
-        return self.cells[tuple(ops)]
-
-    def crossover(self, a: Cell, b: Cell, rng: np.random.Generator) -> Cell:
-        pairs = zip(a.ops, b.ops, strict=True)
-        return self.cells[tuple(pair[rng.integers(2)] for pair in pairs)]
-
-    def decisions(self, cell: Cell) -> dict[str, str]:
-        return dict(zip(EDGES, cell.ops, strict=True))
-
-    def domains(self) -> Mapping[str, tuple[str, ...]]:
-        return dict.fromkeys(EDGES, OPS)
-
-    def violations(self, cell: Cell) -> list[str]:
-        return []
-
-    def log_probability(self, cell: Cell) -> float:
-        return -len(EDGES) * math.log(len(OPS))
-
-    def enumerate(self) -> Iterator[Cell]:
-        return (self.cells[ops] for ops in itertools.product(OPS, repeat=len(EDGES)))
+def record(history: History, space: Any, proposal: Proposal, error: float, figures: Cost) -> None:
+    number = len(history.trials)
+    trial = Trial(
+        number=number,
+        proposal=proposal,
+        state="complete",
+        error=error,
+        cost=figures,
+        decisions=space.decisions(proposal.genotype),
+        seed=0,
+        epochs=1,
+    )
+    history.record(trial)
 
 
-def flops(cell: Cell) -> int:
-    return FIXED_FLOPS + sum(FLOPS.get(op, 0) for op in cell.ops)
-
-
-def search(
-    table: Table, name: str, objectives: tuple[str, ...], seed: int, queries: int, uniform_share: float
-) -> History:
-    searcher, history = make_searcher(name, objectives), History(objectives)
-    space: Any = table
+def one_run(job: tuple[str, str, tuple[str, ...], int, int]) -> tuple[list[float], float]:
+    """The figure after each of MARKS, and the milliseconds of processor time of a query."""
+    file, name, objectives, seed, queries = job
+    table = TABLES.get(file) or TABLES.setdefault(file, load_table(file))
+    searcher, history, space = make_searcher(name, objectives), History(objectives), table.space
+    start = time.process_time()
     for number in range(queries):
-        proposal = propose(searcher, space, history, seed=seed, number=number, uniform_share=uniform_share)
+        proposal = propose(searcher, space, history, seed=seed, number=number, uniform_share=0.0)  # type: ignore[arg-type]
         assert proposal is not None
-        cell: Any = proposal.genotype
-        history.record(
-            Trial(
-                number=number,
-                proposal=proposal,
-                state="complete",
-                error=table.error[cell],
-                cost=Cost(params=0, flops=flops(cell), activations=0, peak_memory=0),
-                decisions=table.decisions(cell),
-                seed=seed,
-                epochs=200,
-            )
-        )
-    return history
-
-
-def one_run(job: tuple[str, tuple[str, ...], int, int, float]) -> tuple[list[float], float]:
-    """The figure after each of QUERIES, and the milliseconds of a query."""
-    name, objectives, seed, queries, share = job
-    start = time.perf_counter()
-    history = search(TABLE, name, objectives, seed, queries, share)
-    milliseconds = (time.perf_counter() - start) / queries * 1e3
-    marks = [mark for mark in QUERIES if mark <= queries]
+        error, flops = table.measure(proposal.genotype)
+        record(history, space, proposal, error, Cost(0, int(flops), 0, 0))
+    milliseconds = (time.process_time() - start) / queries * 1e3
     points = [trial.values(("error", "flops")) for trial in history.trials]
+    parts = [points[:mark] for mark in MARKS if mark <= queries]
     if len(objectives) == 1:
-        return [100 * (1 - min(error for error, _ in points[:mark])) for mark in marks], milliseconds
-    return [hypervolume(points[:mark], REFERENCE) / TABLE.volume for mark in marks], milliseconds
+        return [100 * (1 - min(error for error, _ in part)) for part in parts], milliseconds
+    return [hypervolume(part, table.reference) / table.volume for part in parts], milliseconds
 
 
-def report(title: str, objectives: tuple[str, ...], arguments: argparse.Namespace, digits: int) -> None:
-    marks = [mark for mark in QUERIES if mark <= arguments.queries]
-    print(f"\n{title}, mean of {arguments.seeds} seeds")
-    print(f"| {'searcher':16} | " + " | ".join(f"{mark:>6}" for mark in marks) + " | ms/query |")
+TABLES: dict[str, Table] = {}
+
+
+def report(file: str, objectives: tuple[str, ...], arguments: argparse.Namespace) -> None:
+    table, marks = load_table(file), [mark for mark in MARKS if mark <= arguments.queries]
+    if len(objectives) == 1:
+        best = 100 * (1 - min(error for error, _ in table.points))
+        what, digits_shown = f"best accuracy, % (of all {best:.2f})", 2
+    else:
+        error, flops = table.reference
+        what, digits_shown = (
+            f"share of the hypervolume (error, FLOPs; from {error:.1%}, {flops / 1e6:.3g} M)",
+            4,
+        )
+    print(f"\n{table.title}: {what}, mean of {arguments.seeds} seeds\n")
+    print("| searcher | " + " | ".join(map(str, marks)) + " | ms a query |")
     print("|" + "---|" * (len(marks) + 2))
     for name in arguments.searchers.split(","):
-        jobs = [
-            (name, objectives, seed, arguments.queries, arguments.uniform_share)
-            for seed in range(arguments.seeds)
-        ]
-        with Pool(arguments.processes) as pool:
-            figures, times = zip(*pool.map(one_run, jobs, chunksize=1), strict=True)
-        means = " | ".join(f"{value:6.{digits}f}" for value in np.mean(figures, axis=0))
-        print(f"| {name:16} | {means} | {np.mean(times):8.2f} |", flush=True)
+        jobs = [(file, name, objectives, seed, arguments.queries) for seed in range(arguments.seeds)]
+        with get_context("fork").Pool(arguments.processes) as pool:
+            figures, times = zip(*pool.map(one_run, jobs, chunksize=5), strict=True)
+        means = " | ".join(f"{value:.{digits_shown}f}" for value in np.mean(figures, axis=0))
+        print(f"| {name} | {means} | {np.mean(times):.2f} |", flush=True)
+
+
+def report_proposals(count: int) -> None:
+    """A search of a large space whose error is made up, and the median time of its proposals."""
+    space, objectives, times = load_space(LARGE), ("error", "flops"), []
+    searcher, history = make_searcher("evolution", objectives), History(objectives)
+    print(
+        f"{LARGE}, evolution: milliseconds of processor time\n\n| trials | proposal, median | worst in 100 |"
+    )
+    print("|---|---|---|")
+    for number in range(count):
+        start = time.thread_time()
+        proposal = propose(searcher, space, history, seed=0, number=number)
+        times.append(1e3 * (time.thread_time() - start))
+        assert proposal is not None
+        figures = cost(expand(proposal.genotype))
+        options = zlib.crc32(str(sorted(space.decisions(proposal.genotype).items())).encode())
+        error = 0.05 + 2 / figures.flops**0.2 + 0.05 * options / 2**32
+        record(history, space, proposal, error, figures)
+        if (number + 1) in (100, 1_000, 3_000, count):
+            print(
+                f"| {number + 1:,} | {statistics.median(times[-100:]):.2f} | {max(times[-100:]):.2f} |",
+                flush=True,
+            )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("table", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("tables", nargs="*", help="digits, or the file of a published table")
     parser.add_argument("--searchers", default="random,evolution,optuna:tpe,optuna:nsgaii")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--uniform-share", type=float, default=0.0)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--proposals", type=int, default=0)
     arguments = parser.parse_args()
-    global TABLE
-    TABLE = Table(arguments.table)
-    report("Best test accuracy, % (error alone)", ("error",), arguments, 2)
-    report("Share of the exact hypervolume (error, FLOPs)", ("error", "flops"), arguments, 4)
+    for file in arguments.tables:
+        report(file, ("error",), arguments)
+        report(file, ("error", "flops"), arguments)
+    if arguments.proposals:
+        report_proposals(arguments.proposals)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ Move = tuple[str, Any]
 PRIOR = 10.0
 """Variance of an effect before any trial, in parts of that of the noise."""
 
+CURIOSITY = 0.5
+"""How far draws of what is believed spread, in parts of its standard deviation."""
+
 WINDOW = 50
 """Trials over which the noise is averaged."""
 
@@ -69,9 +72,9 @@ class Effects:
         moves, as a draw of what is believed (Thompson 1933): what is known little is tried too."""
         new = self._places(moves)
         old = self._places([(path, decisions[path]) for path, _ in moves])
-        spread = np.sqrt((1 + self._variance[new] + self._variance[old])[:, None] * self._noise)
-        expected = values + self._effects[new] - self._effects[old]
-        return np.asarray(expected + spread * rng.normal(size=spread.shape), dtype=np.float64)
+        deviation = np.sqrt((1 + self._variance[new] + self._variance[old])[:, None] * self._noise)
+        drawn = CURIOSITY * deviation * rng.normal(size=deviation.shape)
+        return np.asarray(values + self._effects[new] - self._effects[old] + drawn, dtype=np.float64)
 
     def _places(self, moves: Sequence[Move]) -> NDArray[np.intp]:
         index = self._index

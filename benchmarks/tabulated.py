@@ -1,0 +1,144 @@
+"""Search spaces whose every network has been trained: looking up takes the place of training.
+
+nas-bench-201_cifar10.csv    15,625 cells of 6 edges and 5 operations (Dong and Yang 2020), mean
+                             test accuracy on CIFAR-10, and the class of isomorphic cells that is
+                             one network. FLOPs are those of the network of 15 cells, 16 channels.
+nas-bench-macro_cifar10.json 6,561 chains of 8 blocks (Su et al. 2021), mean test accuracy on
+                             CIFAR-10. Identities within a stage add nothing: 3,969 networks.
+tables/digits.csv            448 networks of tables/digits.yaml, by digits_table.py: a space of
+                             this project, whose decisions depend on others.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.complexity import cost
+from nas.genotype import Genotype, expand
+from nas.pareto import hypervolume
+from nas.space import SearchSpace, load_space
+
+DIGITS = Path(__file__).parent / "tables" / "digits.yaml"
+Point = tuple[float, float]
+"""Error (a fraction) and FLOPs."""
+
+CELL_OPS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
+CELL_EDGES = ("0-1", "0-2", "1-2", "0-3", "1-3", "2-3")
+CELL_FLOPS = {"nor_conv_1x1": 15 * 262_144, "nor_conv_3x3": 15 * 2_359_296}
+OUTSIDE_CELLS = 442_368 + 2 * (1_179_648 + 2_359_296 + 131_072) + 640
+MACRO_STAGES = (slice(0, 2), slice(2, 5), slice(5, 8))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network of a flat table: an option for each decision, and what all isomorphic ones share."""
+
+    options: tuple[str, ...]
+    digest: str
+
+
+class FlatSpace:
+    """The same options for each of some decisions, with the interface that searchers use."""
+
+    def __init__(self, paths: Sequence[str], options: Sequence[str], digests: Mapping[tuple[str, ...], str]):
+        self._domains = dict.fromkeys(paths, tuple(options))
+        self._entries = {chosen: Entry(chosen, digest) for chosen, digest in digests.items()}
+
+    def domains(self) -> Mapping[str, tuple[str, ...]]:
+        return self._domains
+
+    def build(self, choose: Callable[[str, Sequence[str]], str]) -> Entry:
+        return self._entries[tuple(choose(path, options) for path, options in self._domains.items())]
+
+    def sample(self, rng: np.random.Generator) -> Entry:
+        return self.build(lambda _, options: options[rng.integers(len(options))])
+
+    def crossover(self, a: Entry, b: Entry, rng: np.random.Generator) -> Entry:
+        pairs = zip(a.options, b.options, strict=True)
+        return self._entries[tuple(pair[rng.integers(2)] for pair in pairs)]
+
+    def decisions(self, entry: Entry) -> dict[str, str]:
+        return dict(zip(self._domains, entry.options, strict=True))
+
+    def violations(self, _: Entry) -> list[str]:
+        return []
+
+    def log_probability(self, _: Entry) -> float:
+        return -sum(math.log(len(options)) for options in self._domains.values())
+
+    def enumerate(self) -> Iterator[Entry]:
+        return (self._entries[chosen] for chosen in itertools.product(*self._domains.values()))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A space, what each of its networks measured, and from where hypervolumes are measured."""
+
+    title: str
+    space: FlatSpace | SearchSpace
+    measure: Callable[[Any], Point]
+    points: Sequence[Point]
+    reference: Point
+
+    @cached_property
+    def volume(self) -> float:
+        return hypervolume(self.points, self.reference)
+
+
+def nas_bench_201(path: Path) -> Table:
+    digests, points = {}, {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            parts = row["architecture"].replace("+", "").split("|")
+            ops = tuple(part.partition("~")[0] for part in parts if part)
+            flops = OUTSIDE_CELLS + sum(CELL_FLOPS.get(op, 0) for op in ops)
+            digests[ops] = row["isomorphism_class"]
+            points[ops] = 1 - float(row["cifar10_test_accuracy_200_epochs"]) / 100, flops
+    space = FlatSpace(CELL_EDGES, CELL_OPS, digests)
+    measure = lambda entry: points[entry.options]  # noqa: E731
+    return Table("NAS-Bench-201, CIFAR-10", space, measure, list(points.values()), (0.30, 230e6))
+
+
+def nas_bench_macro(path: Path) -> Table:
+    """Of chains that are one network, the error is the mean."""
+    digests, errors, flops = {}, defaultdict(list), {}
+    for code, figures in json.loads(path.read_text()).items():
+        stages = [code[part] for part in MACRO_STAGES]
+        digest = "|".join(stage[0] + stage[1:].replace("0", "") for stage in stages)
+        digests[tuple(code)] = digest
+        errors[digest].append(1 - figures["mean_acc"] / 100)
+        flops[digest] = figures["flops"]
+    space = FlatSpace([f"block{at}" for at in range(1, 9)], "012", digests)
+    points = {digest: (statistics.mean(errors[digest]), flops[digest]) for digest in flops}
+    return _table("NAS-Bench-Macro, CIFAR-10", space, points)
+
+
+def digits() -> Table:
+    with DIGITS.with_suffix(".csv").open(newline="") as file:
+        errors = {row["digest"]: float(row["error"]) for row in csv.DictReader(file)}
+    space = load_space(DIGITS)
+
+    def flops(genotype: Genotype) -> int:
+        return cost(expand(genotype, space.input_shape, space.num_classes)).flops
+
+    points = {each.digest: (errors[each.digest], flops(each)) for each in space.enumerate()}
+    return _table("Digits, a space of our own", space, points)
+
+
+def _table(title: str, space: FlatSpace | SearchSpace, points: Mapping[str, Point]) -> Table:
+    """Hypervolumes are measured from the median error and a little beyond the most FLOPs."""
+    errors, flops = zip(*points.values(), strict=True)
+    reference = statistics.median(errors), 1.05 * max(flops)
+    return Table(title, space, lambda entry: points[entry.digest], list(points.values()), reference)
