@@ -12,6 +12,7 @@ from toy_space import Toy, ToySpace, toy_trial
 from nas.errors import NasError
 from nas.history import History
 from nas.searchers import make_searcher, propose, searcher_names
+from nas.searchers.effects import Effects
 from nas.searchers.optuna_adapter import NUMBERS_ONLY
 from nas.space import load_space
 from nas.trial import Proposal
@@ -173,6 +174,44 @@ def test_evolution_derives_from_the_front():
     for trial in children:
         assert history.by_number(trial.proposal.parent).complete
         assert trial.proposal.parent < trial.number
+
+
+def test_a_neighbourhood_that_is_exhausted_is_not_built_again():
+    class Counting(ToySpace):
+        built = 0
+
+        def build(self, choose):
+            self.built += 1
+            return super().build(choose)
+
+    space, objectives = Counting(length=5, base=4), OBJECTIVES[2]
+    searcher, history = make_searcher("evolution", objectives), History(objectives)
+    counts = []
+    while proposal := propose(searcher, space, history, seed=0, number=len(counts), uniform_share=0):
+        history.record(toy_trial(space, len(counts), proposal))
+        counts.append(space.built)
+    assert len(counts) == len({genotype.digest for genotype in space.enumerate()})
+    assert counts[-1] / len(counts) < 15  # most of them draws of the last networks
+
+
+def test_effects_tell_which_moves_help():
+    space, history, rng = ToySpace(length=6, base=4), History(), np.random.default_rng(0)
+    for number in range(150):
+        history.record(toy_trial(space, number, Proposal(space.sample(rng), "test")))
+    effects = Effects(OBJECTIVES[2])
+    effects.follow(history)
+    decisions, moves = dict.fromkeys(("d1", "d2", "d3", "d4"), 1), [("d3", 0), ("d3", 2), ("d3", 3)]
+    outlook = np.mean([effects.outlook(np.zeros(2), decisions, moves, rng) for _ in range(100)], axis=0)
+    assert outlook[0, 0] > 0 > outlook[1, 0] > outlook[2, 0]  # the error falls with the options
+    assert outlook[0, 1] < 0 < outlook[1, 1] < outlook[2, 1]  # and FLOPs grow
+
+
+def test_a_parent_from_outside_the_space_gives_way():
+    small, large = ToySpace(length=6, base=2), ToySpace(length=6, base=4)
+    history = run("evolution", small, 10, fails=lambda n: False)
+    history.record(toy_trial(large, 10, Proposal(Toy((3,) * 6), "seed")))
+    proposal = make_searcher("evolution", OBJECTIVES[2]).ask(small, history, np.random.default_rng(0))
+    assert proposal.genotype in small
 
 
 @pytest.mark.parametrize("count", [1, 3])

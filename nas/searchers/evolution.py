@@ -1,13 +1,14 @@
-"""Archive evolution: neighbours of non-dominated networks, the most promising first, never one twice.
+"""Archive evolution: neighbours of non-dominated networks, never one twice.
 
 The archive is the non-dominated set of all complete trials (PAES, Knowles and Corne 2000),
 filled up from the layers behind it (Deb et al. 2002) while it is small, so nothing good is
 lost to ageing or to a population size. With one objective it is a local search around the
 best few networks, which is hard to beat in such spaces (White et al. 2021).
 
-The neighbours of a parent, one decision away, are ranked before any is built, by what the trials so
-far say of each option (`nas.searchers.effects`). Those that were tried already are passed over, so
-a parent whose neighbourhood is exhausted gives way to the next.
+The neighbours of a parent, one decision away, that were tried already are passed over, so a parent
+whose neighbourhood is exhausted gives way to the next. With several objectives they are ranked
+before any is built, by what the trials so far say of each option (`nas.searchers.effects`); with
+one, where an additive model misjudges the few best networks, they are taken in random order.
 """
 
 from __future__ import annotations
@@ -149,13 +150,16 @@ class Evolution:
         best: Floats,
         rng: np.random.Generator,
     ) -> list[Move]:
-        """The moves from a parent, by how far each is believed to get beyond the front: by how much it
-        could be worse in every objective, in parts of the front's range, and still not be dominated
-        (the additive epsilon indicator, Zitzler et al. 2003)."""
+        """The moves from a parent. With several objectives by how far each is believed to get beyond the
+        front: by how much it could be worse in every objective, in parts of the front's range, and
+        still not be dominated (the additive epsilon indicator, Zitzler et al. 2003)."""
         domains = space.domains()
         moves = [(path, o) for path, held in decisions.items() for o in domains[path] if o != held]
         if not moves:
             return []
+        if len(self._objectives) == 1:  # in random order, paths with many options not preferred
+            others = np.array([len(domains[path]) - 1 for path, _ in moves])
+            return [moves[at] for at in np.argsort(-(rng.random(len(moves)) ** others))]
         hoped = self._effects.outlook(self._effects.values([parent])[0], decisions, moves, rng)
         span = np.ptp(best, axis=0)
         ahead = (best[None] - hoped[:, None]) / np.where(span > 0, span, 1.0)
