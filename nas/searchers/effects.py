@@ -28,10 +28,6 @@ PRIOR = 10.0
 CURIOSITY = 0.5
 """How far draws of what is believed spread, in parts of its standard deviation."""
 
-DRIFT = 1.02
-"""Growth of the variance of every effect with each trial, up to that of the prior: effects near the
-front differ from those in the space at large, so what was learnt early counts less."""
-
 WINDOW = 50
 """Trials over which the noise is averaged."""
 
@@ -99,7 +95,6 @@ class Effects:
         total = 1 + variance.sum()
         self._effects[at] += np.outer(variance / total, missed)
         self._variance[at] -= variance * variance / total
-        self._variance = np.minimum(DRIFT * self._variance, PRIOR)
         self._noise = self._noise + (missed**2 / total - self._noise) / min(self._known, WINDOW)
 
     def _scaled(self, trial: Trial) -> Floats:
