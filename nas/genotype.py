@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from nas.errors import NasError, did_you_mean
 from nas.graph import Graph, Shape, Value
 from nas.modules import Head, Module, Stem, from_dict
+from nas.modules.base import kept
 from nas.node import JOINS, SOURCE, Auxiliary, Node, ordered
 from nas.ops import MAX_SIZE
 
@@ -242,6 +243,14 @@ def _nodes_from(data: Any, where: str, depth: int) -> tuple[Node, ...]:
 
 
 def _node_from(data: Any, where: str, depth: int) -> Node:
+    module = data.get("module") if isinstance(data, dict) else None
+    cls = Module.registry.get(str(module.get("type"))) if isinstance(module, dict) else None
+    if cls is None:  # not known, or a nested genotype
+        return _new_node(data, where, depth)
+    return kept((Node, cls, repr(data)), lambda: _new_node(data, where, depth))
+
+
+def _new_node(data: Any, where: str, depth: int) -> Node:
     _check_keys(data, ("name", "inputs", "module"), where, optional=("join",))
     inputs, module = _names_from(data["inputs"], f"{where}: inputs"), data["module"]
     if isinstance(module, Mapping) and module.get("type") == "genotype":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -13,6 +13,7 @@ from nas.ops import MAX_SIZE
 from nas.plugins import load_entry_points
 
 C = TypeVar("C", bound="Component")
+T = TypeVar("T")
 
 
 def choice(*options: Any, default: Any = None) -> Any:
@@ -68,9 +69,7 @@ class Component:
         return {"type": self.type_name, **settings}
 
     def __str__(self) -> str:
-        shown = {k: v for k, v in self.to_dict().items() if k not in ("type", "width", "stride")}
-        extras = ", ".join(f"{name}={value}" for name, value in shown.items())
-        return f"{self.type_name}({extras})" if extras else self.type_name
+        return _text(self)
 
 
 @cache
@@ -195,10 +194,27 @@ def type_hint(kind: type[Component], name: object) -> str:
     return f"{did_you_mean(name, kind.registry)}\n  one of your own comes with --plugin FILE.py"
 
 
-KEPT = 1 << 13
-_kept: dict[tuple[type, str], Any] = {}
-"""What was read, by class and text: the networks of a space share their parts, and to check each anew
-would take most of the time in which a large study is opened."""
+@lru_cache(maxsize=8192)
+def _text(component: Component) -> str:
+    """The type and what differs from its defaults; width and stride are shown by the whole network."""
+    shown = {k: v for k, v in component.to_dict().items() if k not in ("type", "width", "stride")}
+    extras = ", ".join(f"{name}={value}" for name, value in shown.items())
+    return f"{component.type_name}({extras})" if extras else component.type_name
+
+
+KEPT = 1 << 14
+_kept: dict[Any, Any] = {}
+
+
+def kept(key: Any, make: Callable[[], T]) -> T:
+    """What was made for an equal key before, else what `make` gives. The networks of a space share their
+    parts, and to check each anew would take most of the time in which a large study is opened."""
+    if key not in _kept:
+        made = make()
+        if len(_kept) >= KEPT:
+            _kept.clear()
+        _kept[key] = made
+    return cast(T, _kept[key])
 
 
 def from_dict(kind: type[C], data: Any, *, where: str) -> C:
@@ -210,13 +226,7 @@ def from_dict(kind: type[C], data: Any, *, where: str) -> C:
     if cls is None:
         message, hint = f"unknown {kind.__name__.lower()} {data['type']!r}", type_hint(kind, data["type"])
         raise UnknownTypeError(message, where=where, hint=hint)
-    key = (cls, repr(data))
-    if key not in _kept:
-        made = _made(cls, data["type"], settings, where)
-        if len(_kept) >= KEPT:
-            _kept.clear()
-        _kept[key] = made
-    return cast(C, _kept[key])
+    return kept((cls, repr(data)), lambda: _made(cls, data["type"], settings, where))
 
 
 def _made(cls: type[C], name: str, settings: Mapping[str, Any], where: str) -> C:
