@@ -12,6 +12,9 @@ from math import nan
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nas.errors import NasError
 from nas.pareto import Layers, front
 from nas.plugins import PYTHON
@@ -133,11 +136,17 @@ class History:
     def layers(self, objectives: Sequence[str] | None = None) -> list[list[Trial]]:
         """The first non-dominated layers of the complete trials, the front first."""
         names = tuple(objectives or self.objectives)
-        layers, known = self._layers.get(names) or (Layers(len(names), DEPTH), 0)
-        for index in range(known, len(self._complete)):
+        count = len(self._complete)
+        layers, known = self._layers.get(names) or (Layers(self._points(names), DEPTH), count)
+        for index in range(known, count):
             layers.add(index, self._complete[index].values(names))
-        self._layers[names] = layers, len(self._complete)
+        self._layers[names] = layers, count
         return [[self._complete[index] for index in keys] for keys in layers.keys if len(keys)]
+
+    def _points(self, objectives: Sequence[str]) -> NDArray[np.float64]:
+        """The objectives of the complete trials (n, d)."""
+        values = [trial.values(objectives) for trial in self._complete]
+        return np.array(values, dtype=np.float64).reshape(len(values), len(objectives))
 
     def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
         """The non-dominated networks, each by its `means` and as its first complete trial, in the
