@@ -116,15 +116,15 @@ def _front_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -
         (f"lowest {_name(objectives[0])}", int(np.argmin(x))),
     ):
         roles.setdefault(row, []).append(role)
-    for row, named in roles.items():  # below and left of a front there are no points
+    for row, named in roles.items():  # below a front there are no points, nor left of its cheapest
         first = x[row] == x.min()
         axes.annotate(
             f"trial {members['number'].iloc[row]}\n{', '.join(named)}",
             (x[row], y[row]),
-            xytext=(0 if first else -14, -12),
+            xytext=(-14, 12 if first else -12),
             textcoords="offset points",
-            ha="center" if first else "right",
-            va="top",
+            ha="right",
+            va="bottom" if first else "top",
             fontsize=8,
             arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7},
         )
@@ -135,5 +135,5 @@ def _dress(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], task: 
         getattr(axes, f"set_{which}label")(label(name, task))
         if name != "error":
             log_axis(axes, which, complete[name])
-    axes.margins(0.1, 0.15)
+    axes.margins(0.2, 0.15)  # room for labels
     axes.legend()
