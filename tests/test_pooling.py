@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from test_paired import blocks
 
@@ -13,6 +14,10 @@ from nas.analysis.text import analysis_text
 from nas.errors import NasError
 
 RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size": 128}
+
+
+GRID = ({"weight_decay": 1e-3}, {"lr": 0.1}, {"lr": 0.1, "weight_decay": 1e-3})
+"""With the recipe above, two learning rates with two weight decays."""
 
 
 def run(frame, name="run", data="digits", **recipe):
@@ -56,11 +61,15 @@ def first_contexts(frame, contexts=5):
 def test_a_grid_of_recipes_opens_its_gate():
     frame = blocks()
     part = first_contexts(frame)
-    others = [run(part, lr=lr, weight_decay=decay) for lr, decay in ((0.2, 1e-3), (0.1, 5e-4), (0.1, 1e-3))]
+    others = [run(part, **recipe) for recipe in GRID]
     analysis = analyze_runs([run(frame), *others])
     assert gates(analysis)["recipe grid"]
     assert analysis.paired.contexts == 24
     assert analysis.paired.evidence.tuned.contexts == 5
+    begun = frame["design"].map(lambda design: design["context"] == 5 and design["type"] == "plain")
+    more = pd.concat([part, frame[begun]])
+    unfinished = [run(more, **recipe) for recipe in ({}, *GRID)]
+    assert analyze_runs(unfinished).paired.evidence.tuned.contexts == 5
     for fewer in (
         others[1:],
         others[:-1],

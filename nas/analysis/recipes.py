@@ -43,9 +43,13 @@ UNTUNED = Tuned()
 def tune(trials: pd.DataFrame, recipes: Mapping[Recipe, pd.DataFrame], usual: Recipe) -> Tuned:
     """What trainings of the networks of paired blocks, `trials`, with other recipes say; `recipes` hold
     those of the study too, under its recipe, `usual`."""
+    if not is_grid(recipes):
+        return UNTUNED
     errors = {recipe: _errors(frame) for recipe, frame in recipes.items()}
+    found = _networks(trials)
+    kinds = sorted(set().union(*found.values()))
     contexts, common = [], set(errors)
-    for networks in _networks(trials).values():
+    for networks in (each for each in found.values() if len(each) == len(kinds)):
         tried = {recipe for recipe, known in errors.items() if known.keys() >= set(networks.values())}
         if is_grid(tried):
             contexts.append(networks)
@@ -55,11 +59,11 @@ def tune(trials: pd.DataFrame, recipes: Mapping[Recipe, pd.DataFrame], usual: Re
     shared = tuple(sorted(common))
     mean = {
         (kind, recipe): sum(errors[recipe][networks[kind]] for networks in contexts) / len(contexts)
-        for kind in sorted(contexts[0])
+        for kind in kinds
         for recipe in shared
     }
     best = {}
-    for kind in sorted(contexts[0]):
+    for kind in kinds:
         trained = [recipe for recipe in shared if isfinite(mean[kind, recipe])]
         if trained:
             best[kind] = min(trained, key=lambda recipe: mean[kind, recipe])
@@ -92,4 +96,5 @@ def _networks(trials: pd.DataFrame) -> dict[Any, dict[str, str]]:
 def _errors(trials: pd.DataFrame) -> dict[str, float]:
     """Mean error of each network over its trainings; NaN where one failed."""
     errors = trials["error"].where(trials["state"] == "complete").astype(float)
-    return dict(errors.groupby(trials["digest"]).agg(lambda known: known.mean(skipna=False)))
+    groups = errors.groupby(trials["digest"])
+    return dict(groups.mean().where(groups.count() == groups.size()))
