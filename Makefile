@@ -1,13 +1,27 @@
 PYTHON ?= python
 JOBS ?= auto
 
-.PHONY: test test-all lint docs bench
+.PHONY: test test-all test-lowest audit lint docs bench
 
 test:  ## the quick tests, under two minutes
 	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile -m "not slow"
 
 test-all:  ## every test
 	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile
+
+test-lowest:  ## the quick tests on the lowest versions that pyproject.toml allows; torch as pip finds it
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/pip install -q uv
+	build/lowest/bin/uv pip compile -q --no-deps --no-annotate --resolution lowest-direct --extra dev \
+		pyproject.toml | grep -v "^torch==" > build/lowest.txt
+	build/lowest/bin/pip install -q -c build/lowest.txt -e ".[dev]"
+	$(MAKE) test PYTHON=build/lowest/bin/python
+
+audit:  ## what the databases of advisories say of the versions that are installed
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install -q pip-audit
+	$(PYTHON) -m pip freeze --exclude-editable > build/installed.txt
+	build/audit/bin/pip-audit --no-deps --disable-pip -r build/installed.txt
 
 lint:  ## style and types
 	$(PYTHON) -m ruff check .
