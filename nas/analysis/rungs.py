@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SELECTED = (
     "Only what was promoted comes to a higher rung, and the best of a rung are harder to rank than all of "
-    "it: over all networks the correlation would be higher."
+    "it: over all networks the correlation is mostly higher."
 )
 
 

@@ -97,7 +97,7 @@ class SearchProgress:
             self.points.append((trial.flops, trial.error))
         outcome = f"failed: {trial.reason}" if trial.error is None else f"error {percent(trial.error):>6}"
         if trial.state == "stopped":
-            outcome += f" after {trial.epochs}"
+            outcome += self.after(trial.epochs)
         self.line(trial.number, trial.proposal, trial.flops, outcome, progress)
 
     def line(self, number: int, proposal: Proposal, flops: int, outcome: str, progress: Progress) -> None:
@@ -109,6 +109,9 @@ class SearchProgress:
             f"{duration(progress.remaining)} left"
         )
 
+    def after(self, epochs: int) -> str:
+        return f" after {epochs} of {self.epochs} epochs"
+
     def shown(self, number: int, proposal: Proposal) -> str:
         """What a person knows a training by."""
         return f"#{number}"
@@ -119,7 +122,7 @@ class SearchProgress:
         elif event.row is not None and event.progress is not None:
             self.running.pop(event.number, None)
             self.progress, self.updated = event.progress, time.monotonic()
-            outcome = f"error {percent(event.row['val_error']):>6} after {event.row['epoch']}"
+            outcome = f"error {percent(event.row['val_error']):>6}{self.after(event.row['epoch'])}"
             self.line(event.number, event.proposal, event.cost.flops, outcome, event.progress)
 
     def print(self, line: str) -> None:
