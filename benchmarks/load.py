@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
-        figures = load(folder, options.trials, say=lambda line: print(line, flush=True))
+        out = sys.stdout
+        with redirect_stdout(sys.stderr):  # Ray tells of every death
+            figures = load(folder, options.trials, say=lambda line: print(line, file=out, flush=True))
         memory = figures.pop("memory")
         print(", ".join(f"{name} {value:.0f}" for name, value in figures.items()))
         first, last = min(memory), max(memory)
