@@ -28,12 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from nas.controller import Event, Progress, run_search
+from nas.controller import run_search
 from nas.data import Dataset, load_data
 from nas.evaluation import LocalEvaluator, Task, train_candidate
 from nas.fidelity import Halving
 from nas.history import History
 from nas.pareto import hypervolume_history, reference_point
+from nas.progress import Event, Progress
 from nas.recipe import WORKER_ENVIRONMENT, Recipe, default_recipe, staged
 from nas.rungs import Rungs
 from nas.searchers import make_searcher

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from nas.genotype import expand
 from nas.history import History
 from nas.plugins import load_objectives
 from nas.profile import DRIVER, Laps, Times
+from nas.progress import Event, Progress
 from nas.record import record
 from nas.rungs import Rungs
 from nas.searchers.base import Searcher, propose
@@ -38,34 +39,6 @@ TICK = 1.0
 
 REUSED = ("", "diverged", "oom", "timeout")
 """Reasons that lie in the network; other failures are tried again when it is proposed again."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the search stands. done, total, complete, failed: trials of the whole study, done
-    with those that wait at a rung; elapsed: seconds since this search began; remaining: seconds
-    expected, None at first and where only trials that had waited are trained on."""
-
-    done: int
-    total: int
-    complete: int
-    failed: int
-    running: int
-    elapsed: float
-    remaining: float | None
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happens between results: a trial starts, has finished an epoch (its row), or has come to a
-    rung of the budget, where it waits (its last row, and where the search stands)."""
-
-    kind: Literal["start", "epoch", "rung"]
-    number: int
-    proposal: Proposal
-    cost: Cost
-    row: Mapping[str, Any] | None = None
-    progress: Progress | None = None
 
 
 @dataclass(frozen=True)

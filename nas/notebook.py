@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nas.controller import Progress
     from nas.genotype import Genotype
+    from nas.progress import Progress
     from nas.run import Run
     from nas.space import SearchSpace
     from nas.trial import Trial

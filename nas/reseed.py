@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas import run_folder
-from nas.controller import REUSED, Event, Progress, run_search
+from nas.controller import REUSED, run_search
 from nas.errors import NasError, NotFoundError
 from nas.evaluation import ignore
+from nas.progress import Event, Progress
 from nas.recipe import Recipe, adjusted, staged
 from nas.run import RESULTS, Run, find, make_evaluator, open_run
 from nas.searchers.design import Design

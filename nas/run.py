@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas import run_folder
-from nas.controller import Event, Progress, run_search
+from nas.controller import run_search
 from nas.errors import NasError, NotFoundError
 from nas.evaluation import LocalEvaluator, Task, ignore
 from nas.fidelity import Halving
 from nas.memory import candidate_memory
 from nas.plan import Plan, plan
 from nas.profile import Times, profile_writer, read_profile
+from nas.progress import Event, Progress
 from nas.projection import Seed, find_seeds, seed_proposals
 from nas.recipe import staged
 from nas.run_folder import LATEST, RunFolder

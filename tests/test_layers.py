@@ -28,7 +28,7 @@ LAYERS = [
     {"augment", "checkpoint", "cuda", "data", "memory", "network", "recipe", "scoring", "training"},
     {"evaluation"},
     {"ray_cluster", "ray_worker", "ray_evaluation"},
-    {"run_config", "run_folder", "record", "rungs", "signals", "controller"},
+    {"run_config", "run_folder", "record", "rungs", "signals", "progress", "controller"},
     {"report", "full_training", "setup", "tracking"},
     {"analysis"},
     {"compare", "plots", "export"},

@@ -10,8 +10,8 @@ from rich.live import Live
 
 from nas.cli.progress import SearchProgress
 from nas.complexity import cost
-from nas.controller import Event, Progress
 from nas.genotype import expand
+from nas.progress import Event, Progress
 from nas.space import load_space
 from nas.trial import Proposal
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from nas.controller import Event, Progress
     from nas.plan import Plan
+    from nas.progress import Event, Progress
     from nas.run import Run
     from nas.setup import Setup
     from nas.trial import Proposal, Trial

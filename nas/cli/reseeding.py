@@ -10,7 +10,7 @@ from nas.cli.progress import SearchProgress
 from nas.report import count
 
 if TYPE_CHECKING:
-    from nas.controller import Progress
+    from nas.progress import Progress
     from nas.trial import Proposal, Trial
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nas.errors import NasError, did_you_mean
 
 if TYPE_CHECKING:
-    from nas.controller import Event, Progress
+    from nas.progress import Event, Progress
     from nas.run import Run
     from nas.trial import Trial
 
