@@ -66,7 +66,7 @@ def tune(trials: pd.DataFrame, recipes: Mapping[Recipe, pd.DataFrame], usual: Re
     for kind in kinds:
         trained = [recipe for recipe in shared if isfinite(mean[kind, recipe])]
         if trained:
-            best[kind] = min(trained, key=lambda recipe: mean[kind, recipe])
+            best[kind] = min(trained, key=lambda recipe: (mean[kind, recipe], recipe != usual))
     return Tuned(
         len(contexts),
         shared,
