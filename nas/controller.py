@@ -154,11 +154,8 @@ class _Search:
             while not self.stop.signal and len(self.running) < self.evaluator.slots and self.fill():
                 pass
             if not self.running:
-                if (
-                    self.stop.signal
-                    or self.exhausted
-                    or not self.study.pending.keys() - self.study.waiting.keys()
-                ):
+                # Beside rungs there is no other driver: what is pending waits at one, or for what does.
+                if self.stop.signal or self.exhausted or self.rungs or not self.study.pending:
                     break
                 time.sleep(TICK)  # other drivers train the rest, and one of them may be lost
             results = self.evaluator.wait(TICK)
