@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from nas.complexity import cost
     from nas.errors import NasError
     from nas.genotype import Genotype, expand
+    from nas.launch import search
     from nas.network import build
-    from nas.run import open_run, search
+    from nas.run import open_run
     from nas.space import load_space
 
 _HOMES = {
@@ -25,7 +26,7 @@ _HOMES = {
     "expand": "genotype",
     "load_space": "space",
     "open_run": "run",
-    "search": "run",
+    "search": "launch",
     "source": "codegen.source",
 }
 __all__ = [

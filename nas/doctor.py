@@ -66,7 +66,7 @@ def checks(results_dir: Path) -> Iterator[Check]:
 def self_test() -> SelfTest:
     """A search by Ray of two candidates a worker, in a folder that is removed. Raises what a search
     raises; NasError where a candidate failed."""
-    from nas.run import search
+    from nas.launch import search
 
     started, workers = time.monotonic(), 0
 

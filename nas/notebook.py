@@ -43,8 +43,8 @@ def register() -> None:
 
 
 def search(*args: Any, **settings: Any) -> Run:
-    """`nas.run.search` with its progress in the notebook, unless callbacks are given."""
-    from nas.run import search as run_search
+    """`nas.launch.search` with its progress in the notebook, unless callbacks are given."""
+    from nas.launch import search as run_search
 
     if "on_trial" in settings:
         return run_search(*args, **settings)

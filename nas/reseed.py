@@ -19,9 +19,10 @@ from nas import run_folder
 from nas.controller import REUSED, run_search
 from nas.errors import NasError, NotFoundError
 from nas.evaluation import ignore
+from nas.launch import make_evaluator
 from nas.progress import Event, Progress
 from nas.recipe import Recipe, adjusted, staged
-from nas.run import RESULTS, Run, find, make_evaluator, open_run
+from nas.run import RESULTS, Run, find, open_run
 from nas.searchers.design import Design
 from nas.signals import Interrupted
 from nas.study import Study
@@ -82,7 +83,7 @@ def reseed(
     `epochs`. All of them share their seeds, which follow from the seed of the run. What is
     recorded already counts. `data` says where the images are, by default where the search had
     them; it is needed where they come from code. `on_start` is told what is missing, the epochs
-    and how many train at once; the other settings are those of `nas.run.search`. NasError if the
+    and how many train at once; the other settings are those of `nas.launch.search`. NasError if the
     data are no longer those of the search or a trial did not complete, LockedError if another
     process writes to the run.
     """

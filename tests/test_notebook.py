@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas import notebook
-from nas.run import search
+from nas.launch import search
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "search.ipynb"
 

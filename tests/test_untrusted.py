@@ -17,7 +17,8 @@ from nas.checkpoint import save
 from nas.cli import run as nas
 from nas.data import load_recorded
 from nas.errors import NasError, StorageError
-from nas.run import open_run, search
+from nas.launch import search
+from nas.run import open_run
 from nas.study import check_database
 
 CANARY = "import pathlib\npathlib.Path('canary').touch()\nraise SystemExit('trapped')\n"

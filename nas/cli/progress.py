@@ -35,7 +35,7 @@ LAST = 6
 
 
 class SearchProgress:
-    """Callbacks for `nas.run.search`; use as a context manager. What others print meanwhile, such as Ray
+    """Callbacks for `nas.launch.search`; use as a context manager. What others print meanwhile, such as Ray
     on the death of a worker, goes to stderr too: stdout is for data."""
 
     def __init__(self) -> None:

@@ -97,7 +97,7 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
         show_plan(settings, as_json)
         return
     from nas.cli.progress import SearchProgress
-    from nas.run import search
+    from nas.launch import search
 
     with SearchProgress() as progress:
         run = search(
