@@ -44,10 +44,7 @@ class Param:
     name: str
     values: tuple[Any, ...]
     default: Any = REQUIRED
-
-    @property
-    def is_channels(self) -> bool:
-        return _is_channels(self.name)
+    is_channels: bool = False
 
     @property
     def is_positional(self) -> bool:
@@ -193,6 +190,7 @@ def _parametrise(plan: ClassPlan, homes: dict[int, ClassPlan]) -> None:
             if len(set(values)) > 1 or column[0].name == NUM_CLASSES:
                 text = _derived(plan, column[0], values) or _param(plan, column[0], values, ins, outs).name
                 plan.texts[same[0].name, column[0].name] = text
+    _name_by_branch(plan, homes)
     order = {"in_chs": 0, "chs": 0, "out_chs": 2, NUM_CLASSES: 3}
     plan.params.sort(key=lambda p: (p.default is not REQUIRED, order.get(p.name, 1 if p.is_channels else 4)))
 
@@ -218,8 +216,26 @@ def _param(
         if param.values == values and (param.is_channels if _is_channels(name) else param.name == name):
             return param
     default = arg.default if arg.default in values else REQUIRED
-    plan.params.append(Param(fresh(name, {param.name for param in plan.params}), values, default))
+    name, channels = fresh(name, {param.name for param in plan.params}), _is_channels(name)
+    plan.params.append(Param(name, values, default, channels))
     return plan.params[-1]
+
+
+def _name_by_branch(plan: ClassPlan, homes: dict[int, ClassPlan]) -> None:
+    """Where a class has several widths inside, each is called by the branch that it is first met in."""
+    widths = {param.name: param for param in plan.params if param.name.startswith("mid_chs")}
+    if len(widths) < 2:
+        return
+    branches: dict[str, str] = {}  # of each node: its label, else that of a node that it leads to
+    for view in reversed(list(_views(plan.graph, homes))):
+        label = view.label or branches.get(view.name, "")
+        branches |= dict.fromkeys((view.name, *view.inputs), label)
+    renamed: dict[str, str] = {}
+    for (node, _), text in plan.texts.items():
+        if text in widths and text not in renamed and branches[node]:
+            taken = {param.name for param in plan.params}
+            renamed[text] = widths[text].name = fresh(f"{branches[node]}_chs", taken)
+    plan.texts = {key: renamed.get(text, text) for key, text in plan.texts.items()}
 
 
 def _name(plans: list[ClassPlan]) -> None:
