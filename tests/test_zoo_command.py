@@ -18,13 +18,14 @@ from nas.complexity import cost
 from nas.data import load_data
 from nas.export.forms import Form
 from nas.export.of_run import export
+from nas.export.of_zoo import export_entry
 from nas.genotype import Genotype, expand
-from nas.modules import ConvStem, Fractal, PoolHead
+from nas.modules import ConvStem, FcnHead, Fractal, Pool, PoolHead
 from nas.network import build
 from nas.training import evaluate
 from nas.trial import Proposal, Trial
 from nas.zoo import zoo
-from nas.zoo.base import chain
+from nas.zoo.base import Entry, chain
 
 MEMORY = 300 << 10
 """KiB that showing the largest network may take."""
@@ -37,6 +38,20 @@ def test_the_list_has_every_network(capsys: pytest.CaptureFixture[str]) -> None:
     assert next(row["params"] for row in rows if row["name"] == "resnet50") == 25_557_032
     assert run(["zoo"]) == 0
     assert " 25,557,032 " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_map_that_is_cut_from_a_larger_one_is_exported(tmp_path: Path) -> None:
+    def build() -> Genotype:
+        head = FcnHead(hidden=32, kernel=3, geometry="paper")
+        return chain(
+            ConvStem(4, padding=100, norm="none"),
+            [(f"stage{at}.pool", Pool(4, stride)) for at, stride in enumerate((8, 4), start=1)],
+            head,
+        )
+
+    entry = Entry("cut", build, (3, 64, 64), 2, "a small FCN-32s")
+    assert export_entry(entry, tmp_path).folder == tmp_path / "cut"
 
 
 def test_a_network_is_shown_at_its_own_size_and_at_another(capsys: pytest.CaptureFixture[str]) -> None:

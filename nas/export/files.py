@@ -108,7 +108,7 @@ def _write(package: Package, scratch: Path, formats: Sequence[Any]) -> _Draft:
     images = torch.rand(BATCH, *package.graph.input_shape, generator=generator)
     with torch.no_grad():
         outputs = package.network.eval()(images)
-    save_file({"images": images, "outputs": outputs}, folder / verification.REFERENCE)
+    save_file({"images": images, "outputs": outputs.contiguous()}, folder / verification.REFERENCE)
     state = {name: value.contiguous() for name, value in package.state.items()}
     save_file(state, folder / verification.WEIGHTS)
     if formats:
