@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nas.complexity import Cost, cost
-from nas.errors import AllTrialsFailedError
+from nas.errors import AllTrialsFailedError, ClusterLostError
 from nas.evaluation import Evaluator, OnTimes, Result, Task, ignore
 from nas.genotype import expand
 from nas.history import History
@@ -101,7 +101,7 @@ def run_search(
     try:
         with stop_on_signals(search.stop):
             search.run()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ClusterLostError):
         if not search.stop.signal:
             raise
     finally:

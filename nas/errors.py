@@ -63,6 +63,12 @@ class StorageError(NasError):
     exit_code = 6
 
 
+class ClusterLostError(NasError):
+    """Ray itself has ended while it was used."""
+
+    exit_code = 6
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """A hint that lists `known` and leads with the closest match, if one is close."""
     names = sorted(known)

@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from nas.errors import NasError
+from nas.errors import ClusterLostError, NasError
 
 
 def start_ray(address: str | None = None, workers: int | None = None) -> bool:
@@ -44,6 +44,27 @@ def start_ray(address: str | None = None, workers: int | None = None) -> bool:
         hint = "start one by: ray start --head" if address else "nas search --workers 0 does without Ray"
         raise NasError(str(error), where=f"Ray at {address or 'this machine'}", hint=hint) from error
     return True
+
+
+def check_ray() -> None:
+    """Raise ClusterLostError where Ray's head no longer answers: it hears a signal to all processes of
+    a job, too. Who asks Ray for something then is ended by it after a minute."""
+    address = ray.get_runtime_context().gcs_address
+    try:
+        _knock(address)
+    except OSError as error:
+        hint = "every recorded trial is kept: go on with --resume"
+        raise ClusterLostError(f"Ray has ended: {error}", where=f"Ray at {address}", hint=hint) from error
+
+
+def end_ray() -> None:
+    """End the Ray that this process started, also where a part of it has ended before."""
+    try:
+        check_ray()
+    except ClusterLostError:  # what is left of it would wait for the rest
+        node: Any = ray._private.worker._global_node
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
+    ray.shutdown()
 
 
 def _knock(address: str) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from nas.errors import NasError
+from nas.errors import ClusterLostError, NasError
 from nas.evaluation import (
     Memory,
     OnEpoch,
@@ -35,7 +35,7 @@ from nas.evaluation import (
 )
 from nas.mps import start_mps, stop_mps
 from nas.profile import Times
-from nas.ray_cluster import fitting_workers, room, start_ray
+from nas.ray_cluster import check_ray, end_ray, fitting_workers, room, start_ray
 from nas.ray_worker import Place, actor_factory
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ class RayEvaluator:
             ready, _ = ray.wait(list(refs), num_returns=1, timeout=max(0.0, min(POLL, left)))
             for ref in ready:
                 results += self._receive(refs[ref], ref)
+            if not ready:
+                check_ray()
             results += self._check_clocks()
             self._grow()
             self._dispatch()
@@ -147,12 +149,14 @@ class RayEvaluator:
 
     def close(self) -> None:
         """End the workers, and Ray where this evaluator started it; safe to call twice."""
-        for slot in self._slots:
-            ray.kill(slot.actor)
+        with suppress(ClusterLostError):
+            check_ray()
+            for slot in self._slots:
+                ray.kill(slot.actor)
         self._slots = []
         self._queue.clear()
         if self._owns_ray:
-            ray.shutdown()
+            end_ray()
             self._owns_ray = False
         stop_mps(self._mps)
         self._mps = {}
@@ -289,6 +293,7 @@ class RayEvaluator:
         return replace(failed, duration=duration, retries=task.attempt)
 
     def _lost(self, slot: Slot, message: str) -> list[Result]:
+        check_ray()
         task, duration = slot.task, time.monotonic() - slot.started
         if slot.place is None:
             self._failed_starts += 1

@@ -298,13 +298,52 @@ def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(script):
     assert gone(ray_processes)
 
 
+def agents(pids):
+    """Helpers of Ray's own, which wait a minute for the cluster to come back before they end."""
+    return {pid for pid in pids if "Agent" in Path(f"/proc/{pid}/cmdline").read_text()}
+
+
+ENDED = """
+    import os, time
+    from nas.errors import ClusterLostError
+    from nas.evaluation import Task
+    from nas.ray_evaluation import RayEvaluator
+    def trainer(task, dataset, recipe, device, on_epoch, on_batch):
+        time.sleep(600)
+    evaluator = RayEvaluator(None, None, workers=1, trainer=trainer)
+    evaluator.submit(Task(0, None, 0))
+    while not evaluator._slots[0].task:
+        evaluator.wait(0.1)
+    print("trains", flush=True)
+    try:
+        evaluator.wait()
+    except ClusterLostError as error:
+        print(error.exit_code, flush=True)
+    evaluator.close()
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_where_ray_itself_is_ended_the_driver_ends_in_its_own_way(script, signum):
+    """As where a job's every process is told to end. Ray would wait for itself, and end the driver with 1."""
+    driver = script(ENDED)
+    assert driver.stdout.readline() == "trains\n"
+    ray_processes = children(driver.pid)
+    lasting = agents(ray_processes)
+    for pid in ray_processes:
+        if Path(f"/proc/{pid}/comm").read_text().strip() in ("gcs_server", "raylet"):
+            os.kill(pid, signum)
+    said, _ = driver.communicate(timeout=PATIENCE)
+    assert (said, driver.returncode) == ("6\n", 0)
+    assert gone(set(ray_processes) - lasting)
+
+
 def test_killed_driver_leaves_no_process_behind(script):
     driver = script(DRIVER)
     driver.stdout.readline()
     ray_processes = children(driver.pid)
     assert len(ray_processes) > 3
-    # Two helpers of Ray's own wait a minute for the cluster to come back before they end.
-    lasting = {pid for pid in ray_processes if "Agent" in Path(f"/proc/{pid}/cmdline").read_text()}
+    lasting = agents(ray_processes)
     assert len(lasting) <= 2
     driver.kill()
     driver.communicate()
