@@ -214,7 +214,8 @@ class Hostile:
     name = HOSTILE
 
     def __init__(self, files):
-        self.space, self.path, self.reseeded = files.space, files.path, files.reseeded
+        self.space, self.path = files.space, files.path
+        self.reseeded, self.profile = files.reseeded, files.profile
 
 
 @in_style
