@@ -80,7 +80,7 @@ def load_function(target: str, where: str) -> Callable[..., Any]:
     function = getattr(module, function_name, None)
     if not callable(function):
         raise NasError(f"{module_name} has no function {function_name!r}", where=where)
-    if module not in own:
+    if module not in own and module_name.partition(".")[0] not in sys.stdlib_module_names:
         own.append(module)
     return function  # type: ignore[no-any-return]
 

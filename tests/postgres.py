@@ -28,21 +28,22 @@ def binaries() -> Path:
 def server() -> Iterator[str]:
     """The URL, without the password, of a new server on the loopback device."""
     programs = binaries()
-    as_postgres = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []  # it refuses root
+    owner = "postgres" if os.getuid() == 0 else None  # it refuses root
     folder = Path(tempfile.mkdtemp(prefix="nas-postgres-"))
     try:
         (folder / "password").write_text(PASSWORD)
-        if as_postgres:
-            shutil.chown(folder, "postgres")
-            shutil.chown(folder / "password", "postgres")
+        if owner:
+            shutil.chown(folder, owner)
+            shutil.chown(folder / "password", owner)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
 
         def run(*command: object) -> None:
-            words = [*as_postgres, str(programs / str(command[0])), "-D", str(folder / "data")]
-            words += map(str, command[1:])
-            done = subprocess.run(words, capture_output=True, text=True, cwd=folder)
+            words = [programs / str(command[0]), "-D", folder / "data", *command[1:]]
+            done = subprocess.run(
+                list(map(str, words)), capture_output=True, text=True, cwd=folder, user=owner, group=owner
+            )
             assert done.returncode == 0, done.stdout + done.stderr
 
         run("initdb", "-U", "nas", "-A", "scram-sha-256", f"--pwfile={folder / 'password'}", "--no-sync")

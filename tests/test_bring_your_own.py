@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import nas
+from nas import plugins
 from nas.errors import NasError, NotFoundError
 from nas.plugins import load_function, load_plugin
 
@@ -194,6 +195,11 @@ def test_what_is_wrong_with_a_function_is_told_before_the_search(target, message
     with pytest.raises(NasError, match=message):
         nas.search("residual_vs_fractal", objectives=["error", f"python:{target}"], results_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_modules_of_python_itself_are_not_sent() -> None:
+    load_function("os:abort", "objective")
+    assert sys.modules["os"] not in plugins.own
 
 
 def test_an_objective_that_gives_no_number_fails_the_trial(tmp_path, monkeypatch) -> None:
