@@ -150,7 +150,8 @@ class RayEvaluator:
     def close(self) -> None:
         """End the workers, and Ray where this evaluator started it; safe to call twice."""
         with suppress(ClusterLostError):
-            check_ray()
+            if self._slots:  # else Ray may have ended with an earlier call
+                check_ray()
             for slot in self._slots:
                 ray.kill(slot.actor)
         self._slots = []
