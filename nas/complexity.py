@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
-from nas.graph import Graph, Shape
+from nas.graph import Graph
 
 BYTES = 4
 """Bytes of an activation in single precision."""
@@ -34,43 +33,44 @@ def cost(graph: Graph) -> Cost:
 
     Nested graphs are counted once each, so modules that repeat cost nothing more.
     """
-    nodes = graph.nodes
-    uses = Counter(source for _, node in nodes.items() for source in node["inputs"])
-    uses[graph.output] += 1
-    alive = sum(_size(shape) for shape in graph.input_shapes)
+    nodes, last = graph.nodes, _last_uses(graph)
+    alive = sum(map(prod, graph.input_shapes))  # in elements
     params = flops = activations = 0
     peak = alive
-    for _, node in nodes.items():
-        op, sources = node["op"], node["inputs"]
+    for name, node in nodes.items():
+        op, sources, shape = node["op"], node["inputs"], node["shape"]
         if op is None:
             continue
-        shapes = tuple(nodes[source]["shape"] for source in sources)
+        size = inside = prod(shape)
         if isinstance(op, Graph):
             inner = cost(op)
             params, flops = params + inner.params, flops + inner.flops
             activations += inner.activations
-            inside = inner.peak_memory - sum(map(_size, op.input_shapes))
+            inside = inner.peak_memory // BYTES - sum(map(prod, op.input_shapes))
         else:
-            params, flops = params + op.params(*shapes), flops + op.flops(*shapes)
-            activations += op.activations(*shapes)
-            inside = _size(node["shape"])
+            shapes = [nodes[source]["shape"] for source in sources]
+            multiplied = op.flops(shape, *shapes)
+            params, flops = params + op.params(*shapes), flops + multiplied
+            activations += size if multiplied else 0
         peak = max(peak, alive + inside)
-        alive += _size(node["shape"])
+        alive += size
         for source in sources:
-            uses[source] -= 1
-            if not uses[source]:
-                alive -= _size(nodes[source]["shape"])
-    return Cost(params, flops, activations, peak)
+            if last[source] == name:
+                alive -= prod(nodes[source]["shape"])
+                last[source] = ""  # taken twice by one node, it goes once
+    return Cost(params, flops, activations, peak * BYTES)
 
 
 def depth(graph: Graph) -> int:
     """Convolutions and linear layers on the longest path, the depth of the literature."""
     deepest: list[int] = []
-    for _, op, inputs, shapes, _ in graph.primitives:
+    for _, op, inputs, shapes, shape in graph.primitives:
         before = max((deepest[i] for i in inputs if i >= 0), default=0)
-        deepest.append(before + (op.activations(*shapes) > 0))
+        deepest.append(before + (op.flops(shape, *shapes) > 0))
     return max(deepest, default=0)
 
 
-def _size(shape: Shape) -> int:
-    return prod(shape) * BYTES
+def _last_uses(graph: Graph) -> dict[str, str]:
+    """The node that is the last to take each node; "" for the output, which stays."""
+    last = {source: name for name, node in graph.nodes.items() for source in node["inputs"]}
+    return {**last, graph.output: ""}

@@ -67,7 +67,7 @@ def _layers(graph: Graph, prefix: str, level: int) -> Iterator[Layer]:
             yield from _layers(op, f"{path}/", level + 1)
         else:
             shapes = [nodes[source]["shape"] for source in node["inputs"]]
-            yield Layer(path, describe(op), shape, op.params(*shapes), op.flops(*shapes), level)
+            yield Layer(path, describe(op), shape, op.params(*shapes), op.flops(shape, *shapes), level)
 
 
 def to_dot(graph: Graph) -> str:

@@ -139,7 +139,6 @@ class Genotype:
         return cls.from_dict(data, where)
 
 
-@lru_cache(maxsize=1024)
 def expand(
     genotype: Genotype, input_shape: Shape = (3, 32, 32), num_classes: int = 10, auxiliary: bool = False
 ) -> Graph:
@@ -149,12 +148,17 @@ def expand(
     `auxiliary` aux1, aux2, … for the heads that only training has. NasError names the node
     where shapes do not fit.
     """
+    return _expanded(genotype, tuple(input_shape), num_classes, auxiliary)
+
+
+@lru_cache(maxsize=1024)
+def _expanded(genotype: Genotype, input_shape: Shape, num_classes: int, auxiliary: bool) -> Graph:
     if genotype.head is None:
         raise NasError("only a genotype with a head is a network")
     for size in (*input_shape, num_classes):
         if type(size) is not int or not 1 <= size <= MAX_SIZE:
             raise NasError(f"sizes must be integers from 1 to {MAX_SIZE}, not {size!r}", where="input")
-    graph = Graph("Network", [tuple(input_shape)])
+    graph = Graph("Network", [input_shape])
     image = Value(graph, graph.input_names[0], graph.input_shape)
     stem, head = genotype.stem, genotype.head
     source = _at(SOURCE, partial(stem, image, name=SOURCE)) if stem else image

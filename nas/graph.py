@@ -8,8 +8,7 @@ is valid. Nesting keeps the modules as units; `Graph.primitives` sees through it
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -84,7 +83,7 @@ class Graph:
         self.variables = ("x",) if count == 1 else tuple(f"x{i + 1}" for i in range(count))
         self.note: object = ""  # a line on what it is, for the reader of the code
         self.again: Callable[..., Graph] | None = None  # the same function at other shapes
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
         for name, shape in zip(self.input_names, self.input_shapes, strict=True):
             self.nodes[name] = {"op": None, "inputs": (), "shape": shape, "label": ""}
 
@@ -149,8 +148,8 @@ class Graph:
 
     def _fresh_name(self, op: Operation) -> str:
         base = str(op.kind.lower() if isinstance(op, Graph) else getattr(op, "label", "node"))
-        self._counts[base] += 1
-        return f"{base}{self._counts[base]}"
+        count = self._counts[base] = self._counts.get(base, 0) + 1
+        return f"{base}{count}"
 
     @cached_property
     def primitives(self) -> tuple[Primitive, ...]:
@@ -176,10 +175,10 @@ class Graph:
                 index[name] = len(flat)
                 flat.append(Primitive(name, op, at, shapes, node["shape"]))
                 continue
-            offset = len(flat)
+            offset, prefix = len(flat), f"{name}/"
             for path, inner, inputs, shapes, shape in op.primitives:
                 moved = tuple([i + offset if i >= 0 else at[-1 - i] for i in inputs])
-                flat.append(Primitive(f"{name}/{path}", inner, moved, shapes, shape))
+                flat.append(Primitive(prefix + path, inner, moved, shapes, shape))
             inside = op.output_index
             index[name] = inside + offset if inside >= 0 else at[-1 - inside]
         return tuple(flat), index[self.output]
@@ -200,26 +199,40 @@ class Graph:
     def digest(self) -> str:
         """32 hex digits, equal for isomorphic networks whatever their nesting and names.
 
-        A colour for every primitive flows forward over its inputs, then backward over its
-        consumers, so that a value used twice differs from the same value computed twice.
-        Shapes, class count and input channels do not enter.
+        A colour of 128 bits for every primitive flows forward over its inputs, then backward over
+        its consumers, so that a value used twice differs from the same value computed twice.
+        Shapes, class count and input channels do not enter. Colours are mixed by multiplying and
+        folding, several times quicker than a cryptographic hash of each; the two lines of it stand
+        wherever it is done, as calls would take a third of the time.
         """
-        primitives, output = self.primitives, self.output_index
+        primitives, output, factor, mask = self.primitives, self.output_index, MULTIPLIER, MASK
         forward: list[int] = []
         for _, op, inputs, _, _ in primitives:
             sources = [forward[i] if i >= 0 else -i for i in inputs]
-            if op.commutative:
+            if len(sources) > 1 and op.commutative:
                 sources.sort()
-            forward.append(_mix(_identity(op), sources))
+            colour = op.identity
+            for source in sources:
+                colour = ((colour ^ source) * factor + 1) & mask
+                colour ^= colour >> 67
+            forward.append(colour)
         uses: list[list[int]] = [[] for _ in primitives]
         colours: list[int] = []
-        for at in reversed(range(len(primitives))):
-            colours.append(_mix(forward[at], (int(at == output), *sorted(uses[at]))))
+        for at in range(len(primitives) - 1, -1, -1):
+            colour, used = ((forward[at] ^ (at == output)) * factor + 1) & mask, uses[at]
+            colour ^= colour >> 67
+            if len(used) > 1:
+                used.sort()
+            for use in used:
+                colour = ((colour ^ use) * factor + 1) & mask
+                colour ^= colour >> 67
+            colours.append(colour)
             _, op, inputs, _, _ = primitives[at]
             for slot, i in enumerate(inputs):
                 if i >= 0:
-                    uses[i].append(_mix(colours[-1], (0 if op.commutative else slot,)))
-        whole = b"".join(colour.to_bytes(16, "big") for colour in sorted(colours))
+                    use = ((colour ^ (0 if op.commutative else slot)) * factor + 1) & mask
+                    uses[i].append(use ^ use >> 67)
+        whole = b"".join([colour.to_bytes(16, "big") for colour in sorted(colours)])
         return hashlib.blake2b(whole, digest_size=16).hexdigest()
 
 
@@ -231,17 +244,8 @@ def trace(kind: str, input_shapes: Sequence[Shape], function: Callable[..., Valu
     return graph.close(function(*inputs))
 
 
-def _mix(colour: int, values: Iterable[int]) -> int:
-    """A colour of 128 bits from another and values in order: multiplied and folded, which is
-    several times quicker than a cryptographic hash of each."""
-    for value in values:
-        colour = ((colour ^ value) * MULTIPLIER + 1) & MASK
-        colour ^= colour >> 67
-    return colour
-
-
 @lru_cache(maxsize=4096)
-def _identity(op: Any) -> int:
+def identity(op: Any) -> int:
     """128 bits for an operation's name and the fields that differ from their defaults, so that a field
     added later leaves old digests as they are."""
     parts = [type(op).__name__]

@@ -228,7 +228,7 @@ def _units(primitives: tuple[Primitive, ...]) -> list[Unit]:
     for node in primitives:
         first = node.inputs[0]
         joins = len(node.inputs) == 1 and first >= 0 and uses.count(first) == 1
-        if joins and not node.op.flops(*node.input_shapes):
+        if joins and not node.op.flops(node.shape, *node.input_shapes):
             units[unit_of[first]].ops.append(node.op)
             unit_of.append(unit_of[first])
             continue

@@ -124,7 +124,7 @@ class SearchSpace:
         """
         rng = np.random.default_rng(seed)
         for _ in range(MAX_TRIES):
-            genotype = self.build(lambda _, options: pick(options, rng))
+            genotype = self._noted(lambda _, options: pick(options, rng))
             found = self.violations(genotype)
             if not found:
                 return genotype
@@ -147,16 +147,8 @@ class SearchSpace:
 
     def log_probability(self, genotype: Genotype) -> float:
         """Of being drawn by `sample`, in nats, up to the constant that the constraints add."""
-        total = 0.0
-
-        def answer(path: str, options: Sequence[Any]) -> Any:
-            nonlocal total
-            total -= log(len(options))
-            return decisions[path]
-
-        decisions = self.decisions(genotype)
-        self.build(answer)
-        return total
+        domains = self.domains()
+        return -sum(log(len(domains[path])) for path in self.decisions(genotype))
 
     def decisions(self, genotype: Genotype) -> Decisions:
         """The answers that build a genotype, in the order of the program.
@@ -164,15 +156,30 @@ class SearchSpace:
         Raises NasError, naming the first that differs, if no answers do.
         """
         if genotype not in self._recent:
-            if len(self._recent) >= MAX_RECENT:
-                self._recent.clear()
-            self._recent[genotype] = self._read(genotype)
+            self._note(genotype, self._read(genotype))
         return dict(self._recent[genotype])
 
     @cached_property
     def _recent(self) -> dict[Genotype, Decisions]:
         """Decisions of genotypes that came by: a search asks for its parents again and again."""
         return {}
+
+    def _note(self, genotype: Genotype, decisions: Decisions) -> None:
+        if len(self._recent) >= MAX_RECENT:
+            self._recent.clear()
+        self._recent[genotype] = decisions
+
+    def _noted(self, choose: Choose) -> Genotype:
+        """What `build` gives, with its decisions at hand: to read them off again takes longer."""
+        decisions: Decisions = {}
+
+        def answer(path: str, options: Sequence[Any]) -> Any:
+            decisions[path] = value = choose(path, options)
+            return value
+
+        genotype = self.build(answer)
+        self._note(genotype, decisions)
+        return genotype
 
     def _read(self, genotype: Genotype) -> Decisions:
         known = answers(genotype)
@@ -209,7 +216,7 @@ class SearchSpace:
         others = np.array([len(domains[path]) - 1 for path, _ in moves])
         for at in np.argsort(-(rng.random(len(moves)) ** others)):
             path, option = moves[at]
-            mutant = self.build(replay({**decisions, path: option}, rng))
+            mutant = self._noted(replay({**decisions, path: option}, rng))
             if mutant != genotype and not self.violations(mutant):
                 return mutant
         raise NasError("has no neighbour within the constraints", where=f"{self.name}: {genotype}")
@@ -225,7 +232,7 @@ class SearchSpace:
             for path in (*first, *second):
                 if path in second and (path not in first or rng.random() < 0.5):
                     mixed[path] = second[path]
-            child = self.build(replay(mixed, rng))
+            child = self._noted(replay(mixed, rng))
             if not self.violations(child):
                 return child
         return self.mutate(a, rng)

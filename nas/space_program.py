@@ -78,7 +78,7 @@ def replay(known: Mapping[str, Any], rng: np.random.Generator) -> Choose:
 
 
 def pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
-    return options[int(rng.integers(len(options)))]
+    return options[int(rng.random() * len(options))]  # rng.integers takes five times as long
 
 
 def count(spec: SpaceSpec) -> int:
@@ -102,9 +102,11 @@ def _settings(settings: Mapping[str, Any], prefix: str, ask: Choose) -> dict[str
     """Ask for the fields of a component; the path of a dependent one says on what it depends."""
     chosen: dict[str, Any] = {}
     for key, value in settings.items():
-        by = f"[{value['by']}={chosen[value['by']]}]" if isinstance(value, Mapping) else ""
-        options = options_of(value, chosen)
-        chosen[key] = value if key == "type" else ask(f"{prefix}{key}{by}", options)
+        if key == "type":
+            chosen[key] = value
+            continue
+        by = f"[{value['by']}={chosen[value['by']]}]" if isinstance(value, dict) else ""
+        chosen[key] = ask(f"{prefix}{key}{by}", options_of(value, chosen))
     return chosen
 
 

@@ -18,7 +18,7 @@ from nas.errors import NasError, NotFoundError, StorageError, did_you_mean
 from nas.history import History
 from nas.modules.base import UnknownTypeError
 from nas.storage import connection_of, is_url, shown
-from nas.study_rows import METRIC_NAMES, read_trials, write_study, write_trial
+from nas.study_rows import METRIC_NAMES, Domain, read_trials, write_study, write_trial
 from nas.trial import Trial, check_objectives
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Study(History):
             held = storage.get_study_user_attrs(study_id)[HELD]
             super().__init__(storage.get_study_system_attrs(study_id)[METRIC_NAMES])
             domains = dict(held["domains"])
-            self._domains: dict[str, list[Any]] = {path: list(domains[path]) for path in domains}
+            self._domains = {path: Domain(list(domains[path])) for path in domains}
             self.meta: dict[str, Any] = dict(held["meta"])
             self._last = 0  # the key of the last trial that is known
             with storage.engine.connect() as connection:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from nas.errors import NasError
@@ -26,6 +27,20 @@ METRIC_NAMES = "study:metric_names"
 CHECKSUM = "checksum"
 STATES = {"complete": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
 """Our states in Optuna's words."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The options of a decision."""
+
+    options: Sequence[Any]
+
+    @cached_property
+    def distribution(self) -> str:
+        """Optuna's words for a choice among them: each trial needs those of all its decisions."""
+        from optuna.distributions import CategoricalDistribution, distribution_to_json
+
+        return str(distribution_to_json(CategoricalDistribution(self.options)))
 
 
 def write_study(
@@ -54,13 +69,12 @@ def write_trial(
     connection: Connection,
     study_id: int,
     objectives: Sequence[str],
-    domains: Mapping[str, Any],
+    domains: Mapping[str, Domain],
     trial: Trial,
 ) -> int:
     """Insert a trial in the transaction of `connection`; returns its key, which grows with every trial."""
     from optuna.storages._rdb import models
     from optuna.trial import TrialState
-    from sqlalchemy import insert
 
     params = {path: _index(domains, path, value) for path, value in trial.decisions.items()}
     texts = {key: json.dumps(value) for key, value in to_attributes(trial).items()}
@@ -75,7 +89,7 @@ def write_trial(
     }
     finite = models.TrialValueModel.TrialValueType.FINITE
     values = enumerate(trial.values(objectives) if trial.complete else ())
-    primary = connection.execute(insert(models.TrialModel.__table__), row).inserted_primary_key
+    primary = connection.execute(_insert(models.TrialModel), row).inserted_primary_key
     (key,) = cast("tuple[int]", primary)
     rows: dict[Any, list[dict[str, Any]]] = {
         models.TrialValueModel: [{"objective": i, "value": v, "value_type": finite} for i, v in values],
@@ -83,7 +97,7 @@ def write_trial(
             {
                 "param_name": path,
                 "param_value": float(index),
-                "distribution_json": _distribution(json.dumps(domains[path])),
+                "distribution_json": domains[path].distribution,
             }
             for path, index in params.items()
         ],
@@ -91,21 +105,20 @@ def write_trial(
     }
     for model, several in rows.items():
         if several:
-            connection.execute(insert(model.__table__), [{"trial_id": key, **one} for one in several])
+            connection.execute(_insert(model), [{"trial_id": key, **one} for one in several])
     return key
 
 
-@lru_cache(maxsize=4096)
-def _distribution(options: str) -> str:
-    """Optuna's words for a choice among options, given as JSON: it takes long to find them, and each trial
-    needs those of all its decisions."""
-    from optuna.distributions import CategoricalDistribution, distribution_to_json
+@cache
+def _insert(model: Any) -> Any:
+    """The statement, made once, as SQLAlchemy then finds at once what it has compiled for it."""
+    from sqlalchemy import insert
 
-    return str(distribution_to_json(CategoricalDistribution(json.loads(options))))
+    return insert(model.__table__)
 
 
 def read_trials(
-    connection: Connection, study_id: int, domains: Mapping[str, Any], after: int = 0
+    connection: Connection, study_id: int, domains: Mapping[str, Domain], after: int = 0
 ) -> Iterator[tuple[int, Trial]]:
     """The trials of a study with keys greater than `after`, and their keys, in the order of recording."""
     from optuna.storages._rdb import models
@@ -133,13 +146,14 @@ def read_trials(
 
 
 def _read_trial(
-    key: int, texts: Mapping[str, str], params: Mapping[str, int], domains: Mapping[str, Any]
+    key: int, texts: Mapping[str, str], params: Mapping[str, int], domains: Mapping[str, Domain]
 ) -> Trial:
     try:
         if json.loads(texts[CHECKSUM]) != checksum(texts, params):
             raise ValueError("its checksum does not fit")
         attributes = {name: json.loads(text) for name, text in texts.items() if name in ATTRIBUTES}
-        return from_attributes(attributes, {path: domains[path][index] for path, index in params.items()})
+        decisions = {path: domains[path].options[index] for path, index in params.items()}
+        return from_attributes(attributes, decisions)
     except UnknownTypeError:
         raise
     except (LookupError, TypeError, ValueError, NasError) as error:
@@ -152,8 +166,8 @@ def checksum(texts: Mapping[str, str], params: Mapping[str, int]) -> str:
     return hashlib.blake2b(json.dumps([held, sorted(params.items())]).encode(), digest_size=8).hexdigest()
 
 
-def _index(domains: Mapping[str, Sequence[Any]], path: str, value: Any) -> int:
-    for index, option in enumerate(domains.get(path, ())):
+def _index(domains: Mapping[str, Domain], path: str, value: Any) -> int:
+    for index, option in enumerate(domains[path].options if path in domains else ()):
         if option == value and type(option) is type(value):
             return index
     raise NasError(f"{value!r} is not an option of the study's space", where=path)

@@ -190,7 +190,7 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
         "digest": trial.digest,
         "genotype": trial.genotype.to_json(),
         "proposal": provenance(trial.proposal),
-        "cost": asdict(trial.cost),
+        "cost": dict(vars(trial.cost)),
         "outcome": {name: getattr(trial, name) for name in _OUTCOME},
     }
     if trial.curve:
@@ -209,7 +209,7 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
 def provenance(proposal: Proposal) -> dict[str, Any]:
     """Where a proposal came from, as JSON."""
     design = {"design": dict(proposal.design)} if proposal.design else {}
-    known = {"known": asdict(proposal.known)} if proposal.known else {}
+    known = {"known": dict(vars(proposal.known))} if proposal.known else {}
     return {name: getattr(proposal, name) for name in _PROPOSAL} | design | known
 
 

@@ -61,11 +61,9 @@ class Component:
 
     def to_dict(self) -> dict[str, Any]:
         """The type, the fields without a default, and those that differ from theirs."""
-        settings = {
-            item.name: getattr(self, item.name)
-            for item in dataclasses.fields(self)
-            if getattr(self, item.name) != item.default
-        }
+        cls: Any = type(self)  # mypy takes dataclasses for unhashable classes
+        defaults = _defaults(cls)
+        settings = {name: value for name, value in vars(self).items() if value != defaults[name]}
         return {"type": self.type_name, **settings}
 
     def __str__(self) -> str:
@@ -76,6 +74,11 @@ class Component:
 def _choices(cls: type[Component]) -> tuple[tuple[str, Sequence[Any]], ...]:
     items = dataclasses.fields(cls)
     return tuple((item.name, item.metadata["options"]) for item in items if "options" in item.metadata)
+
+
+@cache
+def _defaults(cls: type[Component]) -> dict[str, Any]:
+    return {item.name: item.default for item in dataclasses.fields(cls)}
 
 
 @cache

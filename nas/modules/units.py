@@ -52,7 +52,7 @@ class ConvSpec(NamedTuple):
 def activate(x: Value, steps: str, eps: float = 1e-5) -> Value:
     """Batch norms (B) and ReLUs (R) in the order of `steps`."""
     for step in steps:
-        x = BatchNorm(eps)(x) if step == "B" else Relu()(x)
+        x = _norm(eps)(x) if step == "B" else RELU(x)
     return x
 
 
@@ -61,6 +61,12 @@ def has_bias(norm: str) -> bool:
     return norm in ("after_relu", "none")
 
 
+# primitives are values: those that are asked for all the time are made once
+RELU = Relu()
+_norm = lru_cache(BatchNorm)
+
+
+@lru_cache(maxsize=1024)
 def _conv(spec: ConvSpec, bias: bool = False) -> Conv:
     return Conv(spec.width, spec.kernel, spec.stride, spec.groups, bias=bias, dilation=spec.dilation)
 
@@ -112,7 +118,7 @@ def residual_unit(x: Value, convs: Sequence[ConvSpec], shortcut: str, norm: str)
     if project:
         identity = Conv(width, 1, stride)(x)
         if place.last.startswith("B"):
-            identity = BatchNorm()(identity)
+            identity = _norm()(identity)
     elif changes:
         identity = Subsample(stride)(identity) if stride > 1 else identity
         identity = PadChannels(width - x.channels)(identity) if width > x.channels else identity

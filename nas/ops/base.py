@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from nas.errors import NasError
-from nas.graph import Shape, Value
+from nas.graph import Shape, Value, identity
 
 REQUIRED: Any = object()
 NUM_CLASSES = "num_classes"
@@ -50,11 +51,14 @@ class Op:
     def params(self, *inputs: Shape) -> int:
         return 0
 
-    def flops(self, *inputs: Shape) -> int:
+    def flops(self, output: Shape, *inputs: Shape) -> int:
+        """Multiply-adds; above zero for convolutions and linear layers alone."""
         return 0
 
-    def activations(self, *inputs: Shape) -> int:
-        return 0
+    @cached_property
+    def identity(self) -> int:
+        """128 bits that stand for the primitive in the digest of a graph."""
+        return identity(self)
 
     def saved(self, *inputs: Shape) -> int:
         """Bytes that its backward pass needs for one image beside input and output."""

@@ -54,25 +54,23 @@ class Conv(Op):
         return self.dilation * (self.kernel // 2) if self.padding is None else self.padding
 
     def shape(self, *inputs: Shape) -> Shape:
-        channels, *size = feature_map(self, inputs[0])
+        channels, height, width = feature_map(self, inputs[0])
         if channels % self.groups or self.channels % self.groups:
             raise NasError(
                 f"{channels} to {self.channels} channels do not divide into {self.groups} groups",
                 where="conv",
             )
-        reach = self.dilation * (self.kernel - 1) + 1
-        height, width = (slide(self, n, reach, self.stride, self.pad) for n in size)
-        return (self.channels, height, width)
+        reach, pad = self.dilation * (self.kernel - 1) + 1, self.pad
+        rows = slide(self, height, reach, self.stride, pad)
+        columns = rows if width == height else slide(self, width, reach, self.stride, pad)
+        return (self.channels, rows, columns)
 
     def params(self, *inputs: Shape) -> int:
         weights = self.channels * (inputs[0][0] // self.groups) * self.kernel**2
         return weights + (self.channels if self.bias else 0)
 
-    def flops(self, *inputs: Shape) -> int:
-        return prod(self.shape(*inputs)) * (inputs[0][0] // self.groups) * self.kernel**2
-
-    def activations(self, *inputs: Shape) -> int:
-        return prod(self.shape(*inputs))
+    def flops(self, output: Shape, *inputs: Shape) -> int:
+        return prod(output) * (inputs[0][0] // self.groups) * self.kernel**2
 
     def module(self, *inputs: Shape) -> Call:
         return Call(
@@ -163,11 +161,8 @@ class Linear(Op):
     def params(self, *inputs: Shape) -> int:
         return (inputs[0][0] + 1) * self.features
 
-    def flops(self, *inputs: Shape) -> int:
+    def flops(self, output: Shape, *inputs: Shape) -> int:
         return inputs[0][0] * self.features
-
-    def activations(self, *inputs: Shape) -> int:
-        return self.features
 
     def module(self, *inputs: Shape) -> Call:
         return Call("nn.Linear", (Arg("in_features", inputs[0][0]), Arg("out_features", self.features)))
@@ -221,11 +216,8 @@ class UpsampleScores(Op):
     def params(self, *inputs: Shape) -> int:
         return inputs[0][0] ** 2 * (2 * self.stride) ** 2
 
-    def flops(self, *inputs: Shape) -> int:
+    def flops(self, output: Shape, *inputs: Shape) -> int:
         return prod(inputs[0]) * inputs[0][0] * (2 * self.stride) ** 2
-
-    def activations(self, *inputs: Shape) -> int:
-        return prod(self.shape(*inputs))
 
     def module(self, *inputs: Shape) -> Call:
         padding = Arg("padding", self.stride // 2 if self.padded else 0, 0, keyword=True)
