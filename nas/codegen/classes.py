@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from nas.codegen.text import CallText, fresh
@@ -30,9 +31,11 @@ class View:
     group: str = ""
     nested: Call | None = None
 
+    @cached_property
     def module(self) -> Call | None:
         return self.nested or (None if isinstance(self.op, Graph) else self.op.module(*self.shapes))
 
+    @cached_property
     def function(self) -> Call | None:
         return None if isinstance(self.op, Graph) else self.op.function(*self.shapes)
 
@@ -59,6 +62,7 @@ class ClassPlan:
     name: str = ""
     params: list[Param] = field(default_factory=list)
     texts: dict[tuple[str, str], str] = field(default_factory=dict)  # (node, argument) -> code
+    views: list[list[View]] = field(default_factory=list)  # of each of the graphs
 
     @property
     def graph(self) -> Graph:
@@ -87,11 +91,13 @@ def plan_classes(graph: Graph) -> list[ClassPlan]:
     for height in range(top):
         groups: dict[Hashable, ClassPlan] = {}
         for nested in levels[height]:
-            key = _signature(nested, homes)
-            homes[id(nested)] = groups.setdefault(key, ClassPlan([]))
-            homes[id(nested)].graphs.append(nested)
+            shown = list(_views(nested, homes))
+            plan = groups.setdefault(_signature(nested, shown, homes), ClassPlan([]))
+            homes[id(nested)] = plan
+            plan.graphs.append(nested)
+            plan.views.append(shown)
         for plan in groups.values():
-            _parametrise(plan, homes)
+            _parametrise(plan)
         plans += groups.values()
         _name(plans)
     return plans
@@ -112,7 +118,10 @@ def _on_other_images(graph: Graph) -> list[Graph]:
 def views(graph: Graph, plans: Sequence[ClassPlan]) -> list[View]:
     """The nodes of a graph in topological order, nested graphs as calls of their classes."""
     homes = {id(g): plan for plan in plans for g in plan.graphs}
-    return list(_views(graph, homes))
+    plan = homes.get(id(graph))
+    if plan is None:
+        return list(_views(graph, homes))
+    return next(shown for other, shown in zip(plan.graphs, plan.views, strict=True) if other is graph)
 
 
 def arg_text(arg: Arg, text: str) -> str:
@@ -167,30 +176,30 @@ def _only_module(op: Any) -> Any:
     return primitive.op if primitive.op.module(*primitive.input_shapes) else None
 
 
-def _signature(graph: Graph, homes: dict[int, ClassPlan]) -> Hashable:
+def _signature(graph: Graph, shown: Sequence[View], homes: dict[int, ClassPlan]) -> Hashable:
     """All but the numbers."""
     position = {name: at for at, name in enumerate(graph.nodes)}
     parts: list[Hashable] = [graph.kind]
-    for view in _views(graph, homes):
-        calls = [view.module(), view.function()]
+    for view in shown:
+        calls = [view.module, view.function]
         forms = tuple((call.target, tuple(arg.name for arg in call.args)) for call in calls if call)
         home = id(homes[id(view.op)]) if isinstance(view.op, Graph) else type(view.op).__name__
         parts.append((home, forms, view.label, tuple(position[source] for source in view.inputs)))
     return (*parts, graph.output)
 
 
-def _parametrise(plan: ClassPlan, homes: dict[int, ClassPlan]) -> None:
+def _parametrise(plan: ClassPlan) -> None:
     """Find the numbers that differ between the graphs, and name them."""
     ins = tuple(g.input_shape[0] for g in plan.graphs)
     outs = tuple(g.output_shape[0] for g in plan.graphs)
-    for same in zip(*(_views(g, homes) for g in plan.graphs), strict=True):
-        calls = [view.module() or view.function() for view in same]
+    for same in zip(*plan.views, strict=True):
+        calls = [view.module or view.function for view in same]
         for column in zip(*(call.args for call in calls if call), strict=True):
             values = tuple(arg.value for arg in column)
             if len(set(values)) > 1 or column[0].name == NUM_CLASSES:
                 text = _derived(plan, column[0], values) or _param(plan, column[0], values, ins, outs).name
                 plan.texts[same[0].name, column[0].name] = text
-    _name_by_branch(plan, homes)
+    _name_by_branch(plan)
     order = {"in_chs": 0, "chs": 0, "out_chs": 2, NUM_CLASSES: 3}
     plan.params.sort(key=lambda p: (p.default is not REQUIRED, order.get(p.name, 1 if p.is_channels else 4)))
 
@@ -221,13 +230,13 @@ def _param(
     return plan.params[-1]
 
 
-def _name_by_branch(plan: ClassPlan, homes: dict[int, ClassPlan]) -> None:
+def _name_by_branch(plan: ClassPlan) -> None:
     """Where a class has several widths inside, each is called by the branch that it is first met in."""
     widths = {param.name: param for param in plan.params if param.name.startswith("mid_chs")}
     if len(widths) < 2:
         return
     branches: dict[str, str] = {}  # of each node: its label, else that of a node that it leads to
-    for view in reversed(list(_views(plan.graph, homes))):
+    for view in reversed(plan.views[0]):
         label = view.label or branches.get(view.name, "")
         branches |= dict.fromkeys((view.name, *view.inputs), label)
     renamed: dict[str, str] = {}

@@ -34,7 +34,7 @@ class Unit:
 
     @property
     def is_attribute(self) -> bool:
-        return len(self.views) > 1 or self.views[0].function() is None
+        return len(self.views) > 1 or self.views[0].function is None
 
 
 def plan_units(views: Sequence[View], output: str) -> list[Unit]:
@@ -44,7 +44,7 @@ def plan_units(views: Sequence[View], output: str) -> list[Unit]:
     units: list[Unit] = []
     open_chain: dict[str, Unit] = {}  # by output, units that may grow
     for view in views:
-        single = len(view.inputs) == 1 and view.module() is not None
+        single = len(view.inputs) == 1 and view.module is not None
         before = open_chain.pop(view.inputs[0], None) if single else None
         if before and uses[view.inputs[0]] == 1 and before.views[-1].group == view.group:
             before.views.append(view)
@@ -147,7 +147,7 @@ class Forward:
         if unit.is_attribute:
             text = f"self.{unit.name}({', '.join(operand.text for operand in operands)})"
             return _Expression(text, refs, pending=True)
-        call = unit.views[0].function()
+        call = unit.views[0].function
         assert call is not None
         given = self.numbers(unit.views[0])
         fields = {arg.name: given.get(arg.name, str(arg.value)) for arg in call.args}

@@ -88,7 +88,7 @@ def _kept(plan: ClassPlan, view: View, kept: dict[str, str]) -> Mapping[str, str
 
 
 def _calls(unit: Unit, texts: Texts) -> list[CallText]:
-    modules = ((view, view.module()) for view in unit.views)
+    modules = ((view, view.module) for view in unit.views)
     return [call_text(module, texts(view)) for view, module in modules if module]
 
 

@@ -78,7 +78,7 @@ def _init(graph: Graph, flat: Sequence[View], units: Sequence[Unit]) -> list[str
     classifier = next((view for view in flat if view.group == CLASSIFIER), None)
 
     def texts(view: View) -> dict[str, str]:
-        args = call.args if (call := view.module()) else ()
+        args = call.args if (call := view.module) else ()
         known = {arg.name: NUM_CLASSES for arg in args if arg.name == NUM_CLASSES}
         if view.name in from_image and args and args[0].value == channels:
             known[args[0].name] = IN_CHANS
@@ -173,7 +173,7 @@ def _carries_image(flat: Sequence[View], graph: Graph) -> set[str]:
     for view in flat:
         if all(source in raw for source in view.inputs):
             seeing.add(view.name)
-            call = view.module()
+            call = view.module
             if not call or not call.args or call.args[0].name != "in_chs":
                 raw.add(view.name)
     return seeing

@@ -17,15 +17,16 @@ from nas.errors import NasError
 IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 TOP = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)
 """Statements of the file itself, besides its docstring: importing it only defines."""
-NODES = (
-    *(ast.Module, *TOP, ast.alias, ast.arguments, ast.arg, ast.keyword),
+PLAIN = {
+    *(ast.Module, ast.alias, ast.arguments, ast.keyword),
     *(ast.Assign, ast.Expr, ast.Return, ast.If, ast.For),
-    *(ast.Attribute, ast.Call, ast.Constant, ast.IfExp, ast.List, ast.Name, ast.Slice, ast.Starred),
+    *(ast.Call, ast.IfExp, ast.List, ast.Slice, ast.Starred),
     *(ast.Subscript, ast.Tuple, ast.GeneratorExp, ast.comprehension, ast.Load, ast.Store),
     *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.BitAnd),
     *(ast.BoolOp, ast.And, ast.UnaryOp, ast.Not, ast.USub),
     *(ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.GtE, ast.Is, ast.IsNot),
-)
+}
+"""Nodes that are always allowed; those with a name or a value in them are looked at one by one."""
 MODULES = frozenset({"torch", "nn", "F"})
 BUILTINS = frozenset({"isinstance", "len", "next", "range", "sum", "super", "type", "zip"})
 FUNCTIONS = {
@@ -65,7 +66,7 @@ def checked(text: str) -> str:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _refused(str(error), getattr(error, "lineno", 0) or 0) from None
-    nodes = list(ast.walk(tree))
+    nodes = _nodes(tree)
     known = _defined(nodes) | BUILTINS | MODULES
     for at, statement in enumerate(tree.body):
         if not isinstance(statement, TOP) and not (at == 0 and _is_docstring(statement)):
@@ -77,36 +78,54 @@ def checked(text: str) -> str:
     return text
 
 
+def _nodes(tree: ast.AST) -> list[ast.AST]:
+    """All nodes of a tree: what `ast.walk` gives, in half the time."""
+    found = [tree]
+    for node in found:  # grows meanwhile
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                found.append(value)
+            elif isinstance(value, list):
+                found += [item for item in value if isinstance(item, ast.AST)]
+    return found
+
+
 def _defined(nodes: Sequence[ast.AST]) -> set[str]:
     """Every name that the source itself gives to something."""
     found: set[str] = set()
     for node in nodes:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            found.add(node.name)
+        if type(node) in PLAIN:
+            continue
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store):
+                found.add(node.id)
         elif isinstance(node, ast.arg):
             found.add(node.arg)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
     return found
 
 
 def _fault(node: ast.AST, known: set[str]) -> str:
     """What is not allowed of a node by itself, or ""."""
-    if not isinstance(node, NODES):
-        return f"a {type(node).__name__}"
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return "" if ast.unparse(node) in IMPORTS else ast.unparse(node)
-    if isinstance(node, ast.ClassDef | ast.FunctionDef):
-        return _definition_fault(node)
+    if type(node) in PLAIN:
+        return ""
     if isinstance(node, ast.Name):
         given = isinstance(node.ctx, ast.Store) and node.id in RESERVED
         return f"the name {node.id}" if given or node.id not in known or _private(node.id) else ""
+    if isinstance(node, ast.Constant):
+        return _constant_fault(node.value)
+    if isinstance(node, ast.Attribute):
+        return _attribute_fault(node)
     if isinstance(node, ast.arg):
         fine = node.annotation is None and (node.arg == "self" or node.arg not in RESERVED)
         return "" if fine and not _private(node.arg) else f"the argument {node.arg}"
-    if isinstance(node, ast.Constant):
-        return _constant_fault(node.value)
-    return _attribute_fault(node) if isinstance(node, ast.Attribute) else ""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return _definition_fault(node)
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return "" if ast.unparse(node) in IMPORTS else ast.unparse(node)
+    return f"a {type(node).__name__}"
 
 
 def _definition_fault(node: ast.ClassDef | ast.FunctionDef) -> str:
@@ -119,7 +138,8 @@ def _definition_fault(node: ast.ClassDef | ast.FunctionDef) -> str:
 
 
 def _attribute_fault(node: ast.Attribute) -> str:
-    owner, name = ast.unparse(node.value), node.attr
+    value, name = node.value, node.attr
+    owner = value.id if isinstance(value, ast.Name) else ast.unparse(value)
     if owner == "nn":
         fine = name == "init" or name[0].isupper()
     elif owner in FUNCTIONS:
