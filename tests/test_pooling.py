@@ -20,10 +20,10 @@ GRID = ({"weight_decay": 1e-3}, {"lr": 0.1}, {"lr": 0.1, "weight_decay": 1e-3})
 """With the recipe above, two learning rates with two weight decays."""
 
 
-def run(frame, name="run", data="digits", **recipe):
+def run(frame, name="run", data="digits", data_fingerprint="f", **recipe):
     config = {
         "data": data,
-        "data_fingerprint": "f",
+        "data_fingerprint": data_fingerprint,
         "input_shape": [1, 8, 8],
         "num_classes": 10,
         "recipe": {**RECIPE, **recipe},
@@ -35,10 +35,10 @@ def gates(analysis):
     return {gate.name: gate.passed for gate in analysis.paired.contrasts[0].gates}
 
 
-def test_runs_that_agree_are_pooled():
+def test_runs_that_agree_are_pooled_wherever_their_data_lay():
     other = blocks(contexts=8, rng=1)
     other["digest"] = "other-" + other["digest"]
-    analysis = analyze_runs([run(blocks(contexts=16)), run(other)])
+    analysis = analyze_runs([run(blocks(contexts=16)), run(other, data="elsewhere")])
     assert analysis.paired.contexts == 24
 
 
@@ -110,7 +110,7 @@ def test_a_grid_crosses_learning_rates_with_weight_decays(recipes, grid):
     assert is_grid(recipes) == grid
 
 
-@pytest.mark.parametrize("changed", [{"data": "cifar10"}, {"batch_size": 64}, {"epochs": 4}])
+@pytest.mark.parametrize("changed", [{"data_fingerprint": "g"}, {"batch_size": 64}, {"epochs": 4}])
 def test_runs_that_differ_are_refused_and_what_differs_is_named(changed):
     with pytest.raises(NasError) as caught:
         analyze_runs([run(blocks()[:40], "one"), run(blocks()[:40], "two", **changed)])

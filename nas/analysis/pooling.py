@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from nas.run import Run
 
-DECISIVE = ("data", "data_fingerprint", "input_shape", "num_classes", "recipe")
+DECISIVE = ("data_fingerprint", "input_shape", "num_classes", "recipe")
 SCHEDULE = {"epochs", "cutout"}
 """Fields of the recipe that a longer schedule changes by itself."""
 
