@@ -177,7 +177,11 @@ class Graph:
                 continue
             offset, prefix = len(flat), f"{name}/"
             for path, inner, inputs, shapes, shape in op.primitives:
-                moved = tuple([i + offset if i >= 0 else at[-1 - i] for i in inputs])
+                if len(inputs) == 1:  # nearly all
+                    i = inputs[0]
+                    moved = (i + offset if i >= 0 else at[-1 - i],)
+                else:
+                    moved = tuple([i + offset if i >= 0 else at[-1 - i] for i in inputs])
                 flat.append(Primitive(prefix + path, inner, moved, shapes, shape))
             inside = op.output_index
             index[name] = inside + offset if inside >= 0 else at[-1 - inside]
