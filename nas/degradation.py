@@ -113,7 +113,7 @@ def _compare(networks: Mapping[str, Any], shallow: str, deep: str) -> str:
         before, after = (networks[name]["curve"][-1][key] for name in (shallow, deep))
         word = "an equal" if before == after else "a higher" if after > before else "a lower"
         parts.append(f"{word} {label} error ({after:.2%} against {before:.2%})")
-    return f"{deep} has {parts[0]} and {parts[1]} than {shallow}."
+    return f"Beside {shallow}, {deep} has {parts[0]} and {parts[1]}."
 
 
 def _settings(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
