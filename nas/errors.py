@@ -6,7 +6,10 @@ The command line prints them without a traceback and exits with `exit_code`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MAX_LISTED = 24
 """Names that a hint lists; of more only those that are close."""
@@ -84,3 +87,13 @@ def readable(text: str) -> str:
     lines of bounded length."""
     kept = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
     return "\n".join(s if len(s) <= MAX_LINE else f"{s[:MAX_LINE]}…" for s in kept.split("\n"))
+
+
+def located(where: str, function: Callable[[], T]) -> T:
+    """What a function gives; a NasError that it raises says that it happened at `where`."""
+    try:
+        return function()
+    except NasError as error:
+        if error.where.startswith(where):
+            raise
+        raise error.at(where) from None

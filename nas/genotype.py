@@ -7,30 +7,25 @@ Without stem and head a genotype is itself a module, so genotypes nest.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
-from nas.errors import NasError, did_you_mean
+from nas import genotype_json
+from nas.errors import NasError, did_you_mean, located
 from nas.graph import Graph, Shape, Value
-from nas.modules import Head, Module, Stem, from_dict
-from nas.modules.base import kept
+from nas.modules import Head, Stem
 from nas.node import JOINS, SOURCE, Auxiliary, Node, ordered
 from nas.ops import MAX_SIZE
 
 __all__ = ["JOINS", "SOURCE", "Auxiliary", "Genotype", "Node", "expand"]
 
-T = TypeVar("T")
-VERSION = 1
 MAX_NODES = 1024
-MAX_NESTING = 4
 MAX_AUXILIARY = 8
 MAX_PRIMITIVES = 1 << 14
 """Of one network: the deepest published has a quarter of it."""
-MAX_JSON = 1 << 20
 NOMINAL_INPUT = (3, 1024, 1024)
 """Large enough for any number of strides; shapes do not enter the digest."""
 
@@ -102,7 +97,7 @@ class Genotype:
         if self.stem is None and self.head is None:
             return {"type": "genotype", "nodes": [node.to_dict() for node in self.nodes]}
         return {
-            "version": VERSION,
+            "version": genotype_json.VERSION,
             "stem": self.stem and self.stem.to_dict(),
             "nodes": [node.to_dict() for node in self.nodes],
             "head": self.head and self.head.to_dict(),
@@ -116,27 +111,14 @@ class Genotype:
     @classmethod
     def from_dict(cls, data: Any, where: str = "genotype") -> Genotype:
         """What `to_dict` wrote; NasError names the place of what is wrong."""
-        _check_keys(data, ("version", "stem", "nodes", "head"), where, optional=("taps", "auxiliary"))
-        if data["version"] != VERSION or type(data["version"]) is not int:
-            hint = f"this program reads version {VERSION}; a newer file needs a newer program"
-            raise NasError(f"unknown version {data['version']!r}", where=f"{where}: version", hint=hint)
-        stem = from_dict(Stem, data["stem"], where=f"{where}: stem") if data["stem"] is not None else None
-        head = from_dict(Head, data["head"], where=f"{where}: head")
-        nodes = _nodes_from(data["nodes"], where, 0)
-        taps = _names_from(data.get("taps", []), f"{where}: taps")
-        auxiliary = _auxiliary_from(data.get("auxiliary", []), f"{where}: auxiliary")
-        return _at(where, lambda: cls(stem, nodes, head, taps, auxiliary))
+        parts = genotype_json.from_dict(data, where)
+        return located(where, lambda: cls(*parts))
 
     @classmethod
     def from_json(cls, text: str, where: str = "genotype") -> Genotype:
         """Read JSON of at most 1 MiB; NasError with line and column, or the place in the genotype."""
-        if len(text) > MAX_JSON:
-            raise NasError(f"larger than {MAX_JSON:,} characters", where=where)
-        try:
-            data = json.loads(text, object_pairs_hook=_no_duplicates)
-        except (json.JSONDecodeError, RecursionError, ValueError) as error:
-            raise NasError(f"not valid JSON: {error}", where=where) from None
-        return cls.from_dict(data, where)
+        parts = genotype_json.from_json(text, where)
+        return located(where, lambda: cls(*parts))
 
 
 def expand(
@@ -161,17 +143,17 @@ def _expanded(genotype: Genotype, input_shape: Shape, num_classes: int, auxiliar
     graph = Graph("Network", [input_shape])
     image = Value(graph, graph.input_names[0], graph.input_shape)
     stem, head = genotype.stem, genotype.head
-    source = _at(SOURCE, partial(stem, image, name=SOURCE)) if stem else image
+    source = located(SOURCE, partial(stem, image, name=SOURCE)) if stem else image
     values = _connect(genotype, source)
     for name in (*genotype.taps, *(item.node for item in genotype.auxiliary)):
         values[name].named(name.replace(".", "_"))  # what leaves in the middle has a name of its own
     sink = genotype.nodes[-1].name
     taken = [values[name] for name in (sink, *genotype.taps)] + [image] * head.takes_image
-    scores = _at("head", lambda: head(*taken, num_classes=num_classes, name="head"))
+    scores = located("head", lambda: head(*taken, num_classes=num_classes, name="head"))
     extra = {}
     for number, item in enumerate(genotype.auxiliary if auxiliary else (), start=1):
         name, inner = f"aux{number}", [values[item.node]] + [image] * item.head.takes_image
-        _at(name, partial(item.head, *inner, num_classes=num_classes, name=name))
+        located(name, partial(item.head, *inner, num_classes=num_classes, name=name))
         extra[name] = float(item.weight)
     graph.note = genotype
     return graph.close(scores, extra)
@@ -190,20 +172,11 @@ def _connect(genotype: Genotype, source: Value) -> dict[str, Value]:
     for node in genotype.nodes:
         inputs = [values[name] for name in node.inputs]
         x = inputs[0] if len(inputs) == 1 else JOINS[node.join](*inputs, name=f"{node.name}.join")
-        values[node.name] = _at(node.name, partial(node.module, x, name=node.name))
+        values[node.name] = located(node.name, partial(node.module, x, name=node.name))
         total += len(source.graph.nodes[node.name]["op"].primitives)
         if total > MAX_PRIMITIVES:
             raise NasError(f"the network has more than {MAX_PRIMITIVES:,} primitives", where=node.name)
     return values
-
-
-def _at(where: str, function: Callable[[], T]) -> T:
-    try:
-        return function()
-    except NasError as error:
-        if error.where.startswith(where):
-            raise
-        raise error.at(where) from None
 
 
 def _stage(pair: tuple[Node | None, Node]) -> str:
@@ -225,70 +198,3 @@ def _types(genotype: Genotype) -> Iterator[str]:
             yield from _types(node.module)
         else:
             yield node.module.type_name
-
-
-def _check_keys(data: Any, keys: Sequence[str], where: str, optional: Sequence[str] = ()) -> None:
-    if not isinstance(data, Mapping):
-        raise NasError("must be an object", where=where)
-    for key in data:
-        if key not in keys and key not in optional:
-            raise NasError(f"unknown field {key!r}", where=where, hint=did_you_mean(key, [*keys, *optional]))
-    for key in keys:
-        if key not in data:
-            raise NasError(f"needs {key!r}", where=where)
-
-
-def _nodes_from(data: Any, where: str, depth: int) -> tuple[Node, ...]:
-    if not isinstance(data, list):
-        raise NasError("must be a list", where=f"{where}: nodes")
-    if depth > MAX_NESTING:
-        raise NasError(f"nested deeper than {MAX_NESTING}", where=f"{where}: nodes")
-    return tuple(_node_from(item, f"{where}: nodes[{at}]", depth) for at, item in enumerate(data))
-
-
-def _node_from(data: Any, where: str, depth: int) -> Node:
-    module = data.get("module") if isinstance(data, dict) else None
-    cls = Module.registry.get(str(module.get("type"))) if isinstance(module, dict) else None
-    if cls is None:  # not known, or a nested genotype
-        return _new_node(data, where, depth)
-    return kept((Node, cls, repr(data)), lambda: _new_node(data, where, depth))
-
-
-def _new_node(data: Any, where: str, depth: int) -> Node:
-    _check_keys(data, ("name", "inputs", "module"), where, optional=("join",))
-    inputs, module = _names_from(data["inputs"], f"{where}: inputs"), data["module"]
-    if isinstance(module, Mapping) and module.get("type") == "genotype":
-        _check_keys(module, ("type", "nodes"), f"{where}: module")
-        nodes = _nodes_from(module["nodes"], f"{where}: module", depth + 1)
-        inner: Module | Genotype = _at(f"{where}: module", lambda: Genotype(None, nodes))
-    else:
-        inner = from_dict(Module, module, where=f"{where}: module")
-    join = data.get("join", "add")
-    if not isinstance(join, str):
-        raise NasError("must be a name", where=f"{where}: join")
-    return _at(where, lambda: Node(data["name"], inner, inputs, join))
-
-
-def _names_from(data: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
-        raise NasError("must be a list of names", where=where)
-    return tuple(data)
-
-
-def _auxiliary_from(data: Any, where: str) -> tuple[Auxiliary, ...]:
-    if not isinstance(data, list):
-        raise NasError("must be a list", where=where)
-    made = []
-    for at, item in enumerate(data):
-        place = f"{where}[{at}]"
-        _check_keys(item, ("node", "weight", "head"), place)
-        head = from_dict(Head, item["head"], where=f"{place}: head")
-        made.append(_at(place, partial(Auxiliary, str(item["node"]), head, item["weight"])))
-    return tuple(made)
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        raise ValueError(f"two keys {Counter(key for key, _ in pairs).most_common(1)[0][0]!r}")
-    return data

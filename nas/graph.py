@@ -179,7 +179,7 @@ class Graph:
             for path, inner, inputs, shapes, shape in op.primitives:
                 if len(inputs) == 1:  # nearly all
                     i = inputs[0]
-                    moved = (i + offset if i >= 0 else at[-1 - i],)
+                    moved: tuple[int, ...] = (i + offset if i >= 0 else at[-1 - i],)
                 else:
                     moved = tuple([i + offset if i >= 0 else at[-1 - i] for i in inputs])
                 flat.append(Primitive(prefix + path, inner, moved, shapes, shape))

@@ -199,8 +199,5 @@ def _row(trial: Trial) -> dict[str, Any]:
         "latency_spread": nan if latency is None else latency.spread,
         "latency_measured": "" if latency is None else str(latency),
     }
-    sources = (trial, trial.proposal, trial.cost)
-    return {
-        name: shown[name] if name in shown else next(getattr(s, name) for s in sources if hasattr(s, name))
-        for name in COLUMNS
-    }
+    held = {**vars(trial.cost), **vars(trial.proposal), **vars(trial), "digest": trial.digest, **shown}
+    return {name: held[name] for name in COLUMNS}

@@ -177,6 +177,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "proposal.uniform": (bool,),
 }
 """Names of files and figures are made of these, and the file may be a stranger's."""
+_PLACES = {path.partition(".")[::2]: kinds for path, kinds in _KINDS.items()}
 
 
 def to_attributes(trial: Trial) -> dict[str, Any]:
@@ -227,18 +228,13 @@ def proposal_from(genotype: Genotype, data: Mapping[str, Any]) -> Proposal:
     return Proposal(genotype, **fields)
 
 
-def _check(attributes: Mapping[str, Any], path: str, kinds: tuple[type, ...]) -> None:
-    part, _, name = path.partition(".")
-    value = attributes[part][name] if name else attributes[part]
-    if type(value) not in kinds or (kinds[0] is int and value is not None and value < 0):
-        raise TypeError(f"{path} cannot be {value!r:.80}")
-
-
 def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any]) -> Trial:
     """The trial that `to_attributes` wrote. KeyError, TypeError, ValueError or NasError
     if the attributes are not its work."""
-    for path, kinds in _KINDS.items():
-        _check(attributes, path, kinds)
+    for (part, name), kinds in _PLACES.items():
+        value = attributes[part][name] if name else attributes[part]
+        if type(value) not in kinds or (kinds[0] is int and value is not None and value < 0):
+            raise TypeError(f"{part}{'.' * bool(name)}{name} cannot be {value!r:.80}")
     curve = json.loads(attributes.get("curve", "[]"))
     mappings = [attributes["proposal"].get("design", {}), *curve]
     if not isinstance(attributes.get("message", ""), str) or not all(isinstance(m, dict) for m in mappings):

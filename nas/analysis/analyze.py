@@ -42,7 +42,7 @@ STOPPED = (
     "Some networks were stopped early for those that learned faster. Only what was trained to the end is "
     "compared: a selection by results, also of what was drawn uniformly."
 )
-MOST_MOTIFS = 1000
+MOST_MOTIFS = 500
 """Networks whose motifs are counted."""
 
 FACTOR_STREAM = 1

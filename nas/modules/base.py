@@ -15,6 +15,9 @@ from nas.plugins import load_entry_points
 C = TypeVar("C", bound="Component")
 T = TypeVar("T")
 
+KEPT = 1 << 14
+_kept: dict[Any, Any] = {}
+
 
 def choice(*options: Any, default: Any = None) -> Any:
     """A searchable field: its options (or one `range` of integers), the first the default."""
@@ -42,6 +45,7 @@ class Component:
                 raise NasError(message, where=f"{cls.__module__}.{cls.__qualname__}")
             cls.type_name = name
             cls.registry[name] = cls
+            _kept.clear()  # a name may stand for another class now
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.bounds.items():
@@ -203,10 +207,6 @@ def _text(component: Component) -> str:
     shown = {k: v for k, v in component.to_dict().items() if k not in ("type", "width", "stride")}
     extras = ", ".join(f"{name}={value}" for name, value in shown.items())
     return f"{component.type_name}({extras})" if extras else component.type_name
-
-
-KEPT = 1 << 14
-_kept: dict[Any, Any] = {}
 
 
 def kept(key: Any, make: Callable[[], T]) -> T:
