@@ -131,6 +131,8 @@ def _new_node(data: Any, where: str, depth: int) -> Node:
     _check_keys(data, ("name", "inputs", "module"), where, optional=("join",))
     inputs, module = _names_from(data["inputs"], f"{where}: inputs"), data["module"]
     if isinstance(module, Mapping) and module.get("type") == "genotype":
+        from nas.genotype import Genotype  # which this module is a part of
+
         _check_keys(module, ("type", "nodes"), f"{where}: module")
         nodes = _nodes_from(module["nodes"], f"{where}: module", depth + 1)
         inner: Module | Genotype = located(f"{where}: module", lambda: Genotype(None, nodes))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import StorageError
 from nas.storage import shown
 from nas.study import Study, guarded
-from nas.study_rows import write_trial
+from nas.study_rows import Ask, asking, write_trial
 from nas.trial import Trial
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class SharedStudy(Study):
     """For a driver of a search; to read such a study, `Study` does. `pending` is what all drivers
     evaluate; `turn` and `record` wait for those of other drivers."""
 
-    def __init__(self, storage: RDBStorage, study_id: int, where: str) -> None:
-        super().__init__(storage, study_id, where)
+    def __init__(self, where: str, study_id: int, ask: Ask, storage: RDBStorage | None = None) -> None:
+        super().__init__(where, study_id, ask, storage)
         self._driver = secrets.randbits(62)
-        self._connection = storage.engine.connect()
+        self._connection = self._storage.engine.connect()
         with ExitStack() as stack:
             stack.callback(self._connection.close)
             with self._transaction():
@@ -125,7 +125,7 @@ class SharedStudy(Study):
     def _take_turn(self) -> None:
         with guarded(self._where):
             self._ask(TAKE_TURN)
-            self._learn(self._connection)
+            self._learn(asking(self._connection))
             self._ask(DELETE_DEAD)
             self._pending = {row[0]: row[1] for row in self._ask(CLAIMS)}
             self._free = 0

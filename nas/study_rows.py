@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
+from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, cast
 
 from nas.errors import NasError
@@ -27,6 +28,9 @@ METRIC_NAMES = "study:metric_names"
 CHECKSUM = "checksum"
 BLOCK = 10_000
 """Rows that are fetched at once."""
+Ask = Callable[[str], Iterable[Any]]
+"""The rows that answer a query in SQL."""
+
 STATES = {"complete": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
 """Our states in Optuna's words."""
 
@@ -119,37 +123,47 @@ def _insert(model: Any) -> Any:
     return insert(model.__table__)
 
 
+def asking(connection: Connection) -> Ask:
+    """Rows by SQLAlchemy, many at a time: to fetch each takes three times as long."""
+
+    def ask(statement: str) -> Iterator[Any]:
+        for block in connection.exec_driver_sql(statement).partitions(BLOCK):
+            yield from block
+
+    return ask
+
+
+def read_study(ask: Ask, study_id: int, held: str) -> tuple[Any, Any]:
+    """The attribute `held` of a study, and its objectives. LookupError where they are missing."""
+    found = []
+    for table, key in (("study_user_attributes", held), ("study_system_attributes", METRIC_NAMES)):
+        rows = ask(f"SELECT value_json FROM {table} WHERE study_id = {study_id:d} AND key = '{key}'")
+        found += [json.loads(text) for (text,) in rows]
+    if len(found) != 2:
+        raise LookupError("it says nothing of its objectives and decisions")
+    return found[0], found[1]
+
+
 def read_trials(
-    connection: Connection, study_id: int, domains: Mapping[str, Domain], after: int = 0
+    ask: Ask, study_id: int, domains: Mapping[str, Domain], after: int = 0
 ) -> Iterator[tuple[int, Trial]]:
     """The trials of a study with keys greater than `after`, and their keys, in the order of recording."""
-    from optuna.storages._rdb import models
-    from sqlalchemy import select
-
-    trials, attributes, params = (
-        model.__table__.c
-        for model in (models.TrialModel, models.TrialUserAttributeModel, models.TrialParamModel)
-    )
-    keys = select(trials.trial_id).where(trials.study_id == study_id, trials.trial_id > after)
-    texts: dict[int, dict[str, str]] = {key: {} for key in connection.scalars(keys.order_by(trials.trial_id))}
+    keys = f"SELECT trial_id FROM trials WHERE study_id = {study_id:d} AND trial_id > {after:d}"
+    texts: dict[int, dict[str, str]] = {key: {} for (key,) in ask(f"{keys} ORDER BY trial_id")}
     if not texts:
         return
     chosen: dict[int, dict[str, int]] = {key: {} for key in texts}
-    columns = (attributes.trial_id, attributes.key, attributes.value_json)
-    for key, name, text in _rows(connection, select(*columns).where(attributes.trial_id.in_(keys))):
+    for key, name, text in ask(
+        f"SELECT trial_id, key, value_json FROM trial_user_attributes WHERE trial_id IN ({keys})"
+    ):
         texts[key][name] = text
-    indices = (params.trial_id, params.param_name, params.param_value)
-    asked = select(*indices).where(params.trial_id.in_(keys)).order_by(params.param_id)
-    for key, path, index in _rows(connection, asked):
+    for key, path, index in ask(
+        f"SELECT trial_id, param_name, param_value FROM trial_params WHERE trial_id IN ({keys}) "
+        "ORDER BY param_id"
+    ):
         chosen[key][path] = int(index)
     for key, held in texts.items():
         yield key, _read_trial(key, held, chosen[key], domains)
-
-
-def _rows(connection: Connection, statement: Any) -> Iterator[Any]:
-    """The rows of a query, many at a time: to fetch each takes three times as long."""
-    for block in connection.execute(statement).partitions(BLOCK):
-        yield from block
 
 
 def _read_trial(
@@ -167,10 +181,14 @@ def _read_trial(
         raise ValueError(f"the row of trial_id {key} cannot be read: {error}") from error
 
 
+_quoted_path = lru_cache(maxsize=4096)(quoted)
+
+
 def checksum(texts: Mapping[str, str], params: Mapping[str, int]) -> str:
     """Over what makes the trial; attributes that other tools add do not matter."""
-    held = [[name, texts[name]] for name in ATTRIBUTES if name in texts]
-    return hashlib.blake2b(json.dumps([held, sorted(params.items())]).encode(), digest_size=8).hexdigest()
+    held = ", ".join([f'["{name}", {quoted(texts[name])}]' for name in ATTRIBUTES if name in texts])
+    chosen = ", ".join([f"[{_quoted_path(path)}, {index:d}]" for path, index in sorted(params.items())])
+    return hashlib.blake2b(f"[[{held}], [{chosen}]]".encode(), digest_size=8).hexdigest()
 
 
 def _index(domains: Mapping[str, Domain], path: str, value: Any) -> int:
