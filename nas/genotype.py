@@ -79,6 +79,10 @@ class Genotype:
 
     def __str__(self) -> str:
         """One line: `conv 16 | 2 x residual 16 | fractal(columns=2) 32/2 | pool`."""
+        return self._line
+
+    @cached_property
+    def _line(self) -> str:
         parts = [str(self.stem)] if self.stem else []
         for _, group in groupby(zip((None, *self.nodes), self.nodes, strict=False), key=_stage):
             shown = [_node_text(before, node) for before, node in group]
