@@ -115,13 +115,13 @@ class Genotype:
     @classmethod
     def from_dict(cls, data: Any, where: str = "genotype") -> Genotype:
         """What `to_dict` wrote; NasError names the place of what is wrong."""
-        parts = genotype_json.from_dict(data, where)
+        parts = genotype_json.from_dict(cls, data, where)
         return located(where, lambda: cls(*parts))
 
     @classmethod
     def from_json(cls, text: str, where: str = "genotype") -> Genotype:
         """Read JSON of at most 1 MiB; NasError with line and column, or the place in the genotype."""
-        parts = genotype_json.from_json(text, where)
+        parts = genotype_json.from_json(cls, text, where)
         return located(where, lambda: cls(*parts))
 
 

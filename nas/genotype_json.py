@@ -27,28 +27,29 @@ Parts = tuple[Stem | None, tuple[Node, ...], Head, tuple[str, ...], tuple[Auxili
 """Stem, nodes, head, taps and auxiliary heads."""
 
 
-def from_dict(data: Any, where: str) -> Parts:
-    """Of a genotype as a dictionary; NasError names the place of what is wrong."""
+def from_dict(cls: type[Genotype], data: Any, where: str) -> Parts:
+    """Of a genotype as a dictionary, those that are nested in it of class `cls`; NasError names the place
+    of what is wrong."""
     _check_keys(data, ("version", "stem", "nodes", "head"), where, optional=("taps", "auxiliary"))
     stem = _stem_from(data, where)
-    return stem, _nodes_from(data["nodes"], where, 0), *_end_from(data, where)
+    return stem, _nodes_from(cls, data["nodes"], where, 0), *_end_from(data, where)
 
 
-def from_json(text: str, where: str) -> Parts:
+def from_json(cls: type[Genotype], text: str, where: str) -> Parts:
     """Of a genotype in JSON of at most 1 MiB; NasError with line and column, or the place in it."""
     if len(text) > MAX_JSON:
         raise NasError(f"larger than {MAX_JSON:,} characters", where=where)
-    found = _from_pieces(text)
+    found = _from_pieces(cls, text)
     if found:
         return found
     try:
         data = _loads(text)
     except (json.JSONDecodeError, RecursionError, ValueError) as error:
         raise NasError(f"not valid JSON: {error}", where=where) from None
-    return from_dict(data, where)
+    return from_dict(cls, data, where)
 
 
-def _from_pieces(text: str) -> Parts | None:
+def _from_pieces(cls: type[Genotype], text: str) -> Parts | None:
     """The parts, read piece by piece, where the text is as `to_json` writes it and each of its pieces is
     in order by itself; else None, and the whole has to be read. The networks of a space share their
     pieces, and a piece that was met before is not read again: a large study opens in half the time."""
@@ -61,7 +62,9 @@ def _from_pieces(text: str) -> Parts | None:
         return None
     try:
         stem = kept((Stem, before), lambda: _stem_piece(before))
-        read = [kept((Node, node), partial(_node_piece, node)) for node in (*(n[:-2] for n in inner), last)]
+        read = [
+            kept((Node, node), partial(_node_piece, cls, node)) for node in (*(n[:-2] for n in inner), last)
+        ]
         return stem, tuple(read), *kept((Head, after), lambda: _end_piece(after))
     except (json.JSONDecodeError, RecursionError, ValueError, NasError):
         return None
@@ -73,8 +76,8 @@ def _stem_piece(text: str) -> Stem | None:
     return _stem_from(data, "genotype")
 
 
-def _node_piece(text: str) -> Node:
-    return _new_node(_loads(NODE + text), "genotype", 0)
+def _node_piece(cls: type[Genotype], text: str) -> Node:
+    return _new_node(cls, _loads(NODE + text), "genotype", 0)
 
 
 def _end_piece(text: str) -> tuple[Head, tuple[str, ...], tuple[Auxiliary, ...]]:
@@ -111,31 +114,29 @@ def _check_keys(data: Any, keys: Sequence[str], where: str, optional: Sequence[s
             raise NasError(f"needs {key!r}", where=where)
 
 
-def _nodes_from(data: Any, where: str, depth: int) -> tuple[Node, ...]:
+def _nodes_from(cls: type[Genotype], data: Any, where: str, depth: int) -> tuple[Node, ...]:
     if not isinstance(data, list):
         raise NasError("must be a list", where=f"{where}: nodes")
     if depth > MAX_NESTING:
         raise NasError(f"nested deeper than {MAX_NESTING}", where=f"{where}: nodes")
-    return tuple(_node_from(item, f"{where}: nodes[{at}]", depth) for at, item in enumerate(data))
+    return tuple(_node_from(cls, item, f"{where}: nodes[{at}]", depth) for at, item in enumerate(data))
 
 
-def _node_from(data: Any, where: str, depth: int) -> Node:
+def _node_from(cls: type[Genotype], data: Any, where: str, depth: int) -> Node:
     module = data.get("module") if isinstance(data, dict) else None
-    cls = Module.registry.get(str(module.get("type"))) if isinstance(module, dict) else None
-    if cls is None:  # not known, or a nested genotype
-        return _new_node(data, where, depth)
-    return kept((Node, cls, repr(data)), lambda: _new_node(data, where, depth))
+    kind = Module.registry.get(str(module.get("type"))) if isinstance(module, dict) else None
+    if kind is None:  # not known, or a nested genotype
+        return _new_node(cls, data, where, depth)
+    return kept((Node, kind, repr(data)), lambda: _new_node(cls, data, where, depth))
 
 
-def _new_node(data: Any, where: str, depth: int) -> Node:
+def _new_node(cls: type[Genotype], data: Any, where: str, depth: int) -> Node:
     _check_keys(data, ("name", "inputs", "module"), where, optional=("join",))
     inputs, module = _names_from(data["inputs"], f"{where}: inputs"), data["module"]
     if isinstance(module, Mapping) and module.get("type") == "genotype":
-        from nas.genotype import Genotype  # which this module is a part of
-
         _check_keys(module, ("type", "nodes"), f"{where}: module")
-        nodes = _nodes_from(module["nodes"], f"{where}: module", depth + 1)
-        inner: Module | Genotype = located(f"{where}: module", lambda: Genotype(None, nodes))
+        nodes = _nodes_from(cls, module["nodes"], f"{where}: module", depth + 1)
+        inner: Module | Genotype = located(f"{where}: module", lambda: cls(None, nodes))
     else:
         inner = component(Module, module, where=f"{where}: module")
     join = data.get("join", "add")

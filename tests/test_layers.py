@@ -17,6 +17,7 @@ LAYERS = [
     {"latency", "mps", "profile"},
     {"codegen"},
     {"node"},
+    {"genotype_json"},
     {"genotype"},
     {"columns", "fold", "space_spec", "zoo"},
     {"space_program"},

@@ -136,4 +136,4 @@ def _dress(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], task: 
         if name != "error":
             log_axis(axes, which, complete[name])
     axes.margins(0.2, 0.15)  # room for labels
-    axes.legend()
+    axes.legend(loc="upper right")  # where a front leaves room: to look for it takes long

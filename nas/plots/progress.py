@@ -84,7 +84,7 @@ def seconds_figure(trials: pd.DataFrame, types: Sequence[str] = ()) -> Figure:
     log_axis(axes, "x", ran["flops"])
     log_axis(axes, "y", ran["duration"])
     axes.set(xlabel="FLOPs", ylabel="seconds of a training")
-    axes.legend()
+    axes.legend(loc="upper left")
     return figure
 
 

@@ -48,7 +48,7 @@ def _scatter(axes: Axes, x: Floats, y: Floats, kinds: Sequence[str], types: Sequ
     for name, look in looks(kinds, types).items():
         at = own == name
         dots(axes, scale("error", x[at]), scale("error", y[at]), look, name, among=len(x))
-    axes.legend()
+    axes.legend(loc="upper left")
 
 
 def _rho(estimate: Estimate) -> str:

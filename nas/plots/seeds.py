@@ -48,7 +48,7 @@ def front_over_seeds_figure(
             look: dict[str, Any] = {"color": INK, "markerfacecolor": "white" if depends else INK}
             look |= {"markersize": 4, "ecolor": GREY, "elinewidth": 0.9, "capsize": 2.5, "zorder": 1.5}
             axes.errorbar(x, y, yerr=_limits(members), fmt="D", label=text, **look)
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure
 
 
