@@ -44,8 +44,8 @@ def runs_figure(found: RunComparison) -> Figure:
             at = found.objectives.index(name)
             log_axis(fronts, which, np.concatenate([side.points[:, at] for side in (found.a, found.b)]))
     fronts.set_title("networks and fronts", fontsize=10, loc="left")
-    for axes in (curves, fronts):
-        axes.legend()
+    curves.legend(loc="lower right")
+    fronts.legend(loc="upper right")
     return figure
 
 
