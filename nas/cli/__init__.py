@@ -6,6 +6,7 @@ and end with the exit code of their kind. Commands import what is heavy when the
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -113,6 +114,8 @@ def run(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # no fault of the disk
+            return complain(f"{error.filename}: the name is too long for a file", NasError.exit_code)
         return complain(str(error), StorageError.exit_code)
     return code if isinstance(code, int) else 0
 
