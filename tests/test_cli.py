@@ -186,7 +186,9 @@ def test_what_others_print_during_a_search_does_not_mix_with_the_data(
     assert capsys.readouterr() == ("data\n", "(raylet) A worker died or was killed\n")
 
 
-@pytest.mark.parametrize("command", ["runs", "analyze run", "pareto run", "search --space five_types --trials 1"])
+@pytest.mark.parametrize(
+    "command", ["runs", "analyze run", "pareto run", "search --space five_types --trials 1"]
+)
 def test_a_name_that_no_file_can_have_is_wrong_usage(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
