@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_spaces import TINY
 
 import nas
 from nas.cli import run as nas_command
@@ -28,25 +29,12 @@ from nas.pareto import hypervolume
 from nas.space import load_space
 from nas.zoo import zoo_entry
 
-SPACE = """
-name: tiny
-description: Two blocks of two types.
-vary: block
-stem: {type: conv, width: 4}
-modules:
-  residual: {}
-  fractal: {columns: [1, 2]}
-stages:
-  - {depth: [1, 2], width: [4, 8]}
-head: {type: pool}
-"""
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two searchers on the same images, and one on other images."""
     folder = tmp_path_factory.mktemp("home")
-    (folder / "tiny.yaml").write_text(SPACE)
+    (folder / "tiny.yaml").write_text(TINY)
     for name, settings_of in {
         "first": {"trials": 6},
         "second": {"trials": 4, "searcher": "random"},

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_spaces import LARGER
 
 import nas
 from nas import run_folder
@@ -26,18 +27,6 @@ from nas.space import parse_space
 from nas.study import Study
 
 SPACE = "residual_vs_fractal"
-SMALL = """
-name: small
-description: Two blocks of two types.
-vary: block
-stem: {type: conv, width: 4}
-modules:
-  residual: {}
-  fractal: {columns: [1, 2]}
-stages:
-  - {depth: [1, 2, 3], width: [4, 6, 8, 12]}
-head: {type: pool}
-"""
 TRIALS = 22
 ROOT = Path(__file__).parent.parent
 
@@ -71,7 +60,7 @@ class Shuffled:
 
 def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> Run:
     """A run whose driver was lost after `ends` results, resumed until it is done."""
-    space = parse_space(SMALL, "small.yaml")
+    space = parse_space(LARGER, "small.yaml")
     setup = prepare(space, data="digits?limit=60", trials=TRIALS, searcher=searcher, seed=5, **settings)
     files = run_folder.create(folder, space.name, "run")
     write_run(files, setup)

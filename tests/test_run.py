@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_spaces import TINY
 
 import nas
 from nas import run_folder
@@ -18,18 +19,6 @@ from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundErro
 from nas.run_config import VERSION
 from nas.setup import describe_changes
 
-SPACE = """
-name: tiny
-description: Two blocks of two types.
-vary: block
-stem: {type: conv, width: 4}
-modules:
-  residual: {}
-  fractal: {columns: [1, 2]}
-stages:
-  - {depth: [1, 2], width: [4, 8]}
-head: {type: pool}
-"""
 SETTINGS: dict[str, Any] = {"data": "digits?limit=150", "epochs": 1, "workers": 0}
 
 
@@ -37,7 +26,7 @@ SETTINGS: dict[str, Any] = {"data": "digits?limit=150", "epochs": 1, "workers": 
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a space and a finished run of six trials."""
     folder = tmp_path_factory.mktemp("home")
-    (folder / "tiny.yaml").write_text(SPACE)
+    (folder / "tiny.yaml").write_text(TINY)
     search(folder, trials=6, name="first").study.close()
     return folder
 
