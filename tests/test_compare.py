@@ -154,6 +154,7 @@ def test_a_resampled_hypervolume_is_that_of_what_was_drawn(points: list[tuple[in
         assert set(volumes) == {hypervolume(array, (10, 10))}
 
 
+@pytest.mark.slow
 def test_a_run_does_not_differ_from_itself(runs: Any) -> None:
     found = compare_runs(runs[0], runs[0])
     assert found.settings == {}

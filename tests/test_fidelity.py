@@ -166,6 +166,7 @@ def search(space, folder, *, study=None, evaluator=None, searcher="evolution", t
 
 
 class TestSearch:
+    @pytest.mark.slow
     @pytest.mark.parametrize("searcher", ["random", "evolution", "optuna:tpe"])
     def test_most_stop_and_what_may_be_on_the_front_is_complete(self, space, tmp_path, searcher):
         evaluator = Parts()
@@ -230,6 +231,7 @@ class Killed(BaseException):
 
 
 class TestDurability:
+    @pytest.mark.slow
     @pytest.mark.parametrize("ended", [1, 9, 25, 43])
     def test_after_a_kill_only_what_was_in_training_is_done_again(self, space, tmp_path, ended):
         (tmp_path / "whole").mkdir()

@@ -93,6 +93,7 @@ def test_fidelity_is_the_agreement_of_a_short_schedule_with_each_longer_one():
     assert fidelities(short, short.assign(epochs=1)) == ()
 
 
+@pytest.mark.slow
 def test_a_search_that_is_no_better_than_chance_stays_within_the_band_of_uniform_draws():
     steered = [trials(60, rng=k, uniform=False) for k in range(1, 11)]
     paths, baseline = trajectories([*steered, trials(200)])

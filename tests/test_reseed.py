@@ -132,6 +132,7 @@ def test_a_run_that_another_process_writes_is_refused(results: Path) -> None:
         again(results, 1)
 
 
+@pytest.mark.slow
 def test_the_command_trains_shows_marks_and_draws(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = ["pareto", "first", "--results-dir", str(results)]
     assert nas_command([*plain, "--json"]) == 0
