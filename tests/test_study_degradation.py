@@ -103,7 +103,9 @@ def test_the_sentences_say_which_way_it_came_out(digits: Any, tmp_path: Path, sc
         "Beside plain20, plain56 has a higher training error (75.00% against 50.00%) and an equal "
         "validation error (50.00% against 50.00%)."
     )
-    assert lines[2].startswith("Beside resnet20, resnet56 has a lower training error (25.00% against 50.00%)")
+    assert lines[2].startswith(
+        "Beside resnet20, resnet56 has a lower training error (25.00% against 50.00%) and a higher"
+    )
     assert len(lines) == 4
 
 
