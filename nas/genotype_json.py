@@ -119,15 +119,7 @@ def _nodes_from(cls: type[Genotype], data: Any, where: str, depth: int) -> tuple
         raise NasError("must be a list", where=f"{where}: nodes")
     if depth > MAX_NESTING:
         raise NasError(f"nested deeper than {MAX_NESTING}", where=f"{where}: nodes")
-    return tuple(_node_from(cls, item, f"{where}: nodes[{at}]", depth) for at, item in enumerate(data))
-
-
-def _node_from(cls: type[Genotype], data: Any, where: str, depth: int) -> Node:
-    module = data.get("module") if isinstance(data, dict) else None
-    kind = Module.registry.get(str(module.get("type"))) if isinstance(module, dict) else None
-    if kind is None:  # not known, or a nested genotype
-        return _new_node(cls, data, where, depth)
-    return kept((Node, kind, repr(data)), lambda: _new_node(cls, data, where, depth))
+    return tuple(_new_node(cls, item, f"{where}: nodes[{at}]", depth) for at, item in enumerate(data))
 
 
 def _new_node(cls: type[Genotype], data: Any, where: str, depth: int) -> Node:

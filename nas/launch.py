@@ -108,6 +108,7 @@ def search(
             trained = staged(setup.recipe, setup.fidelity)
             evaluator = make_evaluator(setup.dataset, trained, workers, gpus_per_worker, ray_address)
             stack.callback(evaluator.close)
+            run.study.connect()  # while the workers start
             if isinstance(setup.planner, Design) and on_plan is not ignore:
                 on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))
             tracking.start(run)

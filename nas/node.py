@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -36,9 +35,10 @@ class Node:
     join: str = "add"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise _bad_name(self.name)
-        _check_name(self.name)
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or len(self.name) > 64:
+            raise NasError(f"bad name {self.name!r}", hint="lower-case words joined by dots: stage1.block2")
+        if TAKEN.fullmatch(self.name):
+            raise NasError("the network has a part of this name", where=self.name)
         if len(self.inputs) > MAX_INPUTS:
             raise NasError(f"takes {len(self.inputs)} nodes, more than {MAX_INPUTS}", where=self.name)
         if not self.inputs or len(set(self.inputs)) != len(self.inputs):
@@ -53,18 +53,6 @@ class Node:
     def to_dict(self) -> dict[str, Any]:
         join = {"join": self.join} if len(self.inputs) > 1 else {}
         return {"name": self.name, "inputs": list(self.inputs), **join, "module": self.module.to_dict()}
-
-
-@lru_cache(maxsize=1024)
-def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name) or len(name) > 64:
-        raise _bad_name(name)
-    if TAKEN.fullmatch(name):
-        raise NasError("the network has a part of this name", where=name)
-
-
-def _bad_name(name: object) -> NasError:
-    return NasError(f"bad name {name!r}", hint="lower-case words joined by dots: stage1.block2")
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def _settings(settings: Mapping[str, Any], prefix: str, ask: Choose) -> dict[str
         if key == "type":
             chosen[key] = value
             continue
-        by = f"[{value['by']}={chosen[value['by']]}]" if isinstance(value, dict) else ""
+        by = f"[{value['by']}={chosen[value['by']]}]" if isinstance(value, Mapping) else ""
         chosen[key] = ask(f"{prefix}{key}{by}", options_of(value, chosen))
     return chosen
 

@@ -121,7 +121,7 @@ def parse_spec(text: str, where: str) -> SpaceSpec:
 
 def options_of(value: Any, chosen: Mapping[str, Any]) -> tuple[Any, ...]:
     """The options of a setting: a value, a list, or `{by: FIELD, VALUE: options, …}`."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         value = value[chosen[value["by"]]]
     return tuple(value) if isinstance(value, list) else (value,)
 

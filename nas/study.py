@@ -125,6 +125,11 @@ class Study(History):
         and takes half the time without."""
         return _storage(f"sqlite:///{Path(self._where).resolve()}")
 
+    def connect(self) -> None:
+        """Load what the first record needs, where there is time for it; StorageError if that fails."""
+        with guarded(self._where):
+            self._storage.engine.connect().close()
+
     def record(self, trial: Trial) -> None:
         """Append a finished trial in one transaction; returns when it is on disk.
 

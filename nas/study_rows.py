@@ -11,8 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property, lru_cache
-from json.encoder import encode_basestring_ascii as quoted
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from nas.errors import NasError
@@ -181,14 +180,10 @@ def _read_trial(
         raise ValueError(f"the row of trial_id {key} cannot be read: {error}") from error
 
 
-_quoted_path = lru_cache(maxsize=4096)(quoted)
-
-
 def checksum(texts: Mapping[str, str], params: Mapping[str, int]) -> str:
     """Over what makes the trial; attributes that other tools add do not matter."""
-    held = ", ".join([f'["{name}", {quoted(texts[name])}]' for name in ATTRIBUTES if name in texts])
-    chosen = ", ".join([f"[{_quoted_path(path)}, {index:d}]" for path, index in sorted(params.items())])
-    return hashlib.blake2b(f"[[{held}], [{chosen}]]".encode(), digest_size=8).hexdigest()
+    held = [[name, texts[name]] for name in ATTRIBUTES if name in texts]
+    return hashlib.blake2b(json.dumps([held, sorted(params.items())]).encode(), digest_size=8).hexdigest()
 
 
 def _index(domains: Mapping[str, Domain], path: str, value: Any) -> int:

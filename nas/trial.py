@@ -177,7 +177,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "proposal.uniform": (bool,),
 }
 """Names of files and figures are made of these, and the file may be a stranger's."""
-_PLACES = {path.partition(".")[::2]: kinds for path, kinds in _KINDS.items()}
+_PLACES = [(path, *path.partition(".")[::2], kinds) for path, kinds in _KINDS.items()]
 
 
 def to_attributes(trial: Trial) -> dict[str, Any]:
@@ -231,10 +231,10 @@ def proposal_from(genotype: Genotype, data: Mapping[str, Any]) -> Proposal:
 def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any]) -> Trial:
     """The trial that `to_attributes` wrote. KeyError, TypeError, ValueError or NasError
     if the attributes are not its work."""
-    for (part, name), kinds in _PLACES.items():
+    for path, part, name, kinds in _PLACES:
         value = attributes[part][name] if name else attributes[part]
         if type(value) not in kinds or (kinds[0] is int and value is not None and value < 0):
-            raise TypeError(f"{part}{'.' * bool(name)}{name} cannot be {value!r:.80}")
+            raise TypeError(f"{path} cannot be {value!r:.80}")
     curve = json.loads(attributes.get("curve", "[]"))
     mappings = [attributes["proposal"].get("design", {}), *curve]
     if not isinstance(attributes.get("message", ""), str) or not all(isinstance(m, dict) for m in mappings):

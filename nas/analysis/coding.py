@@ -58,15 +58,12 @@ def encode(decisions: Sequence[Mapping[str, Any]]) -> dict[str, Decision]:
             values.append(value)
     found = {}
     for path, (rows, values) in taken.items():
-        keys = (
-            values if len(set(map(type, values))) == 1 else list(zip(map(type, values), values, strict=True))
-        )
-        number = {key: at for at, key in enumerate(dict.fromkeys(keys))}  # True is not 1
+        keys = list(zip(map(type, values), values, strict=True))  # True is not 1
+        number = {key: at for at, key in enumerate(dict.fromkeys(keys))}
         if len(number) > 1:
             level = np.full(len(decisions), -1, np.intp)
-            level[rows] = np.fromiter(map(number.__getitem__, keys), np.intp, len(keys))
-            options = dict.fromkeys(keys) if keys is values else (value for _, value in number)
-            found[path] = Decision(level, tuple(options))
+            level[rows] = [number[key] for key in keys]
+            found[path] = Decision(level, tuple(value for _, value in number))
     return found
 
 

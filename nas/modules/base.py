@@ -67,8 +67,9 @@ class Component:
         """The type, the fields without a default, and those that differ from theirs."""
         cls: Any = type(self)  # mypy takes dataclasses for unhashable classes
         defaults = _defaults(cls)
-        settings = {name: value for name, value in vars(self).items() if value != defaults[name]}
-        return {"type": self.type_name, **settings}
+        settings = {name: getattr(self, name) for name in defaults}
+        changed = {name: value for name, value in settings.items() if value != defaults[name]}
+        return {"type": self.type_name, **changed}
 
     def __str__(self) -> str:
         return _text(self)
@@ -88,7 +89,8 @@ def _defaults(cls: type[Component]) -> dict[str, Any]:
 @cache
 def field_names(cls: type[Component]) -> tuple[str, ...]:
     """The names of all fields of a component."""
-    return tuple(item.name for item in dataclasses.fields(cls))
+    itself: Any = cls  # mypy takes dataclasses for unhashable classes
+    return tuple(_defaults(itself))
 
 
 @dataclasses.dataclass(frozen=True)
