@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -116,6 +117,7 @@ def search(job: Job) -> Found:
             on_trial=on_trial,
             on_event=on_event,
         )
+    print(f"done: {job}, {spent[0]:.3g} FLOPs", file=sys.stderr)  # the whole takes an hour
     came = {rung: sum(len(trial.curve) >= rung for trial in history.trials) for rung in job.rungs}
     curves = [[row["val_error"] for row in trial.curve] for trial in history.complete]
     return Found(points, curves, spent[0], came)
