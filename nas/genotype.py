@@ -7,11 +7,11 @@ Without stem and head a genotype is itself a module, so genotypes nest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas import genotype_json
 from nas.errors import NasError, did_you_mean, located
@@ -22,12 +22,19 @@ from nas.ops import MAX_SIZE
 
 __all__ = ["JOINS", "SOURCE", "Auxiliary", "Genotype", "Node", "expand"]
 
+PARTS = ("stem", "nodes", "head", "taps", "auxiliary")
 MAX_NODES = 1024
 MAX_AUXILIARY = 8
 MAX_PRIMITIVES = 1 << 14
 """Of one network: the deepest published has a quarter of it."""
 NOMINAL_INPUT = (3, 1024, 1024)
 """Large enough for any number of strides; shapes do not enter the digest."""
+
+
+def _default(value: Any) -> Any:
+    """Of a field; a plain one would be an attribute of the class, and found where `read_later` has yet
+    to read."""
+    return field(default_factory=lambda: value)
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,9 @@ class Genotype:
 
     stem: Stem | None
     nodes: tuple[Node, ...]
-    head: Head | None = None
-    taps: tuple[str, ...] = ()
-    auxiliary: tuple[Auxiliary, ...] = ()
+    head: Head | None = _default(None)
+    taps: tuple[str, ...] = _default(())
+    auxiliary: tuple[Auxiliary, ...] = _default(())
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.nodes) <= MAX_NODES:
@@ -51,18 +58,20 @@ class Genotype:
         object.__setattr__(self, "nodes", ordered(self.nodes))
         if len(self.auxiliary) > MAX_AUXILIARY:
             raise NasError(f"more than {MAX_AUXILIARY} heads", where="auxiliary")
-        names = [node.name for node in self.nodes[:-1]]
-        for where, name in [
-            *(("taps", n) for n in self.taps),
-            *(("auxiliary", a.node) for a in self.auxiliary),
-        ]:
-            if name not in names:
-                raise NasError(f"{name!r} is no inner node", where=where, hint=did_you_mean(name, names))
+        taken = [*(("taps", n) for n in self.taps), *(("auxiliary", a.node) for a in self.auxiliary)]
+        if taken:
+            self._check_inner(taken)
         wanted = self.head.taps if self.head else 0
         if len(self.taps) != wanted or len(set(self.taps)) < wanted:
             raise NasError(
                 f"the head takes {wanted} different inner nodes, not {len(self.taps)}", where="taps"
             )
+
+    def _check_inner(self, taken: Sequence[tuple[str, str]]) -> None:
+        names = [node.name for node in self.nodes[:-1]]
+        for where, name in taken:
+            if name not in names:
+                raise NasError(f"{name!r} is no inner node", where=where, hint=did_you_mean(name, names))
 
     @cached_property
     def digest(self) -> str:
@@ -72,7 +81,7 @@ class Genotype:
         except NasError:
             return expand(self, NOMINAL_INPUT).digest
 
-    @property
+    @cached_property
     def module_types(self) -> tuple[str, ...]:
         """The type of each module in order, those of nested genotypes included."""
         return tuple(_types(self))
@@ -123,6 +132,23 @@ class Genotype:
         """Read JSON of at most 1 MiB; NasError with line and column, or the place in the genotype."""
         parts = genotype_json.from_json(cls, text, where)
         return located(where, lambda: cls(*parts))
+
+    @classmethod
+    def read_later(cls, text: str, where: str, **known: Any) -> Genotype:
+        """What `from_json` gives; the text is read, and its NasError raised, when anything is first
+        asked for but the properties that are `known`. Few networks of a large study are looked at."""
+        genotype = object.__new__(cls)
+        vars(genotype).update(known, _unread=(text, where))
+        return genotype
+
+    if not TYPE_CHECKING:  # which would take any name for one of these
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in PARTS or "_unread" not in vars(self):
+                raise AttributeError(f"a genotype has no {name!r}")
+            vars(self).update(vars(self.from_json(*vars(self)["_unread"])))
+            del vars(self)["_unread"]
+            return vars(self)[name]
 
 
 def expand(
@@ -188,12 +214,9 @@ def _stage(pair: tuple[Node | None, Node]) -> str:
 
 
 def _node_text(before: Node | None, node: Node) -> str:
-    text = str(node.module)
-    if isinstance(node.module, Genotype):
-        text = f"[{text}]"
     if node.inputs == (before.name if before else SOURCE,):
-        return text
-    return f"{text} <- {f' {node.join} '.join(node.inputs)}"
+        return node.text
+    return f"{node.text} <- {f' {node.join} '.join(node.inputs)}"
 
 
 def _types(genotype: Genotype) -> Iterator[str]:

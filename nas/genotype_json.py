@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 VERSION = 1
 MAX_NESTING = 4
 MAX_JSON = 1 << 20
-NODE, END = '{"name": ', '], "head": '
-"""Where the nodes begin in what `to_json` writes, and where they end."""
+NODE, MODULE, END = '{"name": ', ', "module": ', '], "head": '
+"""Where a node begins in what `to_json` writes, its module begins, and the nodes end."""
 
 Parts = tuple[Stem | None, tuple[Node, ...], Head, tuple[str, ...], tuple[Auxiliary, ...]]
 """Stem, nodes, head, taps and auxiliary heads."""
@@ -62,9 +62,7 @@ def _from_pieces(cls: type[Genotype], text: str) -> Parts | None:
         return None
     try:
         stem = kept((Stem, before), lambda: _stem_piece(before))
-        read = [
-            kept((Node, node), partial(_node_piece, cls, node)) for node in (*(n[:-2] for n in inner), last)
-        ]
+        read = [kept((Node, node), partial(_node_piece, node)) for node in (*(n[:-2] for n in inner), last)]
         return stem, tuple(read), *kept((Head, after), lambda: _end_piece(after))
     except (json.JSONDecodeError, RecursionError, ValueError, NasError):
         return None
@@ -76,8 +74,13 @@ def _stem_piece(text: str) -> Stem | None:
     return _stem_from(data, "genotype")
 
 
-def _node_piece(cls: type[Genotype], text: str) -> Node:
-    return _new_node(cls, _loads(NODE + text), "genotype", 0)
+def _node_piece(text: str) -> Node:
+    place, _, module = text.partition(MODULE)
+    if module[-1:] != "}":
+        raise ValueError("a node ends otherwise")
+    inner = kept((Module, module), lambda: component(Module, _loads(module[:-1]), where="module"))
+    name, inputs, join = kept((Node, "place", place), lambda: _place(_loads(f"{NODE}{place}}}"), "genotype"))
+    return Node(name, inner, inputs, join)
 
 
 def _end_piece(text: str) -> tuple[Head, tuple[str, ...], tuple[Auxiliary, ...]]:
@@ -124,17 +127,24 @@ def _nodes_from(cls: type[Genotype], data: Any, where: str, depth: int) -> tuple
 
 def _new_node(cls: type[Genotype], data: Any, where: str, depth: int) -> Node:
     _check_keys(data, ("name", "inputs", "module"), where, optional=("join",))
-    inputs, module = _names_from(data["inputs"], f"{where}: inputs"), data["module"]
+    name, inputs, join = _place({key: data[key] for key in data if key != "module"}, where)
+    module = data["module"]
     if isinstance(module, Mapping) and module.get("type") == "genotype":
         _check_keys(module, ("type", "nodes"), f"{where}: module")
         nodes = _nodes_from(cls, module["nodes"], f"{where}: module", depth + 1)
         inner: Module | Genotype = located(f"{where}: module", lambda: cls(None, nodes))
     else:
         inner = component(Module, module, where=f"{where}: module")
+    return located(where, lambda: Node(name, inner, inputs, join))
+
+
+def _place(data: Any, where: str) -> tuple[str, tuple[str, ...], str]:
+    """All of a node but its module: its name, what it takes, and how that is joined."""
+    _check_keys(data, ("name", "inputs"), where, optional=("join",))
     join = data.get("join", "add")
     if not isinstance(join, str):
         raise NasError("must be a name", where=f"{where}: join")
-    return located(where, lambda: Node(data["name"], inner, inputs, join))
+    return data["name"], _names_from(data["inputs"], f"{where}: inputs"), join
 
 
 def _names_from(data: Any, where: str) -> tuple[str, ...]:

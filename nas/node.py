@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -50,6 +51,11 @@ class Node:
         if len(self.inputs) == 1:
             object.__setattr__(self, "join", "add")  # equal when nothing is joined
 
+    @cached_property
+    def text(self) -> str:
+        """What it computes, on one line."""
+        return str(self.module) if isinstance(self.module, Module) else f"[{self.module}]"
+
     def to_dict(self) -> dict[str, Any]:
         join = {"join": self.join} if len(self.inputs) > 1 else {}
         return {"name": self.name, "inputs": list(self.inputs), **join, "module": self.module.to_dict()}
@@ -78,7 +84,7 @@ def ordered(nodes: Sequence[Node]) -> tuple[Node, ...]:
         names = [node.name for node in nodes]
         twice = next(name for name in names if names.count(name) > 1)
         raise NasError("two nodes of this name", where=twice)
-    if all(node.inputs == (before,) for node, before in zip(nodes, (SOURCE, *by_name), strict=False)):
+    if [node.inputs for node in nodes] == [(name,) for name in (SOURCE, *by_name)][:-1]:
         return tuple(nodes)  # a chain has only one order
     dag = nx.DiGraph()
     for node in nodes:

@@ -79,7 +79,7 @@ def pareto_dict(source: Any, objectives: Sequence[str] | None = None) -> dict[st
     `hypervolume` and its `reference_point` (in the order of `objectives`; None without a
     complete trial); `latency` where it was measured (see `latency_dict`)."""
     names = _objectives(source, objectives)
-    frame = source.frame() if hasattr(source, "frame") else source
+    frame = source.frame(without=["genotype"]) if hasattr(source, "frame") else source
     points = _points(network_means(frame, names), names)
     latency = latency_dict(frame)
     members = front_table(frame, names)

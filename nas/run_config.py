@@ -15,9 +15,10 @@ from nas.errors import NasError, StorageError
 from nas.ops import MAX_SIZE
 from nas.storage import without_password
 
-VERSION = 2
+VERSION = 3
 """Of the layout of a run folder. It grows when a program that reads the layout before could
-misread the folder; older ones open for ever. 2: trials say what their searcher knew."""
+misread the folder; older ones open for ever. 2: trials say what their searcher knew. 3: a
+trial has few attributes (`nas.study_rows`)."""
 
 
 def _printable(text: str) -> str:

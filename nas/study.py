@@ -10,6 +10,7 @@ import gc
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -104,13 +105,8 @@ class Study(History):
         NotFoundError if there is none, StorageError if the database is damaged.
         """
         if not is_url(where):
-            check_database(Path(where))
+            return cls._open_file(Path(where), name)
         with guarded(where), ExitStack() as stack:
-            if not is_url(where):
-                connection = stack.enter_context(closing(sqlite3.connect(where)))
-                connection.execute("BEGIN")  # so that all queries see the same moment
-                _check_tables(connection, where)
-                return cls(str(where), _number(connection.execute, name, where), connection.execute)
             storage = _storage(str(where))
             stack.callback(_close, storage)
             with storage.engine.connect() as server:
@@ -118,6 +114,21 @@ class Study(History):
                 found = cls(str(where), _number(ask, name, where), ask, storage)
             stack.pop_all()
             return found
+
+    @classmethod
+    def _open_file(cls, path: Path, name: str | None) -> Self:
+        """SQLite looks for damage while the trials are read: each takes about as long, and what is wrong
+        with the file is the better message where its trials cannot be read."""
+        check_no_programs(path)
+        with ThreadPoolExecutor(1) as pool:
+            checked = pool.submit(check_database, path)
+            try:
+                with guarded(path), closing(sqlite3.connect(path)) as connection:
+                    connection.execute("BEGIN")  # so that all queries see the same moment
+                    _check_tables(connection, path)
+                    return cls(str(path), _number(connection.execute, name, path), connection.execute)
+            finally:
+                checked.result()
 
     @cached_property
     def _storage(self) -> RDBStorage:
@@ -171,12 +182,20 @@ class Study(History):
 
 def check_database(path: Path) -> None:
     """NotFoundError without the file, StorageError if SQLite finds it damaged."""
+    check_no_programs(path)
+    with guarded(path), closing(sqlite3.connect(path)) as connection:
+        found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+    if found != ["ok"]:
+        raise _damaged(str(path), "; ".join(found))
+
+
+def check_no_programs(path: Path) -> None:
+    """NotFoundError without the file, StorageError if it holds more than tables to read."""
     if not path.is_file():
         raise NotFoundError("no such study", where=str(path))
     with guarded(path), closing(sqlite3.connect(path)) as connection:
-        found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
-        found += [f"holds {name}, which is no plain table" for (name,) in connection.execute(PROGRAMS)]
-    if found != ["ok"]:
+        found = [f"holds {name}, which is no plain table" for (name,) in connection.execute(PROGRAMS)]
+    if found:
         raise _damaged(str(path), "; ".join(found))
 
 
@@ -253,13 +272,11 @@ def _no_collection() -> Iterator[None]:
 @contextmanager
 def guarded(where: str | Path) -> Iterator[None]:
     """Turn what databases and disks raise into a StorageError with a way out."""
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    known = (sqlite3.Error, SQLAlchemyError, StorageInternalError, OSError, RuntimeError, UnicodeError)
     try:
         yield
-    except known as error:
+    except Exception as error:
+        if not isinstance(error, _of_disks()):
+            raise
         cause = getattr(error, "orig", None) or error.__cause__ or error
         broken = isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.OperationalError)
         if broken or isinstance(cause, UnicodeError):
@@ -268,3 +285,11 @@ def guarded(where: str | Path) -> Iterator[None]:
 
         message = f"cannot read or write the study: {cause}"
         raise StorageError(message, where=shown(where), hint=hint) from error
+
+
+def _of_disks() -> tuple[type[Exception], ...]:
+    """What databases and disks raise; to read needs none of what is loaded here."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return sqlite3.Error, SQLAlchemyError, StorageInternalError, OSError, RuntimeError, UnicodeError

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from nas import older_rows
 from nas.errors import NasError
 from nas.modules.base import UnknownTypeError
-from nas.trial import ATTRIBUTES, Trial, from_attributes, to_attributes
+from nas.trial import Trial, from_attributes, to_attributes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 METRIC_NAMES = "study:metric_names"
 """Where Optuna keeps the names of the objectives."""
 
-CHECKSUM = "checksum"
+TRIAL, GENOTYPE, CHECKSUM = "trial", "genotype", "checksum"
+"""The attributes of a trial: all that it is but its network, in one text (of its decisions, the place of
+each among the domains, and the place of what was chosen among its options); the network, which another text
+could hold only with a backslash before every quote; and the checksum of both. Parameters and values
+stand in the tables of Optuna for Optuna's own tools."""
 BLOCK = 10_000
 """Rows that are fetched at once."""
 Ask = Callable[[str], Iterable[Any]]
@@ -82,8 +87,10 @@ def write_trial(
     from optuna.trial import TrialState
 
     params = {path: _index(domains, path, value) for path, value in trial.decisions.items()}
-    texts = {key: json.dumps(value) for key, value in to_attributes(trial).items()}
-    texts[CHECKSUM] = json.dumps(checksum(texts, params))
+    at = {path: place for place, path in enumerate(domains)}
+    held = to_attributes(trial) | {"decisions": [[at[path] for path in params], [*params.values()]]}
+    texts = {GENOTYPE: held.pop("genotype"), TRIAL: json.dumps(held)}
+    texts[CHECKSUM] = json.dumps(checksum(texts))
     end = datetime.now(UTC).replace(tzinfo=None)
     row = {
         "study_id": study_id,
@@ -149,41 +156,44 @@ def read_trials(
     """The trials of a study with keys greater than `after`, and their keys, in the order of recording."""
     keys = f"SELECT trial_id FROM trials WHERE study_id = {study_id:d} AND trial_id > {after:d}"
     texts: dict[int, dict[str, str]] = {key: {} for (key,) in ask(f"{keys} ORDER BY trial_id")}
-    if not texts:
-        return
-    chosen: dict[int, dict[str, int]] = {key: {} for key in texts}
     for key, name, text in ask(
         f"SELECT trial_id, key, value_json FROM trial_user_attributes WHERE trial_id IN ({keys})"
     ):
         texts[key][name] = text
-    for key, path, index in ask(
-        f"SELECT trial_id, param_name, param_value FROM trial_params WHERE trial_id IN ({keys}) "
-        "ORDER BY param_id"
-    ):
-        chosen[key][path] = int(index)
+    older = any(TRIAL not in held for held in texts.values())
+    params = older_rows.read_params(ask, keys) if older else {}
     for key, held in texts.items():
-        yield key, _read_trial(key, held, chosen[key], domains)
+        yield key, _read_trial(key, held, params, domains)
 
 
 def _read_trial(
-    key: int, texts: Mapping[str, str], params: Mapping[str, int], domains: Mapping[str, Domain]
+    key: int, texts: Mapping[str, str], params: Mapping[int, Mapping[str, int]], domains: Mapping[str, Domain]
 ) -> Trial:
     try:
-        if json.loads(texts[CHECKSUM]) != checksum(texts, params):
-            raise ValueError("its checksum does not fit")
-        attributes = {name: json.loads(text) for name, text in texts.items() if name in ATTRIBUTES}
-        decisions = {path: domains[path].options[index] for path, index in params.items()}
+        if TRIAL in texts:
+            attributes, paths = read_attributes(texts), list(domains)
+            chosen = {paths[at]: index for at, index in zip(*attributes["decisions"], strict=True)}
+        else:
+            chosen = params.get(key, {})
+            attributes = older_rows.read_attributes(texts, chosen)
+        decisions = {path: domains[path].options[index] for path, index in chosen.items()}
         return from_attributes(attributes, decisions)
     except UnknownTypeError:
         raise
-    except (LookupError, TypeError, ValueError, NasError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, NasError) as error:
         raise ValueError(f"the row of trial_id {key} cannot be read: {error}") from error
 
 
-def checksum(texts: Mapping[str, str], params: Mapping[str, int]) -> str:
+def read_attributes(texts: Mapping[str, str]) -> dict[str, Any]:
+    """All that makes a trial. LookupError or ValueError where it is not what was written."""
+    if json.loads(texts[CHECKSUM]) != checksum(texts):
+        raise ValueError("its checksum does not fit")
+    return {**json.loads(texts[TRIAL]), GENOTYPE: texts[GENOTYPE]}
+
+
+def checksum(texts: Mapping[str, str]) -> str:
     """Over what makes the trial; attributes that other tools add do not matter."""
-    held = [[name, texts[name]] for name in ATTRIBUTES if name in texts]
-    return hashlib.blake2b(json.dumps([held, sorted(params.items())]).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b((texts[TRIAL] + texts[GENOTYPE]).encode(), digest_size=8).hexdigest()
 
 
 def _index(domains: Mapping[str, Domain], path: str, value: Any) -> int:

@@ -158,12 +158,6 @@ def error_first(objectives: Sequence[str]) -> list[str]:
     return sorted(objectives, key=lambda name: (name != "error", name))
 
 
-ATTRIBUTES = (
-    *("number", "digest", "genotype", "proposal", "cost", "outcome"),
-    *("curve", "reason", "message", "latency", "measured", "stopped"),
-)
-"""What `to_attributes` writes, and `from_attributes` reads; the last six may be missing."""
-
 _OUTCOME = ("error", "seed", "epochs", "duration", "retries", "duplicate_of")
 _PROPOSAL = ("proposer", "parent", "uniform", "log_probability")
 _WHOLE, _NUMBER, _TEXT = (int,), (float, int), (str,)
@@ -189,6 +183,7 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "number": trial.number,
         "digest": trial.digest,
+        "module_types": list(trial.genotype.module_types),
         "genotype": trial.genotype.to_json(),
         "proposal": provenance(trial.proposal),
         "cost": dict(vars(trial.cost)),
@@ -239,8 +234,13 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
     mappings = [attributes["proposal"].get("design", {}), *curve]
     if not isinstance(attributes.get("message", ""), str) or not all(isinstance(m, dict) for m in mappings):
         raise TypeError("message, design or curve is of another kind")
-    genotype = Genotype.from_json(attributes["genotype"], where=f"trial {attributes['number']}")
-    vars(genotype)["digest"] = attributes["digest"]  # computing it takes longer than all else here
+    if not all(isinstance(name, str) for name in attributes.get("module_types", [])):
+        raise TypeError("module_types are no names")
+    where = f"trial {attributes['number']}"
+    known: dict[str, Any] = {"digest": attributes["digest"]}
+    if "module_types" in attributes:
+        known["module_types"] = tuple(attributes["module_types"])
+    genotype = Genotype.read_later(attributes["genotype"], where, **known)
     return Trial(
         number=attributes["number"],
         proposal=proposal_from(genotype, attributes["proposal"]),

@@ -8,17 +8,24 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from nas import older_rows
+from nas.run_config import VERSION
 from nas.run_folder import RunFolder
 from nas.run_folder import _checksum as config_checksum
-from nas.study_rows import checksum as trial_checksum
+from nas.study_rows import checksum
 
 DATA = Path(__file__).parent / "data"
-RUN = DATA / "run-v1"
+OLDER = range(1, VERSION)
+"""Layouts of which a run is kept; besides, there is one of the present layout."""
 
 
-def copied(to: Path) -> RunFolder:
-    """A copy of the kept run in a new folder `to`."""
-    shutil.copytree(RUN, to)
+def kept(layout: int = VERSION) -> Path:
+    return DATA / f"run-v{layout}"
+
+
+def copied(to: Path, layout: int = VERSION) -> RunFolder:
+    """A copy of a kept run in a new folder `to`."""
+    shutil.copytree(kept(layout), to)
     return RunFolder(to)
 
 
@@ -43,11 +50,19 @@ def change_trial(folder: RunFolder, change, row: int = 1) -> None:
         params = dict(
             connection.execute("SELECT param_name, param_value FROM trial_params WHERE trial_id = ?", (row,))
         )
-        attributes = {key: json.loads(text) for key, text in texts.items()}
-        change(attributes)
-        texts = {key: json.dumps(value) for key, value in attributes.items() if key != "checksum"}
-        indices = {path: int(value) for path, value in params.items()}
-        texts["checksum"] = json.dumps(trial_checksum(texts, indices))
+        if "trial" in texts:
+            attributes = json.loads(texts["trial"]) | {"genotype": texts["genotype"]}
+            change(attributes)
+            genotype = attributes.pop("genotype", None)
+            texts["genotype"] = genotype if isinstance(genotype, str) else json.dumps(genotype)
+            texts["trial"] = json.dumps(attributes)
+            texts["checksum"] = json.dumps(checksum(texts))
+        else:
+            attributes = {key: json.loads(text) for key, text in texts.items()}
+            change(attributes)
+            texts = {key: json.dumps(value) for key, value in attributes.items() if key != "checksum"}
+            indices = {path: int(value) for path, value in params.items()}
+            texts["checksum"] = json.dumps(older_rows.checksum(texts, indices))
         connection.execute("DELETE FROM trial_user_attributes WHERE trial_id = ?", (row,))
         connection.executemany(
             "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",

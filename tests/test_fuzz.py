@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from stranger import change_config, change_trial, config_of, copied
 
 from nas.cli import run as nas
+from nas.run_config import VERSION
 from nas.space import load_space, space_names
 
 pytestmark = pytest.mark.slow
@@ -76,16 +77,16 @@ READERS = [
     "analyze run",
     "runs",
 ]
-FILES = ["study.db", "config.json", "space.yaml", "weights/4.safetensors"]
+FILES = ["study.db", "config.json", "space.yaml", "weights/6.safetensors"]
 
 
 @contextmanager
-def a_run(factory, *made):
+def a_run(factory, *made, layout=VERSION):
     """A copy of the kept run, in the current folder, where nothing but `made` appears beside it."""
     root = factory.mktemp("root")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        folder = copied(root / "run")
+        folder = copied(root / "run", layout)
         yield folder
         assert {path.name for path in root.iterdir()} <= {"run", *made}
 
@@ -128,16 +129,21 @@ def test_any_config_with_a_checksum_that_fits(tmp_path_factory, capsys, command,
         ends_well([*command.split(), "--results-dir", "."], capsys)
 
 
-@given(command=st.sampled_from(READERS), row=st.integers(1, 8), data=st.data())
+@given(
+    command=st.sampled_from(READERS),
+    layout=st.integers(1, VERSION),
+    row=st.integers(1, 6),
+    data=st.data(),
+)
 @fuzz
-def test_any_trial_with_a_checksum_that_fits(tmp_path_factory, capsys, command, row, data):
+def test_any_trial_with_a_checksum_that_fits(tmp_path_factory, capsys, command, layout, row, data):
     def change(held):
         new = data.draw(changed([dict(held)]))
         if isinstance(new, dict):
             held.clear()
             held.update({key: value for key, value in new.items() if key.isprintable()})
 
-    with a_run(tmp_path_factory) as folder:
+    with a_run(tmp_path_factory, layout=layout) as folder:
         change_trial(folder, change, row)
         ends_well([*command.split(), "--results-dir", "."], capsys)
 
@@ -192,7 +198,7 @@ GOOD = {
     "device": ["cpu", "cuda:9", "meta"],
     "zoo": ["resnet18"],
     "column": ["deepest"],
-    "weights": ["run/weights/4.safetensors", "run/study.db"],
+    "weights": ["run/weights/6.safetensors", "run/study.db"],
 }
 BAD = st.one_of(
     words.filter(lambda word: "/" not in word and word.isprintable()),

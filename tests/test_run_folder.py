@@ -14,7 +14,7 @@ from contextlib import closing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stranger import RUN, change_config, config_of, copied
+from stranger import DATA, OLDER, change_config, config_of, copied, kept
 
 from nas.cli import run as nas
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
@@ -151,7 +151,7 @@ def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
 
 def test_config_round_trip_and_checksum(tmp_path):
     folder = create(tmp_path, "space", "run")
-    config = config_of(RunFolder(RUN)) | {"later": "ä"}
+    config = config_of(RunFolder(kept())) | {"later": "ä"}
     write_config(folder, config)
     assert read_config(folder) == config
     raw = folder.config.read_bytes()
@@ -204,24 +204,28 @@ def test_config_is_plain_json(tmp_path):
     assert json.loads(folder.config.read_text())["schema"] == 1
 
 
-def test_a_folder_of_an_older_program_opens_and_is_read(tmp_path, capsys):
-    folder = copied(tmp_path / "old")
-    assert json.loads(folder.config.read_text())["schema"] < VERSION
+@pytest.mark.parametrize("layout", OLDER)
+def test_a_folder_of_an_older_program_opens_and_is_read(tmp_path, capsys, layout):
+    folder = copied(tmp_path / "old", layout)
+    assert json.loads(folder.config.read_text())["schema"] == layout
     for command in ("pareto", "analyze"):
         assert nas([command, str(folder.path), "--json"]) == 0
     assert nas(["runs", "--results-dir", str(tmp_path), "--json"]) == 0
-    assert '"complete": 8' in capsys.readouterr().out
+    assert f'"complete": {config_of(folder)["trials"]}' in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_a_folder_of_an_older_program_goes_on_as_one_of_this(tmp_path):
-    folder = copied(tmp_path / "old")
+@pytest.mark.parametrize("layout", OLDER)
+def test_a_folder_of_an_older_program_goes_on_as_one_of_this(tmp_path, layout):
+    folder = copied(tmp_path / "old", layout)
+    trials = config_of(folder)["trials"]
     words = ["search", "--resume", "--name", "old", "--results-dir", str(tmp_path), "--workers", "0"]
-    assert nas([*words, "--trials", "9"]) == 0
+    assert nas([*words, "--trials", str(trials + 1)]) == 0
     assert read_config(folder)["schema"] == VERSION
     with Study.open(folder.database) as study:
-        assert len(study.trials) == 9
-        assert [trial.proposal.known is None for trial in study.trials] == [True] * 8 + [False]
+        assert len(study.trials) == trials + 1
+        known = [trial.proposal.known is not None for trial in study.trials]
+        assert known == [layout > 1] * trials + [True]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +249,7 @@ def test_a_database_of_a_newer_optuna_is_refused_with_what_to_do(tmp_path, capsy
 
 
 def test_a_genotype_of_another_version(tmp_path, capsys):
-    held = json.loads((RUN.parent / "genotype-v1.json").read_text())
+    held = json.loads((DATA / "genotype-v1.json").read_text())
     path = tmp_path / "network.json"
     path.write_text(json.dumps(held))
     assert nas(["cost", str(path)]) == 0

@@ -133,8 +133,8 @@ def test_optuna_reads_the_study(tmp_path):
     for read in study.trials:
         trial = by_number[read.number]
         assert read.params == trial.decisions
-        assert read.user_attrs["number"] == trial.number
-        assert json.loads(read.user_attrs["genotype"]) == trial.genotype.to_dict()
+        assert read.user_attrs["trial"]["number"] == trial.number
+        assert read.user_attrs["genotype"] == trial.genotype.to_dict()
         assert read.duration.total_seconds() == pytest.approx(trial.duration)
         for path, distribution in read.distributions.items():
             assert distribution.choices == tuple(SPACE.domains()[path])
@@ -142,8 +142,8 @@ def test_optuna_reads_the_study(tmp_path):
     assert complete.state == optuna.trial.TrialState.COMPLETE
     assert complete.values == [SOME[0].error, SOME[0].flops]
     assert failed.state == optuna.trial.TrialState.FAIL
-    assert failed.user_attrs["reason"] == "oom"
-    assert failed.user_attrs["message"] == SOME[1].message
+    assert failed.user_attrs["trial"]["reason"] == "oom"
+    assert failed.user_attrs["trial"]["message"] == SOME[1].message
 
 
 @pytest.mark.slow

@@ -170,7 +170,7 @@ def trial_table(source: Any) -> pd.DataFrame:
             "design": [trial.proposal.design for trial in source.trials],
             "network": [trial.genotype for trial in source.trials],
         }
-        return source.frame().assign(**columns)
+        return source.frame(without=["genotype"]).assign(**columns)
     frame = source.copy(deep=False)
     if "blocks" not in frame:
         frame["blocks"] = [tuple(text.split("+")) for text in frame["module_types"]]
