@@ -31,12 +31,6 @@ NOMINAL_INPUT = (3, 1024, 1024)
 """Large enough for any number of strides; shapes do not enter the digest."""
 
 
-def _default(value: Any) -> Any:
-    """Of a field; a plain one would be an attribute of the class, and found where `read_later` has yet
-    to read."""
-    return field(default_factory=lambda: value)
-
-
 @dataclass(frozen=True)
 class Genotype:
     """Nodes in topological order; the only node that no other takes feeds the head.
@@ -48,9 +42,10 @@ class Genotype:
 
     stem: Stem | None
     nodes: tuple[Node, ...]
-    head: Head | None = _default(None)
-    taps: tuple[str, ...] = _default(())
-    auxiliary: tuple[Auxiliary, ...] = _default(())
+    # factories, as a plain default would be found in the class where `read_later` has yet to read
+    head: Head | None = field(default_factory=lambda: None)
+    taps: tuple[str, ...] = field(default_factory=tuple)
+    auxiliary: tuple[Auxiliary, ...] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.nodes) <= MAX_NODES:

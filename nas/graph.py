@@ -11,11 +11,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, NamedTuple, Protocol
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from nas.errors import NasError
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Shape = tuple[int, ...]
 """Without the batch: (channels, height, width) of a feature map, (features,) of a vector."""
@@ -104,6 +105,8 @@ class Graph:
     def dag(self) -> nx.DiGraph:
         """The closed graph for networkx: made when asked for, as it would be a quarter of
         what a proposal of a search costs."""
+        import networkx as nx
+
         dag = nx.DiGraph()
         for name, node in self.nodes.items():
             dag.add_node(name, **node)

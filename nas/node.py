@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import networkx as nx
 
 from nas.errors import NasError, did_you_mean
 from nas.modules import Head, Module
@@ -86,6 +84,12 @@ def ordered(nodes: Sequence[Node]) -> tuple[Node, ...]:
         raise NasError("two nodes of this name", where=twice)
     if [node.inputs for node in nodes] == [(name,) for name in (SOURCE, *by_name)][:-1]:
         return tuple(nodes)  # a chain has only one order
+    return _sorted(nodes, by_name)
+
+
+def _sorted(nodes: Sequence[Node], by_name: Mapping[str, Node]) -> tuple[Node, ...]:
+    import networkx as nx
+
     dag = nx.DiGraph()
     for node in nodes:
         for name in node.inputs:

@@ -160,23 +160,29 @@ def read_trials(
         f"SELECT trial_id, key, value_json FROM trial_user_attributes WHERE trial_id IN ({keys})"
     ):
         texts[key][name] = text
+    paths = tuple(domains)
     older = any(TRIAL not in held for held in texts.values())
     params = older_rows.read_params(ask, keys) if older else {}
     for key, held in texts.items():
-        yield key, _read_trial(key, held, params, domains)
+        yield key, _read_trial(key, held, params, domains, paths)
 
 
 def _read_trial(
-    key: int, texts: Mapping[str, str], params: Mapping[int, Mapping[str, int]], domains: Mapping[str, Domain]
+    key: int,
+    texts: Mapping[str, str],
+    params: Mapping[int, Mapping[str, int]],
+    domains: Mapping[str, Domain],
+    paths: Sequence[str],
 ) -> Trial:
     try:
         if TRIAL in texts:
-            attributes, paths = read_attributes(texts), list(domains)
-            chosen = {paths[at]: index for at, index in zip(*attributes["decisions"], strict=True)}
+            attributes = read_attributes(texts)
+            taken = zip(*attributes["decisions"], strict=True)
+            decisions = {paths[at]: domains[paths[at]].options[index] for at, index in taken}
         else:
             chosen = params.get(key, {})
             attributes = older_rows.read_attributes(texts, chosen)
-        decisions = {path: domains[path].options[index] for path, index in chosen.items()}
+            decisions = {path: domains[path].options[index] for path, index in chosen.items()}
         return from_attributes(attributes, decisions)
     except UnknownTypeError:
         raise
@@ -186,7 +192,7 @@ def _read_trial(
 
 def read_attributes(texts: Mapping[str, str]) -> dict[str, Any]:
     """All that makes a trial. LookupError or ValueError where it is not what was written."""
-    if json.loads(texts[CHECKSUM]) != checksum(texts):
+    if texts[CHECKSUM] != json.dumps(checksum(texts)):
         raise ValueError("its checksum does not fit")
     return {**json.loads(texts[TRIAL]), GENOTYPE: texts[GENOTYPE]}
 

@@ -161,17 +161,23 @@ def error_first(objectives: Sequence[str]) -> list[str]:
 _OUTCOME = ("error", "seed", "epochs", "duration", "retries", "duplicate_of")
 _PROPOSAL = ("proposer", "parent", "uniform", "log_probability")
 _WHOLE, _NUMBER, _TEXT = (int,), (float, int), (str,)
-_KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("number", "outcome.seed", "outcome.epochs", "outcome.retries"), _WHOLE),
-    **dict.fromkeys((f"cost.{item.name}" for item in fields(Cost)), _WHOLE),
-    **dict.fromkeys(("outcome.duplicate_of", "proposal.parent"), (*_WHOLE, type(None))),
-    **dict.fromkeys(("outcome.error", "proposal.log_probability"), (*_NUMBER, type(None))),
-    **dict.fromkeys(("digest", "genotype", "proposal.proposer"), _TEXT),
-    "outcome.duration": _NUMBER,
-    "proposal.uniform": (bool,),
+_KINDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "": {"number": _WHOLE, "digest": _TEXT, "genotype": _TEXT},
+    "proposal": {
+        "proposer": _TEXT,
+        "parent": (*_WHOLE, type(None)),
+        "uniform": (bool,),
+        "log_probability": (*_NUMBER, type(None)),
+    },
+    "cost": {item.name: _WHOLE for item in fields(Cost)},
+    "outcome": {
+        **dict.fromkeys(("seed", "epochs", "retries"), _WHOLE),
+        "error": (*_NUMBER, type(None)),
+        "duration": _NUMBER,
+        "duplicate_of": (*_WHOLE, type(None)),
+    },
 }
 """Names of files and figures are made of these, and the file may be a stranger's."""
-_PLACES = [(path, *path.partition(".")[::2], kinds) for path, kinds in _KINDS.items()]
 
 
 def to_attributes(trial: Trial) -> dict[str, Any]:
@@ -226,10 +232,12 @@ def proposal_from(genotype: Genotype, data: Mapping[str, Any]) -> Proposal:
 def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any]) -> Trial:
     """The trial that `to_attributes` wrote. KeyError, TypeError, ValueError or NasError
     if the attributes are not its work."""
-    for path, part, name, kinds in _PLACES:
-        value = attributes[part][name] if name else attributes[part]
-        if type(value) not in kinds or (kinds[0] is int and value is not None and value < 0):
-            raise TypeError(f"{path} cannot be {value!r:.80}")
+    for part, places in _KINDS.items():
+        held = attributes[part] if part else attributes
+        for name, kinds in places.items():
+            value = held[name]
+            if type(value) not in kinds or (kinds[0] is int and value is not None and value < 0):
+                raise TypeError(f"{name} cannot be {value!r:.80}")
     curve = json.loads(attributes.get("curve", "[]"))
     mappings = [attributes["proposal"].get("design", {}), *curve]
     if not isinstance(attributes.get("message", ""), str) or not all(isinstance(m, dict) for m in mappings):

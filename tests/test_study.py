@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import os
@@ -385,6 +384,7 @@ def test_a_trial_is_checked():
 def test_a_record_takes_milliseconds(tmp_path):
     with a_study(tmp_path / "study.db") as study:
         trials = [a_trial(number, seed=0) for number in range(60)]
+        study.connect()
         start = time.process_time()
         for trial in trials:
             study.record(trial)

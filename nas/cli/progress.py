@@ -39,6 +39,7 @@ class SearchProgress:
     on the death of a worker, goes to stderr too: stdout is for data."""
 
     def __init__(self) -> None:
+        self.started = False
         self.total = self.epochs = 0
         self.began = self.updated = time.monotonic()
         self.best: float | None = None
@@ -75,6 +76,7 @@ class SearchProgress:
     def start(self, run: Run, slots: int) -> None:
         from nas.cli.plan import epochs_text
 
+        self.started = True
         self.total, self.epochs = run.config["trials"], run.config["recipe"]["epochs"]
         self.began = time.monotonic()
         self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]

@@ -109,29 +109,41 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
             on_event=progress.event,
         )
     with run.study:
-        _show(run, profile, as_json)
+        if as_json:
+            _emit(run, profile)
+        else:
+            _show(run, profile, progress.started)
 
 
-def _show(run: Run, profile: bool, as_json: bool) -> None:
-    """What was found, where it is, and what to type next."""
-    from nas.analysis.rungs import rungs_list, rungs_of, rungs_text
-    from nas.analysis.text import analysis_dict, ranking_text
-    from nas.report import pareto_dict, pareto_text
+def _emit(run: Run, profile: bool) -> None:
+    from nas.analysis.rungs import rungs_list, rungs_of
+    from nas.analysis.text import analysis_dict
+    from nas.report import pareto_dict
 
-    analysis, rungs = run.analyze(), rungs_of(run)
-    if as_json:
-        found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analysis)}
-        if rungs:
-            found["rungs"] = rungs_list(rungs)
-        emit({"run": str(run.folder), **found, **(_profile_dict(run) if profile else {})})
-        return
+    found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(run.analyze())}
+    if rungs := rungs_of(run):
+        found["rungs"] = rungs_list(rungs)
+    emit({"run": str(run.folder), **found, **(_profile_dict(run) if profile else {})})
+
+
+def _show(run: Run, profile: bool, started: bool) -> None:
+    """What was found, where it is, and what to type next. Where all was done before, the ranking is not
+    made again: in a large study it takes most of the time."""
+    from nas.analysis.rungs import rungs_of, rungs_text
+    from nas.report import pareto_text
+
+    if not started:
+        click.echo(f"All {len(run.study.trials)} trials are recorded already; --trials N adds more.")
     heading("Pareto front")
     click.echo(pareto_text(run.study, width=text_width()))
-    if rungs:
+    if rungs := rungs_of(run):
         heading("Rungs")
         click.echo(rungs_text(rungs, width=text_width()))
-    heading("Ranking of module types")
-    click.echo(ranking_text(analysis, width=text_width()))
+    if started:
+        from nas.analysis.text import ranking_text
+
+        heading("Ranking of module types")
+        click.echo(ranking_text(run.analyze(), width=text_width()))
     if profile:
         _show_profile(run)
     heading("Run folder")
