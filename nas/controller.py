@@ -286,6 +286,7 @@ class _Search:
             curve=curve,
             latency=result.latency,
             measured=result.measured,
+            arrivals=before.arrivals if before else (),
         )
 
     def record(self, trial: Trial, weights: bytes | None = None) -> None:

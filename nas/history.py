@@ -71,6 +71,7 @@ class History:
         self._pending: dict[int, str] = {}
         self._free = 0  # no number below is free
         self._waiting: dict[int, Trial] = {}
+        self._arrivals = 0
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
 
@@ -92,6 +93,11 @@ class History:
         """Those of them that have come to a rung of the budget and may be trained on: each as the trial
         that it would be if it were stopped there."""
         return self._waiting
+
+    @property
+    def arrivals(self) -> int:
+        """How many have come to a rung by now, counted anew at each rung."""
+        return self._arrivals
 
     def by_number(self, number: int) -> Trial | None:
         return self._by_number.get(number)
@@ -129,6 +135,7 @@ class History:
     def wait(self, trial: Trial) -> None:
         """Note how a pending trial stands at a rung."""
         self._waiting[trial.number] = trial
+        self._arrivals = max(self._arrivals, *trial.arrivals, 0)
 
     def record(self, trial: Trial) -> None:
         """Append a finished trial. NasError if its number is taken."""
@@ -185,6 +192,7 @@ class History:
         self._by_number[trial.number] = trial
         self._pending.pop(trial.number, None)
         self._waiting.pop(trial.number, None)
+        self._arrivals = max(self._arrivals, *trial.arrivals, 0)
         self._children[trial.proposal.parent] += 1
         first = self._by_digest.setdefault(trial.digest, trial)
         if trial.complete:

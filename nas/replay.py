@@ -1,13 +1,13 @@
 """Asking the searcher of a run again for what it proposed, with what it knew then.
 
-Every proposal says how many trials were recorded and what was in flight when it was made
-(`nas.trial.Known`). With that a run of any number of workers, and one that was resumed, can be
-followed proposal by proposal.
+Every proposal says how many trials were recorded, what was in flight and how many had come to a rung
+when it was made (`nas.trial.Known`). With that a run of any number of workers, and one that was resumed,
+can be followed proposal by proposal.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nas.history import History
@@ -37,6 +37,7 @@ def replay(run: Run) -> Replay:
     searcher = make_searcher(config["searcher"], config["objectives"], config.get("repeats", REPEATS))
     seeds, history = seed_proposals(run.seeds), History(run.study.objectives)
     unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.known is None))
+    arrivals = _arrivals(run)
     same = 0
     for trial in sorted(recorded, key=_when):
         known = trial.proposal.known
@@ -44,6 +45,8 @@ def replay(run: Run) -> Replay:
             continue
         for earlier in recorded[len(history.trials) : known.recorded]:
             history.record(earlier)
+        while arrivals and arrivals[-1][0] <= known.arrivals:
+            _arrive(history, arrivals.pop()[1])
         for number, digest in known.pending:
             history.start(number, digest)
         proposed = propose(
@@ -63,10 +66,36 @@ def replay(run: Run) -> Replay:
     return Replay(same, unknown)
 
 
-def _when(trial: Trial) -> tuple[int, int]:
+def _arrivals(run: Run) -> list[tuple[int, Trial]]:
+    """How each trial stood when it came to a rung, by the order in which they came, the last first."""
+    rungs = run.config.get("fidelity", ())
+    return sorted(
+        (
+            (place, _at_rung(trial, epochs))
+            for trial in run.study.trials
+            for place, epochs in zip(trial.arrivals, rungs, strict=False)
+            if epochs <= len(trial.curve)
+        ),
+        key=lambda each: -each[0],
+    )
+
+
+def _at_rung(trial: Trial, epochs: int) -> Trial:
+    curve = trial.curve[:epochs]
+    error = curve[-1]["val_error"]
+    return replace(trial, state="stopped", reason="", message="", error=error, epochs=epochs, curve=curve)
+
+
+def _arrive(history: History, trial: Trial) -> None:
+    if history.by_number(trial.number) is None:
+        history.start(trial.number, trial.digest)
+        history.wait(trial)
+
+
+def _when(trial: Trial) -> tuple[int, int, int]:
     """What was known only grows; among equals a searcher is asked in the order of numbers."""
     known = trial.proposal.known
-    return known.recorded if known else 0, trial.number
+    return (known.recorded, known.arrivals, trial.number) if known else (0, 0, trial.number)
 
 
 def _figures(proposal: Proposal) -> tuple[Any, ...]:

@@ -66,6 +66,7 @@ class Rungs:
     def wait(self, trial: Trial, checkpoint: bytes) -> None:
         """Let a trial wait where it has come to; returns when that is on disk."""
         before = self.history.waiting.get(trial.number)
+        trial = replace(trial, arrivals=(*trial.arrivals, self.history.arrivals + 1))
         record, state = self._files(trial)
         write_atomic(state, checkpoint)
         write_checked(record, to_attributes(trial))

@@ -34,10 +34,12 @@ a function of the user's own from the trained network and the data set to a numb
 @dataclass(frozen=True)
 class Known:
     """What a history held when it was asked for a proposal: how many trials, the first of them in
-    the order of recording, and what was in flight, (number, digest) each."""
+    the order of recording; what was in flight, (number, digest) each; and, where there are rungs, how
+    many arrivals at them (`Trial.arrivals`). Of what waited at one these say enough."""
 
     recorded: int
     pending: tuple[tuple[int, str], ...] = ()
+    arrivals: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Trial:
     error: validation error in [0, 1], None where the trial failed; epochs: those it was given, of a
     stopped one those it had; duration: seconds on a monotonic clock; duplicate_of: number of the
     trial whose result was reused; curve: one mapping an epoch, as the training reports it; latency:
-    None where it was not asked for; measured: what the user's own objectives gave, by their name.
+    None where it was not asked for; measured: what the user's own objectives gave, by their name;
+    arrivals: at which places in the order of all arrivals at rungs it came to its own.
     """
 
     number: int
@@ -83,6 +86,7 @@ class Trial:
     curve: tuple[dict[str, Any], ...] = ()
     latency: Latency | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
+    arrivals: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"trial {self.number}"
@@ -205,6 +209,8 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
         attributes["latency"] = asdict(trial.latency)
     if trial.measured:
         attributes["measured"] = dict(trial.measured)
+    if trial.arrivals:
+        attributes["arrivals"] = list(trial.arrivals)
     return attributes
 
 
@@ -220,12 +226,14 @@ def proposal_from(genotype: Genotype, data: Mapping[str, Any]) -> Proposal:
     fields = dict(data)
     if known := fields.pop("known", None):
         pending = tuple((number, digest) for number, digest in known["pending"])
-        recorded = known["recorded"]
-        if any(type(number) is not int for number in (recorded, *(number for number, _ in pending))):
+        recorded, arrivals = known["recorded"], known.get("arrivals", 0)
+        if any(
+            type(number) is not int for number in (recorded, arrivals, *(number for number, _ in pending))
+        ):
             raise TypeError("known counts something that is no trial")
         if recorded < 0 or not all(isinstance(digest, str) for _, digest in pending):
             raise TypeError("known names something that is no network")
-        fields["known"] = Known(recorded, pending)
+        fields["known"] = Known(recorded, pending, arrivals)
     return Proposal(genotype, **fields)
 
 
@@ -244,6 +252,8 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
         raise TypeError("message, design or curve is of another kind")
     if not all(isinstance(name, str) for name in attributes.get("module_types", [])):
         raise TypeError("module_types are no names")
+    if not all(type(place) is int for place in attributes.get("arrivals", [])):
+        raise TypeError("arrivals are no places")
     where = f"trial {attributes['number']}"
     known: dict[str, Any] = {"digest": attributes["digest"]}
     if "module_types" in attributes:
@@ -260,5 +270,6 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
         curve=tuple(curve),
         latency=Latency(**attributes["latency"]) if "latency" in attributes else None,
         measured={name: float(value) for name, value in attributes.get("measured", {}).items()},
+        arrivals=tuple(attributes.get("arrivals", [])),
         **attributes["outcome"],
     )

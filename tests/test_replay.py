@@ -18,16 +18,23 @@ from nas import run_folder
 from nas.cli import run as nas_command
 from nas.controller import run_search
 from nas.evaluation import Result, Task, ignore
+from nas.fidelity import Halving
+from nas.history import History
 from nas.projection import seed_proposals
 from nas.replay import replay
 from nas.run import Run
+from nas.run_folder import RunFolder
+from nas.rungs import Rungs
 from nas.searchers import make_searcher
+from nas.searchers.base import propose
 from nas.setup import Setup, prepare, write_run
 from nas.space import parse_space
 from nas.study import Study
+from nas.trial import Known, Trial
 
 SPACE = "residual_vs_fractal"
 TRIALS = 22
+RUNGS = (1, 2, 4)
 ROOT = Path(__file__).parent.parent
 
 
@@ -49,10 +56,18 @@ class Shuffled:
             raise MemoryError  # of the driver: what is in flight is lost
         self.left -= 1
         task = self.tasks.pop(int(self.rng.integers(len(self.tasks))))
-        error = float(np.random.default_rng(task.seed).random())
-        if task.number % 7 == 3:
-            return [Result(task.number, "failed", "diverged")]
-        return [Result(task.number, "complete", error=error)]
+        errors = np.random.default_rng(task.seed).random(RUNGS[-1])
+        if task.part is None:
+            failed = task.number % 7 == 3
+            outcome = {"state": "failed", "reason": "diverged"} if failed else {"error": float(errors[0])}
+            return [Result(task.number, **{"state": "complete", **outcome})]
+        done, until = task.part.done, task.part.until
+        rows = tuple({"epoch": at + 1, "val_error": float(errors[at])} for at in range(done, until))
+        if task.number % 7 == 3 and done:
+            return [Result(task.number, "failed", "diverged", curve=rows[:1])]
+        if until == RUNGS[-1]:
+            return [Result(task.number, "complete", error=float(errors[-1]), curve=rows)]
+        return [Result(task.number, "stopped", error=rows[-1]["val_error"], curve=rows, checkpoint=b"state")]
 
     def close(self) -> None:
         self.tasks.clear()
@@ -67,14 +82,15 @@ def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> 
     for session in range(100):
         try:
             with Study.open(files.database) as study:
-                fill(study, setup, Shuffled(session, ends))
+                fill(files, study, setup, Shuffled(session, ends))
         except MemoryError:
             continue
         return nas.open_run(files.path)
     raise AssertionError("the run does not end")
 
 
-def fill(study: Study, setup: Setup, evaluator: Shuffled) -> None:
+def fill(files: RunFolder, study: Study, setup: Setup, evaluator: Shuffled) -> None:
+    halving = Halving(setup.fidelity, 60) if setup.fidelity else None
     run_search(
         study,
         setup.space,
@@ -82,9 +98,10 @@ def fill(study: Study, setup: Setup, evaluator: Shuffled) -> None:
         evaluator,
         trials=setup.trials,
         seed=setup.seed,
-        epochs=1,
+        epochs=setup.recipe.epochs,
         uniform_share=0.2,
         seeds=seed_proposals(setup.seeds),
+        rungs=Rungs(halving, files.rungs, study, setup.space) if halving else None,
     )
 
 
@@ -99,6 +116,50 @@ def test_what_several_workers_were_proposed_is_proposed_again(tmp_path: Path, se
         assert max(len(each.pending) for each in known if each) == Shuffled.slots - 1
         found = replay(run)
         assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+
+
+@pytest.mark.parametrize("searcher", ["random", "evolution", "optuna:tpe"])
+def test_a_run_whose_trials_waited_at_rungs_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+    with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:
+        assert {trial.state for trial in study.trials} == {"complete", "stopped", "failed"}
+        places = sorted(place for trial in study.trials for place in trial.arrivals)
+        assert places == list(range(1, len(places) + 1))
+        assert any(trial.proposal.known.arrivals for trial in study.trials)
+        found = replay(run)
+        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+
+
+def test_what_waited_at_a_rung_matters_to_evolution(tmp_path: Path) -> None:
+    """Or the test above would pass without it."""
+    with (run := finished(tmp_path, "evolution", 8, fidelity=RUNGS)).study as study:
+        study._trials = [replace(trial, arrivals=()) for trial in study.trials]
+        assert replay(run).differs is not None
+
+
+def test_a_latency_that_each_rung_measures_anew_is_not_replayed(tmp_path: Path) -> None:
+    """Nothing keeps what it was at an earlier rung."""
+    history = History(("error", "latency"))
+    space = parse_space(LARGER, "small.yaml").with_input((1, 8, 8), 10)
+    searcher = make_searcher("random", history.objectives)
+    first = propose(searcher, space, history, seed=0, number=0)
+    assert first is not None
+    assert first.known == Known(0)
+    history.start(0, first.genotype.digest)
+    waiting = Trial(
+        number=0,
+        proposal=first,
+        state="stopped",
+        cost=nas.cost(nas.expand(first.genotype, (1, 8, 8))),
+        decisions={},
+        seed=0,
+        epochs=1,
+        error=0.5,
+        arrivals=(1,),
+    )
+    history.wait(waiting)
+    second = propose(searcher, space, history, seed=0, number=1)
+    assert second is not None
+    assert second.known is None
 
 
 def test_networks_of_the_zoo_come_first_again(tmp_path: Path) -> None:

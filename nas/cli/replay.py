@@ -40,7 +40,8 @@ def command(run: str, results_dir: Path, as_json: bool) -> None:
     if found.unknown:
         first = f"the first is trial {found.unknown[0]}"
         message = f"{len(found.unknown)} of {trials} trials do not say what was known when they were proposed"
-        hint = f"an older program made them, or trials waited at a rung; the other {found.same} are the same"
+        why = "an older program made them, or what it measured at rungs is not kept"
+        hint = f"{why}; the other {found.same} are the same"
         raise NasError(f"{message}; {first}", where=str(opened.folder), hint=hint)
     if not as_json:
         click.echo(f"{found.same} of {trials} proposals are the same")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from nas.history import History
+from nas.plugins import PYTHON
 from nas.searchers.design import Design
 from nas.trial import Known, Proposal
 
@@ -57,11 +58,20 @@ def propose(
     result, so it supports claims about the whole space. It is drawn without replacement:
     what has been evaluated or is in flight is drawn again. None when the space is
     exhausted, which means to stop the search. A design plans every trial itself. The proposal
-    says what the history held, unless trials wait at rungs: their standing is too much to say.
+    says what the history held.
     """
     found = _chosen(searcher, space, history, seed, number, uniform_share, seeds)
-    known = Known(len(history.trials), tuple(history.pending.items()))
-    return found and replace(found, known=None if history.waiting else known)
+    return found and replace(found, known=_known(history))
+
+
+def _known(history: History) -> Known | None:
+    """None where trials wait at rungs and nobody can say later how they stood: those of an older program, and
+    those with objectives that are measured anew at each rung."""
+    measured = any(name == "latency" or name.startswith(PYTHON) for name in history.objectives)
+    if history.waiting and (measured or not all(trial.arrivals for trial in history.waiting.values())):
+        return None
+    pending = tuple(each for each in history.pending.items() if each[0] not in history.waiting)
+    return Known(len(history.trials), pending, history.arrivals)
 
 
 def _chosen(
