@@ -45,7 +45,7 @@ class Run:
 
     @cached_property
     def space(self) -> SearchSpace:
-        return parse_space(run_folder.read_text(self.files.space), str(self.files.space))
+        return parse_space(run_folder.read_space(self.files, self.config), str(self.files.space))
 
     @cached_property
     def seeds(self) -> tuple[Seed, ...]:

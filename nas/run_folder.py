@@ -198,6 +198,20 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
     return held
 
 
+def read_space(folder: RunFolder, config: Mapping[str, Any]) -> str:
+    """The text of the search space; StorageError if it is not what the run was begun with."""
+    text = read_text(folder.space)
+    if space_digest(text) != config.get("space_digest"):
+        hint = "restore the file; a run in another space is a new run"
+        raise StorageError("was damaged or changed by hand", where=str(folder.space), hint=hint)
+    return text
+
+
+def space_digest(text: str) -> str:
+    """Of the YAML that a space writes, for `config.json`."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def write_checked(path: Path, held: Mapping[str, Any]) -> None:
     """Write JSON with its checksum, whole or not at all."""
     write_atomic(path, json.dumps({**held, "checksum": _checksum(held)}, indent=2, allow_nan=False) + "\n")

@@ -3,7 +3,6 @@ recorded in `config.json`, and compared when a run is resumed."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -70,7 +69,7 @@ class Setup:
         return {
             "schema": VERSION,
             "space": self.space.name,
-            "space_digest": hashlib.blake2b(self.space.to_yaml().encode(), digest_size=16).hexdigest(),
+            "space_digest": run_folder.space_digest(self.space.to_yaml()),
             "data": self.data,
             "data_fingerprint": dataset.fingerprint,
             "task": dataset.task,
@@ -186,7 +185,7 @@ def resumed(
         check_recorded(config["data"])
     for name in config["objectives"] if asked["objectives"] is None else ():
         check_recorded(name, f"--objectives {','.join(config['objectives'])}")
-    kept = parse_space(run_folder.read_text(files.space), str(files.space))
+    kept = parse_space(run_folder.read_space(files, config), str(files.space))
     recorded = {key: config.get(key) for key in asked}
     given = {key: value for key, value in asked.items() if value is not None}
     setup = prepare(space or kept, recipe=config["recipe"] | recipe, **recorded | given)

@@ -31,8 +31,6 @@ __all__ = ["History", "Study", "check_database"]
 
 TABLES = "v3.2.0.a"
 """Version of Optuna's tables that is read."""
-HELD = "nas"
-"""User attribute of the Optuna study with the meta data and the domains."""
 
 FILE_HINT = "free some space, or see that the place exists and can be written"
 SERVER_HINT = "see that the server answers; a password is taken from --storage, PGPASSWORD or ~/.pgpass"
@@ -54,7 +52,7 @@ class Study(History):
         if storage is not None:
             self._storage = storage
         try:
-            held, objectives = read_study(ask, study_id, HELD)
+            held, objectives = read_study(ask, study_id)
             super().__init__(objectives)
             domains = dict(held["domains"])
             self._domains = {path: Domain(list(domains[path])) for path in domains}
@@ -222,7 +220,7 @@ def _create(url: str, name: str, objectives: tuple[str, ...], held: Mapping[str,
     storage = _storage(url, create=True)
     try:
         with storage.engine.begin() as connection:
-            write_study(connection, name, objectives, {HELD: dict(held)})
+            write_study(connection, name, objectives, held)
     except IntegrityError:
         hint = "choose another --name, or join it with --resume"
         raise NasError(f"study {name!r} exists already", where=shown(url), hint=hint) from None

@@ -22,6 +22,8 @@ from nas.trial import Trial, from_attributes, to_attributes
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+STUDY = "nas"
+"""User attribute of the Optuna study with the meta data and the domains."""
 METRIC_NAMES = "study:metric_names"
 """Where Optuna keeps the names of the objectives."""
 
@@ -54,7 +56,7 @@ class Domain:
 
 
 def write_study(
-    connection: Connection, name: str, objectives: Sequence[str], attributes: Mapping[str, Any]
+    connection: Connection, name: str, objectives: Sequence[str], held: Mapping[str, Any]
 ) -> None:
     """Insert an empty study in the transaction of `connection`, so that nobody sees half of one."""
     from optuna.storages._rdb import models
@@ -71,8 +73,9 @@ def write_study(
     rows(models.StudyDirectionModel, *(every | row for row in minimize))
     names = {"key": METRIC_NAMES, "value_json": json.dumps(list(objectives))}
     rows(models.StudySystemAttributeModel, every | names)
-    texts = [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
-    rows(models.StudyUserAttributeModel, *(every | row for row in texts))
+    text = json.dumps(held)
+    texts = {STUDY: text, CHECKSUM: json.dumps(_hash(text))}
+    rows(models.StudyUserAttributeModel, *(every | {"key": k, "value_json": t} for k, t in texts.items()))
 
 
 def write_trial(
@@ -139,15 +142,17 @@ def asking(connection: Connection) -> Ask:
     return ask
 
 
-def read_study(ask: Ask, study_id: int, held: str) -> tuple[Any, Any]:
-    """The attribute `held` of a study, and its objectives. LookupError where they are missing."""
-    found = []
-    for table, key in (("study_user_attributes", held), ("study_system_attributes", METRIC_NAMES)):
-        rows = ask(f"SELECT value_json FROM {table} WHERE study_id = {study_id:d} AND key = '{key}'")
-        found += [json.loads(text) for (text,) in rows]
-    if len(found) != 2:
+def read_study(ask: Ask, study_id: int) -> tuple[Any, Any]:
+    """What `write_study` was given to hold, and the objectives. LookupError or ValueError where it is not
+    what was written."""
+    texts: dict[str, str] = {}
+    for table in ("study_user_attributes", "study_system_attributes"):
+        texts |= dict(ask(f"SELECT key, value_json FROM {table} WHERE study_id = {study_id:d}"))
+    if STUDY not in texts or METRIC_NAMES not in texts:
         raise LookupError("it says nothing of its objectives and decisions")
-    return found[0], found[1]
+    if CHECKSUM in texts and texts[CHECKSUM] != json.dumps(_hash(texts[STUDY])):  # layouts 1 and 2 have none
+        raise ValueError("the checksum of its settings does not fit")
+    return json.loads(texts[STUDY]), json.loads(texts[METRIC_NAMES])
 
 
 def read_trials(
@@ -199,7 +204,11 @@ def read_attributes(texts: Mapping[str, str]) -> dict[str, Any]:
 
 def checksum(texts: Mapping[str, str]) -> str:
     """Over what makes the trial; attributes that other tools add do not matter."""
-    return hashlib.blake2b((texts[TRIAL] + texts[GENOTYPE]).encode(), digest_size=8).hexdigest()
+    return _hash(texts[TRIAL] + texts[GENOTYPE])
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _index(domains: Mapping[str, Domain], path: str, value: Any) -> int:

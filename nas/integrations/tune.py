@@ -101,7 +101,7 @@ class TuneRun:
     def __init__(self, files: RunFolder) -> None:
         self.files = files
         self.config = run_folder.read_config(files)
-        self.space = parse_space(run_folder.read_text(files.space), str(files.space))
+        self.space = parse_space(run_folder.read_space(files, self.config), str(files.space))
         self.study = Study.open(files.database)
         self.recipe = Recipe(**self.config["recipe"])
         self.proposed: dict[str, tuple[int, Proposal]] = {}  # by the id of Tune's trial
