@@ -198,7 +198,7 @@ def _connect(genotype: Genotype, source: Value) -> dict[str, Value]:
         inputs = [values[name] for name in node.inputs]
         x = inputs[0] if len(inputs) == 1 else JOINS[node.join](*inputs, name=f"{node.name}.join")
         values[node.name] = located(node.name, partial(node.module, x, name=node.name))
-        total += len(source.graph.nodes[node.name]["op"].primitives)
+        total += source.graph.nodes[node.name]["op"].size
         if total > MAX_PRIMITIVES:
             raise NasError(f"the network has more than {MAX_PRIMITIVES:,} primitives", where=node.name)
     return values

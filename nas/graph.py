@@ -157,36 +157,51 @@ class Graph:
     @cached_property
     def primitives(self) -> tuple[Primitive, ...]:
         """The flattened graph in topological order; paths look like `stage1.block2/conv1`."""
-        return self._flat[0]
+        named: list[tuple[str, tuple[Shape, ...], Shape]] = []
+        for name, node in self.nodes.items():
+            op = node["op"]
+            if isinstance(op, Graph):
+                named += [(f"{name}/{path}", shapes, shape) for path, _, _, shapes, shape in op.primitives]
+            elif op is not None:
+                shapes = tuple(self.nodes[source]["shape"] for source in node["inputs"])
+                named.append((name, shapes, node["shape"]))
+        rows = zip(named, self._links[0], strict=True)
+        return tuple([Primitive(path, op, at, shapes, shape) for (path, shapes, shape), (op, at) in rows])
+
+    @cached_property
+    def size(self) -> int:
+        """How many primitives there are."""
+        ops = [node["op"] for node in self.nodes.values()]
+        return sum(op.size if isinstance(op, Graph) else op is not None for op in ops)
 
     @property
     def output_index(self) -> int:
         """Index of the output in `primitives`; below zero where an input is passed through."""
-        return self._flat[1]
+        return self._links[1]
 
     @cached_property
-    def _flat(self) -> tuple[tuple[Primitive, ...], int]:
-        flat: list[Primitive] = []
+    def _links(self) -> tuple[tuple[tuple[Any, tuple[int, ...]], ...], int]:
+        """The operation and inputs of each primitive, and the index of the output: all that a digest needs,
+        made in a third of the time that names and shapes take."""
+        flat: list[tuple[Any, tuple[int, ...]]] = []
         index = {name: -1 - i for i, name in enumerate(self.input_names)}
         for name, node in self.nodes.items():
-            op, sources = node["op"], node["inputs"]
+            op = node["op"]
             if op is None:
                 continue
-            at = tuple(index[source] for source in sources)
+            at = tuple([index[source] for source in node["inputs"]])
             if not isinstance(op, Graph):
-                shapes = tuple(self.nodes[source]["shape"] for source in sources)
                 index[name] = len(flat)
-                flat.append(Primitive(name, op, at, shapes, node["shape"]))
+                flat.append((op, at))
                 continue
-            offset, prefix = len(flat), f"{name}/"
-            for path, inner, inputs, shapes, shape in op.primitives:
+            offset = len(flat)
+            links, inside = op._links
+            for inner, inputs in links:
                 if len(inputs) == 1:  # nearly all
                     i = inputs[0]
-                    moved: tuple[int, ...] = (i + offset if i >= 0 else at[-1 - i],)
+                    flat.append((inner, (i + offset if i >= 0 else at[-1 - i],)))
                 else:
-                    moved = tuple([i + offset if i >= 0 else at[-1 - i] for i in inputs])
-                flat.append(Primitive(prefix + path, inner, moved, shapes, shape))
-            inside = op.output_index
+                    flat.append((inner, tuple([i + offset if i >= 0 else at[-1 - i] for i in inputs])))
             index[name] = inside + offset if inside >= 0 else at[-1 - inside]
         return tuple(flat), index[self.output]
 
@@ -212,9 +227,9 @@ class Graph:
         folding, several times quicker than a cryptographic hash of each; the two lines of it stand
         wherever it is done, as calls would take a third of the time.
         """
-        primitives, output, factor, mask = self.primitives, self.output_index, MULTIPLIER, MASK
+        (links, output), factor, mask = self._links, MULTIPLIER, MASK
         forward: list[int] = []
-        for _, op, inputs, _, _ in primitives:
+        for op, inputs in links:
             sources = [forward[i] if i >= 0 else -i for i in inputs]
             if len(sources) > 1 and op.commutative:
                 sources.sort()
@@ -223,9 +238,9 @@ class Graph:
                 colour = ((colour ^ source) * factor + 1) & mask
                 colour ^= colour >> 67
             forward.append(colour)
-        uses: list[list[int]] = [[] for _ in primitives]
+        uses: list[list[int]] = [[] for _ in links]
         colours: list[int] = []
-        for at in range(len(primitives) - 1, -1, -1):
+        for at in range(len(links) - 1, -1, -1):
             colour, used = ((forward[at] ^ (at == output)) * factor + 1) & mask, uses[at]
             colour ^= colour >> 67
             if len(used) > 1:
@@ -234,7 +249,7 @@ class Graph:
                 colour = ((colour ^ use) * factor + 1) & mask
                 colour ^= colour >> 67
             colours.append(colour)
-            _, op, inputs, _, _ = primitives[at]
+            op, inputs = links[at]
             for slot, i in enumerate(inputs):
                 if i >= 0:
                     use = ((colour ^ (0 if op.commutative else slot)) * factor + 1) & mask

@@ -6,7 +6,6 @@ optuna.importance) read the database as it is.
 
 from __future__ import annotations
 
-import gc
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nas.errors import NasError, NotFoundError, StorageError, did_you_mean
+from nas.garbage import no_collection
 from nas.history import History
 from nas.modules.base import UnknownTypeError
 from nas.storage import connection_of, is_url, shown
@@ -152,7 +152,7 @@ class Study(History):
 
     def _learn(self, ask: Ask) -> None:
         """Read what has been recorded since."""
-        with _no_collection():
+        with no_collection():
             for key, trial in read_trials(ask, self._study_id, self._domains, self._last):
                 self._append(trial)
                 self._last = key
@@ -252,19 +252,6 @@ def _close(storage: RDBStorage) -> None:
 def _damaged(where: str, cause: str) -> StorageError:
     hint = "restore a copy, or save what can be read with: sqlite3 FILE .recover"
     return StorageError(f"the study is damaged: {cause}", where=where, hint=hint)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without looking for garbage, which takes a sixth of the time in which a large study is read: what
-    is made there stays."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import nas
 
 ROOT = Path(nas.__file__).parent
 LAYERS = [
-    {"errors", "extras", "plugins"},
+    {"errors", "extras", "garbage", "plugins"},
     {"storage"},
     {"graph"},
     {"ops"},
@@ -23,7 +23,7 @@ LAYERS = [
     {"space_program"},
     {"space"},
     {"projection", "trial", "zoo_weights"},
-    {"history", "study_rows"},
+    {"history", "older_rows", "study_rows"},
     {"study", "searchers", "fidelity"},
     {"shared_study"},
     {"augment", "checkpoint", "cuda", "data", "memory", "network", "recipe", "scoring", "training"},
