@@ -1,6 +1,6 @@
 """What a proposal costs before anything is trained, and counting FLOPs beside fvcore.
 
-    python benchmarks/genotype_speed.py [--genotypes 300] [--check 10000]
+    python benchmarks/genotype_speed.py [--space all_modules] [--genotypes 300] [--check 10000]
 
 Times are the process's own, on one thread, so that other programs on the machine lengthen
 them little. fvcore is measured in the same run where it is installed (pip install fvcore).
@@ -22,10 +22,9 @@ from nas.codegen.source import source
 from nas.complexity import cost
 from nas.genotype import Genotype, expand
 from nas.network import build
-from nas.space import load_space
+from nas.space import SearchSpace, load_space
 from nas.space_program import pick
 
-SPACE = load_space("all_modules")
 FIRST_CHECKED = 1_000_000
 """Seed of the first genotype that is checked: none that a test looks at."""
 
@@ -40,9 +39,9 @@ def milliseconds(function: Callable[[int], object], count: int) -> float:
     return 1e3 * statistics.median(times)
 
 
-def propose(seed: int) -> None:
-    genotype = SPACE.sample(seed)
-    cost(expand(genotype, SPACE.input_shape, SPACE.num_classes))
+def propose(space: SearchSpace, seed: int) -> None:
+    genotype = space.sample(seed)
+    cost(expand(genotype, space.input_shape, space.num_classes))
     assert genotype.digest
 
 
@@ -62,17 +61,17 @@ def fvcore_flops(genotypes: Sequence[Genotype]) -> float | None:
     return milliseconds(count_one, len(networks))
 
 
-def measure(count: int) -> None:
-    genotypes = [SPACE.sample(seed) for seed in range(10_000, 10_000 + count)]
+def measure(space: SearchSpace, count: int) -> None:
+    genotypes = [space.sample(seed) for seed in range(10_000, 10_000 + count)]
     sizes = [len(expand(genotype).primitives) for genotype in genotypes]
-    print(f"{SPACE.name}: {count} genotypes, median {statistics.median(sizes):.0f} primitives\n")
+    print(f"{space.name}: {count} genotypes, median {statistics.median(sizes):.0f} primitives\n")
     rows = {
-        "sample + expand + cost + digest": milliseconds(propose, count),
+        "sample + expand + cost + digest": milliseconds(lambda at: propose(space, at), count),
         "source": milliseconds(lambda at: source(expand(genotypes[at])), count),
         "source + exec + nn.Module": milliseconds(lambda at: build(genotypes[at]), min(count, 100)),
     }
     rng = np.random.default_rng(0)  # not by `sample`, which counts FLOPs for the constraints
-    graphs = [expand(SPACE.build(lambda _, options: pick(options, rng))) for _ in range(count)]
+    graphs = [expand(space.build(lambda _, options: pick(options, rng))) for _ in range(count)]
     counted = milliseconds(lambda at: cost(graphs[at]), count)
     rows["FLOPs of a new genotype"] = counted
     flat = [graph.flatten() for graph in graphs]
@@ -86,10 +85,10 @@ def measure(count: int) -> None:
         print(f"{'FLOPs by fvcore':36s} {peer:9.3f} ms   ({peer / counted:,.0f} times ours)")
 
 
-def check(count: int) -> None:
+def check(space: SearchSpace, count: int) -> None:
     """Twice our FLOPs, and our parameters, are what torch counts on the meta device."""
     for seed in range(FIRST_CHECKED, FIRST_CHECKED + count):
-        genotype = SPACE.sample(seed)
+        genotype = space.sample(seed)
         figures = cost(expand(genotype))
         with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
             network = build(genotype).eval()
@@ -101,13 +100,15 @@ def check(count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--space", default="all_modules")
     parser.add_argument("--genotypes", type=int, default=300)
     parser.add_argument("--check", type=int, default=0, metavar="N")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    measure(options.genotypes)
+    space = load_space(options.space)
+    measure(space, options.genotypes)
     if options.check:
-        check(options.check)
+        check(space, options.check)
 
 
 if __name__ == "__main__":
