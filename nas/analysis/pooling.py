@@ -67,7 +67,8 @@ def pool(runs: Sequence[Run]) -> Pool:
             longer.append(frame)
             continue
         if not _differ_in(run, first, GRID):
-            changes = describe_changes(first, _decisive(run))
+            named = [{"data": each.config["data"], **_decisive(each)} for each in (runs[0], run)]
+            changes = describe_changes(*named)
             hint = f"they are pooled only where these agree:\n  {changes}"
             raise NasError(f"differs from {runs[0].name}", where=run.name, hint=hint)
         if _decisive(run) == first:

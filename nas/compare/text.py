@@ -251,6 +251,8 @@ def _failed(side: Side) -> int:
 
 def _limits(estimate: Estimate) -> str:
     """As `interval`, with a limit that the band does not reach left open."""
+    if math.isnan(estimate.low) and math.isnan(estimate.high):
+        return f"{100 * estimate.value:.2f}"
     low, high = ("" if math.isnan(x) else f"{100 * x:.2f}" for x in (estimate.low, estimate.high))
     return f"{100 * estimate.value:.2f} [{low}, {high}]"
 

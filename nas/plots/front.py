@@ -119,7 +119,7 @@ def _front_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -
     for row, named in roles.items():  # below a front there are no points, nor left of its cheapest
         first = x[row] == x.min()
         axes.annotate(
-            f"trial {members['number'].iloc[row]}\n{', '.join(named)}",
+            "\n".join([f"trial {members['number'].iloc[row]}", *named]),
             (x[row], y[row]),
             xytext=(-14, 12 if first else -12),
             textcoords="offset points",
