@@ -67,8 +67,8 @@ def pool(runs: Sequence[Run]) -> Pool:
             longer.append(frame)
             continue
         if not _differ_in(run, first, GRID):
-            named = [{"data": each.config["data"], **_decisive(each)} for each in (runs[0], run)]
-            changes = describe_changes(*named)
+            here, there = ({"data": each.config["data"], **_decisive(each)} for each in (runs[0], run))
+            changes = describe_changes(here, there)
             hint = f"they are pooled only where these agree:\n  {changes}"
             raise NasError(f"differs from {runs[0].name}", where=run.name, hint=hint)
         if _decisive(run) == first:
