@@ -125,6 +125,19 @@ def test_a_finished_run_resumes_to_nothing(home: Path) -> None:
     assert told == []
 
 
+def test_a_finished_run_says_so_and_is_not_ranked_again(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", "--resume", "--name", "first", "--results-dir", str(home / "results")]
+    assert nas_command(words) == 0
+    out = capsys.readouterr().out
+    assert "All 6 trials are recorded already; --trials N adds more." in out
+    assert "Pareto front" in out
+    assert "Ranking" not in out
+    assert nas_command([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["analysis"]["estimand"]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -317,6 +318,7 @@ def test_the_frame_has_a_row_a_trial():
     assert frame["digest"].tolist() == [trial.digest for trial in SOME]
     assert set(frame["module_types"]) <= {"residual", "fractal", "residual+fractal", "fractal+residual"}
     assert {str(kind) for kind in frame.dtypes} == set(COLUMNS.values())
+    pd.testing.assert_frame_equal(history.frame(without=["genotype"]), frame.drop(columns="genotype"))
 
 
 @pytest.mark.parametrize("objectives", [("error",), ("error", "flops"), ("flops", "error", "params")])
