@@ -19,6 +19,7 @@ from nas.profile import profile_writer
 from nas.progress import Event, Progress
 from nas.projection import seed_proposals
 from nas.recipe import staged
+from nas.run import RESULTS, Run, find, open_study
 from nas.run_folder import LATEST, RunFolder
 from nas.rungs import Rungs
 from nas.searchers.design import Design
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from nas.data import Dataset
     from nas.evaluation import Evaluator, OnTimes
     from nas.recipe import Recipe
-from nas.run import RESULTS, Run, find, open_study
 
 
 def search(
