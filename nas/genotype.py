@@ -139,11 +139,13 @@ class Genotype:
     if not TYPE_CHECKING:  # which would take any name for one of these
 
         def __getattr__(self, name: str) -> Any:
-            if name not in PARTS or "_unread" not in vars(self):
+            held = vars(self)
+            if name in PARTS and (unread := held.get("_unread")):
+                held.update(vars(self.from_json(*unread)))
+                held.pop("_unread", None)  # of two threads that read it, one comes second
+            if name not in PARTS or name not in held:
                 raise AttributeError(f"a genotype has no {name!r}")
-            vars(self).update(vars(self.from_json(*vars(self)["_unread"])))
-            del vars(self)["_unread"]
-            return vars(self)[name]
+            return held[name]
 
 
 def expand(
