@@ -194,17 +194,17 @@ def rows(folder: Path) -> dict[int, Row]:
         return found
     with closing(sqlite3.connect(folder / "study.db")) as connection:
         for key, state in connection.execute("SELECT trial_id, state FROM trials").fetchall():
-            held = connection.execute(
-                "SELECT key, value_json FROM trial_user_attributes WHERE trial_id = ?", (key,)
+            ((text,),) = connection.execute(
+                "SELECT value_json FROM trial_user_attributes WHERE key = 'trial' AND trial_id = ?", (key,)
             )
-            texts = {name: json.loads(text) for name, text in held}
+            held = json.loads(text)
             values = connection.execute(
                 "SELECT value FROM trial_values WHERE trial_id = ? ORDER BY objective", (key,)
             )
-            number, origin = texts["number"], texts["outcome"]["duplicate_of"]
+            number, origin = held["number"], held["outcome"]["duplicate_of"]
             assert number not in found, f"trial {number} is recorded twice"
             origin = number if origin is None else origin
-            found[number] = Row(state, texts.get("reason", ""), origin, tuple(value for (value,) in values))
+            found[number] = Row(state, held.get("reason", ""), origin, tuple(value for (value,) in values))
     return found
 
 
