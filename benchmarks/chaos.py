@@ -135,7 +135,10 @@ def one_round(folder: Path, trials: int, end: str, rng: random.Random) -> int:
     elif driver.poll() is None:
         driver.kill()
     status = driver.wait()
-    while any(map(alive, last_lines(folder))):  # what the dead driver left ends by itself
+    while left := [process for process in last_lines(folder) if alive(process)]:
+        for process in left:  # ends by itself, as its driver is dead; but one that is stopped cannot
+            if state(process) == "T":
+                os.kill(process, signal.SIGKILL)
         time.sleep(0.05)
     return status
 
@@ -164,10 +167,15 @@ def kill_one(folder: Path, rng: random.Random) -> None:
 
 
 def alive(process: int) -> bool:
+    return state(process) not in ("", "Z")
+
+
+def state(process: int) -> str:
+    """The kernel's letter for it: Z of a zombie, T of one that is stopped; "" where there is none."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
-        return False
+        return ""
 
 
 def size(path: Path) -> int:
