@@ -15,8 +15,8 @@ no further candidate is to come, if it has not before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -84,6 +84,17 @@ def near_front(points: Floats, images: int) -> Bools:
     so many images."""
     error = points[:, 0]
     return np.asarray(excess(points) <= np.sqrt(error * (1 - error) / images))
+
+
+def arrived(trials: Iterable[Trial], rungs: Sequence[int]) -> list[Trial]:
+    """How each trial stood when it came to a rung, in the order in which they came."""
+    came = [
+        (place, replace(trial.after(epochs), arrivals=trial.arrivals[: at + 1]))
+        for trial in trials
+        for at, (place, epochs) in enumerate(zip(trial.arrivals, rungs, strict=False))
+        if epochs <= len(trial.curve)
+    ]
+    return [trial for _, trial in sorted(came, key=lambda each: each[0])]
 
 
 class Result(NamedTuple):

@@ -71,6 +71,7 @@ class History:
         self._pending: dict[int, str] = {}
         self._free = 0  # no number below is free
         self._waiting: dict[int, Trial] = {}
+        self._arrived: list[Trial] = []
         self._arrivals = 0
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
@@ -93,6 +94,11 @@ class History:
         """Those of them that have come to a rung of the budget and may be trained on: each as the trial
         that it would be if it were stopped there."""
         return self._waiting
+
+    @property
+    def arrived(self) -> Sequence[Trial]:
+        """Each trial as it stood at each rung that it has come to, in the order in which they came."""
+        return self._arrived
 
     @property
     def arrivals(self) -> int:
@@ -133,8 +139,10 @@ class History:
             self._free = min(self._free, number)
 
     def wait(self, trial: Trial) -> None:
-        """Note how a pending trial stands at a rung."""
-        self._waiting[trial.number] = trial
+        """Note how a trial stands at a rung; it waits there unless it is recorded already."""
+        self._arrived.append(trial)
+        if trial.number in self._pending:
+            self._waiting[trial.number] = trial
         self._arrivals = max(self._arrivals, *trial.arrivals, 0)
 
     def record(self, trial: Trial) -> None:

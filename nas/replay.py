@@ -7,9 +7,11 @@ can be followed proposal by proposal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nas.fidelity import arrived
 from nas.history import History
 from nas.projection import seed_proposals
 from nas.searchers import REPEATS, make_searcher
@@ -37,7 +39,7 @@ def replay(run: Run) -> Replay:
     searcher = make_searcher(config["searcher"], config["objectives"], config.get("repeats", REPEATS))
     seeds, history = seed_proposals(run.seeds), History(run.study.objectives)
     unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.known is None))
-    arrivals = _arrivals(run)
+    came = deque(arrived(recorded, config.get("fidelity", ())))
     same = 0
     for trial in sorted(recorded, key=_when):
         known = trial.proposal.known
@@ -45,8 +47,11 @@ def replay(run: Run) -> Replay:
             continue
         for earlier in recorded[len(history.trials) : known.recorded]:
             history.record(earlier)
-        while arrivals and arrivals[-1][0] <= known.arrivals:
-            _arrive(history, arrivals.pop()[1])
+        while came and came[0].arrivals[-1] <= known.arrivals:
+            rested = came.popleft()
+            if history.by_number(rested.number) is None:
+                history.start(rested.number, rested.digest)
+            history.wait(rested)
         for number, digest in known.pending:
             history.start(number, digest)
         proposed = propose(
@@ -64,32 +69,6 @@ def replay(run: Run) -> Replay:
             history.give_up(number)
         same += 1
     return Replay(same, unknown)
-
-
-def _arrivals(run: Run) -> list[tuple[int, Trial]]:
-    """How each trial stood when it came to a rung, by the order in which they came, the last first."""
-    rungs = run.config.get("fidelity", ())
-    return sorted(
-        (
-            (place, _at_rung(trial, epochs))
-            for trial in run.study.trials
-            for place, epochs in zip(trial.arrivals, rungs, strict=False)
-            if epochs <= len(trial.curve)
-        ),
-        key=lambda each: -each[0],
-    )
-
-
-def _at_rung(trial: Trial, epochs: int) -> Trial:
-    curve = trial.curve[:epochs]
-    error = curve[-1]["val_error"]
-    return replace(trial, state="stopped", reason="", message="", error=error, epochs=epochs, curve=curve)
-
-
-def _arrive(history: History, trial: Trial) -> None:
-    if history.by_number(trial.number) is None:
-        history.start(trial.number, trial.digest)
-        history.wait(trial)
 
 
 def _when(trial: Trial) -> tuple[int, int, int]:

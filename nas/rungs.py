@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nas.errors import NasError, StorageError
 from nas.evaluation import Part
-from nas.fidelity import Halving, Standings
+from nas.fidelity import Halving, Standings, arrived
 from nas.history import History
 from nas.run_folder import read_checked, write_atomic, write_checked
 from nas.searchers.design import decisions_of
@@ -33,10 +33,15 @@ class Rungs:
         self.halving, self.folder, self.history = halving, folder, history
         self.standings = Standings(halving, history.objectives)
         folder.mkdir(exist_ok=True)
-        for path in sorted(folder.glob("*.json")):
-            trial = _read(path, space, halving)
-            if history.by_number(trial.number) is None:
-                history.start(trial.number, trial.digest)
+        resting = [_read(path, space, halving) for path in sorted(folder.glob("*.json"))]
+        resting = [trial for trial in resting if history.by_number(trial.number) is None]
+        for trial in resting:
+            history.start(trial.number, trial.digest)
+        if not history.arrived:  # else it has followed them itself
+            for trial in arrived((*history.trials, *resting), halving.rungs):
+                history.wait(trial)
+        for trial in resting:
+            if trial.number not in history.waiting:  # an older program did not say when it came
                 history.wait(trial)
         known = {path for trial in history.waiting.values() for path in self._files(trial)}
         for path in set(filter(Path.is_file, folder.iterdir())) - known:

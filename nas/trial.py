@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from nas.complexity import Cost
@@ -121,6 +121,12 @@ class Trial:
     @property
     def complete(self) -> bool:
         return self.state == "complete"
+
+    def after(self, epochs: int) -> Trial:
+        """As it stood when it had been trained for so many epochs, of which its curve tells."""
+        curve = self.curve[:epochs]
+        error = curve[-1]["val_error"]
+        return replace(self, state="stopped", reason="", message="", error=error, epochs=epochs, curve=curve)
 
     def objective(self, name: str) -> float:
         """The value of one of `OBJECTIVES`; a failed trial has no error to give, and none has a latency

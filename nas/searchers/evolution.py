@@ -9,13 +9,13 @@ The neighbours of a parent, one decision away, that were tried already are passe
 whose neighbourhood is exhausted gives way to the next. With several objectives they are ranked
 before any is built, by what the trials so far say of each option (`nas.searchers.effects`); with
 one, where an additive model misjudges the few best networks, they are taken in random order.
+
+Where trials stop at rungs, networks are compared after equally many epochs (`nas.searchers.standing`).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from nas.errors import NasError
 from nas.history import History
-from nas.pareto import crowding, front
+from nas.pareto import crowding
 from nas.searchers.base import uniform_proposal
 from nas.searchers.effects import Effects, Floats, Move
+from nas.searchers.standing import Standing
 from nas.space_program import replay
 from nas.trial import Proposal, Trial
 
@@ -62,17 +63,19 @@ class Evolution:
     def __init__(self, objectives: Sequence[str]) -> None:
         self._objectives = tuple(objectives)
         self._effects = Effects(objectives)
-        self._history: History | None = None
+        self._standing = Standing()
+        self._known: History | None = None
         self._spent: dict[int, set[Move]] = {}
 
     def ask(self, space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
-        elite, ahead = self._elite(history)
+        known = self._standing.of(history)
+        elite, ahead = self._elite(known)
         if not elite or len(history.trials) + len(history.pending) < INITIAL:
             return uniform_proposal(space, history, rng)
-        if history is not self._history:
-            self._history, self._spent = history, {}
-        self._effects.follow(history)
-        weights = self._weights(elite, history)
+        if known is not self._known:
+            self._known, self._spent = known, {}
+        self._effects.follow(known)
+        weights = self._weights(elite, known)
         # A random order in which each stands first with its weight (Efraimidis and Spirakis 2006).
         parents = [elite[at] for at in np.argsort(rng.exponential(size=len(elite)) / weights)]
         child, parent = None, parents[0]
@@ -88,21 +91,12 @@ class Evolution:
         """The parents, and how many of them, the first, are the front."""
         elite: list[Trial] = []
         ahead = 0
-        for layer in chain(history.layers(self._objectives), self._resting(history)):
+        for layer in history.layers(self._objectives):
             elite += layer
             ahead = ahead or len(layer)
             if len(elite) >= ELITE:
                 break
         return elite, ahead
-
-    def _resting(self, history: History) -> Iterator[list[Trial]]:
-        """The fronts of the trials that wait at a rung, those with the most epochs first. While few are
-        complete they stand in, each among its equals: errors after unequal epochs are not compared."""
-        at: dict[int, list[Trial]] = defaultdict(list)
-        for _, trial in sorted(history.waiting.items()):
-            at[trial.epochs].append(trial)
-        for epochs in sorted(at, reverse=True):
-            yield [at[epochs][i] for i in front([trial.values(self._objectives) for trial in at[epochs]])]
 
     def _weights(self, elite: Sequence[Trial], history: History) -> NDArray[np.float64]:
         weights = np.array([1 / (1 + history.children(trial.number)) for trial in elite])
