@@ -12,22 +12,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.complexity import cost
 from nas.controller import run_search
 from nas.data import load_data
 from nas.errors import NasError, StorageError
 from nas.evaluation import Result, Task, ignore, train_candidate
 from nas.fidelity import BANDS, Halving, best_share, check_rungs, excess, expected_epochs, near_front
+from nas.genotype import expand
 from nas.history import History
 from nas.pareto import front
 from nas.recipe import Recipe, staged
 from nas.run import open_run
 from nas.rungs import Rungs
 from nas.searchers import make_searcher
+from nas.searchers.standing import ENOUGH, Standing
 from nas.setup import prepare
 from nas.signals import Interrupted, Stop
 from nas.space import load_space
 from nas.study import Study
-from nas.trial import Proposal
+from nas.trial import Proposal, Trial
 
 RUNGS = (1, 3, 9)
 
@@ -224,6 +227,65 @@ class TestSearch:
         search(space, tmp_path, study=study, trials=60, evaluator=evaluator)
         assert not stopped & {number for number, _, _ in evaluator.executed}
         assert sum(until == 3 for _, _, until in evaluator.executed) < 20
+
+
+class TestStanding:
+    """What evolution compares."""
+
+    def came(self, space, history, count, epochs):
+        """As many further trials, trained for so long."""
+        start = len(history.trials) + len(history.pending)
+        for number in range(start, start + count):
+            proposal = Proposal(space.sample(number), "random")
+            rows = tuple(row(number, epoch) for epoch in range(1, epochs + 1))
+            figures = cost(expand(proposal.genotype, space.input_shape, space.num_classes))
+            state = "complete" if epochs == RUNGS[-1] else "stopped"
+            trial = Trial(
+                number=number,
+                proposal=proposal,
+                state=state,
+                cost=figures,
+                decisions=space.decisions(proposal.genotype),
+                seed=number,
+                epochs=epochs,
+                error=rows[-1]["val_error"],
+                curve=rows,
+            )
+            history.start(number, trial.digest)
+            for rung in RUNGS[:-1]:
+                if rung <= epochs:
+                    history.wait(trial.after(rung))
+            if trial.complete:
+                history.record(trial)
+
+    def test_without_rungs_it_is_the_history_itself(self, space):
+        history = History()
+        assert Standing().of(history) is history
+
+    def test_it_is_the_highest_rung_that_enough_have_come_to(self, space):
+        history, standing = History(), Standing()
+        self.came(space, history, 5, 1)
+        self.came(space, history, 3, 3)
+        first = standing.of(history)
+        assert len(first.trials) == 8
+        assert {trial.epochs for trial in first.complete} == {1}
+        assert [trial.error for trial in first.complete] == [row(n, 1)["val_error"] for n in range(8)]
+        self.came(space, history, ENOUGH - 3, 3)
+        second = standing.of(history)
+        assert second is not first
+        assert {trial.epochs for trial in second.complete} == {3}
+        assert len(second.trials) == ENOUGH
+        self.came(space, history, ENOUGH, 9)
+        assert standing.of(history) is history
+
+    def test_it_grows_with_the_history_and_begins_anew_with_another(self, space):
+        history, standing = History(), Standing()
+        self.came(space, history, 2, 1)
+        view = standing.of(history)
+        self.came(space, history, 2, 1)
+        assert standing.of(history) is view
+        assert len(view.trials) == 4
+        assert standing.of(other := History()) is other
 
 
 class Killed(BaseException):
