@@ -107,9 +107,12 @@ def test_an_objective_of_ones_own_is_recorded_and_nothing_runs_on_opening(page) 
 
 @pytest.mark.slow
 def test_a_run_with_an_unknown_type_says_which_option_brings_it(page) -> None:
+    """Figures are told without it; a network that holds the type cannot be read."""
     folder, _ = page
-    with pytest.raises(NasError, match=r"unknown module 'fire'(.|\n)*--plugin FILE.py") as raised:
-        nas.open_run(folder / "results" / "fire")
+    with nas.open_run(folder / "results" / "fire").study as study:
+        assert any("fire" in trial.module_types for trial in study.trials)
+        with pytest.raises(NasError, match=r"unknown module 'fire'(.|\n)*--plugin FILE.py") as raised:
+            _ = [trial.genotype.nodes for trial in study.trials]
     assert raised.value.exit_code == 2
 
 
