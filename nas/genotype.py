@@ -157,6 +157,9 @@ def expand(
     `auxiliary` aux1, aux2, … for the heads that only training has. NasError names the node
     where shapes do not fit.
     """
+    for size in (*input_shape, num_classes):  # here, as to the cache 32.0 is 32
+        if type(size) is not int or not 1 <= size <= MAX_SIZE:
+            raise NasError(f"sizes must be integers from 1 to {MAX_SIZE}, not {size!r}", where="input")
     return _expanded(genotype, tuple(input_shape), num_classes, auxiliary)
 
 
@@ -164,9 +167,6 @@ def expand(
 def _expanded(genotype: Genotype, input_shape: Shape, num_classes: int, auxiliary: bool) -> Graph:
     if genotype.head is None:
         raise NasError("only a genotype with a head is a network")
-    for size in (*input_shape, num_classes):
-        if type(size) is not int or not 1 <= size <= MAX_SIZE:
-            raise NasError(f"sizes must be integers from 1 to {MAX_SIZE}, not {size!r}", where="input")
     graph = Graph("Network", [input_shape])
     image = Value(graph, graph.input_names[0], graph.input_shape)
     stem, head = genotype.stem, genotype.head
