@@ -118,7 +118,10 @@ def test_what_several_workers_were_proposed_is_proposed_again(tmp_path: Path, se
         assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
 
 
-@pytest.mark.parametrize("searcher", ["random", "evolution", "optuna:tpe"])
+@pytest.mark.parametrize(
+    "searcher",
+    ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "optuna:tpe"))],
+)
 def test_a_run_whose_trials_waited_at_rungs_is_proposed_again(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:
         assert {trial.state for trial in study.trials} == {"complete", "stopped", "failed"}
