@@ -200,7 +200,6 @@ class History:
         self._by_number[trial.number] = trial
         self._pending.pop(trial.number, None)
         self._waiting.pop(trial.number, None)
-        self._arrivals = max(self._arrivals, *trial.arrivals, 0)
         self._children[trial.proposal.parent] += 1
         first = self._by_digest.setdefault(trial.digest, trial)
         if trial.complete:

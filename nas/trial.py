@@ -233,9 +233,8 @@ def proposal_from(genotype: Genotype, data: Mapping[str, Any]) -> Proposal:
     if known := fields.pop("known", None):
         pending = tuple((number, digest) for number, digest in known["pending"])
         recorded, arrivals = known["recorded"], known.get("arrivals", 0)
-        if any(
-            type(number) is not int for number in (recorded, arrivals, *(number for number, _ in pending))
-        ):
+        counts = (recorded, arrivals, *(number for number, _ in pending))
+        if any(type(count) is not int for count in counts):
             raise TypeError("known counts something that is no trial")
         if recorded < 0 or not all(isinstance(digest, str) for _, digest in pending):
             raise TypeError("known names something that is no network")
@@ -251,7 +250,7 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
         for name, kinds in places.items():
             value = held[name]
             if type(value) not in kinds or (kinds[0] is int and value is not None and value < 0):
-                raise TypeError(f"{name} cannot be {value!r:.80}")
+                raise TypeError(f"{part}{'.' * bool(part)}{name} cannot be {value!r:.80}")
     curve = json.loads(attributes.get("curve", "[]"))
     mappings = [attributes["proposal"].get("design", {}), *curve]
     if not isinstance(attributes.get("message", ""), str) or not all(isinstance(m, dict) for m in mappings):

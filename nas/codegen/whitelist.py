@@ -62,8 +62,6 @@ RESERVED = frozenset(
 MAX_INTEGER = 1 << 31
 LEAVES = frozenset({"id", "attr", "arg", "name", "ctx"})
 """Fields that hold a name, or whether it is read or written: looked at with their node."""
-
-
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef)
 
 
