@@ -55,7 +55,7 @@ class Study(History):
             held, objectives = read_study(ask, study_id)
             super().__init__(objectives)
             domains = dict(held["domains"])
-            self._domains = {path: Domain(list(domains[path])) for path in domains}
+            self._domains = {path: Domain(list(domains[path]), at) for at, path in enumerate(domains)}
             self.meta: dict[str, Any] = dict(held["meta"])
             self._last = 0  # the key of the last trial that is known
             self._learn(ask)

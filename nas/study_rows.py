@@ -43,9 +43,10 @@ STATES = {"complete": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
 
 @dataclass(frozen=True)
 class Domain:
-    """The options of a decision."""
+    """The options of a decision, and its place among all."""
 
     options: Sequence[Any]
+    place: int
 
     @cached_property
     def distribution(self) -> str:
@@ -90,8 +91,8 @@ def write_trial(
     from optuna.trial import TrialState
 
     params = {path: _index(domains, path, value) for path, value in trial.decisions.items()}
-    at = {path: place for place, path in enumerate(domains)}
-    held = to_attributes(trial) | {"decisions": [[at[path] for path in params], [*params.values()]]}
+    places = [domains[path].place for path in params]
+    held = to_attributes(trial) | {"decisions": [places, [*params.values()]]}
     texts = {GENOTYPE: held.pop("genotype"), TRIAL: json.dumps(held)}
     texts[CHECKSUM] = json.dumps(checksum(texts))
     end = datetime.now(UTC).replace(tzinfo=None)
