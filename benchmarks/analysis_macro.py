@@ -28,8 +28,9 @@ import pandas as pd
 
 from nas.analysis.analyze import analyze
 from nas.analysis.comparison import FLOPS_BINS, Contrast
+from nas.analysis.effects import Sample, type_effects
 from nas.analysis.factors import Factors
-from nas.statistics import Sample, log_bins, type_effects
+from nas.statistics import log_bins
 
 TYPES = ("identity", "mb3", "mb6")
 SUBSAMPLE, REPEATS, SHARE_REPEATS = 300, 200, 50

@@ -85,6 +85,11 @@ class History:
         return self._complete
 
     @property
+    def networks(self) -> list[Trial]:
+        """The distinct networks that completed, each as its first complete trial, in that order."""
+        return [self._by_digest[digest] for digest in self._trainings]
+
+    @property
     def pending(self) -> Mapping[int, str]:
         """The digests of what is being evaluated, by trial number."""
         return self._pending
@@ -171,13 +176,17 @@ class History:
         if self._trained == len(self._trainings):  # each once, so the layers know it already
             members = next(iter(self.layers(objectives)), [])
             return [trial for trial in members if self._by_digest[trial.digest] is trial]
-        networks = [self._by_digest[digest] for digest in self._trainings]
+        networks = self.networks
         return [networks[at] for at in front([self.means(trial, objectives) for trial in networks])]
 
     def means(self, trial: Trial, objectives: Sequence[str] | None = None) -> tuple[float, ...]:
         """The objectives of the network of a complete trial: means over all its trainings."""
-        values = [each.values(objectives or self.objectives) for each in self._trainings[trial.digest]]
-        return tuple(map(fmean, zip(*values, strict=True)))
+        values = [each.values(objectives or self.objectives) for each in self.trainings(trial)]
+        return values[0] if len(values) == 1 else tuple(map(fmean, zip(*values, strict=True)))
+
+    def trainings(self, trial: Trial) -> Sequence[Trial]:
+        """The trainings of the network of a complete trial, each with a seed of its own."""
+        return self._trainings[trial.digest]
 
     def frame(self, without: Collection[str] = ()) -> pd.DataFrame:
         """One row a trial, in the order of recording. To leave out the column `genotype` saves reading

@@ -9,6 +9,7 @@ and linear layers.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,14 @@ from nas import pareto
 from nas.errors import NasError
 from nas.estimate import Estimate, percent
 from nas.statistics import Floats, rank_correlation
-from nas.trial import error_first
+from nas.trial import Trial, error_first
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
     from rich.table import Table
+
+    from nas.history import History
 
 SCHEMA = 1
 FLOPS_NOTE = "FLOPs are multiply-adds of convolutions and linear layers."
@@ -73,64 +76,72 @@ def front_table(source: Any, objectives: Sequence[str] = ("error", "flops")) -> 
     return members.sort_values([*dict.fromkeys(("flops", *objectives))], kind="stable")
 
 
-def pareto_dict(source: Any, objectives: Sequence[str] | None = None) -> dict[str, Any]:
+def pareto_dict(study: History, objectives: Sequence[str] | None = None) -> dict[str, Any]:
     """The front as JSON: `front` with a dict a network (means over its `seeds`; `trial` is its
     first), `knee` (a trial number or None),
     `hypervolume` and its `reference_point` (in the order of `objectives`; None without a
     complete trial); `latency` where it was measured (see `latency_dict`)."""
-    names = _objectives(source, objectives)
-    frame = source.frame(without=["genotype"]) if hasattr(source, "frame") else source
-    points = _points(network_means(frame, names), names)
-    latency = latency_dict(frame)
-    members = front_table(frame, names)
-    reference = pareto.reference_point(points) if len(points) else None
-    measured = ("latency", "latency_spread") if latency else ()
-    keys = dict.fromkeys(("error", "flops", "params", *names, *measured))
+    names = tuple(objectives or study.objectives)
+    points = [study.means(trial, names) for trial in study.networks]
+    members = sorted(study.front(names), key=lambda trial: (trial.flops, *study.means(trial, names)))
+    ranked = [study.means(trial, error_first(names)) for trial in members]
+    reference = pareto.reference_point(points) if points else None
+    latency = latency_dict(study.networks)
+    states = Counter(trial.state for trial in study.trials)
     return {
         "schema": SCHEMA,
         "objectives": list(names),
-        "front": [
-            {"trial": int(row["number"])}
-            | {key: _number(row[key]) for key in keys}
-            | {"seeds": int(row["seeds"]), "digest": row["digest"]}
-            | {"module_types": row["module_types"].split("+")}
-            for row in members.to_dict("records")
-        ],
-        "knee": next((int(row["number"]) for row in members.to_dict("records") if row["knee"]), None),
+        "front": [_network_dict(study, trial, names) for trial in members],
+        "knee": members[pareto.knee(ranked)].number if members else None,
         "hypervolume": None if reference is None else pareto.hypervolume(points, reference),
         "reference_point": None if reference is None else [float(value) for value in reference],
-        "failed": int((frame["state"] == "failed").sum()),
-        "stopped": int((frame["state"] == "stopped").sum()),
+        "failed": states["failed"],
+        "stopped": states["stopped"],
         **({"latency": latency} if latency else {}),
     }
 
 
-def latency_dict(frame: pd.DataFrame) -> dict[str, Any] | None:
+def _network_dict(study: History, trial: Trial, objectives: Sequence[str]) -> dict[str, Any]:
+    names = tuple(dict.fromkeys(("error", "flops", "params", *objectives)))
+    figures = dict(zip(names, study.means(trial, names), strict=True))
+    if trial.latency:
+        figures = {"latency": trial.latency.seconds} | figures | {"latency_spread": trial.latency.spread}
+    return {
+        "trial": trial.number,
+        **{name: _number(value) for name, value in figures.items()},
+        "seeds": len({each.seed for each in study.trainings(trial)}),
+        "digest": trial.digest,
+        "module_types": list(trial.module_types),
+    }
+
+
+def latency_dict(trials: Sequence[Trial]) -> dict[str, Any] | None:
     """How latency goes with FLOPs over the networks where it was measured: Spearman's rho with its
     95 % limits, None below three networks; `spread`: the distance of the quartiles of repeated runs
     as a part of their median, the median over the networks. None where nothing was measured."""
-    if "latency" not in frame or frame["latency"].isna().all():
+    measured = [(trial.latency, trial.flops) for trial in trials if trial.latency]
+    if not measured:
         return None
-    rows = frame[frame["latency"].notna()].drop_duplicates("digest")
-    x, y = (rows[name].to_numpy(float) for name in ("latency", "flops"))
+    latencies = [latency for latency, _ in measured]
+    x, y = np.array([(latency.seconds, flops) for latency, flops in measured]).T
     found = rank_correlation(x, y, RESAMPLES, np.random.default_rng(0))
     return {
-        "networks": len(rows),
+        "networks": len(measured),
         "rank_correlation_with_flops": None if math.isnan(found[0]) else list(found),
-        "spread": float(rows["latency_spread"].median()),
-        "measured": sorted(set(rows["latency_measured"])),
+        "spread": float(np.median([latency.spread for latency in latencies])),
+        "measured": sorted({str(latency) for latency in latencies}),
     }
 
 
 def pareto_text(
-    source: Any,
+    study: History,
     objectives: Sequence[str] | None = None,
     width: int = WIDTH,
     columns: Sequence[tuple[str, Mapping[int, str]]] = (),
 ) -> str:
     """The front as a table, with hypervolume and what failed. `columns` are further
     ones: a header, and a cell for each trial."""
-    found = pareto_dict(source, objectives)
+    found = pareto_dict(study, objectives)
     if not found["front"]:
         stopped = f", {found['stopped']} were stopped early" if found["stopped"] else ""
         return f"No trial is complete; {found['failed']} failed{stopped}."
@@ -179,11 +190,6 @@ def _points(complete: pd.DataFrame, objectives: Sequence[str]) -> Floats:
         hint = "nas search --objectives error,latency measures latency"
         raise NasError("was not measured in this run", where=" or ".join(objectives), hint=hint)
     return points
-
-
-def _objectives(source: Any, objectives: Sequence[str] | None) -> tuple[str, ...]:
-    held: Sequence[str] = getattr(source, "objectives", ("error", "flops"))
-    return tuple(objectives or held)
 
 
 def _number(value: float) -> float | int:

@@ -166,11 +166,11 @@ def read_trials(
         f"SELECT trial_id, key, value_json FROM trial_user_attributes WHERE trial_id IN ({keys})"
     ):
         texts[key][name] = text
-    paths = tuple(domains)
+    choices = [(path, domain.options) for path, domain in domains.items()]
     older = any(TRIAL not in held for held in texts.values())
     params = older_rows.read_params(ask, keys) if older else {}
     for key, held in texts.items():
-        yield key, _read_trial(key, held, params, domains, paths)
+        yield key, _read_trial(key, held, params, domains, choices)
 
 
 def _read_trial(
@@ -178,13 +178,13 @@ def _read_trial(
     texts: Mapping[str, str],
     params: Mapping[int, Mapping[str, int]],
     domains: Mapping[str, Domain],
-    paths: Sequence[str],
+    choices: Sequence[tuple[str, Sequence[Any]]],
 ) -> Trial:
     try:
         if TRIAL in texts:
             attributes = read_attributes(texts)
-            taken = zip(*attributes["decisions"], strict=True)
-            decisions = {paths[at]: domains[paths[at]].options[index] for at, index in taken}
+            taken = [(choices[at], index) for at, index in zip(*attributes["decisions"], strict=True)]
+            decisions = {path: options[index] for (path, options), index in taken}
         else:
             chosen = params.get(key, {})
             attributes = older_rows.read_attributes(texts, chosen)

@@ -9,13 +9,14 @@ from nas.analysis.analyze import analyze
 from nas.analysis.motifs import NAMES, explain, motifs
 from nas.analysis.text import analysis_dict, analysis_text
 from nas.complexity import cost
-from nas.genotype import Genotype, Node, expand
+from nas.genotype import NOMINAL_INPUT, Genotype, Node, expand
 from nas.history import History
 from nas.modules import Fractal, Plain, Residual, ResNeXt
 from nas.modules.heads import PoolHead
 from nas.modules.stems import ConvStem
 from nas.space import load_space
 from nas.trial import Proposal, Trial
+from nas.zoo import zoo
 
 
 def network(*modules, joins=()):
@@ -65,6 +66,21 @@ def test_fractals_have_joins_and_no_shortcut_and_resnexts_groups():
     assert fractal["longest path"] == 6
     assert fractal["shortest path"] == 3
     assert network(ResNeXt(8, cardinality=2))["grouped convolutions"] == 1
+
+
+@pytest.mark.parametrize("name", zoo())
+def test_motifs_do_not_depend_on_the_nesting(name):
+    """Modules are counted once each and joined; of the flattened network each primitive is a part."""
+    graph = expand(zoo()[name].build(), NOMINAL_INPUT)
+    assert motifs(graph) == pytest.approx(motifs(graph.flatten()))
+
+
+@pytest.mark.parametrize("name", ["all_modules", "fcn_heads", "residual_vs_fractal"])
+def test_nor_in_networks_of_a_space(name):
+    space = load_space(name)
+    for seed in range(20):
+        graph = expand(space.sample(seed), space.input_shape, space.num_classes)
+        assert motifs(graph) == pytest.approx(motifs(graph.flatten()))
 
 
 def test_the_motif_that_matters_is_found_within_equal_flops():

@@ -1,12 +1,14 @@
 from itertools import combinations
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas import statistics
-from nas.statistics import Sample
+from nas.analysis import effects
+from nas.analysis.effects import Sample
 
 
 def one_hot(types, count):
@@ -29,20 +31,20 @@ def rng(seed=0):
 
 def test_means_of_pure_networks_are_group_means():
     types, error = [0, 0, 1, 1, 1, 2, 2], [0.1, 0.2, 0.3, 0.4, 0.5, 0.0, 0.2]
-    effects = statistics.type_effects(sample(types, error), 50, rng())
-    assert effects.means == pytest.approx([0.15, 0.4, 0.1])
-    assert effects.difference(0, 1)[0] == pytest.approx(0.25)
+    found = effects.type_effects(sample(types, error), 50, rng())
+    assert found.means == pytest.approx([0.15, 0.4, 0.1])
+    assert found.difference(0, 1)[0] == pytest.approx(0.25)
 
 
 def test_standard_error_is_the_sandwich_of_two_means():
     error = rng().normal(size=40)
     types = [0] * 15 + [1] * 25
-    effects = statistics.type_effects(sample(types, error), 10, rng())
+    found = effects.type_effects(sample(types, error), 10, rng())
     a, b = error[:15], error[15:]
     expected = a.var() / 15 + b.var() / 25
     unit = np.array([-1.0, 1.0])
-    assert unit @ effects.covariance @ unit == pytest.approx(expected)
-    assert effects.covariance[0, 0] == pytest.approx(a.var() / 15)
+    assert unit @ found.covariance @ unit == pytest.approx(expected)
+    assert found.covariance[0, 0] == pytest.approx(a.var() / 15)
 
 
 def test_stratified_effect_equals_least_squares_with_stratum_columns():
@@ -50,29 +52,29 @@ def test_stratified_effect_equals_least_squares_with_stratum_columns():
     shares = generator.dirichlet(np.ones(3), 60)
     stratum = generator.integers(4, size=60)
     error = shares @ [0.1, 0.3, 0.2] + stratum * 0.5 + generator.normal(0, 0.01, 60)
-    effects = statistics.type_effects(Sample(shares, error, stratum, np.arange(60)), 10, rng())
+    found = effects.type_effects(Sample(shares, error, stratum, np.arange(60)), 10, rng())
     design = np.hstack([shares[:, 1:], np.eye(4)[stratum]])
     slopes = np.linalg.lstsq(design, error, rcond=None)[0][:2]
-    assert effects.means[1:] - effects.means[0] == pytest.approx(slopes)
-    assert shares.mean(axis=0) @ effects.means == pytest.approx(error.mean())
+    assert found.means[1:] - found.means[0] == pytest.approx(slopes)
+    assert shares.mean(axis=0) @ found.means == pytest.approx(error.mean())
 
 
 def test_a_difference_that_lies_between_strata_only_cannot_be_estimated():
-    found = statistics.type_effects(sample([0, 0, 1, 1], [1, 2, 3, 4], stratum=[0, 0, 1, 1]), 20, rng())
+    found = effects.type_effects(sample([0, 0, 1, 1], [1, 2, 3, 4], stratum=[0, 0, 1, 1]), 20, rng())
     assert np.isnan(found.difference(0, 1)).all()
-    assert np.isnan(statistics.permutation_p(sample([0, 1], [1, 2], stratum=[0, 1]), 20, rng())).all()
+    assert np.isnan(effects.permutation_p(sample([0, 1], [1, 2], stratum=[0, 1]), 20, rng())).all()
 
 
 def test_rows_of_one_cluster_count_once():
+    """Also for mixed networks in strata of unequal size; the two ways to the covariances agree."""
     generator = rng(2)
-    types, error = generator.integers(2, size=30), generator.normal(size=30)
-    once = statistics.type_effects(sample(types, error), 10, rng())
-    thrice = statistics.type_effects(
-        sample(np.repeat(types, 3), np.repeat(error, 3), cluster=np.repeat(np.arange(30), 3)), 10, rng()
-    )
-    assert thrice.means == pytest.approx(once.means)
-    assert thrice.covariance == pytest.approx(once.covariance)
-    assert thrice.draws == pytest.approx(once.draws)
+    shares, error = generator.dirichlet(np.ones(3), 40), generator.normal(size=40)
+    stratum = generator.integers(3, size=40) // 2
+    once = effects.type_effects(Sample(shares, error, stratum, np.arange(40)), 10, rng())
+    each = np.repeat(np.arange(40), 3)
+    thrice = effects.type_effects(Sample(shares[each], error[each], stratum[each], each), 10, rng())
+    for name in ("means", "covariance", "draws", "draw_covariances"):
+        assert getattr(thrice, name) == pytest.approx(getattr(once, name)), name
 
 
 @pytest.mark.slow
@@ -86,9 +88,9 @@ def test_intervals_cover_and_tests_keep_their_level(noise):
         if noise == "exponential":
             error = error - 1 - types
         drawn = sample(types, error, count=2)
-        _, low, high = statistics.type_effects(drawn, 300, generator).difference(0, 1)
+        _, low, high = effects.type_effects(drawn, 300, generator).difference(0, 1)
         covered += low <= 0 <= high
-        rejected += statistics.permutation_p(drawn, 300, generator)[0] < 0.05
+        rejected += effects.permutation_p(drawn, 300, generator)[0] < 0.05
     assert 0.92 <= covered / repeats <= 0.985
     assert rejected / repeats <= 0.08
 
@@ -97,9 +99,7 @@ def test_permutation_finds_a_difference_and_only_that_one():
     types = np.repeat([0, 1, 2], 20)
     error = rng(3).normal(0, 0.1, 60) + (types == 2)
     p = dict(
-        zip(
-            combinations(range(3), 2), statistics.permutation_p(sample(types, error), 999, rng()), strict=True
-        )
+        zip(combinations(range(3), 2), effects.permutation_p(sample(types, error), 999, rng()), strict=True)
     )
     assert p[0, 2] == p[1, 2] == 1 / 1000
     assert p[0, 1] > 0.05
@@ -107,15 +107,15 @@ def test_permutation_finds_a_difference_and_only_that_one():
 
 def test_the_same_generator_gives_the_same_figures():
     drawn = sample(np.tile([0, 1], 20), rng(4).normal(size=40))
-    first, second = (statistics.type_effects(drawn, 100, rng(5)).difference(0, 1) for _ in range(2))
+    first, second = (effects.type_effects(drawn, 100, rng(5)).difference(0, 1) for _ in range(2))
     assert first == second
 
 
 def test_chunks_do_not_change_the_figures(monkeypatch):
     drawn = sample(np.tile([0, 1], 20), rng(4).normal(size=40))
-    whole = statistics.type_effects(drawn, 50, rng(5)), statistics.permutation_p(drawn, 50, rng(6))
-    monkeypatch.setattr(statistics, "CHUNK", 400)
-    parts = statistics.type_effects(drawn, 50, rng(5)), statistics.permutation_p(drawn, 50, rng(6))
+    whole = effects.type_effects(drawn, 50, rng(5)), effects.permutation_p(drawn, 50, rng(6))
+    monkeypatch.setattr(effects, "CHUNK", 400)
+    parts = effects.type_effects(drawn, 50, rng(5)), effects.permutation_p(drawn, 50, rng(6))
     assert parts[0].draws == pytest.approx(whole[0].draws)
     assert parts[1] == pytest.approx(whole[1])
 
@@ -163,3 +163,13 @@ def test_in_a_chain_of_ties_a_name_stands_in_several_groups():
     ends = {frozenset(pair) for pair in (("a", "c"), ("a", "d"), ("b", "d"), ("c", "d"))}
     assert statistics.tied_groups(list("abcd"), means, ends) == [["a", "b"], ["b", "c"], ["d"]]
     assert statistics.tied_groups(list("abcd"), means, set()) == [["a", "b", "c", "d"]]
+
+
+@given(st.lists(st.booleans(), min_size=21, max_size=21))
+def test_tied_groups_are_the_maximal_cliques_of_the_ties(tied):
+    pairs = list(combinations("abcdefg", 2))
+    graph = nx.Graph(pair for pair, together in zip(pairs, tied, strict=True) if together)
+    graph.add_nodes_from("abcdefg")
+    separated = {frozenset(pair) for pair, together in zip(pairs, tied, strict=True) if not together}
+    found = statistics.tied_groups(list("abcdefg"), np.arange(7.0), separated)
+    assert found == sorted(map(sorted, nx.find_cliques(graph)))

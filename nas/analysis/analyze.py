@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,7 @@ from nas.analysis.motifs import motifs as count_motifs
 from nas.analysis.paired import PairedComparison, compare_blocks
 from nas.analysis.paired_blocks import read_blocks
 from nas.analysis.paired_gates import Evidence
+from nas.garbage import no_collection
 from nas.genotype import expand
 from nas.recipe import FULL_EPOCHS
 from nas.statistics import Floats, Ints, log_bins
@@ -46,8 +50,12 @@ STOPPED = (
 MOST_MOTIFS = 500
 """Networks whose motifs are counted."""
 
-FACTOR_STREAM = 1
-"""Keeps the generator of the factors apart, so that it moves no other figure."""
+FACTOR_STREAM, MOTIF_STREAM = 1, 2
+"""Keep the generators of factors and motifs apart, so that they move no other figure."""
+
+SWITCH = 0.0005
+"""Seconds after which a thread lets another go on, in place of Python's 0.005: numpy's thread asks after
+each of its calls."""
 
 FAILURES = "Failed runs are outcomes: they are counted by type, and the errors speak of networks that train."
 REFUSALS = "Networks that did not fit into memory were refused untrained: they count for no type."
@@ -93,11 +101,21 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
     "+" in `module_types` count equally), `decisions` and `design` (mappings). Runs of one digest
     become one network with their mean error. Trials of a paired design are compared within their
     blocks; `evidence` is what is known of recipe and schedule beside them. The same `seed` gives
-    the same figures. One thread computes: those of BLAS wait for each other where anything else
-    runs, and it takes three times as long.
+    the same figures. Two threads compute, as one is in numpy most of its time; those of BLAS would wait
+    for each other where anything else runs, and take three times as long.
     """
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), no_collection(), _quick_switches():
         return _analyze(trial_table(source), seed, evidence)
+
+
+@contextmanager
+def _quick_switches() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analysis:
@@ -109,16 +127,21 @@ def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analy
     in_blocks = np.array([design.get("design") == "paired" for design in frame["design"]], bool)
     paired = _paired(frame[in_blocks], evidence, rng) if in_blocks.any() else None
     rest = frame[~in_blocks]
+    with ThreadPoolExecutor(1) as pool:
+        compared = pool.submit(_comparisons, rest, rng) if len(rest) or paired is None else None
+        factors = factors_of(complete, np.random.default_rng([seed, FACTOR_STREAM]))
+        motifs = _motifs(complete, np.random.default_rng([seed, MOTIF_STREAM]))
+        comparisons = compared.result() if compared else ()
     return Analysis(
         trials=len(frame),
         failed=int((frame["state"] == "failed").sum()),
         networks=len(first),
         repeated=len(complete) - len(first),
         paired=paired,
-        comparisons=_comparisons(rest, rng) if len(rest) or paired is None else (),
-        factors=factors_of(complete, np.random.default_rng([seed, FACTOR_STREAM])),
+        comparisons=comparisons,
+        factors=factors,
         top=top_quantile(len(first)),
-        motifs=_motifs(complete, rng) if "network" in frame else (),
+        motifs=motifs,
         notes=_notes(frame, rest),
         estimand=paired.estimand if paired else ESTIMAND,
     )
@@ -132,6 +155,8 @@ def _paired(frame: pd.DataFrame, evidence: Evidence | None, rng: np.random.Gener
 def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffect, ...]:
     """Over distinct networks: within a context at equal FLOPs where they are paired, else within
     FLOPs bins; of very many, over a random part."""
+    if "network" not in complete:
+        return ()
     arms = [design.get("arms", ("equal_flops",)) for design in complete["design"]]
     matched = complete[[("equal_flops" in each) for each in arms]]
     mean = matched.groupby("digest")["error"].mean()
@@ -181,8 +206,7 @@ def trial_table(source: Any) -> pd.DataFrame:
 
 def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) -> Networks:
     """Distinct networks: mean error over their runs, uniform if any of these was."""
-    number = {digest: row for row, digest in enumerate(first["digest"])}
-    row = np.array([number[digest] for digest in complete["digest"]], dtype=np.intp)
+    row = complete["digest"].factorize()[0]
     runs = np.maximum(np.bincount(row, minlength=len(first)), 1)
     error = np.bincount(row, weights=complete["error"].to_numpy(float), minlength=len(first)) / runs
     drawn = np.bincount(row, weights=complete["uniform"].to_numpy(float), minlength=len(first))

@@ -1,6 +1,6 @@
 """Module types compared on one sample of distinct networks, raw and at equal FLOPs.
 
-The statistics are in `nas.statistics`, what may be said of them in `nas.analysis.grades`.
+The statistics are in `nas.analysis.effects`, what may be said of them in `nas.analysis.grades`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nas import statistics
+from nas.analysis.effects import Effects, Sample, permutation_p, type_effects
 from nas.analysis.grades import (
     LEVEL,
     MIN_NETWORKS_OF_TYPE,
@@ -116,7 +117,7 @@ def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparis
     resamples = int(np.clip(DRAWN // max(len(at), 1), *RESAMPLES))
     fitted = networks.rows(at, networks.runs)
     samples = [_sample(fitted, kept, matched) for matched in (False, True)] if kept else []
-    effects = [statistics.type_effects(sample, resamples, rng) for sample in samples]
+    effects = [type_effects(sample, resamples, rng) for sample in samples]
     contrasts = _contrasts(fitted, kept, samples, effects, rng) if len(kept) > 1 else {}
     pairs = combinations(range(len(networks.names)), 2)
     everything = tuple(contrasts.get(pair) or _unknown(networks, pair) for pair in pairs)
@@ -137,15 +138,13 @@ def _comparable(networks: Networks) -> tuple[list[int], Ints]:
         keep = left
 
 
-def _sample(networks: Networks, kept: list[int], matched: bool) -> statistics.Sample:
-    """The rows for `nas.statistics`; `matched` within FLOPs bins."""
+def _sample(networks: Networks, kept: list[int], matched: bool) -> Sample:
+    """The rows for `nas.analysis.effects`; `matched` within FLOPs bins."""
     stratum = _flops_bins(networks.flops) if matched else np.zeros(len(networks.error), np.intp)
-    return statistics.Sample(networks.shares[:, kept], networks.error, stratum, np.arange(len(stratum)))
+    return Sample(networks.shares[:, kept], networks.error, stratum, np.arange(len(stratum)))
 
 
-def _type_results(
-    networks: Networks, kept: list[int], effects: list[statistics.Effects]
-) -> tuple[TypeResult, ...]:
+def _type_results(networks: Networks, kept: list[int], effects: list[Effects]) -> tuple[TypeResult, ...]:
     estimates = dict.fromkeys(networks.names, (UNKNOWN, UNKNOWN))
     for row, k in enumerate(kept):
         raw, matched = (_bounded(0, *effect.mean(row)) for effect in effects)
@@ -160,14 +159,14 @@ def _type_results(
 def _contrasts(
     networks: Networks,
     kept: list[int],
-    samples: list[statistics.Sample],
-    effects: list[statistics.Effects],
+    samples: list[Sample],
+    effects: list[Effects],
     rng: np.random.Generator,
 ) -> dict[tuple[int, int], Contrast]:
     """Every pair of the types that are kept, with one Holm adjustment over all tests."""
     pairs = list(combinations(range(len(kept)), 2))
     permutations = max(PERMUTATIONS[0], PERMUTATIONS[1] * 2 * len(pairs))
-    p = statistics.holm(np.concatenate([statistics.permutation_p(s, permutations, rng) for s in samples]))
+    p = statistics.holm(np.concatenate([permutation_p(s, permutations, rng) for s in samples]))
     p_raw, p_matched = p[: len(pairs)], p[len(pairs) :]
     bins = samples[1].stratum
     dominant = _dominant(networks.shares[:, kept])

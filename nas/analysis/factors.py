@@ -181,12 +181,12 @@ def _at_least(total: Estimate, alone: Estimate) -> Estimate:
 
 def _share(fitted: Shares, held: Sequence[bool]) -> Estimate:
     """Of some terms together, with limits by the jackknife over groups of clusters."""
-    from scipy.special import stdtrit
-
     weights = np.array(held, float)
     value, groups = float(fitted.share @ weights), len(fitted.without)
     if not groups:
         return Estimate(max(0.0, value), float("nan"), float("nan"))
+    from scipy.special import stdtrit  # a quarter of a second, and not always needed
+
     spread = np.sqrt(groups - 1) * (fitted.without @ weights).std()
     reach = stdtrit(groups - 1, 0.975) * spread
     return Estimate(*(float(np.clip(each, 0, 1)) for each in (value, value - reach, value + reach)))

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log2
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nas import statistics
 from nas.estimate import UNKNOWN, Estimate
-from nas.graph import Graph, Primitive
+from nas.graph import Graph
 from nas.ops import Add, Concat, Conv, DropPathMean, Linear, Mean, UpsampleScores
 from nas.statistics import Floats, Ints
 
@@ -43,18 +46,64 @@ class MotifEffect:
     p: float
 
 
+class _Counts(NamedTuple):
+    shortcuts: int = 0
+    projections: int = 0
+    grouped: int = 0
+    joins: int = 0
+
+
+class _Part(NamedTuple):
+    """What lies between the input and the output of a primitive, or of a graph: the counts of motifs
+    inside; most and fewest layers on a path, the number of paths and the sum of their lengths; whether
+    the longest path is a single 1x1 convolution; by how many pixels the window of a value grows, at its
+    widest and at the output, and the stride there."""
+
+    counts: _Counts = _Counts()
+    longest: int = 0
+    shortest: int = 0
+    paths: int = 1
+    lengths: int = 0
+    pointwise: bool = False
+    widest: int = 0
+    reach: int = 0
+    stride: int = 1
+
+    def then(self, part: _Part) -> _Part:
+        """All from this input to the output of a part that takes this output; the motifs inside and the
+        widest window are the part's own."""
+        longest = self.longest + part.longest
+        return _Part(
+            part.counts,
+            longest,
+            self.shortest + part.shortest,
+            self.paths * part.paths,
+            self.lengths * part.paths + self.paths * part.lengths,
+            longest == 1 and (self.pointwise or part.pointwise),
+            self.reach + part.widest * self.stride,
+            self.reach + part.reach * self.stride,
+            self.stride * part.stride,
+        )
+
+
+def _beside(parts: Sequence[_Part]) -> _Part:
+    """Branches of one input, as what takes them all sees them."""
+    if len(parts) == 1:  # nearly all
+        return parts[0]
+    return max(parts, key=attrgetter("longest"))._replace(
+        shortest=min(part.shortest for part in parts),
+        paths=sum(part.paths for part in parts),
+        lengths=sum(part.lengths for part in parts),
+        reach=max(part.reach for part in parts),
+        stride=max(part.stride for part in parts),
+    )
+
+
 def motifs(graph: Graph) -> dict[str, float]:
     """How much of each motif a network has, by the names in `NAMES`."""
-    nodes = graph.primitives
-    longest, shortest, paths, lengths = _paths(nodes, graph.output_index)
-    shortcuts, projections = _branches(nodes)
-    values = (
-        *(shortcuts, projections),
-        sum(getattr(node.op, "groups", 1) > 1 for node in nodes),
-        sum(isinstance(node.op, JOINS) for node in nodes),
-        *(longest, shortest, log2(paths), lengths / paths, _receptive_field(nodes)),
-    )
-    return dict(zip(NAMES, map(float, values), strict=True))
+    whole = _part(graph)
+    depth = (whole.longest, whole.shortest, log2(whole.paths), whole.lengths / whole.paths)
+    return dict(zip(NAMES, map(float, (*whole.counts, *depth, 1 + whole.widest)), strict=True))
 
 
 def explain(
@@ -84,68 +133,70 @@ def explain(
     return tuple(sorted(effects, key=lambda effect: -abs(np.nan_to_num(effect.correlation.value))))
 
 
-def _paths(nodes: Sequence[Primitive], output: int) -> tuple[int, int, int, int]:
-    """Most and fewest layers on a path to the output, the number of paths, and the sum of their
-    lengths."""
-    found: list[tuple[int, int, int, int]] = []
-    for node in nodes:
-        before = [found[i] if i >= 0 else (0, 0, 1, 0) for i in node.inputs]
-        step = isinstance(node.op, LAYERS)
-        count = sum(b[2] for b in before)
-        total = sum(b[3] for b in before) + step * count
-        found.append((max(b[0] for b in before) + step, min(b[1] for b in before) + step, count, total))
-    return found[output] if output >= 0 else (0, 0, 1, 0)
+@lru_cache(maxsize=8192)
+def _part(op: Any) -> _Part:
+    """Of a primitive or a graph; nested graphs are counted once each, so modules that repeat cost nothing
+    more. Those of several inputs are seen through, as what lies before each may differ."""
+    if not isinstance(op, Graph):
+        return _of_primitive(op)
+    if any(isinstance(node["op"], Graph) and len(node["inputs"]) > 1 for node in op.nodes.values()):
+        op = op.flatten()
+    number = {name: at for at, name in enumerate(op.nodes)}
+    inputs = [[number[source] for source in node["inputs"]] for node in op.nodes.values()]
+    parts = [_Part() if node["op"] is None else _part(node["op"]) for node in op.nodes.values()]
+    found: list[_Part] = []
+    for part, sources in zip(parts, inputs, strict=True):
+        found.append(_beside([found[i] for i in sources]).then(part) if sources else part)
+    own = _Counts(*_branches(parts, inputs))
+    inside = _Counts(*map(sum, zip(own, *(part.counts for part in parts), strict=True)))
+    return found[number[op.output]]._replace(counts=inside, widest=max(part.widest for part in found))
 
 
-def _branches(nodes: Sequence[Primitive]) -> tuple[int, int]:
+def _of_primitive(op: Any) -> _Part:
+    layer, kernel = isinstance(op, LAYERS), getattr(op, "kernel", 1)
+    reach = (kernel - 1) * getattr(op, "dilation", 1)
+    return _Part(
+        counts=_Counts(grouped=int(getattr(op, "groups", 1) > 1), joins=int(isinstance(op, JOINS))),
+        longest=int(layer),
+        shortest=int(layer),
+        lengths=int(layer),
+        pointwise=isinstance(op, Conv) and kernel == 1,
+        widest=reach,
+        reach=reach,
+        stride=1 if isinstance(op, UpsampleScores) else getattr(op, "stride", 1),
+    )
+
+
+def _branches(parts: Sequence[_Part], inputs: Sequence[Sequence[int]]) -> tuple[int, int]:
     """Joins with a branch of no layer, and with a branch of a single 1x1 convolution, beside a
     branch of more layers; branches begin where all paths to the join last met."""
-    meets = _meets(nodes)
+    meets = _meets(inputs)
     shortcuts = projections = 0
-    for at, node in enumerate(nodes):
-        if not isinstance(node.op, JOINS) or len(node.inputs) < 2:
+    for join, sources in enumerate(inputs):
+        if len(sources) < 2 or not parts[join].counts.joins:
             continue
-        branches = _layers_since(nodes, meets[at], at)
-        most = max(len(layers) for layers in branches)
-        shortcuts += most > 0 and any(not layers for layers in branches)
-        projections += most > 1 and any([getattr(o, "kernel", 0) for o in b] == [1] for b in branches)
+        since = {meets[join]: _Part()}
+        for at in range(meets[join] + 1, join):
+            if before := [since[i] for i in inputs[at] if i in since]:
+                since[at] = _beside(before).then(parts[at])
+        branches = [since[i] for i in sources]
+        most = max(branch.longest for branch in branches)
+        shortcuts += most > 0 and any(not branch.longest for branch in branches)
+        projections += most > 1 and any(branch.pointwise for branch in branches)
     return shortcuts, projections
 
 
-def _meets(nodes: Sequence[Primitive]) -> list[int]:
-    """Where all paths to each node last met, -1 at the input: its immediate dominator, found in one
-    pass as nodes stand in topological order (Cooper, Harvey and Kennedy, 2001)."""
+def _meets(inputs: Sequence[Sequence[int]]) -> list[int]:
+    """Where all paths to each node last met: its immediate dominator, found in one pass as nodes stand
+    in topological order (Cooper, Harvey and Kennedy, 2001)."""
     found: list[int] = []
-    for node in nodes:
-        meet, *others = (max(i, -1) for i in node.inputs)
+    for at, sources in enumerate(inputs):
+        meet, *others = sources or (at,)
         for other in others:
             while meet != other:
                 meet, other = (found[meet], other) if meet > other else (meet, found[other])
         found.append(meet)
     return found
-
-
-def _layers_since(nodes: Sequence[Primitive], start: int, join: int) -> list[list[object]]:
-    """The layers of each branch of a join, along its longest path since `start`."""
-    longest: dict[int, list[object]] = {start: []}
-    for at in range(max(start + 1, 0), join):
-        before = [longest[i] for i in nodes[at].inputs if max(i, -1) in longest]
-        if before:
-            own: list[object] = [nodes[at].op] if isinstance(nodes[at].op, LAYERS) else []
-            longest[at] = max(before, key=len) + own
-    return [longest.get(max(i, -1), []) for i in nodes[join].inputs]
-
-
-def _receptive_field(nodes: Sequence[Primitive]) -> int:
-    """The widest window of the image, in pixels, that a value before global pooling looks at."""
-    found: list[tuple[int, int]] = []  # window, and distance between neighbours
-    for node in nodes:
-        before = [found[i] if i >= 0 else (1, 1) for i in node.inputs]
-        window, step = (max(each) for each in zip(*before, strict=True))
-        reach = (getattr(node.op, "kernel", 1) - 1) * getattr(node.op, "dilation", 1)
-        stride = 1 if isinstance(node.op, UpsampleScores) else getattr(node.op, "stride", 1)
-        found.append((window + reach * step, step * stride))
-    return max((window for window, _ in found), default=1)
 
 
 def _ranks(values: Floats, stratum: Ints) -> Floats:

@@ -7,6 +7,7 @@ and end with the exit code of their kind. Commands import what is heavy when the
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -93,7 +94,9 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    sys.exit(run(args))
+    code = run(args)
+    gc.freeze()  # the process ends: to look for garbage in 10,000 trials once more takes 0.4 s
+    sys.exit(code)
 
 
 def run(args: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ import click
 
 from nas.cli import complete, options
 from nas.cli.output import emit, text_width
+from nas.garbage import no_collection
 
 
 @click.command("analyze", epilog="Example: nas analyze latest")
@@ -31,6 +32,7 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
     from nas.run import open_run
 
     with ExitStack() as stack:
+        stack.enter_context(no_collection())
         opened = [open_run(run, results_dir) for run in runs]
         for run in opened:
             stack.enter_context(run.study)
