@@ -255,7 +255,8 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
     mappings = [attributes["proposal"].get("design", {}), *curve]
     if not isinstance(attributes.get("message", ""), str) or not all(isinstance(m, dict) for m in mappings):
         raise TypeError("message, design or curve is of another kind")
-    if not all(isinstance(name, str) for name in attributes.get("module_types", [])):
+    types = attributes.get("module_types", ["unknown to older programs"])
+    if not isinstance(types, list) or not types or not all(isinstance(name, str) for name in types):
         raise TypeError("module_types are no names")
     if not all(type(place) is int for place in attributes.get("arrivals", [])):
         raise TypeError("arrivals are no places")

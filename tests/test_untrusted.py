@@ -160,6 +160,13 @@ def test_numbers_of_trials_are_numbers(folder, field, number):
         open_run(folder.path)
 
 
+@pytest.mark.parametrize("types", [[], ["plain", 3], "plain", None, {}], ids=repr)
+def test_module_types_are_names_and_at_least_one(folder, types):
+    change_trial(folder, lambda attributes: attributes.update(module_types=types))
+    with pytest.raises(StorageError, match="module_types are no names"):
+        open_run(folder.path)
+
+
 @pytest.mark.parametrize(
     "program",
     [
