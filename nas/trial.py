@@ -255,15 +255,12 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
     mappings = [attributes["proposal"].get("design", {}), *curve]
     if not isinstance(attributes.get("message", ""), str) or not all(isinstance(m, dict) for m in mappings):
         raise TypeError("message, design or curve is of another kind")
-    types = attributes.get("module_types", ["unknown to older programs"])
-    if not isinstance(types, list) or not types or not all(isinstance(name, str) for name in types):
-        raise TypeError("module_types are no names")
     if not all(type(place) is int for place in attributes.get("arrivals", [])):
         raise TypeError("arrivals are no places")
     where = f"trial {attributes['number']}"
     known: dict[str, Any] = {"digest": attributes["digest"]}
-    if "module_types" in attributes:
-        known["module_types"] = tuple(attributes["module_types"])
+    if "module_types" in attributes:  # layouts 1 and 2 have none
+        known["module_types"] = _names(attributes["module_types"])
     genotype = Genotype.read_later(attributes["genotype"], where, **known)
     return Trial(
         number=attributes["number"],
@@ -279,3 +276,9 @@ def from_attributes(attributes: Mapping[str, Any], decisions: Mapping[str, Any])
         arrivals=tuple(attributes.get("arrivals", [])),
         **attributes["outcome"],
     )
+
+
+def _names(held: Any) -> tuple[str, ...]:
+    if not isinstance(held, list) or not held or not all(isinstance(name, str) for name in held):
+        raise TypeError("module_types are no names")
+    return tuple(held)
