@@ -292,11 +292,27 @@ def test_nas_bench_macro_has_its_distinct_networks_and_an_evolution_log_gets_a_d
 def test_limits_stay_within_what_an_error_can_be():
     comparison = analyze(trials(20, effect=0.6, blocks=4)).comparisons[0]
     for row in comparison.types:
-        assert row.raw.high <= max(1, row.raw.value)
-        assert row.equal_flops.low >= min(0, row.equal_flops.value)
+        assert row.raw.high <= 1
+        assert row.equal_flops.low >= 0
     assert all(
         abs(limit) <= 1 for limit in (comparison.contrasts[0].raw.low, comparison.contrasts[0].raw.high)
     )
+
+
+def test_nothing_is_said_of_a_type_where_the_fit_leaves_what_errors_can_be():
+    """No network is nearly of one type alone, and the line through them ends beyond 100 %."""
+    frame = trials(60, blocks=4)
+    share = np.array([row.count("fractal") / 4 for row in frame["blocks"]])
+    within = frame[(share > 0) & (share < 1)]
+    error = 0.5 + 1.5 * (share[within.index] - 0.5)
+    found = analyze(within.assign(error=error + np.random.default_rng(0).normal(0, 0.01, len(error))))
+    fractal, residual = found.comparisons[0].types
+    assert np.isnan([fractal.raw.value, residual.raw.value]).all()
+    assert np.isnan(found.comparisons[0].contrasts[0].raw.value)
+    assert found.grade == "X"
+    text = analysis_text(found)
+    assert "not known" in text
+    assert "nan" not in text
 
 
 def test_what_was_refused_for_want_of_memory_counts_for_no_type():

@@ -186,9 +186,12 @@ def _contrasts(
 
 
 def _bounded(least: float, value: float, low: float, high: float) -> Estimate:
-    """The estimate with limits no wider than errors can be: from `least` to 1."""
-    lower, upper = np.clip([low, high], least, 1.0)  # NaN stays NaN
-    return Estimate(value, float(np.minimum(lower, value)), float(np.maximum(upper, value)))
+    """The estimate within what errors can be, from `least` to 1; unknown where it lies outside with its
+    limits and all, as nothing is known of a type there that the networks at hand are not made of."""
+    inside, lower, upper = np.clip([value, low, high], least, 1.0)  # NaN stays NaN
+    if low > 1 or high < least or (np.isnan(low) and inside != value):
+        return UNKNOWN
+    return Estimate(float(inside), float(np.minimum(lower, inside)), float(np.maximum(upper, inside)))
 
 
 def _unknown(networks: Networks, pair: tuple[int, int]) -> Contrast:
