@@ -66,7 +66,7 @@ def terms(factors: Mapping[str, Sequence[Setting]]) -> list[Term]:
     """Factors, then pairs, each of mean variance one. A factor of several places counts by its
     mean over them; its pair with the stage (or block) is how these depart from the mean; two
     factors act together where they meet in one block, one stage or the network."""
-    coded = {name: [_coded(setting, settings) for setting in settings] for name, settings in factors.items()}
+    coded = {name: _coded(settings) for name, settings in factors.items()}
     places = {setting.place for settings in factors.values() for setting in settings}
     where = STAGE if any(place.startswith(STAGE) for place in places) else BLOCK
     found = [Term((name,), _mean(own)) for name, own in coded.items()]
@@ -104,12 +104,16 @@ def shares(
     return Shares(names, np.array([share[name] for name in names]), np.array(without), r2)
 
 
-def _coded(setting: Setting, among: Sequence[Setting]) -> _Coded:
-    count = 1 + max(int(other.level.max()) for other in among)
-    is_open = setting.level >= 0
-    chosen = np.eye(count)[np.maximum(setting.level, 0)]
-    centred = (chosen - chosen[is_open].mean(axis=0)) * is_open[:, None]
-    return _Coded(setting.place, centred @ _contrasts(count), is_open)
+def _coded(settings: Sequence[Setting]) -> list[_Coded]:
+    """The settings of one factor, whose levels mean the same at all places."""
+    contrasts = _contrasts(1 + max(int(setting.level.max()) for setting in settings))
+    found = []
+    for setting in settings:
+        is_open = setting.level >= 0
+        columns = contrasts[setting.level]
+        columns = (columns - columns[is_open].mean(axis=0)) * is_open[:, None]
+        found.append(_Coded(setting.place, columns, is_open))
+    return found
 
 
 @lru_cache
