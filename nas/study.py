@@ -179,11 +179,14 @@ class Study(History):
 
 
 def check_database(path: Path) -> None:
-    """NotFoundError without the file, StorageError if SQLite finds it damaged."""
+    """NotFoundError without the file, StorageError if SQLite finds it damaged: also where an index misses
+    a row, or a row belongs to nothing, as either would be left out of a study in silence."""
     check_no_programs(path)
     with guarded(path), closing(sqlite3.connect(path)) as connection:
-        found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
-    if found != ["ok"]:
+        found = [text for (text,) in connection.execute("PRAGMA integrity_check(3)") if text != "ok"]
+        orphans = connection.execute("PRAGMA foreign_key_check").fetchmany(3)
+    found += [f"row {row} of {table} belongs to no row of {parent}" for table, row, parent, _ in orphans]
+    if found:
         raise _damaged(str(path), "; ".join(found))
 
 
