@@ -46,8 +46,9 @@ MAX_RETRIES = 2
 """How often a task whose worker was lost is tried again."""
 STALL = 300.0
 """Seconds without a batch trained after which a worker counts as hung."""
-START_LIMIT = 180.0
-"""Seconds in which the first worker must have started."""
+START_LIMIT = 600.0
+"""Seconds in which the first worker must have started: six busy processes beside it on two cores make
+them more than 180."""
 GROWTH = 1.0
 """Seconds between two looks at how many workers fit."""
 POLL = 0.5
