@@ -304,6 +304,13 @@ class TestFolder:
         assert len(data.train_labels) + len(data.val_labels) == 12
         assert len(data.test()[1]) == 4
 
+    @pytest.mark.parametrize("name", ["validation", "val"])
+    def test_a_validation_folder_beside_a_test_set_is_what_it_says(self, tmp_path, name):
+        for part, count in {"train": 6, name: 3, "test": 2}.items():
+            write_folder(tmp_path / part, ["a", "b"], count=count, seed=count)
+        data = load_data(f"folder:{tmp_path}")
+        assert (len(data.train_labels), len(data.val_labels), len(data.test()[1])) == (12, 6, 4)
+
     def test_grey_images_have_one_channel_unless_mixed_with_colour(self, tmp_path):
         write_folder(tmp_path, ["a", "b"], mode="L")
         assert load_data(f"folder:{tmp_path}").input_shape == (1, 8, 8)
@@ -386,6 +393,16 @@ class TestParquet:
         assert len(data.test()[1]) == 6
         assert data.duplicates.count == 0
         assert load_data(f"parquet:{tmp_path}?limit=20&size=4").train_images.shape == (12, 3, 4, 4)
+
+    def test_shards_of_validation(self, tmp_path):
+        """`limit` bounds the training images alone; without a test set, validation shards are the test."""
+        for at, (part, count) in enumerate({"train": 20, "validation": 5, "test": 3}.items()):
+            pq.write_table(image_table([0, 1] * count, 100 * at), tmp_path / f"{part}-00000-of-00001.parquet")
+        data = load_data(f"parquet:{tmp_path}?limit=30")
+        assert (len(data.train_labels), len(data.val_labels), len(data.test()[1])) == (30, 10, 6)
+        (tmp_path / "test-00000-of-00001.parquet").unlink()
+        data = load_data(f"parquet:{tmp_path}")
+        assert (len(data.train_labels) + len(data.val_labels), len(data.test()[1])) == (40, 10)
 
     def test_class_names_of_the_metadata(self, tmp_path):
         info = b'{"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}'

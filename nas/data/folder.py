@@ -15,20 +15,20 @@ from nas.errors import NasError, NotFoundError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 HELD_OUT = ("test", "validation", "val")
-"""Names of the held-out part, the first found is taken: ImageNet and others have no labelled test."""
+"""Names of held-out parts. The first found is the test set, as ImageNet and others have no labelled one;
+beside a test set the next is for validation."""
 
 
 def open_folder(target: str, options: Options) -> Source:
-    """PATH/CLASS/*.png, or PATH/train/CLASS/*.png with PATH/test/CLASS/*.png."""
+    """PATH/CLASS/*.png, or PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, and PATH/validation too."""
     path = Path(target)
     where = f"folder:{path}"
     if not path.is_dir():
         raise NotFoundError("no such folder", where=where)
     if not (path / "train").is_dir():
         return Source(path.name, partial(_load, path, options.size, where))
-    held_out = next((path / name for name in HELD_OUT if (path / name).is_dir()), None)
-    test = partial(_load, held_out, options.size, f"folder:{held_out}") if held_out else None
-    return Source(path.name, partial(_load, path / "train", options.size, f"{where}/train"), test)
+    found = [path / name for name in ("train", *HELD_OUT) if (path / name).is_dir()]
+    return Source(path.name, *[partial(_load, part, options.size, f"folder:{part}") for part in found[:3]])
 
 
 def _load(path: Path, size: int | None, where: str) -> Part:

@@ -26,7 +26,7 @@ BATCH = 1024
 
 
 def open_parquet(target: str, options: Options) -> Source:
-    """A file, or a folder (searched below too) with shards named after train and test."""
+    """A file, or a folder (searched below too) with shards named after train, test and validation."""
     path = Path(target)
     where = f"parquet:{path}"
     if path.is_file():
@@ -34,13 +34,13 @@ def open_parquet(target: str, options: Options) -> Source:
     if not path.is_dir():
         raise NotFoundError("no such file or folder", where=where)
     shards = sorted(path.rglob("*.parquet"))
-    held_out: list[Path] = next(filter(None, (_named(shards, path, name) for name in HELD_OUT)), [])
-    others = [shard for shard in shards if all(shard not in _named(shards, path, n) for n in HELD_OUT)]
-    train = _named(shards, path, "train") or others
+    held_out = {name: named for name in HELD_OUT if (named := _named(shards, path, name))}
+    taken = {shard for named in held_out.values() for shard in named}
+    train = _named(shards, path, "train") or [shard for shard in shards if shard not in taken]
     if not train:
         raise NasError("has no .parquet files to train on", where=where)
-    test = partial(_load, held_out, options, f"{where}: test") if held_out else None
-    return Source(path.name, partial(_load, train, options, where), test)
+    held = [partial(_load, named, options, f"{where}: {name}") for name, named in held_out.items()]
+    return Source(path.name, partial(_load, train, options, where), *held[:2])
 
 
 def _named(shards: list[Path], root: Path, split: str) -> list[Path]:
