@@ -9,8 +9,9 @@ halving by error alone, under which large networks would kill small ones:
 - The best are counted within bands of FLOPs, which hold equally many trials.
 - Best is what stands least above the front of the rung, by its error. So the front comes first.
 
-What is on the front of its rung, or within the noise of it, is never left behind: it goes on once
-no further candidate is to come, if it has not before.
+What is on the front of its rung goes on at once, whatever its share: so the small networks, which cost
+next to nothing, are known to the end early. What is within the noise of the front is never left behind: it
+goes on once no further candidate is to come, if it has not before.
 """
 
 from __future__ import annotations
@@ -135,9 +136,11 @@ class Standings:
             flops = np.array([result.flops for result in results], dtype=float)
             gone = np.array([waiting.get(number) != rung for number in numbers])
             goes = best_share(points, flops, self.halving.rungs[rung + 1] / self.halving.rungs[rung], gone)
+            above, error = excess(points), points[:, 0]
             if closing:
                 goes |= near_front(points, self.halving.images)
-            above, error = excess(points), points[:, 0]
+            elif len(points) >= BANDS:  # of fewer nearly all are on it
+                goes |= above <= 0
             chosen = [row for row in at if goes[row]]
             if chosen:
                 return numbers[min(chosen, key=lambda row: (above[row], error[row]))]

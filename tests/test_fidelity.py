@@ -12,12 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas import fidelity
 from nas.complexity import cost
 from nas.controller import run_search
 from nas.data import load_data
 from nas.errors import NasError, StorageError
 from nas.evaluation import Result, Task, ignore, train_candidate
-from nas.fidelity import BANDS, Halving, best_share, check_rungs, excess, expected_epochs, near_front
+from nas.fidelity import (
+    BANDS,
+    Halving,
+    Standings,
+    best_share,
+    check_rungs,
+    excess,
+    expected_epochs,
+    near_front,
+)
 from nas.genotype import expand
 from nas.history import History
 from nas.pareto import front
@@ -100,6 +110,26 @@ class TestRule:
         above = excess(points)
         for band in np.array_split(np.argsort(flops), BANDS):
             assert above[band][goes[band]].max() <= above[band][~goes[band]].min()
+
+    @pytest.mark.parametrize(("closing", "goes"), [(False, [1]), (True, [1, 2])])
+    def test_the_front_goes_on_at_once_and_what_is_near_it_at_the_end(self, closing, goes):
+        """Its band has sent on its share before; 2 is no cheaper than 1, and worse by less than the noise."""
+        errors = [0.5, 0.4, 0.41, *[0.9] * 7]
+        standings = Standings(Halving((1, 3), 100), ("error", "flops"))
+        standings.results[0] |= {at: fidelity.Result((e, 10.0 + at), 10 + at) for at, e in enumerate(errors)}
+        waiting = dict.fromkeys([1, 2], 0)
+        found = []
+        while (number := standings.promoted(waiting, closing=closing)) is not None:
+            found.append(number)
+            del waiting[number]
+        assert found == goes
+
+    def test_of_a_few_the_front_waits_for_more(self):
+        standings = Standings(Halving((1, 3), 100), ("error", "flops"))
+        standings.results[0] |= {
+            at: fidelity.Result((0.9 - at / 10, 10.0 + at), 10 + at) for at in range(BANDS - 1)
+        }
+        assert standings.promoted(dict.fromkeys(range(1, BANDS - 1), 0), closing=False) is None
 
     def test_near_the_front_is_within_the_standard_error(self):
         points = np.array([[0.5, 1.0], [0.54, 1.0], [0.56, 1.0], [0.4, 2.0]])
