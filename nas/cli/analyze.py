@@ -17,6 +17,7 @@ from nas.garbage import no_collection
 @options.results_dir
 @options.as_json
 @click.option("--csv", "as_csv", is_flag=True, help="Print the contrasts as CSV to stdout.")
+@no_collection()
 def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: bool) -> None:
     """Rank the module types of runs, with intervals, and say what the ranking supports.
 
@@ -32,7 +33,6 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
     from nas.run import open_run
 
     with ExitStack() as stack:
-        stack.enter_context(no_collection())
         opened = [open_run(run, results_dir) for run in runs]
         for run in opened:
             stack.enter_context(run.study)
