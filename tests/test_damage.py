@@ -1,7 +1,7 @@
 """A file of a run that was cut, or of which one byte is another: the run opens as it was, or not at all.
 
 The small files are damaged at every byte. The database has a hundred thousand, so here it is damaged
-at every 211th; the long form takes all of them (20 minutes and 10 for one core):
+at every 211th; the long form takes all of them (half an hour for one core):
 
     NAS_DAMAGE=1 python -m pytest -q tests/test_damage.py
 """
