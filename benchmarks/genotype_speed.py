@@ -5,7 +5,7 @@
 Times are the process's own, on one thread, so that other programs on the machine lengthen
 them little. fvcore is measured in the same run where it is installed (pip install fvcore).
 --check compares FLOPs and parameters of so many random genotypes with those that torch
-counts, and stops at the first that differs (10,000 take more than half an hour).
+counts, and stops at the first that differs (10,000 take half an hour).
 """
 
 import argparse
