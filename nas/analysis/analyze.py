@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -227,13 +227,12 @@ def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
     """For each type the runs that hold it, and those of them that failed. What was refused for want
     of memory was never run, and says nothing of its types."""
     frame = frame[~_refused(frame)]
-    runs: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    for blocks, state in zip(frame["blocks"], frame["state"], strict=True):
-        runs.update(set(blocks))
-        if state == "failed":
-            failed.update(set(blocks))
-    return {name: (count, failed[name]) for name, count in runs.items()}
+    blocks = frame["blocks"].tolist()
+    names = sorted(set(chain.from_iterable(blocks)))
+    held = _block_counts(blocks, names) > 0
+    failed = held[(frame["state"] == "failed").to_numpy(bool)]
+    counts = zip(held.sum(axis=0).tolist(), failed.sum(axis=0).tolist(), strict=True)
+    return dict(zip(names, counts, strict=True))
 
 
 def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -241,10 +240,19 @@ def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
     return frame.reindex(columns=["reason"])["reason"].eq("too_large")
 
 
+def _block_counts(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Ints:
+    """How many blocks of each type each network has, (n, types)."""
+    number = {name: at for at, name in enumerate(names)}
+    kind = np.fromiter(map(number.__getitem__, chain.from_iterable(blocks)), np.intp)
+    row = np.repeat(np.arange(len(blocks)), np.fromiter(map(len, blocks), np.intp))
+    cells = np.bincount(row * len(names) + kind, minlength=len(blocks) * len(names))
+    return cells.reshape(len(blocks), len(names))
+
+
 def _shares(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Floats:
     """Share of each type among the blocks of each network, (n, types)."""
-    known = {row: [row.count(name) / len(row) for name in names] for row in set(blocks)}
-    return np.array([known[row] for row in blocks], float).reshape(len(blocks), len(names))
+    counts = _block_counts(blocks, names)
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
 def _samples(networks: Networks, frame: pd.DataFrame) -> list[tuple[str, Networks]]:

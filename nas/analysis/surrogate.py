@@ -91,14 +91,15 @@ def shares(
     drawn independently, and share the variance out; `without` only where R² reaches `enough`."""
     unit = (rng.permutation(int(cluster.max()) + 1) % UNITS)[cluster]
     whole = terms(factors)
-    fits = [_held_out(whole, error, unit % FOLDS, penalty) for penalty in PENALTIES]
+    folds = _products(whole, error, unit % FOLDS)
+    fits = [_held_out(whole, folds, penalty) for penalty in PENALTIES]
     best = int(np.argmax([r2 for _, r2 in fits]))
     share, r2 = fits[best]
     without = []
     for left_out in range(int(unit.max()) + 1) if r2 >= enough else ():
         at = np.flatnonzero(unit != left_out)
         fewer = terms({name: [each.rows(at) for each in settings] for name, settings in factors.items()})
-        found, _ = _held_out(fewer, error[at], unit[at] % FOLDS, PENALTIES[best])
+        found, _ = _held_out(fewer, _products(fewer, error[at], unit[at] % FOLDS), PENALTIES[best])
         without.append([found.get(term.factors, 0.0) for term in whole])
     names = tuple(term.factors for term in whole)
     return Shares(names, np.array([share[name] for name in names]), np.array(without), r2)
@@ -160,18 +161,22 @@ def _spread(term: Term) -> float:
     return float(np.sqrt(term.columns.var(axis=0).mean()))
 
 
+def _products(terms: Sequence[Term], error: Floats, fold: Ints) -> Floats:
+    """The products of (1, the columns of the terms, the error less its mean), summed over each fold: all
+    that a fit needs, whatever its penalty."""
+    rows = np.column_stack([np.ones(len(error)), *[term.columns for term in terms], error - error.mean()])
+    return np.stack([rows[fold == f].T @ rows[fold == f] for f in np.unique(fold)])
+
+
 def _held_out(
-    terms: Sequence[Term], error: Floats, fold: Ints, penalty: float
+    terms: Sequence[Term], folds: Floats, penalty: float
 ) -> tuple[dict[tuple[str, ...], float], float]:
     """Each term's share of the variance of errors, as the other folds predict it, and R²."""
-    columns, y = [term.columns for term in terms], error - error.mean()
-    sizes = [each.shape[1] for each in columns]
+    sizes = [term.columns.shape[1] for term in terms]
     ridge = np.repeat([penalty * PAIR_PENALTY ** (len(term.factors) - 1) for term in terms], sizes)
-    rows = np.column_stack([np.ones(len(y)), *columns, y])
-    folds = np.stack([rows[fold == f].T @ rows[fold == f] for f in np.unique(fold)])
-    others = folds.sum(axis=0) - folds
+    others, total = folds.sum(axis=0) - folds, folds[:, -1, -1].sum()
     slopes = np.linalg.solve(others[:, :-1, :-1] + np.diag([0, *ridge]), others[:, :-1, -1:])
-    here, total = folds[:, :-1, -1], y @ y
+    here = folds[:, :-1, -1]
     missed = -2 * (slopes[..., 0] * here).sum() + (slopes * (folds[:, :-1, :-1] @ slopes)).sum()
     centred = here[:, 1:] - others[:, 0, 1:-1] / others[:, 0, :1] * folds[:, :1, -1]
     parts = (slopes[:, 1:, 0] * centred).sum(axis=0)
