@@ -152,10 +152,8 @@ def made_up(
     def normal(*key: object) -> float:
         return float(np.random.default_rng(zlib.crc32(repr((seed, *key)).encode())).normal())
 
-    graph, decisions = (
-        expand(task.genotype, space.input_shape, space.num_classes),
-        space.decisions(task.genotype),
-    )
+    graph = expand(task.genotype, space.input_shape, space.num_classes)
+    decisions = space.decisions(task.genotype)
     size = np.log2(cost(graph).flops / 2e4) / 8  # from 0 to little more than 1 in this space
     explained = sum(normal(path, option) for path, option in decisions.items()) / len(decisions) ** 0.5
     final = 0.8 - 0.3 * min(size, 1.2) + 0.03 * explained + 0.015 * normal(graph.digest)
@@ -210,8 +208,8 @@ def foresight(full: Found, rungs: Sequence[int]) -> float:
     spent, errors, flops = np.array(full.points).T
     members = front(np.column_stack([errors, flops]))
     each = np.diff(spent, prepend=0.0)[: members.max() + 1]
-    others = expected_epochs(rungs) - (rungs[-1] - rungs[-2]) * rungs[0] / rungs[-1]
-    takes = np.where(np.isin(np.arange(len(each)), members), 1.0, others / rungs[-1])
+    others = expected_epochs(rungs[:-1]) / rungs[-1]
+    takes = np.where(np.isin(np.arange(len(each)), members), 1.0, others)
     return float(each.sum() / (each @ takes))
 
 
@@ -219,34 +217,29 @@ def show_compute(
     found: Mapping[tuple[str, int], tuple[Found, Found]], rungs: Sequence[int]
 ) -> dict[str, Any]:
     ratios: dict[str, list[float]] = {}
-    print(
-        "\n| searcher | share of the hypervolume | full | halving | times less, median of seeds | reached |"
-    )
+    notes = []
+    print("\n| searcher | share of the hypervolume | full | halving | times less, median | reached |")
     print("|---|---|---|---|---|---|")
     for searcher in dict.fromkeys(name for name, _ in found):
         pairs = [pair for (name, _), pair in found.items() if name == searcher]
+        computes = [compared(*pair) for pair in pairs]
         for share in SHARES:
-            spent = np.array([compared(*pair)[share] for pair in pairs])
+            spent = np.array([compute[share] for compute in computes])
             known = np.isfinite(spent[:, 1])
             each = np.where(known, spent[:, 0] / spent[:, 1], 0.0)  # never reached: no times less
             ratios[f"{searcher} {share:.0%}"] = each.tolist()
             means = [f"{mean:.3g}" for mean in spent[known].mean(axis=0)] if known.any() else ["", ""]
-            row = (
-                searcher,
-                f"{share:.0%}",
-                *means,
-                f"{np.median(each):.2f}",
-                f"{known.sum()} of {len(pairs)}",
-            )
-            print(f"| {' | '.join(row)} |")
+            reached = f"{known.sum()} of {len(pairs)}"
+            print(f"| {searcher} | {share:.0%} | {' | '.join(means)} | {np.median(each):.2f} | {reached} |")
         ratios[f"{searcher} foresight"] = [foresight(full, rungs) for full, _ in pairs]
         took = np.mean([halved.compute / full.compute for full, halved in pairs])
         came = [f"{np.mean([halved.states[rung] for _, halved in pairs]):.0f} to {rung}" for rung in rungs]
-        print(
-            f"\n{searcher}: halving took {took:.2f} of the compute in all; networks that came to each number"
-        )
-        print(f"of epochs: {', '.join(came)}. To know the front beforehand would take ", end="")
-        print(f"{np.median(ratios[f'{searcher} foresight']):.2f} times less.\n")
+        less = np.median(ratios[f"{searcher} foresight"])
+        notes += [
+            f"\n{searcher}: halving took {took:.2f} of the compute in all; networks that came to each number",
+            f"of epochs: {', '.join(came)}. To know the front beforehand would take {less:.2f} times less.",
+        ]
+    print("\n".join(notes))
     return {"times_less": ratios}
 
 

@@ -111,7 +111,7 @@ def _coded(settings: Sequence[Setting]) -> list[_Coded]:
     found = []
     for setting in settings:
         is_open = setting.level >= 0
-        columns = contrasts[setting.level]
+        columns = contrasts[setting.level]  # a level of -1 reads the last, which is not open
         columns = (columns - columns[is_open].mean(axis=0)) * is_open[:, None]
         found.append(_Coded(setting.place, columns, is_open))
     return found
