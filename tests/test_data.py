@@ -400,7 +400,13 @@ class TestParquet:
             pq.write_table(image_table([0, 1] * count, 100 * at), tmp_path / f"{part}-00000-of-00001.parquet")
         data = load_data(f"parquet:{tmp_path}?limit=30")
         assert (len(data.train_labels), len(data.val_labels), len(data.test()[1])) == (30, 10, 6)
-        (tmp_path / "test-00000-of-00001.parquet").unlink()
+        both = (
+            tmp_path / "validation_test-00000-of-00001.parquet"
+        )  # a shard is of one part, and test comes first
+        (tmp_path / "test-00000-of-00001.parquet").rename(both)
+        data = load_data(f"parquet:{tmp_path}")
+        assert (len(data.train_labels), len(data.val_labels), len(data.test()[1])) == (40, 10, 6)
+        both.unlink()
         data = load_data(f"parquet:{tmp_path}")
         assert (len(data.train_labels) + len(data.val_labels), len(data.test()[1])) == (40, 10)
 

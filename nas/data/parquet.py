@@ -34,13 +34,13 @@ def open_parquet(target: str, options: Options) -> Source:
     if not path.is_dir():
         raise NotFoundError("no such file or folder", where=where)
     shards = sorted(path.rglob("*.parquet"))
-    held_out = {name: named for name in HELD_OUT if (named := _named(shards, path, name))}
-    taken = {shard for named in held_out.values() for shard in named}
-    train = _named(shards, path, "train") or [shard for shard in shards if shard not in taken]
+    split = {shard: next((n for n in HELD_OUT if _named([shard], path, n)), "") for shard in shards}
+    train = _named(shards, path, "train") or [shard for shard in shards if not split[shard]]
     if not train:
         raise NasError("has no .parquet files to train on", where=where)
-    held = [partial(_load, named, options, f"{where}: {name}") for name, named in held_out.items()]
-    return Source(path.name, partial(_load, train, options, where), *held[:2])
+    parts = {name: [shard for shard in shards if split[shard] == name] for name in HELD_OUT}
+    held_out = [partial(_load, part, options, f"{where}: {name}") for name, part in parts.items() if part]
+    return Source(path.name, partial(_load, train, options, where), *held_out[:2])
 
 
 def _named(shards: list[Path], root: Path, split: str) -> list[Path]:
