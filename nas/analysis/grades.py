@@ -82,7 +82,7 @@ def _support(facts: Facts) -> tuple[Gate, ...]:
     opposed = facts.raw.sign * facts.equal_flops.sign < 0
     held = f"{facts.networks} distinct networks hold one of the two types, {MIN_NETWORKS} needed"
     each = f"{facts.networks_a} and {facts.networks_b} networks, {MIN_NETWORKS_OF_TYPE} needed of each"
-    apart = "no networks of equal FLOPs tell the two types apart"
+    apart = "no networks of equal FLOPs tell the two types apart, within what errors can be"
     return (
         Gate(f"{MIN_NETWORKS} networks", "CD", short == 0, held, short),
         Gate(f"{MIN_NETWORKS_OF_TYPE} networks of each type", "CD", scarce == 0, each, scarce),
