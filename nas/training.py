@@ -39,9 +39,10 @@ class TrainingResult:
     """error and loss are of the validation images after the last epoch. Where a training
     diverged, error is NaN and loss that of the training images in the epoch that did.
     curve: a row for each whole epoch, with epoch (from 1), train_loss, train_error, val_loss,
-    val_error; those of training are of the epoch's batches, as augmented. In segmentation an
-    error is 1 - mIoU, and a row has val_miou and val_pixel_accuracy too. state: a checkpoint, where
-    the training stopped before its last epoch."""
+    val_error; those of training are of the epoch's batches, as augmented; those of validation are in
+    single precision at the end of a cycle of the rate, and in that of the training before. In
+    segmentation an error is 1 - mIoU, and a row has val_miou and val_pixel_accuracy too. state: a
+    checkpoint, where the training stopped before its last epoch."""
 
     error: float
     loss: float
@@ -90,7 +91,9 @@ def train(
             train_loss, typical = losses.mean().item(), losses.median().item()
             lap("training")
             data = batches.data
-            score = evaluate(network, data.val_images, data.val_labels, dataset, device, on_batch)
+            # The error that is kept is of single precision, as is that of the exported network.
+            half = step.half and epoch + 1 < recipe.cycle(epoch)[1]
+            score = evaluate(network, data.val_images, data.val_labels, dataset, device, on_batch, half)
             lap("validation")
             exploded = typical > EXPLODED * math.log(dataset.num_classes)
             if exploded or not math.isfinite(train_loss + score.loss):
@@ -187,9 +190,10 @@ def evaluate(
     dataset: Dataset,
     device: str = "cpu",
     on_batch: Callable[[], None] = lambda: None,
+    half: bool = False,
 ) -> Score:
-    """Figures in single precision on images as uint8 (n, channels, height, width), normalised
-    by the figures of the training images."""
+    """Figures on images as uint8 (n, channels, height, width), normalised by the figures of the training
+    images; the network is run in single precision, or in bfloat16 where `half`."""
     place = torch.device(device)
     images, labels = (
         each if isinstance(each, Tensor) else torch.tensor(each, device=place) for each in (images, labels)
@@ -201,7 +205,9 @@ def evaluate(
     for start in range(0, len(labels), size):
         chosen = slice(start, start + size)
         answers = labels[chosen].long()
-        scores = network(normalize(images[chosen].permute(0, 2, 3, 1)))
+        inputs = normalize(images[chosen].permute(0, 2, 3, 1))
+        with torch.autocast(place.type, torch.bfloat16, enabled=half):
+            scores = network(inputs)
         confusion.add(scores, answers)
         loss += cross_entropy(scores, answers, reduction="sum")
         on_batch()
