@@ -1,22 +1,19 @@
 """Successive halving against training every network fully: compute to reach the same front.
 
-    python benchmarks/multi_fidelity.py 'parquet:PATH?size=16&limit=2500' [--trials 80] [--fidelity 1,3,9]
+    python benchmarks/multi_fidelity.py [--made-up] [--trials 144] [--fidelity 1,3,9] [--seeds 24]
 
-PATH is a folder with CIFAR-10 in the Hugging Face layout. For each searcher and seed two searches are
-run, both for real: one trains `--trials` networks up to the last rung, the other halves, over twice as
-many candidates. Both follow the same schedule, so a network that is trained to the end has the same
-error in either. Compute is counted, not timed: FLOPs of the network x images x epochs, summed over all
-that was trained. The figure is the compute after which the complete networks of a search reach a share
-of the hypervolume that the full search ends with. Searches run side by side in processes of one thread.
+For each searcher and seed two searches are run: one trains `--trials` networks up to the last rung, the
+other halves, over twice as many candidates. Compute is counted, not timed: FLOPs of the network x
+epochs, summed over all that was trained. The figure is the compute after which the complete networks of a
+search reach a share of the hypervolume that the full search ends with. Besides: the rank correlation of the
+errors at two rungs over all networks, and what a halving would take that knew the front of the full search
+beforehand.
 
-Besides: the rank correlation of the errors at two rungs over all networks of the full search (none is
-selected there), what the restarts of the rate at the rungs cost beside a single cycle, and what a halving
-would take that knew the front of the full search beforehand.
-
-With `--made-up` nothing is trained: the errors are those of made-up learning curves, in which a network has
-a final error that its FLOPs and decisions explain but for a part, larger ones learn more slowly, and every
-epoch has its noise. So many seeds take a minute, and what a change of the method does can be told from
-luck.
+The errors are those of tables/cifar.csv, in which every network of a small space was trained for real
+(train_table.py), with a cycle of the rate up to each rung; so a network has the same error in either search,
+as it would have if each trained it. With `--made-up` they are those of made-up learning curves in a larger
+space, in which a network has a final error that its FLOPs and decisions explain but for a part, larger ones
+learn more slowly, and every epoch has its noise: to choose a rule on others than those it is judged by.
 """
 
 from __future__ import annotations
@@ -24,32 +21,32 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulated import CIFAR, read_errors
 
 from nas.complexity import cost
 from nas.controller import run_search
-from nas.data import Dataset, load_data
-from nas.evaluation import LocalEvaluator, OnEpoch, Part, Result, Task, train_candidate
+from nas.data import Dataset
+from nas.evaluation import LocalEvaluator, OnEpoch, Part, Result, Task
 from nas.fidelity import Halving, expected_epochs
-from nas.genotype import expand
+from nas.genotype import Genotype, expand
 from nas.history import History
 from nas.pareto import front, hypervolume_history, reference_point
 from nas.progress import Event, Progress
-from nas.recipe import WORKER_ENVIRONMENT, Recipe, default_recipe, staged
+from nas.recipe import Recipe, staged
 from nas.rungs import Rungs
 from nas.searchers import make_searcher
-from nas.space import SearchSpace, parse_space
+from nas.space import SearchSpace, load_space, parse_space
 from nas.statistics import rank_correlation
 from nas.trial import Trial
 
@@ -57,10 +54,13 @@ OBJECTIVES = ("error", "flops")
 SHARES = (0.9, 0.95, 0.99, 1.0)
 CANDIDATES = 2
 """Candidates of the search that halves, as a multiple of the other's."""
-SPACE = """
+IMAGES = 4000
+"""Images of validation, of which the halving knows how exact an error is."""
+WIDE = """
 name: wide_range
 description: Plain and residual blocks over a range of two orders of magnitude in FLOPs.
 vary: block
+input: 3x16x16
 stem: {type: conv, width: [4, 8, 16]}
 modules:
   plain: {}
@@ -72,16 +72,18 @@ stages:
 head: {type: pool}
 """
 
+Curve = Callable[[Genotype], Sequence[float]]
+"""The errors of a network after each epoch."""
+
 
 @dataclass(frozen=True)
 class Job:
-    data: str
     searcher: str
     seed: int
     trials: int
     rungs: tuple[int, ...]
     halves: bool
-    made_up: bool = False
+    made_up: bool
 
 
 @dataclass(frozen=True)
@@ -95,92 +97,82 @@ class Found:
     states: dict[int, int]
 
 
-def setting(job: Job) -> tuple[Dataset, SearchSpace, Recipe]:
-    dataset = load_data(job.data)
-    space = parse_space(SPACE, "SPACE").with_input(dataset.input_shape, dataset.num_classes)
-    return dataset, space, replace(default_recipe(dataset, job.rungs[-1]), precision="float32")
-
-
 def search(job: Job) -> Found:
     """One search in this process, one candidate at a time, so that it is the same every time."""
-    dataset, space, recipe = setting(job)
-    trainer = partial(made_up, space, job.seed, job.rungs[-1]) if job.made_up else train_candidate
+    space, curve = made_up(job.seed, job.rungs[-1]) if job.made_up else table()
     history, spent, points = History(OBJECTIVES), [0.0], []
 
     def on_event(event: Event) -> None:
         if event.kind == "epoch":
-            spent[0] += event.cost.flops * len(dataset.train_labels)
+            spent[0] += event.cost.flops
 
     def on_trial(trial: Trial, progress: Progress) -> None:
         if trial.complete and trial.error is not None:
             points.append((spent[0], trial.error, float(trial.flops)))
 
+    recipe = staged(Recipe(epochs=job.rungs[-1]), job.rungs)
+    nothing = np.zeros((0, *space.input_shape), np.uint8), np.zeros(0, np.int64)
+    dataset = Dataset("none", ("none",), *nothing, *nothing, load_test=lambda: NotImplemented)
     with tempfile.TemporaryDirectory() as folder:
-        halving = Halving(job.rungs, len(dataset.val_labels))
         run_search(
             history,
             space,
             make_searcher(job.searcher, OBJECTIVES),
-            LocalEvaluator(dataset, staged(recipe, job.rungs), trainer=trainer),
+            LocalEvaluator(dataset, recipe, trainer=partial(looked_up, curve)),
             trials=job.trials * (CANDIDATES if job.halves else 1),
             seed=job.seed,
             epochs=recipe.epochs,
-            rungs=Rungs(halving, Path(folder) / "rungs", history, space) if job.halves else None,
+            rungs=Rungs(Halving(job.rungs, IMAGES), Path(folder), history, space) if job.halves else None,
             on_trial=on_trial,
             on_event=on_event,
         )
-    if not job.made_up:
-        print(f"done: {job}, {spent[0]:.3g} FLOPs", file=sys.stderr)  # the whole takes an hour
     came = {rung: sum(len(trial.curve) >= rung for trial in history.trials) for rung in job.rungs}
     curves = [[row["val_error"] for row in trial.curve] for trial in history.complete]
     return Found(points, curves, spent[0], came)
 
 
-def made_up(
-    space: SearchSpace,
-    seed: int,
-    epochs: int,
-    task: Task,
-    dataset: Dataset,
-    recipe: Recipe,
-    device: str,
-    on_epoch: OnEpoch,
-    on_batch: object,
+def looked_up(
+    curve: Curve, task: Task, _: Dataset, recipe: Recipe, device: str, on_epoch: OnEpoch, on_batch: object
 ) -> Result:
-    """In place of a training: errors that depend on the network, the search and the epoch alone."""
+    """In place of a training: the errors of a curve."""
+    part, rows = task.part or Part(0, recipe.epochs), []
+    errors = curve(task.genotype)
+    for epoch in range(part.done + 1, part.until + 1):
+        rows.append({"epoch": epoch, "val_error": errors[epoch - 1]})
+        on_epoch(task.number, rows[-1])
+    complete = part.until == recipe.epochs
+    return Result(
+        task.number,
+        "complete" if complete else "stopped",
+        error=rows[-1]["val_error"],
+        curve=tuple(rows),
+        checkpoint=None if complete else b"nothing",
+    )
+
+
+@cache
+def table() -> tuple[SearchSpace, Curve]:
+    errors = read_errors(CIFAR)
+    return load_space(CIFAR), lambda genotype: errors[genotype.digest]
+
+
+def made_up(seed: int, epochs: int) -> tuple[SearchSpace, Curve]:
+    space = parse_space(WIDE, "WIDE")
 
     def normal(*key: object) -> float:
         return float(np.random.default_rng(zlib.crc32(repr((seed, *key)).encode())).normal())
 
-    graph = expand(task.genotype, space.input_shape, space.num_classes)
-    decisions = space.decisions(task.genotype)
-    size = np.log2(cost(graph).flops / 2e4) / 8  # from 0 to little more than 1 in this space
-    explained = sum(normal(path, option) for path, option in decisions.items()) / len(decisions) ** 0.5
-    final = 0.8 - 0.3 * min(size, 1.2) + 0.03 * explained + 0.015 * normal(graph.digest)
-    part, rows = task.part or Part(0, epochs), []
-    for epoch in range(part.done + 1, part.until + 1):
-        left = 1 - np.log(epoch) / np.log(epochs)
-        noise = 0.012 * normal(graph.digest, epoch) + 0.02 * normal(graph.digest, task.seed, epoch)
-        error = float(np.clip(final + left * (0.06 + 0.12 * size) + noise, 0.02, 0.95))
-        rows.append({"epoch": epoch, "val_error": error})
-        on_epoch(task.number, rows[-1])
-    error, curve = rows[-1]["val_error"], tuple(rows)
-    if part.until == epochs:
-        return Result(task.number, "complete", error=error, curve=curve)
-    return Result(task.number, "stopped", error=error, curve=curve, checkpoint=b"nothing")
+    def curve(genotype: Genotype) -> list[float]:
+        graph = expand(genotype, space.input_shape, space.num_classes)
+        decisions = space.decisions(genotype)
+        size = np.log2(cost(graph).flops / 2e4) / 8  # from 0 to little more than 1 in this space
+        explained = sum(normal(path, option) for path, option in decisions.items()) / len(decisions) ** 0.5
+        final = 0.8 - 0.3 * min(size, 1.2) + 0.03 * explained + 0.015 * normal(graph.digest)
+        slow = [(1 - np.log(epoch) / np.log(epochs)) * (0.06 + 0.12 * size) for epoch in range(1, epochs + 1)]
+        noise = [0.02 * normal(graph.digest, epoch) for epoch in range(epochs)]
+        return [float(np.clip(final + a + b, 0.02, 0.95)) for a, b in zip(slow, noise, strict=True)]
 
-
-def single_cycle(job: Job) -> list[float]:
-    """How much lower the final error of uniform networks is with one cycle of the rate than with one
-    to each rung."""
-    dataset, space, recipe = setting(job)
-    found = []
-    for number in range(job.trials):
-        task = Task(number, space.sample(np.random.default_rng([job.seed, number])), seed=number)
-        errors = [train_candidate(task, dataset, each).error for each in (staged(recipe, job.rungs), recipe)]
-        if None not in errors:
-            found.append(errors[0] - errors[1])
-    return found
+    return space, curve
 
 
 def compute_to(points: Sequence[tuple[float, float, float]], volumes: Any, target: float) -> float:
@@ -258,37 +250,27 @@ def show_ranks(fulls: Sequence[Found], rungs: Sequence[int]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", help="as of nas search --data")
-    parser.add_argument("--trials", type=int, default=80, help="networks that the full search trains")
+    parser.add_argument("--trials", type=int, default=144, help="networks that the full search trains")
     parser.add_argument("--fidelity", default="1,3,9")
     parser.add_argument("--searchers", default="random,evolution")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=24)
     parser.add_argument("--made-up", action="store_true", help="errors from made-up learning curves")
-    parser.add_argument("--single-cycle", type=int, default=8, help="networks trained with one cycle too")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
     rungs = tuple(map(int, options.fidelity.split(",")))
-    kinds = [(name, seed) for seed in range(options.seeds) for name in options.searchers.split(",")]
+    kinds = [(name, seed) for name in options.searchers.split(",") for seed in range(options.seeds)]
     jobs = [
-        Job(options.data, *kind, options.trials, rungs, halves, options.made_up)
+        Job(*kind, options.trials, rungs, halves, options.made_up)
         for kind in kinds
         for halves in (False, True)
     ]
-    probe = Job(options.data, "random", 0, 0 if options.made_up else options.single_cycle, rungs, False)
-    os.environ |= WORKER_ENVIRONMENT  # of the processes to come: an allocator reads it when it starts
     with get_context("spawn").Pool(options.processes) as pool:
-        waiting = pool.apply_async(single_cycle, (probe,))
         results = pool.map(search, jobs, chunksize=1)
-        gains = np.array(waiting.get())
     pairs = dict(zip(kinds, zip(results[::2], results[1::2], strict=True), strict=True))
     figures = show_compute(pairs, rungs) | show_ranks([full for full, _ in pairs.values()], rungs)
-    if len(gains) > 1:
-        mean, error = 100 * gains.mean(), 100 * gains.std(ddof=1) / len(gains) ** 0.5
-        print(f"\nOne cycle of the rate instead of one to each rung: error lower by {mean:.2f} points")
-        print(f"(standard error {error:.2f}, {len(gains)} networks)")
-        figures |= {"single_cycle_points": [mean, error]}
     print(json.dumps(figures))
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

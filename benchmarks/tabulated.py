@@ -5,8 +5,10 @@ nas-bench-201_cifar10.csv    15,625 cells of 6 edges and 5 operations (Dong and 
                              one network. FLOPs are those of the network of 15 cells, 16 channels.
 nas-bench-macro_cifar10.json 6,561 chains of 8 blocks (Su et al. 2021), mean test accuracy on
                              CIFAR-10. Identities within a stage add nothing: 3,969 networks.
-tables/digits.csv            448 networks of tables/digits.yaml, by digits_table.py: a space of
+tables/digits.csv            448 networks of tables/digits.yaml, by train_table.py: a space of
                              this project, whose decisions depend on others.
+tables/cifar.csv             432 networks of tables/cifar.yaml, by train_table.py, with the errors
+                             after each of nine epochs.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from nas.genotype import Genotype, expand
 from nas.pareto import hypervolume
 from nas.space import SearchSpace, load_space
 
-DIGITS = Path(__file__).parent / "tables" / "digits.yaml"
+DIGITS, CIFAR = (Path(__file__).parent / "tables" / f"{name}.yaml" for name in ("digits", "cifar"))
 Point = tuple[float, float]
 """Error (a fraction) and FLOPs."""
 
@@ -126,15 +128,21 @@ def nas_bench_macro(path: Path) -> Table:
 
 
 def digits() -> Table:
-    with DIGITS.with_suffix(".csv").open(newline="") as file:
-        errors = {row["digest"]: float(row["error"]) for row in csv.DictReader(file)}
-    space = load_space(DIGITS)
+    errors, space = read_errors(DIGITS), load_space(DIGITS)
 
     def flops(genotype: Genotype) -> int:
         return cost(expand(genotype, space.input_shape, space.num_classes)).flops
 
-    points = {each.digest: (errors[each.digest], flops(each)) for each in space.enumerate()}
+    points = {each.digest: (errors[each.digest][-1], flops(each)) for each in space.enumerate()}
     return _table("Digits, a space of our own", space, points)
+
+
+def read_errors(space: Path) -> dict[str, list[float]]:
+    """The errors of a table of train_table.py, by digest: after each of the epochs that it kept."""
+    with space.with_suffix(".csv").open(newline="") as file:
+        return {
+            row["digest"]: [float(each) for each in row["errors"].split()] for row in csv.DictReader(file)
+        }
 
 
 def _table(title: str, space: FlatSpace | SearchSpace, points: Mapping[str, Point]) -> Table:

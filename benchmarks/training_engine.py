@@ -42,7 +42,7 @@ from nas.network import build
 from nas.ray_evaluation import RayEvaluator
 from nas.recipe import PRECISIONS, Recipe, default_recipe
 from nas.space import load_space
-from nas.training import in_bfloat16, one_cycle
+from nas.training import one_cycle
 
 WARM_UP_STEPS = 4
 
@@ -197,11 +197,11 @@ def main() -> None:
         errors.append((plain, found))
         print(row(seed, len(jobs), seconds[-1], 100 * (1 - np.mean(errors[-1], axis=1))), flush=True)
     evaluator.close()
+    precision = evaluator.precision
     total, accuracies = np.sum(seconds, axis=0), 100 * (1 - np.array(errors))  # of (seed, loop, candidate)
     print(row("all", len(rounds) * len(genotypes), total, accuracies.mean((0, 2))))
     differences = (accuracies[:, 1] - accuracies[:, 0]).flatten()
     error = differences.std(ddof=1) / np.sqrt(len(differences))
-    precision = "bfloat16" if in_bfloat16(recipe, device) else "float32"
     print(f"ours less plain: {differences.mean():+.2f} points, standard error {error:.2f}")
     print(f"{processor(device)}; {evaluator.slots} workers, {precision}")
     figures = {

@@ -106,7 +106,8 @@ Memory = Callable[[Task, bool], float]
 class Evaluator(Protocol):
     """Takes tasks and returns results in the order in which they finish.
 
-    slots: tasks that can run at once; more may be submitted and wait their turn.
+    slots: tasks that can run at once; more may be submitted and wait their turn. precision: of all
+    trainings: that of the recipe, where it is "auto" what was measured first, once that is known.
     """
 
     on_epoch: OnEpoch
@@ -114,6 +115,9 @@ class Evaluator(Protocol):
 
     @property
     def slots(self) -> int: ...
+
+    @property
+    def precision(self) -> str: ...
 
     def submit(self, task: Task) -> None: ...
 
@@ -156,6 +160,13 @@ class LocalEvaluator:
         self._memory = memory
         self._tasks: deque[Task] = deque()
 
+    @property
+    def precision(self) -> str:
+        from nas.training import precision_of
+
+        _, recipe, device = self._arguments
+        return precision_of(recipe, device)
+
     def submit(self, task: Task) -> None:
         self._tasks.append(task)
 
@@ -177,10 +188,7 @@ class LocalEvaluator:
         """What becomes of a task that is larger than the machine."""
         if self._memory is None:
             return None
-        from nas.training import in_bfloat16
-
-        _, recipe, device = self._arguments
-        need, room = self._memory(task, in_bfloat16(recipe, device)), physical_memory()
+        need, room = self._memory(task, self.precision == "bfloat16"), physical_memory()
         return too_large(task, need, room) if need > room else None
 
 

@@ -153,6 +153,14 @@ def make_evaluator(
     )
 
 
+def _keep_precision(run: Run, precision: str) -> None:
+    """Write down what was measured to be faster, so that a resumed run trains in the same."""
+    recipe = run.config["recipe"]
+    if recipe.get("precision") == "auto" != precision:
+        recipe["precision"] = precision
+        run_folder.write_config(run.files, run.config)
+
+
 def _rungs(run: Run, setup: Setup) -> Rungs | None:
     if not setup.fidelity:
         return None
@@ -168,6 +176,11 @@ def _run(
     on_event: Callable[[Event], None],
     on_times: OnTimes,
 ) -> None:
+
+    def on_recorded(trial: Trial, progress: Progress) -> None:
+        _keep_precision(run, evaluator.precision)
+        on_trial(trial, progress)
+
     try:
         run_search(
             run.study,
@@ -181,7 +194,7 @@ def _run(
             seeds=seed_proposals(setup.seeds),
             rungs=_rungs(run, setup),
             weights_dir=run.files.weights,
-            on_trial=on_trial,
+            on_trial=on_recorded,
             on_event=on_event,
             on_times=on_times,
         )

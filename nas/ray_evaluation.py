@@ -85,6 +85,8 @@ class RayEvaluator:
     address: a running cluster to join, None for a private one that ends with `close`;
     deadline: seconds a trial may take; stall: seconds it may take without a batch; memory:
     tells the bytes that a task needs, so that workers are packed by it (None: they are not).
+    Where the recipe leaves the precision open, that of the worker that starts first is that of all:
+    measured by each, those of one search could differ.
     Raises NasError where no worker can be placed.
     """
 
@@ -105,6 +107,7 @@ class RayEvaluator:
         self.on_times: OnTimes = ignore
         began = time.monotonic()
         self._deadline, self._stall, self._memory = deadline, stall, memory
+        self.precision = getattr(recipe, "precision", "")  # a trainer may take anything for a recipe
         self._rooms: dict[tuple[str, str], float] = {}
         self._refused: list[Result] = []
         self._queue: deque[Task] = deque()
@@ -165,7 +168,8 @@ class RayEvaluator:
 
     def _start(self, began: float) -> Slot:
         actor = self._new_actor()
-        return Slot(actor, actor.hello.remote(self._memory is not None), started=began)
+        measure = self._memory is not None or self.precision == "auto"
+        return Slot(actor, actor.hello.remote(measure), started=began)
 
     def _grow(self) -> None:
         """Start workers for what has joined the cluster; those of a node that leaves are started again where
@@ -194,12 +198,12 @@ class RayEvaluator:
 
     def _assign(self, slot: Slot, task: Task) -> None:
         slot.task, slot.memory, slot.curve = task, self._need(task, slot), ()
-        slot.result = slot.actor.train.remote(task)
+        slot.result = slot.actor.train.remote(task, self.precision)
         slot.started = slot.alive = time.monotonic()
 
     def _need(self, task: Task, slot: Slot) -> float:
         """Bytes that a task is predicted to take."""
-        return self._memory(task, slot.place.half) if self._memory and slot.place else 0.0
+        return self._memory(task, self.precision == "bfloat16") if self._memory and slot.place else 0.0
 
     def _room(self, slot: Slot) -> float:
         """Bytes for tasks where a worker lives."""
@@ -229,6 +233,8 @@ class RayEvaluator:
             slot.ahead = 0.0 if value.node == self._node else time.monotonic() - value.clock
             self._tell(slot, "starting")
             self._rooms.setdefault(value.room, value.memory)
+            if self.precision == "auto":
+                self.precision = value.precision
         elif ref is slot.progress:
             self._note_progress(slot, *value)
         else:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 
 class Place(NamedTuple):
     """Where a worker lives. device: the GPU that it is given, "cpu" without; memory: bytes free there
-    for training; half: whether it trains in bfloat16; these two count where memory is asked for. clock:
-    what its monotonic clock says."""
+    for training, where that is asked for; precision: in which it would train, where the recipe leaves it
+    open. clock: what its monotonic clock says."""
 
     node: str
     process: int
     device: str
     memory: float
-    half: bool
+    precision: str
     clock: float
 
     @property
@@ -56,25 +57,28 @@ class Worker:
         node, (_, recipe, device) = context.get_node_id(), self.arguments
         self.shares_memory = measure
         if not measure:
-            return Place(node, os.getpid(), device, 0.0, False, time.monotonic())
-        from nas.training import in_bfloat16
+            return Place(node, os.getpid(), device, 0.0, "", time.monotonic())
+        from nas.training import precision_of
 
-        half = in_bfloat16(recipe, device)
+        precision = precision_of(recipe, device)
         if device == "cpu":
-            return Place(node, os.getpid(), device, node_memory(node), half, time.monotonic())
+            return Place(node, os.getpid(), device, node_memory(node), precision, time.monotonic())
         gpus = ",".join(context.get_accelerator_ids()["GPU"])
-        return Place(node, os.getpid(), f"GPU {gpus}", gpu_memory(), half, time.monotonic())
+        return Place(node, os.getpid(), f"GPU {gpus}", gpu_memory(), precision, time.monotonic())
 
-    def train(self, task: Task) -> Result:
+    def train(self, task: Task, precision: str) -> Result:
+        """`precision` takes the place of the recipe's, as what one worker measures counts for all."""
         self.epochs = epochs = []
         self.batches += 1
 
         def on_batch() -> None:
             self.batches += 1
 
-        result = self.trainer(task, *self.arguments, lambda _, row: epochs.append(row), on_batch)
+        dataset, recipe, device = self.arguments
+        recipe = replace(recipe, precision=precision) if precision else recipe
+        result = self.trainer(task, dataset, recipe, device, lambda _, row: epochs.append(row), on_batch)
         if self.shares_memory:
-            release_memory(self.arguments[2])
+            release_memory(device)
         return result
 
     @ray.method(concurrency_group="progress")

@@ -83,7 +83,7 @@ def train(
     with strides_apart(network), torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout and drop-path
         curve = state.unpack(resume) if resume else state.resume(checkpoint) if checkpoint else []
-        step = Step(network, batches, optimizer, half=in_bfloat16(recipe, place.type))
+        step = Step(network, batches, optimizer, half=precision_of(recipe, place.type) == "bfloat16")
         run = Recorded(step, generator) if place.type == "cuda" else step
         lap("building")
         for epoch in range(len(curve), until or recipe.epochs):
@@ -238,9 +238,11 @@ def one_cycle(progress: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))
 
 
-def in_bfloat16(recipe: Recipe, device: str) -> bool:
-    """Whether a recipe's forward pass is in bfloat16 on a device: cpu or cuda."""
-    return recipe.precision == "bfloat16" or (recipe.precision == "auto" and prefers_bfloat16(device))
+def precision_of(recipe: Recipe, device: str) -> str:
+    """float32 or bfloat16: that of a recipe's forward pass on a device, cpu or cuda."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "bfloat16" if prefers_bfloat16(device) else "float32"
 
 
 @lru_cache(maxsize=8)
@@ -252,7 +254,7 @@ def prefers_bfloat16(device: str) -> bool:
         return False
     with torch.random.fork_rng([]):
         single, half = _probe(half=False), _probe(half=True)
-        seconds = [(single(), half()) for _ in range(4)][1:]
+        seconds = [(single(), half()) for _ in range(11)][1:]
     best_single, best_half = (min(column) for column in zip(*seconds, strict=True))
     return bool(best_single > FASTER * best_half)
 
