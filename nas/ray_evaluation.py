@@ -107,7 +107,7 @@ class RayEvaluator:
         self.on_times: OnTimes = ignore
         began = time.monotonic()
         self._deadline, self._stall, self._memory = deadline, stall, memory
-        self.precision = getattr(recipe, "precision", "")  # a trainer may take anything for a recipe
+        self.precision = getattr(recipe, "precision", "")
         self._rooms: dict[tuple[str, str], float] = {}
         self._refused: list[Result] = []
         self._queue: deque[Task] = deque()

@@ -67,7 +67,7 @@ class Worker:
         return Place(node, os.getpid(), f"GPU {gpus}", gpu_memory(), precision, time.monotonic())
 
     def train(self, task: Task, precision: str) -> Result:
-        """`precision` takes the place of the recipe's, as what one worker measures counts for all."""
+        """`precision` counts where the recipe leaves it open: what one worker measures is that of all."""
         self.epochs = epochs = []
         self.batches += 1
 
@@ -75,7 +75,8 @@ class Worker:
             self.batches += 1
 
         dataset, recipe, device = self.arguments
-        recipe = replace(recipe, precision=precision) if precision else recipe
+        if getattr(recipe, "precision", "") == "auto":  # a trainer may take anything for a recipe
+            recipe = replace(recipe, precision=precision)
         result = self.trainer(task, dataset, recipe, device, lambda _, row: epochs.append(row), on_batch)
         if self.shares_memory:
             release_memory(device)

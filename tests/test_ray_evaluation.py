@@ -19,6 +19,8 @@ import pytest
 
 from nas.errors import NasError
 from nas.evaluation import Result, Task
+from nas.ray_worker import Worker
+from nas.recipe import Recipe
 
 pytestmark = [
     pytest.mark.slow,
@@ -139,6 +141,32 @@ def test_workers_are_long_lived_and_take_task_after_task(run):
     assert Counter(number for number, _, _ in executions) == Counter(range(20))
     assert sorted(events) == [(number, 1) for number in range(20)]
     assert gone({pid for _, pid, _ in executions})
+
+
+def precision_of_recipe(task, dataset, recipe, device, on_epoch, on_batch):
+    return Result(task.number, "complete", message=recipe.precision, error=0.5)
+
+
+def test_what_one_worker_measures_is_the_precision_of_all(ray_session):
+    from nas.ray_evaluation import RayEvaluator
+
+    evaluator = RayEvaluator(None, Recipe(precision="auto"), workers=2, trainer=precision_of_recipe)
+    try:
+        for number in range(6):
+            evaluator.submit(Task(number, None, seed=number))
+        found = []
+        while len(found) < 6:
+            found += evaluator.wait(5)
+        assert evaluator.precision in ("float32", "bfloat16")
+        assert {result.message for result in found} == {evaluator.precision}
+    finally:
+        evaluator.close()
+
+
+@pytest.mark.parametrize(("asked", "trained"), [("auto", "bfloat16"), ("float32", "float32")])
+def test_a_worker_trains_in_the_precision_of_the_search(asked, trained):
+    worker = Worker(None, Recipe(precision=asked), "cpu", precision_of_recipe)
+    assert worker.train(Task(0, None, seed=0), "bfloat16").message == trained
 
 
 def test_killed_worker_is_replaced_and_its_task_tried_again(run):

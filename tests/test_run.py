@@ -115,6 +115,18 @@ def test_trials_is_the_total_of_a_resumed_run(home: Path) -> None:
         assert list(straight.trials["digest"]) == list(grown.trials["digest"])
 
 
+def test_the_precision_is_measured_once_in_a_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.training.prefers_bfloat16", lambda device: False)
+    begun = search(home, trials=2, name="precision", results_dir=home / "precision")
+    with begun.study:
+        assert begun.config["recipe"]["precision"] == "float32"
+    monkeypatch.setattr("nas.training.prefers_bfloat16", pytest.fail)  # as another machine would choose
+    again = nas.search(name="precision", results_dir=home / "precision", resume=True, trials=3, workers=0)
+    with again.study:
+        assert len(again.study.complete) == 3
+        assert again.config["recipe"]["precision"] == "float32"
+
+
 def test_a_finished_run_resumes_to_nothing(home: Path) -> None:
     told: list[Any] = []
     done = nas.search(
