@@ -54,6 +54,8 @@ OBJECTIVES = ("error", "flops")
 SHARES = (0.9, 0.95, 0.99, 1.0)
 CANDIDATES = 2
 """Candidates of the search that halves, as a multiple of the other's."""
+PART = 1 / 3
+"""Of the compute of the full search, after which the two are compared."""
 IMAGES = 4000
 """Images of validation, of which the halving knows how exact an error is."""
 WIDE = """
@@ -194,6 +196,15 @@ def compared(full: Found, halved: Found) -> dict[float, tuple[float, float]]:
     }
 
 
+def after_part(full: Found, halved: Found) -> tuple[float, float]:
+    """The hypervolume of either after PART of the compute of the full search, to that of its end."""
+    corner = reference_point([point[1:] for point in full.points])
+    volumes = [hypervolume_history([point[1:] for point in each.points], corner) for each in (full, halved)]
+    done = [sum(spent <= PART * full.compute for spent, *_ in each.points) for each in (full, halved)]
+    shares = [float(each[count - 1]) if count else 0.0 for each, count in zip(volumes, done, strict=True)]
+    return shares[0] / volumes[0][-1], shares[1] / volumes[0][-1]
+
+
 def foresight(full: Found, rungs: Sequence[int]) -> float:
     """How many times less a halving would take that promotes its share at each rung but trains the front of
     the full search alone to the end."""
@@ -227,9 +238,12 @@ def show_compute(
         took = np.mean([halved.compute / full.compute for full, halved in pairs])
         came = [f"{np.mean([halved.states[rung] for _, halved in pairs]):.0f} to {rung}" for rung in rungs]
         less = np.median(ratios[f"{searcher} foresight"])
+        parts = np.mean([after_part(*pair) for pair in pairs], axis=0)
+        ratios[f"{searcher} after a third, full and halving"] = parts.tolist()
         notes += [
             f"\n{searcher}: halving took {took:.2f} of the compute in all; networks that came to each number",
             f"of epochs: {', '.join(came)}. To know the front beforehand would take {less:.2f} times less.",
+            f"After a third of the compute it had {parts[1]:.1%} of the hypervolume, full {parts[0]:.1%}.",
         ]
     print("\n".join(notes))
     return {"times_less": ratios}

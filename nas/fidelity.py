@@ -9,6 +9,9 @@ halving by error alone, under which large networks would kill small ones:
 - The best are counted within bands of FLOPs, which hold equally many trials.
 - Best is what stands least above the front of the rung, by its error. So the front comes first.
 
+An error after few epochs is luck in part. What is compared is the error that is to be expected at the
+end, after all that is known of the trial and of those that share its decisions (`nas.forecast`).
+
 What is on the front of its rung goes on at once, whatever its share: so the small networks, which cost
 next to nothing, are known to the end early. What is within the noise of the front is never left behind: it
 goes on once no further candidate is to come, if it has not before.
@@ -19,11 +22,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
 from nas.errors import NasError
+from nas.forecast import forecast
 from nas.pareto import Bools, Floats, front
 from nas.trial import Trial
 
@@ -98,50 +101,51 @@ def arrived(trials: Iterable[Trial], rungs: Sequence[int]) -> list[Trial]:
     return [trial for _, trial in sorted(came, key=lambda each: each[0])]
 
 
-class Result(NamedTuple):
-    """Of a trial at a rung. point: its objectives, the error first."""
-
-    point: tuple[float, ...]
-    flops: int
-
-
 class Standings:
-    """What has come to each rung: of every trial that has not failed, the errors of its curve."""
+    """How every trial stands that has come to a rung and has not failed."""
 
     def __init__(self, halving: Halving, objectives: Sequence[str]) -> None:
         self.halving = halving
         self.others = [name for name in objectives if name != "error"]
-        self.results: list[dict[int, Result]] = [{} for _ in halving.rungs]
+        self.trials: dict[int, Trial] = {}
+        self._errors: dict[int, float] = {}
 
     def add(self, trial: Trial) -> None:
-        """Note how a trial stands at the rungs that it has come to; a second time changes nothing."""
-        if trial.state == "failed" or trial.duplicate_of is not None:
+        """Note how a trial stands, in place of how it stood; a second time changes nothing."""
+        known = self.trials.get(trial.number)
+        if trial.state == "failed" or trial.duplicate_of is not None or not trial.curve:
             return
-        for epochs, results in zip(self.halving.rungs, self.results, strict=True):
-            if len(trial.curve) >= epochs and trial.number not in results:
-                error = trial.curve[epochs - 1]["val_error"]
-                results[trial.number] = Result((error, *trial.values(self.others)), trial.flops)
+        if known is None or len(known.curve) < len(trial.curve):
+            self.trials[trial.number] = trial
+            self._errors = {}
 
     def promoted(self, waiting: Mapping[int, int], *, closing: bool) -> int | None:
         """The trial that goes on next, of those that wait at a rung (counted from 0): at the highest
         rung first, then the one nearest to the front. `closing` where no further candidate is to come.
         """
-        for rung in reversed(range(len(self.halving.rungs) - 1)):
-            numbers = sorted(self.results[rung])  # in an order that a resumed search has too
-            at = [row for row, number in enumerate(numbers) if waiting.get(number) == rung]
-            if not at:
+        rungs = self.halving.rungs
+        for rung in reversed(range(len(rungs) - 1)):
+            if rung not in waiting.values():
                 continue
-            results = [self.results[rung][number] for number in numbers]
-            points = np.array([result.point for result in results])
-            flops = np.array([result.flops for result in results], dtype=float)
-            gone = np.array([waiting.get(number) != rung for number in numbers])
-            goes = best_share(points, flops, self.halving.rungs[rung + 1] / self.halving.rungs[rung], gone)
+            # In an order that a resumed search has too.
+            came = [self.trials[n] for n in sorted(self.trials) if len(self.trials[n].curve) >= rungs[rung]]
+            points = np.array([(self._forecast(each), *each.values(self.others)) for each in came])
+            flops = np.array([each.flops for each in came], dtype=float)
+            gone = np.array([waiting.get(each.number) != rung for each in came])
+            goes = best_share(points, flops, rungs[rung + 1] / rungs[rung], gone)
             above, error = excess(points), points[:, 0]
             if closing:
                 goes |= near_front(points, self.halving.images)
             elif len(points) >= BANDS:  # of fewer nearly all are on it
                 goes |= above <= 0
-            chosen = [row for row in at if goes[row]]
-            if chosen:
-                return numbers[min(chosen, key=lambda row: (above[row], error[row]))]
+            chosen = np.flatnonzero(goes & ~gone)
+            if len(chosen):
+                return came[min(chosen, key=lambda row: (above[row], error[row]))].number
         return None
+
+    def _forecast(self, trial: Trial) -> float:
+        if not self._errors:
+            known = list(self.trials.values())
+            errors = forecast(known, self.halving.rungs).errors(known)
+            self._errors = {each.number: float(error) for each, error in zip(known, errors, strict=True)}
+        return self._errors[trial.number]

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas import fidelity
-from nas.complexity import cost
+from nas.complexity import Cost, cost
 from nas.controller import run_search
 from nas.data import load_data
 from nas.errors import NasError, StorageError
@@ -35,7 +34,7 @@ from nas.recipe import Recipe, staged
 from nas.run import open_run
 from nas.rungs import Rungs
 from nas.searchers import make_searcher
-from nas.searchers.standing import ENOUGH, Standing
+from nas.searchers.standing import GROWTH, Standing
 from nas.setup import prepare
 from nas.signals import Interrupted, Stop
 from nas.space import load_space
@@ -48,6 +47,22 @@ RUNGS = (1, 3, 9)
 @pytest.fixture(scope="module")
 def space():
     return load_space("residual_vs_fractal")
+
+
+def stood(space, number, errors, flops, decisions=None):
+    """A trial after as many epochs as there are errors."""
+    rows = tuple({"epoch": at, "val_error": error} for at, error in enumerate(errors, 1))
+    return Trial(
+        number=number,
+        proposal=Proposal(space.sample(number), "random"),
+        state="stopped",
+        cost=Cost(0, flops, 0, 0),
+        decisions=decisions or {},
+        seed=number,
+        epochs=len(rows),
+        error=errors[-1],
+        curve=rows,
+    )
 
 
 def drawn(n, d=2, seed=0):
@@ -112,11 +127,14 @@ class TestRule:
             assert above[band][goes[band]].max() <= above[band][~goes[band]].min()
 
     @pytest.mark.parametrize(("closing", "goes"), [(False, [1]), (True, [1, 2])])
-    def test_the_front_goes_on_at_once_and_what_is_near_it_at_the_end(self, closing, goes):
+    def test_the_front_goes_on_at_once_and_what_is_near_it_at_the_end(
+        self, space, monkeypatch, closing, goes
+    ):
         """Its band has sent on its share before; 2 is no cheaper than 1, and worse by less than the noise."""
-        errors = [0.5, 0.4, 0.41, *[0.9] * 7]
+        monkeypatch.setattr(Standings, "_forecast", lambda self, trial: trial.error)
         standings = Standings(Halving((1, 3), 100), ("error", "flops"))
-        standings.results[0] |= {at: fidelity.Result((e, 10.0 + at), 10 + at) for at, e in enumerate(errors)}
+        for at, error in enumerate([0.5, 0.4, 0.41, *[0.9] * 7]):
+            standings.add(stood(space, at, [error], 10 + at))
         waiting = dict.fromkeys([1, 2], 0)
         found = []
         while (number := standings.promoted(waiting, closing=closing)) is not None:
@@ -124,12 +142,27 @@ class TestRule:
             del waiting[number]
         assert found == goes
 
-    def test_of_a_few_the_front_waits_for_more(self):
+    def test_of_a_few_the_front_waits_for_more(self, space):
         standings = Standings(Halving((1, 3), 100), ("error", "flops"))
-        standings.results[0] |= {
-            at: fidelity.Result((0.9 - at / 10, 10.0 + at), 10 + at) for at in range(BANDS - 1)
-        }
+        for at in range(BANDS - 1):
+            standings.add(stood(space, at, [0.9 - at / 10], 10 + at))
         assert standings.promoted(dict.fromkeys(range(1, BANDS - 1), 0), closing=False) is None
+
+    def test_who_was_lucky_at_a_rung_does_not_go_before_who_shares_good_decisions(self, space):
+        """Equal errors, equal FLOPs: others with the option of 1 did well, those with that of 0 badly."""
+        standings = Standings(Halving((1, 3), 1000), ("error", "flops"))
+        for at in range(2, 22):
+            standings.add(stood(space, at, [0.7 - 0.2 * (at % 2)], 100, {"width": at % 2}))
+        for at in (0, 1):
+            standings.add(stood(space, at, [0.5], 100, {"width": at}))
+        assert standings.promoted({0: 0, 1: 0}, closing=False) == 1
+
+    def test_how_a_trial_stood_before_takes_no_part(self, space):
+        standings = Standings(Halving(RUNGS, 100), ("error", "flops"))
+        later, before = stood(space, 0, [0.5, 0.4, 0.3], 10), stood(space, 0, [0.5], 10)
+        for trial in (later, before):
+            standings.add(trial)
+        assert standings.trials == {0: later}
 
     def test_near_the_front_is_within_the_standard_error(self):
         points = np.array([[0.5, 1.0], [0.54, 1.0], [0.56, 1.0], [0.4, 2.0]])
@@ -292,30 +325,47 @@ class TestStanding:
         history = History()
         assert Standing().of(history) is history
 
-    def test_it_is_the_highest_rung_that_enough_have_come_to(self, space):
+    def test_it_is_all_that_came_to_a_rung_with_the_error_that_is_forecast(self, space):
         history, standing = History(), Standing()
-        self.came(space, history, 5, 1)
-        self.came(space, history, 3, 3)
-        first = standing.of(history)
-        assert len(first.trials) == 8
-        assert {trial.epochs for trial in first.complete} == {1}
-        assert [trial.error for trial in first.complete] == [row(n, 1)["val_error"] for n in range(8)]
-        self.came(space, history, ENOUGH - 3, 3)
-        second = standing.of(history)
-        assert second is not first
-        assert {trial.epochs for trial in second.complete} == {3}
-        assert len(second.trials) == ENOUGH
-        self.came(space, history, ENOUGH, 9)
-        assert standing.of(history) is history
-
-    def test_it_grows_with_the_history_and_begins_anew_with_another(self, space):
-        history, standing = History(), Standing()
-        self.came(space, history, 2, 1)
+        self.came(space, history, 30, 1)
+        self.came(space, history, 10, 3)
+        self.came(space, history, 5, 9)
         view = standing.of(history)
+        assert [trial.number for trial in view.complete] == list(range(45))
+        assert {trial.epochs for trial in view.complete} == {1, 3}
+        latest = {trial.number: trial for trial in history.arrived}
+        assert len(latest) == 45
+        assert all(0 <= trial.error <= 1 for trial in view.complete)
+        assert any(trial.error != latest[trial.number].error for trial in view.complete)
+
+    def test_it_is_the_same_however_often_it_is_asked(self, space):
+        """As one that follows a resumed search is asked first when much is there."""
+        history, followed = History(), Standing()
+        for _ in range(40):
+            self.came(space, history, 2, 1)
+            self.came(space, history, 1, 3)
+            found = followed.of(history)
+            asked_once = Standing().of(history)
+            assert [t.number for t in found.trials] == [t.number for t in asked_once.trials]
+            assert [t.error for t in found.trials] == [t.error for t in asked_once.trials]
+
+    def test_it_is_forecast_anew_as_the_arrivals_grow(self, space):
+        history, standing = History(), Standing()
+        self.came(space, history, 100, 1)
+        view, views = standing.of(history), 1
+        for _ in range(100):
+            self.came(space, history, 1, 1)
+            views += standing.of(history) is not view
+            view = standing.of(history)
+        assert len(view.trials) == 200
+        assert views == pytest.approx(1 + np.log(2) / np.log(GROWTH), abs=2)
+
+    def test_it_begins_anew_with_another_history(self, space):
+        history, standing = History(), Standing()
         self.came(space, history, 2, 1)
-        assert standing.of(history) is view
-        assert len(view.trials) == 4
+        assert len(standing.of(history).trials) == 2
         assert standing.of(other := History()) is other
+        assert len(standing.of(history).trials) == 2
 
 
 class Killed(BaseException):

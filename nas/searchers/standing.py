@@ -1,34 +1,51 @@
-"""What a search may compare while trials stop at rungs: all of them after equally many epochs."""
+"""What a search may compare while trials stop at rungs: the errors that are to be expected at the end."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from nas.forecast import Forecast, forecast
 from nas.history import History
+from nas.trial import Trial
 
-ENOUGH = 100
-"""Trials at a rung from which on it counts, and the lower ones no more."""
+GROWTH = 1.05
+"""By how many times the arrivals at rungs grow until errors are forecast anew."""
 
 
 class Standing:
-    """Follows a history. `of` gives it as it stood at the highest rung that enough trials have come to
-    (Falkner et al. 2018, BOHB), at the lowest until then: where an error after few epochs says
-    something of that after many, many of those say more than the few that are complete."""
+    """Follows a history. `of` gives it with every trial that has come to a rung as if it were complete,
+    with the error that is forecast from what it had there."""
+
+    _forecast: Forecast
+    _standing: History
 
     def __init__(self) -> None:
         self._history: History | None = None
 
     def of(self, history: History) -> History:
-        """The history itself where there are no rungs, or enough trials are complete."""
+        """The history itself where there are no rungs. Follows from the order of arrivals alone, so a
+        resumed search is told what one in a single go would be."""
         if history is not self._history:
-            self._history, self._known = history, 0
-            self._at: dict[int, History] = {}
-        for trial in history.arrived[self._known :]:
-            rung = self._at.setdefault(trial.epochs, History(history.objectives))
-            if rung.by_number(trial.number) is None:
-                rung.record(replace(trial, state="complete"))
-            self._known += 1
-        if not self._at or len(history.complete) >= ENOUGH:
+            self._history, self._next, self._known = history, 1, 0
+        arrived = history.arrived
+        if not arrived:
             return history
-        counted = [epochs for epochs, rung in self._at.items() if len(rung.trials) >= ENOUGH]
-        return self._at[max(counted, default=min(self._at))]
+        if self._next <= len(arrived):
+            while self._next <= len(arrived):
+                fitted, self._next = self._next, max(self._next + 1, int(GROWTH * self._next))
+            latest = {trial.number: trial for trial in arrived[:fitted]}
+            self._forecast = forecast(latest.values(), {trial.epochs for trial in arrived[:fitted]})
+            self._standing, self._known = History(history.objectives), fitted
+            self._record(*latest.values())
+        self._record(*arrived[self._known :])
+        self._known = len(arrived)
+        return self._standing
+
+    def _record(self, *trials: Trial) -> None:
+        """Those that it does not hold, each as it came first."""
+        new: dict[int, Trial] = {}
+        for trial in trials:
+            if self._standing.by_number(trial.number) is None:
+                new.setdefault(trial.number, trial)
+        for trial, error in zip(new.values(), self._forecast.errors(list(new.values())), strict=True):
+            self._standing.record(replace(trial, state="complete", error=float(error)))

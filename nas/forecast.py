@@ -1,0 +1,101 @@
+"""What the errors of trainings that stopped at rungs would be at the end.
+
+The error of a network after the epochs of a rung is taken for a sum: the level of the rung, a slope times
+the logarithm of its FLOPs, an effect for each of its decisions, one of its own, and noise. Effects are drawn
+towards nothing (a linear mixed model: Laird and Ware 1982, Random-effects models for longitudinal data). So a
+network that was lucky at a rung is brought back towards those that share its decisions, what is learnt
+at one rung counts at the others, and that large networks learn more slowly is no disadvantage of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.trial import Trial
+
+Floats = NDArray[np.float64]
+
+PRIOR = 1.0
+"""Variance of an effect before any trial, in parts of that of the noise."""
+FREE = 1e-6
+"""Precision of what is drawn nowhere, so that it has a value also without trials that tell."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A model fitted to trials. coefficients: of the options in `index`, of the levels and of the slopes of
+    `rungs`, each rung's beside what those before it have; sizes: mean and spread of the log FLOPs."""
+
+    rungs: tuple[int, ...]
+    index: Mapping[tuple[str, Any], int]
+    coefficients: Floats
+    sizes: tuple[float, float]
+
+    def errors(self, trials: Sequence[Trial]) -> Floats:
+        """At the last rung (n,), of trials that may have come to any, or to none. Within [0, 1]."""
+        last = np.full(len(trials), len(self.rungs) - 1)
+        whole = np.arange(len(trials))
+        expected = _rows(self, trials, whole, last) @ self.coefficients
+        at, rung, errors = _observed(trials, self.rungs)
+        missed = errors - _rows(self, trials, at, rung) @ self.coefficients
+        count = np.bincount(at, minlength=len(trials))
+        own = np.bincount(at, weights=missed, minlength=len(trials)) / (1 / PRIOR + count)
+        return np.clip(expected + own, 0.0, 1.0)
+
+
+def forecast(trials: Iterable[Trial], rungs: Iterable[int]) -> Forecast:
+    """Fit the model to trials as they stand, each by its curve; the same in whatever order they come.
+    ValueError where none has come to a rung."""
+    known = sorted(trials, key=lambda trial: trial.number)
+    stops = tuple(sorted(rungs))
+    options = dict.fromkeys(chain.from_iterable(trial.decisions.items() for trial in known))
+    sizes = np.log([max(1, trial.flops) for trial in known])
+    spread = float(sizes.std()) or 1.0
+    empty = np.zeros(len(options) + 2 * len(stops))
+    index = {option: place for place, option in enumerate(options)}
+    model = Forecast(stops, index, empty, (float(sizes.mean()), spread))
+    at, rung, errors = _observed(known, stops)
+    rows = _rows(model, known, at, rung)
+    # What is a network's own is common to its errors: of their mean a part is taken away, and the rest
+    # has independent noise (Fuller and Battese 1974).
+    starts = np.flatnonzero(np.diff(at, prepend=-1))
+    count = np.bincount(at)[at[starts]]
+    part = np.repeat((1 - 1 / np.sqrt(1 + PRIOR * count)) / count, count)
+    rows = rows - part[:, None] * np.repeat(np.add.reduceat(rows, starts), count, axis=0)
+    errors = errors - part * np.repeat(np.add.reduceat(errors, starts), count)
+    precision = np.full(len(empty), 1 / PRIOR)
+    precision[len(options) : len(options) + len(stops) + 1] = FREE  # the levels, and the first slope
+    fitted = np.linalg.solve(rows.T @ rows + np.diag(precision), rows.T @ errors)
+    return Forecast(model.rungs, index, fitted, model.sizes)
+
+
+def _observed(
+    trials: Sequence[Trial], rungs: Sequence[int]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """Each error at a rung: of which trial, at which rung, how much; trial after trial."""
+    found = [
+        (at, rung, trial.curve[epochs - 1]["val_error"])
+        for at, trial in enumerate(trials)
+        for rung, epochs in enumerate(rungs)
+        if epochs <= len(trial.curve)
+    ]
+    at, rung, errors = zip(*found, strict=True) if found else ((), (), ())
+    return np.array(at, dtype=np.intp), np.array(rung, dtype=np.intp), np.array(errors, dtype=np.float64)
+
+
+def _rows(model: Forecast, trials: Sequence[Trial], at: NDArray[np.intp], rung: NDArray[np.intp]) -> Floats:
+    """What the coefficients are multiplied with: a row for each of some trials at some rungs."""
+    index, rungs = model.index, len(model.rungs)
+    options = np.zeros((len(trials), len(index)))
+    for row, trial in zip(options, trials, strict=True):
+        row[[index[option] for option in trial.decisions.items() if option in index]] = 1
+    mean, spread = model.sizes
+    size = (np.log([max(1, trial.flops) for trial in trials]) - mean) / spread
+    reached = (rung[:, None] >= np.arange(rungs)).astype(np.float64)
+    return np.hstack([options[at], reached, reached * size[at, None]])
