@@ -250,7 +250,7 @@ def show_compute(
 
 
 def show_ranks(fulls: Sequence[Found], rungs: Sequence[int]) -> dict[str, Any]:
-    curves = np.array([curve for full in fulls for curve in full.curves])
+    curves = np.unique([curve for full in fulls for curve in full.curves], axis=0)  # each network once
     print(f"\n| epochs | rank correlation, {len(curves)} networks trained fully |")
     print("|---|---|")
     ranks = {}

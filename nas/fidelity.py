@@ -13,8 +13,9 @@ An error after few epochs is luck in part. What is compared is the error that is
 end, after all that is known of the trial and of those that share its decisions (`nas.forecast`).
 
 What is on the front of its rung goes on at once, whatever its share: so the small networks, which cost
-next to nothing, are known to the end early. What is within the noise of the front is never left behind: it
-goes on once no further candidate is to come, if it has not before.
+next to nothing, are known to the end early. What is within the noise of the front is never left behind, and
+what is on the front of its rung by what was measured there is not either, whatever is expected of it: these
+go on once no further candidate is to come, if they have not before.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from itertools import pairwise
 import numpy as np
 
 from nas.errors import NasError
-from nas.forecast import forecast
+from nas.forecast import GROWTH, Forecast, forecast
 from nas.pareto import Bools, Floats, front
 from nas.trial import Trial
 
@@ -108,7 +109,9 @@ class Standings:
         self.halving = halving
         self.others = [name for name in objectives if name != "error"]
         self.trials: dict[int, Trial] = {}
+        self._forecast: Forecast | None = None
         self._errors: dict[int, float] = {}
+        self._added = self._fitted = 0
 
     def add(self, trial: Trial) -> None:
         """Note how a trial stands, in place of how it stood; a second time changes nothing."""
@@ -117,25 +120,30 @@ class Standings:
             return
         if known is None or len(known.curve) < len(trial.curve):
             self.trials[trial.number] = trial
-            self._errors = {}
+            self._errors.pop(trial.number, None)
+            self._added += 1
 
     def promoted(self, waiting: Mapping[int, int], *, closing: bool) -> int | None:
         """The trial that goes on next, of those that wait at a rung (counted from 0): at the highest
         rung first, then the one nearest to the front. `closing` where no further candidate is to come.
         """
-        rungs = self.halving.rungs
+        if not waiting:
+            return None
+        rungs, errors = self.halving.rungs, self.errors()
         for rung in reversed(range(len(rungs) - 1)):
             if rung not in waiting.values():
                 continue
             # In an order that a resumed search has too.
             came = [self.trials[n] for n in sorted(self.trials) if len(self.trials[n].curve) >= rungs[rung]]
-            points = np.array([(self._forecast(each), *each.values(self.others)) for each in came])
+            points = np.array([(errors[each.number], *each.values(self.others)) for each in came])
             flops = np.array([each.flops for each in came], dtype=float)
             gone = np.array([waiting.get(each.number) != rung for each in came])
             goes = best_share(points, flops, rungs[rung + 1] / rungs[rung], gone)
             above, error = excess(points), points[:, 0]
             if closing:
-                goes |= near_front(points, self.halving.images)
+                measured = [each.curve[rungs[rung] - 1]["val_error"] for each in came]
+                leads = excess(np.column_stack([measured, points[:, 1:]])) <= 0
+                goes |= near_front(points, self.halving.images) | leads
             elif len(points) >= BANDS:  # of fewer nearly all are on it
                 goes |= above <= 0
             chosen = np.flatnonzero(goes & ~gone)
@@ -143,9 +151,13 @@ class Standings:
                 return came[min(chosen, key=lambda row: (above[row], error[row]))].number
         return None
 
-    def _forecast(self, trial: Trial) -> float:
-        if not self._errors:
-            known = list(self.trials.values())
-            errors = forecast(known, self.halving.rungs).errors(known)
-            self._errors = {each.number: float(error) for each, error in zip(known, errors, strict=True)}
-        return self._errors[trial.number]
+    def errors(self) -> Mapping[int, float]:
+        """Of each trial, by its number: the error that is to be expected at the end."""
+        if self._forecast is None or self._added >= GROWTH * self._fitted:
+            self._forecast, self._fitted = forecast(self.trials.values(), self.halving.rungs), self._added
+            self._errors = {}
+        new = [trial for number, trial in self.trials.items() if number not in self._errors]
+        self._errors |= {
+            each.number: float(e) for each, e in zip(new, self._forecast.errors(new), strict=True)
+        }
+        return self._errors

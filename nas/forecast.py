@@ -26,6 +26,10 @@ PRIOR = 1.0
 FREE = 1e-6
 """Precision of what is drawn nowhere, so that it has a value also without trials that tell."""
 
+GROWTH = 1.05
+"""By how many times what is known grows until whoever follows a search fits the model anew: so a trial takes
+as long in a large search as in a small one."""
+
 
 @dataclass(frozen=True)
 class Forecast:

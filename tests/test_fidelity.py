@@ -27,6 +27,7 @@ from nas.fidelity import (
     expected_epochs,
     near_front,
 )
+from nas.forecast import GROWTH
 from nas.genotype import expand
 from nas.history import History
 from nas.pareto import front
@@ -34,7 +35,7 @@ from nas.recipe import Recipe, staged
 from nas.run import open_run
 from nas.rungs import Rungs
 from nas.searchers import make_searcher
-from nas.searchers.standing import GROWTH, Standing
+from nas.searchers.standing import Standing
 from nas.setup import prepare
 from nas.signals import Interrupted, Stop
 from nas.space import load_space
@@ -131,7 +132,9 @@ class TestRule:
         self, space, monkeypatch, closing, goes
     ):
         """Its band has sent on its share before; 2 is no cheaper than 1, and worse by less than the noise."""
-        monkeypatch.setattr(Standings, "_forecast", lambda self, trial: trial.error)
+        monkeypatch.setattr(
+            Standings, "errors", lambda self: {number: t.error for number, t in self.trials.items()}
+        )
         standings = Standings(Halving((1, 3), 100), ("error", "flops"))
         for at, error in enumerate([0.5, 0.4, 0.41, *[0.9] * 7]):
             standings.add(stood(space, at, [error], 10 + at))

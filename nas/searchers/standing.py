@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nas.forecast import Forecast, forecast
+from nas.forecast import GROWTH, Forecast, forecast
 from nas.history import History
 from nas.trial import Trial
-
-GROWTH = 1.05
-"""By how many times the arrivals at rungs grow until errors are forecast anew."""
 
 
 class Standing:
