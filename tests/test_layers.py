@@ -23,7 +23,7 @@ LAYERS = [
     {"space_program"},
     {"space"},
     {"projection", "trial", "zoo_weights"},
-    {"history", "older_rows", "study_rows"},
+    {"forecast", "history", "older_rows", "study_rows"},
     {"study", "searchers", "fidelity"},
     {"shared_study"},
     {"augment", "checkpoint", "cuda", "data", "memory", "network", "recipe", "scoring", "training"},

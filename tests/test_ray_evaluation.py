@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -358,9 +359,11 @@ def test_where_ray_itself_is_ended_the_driver_ends_in_its_own_way(script, signum
     assert driver.stdout.readline() == "trains\n"
     ray_processes = children(driver.pid)
     lasting = agents(ray_processes)
-    for pid in ray_processes:
-        if Path(f"/proc/{pid}/comm").read_text().strip() in ("gcs_server", "raylet"):
-            os.kill(pid, signum)
+    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in ray_processes}
+    for pid, name in names.items():
+        if name in ("gcs_server", "raylet"):  # of which one may end with the other
+            with suppress(ProcessLookupError):
+                os.kill(pid, signum)
     said, _ = driver.communicate(timeout=PATIENCE)
     assert (said, driver.returncode) == ("6\n", 0)
     assert gone(set(ray_processes) - lasting)
