@@ -49,6 +49,9 @@ STALL = 300.0
 START_LIMIT = 600.0
 """Seconds in which the first worker must have started: six busy processes beside it on two cores make
 them more than 180."""
+SETTLING = 1.0
+"""Seconds from the loss of a worker until Ray is asked for another: what has ended the one, as a signal
+to all processes of a job, may be ending Ray, which still answers for a moment."""
 GROWTH = 1.0
 """Seconds between two looks at how many workers fit."""
 POLL = 0.5
@@ -301,6 +304,7 @@ class RayEvaluator:
         return replace(failed, duration=duration, retries=task.attempt)
 
     def _lost(self, slot: Slot, message: str) -> list[Result]:
+        time.sleep(SETTLING)
         check_ray()
         task, duration = slot.task, time.monotonic() - slot.started
         if slot.place is None:
