@@ -183,10 +183,14 @@ def compute_to(points: Sequence[tuple[float, float, float]], volumes: Any, targe
     return points[reached[0]][0] if len(reached) else float("nan")
 
 
-def compared(full: Found, halved: Found) -> dict[float, tuple[float, float]]:
-    """For each share of the hypervolume that the full search ends with, the compute of either."""
+def volumes_of(full: Found, halved: Found) -> list[Any]:
+    """The hypervolume of either after each of its points."""
     corner = reference_point([point[1:] for point in full.points])
-    volumes = [hypervolume_history([point[1:] for point in each.points], corner) for each in (full, halved)]
+    return [hypervolume_history([point[1:] for point in each.points], corner) for each in (full, halved)]
+
+
+def compared(full: Found, halved: Found, volumes: Sequence[Any]) -> dict[float, tuple[float, float]]:
+    """For each share of the hypervolume that the full search ends with, the compute of either."""
     return {
         share: (
             compute_to(full.points, volumes[0], share * volumes[0][-1]),
@@ -196,10 +200,8 @@ def compared(full: Found, halved: Found) -> dict[float, tuple[float, float]]:
     }
 
 
-def after_part(full: Found, halved: Found) -> tuple[float, float]:
+def after_part(full: Found, halved: Found, volumes: Sequence[Any]) -> tuple[float, float]:
     """The hypervolume of either after PART of the compute of the full search, to that of its end."""
-    corner = reference_point([point[1:] for point in full.points])
-    volumes = [hypervolume_history([point[1:] for point in each.points], corner) for each in (full, halved)]
     done = [sum(spent <= PART * full.compute for spent, *_ in each.points) for each in (full, halved)]
     shares = [float(each[count - 1]) if count else 0.0 for each, count in zip(volumes, done, strict=True)]
     return shares[0] / volumes[0][-1], shares[1] / volumes[0][-1]
@@ -225,7 +227,8 @@ def show_compute(
     print("|---|---|---|---|---|---|")
     for searcher in dict.fromkeys(name for name, _ in found):
         pairs = [pair for (name, _), pair in found.items() if name == searcher]
-        computes = [compared(*pair) for pair in pairs]
+        volumes = [volumes_of(*pair) for pair in pairs]
+        computes = [compared(*pair, each) for pair, each in zip(pairs, volumes, strict=True)]
         for share in SHARES:
             spent = np.array([compute[share] for compute in computes])
             known = np.isfinite(spent[:, 1])
@@ -238,7 +241,7 @@ def show_compute(
         took = np.mean([halved.compute / full.compute for full, halved in pairs])
         came = [f"{np.mean([halved.states[rung] for _, halved in pairs]):.0f} to {rung}" for rung in rungs]
         less = np.median(ratios[f"{searcher} foresight"])
-        parts = np.mean([after_part(*pair) for pair in pairs], axis=0)
+        parts = np.mean([after_part(*p, each) for p, each in zip(pairs, volumes, strict=True)], axis=0)
         ratios[f"{searcher} after a third, full and halving"] = parts.tolist()
         notes += [
             f"\n{searcher}: halving took {took:.2f} of the compute in all; networks that came to each number",

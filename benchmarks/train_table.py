@@ -62,16 +62,7 @@ def dataset_of(name: str, data: str) -> Dataset:
 
     torch.set_num_threads(1)
     whole, images = load_data(data), SETTINGS[name].images
-    if images is None:
-        return whole
-    train, val = images
-    return replace(
-        whole,
-        train_images=whole.train_images[:train],
-        train_labels=whole.train_labels[:train],
-        val_images=whole.val_images[:val],
-        val_labels=whole.val_labels[:val],
-    )
+    return whole.first(*images) if images else whole
 
 
 def train_row(job: Job) -> tuple[str, Sequence[float], str]:

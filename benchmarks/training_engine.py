@@ -140,9 +140,7 @@ def ours(evaluator: RayEvaluator, jobs: list[Job]) -> list[float]:
 
 
 def short(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Recipe]:
-    count = WARM_UP_STEPS * recipe.batch_size
-    images, labels = dataset.train_images[:count], dataset.train_labels[:count]
-    return replace(dataset, train_images=images, train_labels=labels), replace(recipe, epochs=1)
+    return dataset.first(WARM_UP_STEPS * recipe.batch_size), replace(recipe, epochs=1)
 
 
 def processor(device: str) -> str:

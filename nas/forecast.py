@@ -10,16 +10,15 @@ at one rung counts at the others, and that large networks learn more slowly is n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.pareto import Floats
 from nas.trial import Trial
-
-Floats = NDArray[np.float64]
 
 PRIOR = 1.0
 """Variance of an effect before any trial, in parts of that of the noise."""
@@ -76,7 +75,7 @@ def forecast(trials: Iterable[Trial], rungs: Iterable[int]) -> Forecast:
     precision = np.full(len(empty), 1 / PRIOR)
     precision[len(options) : len(options) + len(stops) + 1] = FREE  # the levels, and the first slope
     fitted = np.linalg.solve(rows.T @ rows + np.diag(precision), rows.T @ errors)
-    return Forecast(model.rungs, index, fitted, model.sizes)
+    return replace(model, coefficients=fitted)
 
 
 def _observed(

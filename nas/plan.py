@@ -97,13 +97,7 @@ def _candidate_seconds(setup: Setup, genotype: Genotype) -> float:
 def _first_batches(dataset: Dataset, count: int) -> Dataset:
     """Training and validation images in proportion, `count` of the former at most."""
     val = max(1, len(dataset.val_labels) * count // len(dataset.train_labels))
-    return replace(
-        dataset,
-        train_images=dataset.train_images[:count],
-        train_labels=dataset.train_labels[:count],
-        val_images=dataset.val_images[:val],
-        val_labels=dataset.val_labels[:val],
-    )
+    return dataset.first(count, val)
 
 
 def describe(setup: Setup, planned: Plan) -> dict[str, Any]:

@@ -171,8 +171,7 @@ class RayEvaluator:
 
     def _start(self, began: float) -> Slot:
         actor = self._new_actor()
-        measure = self._memory is not None or self.precision == "auto"
-        return Slot(actor, actor.hello.remote(measure), started=began)
+        return Slot(actor, actor.hello.remote(self._memory is not None), started=began)
 
     def _grow(self) -> None:
         """Start workers for what has joined the cluster; those of a node that leaves are started again where

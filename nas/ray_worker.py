@@ -52,15 +52,18 @@ class Worker:
         self.epochs: list[dict[str, Any]] = []
 
     def hello(self, measure: bool) -> Place:
-        """Where this worker lives; `measure` its memory and precision too, which loads torch."""
+        """Where this worker lives; `measure` its memory too, which its trainings share then. Loads torch
+        for that, and for the precision where the recipe leaves it open."""
         context = ray.get_runtime_context()
         node, (_, recipe, device) = context.get_node_id(), self.arguments
         self.shares_memory = measure
-        if not measure:
-            return Place(node, os.getpid(), device, 0.0, "", time.monotonic())
-        from nas.training import precision_of
+        precision = getattr(recipe, "precision", "")  # a trainer may take anything for a recipe
+        if precision == "auto":
+            from nas.training import precision_of
 
-        precision = precision_of(recipe, device)
+            precision = precision_of(recipe, device)
+        if not measure:
+            return Place(node, os.getpid(), device, 0.0, precision, time.monotonic())
         if device == "cpu":
             return Place(node, os.getpid(), device, node_memory(node), precision, time.monotonic())
         gpus = ",".join(context.get_accelerator_ids()["GPU"])
@@ -75,7 +78,7 @@ class Worker:
             self.batches += 1
 
         dataset, recipe, device = self.arguments
-        if getattr(recipe, "precision", "") == "auto":  # a trainer may take anything for a recipe
+        if getattr(recipe, "precision", "") == "auto":
             recipe = replace(recipe, precision=precision)
         result = self.trainer(task, dataset, recipe, device, lambda _, row: epochs.append(row), on_batch)
         if self.shares_memory:

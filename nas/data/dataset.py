@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -87,6 +87,16 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    def first(self, train: int, val: int | None = None) -> Dataset:
+        """With the first images of training alone, and the first of validation, all where None."""
+        return replace(
+            self,
+            train_images=self.train_images[:train],
+            train_labels=self.train_labels[:train],
+            val_images=self.val_images[:val],
+            val_labels=self.val_labels[:val],
+        )
 
     def test(self) -> tuple[Images, Labels]:
         """The test images and labels, loaded on the first call; meant for one final figure."""
