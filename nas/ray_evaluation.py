@@ -36,7 +36,7 @@ from nas.evaluation import (
 from nas.mps import start_mps, stop_mps
 from nas.profile import Times
 from nas.ray_cluster import check_ray, end_ray, fitting_workers, room, start_ray
-from nas.ray_worker import Place, actor_factory
+from nas.ray_worker import Actors, Place
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -123,7 +123,7 @@ class RayEvaluator:
             self._grows, self._share, self._looked = workers is None, gpus_per_worker, time.monotonic()
             if self._owns_ray and 0 < gpus_per_worker < 1:
                 self._mps = start_mps()
-            self._new_actor = actor_factory(dataset, recipe, gpus_per_worker, trainer, self._mps)
+            self._actors = Actors(dataset, recipe, gpus_per_worker, trainer, self._mps)
             self._node = ray.get_runtime_context().get_node_id()
             self._served = time.monotonic()
             self._slots = [self._start(began) for _ in range(self.slots)]
@@ -170,7 +170,7 @@ class RayEvaluator:
         self._mps = {}
 
     def _start(self, began: float) -> Slot:
-        actor = self._new_actor()
+        actor = self._actors.start()
         return Slot(actor, actor.hello.remote(self._memory is not None), started=began)
 
     def _grow(self) -> None:
@@ -237,6 +237,8 @@ class RayEvaluator:
             self._rooms.setdefault(value.room, value.memory)
             if self.precision == "auto":
                 self.precision = value.precision
+            if all(each.place for each in self._slots):
+                self._actors.all_started()
         elif ref is slot.progress:
             self._note_progress(slot, *value)
         else:

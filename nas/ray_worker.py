@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,18 +91,38 @@ class Worker:
         return self.batches, self.epochs[seen:]
 
 
-def actor_factory(
-    dataset: Dataset, recipe: Recipe, gpus_per_worker: float, trainer: Trainer, variables: dict[str, str]
-) -> Callable[[], Any]:
-    """A function that starts a worker with `variables` in its environment; the data is sent to the
-    cluster once, here."""
-    send_own()
-    options: dict[str, Any] = (
-        {"num_cpus": 0, "num_gpus": gpus_per_worker} if gpus_per_worker else {"num_cpus": 1}
-    )
-    environment = {"env_vars": WORKER_ENVIRONMENT | variables}
-    options |= {"runtime_env": environment, "max_restarts": 0, "concurrency_groups": {"progress": 1}}
-    actor = ray.remote(**options)(Worker)
-    shared = ray.put(dataset)
-    device = "cuda" if gpus_per_worker else "cpu"
-    return lambda: actor.remote(shared, recipe, device, trainer)
+class Actors:
+    """Starts workers with `variables` in their environment.
+
+    The data is sent to the cluster once for all that start together, and held here only until they
+    have it: Ray ends a process that owns an object of a node that is gone, so a driver whose every
+    process was told to end would end with 1.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        gpus_per_worker: float,
+        trainer: Trainer,
+        variables: dict[str, str],
+    ) -> None:
+        send_own()
+        options: dict[str, Any] = (
+            {"num_cpus": 0, "num_gpus": gpus_per_worker} if gpus_per_worker else {"num_cpus": 1}
+        )
+        environment = {"env_vars": WORKER_ENVIRONMENT | variables}
+        options |= {"runtime_env": environment, "max_restarts": 0, "concurrency_groups": {"progress": 1}}
+        self._actor = ray.remote(**options)(Worker)
+        self._dataset = dataset
+        self._shared: Any = None
+        self._rest = (recipe, "cuda" if gpus_per_worker else "cpu", trainer)
+
+    def start(self) -> Any:
+        if self._shared is None:
+            self._shared = ray.put(self._dataset)
+        return self._actor.remote(self._shared, *self._rest)
+
+    def all_started(self) -> None:
+        """Let go of what was sent: each worker has its own hold of it."""
+        self._shared = None

@@ -369,6 +369,18 @@ def test_where_ray_itself_is_ended_the_driver_ends_in_its_own_way(script, signum
     assert gone(set(ray_processes) - lasting)
 
 
+def test_a_node_that_ends_before_ray_does_does_not_end_the_driver(script):
+    """Ray ends who owns something on a node that is gone, as the driver did the data it had sent."""
+    driver = script(ENDED.replace("evaluator.wait()\n", "time.sleep(8)\n"))
+    assert driver.stdout.readline() == "trains\n"
+    [raylet] = [
+        pid for pid in children(driver.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"
+    ]
+    os.kill(raylet, signal.SIGTERM)
+    driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 0
+
+
 def test_killed_driver_leaves_no_process_behind(script):
     driver = script(DRIVER)
     driver.stdout.readline()
