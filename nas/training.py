@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from nas.augment import Batches, Normalizer
 from nas.checkpoint import TrainingState
+from nas.convolutions import retrainable
 from nas.cuda import Recorded
 from nas.data import Dataset
 from nas.data.dataset import Images, Labels
@@ -30,8 +30,6 @@ EXPLODED = 10
 FASTER = 1.15
 """bfloat16 must be this many times as fast as float32 to be chosen, so that noise in the
 measurement does not change the choice."""
-NARROW = 8
-"""Input channels below which torch's strided 1x1 convolutions are not safe; see `strides_apart`."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +78,12 @@ def train(
     optimizer = make_optimizer(network, recipe)
     identity = {"seed": seed, "data": dataset.fingerprint, **asdict(recipe)}
     state = TrainingState(network, optimizer, generator, identity)
-    with strides_apart(network), torch.random.fork_rng([place] if place.type == "cuda" else []):
+    half = precision_of(recipe, place.type) == "bfloat16"
+    adapted = retrainable(network, half_on_cpu=half and place.type == "cpu")
+    with adapted, torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout and drop-path
         curve = state.unpack(resume) if resume else state.resume(checkpoint) if checkpoint else []
-        step = Step(network, batches, optimizer, half=precision_of(recipe, place.type) == "bfloat16")
+        step = Step(network, batches, optimizer, half)
         run = Recorded(step, generator) if place.type == "cuda" else step
         lap("building")
         for epoch in range(len(curve), until or recipe.epochs):
@@ -92,8 +92,8 @@ def train(
             lap("training")
             data = batches.data
             # The error that is kept is of single precision, as is that of the exported network.
-            half = step.half and epoch + 1 < recipe.cycle(epoch)[1]
-            score = evaluate(network, data.val_images, data.val_labels, dataset, device, on_batch, half)
+            coarse = half and epoch + 1 < recipe.cycle(epoch)[1]
+            score = evaluate(network, data.val_images, data.val_labels, dataset, device, on_batch, coarse)
             lap("validation")
             exploded = typical > EXPLODED * math.log(dataset.num_classes)
             if exploded or not math.isfinite(train_loss + score.loss):
@@ -155,31 +155,6 @@ def train_epoch(step: Step, run: Callable[[], None], epoch: int, on_batch: Calla
         losses[at] = step.loss
         on_batch()
     return losses
-
-
-@contextmanager
-def strides_apart(network: nn.Module) -> Iterator[None]:
-    """Meanwhile 1x1 convolutions with a stride and few input channels take every n-th pixel first and
-    then convolve, which is the same. In channels last their backward pass writes beyond its
-    buffers (oneDNN in torch 2.13, AVX2), which corrupts figures or kills the process."""
-    changed = []
-    for module in (each for each in network.modules() if isinstance(each, nn.Conv2d)):
-        dense = module.kernel_size == (1, 1) and module.padding == (0, 0)
-        if dense and module.in_channels < NARROW and module.stride != (1, 1):
-            stride = module.stride[0], module.stride[1]
-            hook = module.register_forward_pre_hook(partial(_every, stride))
-            changed.append((module, stride, hook))
-            module.stride = (1, 1)
-    try:
-        yield
-    finally:
-        for module, stride, hook in changed:
-            module.stride = stride
-            hook.remove()
-
-
-def _every(stride: tuple[int, int], _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (inputs[0][..., :: stride[0], :: stride[1]],)
 
 
 @torch.inference_mode()
