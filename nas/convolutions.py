@@ -16,7 +16,7 @@ NARROW_DENSE = 4
 
 
 @contextmanager
-def retrainable(network: nn.Module, *, half_on_cpu: bool) -> Iterator[None]:
+def adapted_convolutions(network: nn.Module, *, half_on_cpu: bool) -> Iterator[None]:
     """Meanwhile those convolutions compute what they compute otherwise, in a form that can be trained:
     `half_on_cpu` says whether that is in bfloat16 on a CPU, where narrow groups are slow."""
     with strides_apart(network):
@@ -32,10 +32,9 @@ def retrainable(network: nn.Module, *, half_on_cpu: bool) -> Iterator[None]:
 
 def _slow_in_half(module: nn.Conv2d) -> bool:
     """Whether float32 is the faster for a convolution in groups. oneDNN in torch 2.13 has no vectorised
-    backward pass in bfloat16 for so few channels: with a stride and one channel a group it takes up to
-    80 times as long (docs/performance.md)."""
-    strided = module.stride != (1, 1)
-    return module.groups > 1 and module.in_channels // module.groups < (NARROW if strided else NARROW_DENSE)
+    backward pass in bfloat16 for so few channels (benchmarks/grouped_convolutions.py)."""
+    narrow = NARROW if module.stride != (1, 1) else NARROW_DENSE
+    return module.groups > 1 and module.in_channels // module.groups < narrow
 
 
 def _in_single(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

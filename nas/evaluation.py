@@ -99,6 +99,9 @@ class Trainer(Protocol):
     ) -> Result: ...
 
 
+Settle = Callable[[str], str]
+"""Told in which precision to train, as measured where a recipe leaves it open; says in which all do."""
+
 Memory = Callable[[Task, bool], float]
 """Tells the bytes that training a task takes at its peak; the second says whether in bfloat16."""
 
@@ -106,18 +109,15 @@ Memory = Callable[[Task, bool], float]
 class Evaluator(Protocol):
     """Takes tasks and returns results in the order in which they finish.
 
-    slots: tasks that can run at once; more may be submitted and wait their turn. precision: of all
-    trainings: that of the recipe, where it is "auto" what was measured first, once that is known.
+    slots: tasks that can run at once; more may be submitted and wait their turn.
     """
 
     on_epoch: OnEpoch
     on_times: OnTimes
+    settle: Settle
 
     @property
     def slots(self) -> int: ...
-
-    @property
-    def precision(self) -> str: ...
 
     def submit(self, task: Task) -> None: ...
 
@@ -139,6 +139,11 @@ def ignore(*_: object) -> None:
     """A callback that does nothing."""
 
 
+def as_measured(precision: str) -> str:
+    """Each who measures trains in what it measured."""
+    return precision
+
+
 class LocalEvaluator:
     """Trains one candidate at a time in this process, when its result is waited for."""
 
@@ -155,17 +160,11 @@ class LocalEvaluator:
     ) -> None:
         self.on_epoch: OnEpoch = ignore
         self.on_times: OnTimes = ignore
-        self._arguments = (dataset, recipe, device)
+        self.settle: Settle = as_measured
+        self._dataset, self._recipe, self._device = dataset, recipe, device
         self._trainer = trainer or train_candidate
         self._memory = memory
         self._tasks: deque[Task] = deque()
-
-    @property
-    def precision(self) -> str:
-        from nas.training import precision_of
-
-        _, recipe, device = self._arguments
-        return precision_of(recipe, device)
 
     def submit(self, task: Task) -> None:
         self._tasks.append(task)
@@ -174,9 +173,14 @@ class LocalEvaluator:
         if not self._tasks:
             return []
         task = self._tasks.popleft()
+        if getattr(self._recipe, "precision", "") == "auto":  # a trainer may take anything for a recipe
+            from nas.training import precision_of
+
+            measured = precision_of(self._recipe, self._device)
+            self._recipe = replace(self._recipe, precision=self.settle(measured))
         if refusal := self._refusal(task):
             return [refusal]
-        result = self._trainer(task, *self._arguments, self.on_epoch, ignore)
+        result = self._trainer(task, self._dataset, self._recipe, self._device, self.on_epoch, ignore)
         if result.times:
             self.on_times(replace(result.times, worker="worker 1"))
         return [result]
@@ -188,7 +192,7 @@ class LocalEvaluator:
         """What becomes of a task that is larger than the machine."""
         if self._memory is None:
             return None
-        need, room = self._memory(task, self.precision == "bfloat16"), physical_memory()
+        need, room = self._memory(task, self._recipe.precision == "bfloat16"), physical_memory()
         return too_large(task, need, room) if need > room else None
 
 

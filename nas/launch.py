@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,7 @@ def search(
             on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore
             trained = staged(setup.recipe, setup.fidelity)
             evaluator = make_evaluator(setup.dataset, trained, workers, gpus_per_worker, ray_address)
+            evaluator.settle = partial(_settle, run)
             stack.callback(evaluator.close)
             run.study.connect()  # while the workers start
             if isinstance(setup.planner, Design) and on_plan is not ignore:
@@ -153,12 +155,13 @@ def make_evaluator(
     )
 
 
-def _keep_precision(run: Run, precision: str) -> None:
-    """Write down what was measured to be faster, so that a resumed run trains in the same."""
-    recipe = run.config["recipe"]
-    if recipe.get("precision") == "auto" != precision:
-        recipe["precision"] = precision
-        run_folder.write_config(run.files, run.config)
+def _settle(run: Run, measured: str) -> str:
+    """The precision of a run from what was measured to be faster, written down so that a resumed one trains
+    in the same."""
+    precision = run.study.settle(measured)
+    run.config["recipe"]["precision"] = precision
+    run_folder.write_config(run.files, run.config)
+    return precision
 
 
 def _rungs(run: Run, setup: Setup) -> Rungs | None:
@@ -176,11 +179,6 @@ def _run(
     on_event: Callable[[Event], None],
     on_times: OnTimes,
 ) -> None:
-
-    def on_recorded(trial: Trial, progress: Progress) -> None:
-        _keep_precision(run, evaluator.precision)
-        on_trial(trial, progress)
-
     try:
         run_search(
             run.study,
@@ -194,7 +192,7 @@ def _run(
             seeds=seed_proposals(setup.seeds),
             rungs=_rungs(run, setup),
             weights_dir=run.files.weights,
-            on_trial=on_recorded,
+            on_trial=on_trial,
             on_event=on_event,
             on_times=on_times,
         )

@@ -27,8 +27,10 @@ from nas.evaluation import (
     OnEpoch,
     OnTimes,
     Result,
+    Settle,
     Task,
     Trainer,
+    as_measured,
     ignore,
     too_large,
     train_candidate,
@@ -88,8 +90,8 @@ class RayEvaluator:
     address: a running cluster to join, None for a private one that ends with `close`;
     deadline: seconds a trial may take; stall: seconds it may take without a batch; memory:
     tells the bytes that a task needs, so that workers are packed by it (None: they are not).
-    Where the recipe leaves the precision open, that of the worker that starts first is that of all:
-    measured by each, those of one search could differ.
+    Where the recipe leaves the precision open, what the worker that starts first measures goes for all,
+    by way of `settle`: measured by each, those of one search could differ.
     Raises NasError where no worker can be placed.
     """
 
@@ -108,6 +110,7 @@ class RayEvaluator:
     ) -> None:
         self.on_epoch: OnEpoch = ignore
         self.on_times: OnTimes = ignore
+        self.settle: Settle = as_measured
         began = time.monotonic()
         self._deadline, self._stall, self._memory = deadline, stall, memory
         self.precision = getattr(recipe, "precision", "")
@@ -236,7 +239,7 @@ class RayEvaluator:
             self._tell(slot, "starting")
             self._rooms.setdefault(value.room, value.memory)
             if self.precision == "auto":
-                self.precision = value.precision
+                self.precision = self.settle(value.precision)
             if all(each.place for each in self._slots):
                 self._actors.all_started()
         elif ref is slot.progress:

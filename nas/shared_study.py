@@ -11,6 +11,7 @@ connection, however the driver ends, and whoever has the next turn deletes what 
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -47,6 +48,10 @@ DELETE FROM nas_claims WHERE study_id = :study AND driver <> :driver AND pg_try_
 """
 CLAIMS = "SELECT number, digest FROM nas_claims WHERE study_id = :study"
 CLAIM = "INSERT INTO nas_claims VALUES (:study, :number, :digest, :driver)"
+PRECISION = "nas:precision"
+"""User attribute of the Optuna study: in which precision all drivers train."""
+SETTLED = "SELECT value_json FROM study_user_attributes WHERE study_id = :study AND key = :key"
+SETTLE = "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (:study, :key, :value)"
 DELETE = "DELETE FROM nas_claims WHERE study_id = :study AND number = :number AND driver = :driver"
 
 
@@ -96,6 +101,16 @@ class SharedStudy(Study):
                 key = write_trial(self._connection, self._study_id, self.objectives, self._domains, trial)
         self._append(trial)
         self._last = key
+
+    def settle(self, precision: str) -> str:
+        """That of the driver which was first to measure one."""
+        with self._transaction():
+            self._take_turn()
+            with guarded(self._where):
+                known = self._ask(SETTLED, key=PRECISION).scalar()
+                if known is None:
+                    self._ask(SETTLE, key=PRECISION, value=json.dumps(precision))
+        return precision if known is None else str(json.loads(known))
 
     def close(self) -> None:
         with suppress(StorageError), guarded(self._where):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nas.augment import Batches, Normalizer
 from nas.checkpoint import TrainingState
-from nas.convolutions import retrainable
+from nas.convolutions import adapted_convolutions
 from nas.cuda import Recorded
 from nas.data import Dataset
 from nas.data.dataset import Images, Labels
@@ -79,7 +79,7 @@ def train(
     identity = {"seed": seed, "data": dataset.fingerprint, **asdict(recipe)}
     state = TrainingState(network, optimizer, generator, identity)
     half = precision_of(recipe, place.type) == "bfloat16"
-    adapted = retrainable(network, half_on_cpu=half and place.type == "cpu")
+    adapted = adapted_convolutions(network, half_on_cpu=half and place.type == "cpu")
     with adapted, torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout and drop-path
         curve = state.unpack(resume) if resume else state.resume(checkpoint) if checkpoint else []

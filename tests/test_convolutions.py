@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.convolutions import retrainable, strides_apart
+from nas.convolutions import adapted_convolutions, strides_apart
 
 
 def test_a_narrow_strided_convolution_computes_the_same():
@@ -42,7 +42,7 @@ def test_narrow_groups_are_trained_in_float32_where_the_rest_is_in_bfloat16(chan
     def gradient(scores):
         return torch.autograd.grad(scores.float().sum(), conv.weight, retain_graph=True)[0]
 
-    with retrainable(conv, half_on_cpu=True), torch.autocast("cpu", torch.bfloat16):
+    with adapted_convolutions(conv, half_on_cpu=True), torch.autocast("cpu", torch.bfloat16):
         half = conv(images)
     assert half.dtype == torch.bfloat16
     assert torch.allclose(half.float(), exact, atol=0.05)
@@ -52,7 +52,7 @@ def test_narrow_groups_are_trained_in_float32_where_the_rest_is_in_bfloat16(chan
 
 def test_in_float32_no_convolution_changes_its_precision():
     conv = nn.Conv2d(4, 4, 3, groups=4)
-    with retrainable(conv, half_on_cpu=False):
+    with adapted_convolutions(conv, half_on_cpu=False):
         assert "forward" not in vars(conv)
 
 

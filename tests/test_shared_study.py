@@ -65,6 +65,13 @@ def test_two_drivers_see_the_same_trials_in_the_same_order(url: str, name: str) 
             assert list(read.trials) == [a_trial(1), a_trial(2, reason="diverged"), a_trial(0)]
 
 
+def test_all_drivers_train_in_the_precision_that_the_first_has_measured(url: str, name: str) -> None:
+    with SharedStudy.open(url, name=name) as one, SharedStudy.open(url, name=name) as two:
+        assert [one.settle("bfloat16"), two.settle("float32"), one.settle("float32")] == ["bfloat16"] * 3
+    with SharedStudy.open(url, name=name) as later:
+        assert later.settle("float32") == "bfloat16"
+
+
 def test_what_a_driver_gives_up_another_takes(url: str, name: str) -> None:
     with SharedStudy.open(url, name=name) as one, SharedStudy.open(url, name=name) as two:
         assert claimed(one, 0, below=1) == 0
