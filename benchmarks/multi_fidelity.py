@@ -4,16 +4,23 @@
 
 For each searcher and seed two searches are run: one trains `--trials` networks up to the last rung, the
 other halves, over twice as many candidates. Compute is counted, not timed: FLOPs of the network x
-epochs, summed over all that was trained. The figure is the compute after which the complete networks of a
-search reach a share of the hypervolume that the full search ends with. Besides: the rank correlation of the
-errors at two rungs over all networks, and what a halving would take that knew the front of the full search
-beforehand.
+epochs, summed over all that was trained. A search stands where the front of its complete networks stands,
+which it chose by their errors of validation; its hypervolume is that of their errors on the test images,
+which it does not see. Of as many networks as a search trains the best are also the luckiest on the images
+it validates by, and that luck is worth nothing to who takes the front; a second table counts it, by the
+hypervolume of the errors of validation.
+
+The figures are the compute after which a search reaches a share of the hypervolume that the full search ends
+with: how many times less halving takes than the full search until it first is there, and than the whole
+full search, as who runs it cannot know that it is there. Besides: the rank correlation of the errors at
+two rungs over all networks, and what a halving would take that knew the front of the full search beforehand.
 
 The errors are those of tables/cifar.csv, in which every network of a small space was trained for real
 (train_table.py), with a cycle of the rate up to each rung; so a network has the same error in either search,
 as it would have if each trained it. With `--made-up` they are those of made-up learning curves in a larger
 space, in which a network has a final error that its FLOPs and decisions explain but for a part, larger ones
-learn more slowly, and every epoch has its noise: to choose a rule on others than those it is judged by.
+learn more slowly, and every epoch has its noise, which in place of test errors is left out: to choose a rule
+on others than those it is judged by.
 """
 
 from __future__ import annotations
@@ -22,31 +29,28 @@ import argparse
 import json
 import os
 import tempfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tabulated import CIFAR, read_errors
+from made_up import made_up
+from tabulated import Lookup, cifar
 
-from nas.complexity import cost
 from nas.controller import run_search
 from nas.data import Dataset
 from nas.evaluation import LocalEvaluator, OnEpoch, Part, Result, Task
 from nas.fidelity import Halving, expected_epochs
-from nas.genotype import Genotype, expand
 from nas.history import History
-from nas.pareto import front, hypervolume_history, reference_point
+from nas.pareto import Floats, front, hypervolume, reference_point
 from nas.progress import Event, Progress
 from nas.recipe import Recipe, staged
 from nas.rungs import Rungs
 from nas.searchers import make_searcher
-from nas.space import SearchSpace, load_space, parse_space
 from nas.statistics import rank_correlation
 from nas.trial import Trial
 
@@ -56,26 +60,10 @@ CANDIDATES = 2
 """Candidates of the search that halves, as a multiple of the other's."""
 PART = 1 / 3
 """Of the compute of the full search, after which the two are compared."""
+JUDGES = ("test", "validation")
+"""The errors that hypervolumes are of."""
 IMAGES = 4000
 """Images of validation, of which the halving knows how exact an error is."""
-WIDE = """
-name: wide_range
-description: Plain and residual blocks over a range of two orders of magnitude in FLOPs.
-vary: block
-input: 3x16x16
-stem: {type: conv, width: [4, 8, 16]}
-modules:
-  plain: {}
-  residual: {shortcut: [A, B]}
-stages:
-  - {depth: [1, 2], width: [4, 8, 16]}
-  - {depth: [1, 2], width: [4, 8, 16, 32, 64], stride: 2}
-  - {depth: [1, 2], width: [8, 16, 32, 64, 128], stride: 2}
-head: {type: pool}
-"""
-
-Curve = Callable[[Genotype], Sequence[float]]
-"""The errors of a network after each epoch."""
 
 
 @dataclass(frozen=True)
@@ -90,27 +78,31 @@ class Job:
 
 @dataclass(frozen=True)
 class Found:
-    """points: (compute so far, error, FLOPs) of each complete trial, as they came; curves: the errors
-    of each after every epoch; compute: of the whole search; states: how many came to each rung."""
+    """spent: the compute when each complete trial came; flops: of each; errors: of each, (trials, 2) as in
+    JUDGES; curves: the errors of each after every epoch; networks: their digests; compute: of the whole
+    search; epochs: to how many each network came that was tried."""
 
-    points: list[tuple[float, float, float]]
-    curves: list[list[float]]
+    spent: Floats
+    flops: Floats
+    errors: Floats
+    curves: Floats
+    networks: Sequence[str]
     compute: float
-    states: dict[int, int]
+    epochs: Mapping[str, int]
 
 
 def search(job: Job) -> Found:
     """One search in this process, one candidate at a time, so that it is the same every time."""
-    space, curve = made_up(job.seed, job.rungs[-1]) if job.made_up else table()
-    history, spent, points = History(OBJECTIVES), [0.0], []
+    space, lookup = made_up(job.seed, job.rungs[-1]) if job.made_up else cifar()
+    history, compute, spent = History(OBJECTIVES), [0.0], []
 
     def on_event(event: Event) -> None:
         if event.kind == "epoch":
-            spent[0] += event.cost.flops
+            compute[0] += event.cost.flops
 
     def on_trial(trial: Trial, progress: Progress) -> None:
-        if trial.complete and trial.error is not None:
-            points.append((spent[0], trial.error, float(trial.flops)))
+        if trial.complete:
+            spent.append((compute[0], trial))
 
     recipe = staged(Recipe(epochs=job.rungs[-1]), job.rungs)
     nothing = np.zeros((0, *space.input_shape), np.uint8), np.zeros(0, np.int64)
@@ -120,7 +112,7 @@ def search(job: Job) -> Found:
             history,
             space,
             make_searcher(job.searcher, OBJECTIVES),
-            LocalEvaluator(dataset, recipe, trainer=partial(looked_up, curve)),
+            LocalEvaluator(dataset, recipe, trainer=partial(looked_up, lookup)),
             trials=job.trials * (CANDIDATES if job.halves else 1),
             seed=job.seed,
             epochs=recipe.epochs,
@@ -128,17 +120,24 @@ def search(job: Job) -> Found:
             on_trial=on_trial,
             on_event=on_event,
         )
-    came = {rung: sum(len(trial.curve) >= rung for trial in history.trials) for rung in job.rungs}
-    curves = [[row["val_error"] for row in trial.curve] for trial in history.complete]
-    return Found(points, curves, spent[0], came)
+    rows = [lookup(trial.genotype) for _, trial in spent]
+    return Found(
+        np.array([at for at, _ in spent]),
+        np.array([float(trial.flops) for _, trial in spent]),
+        np.array([(row.test_error, row.errors[-1]) for row in rows]),
+        np.array([row.errors for row in rows]),
+        [row.digest for row in rows],
+        compute[0],
+        {trial.digest: len(trial.curve) for trial in history.trials},
+    )
 
 
 def looked_up(
-    curve: Curve, task: Task, _: Dataset, recipe: Recipe, device: str, on_epoch: OnEpoch, on_batch: object
+    lookup: Lookup, task: Task, _: Dataset, recipe: Recipe, device: str, on_epoch: OnEpoch, on_batch: object
 ) -> Result:
     """In place of a training: the errors of a curve."""
     part, rows = task.part or Part(0, recipe.epochs), []
-    errors = curve(task.genotype)
+    errors = lookup(task.genotype).errors
     for epoch in range(part.done + 1, part.until + 1):
         rows.append({"epoch": epoch, "val_error": errors[epoch - 1]})
         on_epoch(task.number, rows[-1])
@@ -152,108 +151,107 @@ def looked_up(
     )
 
 
-@cache
-def table() -> tuple[SearchSpace, Curve]:
-    errors = read_errors(CIFAR)
-    return load_space(CIFAR), lambda genotype: errors[genotype.digest]
+def volumes_of(found: Found, judge: int, corner: Floats) -> Floats:
+    """The hypervolume after each complete trial, of the front by the errors of validation."""
+    chosen_by = np.column_stack([found.errors[:, JUDGES.index("validation")], found.flops])
+    judged_by = np.column_stack([found.errors[:, judge], found.flops])
+    members = (front(chosen_by[: count + 1]) for count in range(len(chosen_by)))
+    return np.array([hypervolume(judged_by[each], corner) for each in members])
 
 
-def made_up(seed: int, epochs: int) -> tuple[SearchSpace, Curve]:
-    space = parse_space(WIDE, "WIDE")
+@dataclass(frozen=True)
+class Pair:
+    """A full search and one that halves, and the hypervolume of either after each of its trials."""
 
-    def normal(*key: object) -> float:
-        return float(np.random.default_rng(zlib.crc32(repr((seed, *key)).encode())).normal())
+    full: Found
+    halved: Found
+    volumes: tuple[Floats, Floats]
 
-    def curve(genotype: Genotype) -> list[float]:
-        graph = expand(genotype, space.input_shape, space.num_classes)
-        decisions = space.decisions(genotype)
-        size = np.log2(cost(graph).flops / 2e4) / 8  # from 0 to little more than 1 in this space
-        explained = sum(normal(path, option) for path, option in decisions.items()) / len(decisions) ** 0.5
-        final = 0.8 - 0.3 * min(size, 1.2) + 0.03 * explained + 0.015 * normal(graph.digest)
-        slow = [(1 - np.log(epoch) / np.log(epochs)) * (0.06 + 0.12 * size) for epoch in range(1, epochs + 1)]
-        noise = [0.02 * normal(graph.digest, epoch) for epoch in range(epochs)]
-        return [float(np.clip(final + a + b, 0.02, 0.95)) for a, b in zip(slow, noise, strict=True)]
+    def computes(self, share: float) -> tuple[float, float]:
+        """The compute after which either has a share of what the full search ends with; NaN: never."""
+        target = share * self.volumes[0][-1] * (1 - 1e-12)
+        reached = [np.flatnonzero(volumes >= target) for volumes in self.volumes]
+        spent = zip((self.full, self.halved), reached, strict=True)
+        first, second = (float(found.spent[at[0]]) if len(at) else float("nan") for found, at in spent)
+        return first, second
 
-    return space, curve
-
-
-def compute_to(points: Sequence[tuple[float, float, float]], volumes: Any, target: float) -> float:
-    """Compute after which a search has reached a hypervolume; NaN where it never does."""
-    reached = np.flatnonzero(np.asarray(volumes) >= target * (1 - 1e-12))
-    return points[reached[0]][0] if len(reached) else float("nan")
-
-
-def volumes_of(full: Found, halved: Found) -> list[Any]:
-    """The hypervolume of either after each of its points."""
-    corner = reference_point([point[1:] for point in full.points])
-    return [hypervolume_history([point[1:] for point in each.points], corner) for each in (full, halved)]
-
-
-def compared(full: Found, halved: Found, volumes: Sequence[Any]) -> dict[float, tuple[float, float]]:
-    """For each share of the hypervolume that the full search ends with, the compute of either."""
-    return {
-        share: (
-            compute_to(full.points, volumes[0], share * volumes[0][-1]),
-            compute_to(halved.points, volumes[1], share * volumes[0][-1]),
+    def after_part(self) -> tuple[float, float]:
+        """The hypervolume of either after PART of the compute of the full search, to that of its end."""
+        searches = zip((self.full, self.halved), self.volumes, strict=True)
+        full, halved = (
+            np.append(0.0, volumes)[(found.spent <= PART * self.full.compute).sum()]
+            for found, volumes in searches
         )
-        for share in SHARES
-    }
+        return float(full / self.volumes[0][-1]), float(halved / self.volumes[0][-1])
 
 
-def after_part(full: Found, halved: Found, volumes: Sequence[Any]) -> tuple[float, float]:
-    """The hypervolume of either after PART of the compute of the full search, to that of its end."""
-    done = [sum(spent <= PART * full.compute for spent, *_ in each.points) for each in (full, halved)]
-    shares = [float(each[count - 1]) if count else 0.0 for each, count in zip(volumes, done, strict=True)]
-    return shares[0] / volumes[0][-1], shares[1] / volumes[0][-1]
+def judged(full: Found, halved: Found, judge: int) -> Pair:
+    corner = reference_point(np.column_stack([full.errors[:, judge], full.flops]))
+    return Pair(full, halved, (volumes_of(full, judge, corner), volumes_of(halved, judge, corner)))
 
 
 def foresight(full: Found, rungs: Sequence[int]) -> float:
     """How many times less a halving would take that promotes its share at each rung but trains the front of
     the full search alone to the end."""
-    spent, errors, flops = np.array(full.points).T
-    members = front(np.column_stack([errors, flops]))
-    each = np.diff(spent, prepend=0.0)[: members.max() + 1]
+    members = front(np.column_stack([full.errors[:, JUDGES.index("validation")], full.flops]))
+    each = np.diff(full.spent, prepend=0.0)[: members.max() + 1]
     others = expected_epochs(rungs[:-1]) / rungs[-1]
     takes = np.where(np.isin(np.arange(len(each)), members), 1.0, others)
     return float(each.sum() / (each @ takes))
 
 
-def show_compute(
-    found: Mapping[tuple[str, int], tuple[Found, Found]], rungs: Sequence[int]
-) -> dict[str, Any]:
-    ratios: dict[str, list[float]] = {}
-    notes = []
-    print("\n| searcher | share of the hypervolume | full | halving | times less, median | reached |")
-    print("|---|---|---|---|---|---|")
-    for searcher in dict.fromkeys(name for name, _ in found):
-        pairs = [pair for (name, _), pair in found.items() if name == searcher]
-        volumes = [volumes_of(*pair) for pair in pairs]
-        computes = [compared(*pair, each) for pair, each in zip(pairs, volumes, strict=True)]
+def show_compute(pairs: Mapping[str, Sequence[Pair]], judge: str) -> dict[str, Any]:
+    """A table for a judge; the ratios by searcher and share."""
+    figures: dict[str, Any] = {}
+    print(f"\nby the errors of {judge}\n")
+    print("| searcher | share of the hypervolume | times less, median | than the whole search | reached |")
+    print("|---|---|---|---|---|")
+    for searcher, of_searcher in pairs.items():
         for share in SHARES:
-            spent = np.array([compute[share] for compute in computes])
-            known = np.isfinite(spent[:, 1])
-            each = np.where(known, spent[:, 0] / spent[:, 1], 0.0)  # never reached: no times less
-            ratios[f"{searcher} {share:.0%}"] = each.tolist()
-            means = [f"{mean:.3g}" for mean in spent[known].mean(axis=0)] if known.any() else ["", ""]
-            reached = f"{known.sum()} of {len(pairs)}"
-            print(f"| {searcher} | {share:.0%} | {' | '.join(means)} | {np.median(each):.2f} | {reached} |")
-        ratios[f"{searcher} foresight"] = [foresight(full, rungs) for full, _ in pairs]
-        took = np.mean([halved.compute / full.compute for full, halved in pairs])
-        came = [f"{np.mean([halved.states[rung] for _, halved in pairs]):.0f} to {rung}" for rung in rungs]
-        less = np.median(ratios[f"{searcher} foresight"])
-        parts = np.mean([after_part(*p, each) for p, each in zip(pairs, volumes, strict=True)], axis=0)
-        ratios[f"{searcher} after a third, full and halving"] = parts.tolist()
-        notes += [
-            f"\n{searcher}: halving took {took:.2f} of the compute in all; networks that came to each number",
-            f"of epochs: {', '.join(came)}. To know the front beforehand would take {less:.2f} times less.",
-            f"After a third of the compute it had {parts[1]:.1%} of the hypervolume, full {parts[0]:.1%}.",
-        ]
-    print("\n".join(notes))
-    return {"times_less": ratios}
+            spent = np.array([pair.computes(share) for pair in of_searcher])
+            whole = np.array([pair.full.compute for pair in of_searcher])
+            ratios = np.nan_to_num([spent[:, 0] / spent[:, 1], whole / spent[:, 1]])  # never: no times less
+            figures[f"{searcher} {share:.0%}"] = ratios.tolist()
+            first, second = (f"{median:.2f}" for median in np.median(ratios, axis=1))
+            reached = f"{np.isfinite(spent[:, 1]).sum()} of {len(of_searcher)}"
+            print(f"| {searcher} | {share:.0%} | {first} | {second} | {reached} |")
+        parts = np.mean([pair.after_part() for pair in of_searcher], axis=0)
+        figures[f"{searcher} after a third, full and halving"] = parts.tolist()
+    for searcher in pairs:
+        full, halving = figures[f"{searcher} after a third, full and halving"]
+        print(f"\n{searcher}: after a third of the compute halving had {halving:.1%}, full {full:.1%}.")
+    return {judge: figures}
+
+
+def show_searches(pairs: Mapping[str, Sequence[Pair]], rungs: Sequence[int]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for searcher, of_searcher in pairs.items():
+        took = np.mean([pair.halved.compute / pair.full.compute for pair in of_searcher])
+        less = [foresight(pair.full, rungs) for pair in of_searcher]
+        tried = [epochs for pair in of_searcher for epochs in pair.halved.epochs.values()]
+        leading = [each for pair in of_searcher for each in epochs_of_front(pair)]
+        print(
+            f"\n{searcher}: halving took {took:.2f} of the compute in all. To know the front beforehand",
+            f"would take {np.median(less):.2f} times less. How far it brought",
+        )
+        for what, epochs in {"a network": tried, "one of the front of the full search": leading}.items():
+            shares = {rung: float(np.mean([each == rung for each in epochs])) for rung in (0, *rungs)}
+            figures[f"{searcher}, {what}"] = shares
+            told = [f"{share:.0%} to {rung}" for rung, share in shares.items() if share]
+            print(f"  {what}: {', '.join(told)} epochs")
+        figures[f"{searcher} foresight"] = less
+    return figures
+
+
+def epochs_of_front(pair: Pair) -> list[int]:
+    """How far halving brought each network of the front of the full search, by validation; 0: not met."""
+    full = pair.full
+    members = front(np.column_stack([full.errors[:, JUDGES.index("validation")], full.flops]))
+    return [pair.halved.epochs.get(full.networks[each], 0) for each in members]
 
 
 def show_ranks(fulls: Sequence[Found], rungs: Sequence[int]) -> dict[str, Any]:
-    curves = np.unique([curve for full in fulls for curve in full.curves], axis=0)  # each network once
+    curves = np.unique(np.concatenate([full.curves for full in fulls]), axis=0)  # each network once
     print(f"\n| epochs | rank correlation, {len(curves)} networks trained fully |")
     print("|---|---|")
     ranks = {}
@@ -283,8 +281,14 @@ def main() -> None:
     ]
     with get_context("spawn").Pool(options.processes) as pool:
         results = pool.map(search, jobs, chunksize=1)
-    pairs = dict(zip(kinds, zip(results[::2], results[1::2], strict=True), strict=True))
-    figures = show_compute(pairs, rungs) | show_ranks([full for full, _ in pairs.values()], rungs)
+    found = dict(zip(kinds, zip(results[::2], results[1::2], strict=True), strict=True))
+    figures: dict[str, Any] = {}
+    for at, judge in enumerate(JUDGES):
+        pairs: dict[str, list[Pair]] = {}
+        for (searcher, _), searches in found.items():
+            pairs.setdefault(searcher, []).append(judged(*searches, at))
+        figures |= show_compute(pairs, judge)
+    figures |= show_searches(pairs, rungs) | show_ranks([full for full, _ in found.values()], rungs)
     print(json.dumps(figures))
 
 

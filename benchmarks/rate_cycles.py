@@ -13,7 +13,7 @@ import os
 from multiprocessing import get_context
 
 import numpy as np
-from tabulated import CIFAR, read_errors
+from tabulated import CIFAR, read_rows
 from train_table import Job, train_row
 
 from nas.recipe import WORKER_ENVIRONMENT
@@ -27,12 +27,12 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
     os.environ.update(WORKER_ENVIRONMENT)  # of the processes to come: an allocator reads it when it starts
-    known, networks = read_errors(CIFAR), list(load_space(CIFAR).enumerate())
+    known, networks = read_rows(CIFAR), list(load_space(CIFAR).enumerate())
     drawn = np.random.default_rng(0).choice(len(networks), options.networks, replace=False)
     jobs = [Job("cifar", options.data, networks[at], restarts=False) for at in drawn]
     with get_context("spawn").Pool(options.processes) as pool:
         rows = pool.map(train_row, jobs, chunksize=1)
-    gains = np.array([100 * (known[digest][-1] - errors[-1]) for digest, errors, _ in rows])
+    gains = np.array([100 * (known[row.digest].errors[-1] - row.errors[-1]) for row in rows])
     mean, error = gains.mean(), gains.std(ddof=1) / len(gains) ** 0.5
     print(f"one cycle instead of one to each rung: error lower by {mean:.2f} points")
     print(f"(standard error {error:.2f}, {len(gains)} networks)")

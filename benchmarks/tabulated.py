@@ -21,9 +21,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,19 @@ class Entry:
 
     options: tuple[str, ...]
     digest: str
+
+
+class Row(NamedTuple):
+    """A network of a table of train_table.py. errors: of validation, after each of the epochs that are
+    kept; test_error: on the test images, after the last."""
+
+    digest: str
+    errors: Sequence[float]
+    test_error: float
+    network: str
+
+
+Lookup = Callable[[Genotype], Row]
 
 
 class FlatSpace:
@@ -128,21 +141,35 @@ def nas_bench_macro(path: Path) -> Table:
 
 
 def digits() -> Table:
-    errors, space = read_errors(DIGITS), load_space(DIGITS)
+    rows, space = read_rows(DIGITS), load_space(DIGITS)
 
     def flops(genotype: Genotype) -> int:
         return cost(expand(genotype, space.input_shape, space.num_classes)).flops
 
-    points = {each.digest: (errors[each.digest][-1], flops(each)) for each in space.enumerate()}
+    points = {each.digest: (rows[each.digest].errors[-1], flops(each)) for each in space.enumerate()}
     return _table("Digits, a space of our own", space, points)
 
 
-def read_errors(space: Path) -> dict[str, list[float]]:
-    """The errors of a table of train_table.py, by digest: after each of the epochs that it kept."""
+@cache
+def cifar() -> tuple[SearchSpace, Lookup]:
+    """The space and what each of its networks came to."""
+    rows = read_rows(CIFAR)
+    return load_space(CIFAR), lambda genotype: rows[genotype.digest]
+
+
+def read_rows(space: Path) -> dict[str, Row]:
+    """The rows of a table of train_table.py, by digest."""
     with space.with_suffix(".csv").open(newline="") as file:
-        return {
-            row["digest"]: [float(each) for each in row["errors"].split()] for row in csv.DictReader(file)
-        }
+        rows = [
+            Row(
+                line["digest"],
+                [*map(float, line["errors"].split())],
+                float(line["test_error"]),
+                line["network"],
+            )
+            for line in csv.DictReader(file)
+        ]
+    return {row.digest: row for row in rows}
 
 
 def _table(title: str, space: FlatSpace | SearchSpace, points: Mapping[str, Point]) -> Table:
