@@ -101,6 +101,16 @@ def ends_well(arguments, capsys, codes=(0, 2, 3, 6)):
     assert "\x1b" not in printed.out + printed.err
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loaded(tmp_path_factory):
+    """The libraries that a command loads when it is given for the first time, two seconds of them, are no
+    part of its work."""
+    dry_run = "search --dry-run --space plain_vs_residual --data digits?limit=100 --trials 2 --epochs 1"
+    with a_run(tmp_path_factory, "plot.png"):
+        for line in (*READERS, "report run", "show run --plot plot.png", dry_run):
+            assert nas([*line.split(), "--results-dir", "."]) == 0, line
+
+
 @given(
     command=st.sampled_from(READERS),
     name=st.sampled_from(FILES),
