@@ -39,6 +39,7 @@ from typing import Any
 
 import numpy as np
 from made_up import made_up
+from numpy.typing import NDArray
 from tabulated import Lookup, cifar
 
 from nas.controller import run_search
@@ -89,6 +90,14 @@ class Found:
     networks: Sequence[str]
     compute: float
     epochs: Mapping[str, int]
+
+    def points(self, judge: str) -> Floats:
+        """Error and FLOPs of each complete trial, (trials, 2)."""
+        return np.column_stack([self.errors[:, JUDGES.index(judge)], self.flops])
+
+    def front(self, trials: int | None = None) -> NDArray[np.intp]:
+        """Those of the first complete trials, all where None, that a search would hand over."""
+        return front(self.points("validation")[:trials])
 
 
 def search(job: Job) -> Found:
@@ -151,12 +160,10 @@ def looked_up(
     )
 
 
-def volumes_of(found: Found, judge: int, corner: Floats) -> Floats:
+def volumes_of(found: Found, judge: str, corner: Floats) -> Floats:
     """The hypervolume after each complete trial, of the front by the errors of validation."""
-    chosen_by = np.column_stack([found.errors[:, JUDGES.index("validation")], found.flops])
-    judged_by = np.column_stack([found.errors[:, judge], found.flops])
-    members = (front(chosen_by[: count + 1]) for count in range(len(chosen_by)))
-    return np.array([hypervolume(judged_by[each], corner) for each in members])
+    points, counts = found.points(judge), range(1, len(found.flops) + 1)
+    return np.array([hypervolume(points[found.front(count)], corner) for count in counts])
 
 
 @dataclass(frozen=True)
@@ -185,15 +192,15 @@ class Pair:
         return float(full / self.volumes[0][-1]), float(halved / self.volumes[0][-1])
 
 
-def judged(full: Found, halved: Found, judge: int) -> Pair:
-    corner = reference_point(np.column_stack([full.errors[:, judge], full.flops]))
+def judged(full: Found, halved: Found, judge: str) -> Pair:
+    corner = reference_point(full.points(judge))
     return Pair(full, halved, (volumes_of(full, judge, corner), volumes_of(halved, judge, corner)))
 
 
 def foresight(full: Found, rungs: Sequence[int]) -> float:
     """How many times less a halving would take that promotes its share at each rung but trains the front of
     the full search alone to the end."""
-    members = front(np.column_stack([full.errors[:, JUDGES.index("validation")], full.flops]))
+    members = full.front()
     each = np.diff(full.spent, prepend=0.0)[: members.max() + 1]
     others = expected_epochs(rungs[:-1]) / rungs[-1]
     takes = np.where(np.isin(np.arange(len(each)), members), 1.0, others)
@@ -245,9 +252,7 @@ def show_searches(pairs: Mapping[str, Sequence[Pair]], rungs: Sequence[int]) -> 
 
 def epochs_of_front(pair: Pair) -> list[int]:
     """How far halving brought each network of the front of the full search, by validation; 0: not met."""
-    full = pair.full
-    members = front(np.column_stack([full.errors[:, JUDGES.index("validation")], full.flops]))
-    return [pair.halved.epochs.get(full.networks[each], 0) for each in members]
+    return [pair.halved.epochs.get(pair.full.networks[each], 0) for each in pair.full.front()]
 
 
 def show_ranks(fulls: Sequence[Found], rungs: Sequence[int]) -> dict[str, Any]:
@@ -283,10 +288,10 @@ def main() -> None:
         results = pool.map(search, jobs, chunksize=1)
     found = dict(zip(kinds, zip(results[::2], results[1::2], strict=True), strict=True))
     figures: dict[str, Any] = {}
-    for at, judge in enumerate(JUDGES):
+    for judge in JUDGES:
         pairs: dict[str, list[Pair]] = {}
         for (searcher, _), searches in found.items():
-            pairs.setdefault(searcher, []).append(judged(*searches, at))
+            pairs.setdefault(searcher, []).append(judged(*searches, judge))
         figures |= show_compute(pairs, judge)
     figures |= show_searches(pairs, rungs) | show_ranks([full for full, _ in found.values()], rungs)
     print(json.dumps(figures))
