@@ -291,6 +291,8 @@ class _Search:
 
     def record(self, trial: Trial, weights: bytes | None = None) -> None:
         before = self.study.waiting.get(trial.number)
+        if self.rungs and trial.complete and trial.duplicate_of is None:
+            trial = self.rungs.placed(trial)
         record(self.study, trial, weights, self.weights_dir)
         if self.rungs:
             self.rungs.recorded(trial, before)

@@ -1,21 +1,23 @@
 """Which trainings go on: asynchronous successive halving for two objectives and more.
 
 A training stops at each rung, a number of epochs, and rests there until it is promoted to the next.
-Of what has come to a rung the best 1 / eta go on, where eta is the ratio of the two rungs, as soon as
-there are as many (ASHA: Li et al. 2020, A system for massively parallel hyperparameter tuning), and
-never more of them, though the first may turn out not to have been the best. Two things differ from
-halving by error alone, under which large networks would kill small ones:
+As in ASHA (Li et al. 2020, A system for massively parallel hyperparameter tuning) there is no waiting for a
+rung to be full. What may go on, at any time:
 
-- The best are counted within bands of FLOPs, which hold equally many trials.
-- Best is what stands least above the front of the rung, by its error. So the front comes first.
+- The best 1 / eta of what has come to a rung, where eta is the ratio of the two rungs, counted within
+  bands of FLOPs that hold equally many trials. Halving by error alone would kill the small networks. Best is
+  what stands least above the front of the rung, by its error. So the front comes first.
+- What is on the front of the rung or no farther from it than the noise of its error, whatever its band has
+  sent on.
 
 An error after few epochs is luck in part. What is compared is the error that is to be expected at the
-end, after all that is known of the trial and of those that share its decisions (`nas.forecast`).
+end, after all that is known of the trial and of those that share its decisions (`nas.forecast`). What is on
+the front by what was measured there may go on too, whatever is expected of it.
 
-What is on the front of its rung goes on at once, whatever its share: so the small networks, which cost
-next to nothing, are known to the end early. What is within the noise of the front is never left behind, and
-what is on the front of its rung by what was measured there is not either, whatever is expected of it: these
-go on once no further candidate is to come, if they have not before.
+Of these goes on what is expected to let the hypervolume of the complete networks grow most for the compute
+that it still takes. And it goes when promotions have had less compute than halving would have given them by
+then; else a further candidate is begun. The later a promotion, the more it is known to be worth. When there
+is no further candidate, all go on that may.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ import numpy as np
 
 from nas.errors import NasError
 from nas.forecast import GROWTH, Forecast, forecast
-from nas.pareto import Bools, Floats, front
+from nas.pareto import Bools, Floats, expected_improvement, front
 from nas.trial import Trial
 
 BANDS = 5
 """Bands of FLOPs; fewer while a rung holds too few trials to promote one of each."""
+
+FEW = 10
+"""Trials, of fewer of which none goes on while further candidates are to come: nothing is known yet."""
 
 
 @dataclass(frozen=True)
@@ -110,54 +115,70 @@ class Standings:
         self.others = [name for name in objectives if name != "error"]
         self.trials: dict[int, Trial] = {}
         self._forecast: Forecast | None = None
-        self._errors: dict[int, float] = {}
+        self._expected: dict[int, tuple[float, float]] = {}
         self._added = self._fitted = 0
+        self._compute = np.zeros(2)  # FLOPs x epochs up to the first rung, and beyond it
 
     def add(self, trial: Trial) -> None:
         """Note how a trial stands, in place of how it stood; a second time changes nothing."""
         known = self.trials.get(trial.number)
         if trial.state == "failed" or trial.duplicate_of is not None or not trial.curve:
             return
-        if known is None or len(known.curve) < len(trial.curve):
+        before, now = len(known.curve) if known else 0, len(trial.curve)
+        if before < now:
             self.trials[trial.number] = trial
-            self._errors.pop(trial.number, None)
+            self._expected.pop(trial.number, None)
             self._added += 1
+            first = max(0, min(now, self.halving.rungs[0]) - before)
+            self._compute += trial.flops * np.array([first, now - before - first])
 
-    def promoted(self, waiting: Mapping[int, int], *, closing: bool) -> int | None:
-        """The trial that goes on next, of those that wait at a rung (counted from 0): at the highest
-        rung first, then the one nearest to the front. `closing` where no further candidate is to come.
-        """
-        if not waiting:
+    def promoted(self, waiting: Mapping[int, int], going: Iterable[int] = (), *, closing: bool) -> int | None:
+        """The trial that goes on next, of those that wait at a rung (counted from 0), while those that are
+        `going` on have yet to come to the next. `closing` where no further candidate is to come."""
+        if not waiting or not (closing or self._affordable(going)):
             return None
-        rungs, errors = self.halving.rungs, self.errors()
-        for rung in reversed(range(len(rungs) - 1)):
-            if rung not in waiting.values():
-                continue
-            # In an order that a resumed search has too.
-            came = [self.trials[n] for n in sorted(self.trials) if len(self.trials[n].curve) >= rungs[rung]]
-            points = np.array([(errors[each.number], *each.values(self.others)) for each in came])
-            flops = np.array([each.flops for each in came], dtype=float)
-            gone = np.array([waiting.get(each.number) != rung for each in came])
-            goes = best_share(points, flops, rungs[rung + 1] / rungs[rung], gone)
-            above, error = excess(points), points[:, 0]
-            if closing:
-                measured = [each.curve[rungs[rung] - 1]["val_error"] for each in came]
-                leads = excess(np.column_stack([measured, points[:, 1:]])) <= 0
-                goes |= near_front(points, self.halving.images) | leads
-            elif len(points) >= BANDS:  # of fewer nearly all are on it
-                goes |= above <= 0
-            chosen = np.flatnonzero(goes & ~gone)
-            if len(chosen):
-                return came[min(chosen, key=lambda row: (above[row], error[row]))].number
-        return None
+        rungs = np.array(self.halving.rungs)
+        known = [self.trials[number] for number in sorted(self.trials)]  # an order that a resumed one has too
+        errors, spreads = np.array(self.expected(known)).T
+        points = np.column_stack([errors, [each.values(self.others) for each in known]])
+        epochs = np.array([len(each.curve) for each in known])
+        waits = np.array([waiting.get(each.number, -1) for each in known])
+        goes = np.zeros(len(known), dtype=bool)
+        for rung in set(waiting.values()):
+            came = np.flatnonzero(epochs >= rungs[rung])
+            at_rung = waits[came] == rung
+            goes[came] |= at_rung & self._eligible([known[at] for at in came], points[came], rung, ~at_rung)
+        if not goes.any():
+            return None
+        flops = np.array([max(1, each.flops) for each in known])
+        left = np.maximum(1, rungs[-1] - epochs)
+        worth = expected_improvement(points, spreads, epochs == rungs[-1]) / (flops * left)
+        return known[int(np.where(goes, worth, -1.0).argmax())].number
 
-    def errors(self) -> Mapping[int, float]:
-        """Of each trial, by its number: the error that is to be expected at the end."""
+    def _affordable(self, going: Iterable[int]) -> bool:
+        """Whether promotions have had less compute than where each rung promotes its share and no more."""
+        rungs = self.halving.rungs
+        begun = [self.trials[number] for number in going]
+        parts = [(each.flops, each.epochs, rungs[rungs.index(each.epochs) + 1]) for each in begun]
+        first, beyond = self._compute.tolist()
+        beyond += sum(flops * (until - done) for flops, done, until in parts)
+        return len(self.trials) >= FEW and beyond < first * (expected_epochs(rungs) / rungs[0] - 1)
+
+    def _eligible(self, came: Sequence[Trial], points: Floats, rung: int, gone: Bools) -> Bools:
+        """Which of those that came to a rung may go on."""
+        now, longer = self.halving.rungs[rung : rung + 2]
+        flops = np.array([each.flops for each in came], dtype=np.float64)
+        measured = [each.curve[now - 1]["val_error"] for each in came]
+        leads = excess(np.column_stack([measured, points[:, 1:]])) <= 0
+        near = near_front(points, self.halving.images)
+        return np.asarray(best_share(points, flops, longer / now, gone) | near | leads)
+
+    def expected(self, trials: Sequence[Trial]) -> list[tuple[float, float]]:
+        """Of each: its expected error at the end, and how far off that may be (a standard deviation)."""
         if self._forecast is None or self._added >= GROWTH * self._fitted:
             self._forecast, self._fitted = forecast(self.trials.values(), self.halving.rungs), self._added
-            self._errors = {}
-        new = [trial for number, trial in self.trials.items() if number not in self._errors]
-        self._errors |= {
-            each.number: float(e) for each, e in zip(new, self._forecast.errors(new), strict=True)
-        }
-        return self._errors
+            self._expected = {}
+        new = [trial for trial in trials if trial.number not in self._expected]
+        told = zip(self._forecast.errors(new).tolist(), self._forecast.spreads(new).tolist(), strict=True)
+        self._expected |= zip((trial.number for trial in new), told, strict=True)
+        return [self._expected[trial.number] for trial in trials]

@@ -1,10 +1,11 @@
 """What the errors of trainings that stopped at rungs would be at the end.
 
 The error of a network after the epochs of a rung is taken for a sum: the level of the rung, a slope times
-the logarithm of its FLOPs, an effect for each of its decisions, one of its own, and noise. Effects are drawn
-towards nothing (a linear mixed model: Laird and Ware 1982, Random-effects models for longitudinal data). So a
-network that was lucky at a rung is brought back towards those that share its decisions, what is learnt
-at one rung counts at the others, and that large networks learn more slowly is no disadvantage of theirs.
+the logarithm of its FLOPs, an effect for each of its decisions, one of its own, and noise, of which there is
+the more the fewer the epochs. Effects are drawn towards nothing (a linear mixed model: Laird and Ware 1982,
+Random-effects models for longitudinal data). So a network that was lucky at a rung is brought back towards
+those that share its decisions, what is learnt at one rung counts at the others, and that large networks learn
+more slowly is no disadvantage of theirs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nas.pareto import Floats
 from nas.trial import Trial
 
 PRIOR = 1.0
-"""Variance of an effect before any trial, in parts of that of the noise."""
+"""Variance of an effect before any trial, in parts of that of the noise at the last rung."""
 FREE = 1e-6
 """Precision of what is drawn nowhere, so that it has a value also without trials that tell."""
 
@@ -33,23 +34,35 @@ as long in a large search as in a small one."""
 @dataclass(frozen=True)
 class Forecast:
     """A model fitted to trials. coefficients: of the options in `index`, of the levels and of the slopes of
-    `rungs`, each rung's beside what those before it have; sizes: mean and spread of the log FLOPs."""
+    `rungs`, each rung's beside what those before it have; sizes: mean and spread of the log FLOPs;
+    variance: of the noise at the last rung."""
 
     rungs: tuple[int, ...]
     index: Mapping[tuple[str, Any], int]
     coefficients: Floats
     sizes: tuple[float, float]
+    variance: float
 
     def errors(self, trials: Sequence[Trial]) -> Floats:
         """At the last rung (n,), of trials that may have come to any, or to none. Within [0, 1]."""
         last = np.full(len(trials), len(self.rungs) - 1)
-        whole = np.arange(len(trials))
-        expected = _rows(self, trials, whole, last) @ self.coefficients
+        expected = _rows(self, trials, np.arange(len(trials)), last) @ self.coefficients
         at, rung, errors = _observed(trials, self.rungs)
         missed = errors - _rows(self, trials, at, rung) @ self.coefficients
-        count = np.bincount(at, minlength=len(trials))
-        own = np.bincount(at, weights=missed, minlength=len(trials)) / (1 / PRIOR + count)
+        weights = missed / noise(self.rungs)[rung]
+        own = np.bincount(at, weights=weights, minlength=len(trials)) / self._told(trials)
         return np.clip(expected + own, 0.0, 1.0)
+
+    def spreads(self, trials: Sequence[Trial]) -> Floats:
+        """The standard deviation (n,) of what is a network's own and not known yet: how far from `errors` it
+        may come to be, but for the noise of measuring it."""
+        return np.sqrt(self.variance / self._told(trials))
+
+    def _told(self, trials: Sequence[Trial]) -> Floats:
+        """The precision with which each network's own is known, in parts of 1 / variance."""
+        at, rung, _ = _observed(trials, self.rungs)
+        measured = np.bincount(at, weights=1 / noise(self.rungs)[rung], minlength=len(trials))
+        return np.asarray(1 / PRIOR + measured, dtype=np.float64)
 
 
 def forecast(trials: Iterable[Trial], rungs: Iterable[int]) -> Forecast:
@@ -62,20 +75,38 @@ def forecast(trials: Iterable[Trial], rungs: Iterable[int]) -> Forecast:
     spread = float(sizes.std()) or 1.0
     empty = np.zeros(len(options) + 2 * len(stops))
     index = {option: place for place, option in enumerate(options)}
-    model = Forecast(stops, index, empty, (float(sizes.mean()), spread))
+    model = Forecast(stops, index, empty, (float(sizes.mean()), spread), 0.0)
     at, rung, errors = _observed(known, stops)
-    rows = _rows(model, known, at, rung)
-    # What is a network's own is common to its errors: of their mean a part is taken away, and the rest
-    # has independent noise (Fuller and Battese 1974).
-    starts = np.flatnonzero(np.diff(at, prepend=-1))
-    count = np.bincount(at)[at[starts]]
-    part = np.repeat((1 - 1 / np.sqrt(1 + PRIOR * count)) / count, count)
-    rows = rows - part[:, None] * np.repeat(np.add.reduceat(rows, starts), count, axis=0)
-    errors = errors - part * np.repeat(np.add.reduceat(errors, starts), count)
+    rows, errors = _independent(_rows(model, known, at, rung), errors, at, noise(stops)[rung])
     precision = np.full(len(empty), 1 / PRIOR)
     precision[len(options) : len(options) + len(stops) + 1] = FREE  # the levels, and the first slope
-    fitted = np.linalg.solve(rows.T @ rows + np.diag(precision), rows.T @ errors)
-    return replace(model, coefficients=fitted)
+    told = rows.T @ rows
+    covariance = np.linalg.inv(told + np.diag(precision))
+    fitted = covariance @ (rows.T @ errors)
+    left = errors - rows @ fitted
+    freedom = max(1.0, len(errors) - float(np.trace(covariance @ told)))
+    return replace(model, coefficients=fitted, variance=float(left @ left) / freedom)
+
+
+def noise(rungs: Sequence[int]) -> Floats:
+    """Its variance at each rung, in parts of that at the last: it falls as the epochs grow."""
+    return rungs[-1] / np.array(rungs, dtype=np.float64)
+
+
+def _independent(
+    rows: Floats, errors: Floats, at: NDArray[np.intp], variances: Floats
+) -> tuple[Floats, Floats]:
+    """Rows and errors, trial after trial, so turned that the errors have independent noise of variance 1.
+    What is a network's own is common to its errors: of their mean a part is taken away (Fuller and Battese
+    1974, Estimation of linear models with crossed-error structure)."""
+    scale = 1 / np.sqrt(variances)
+    both = np.column_stack([rows, errors]) * scale[:, None]
+    starts = np.flatnonzero(np.diff(at, prepend=-1))
+    count = np.diff(starts, append=len(at))
+    told = np.add.reduceat(scale**2, starts)
+    part = np.repeat((1 - 1 / np.sqrt(1 + PRIOR * told)) / told, count) * scale
+    both -= part[:, None] * np.repeat(np.add.reduceat(scale[:, None] * both, starts), count, axis=0)
+    return both[:, :-1], both[:, -1]
 
 
 def _observed(

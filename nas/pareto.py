@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+CELLS = 100
+"""Into about how many boxes the space of the exact objectives is cut to sum what is expected in each."""
+
 MARGIN = 0.1
 """Part of the range of each objective by which the reference point lies behind the worst."""
 
@@ -105,6 +108,40 @@ def hypervolume_history(points: ArrayLike, reference: ArrayLike | None = None) -
             best = np.vstack([best[~_dominated(best, point[None])], point])
         history[index] = volume
     return history
+
+
+def expected_improvement(points: Floats, spreads: Floats, done: Bools) -> Floats:
+    """By how much each point (n, d) that is not `done` would let the hypervolume of those that are grow, in
+    expectation (n,), 0 of those: column 0 is the mean of what is normal with `spreads` (n,), the others
+    are exact. With one objective the expected improvement of Jones et al. 1998, with two that of the
+    hypervolume (Emmerich et al. 2005), exact up to CELLS points; of more, cells are cut at quantiles.
+    Measured from the reference point of all.
+    """
+    from scipy.special import ndtr  # a quarter of a second, and not always needed
+
+    corner, exact = reference_point(points), points[:, 1:]
+    lower, volumes = _cells(exact, corner[1:])
+    within: Bools = np.all(exact[None] <= lower[:, None], axis=2)  # (cells, n)
+    best = np.where(within & done, points[:, 0], corner[0]).min(axis=1)
+    left = np.flatnonzero(~done)
+    spread = np.maximum(spreads[left], np.finfo(float).tiny ** 0.25)
+    better = best[:, None] - points[left, 0]
+    density = np.exp(-((better / spread) ** 2) / 2) / np.sqrt(2 * np.pi)
+    gains = np.zeros(len(points))
+    gains[left] = volumes @ (within[:, left] * (better * ndtr(better / spread) + spread * density))
+    return gains
+
+
+def _cells(exact: Floats, corner: Floats) -> tuple[Floats, Floats]:
+    """Boxes between values of the points in every objective (n, d), and up to the corner: the lower corner
+    of each (cells, d) and its volume (cells,). A single box of volume 1 without objectives."""
+    n, d = exact.shape
+    count = min(n, round(CELLS ** (1 / max(1, d))))
+    cuts = [np.unique(np.sort(column)[np.arange(count) * n // count]) for column in exact.T]
+    sides = [np.diff(cut, append=end) for cut, end in zip(cuts, corner, strict=True)]
+    lower = np.array(np.meshgrid(*cuts)).reshape(d, -1).T if d else np.zeros((1, 0))
+    volumes = np.array(np.meshgrid(*sides)).reshape(d, -1).prod(axis=0) if d else np.ones(1)
+    return lower, volumes
 
 
 class Layers:

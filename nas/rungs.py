@@ -52,12 +52,13 @@ class Rungs:
     def promoted(self, running: Container[int], *, closing: bool) -> Trial | None:
         """The trial to go on with; `closing` where no further candidate is to come."""
         waiting = {
-            number: self.halving.rungs.index(trial.epochs)
-            for number, trial in self.history.waiting.items()
-            if number not in running
+            number: self.halving.rungs.index(trial.epochs) for number, trial in self.history.waiting.items()
         }
-        number = self.standings.promoted(waiting, closing=closing)
-        return None if number is None else self.history.waiting[number]
+        going = [number for number in waiting if number in running]
+        for number in going:
+            del waiting[number]
+        chosen = self.standings.promoted(waiting, going, closing=closing)
+        return None if chosen is None else self.history.waiting[chosen]
 
     def part(self, number: int) -> Part:
         """What is next to be trained of a trial."""
@@ -71,7 +72,7 @@ class Rungs:
     def wait(self, trial: Trial, checkpoint: bytes) -> None:
         """Let a trial wait where it has come to; returns when that is on disk."""
         before = self.history.waiting.get(trial.number)
-        trial = replace(trial, arrivals=(*trial.arrivals, self.history.arrivals + 1))
+        trial = self.placed(trial)
         record, state = self._files(trial)
         write_atomic(state, checkpoint)
         write_checked(record, to_attributes(trial))
@@ -80,9 +81,15 @@ class Rungs:
         self.history.wait(trial)
         self.standings.add(trial)
 
+    def placed(self, trial: Trial) -> Trial:
+        """With its place among all arrivals, as it has come to a rung; the last one is the end."""
+        return replace(trial, arrivals=(*trial.arrivals, self.history.arrivals + 1))
+
     def recorded(self, trial: Trial, before: Trial | None) -> None:
         """A trial has ended: its files are of no use any more."""
         self.standings.add(trial)
+        if trial.complete and trial.arrivals:
+            self.history.wait(trial)
         for path in self._files(before) if before else ():
             path.unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ from nas.errors import NasError, StorageError
 from nas.evaluation import Result, Task, ignore, train_candidate
 from nas.fidelity import (
     BANDS,
+    FEW,
     Halving,
     Standings,
     best_share,
@@ -127,29 +128,69 @@ class TestRule:
         for band in np.array_split(np.argsort(flops), BANDS):
             assert above[band][goes[band]].max() <= above[band][~goes[band]].min()
 
-    @pytest.mark.parametrize(("closing", "goes"), [(False, [1]), (True, [1, 2])])
-    def test_the_front_goes_on_at_once_and_what_is_near_it_at_the_end(
-        self, space, monkeypatch, closing, goes
-    ):
+    def test_what_is_near_the_front_goes_on_after_it(self, space, measured):
         """Its band has sent on its share before; 2 is no cheaper than 1, and worse by less than the noise."""
-        monkeypatch.setattr(
-            Standings, "errors", lambda self: {number: t.error for number, t in self.trials.items()}
-        )
-        standings = Standings(Halving((1, 3), 100), ("error", "flops"))
-        for at, error in enumerate([0.5, 0.4, 0.41, *[0.9] * 7]):
-            standings.add(stood(space, at, [error], 10 + at))
-        waiting = dict.fromkeys([1, 2], 0)
-        found = []
-        while (number := standings.promoted(waiting, closing=closing)) is not None:
+        errors = [0.5, 0.4, 0.41, *[0.9] * 7]
+        standings = self.at_first_rung(space, [(error, 10 + at) for at, error in enumerate(errors)])
+        waiting, found = dict.fromkeys([1, 2], 0), []
+        while (number := standings.promoted(waiting, closing=True)) is not None:
             found.append(number)
             del waiting[number]
-        assert found == goes
+        assert found == [1, 2]
+
+    @pytest.mark.parametrize("closing", [False, True])
+    def test_halving_decides_how_much_goes_on_until_no_further_candidate_is_to_come(
+        self, space, measured, closing
+    ):
+        """All are on the front of their rung; what goes on is taken for on its way."""
+        points = [(0.9 - at / 100, 100 + at) for at in range(30)]
+        standings = self.at_first_rung(space, points)
+        waiting, going = dict.fromkeys(range(30), 0), []
+        while (number := standings.promoted(waiting, going, closing=closing)) is not None:
+            going.append(number)
+            del waiting[number]
+        compute = np.array([flops for _, flops in points])
+        allowed = compute.sum() * (2 / 3 + 6 / 9)
+        last, before = compute[going].sum() * 2, compute[going[:-1]].sum() * 2
+        if closing:
+            assert sorted(going) == list(range(30))
+        else:
+            assert before < allowed <= last
+
+    def test_that_goes_first_from_which_most_is_hoped_for_its_compute(self, space, measured):
+        """0 is complete. 1 and 2 are as good, and 2 takes ten times the FLOPs; 3 is hardly better than 0."""
+        standings = self.at_first_rung(space, [(0.5, 100), (0.4, 110), (0.4, 1000), (0.53, 100)])
+        standings.add(stood(space, 0, [0.5] * 9, 100))
+        standings.add(stood(space, 4, [0.9], 2000))  # up to where hypervolumes reach
+        found = []
+        while left := {number: 0 for number in (3, 2, 1) if number not in found}:
+            found.append(standings.promoted(left, closing=True))
+        assert found == [1, 2, 3]
+
+    def test_who_nearly_is_at_the_end_takes_less(self, space, measured):
+        points = [(0.9, 10), *[(0.5, 1000 + at) for at in range(3)]]
+        standings = self.at_first_rung(space, points)
+        standings.add(stood(space, 2, [0.5] * 3, 1002))
+        assert standings.promoted({1: 0, 2: 1, 3: 0}, closing=True) == 2
 
     def test_of_a_few_the_front_waits_for_more(self, space):
-        standings = Standings(Halving((1, 3), 100), ("error", "flops"))
-        for at in range(BANDS - 1):
-            standings.add(stood(space, at, [0.9 - at / 10], 10 + at))
-        assert standings.promoted(dict.fromkeys(range(1, BANDS - 1), 0), closing=False) is None
+        for count, found in ((FEW - 1, None), (FEW, FEW - 1)):
+            standings = self.at_first_rung(space, [(0.9 - at / 20, 10 + at) for at in range(count)])
+            waiting = {count - 1: 0}
+            assert standings.promoted(waiting, closing=False) == found
+            assert standings.promoted(waiting, closing=True) == count - 1
+
+    def at_first_rung(self, space, points):
+        standings = Standings(Halving(RUNGS, 100), ("error", "flops"))
+        for at, (error, flops) in enumerate(points):
+            standings.add(stood(space, at, [error], flops))
+        return standings
+
+    @pytest.fixture
+    def measured(self, monkeypatch):
+        """What is expected is what was measured, give or take 0.02."""
+        told = lambda self, trials: [(trial.error, 0.02) for trial in trials]  # noqa: E731
+        monkeypatch.setattr(Standings, "expected", told)
 
     def test_who_was_lucky_at_a_rung_does_not_go_before_who_shares_good_decisions(self, space):
         """Equal errors, equal FLOPs: others with the option of 1 did well, those with that of 0 badly."""
@@ -159,6 +200,8 @@ class TestRule:
         for at in (0, 1):
             standings.add(stood(space, at, [0.5], 100, {"width": at}))
         assert standings.promoted({0: 0, 1: 0}, closing=False) == 1
+        (lucky, _), (good, _) = standings.expected([standings.trials[0], standings.trials[1]])
+        assert good < lucky
 
     def test_how_a_trial_stood_before_takes_no_part(self, space):
         standings = Standings(Halving(RUNGS, 100), ("error", "flops"))

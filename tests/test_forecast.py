@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.complexity import Cost
-from nas.forecast import FREE, PRIOR, forecast
+from nas.forecast import FREE, PRIOR, forecast, noise
 from nas.space import load_space
 from nas.trial import Proposal, Trial
 
@@ -62,7 +62,8 @@ def as_process(trials):
         slopes = sizes[a] * sizes[b] * (1 / FREE + shared * PRIOR)
         return PRIOR * (options + (a == b)) + levels + slopes
 
-    known = np.array([[covariance(*x, *y) for y in seen] for x in seen]) + np.eye(len(seen))
+    of_noise = np.diag([9.0 / RUNGS[r] for _, r in seen])
+    known = np.array([[covariance(*x, *y) for y in seen] for x in seen]) + of_noise
     last = len(RUNGS) - 1
     wanted = np.array([[covariance(at, last, *y) for y in seen] for at in range(len(trials))])
     return wanted @ np.linalg.solve(known, errors)
@@ -86,6 +87,29 @@ def test_it_is_nearer_to_the_end_than_what_was_measured():
         ours.append(np.mean((forecast(trials, RUNGS).errors(trials) - final) ** 2))
         naive.append(np.mean((measured - final) ** 2))
     assert np.mean(ours) < 0.7 * np.mean(naive)
+
+
+def test_what_is_not_known_yet_is_less_the_further_a_trial_came():
+    """As in a mean of a prior and of errors that each have the precision of their rung."""
+    trials, _ = made_up(np.random.default_rng(3))
+    model = forecast(trials, RUNGS)
+    at_rungs = [next(t for t in trials if len(t.curve) == epochs) for epochs in RUNGS]
+    told = [1 / PRIOR, *(1 / PRIOR + np.cumsum(1 / noise(RUNGS)))]
+    found = model.spreads([trial(90, {}, 10**6, []), *at_rungs])
+    assert found == pytest.approx(np.sqrt(model.variance / np.array(told)))
+    assert all(np.diff(found) < 0)
+
+
+def test_the_variance_is_that_of_the_noise_at_the_last_rung():
+    found = []
+    for seed in range(20):
+        rng, trials = np.random.default_rng(seed), []
+        for number in range(90):
+            came = 1 + (number % 3 == 0) + (number % 9 == 0)
+            errors = rng.normal(0.5 + rng.normal(0, 0.01), 0.01 * np.sqrt(noise(RUNGS)[:came]))
+            trials.append(trial(number, {}, 1000 + number, errors))
+        found.append(forecast(trials, RUNGS).variance)
+    assert np.mean(found) == pytest.approx(0.01**2, rel=0.1)
 
 
 def test_the_order_of_the_trials_is_of_no_account():

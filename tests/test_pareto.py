@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.pareto import Layers, crowding, front, hypervolume, hypervolume_history, knee, reference_point
+from nas.pareto import (
+    CELLS,
+    Layers,
+    crowding,
+    expected_improvement,
+    front,
+    hypervolume,
+    hypervolume_history,
+    knee,
+    reference_point,
+)
 
 GRID = 5
 
@@ -142,3 +152,43 @@ def test_knee_does_not_depend_on_the_order_of_equals():
     ends = [(0.1, 9.0), (0.4, 2.0)]  # both lie on the line through the ends
     assert knee(ends) == 0
     assert knee(ends[::-1]) == 1
+
+
+def grown(points, done, at, error):
+    """By how much the hypervolume grows with a point of this error."""
+    corner = reference_point(points)
+    known = points[done]
+    added = np.vstack([known, [error, *points[at, 1:]]])
+    return hypervolume(added, corner) - (hypervolume(known, corner) if len(known) else 0.0)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.parametrize("finished", [0, 8])
+def test_expected_improvement_is_the_mean_growth_of_the_hypervolume(dimensions, finished):
+    rng = np.random.default_rng(dimensions)
+    points = rng.random((24, dimensions))
+    done = np.arange(24) < finished
+    spreads = rng.uniform(0.01, 0.3, 24)
+    gains = expected_improvement(points, spreads, done)
+    assert not gains[done].any()
+    drawn = rng.normal(size=2000)
+    for at in (8, 15, 23):
+        each = np.array([grown(points, done, at, points[at, 0] + spreads[at] * z) for z in drawn])
+        assert gains[at] == pytest.approx(each.mean(), abs=4 * each.std() / len(each) ** 0.5 + 1e-4)
+
+
+def test_what_is_known_exactly_improves_by_what_it_adds():
+    rng = np.random.default_rng(0)
+    points, done = rng.random((60, 2)), np.arange(60) < 20
+    gains = expected_improvement(points, np.zeros(60), done)
+    expected = [grown(points, done, at, points[at, 0]) for at in range(20, 60)]
+    np.testing.assert_allclose(gains[20:], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dimensions", "count"), [(2, 20 * CELLS), (3, 60)])
+def test_cells_that_are_cut_at_quantiles_rank_points_as_the_hypervolume_does(dimensions, count):
+    rng = np.random.default_rng(1)
+    points, done = rng.random((count, dimensions)), np.arange(count) < 20
+    gains = expected_improvement(points, np.full(count, 1e-6), done)[20:60]
+    exact = [grown(points, done, at, points[at, 0]) for at in range(20, 60)]
+    assert np.corrcoef(gains, exact)[0, 1] > 0.95
