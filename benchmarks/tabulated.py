@@ -7,7 +7,7 @@ nas-bench-macro_cifar10.json 6,561 chains of 8 blocks (Su et al. 2021), mean tes
                              CIFAR-10. Identities within a stage add nothing: 3,969 networks.
 tables/digits.csv            448 networks of tables/digits.yaml, by train_table.py: a space of
                              this project, whose decisions depend on others.
-tables/cifar.csv             432 networks of tables/cifar.yaml, by train_table.py, with the errors
+tables/cifar.csv             864 networks of tables/cifar.yaml, by train_table.py, with the errors
                              after each of nine epochs.
 """
 

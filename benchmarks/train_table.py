@@ -11,7 +11,7 @@ already is not trained again.
 digits: 575 validation images, four epochs, of which the last is kept; five minutes of two cores.
 cifar: PATH is a folder with CIFAR-10 in the Hugging Face layout, of which 3,000 images are trained on and
 4,000 validate, brought to 16 x 16; nine epochs, all of them kept, with a cycle of the rate up to each of the
-rungs 1, 3 and 9; an hour of two cores.
+rungs 1, 3 and 9; two hours of two cores.
 """
 
 import argparse

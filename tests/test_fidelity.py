@@ -297,6 +297,15 @@ class TestSearch:
         assert not study.pending
         assert not list((tmp_path / "rungs").iterdir())
 
+    @pytest.mark.parametrize("objectives", [("error",), ("error", "flops", "params")])
+    def test_with_other_objectives_the_best_are_complete_too(self, space, tmp_path, objectives):
+        study = search(space, tmp_path, study=History(objectives), searcher="random")
+        for epochs in RUNGS[:-1]:
+            came = [trial for trial in study.trials if trial.epochs >= epochs]
+            points = [(t.curve[epochs - 1]["val_error"], *t.values(objectives[1:])) for t in came]
+            assert all(came[at].epochs > epochs for at in front(points))
+        assert sum(trial.complete for trial in study.trials) < 20
+
     def test_events_tell_of_rungs(self, space, tmp_path):
         events = []
         study = search(space, tmp_path, trials=12, on_event=events.append)
