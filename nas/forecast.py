@@ -50,18 +50,18 @@ class Forecast:
         at, rung, errors = _observed(trials, self.rungs)
         missed = errors - _rows(self, trials, at, rung) @ self.coefficients
         weights = missed / noise(self.rungs)[rung]
-        own = np.bincount(at, weights=weights, minlength=len(trials)) / self._told(trials)
+        own = np.bincount(at, weights=weights, minlength=len(trials)) / self._told(at, rung, len(trials))
         return np.clip(expected + own, 0.0, 1.0)
 
     def spreads(self, trials: Sequence[Trial]) -> Floats:
         """The standard deviation (n,) of what is a network's own and not known yet: how far from `errors` it
         may come to be, but for the noise of measuring it."""
-        return np.sqrt(self.variance / self._told(trials))
-
-    def _told(self, trials: Sequence[Trial]) -> Floats:
-        """The precision with which each network's own is known, in parts of 1 / variance."""
         at, rung, _ = _observed(trials, self.rungs)
-        measured = np.bincount(at, weights=1 / noise(self.rungs)[rung], minlength=len(trials))
+        return np.sqrt(self.variance / self._told(at, rung, len(trials)))
+
+    def _told(self, at: NDArray[np.intp], rung: NDArray[np.intp], count: int) -> Floats:
+        """The precision with which each network's own is known (count,), in parts of 1 / variance."""
+        measured = np.bincount(at, weights=1 / noise(self.rungs)[rung], minlength=count)
         return np.asarray(1 / PRIOR + measured, dtype=np.float64)
 
 

@@ -51,14 +51,12 @@ class Rungs:
 
     def promoted(self, running: Container[int], *, closing: bool) -> Trial | None:
         """The trial to go on with; `closing` where no further candidate is to come."""
-        waiting = {
-            number: self.halving.rungs.index(trial.epochs) for number, trial in self.history.waiting.items()
-        }
-        going = [number for number in waiting if number in running]
-        for number in going:
-            del waiting[number]
+        trials = self.history.waiting
+        going = [number for number in trials if number in running]
+        resting = trials.keys() - going
+        waiting = {number: self.halving.rungs.index(trials[number].epochs) for number in resting}
         chosen = self.standings.promoted(waiting, going, closing=closing)
-        return None if chosen is None else self.history.waiting[chosen]
+        return None if chosen is None else trials[chosen]
 
     def part(self, number: int) -> Part:
         """What is next to be trained of a trial."""
