@@ -44,9 +44,10 @@ from tabulated import Lookup, cifar
 
 from nas.controller import run_search
 from nas.data import Dataset
-from nas.evaluation import LocalEvaluator, OnEpoch, Part, Result, Task
+from nas.evaluation import OnEpoch, Part, Result, Task
 from nas.fidelity import Halving, expected_epochs
 from nas.history import History
+from nas.local_evaluation import LocalEvaluator
 from nas.pareto import Floats, front, hypervolume, reference_point
 from nas.progress import Event, Progress
 from nas.recipe import Recipe, staged

@@ -27,8 +27,9 @@ import torch
 from safetensors.torch import load
 from tabulated import Row
 
+from nas.candidate import train_candidate
 from nas.data import Dataset, load_data
-from nas.evaluation import Task, train_candidate
+from nas.evaluation import Task
 from nas.genotype import Genotype
 from nas.network import build
 from nas.recipe import WORKER_ENVIRONMENT, default_recipe, staged

@@ -2,7 +2,7 @@
 
     python benchmarks/training_memory.py
 
-Each candidate is trained for two short epochs by `nas.evaluation.train_candidate` in a fresh process
+Each candidate is trained for two short epochs by `nas.candidate.train_candidate` in a fresh process
 with the environment of a worker and one thread. Measured is how far its resident memory rises
 at the peak above what it was with torch loaded and the data made (Linux alone tells it). The
 data are noise, as only their shape matters. In bfloat16 too where a worker would choose it: a
@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.candidate import train_candidate
 from nas.data.dataset import Dataset
-from nas.evaluation import Task, train_candidate
+from nas.evaluation import Task
 from nas.genotype import Genotype
 from nas.memory import candidate_memory
 from nas.recipe import WORKER_ENVIRONMENT, Recipe, evaluation_batch

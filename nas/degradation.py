@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, StorageError
-from nas.evaluation import Evaluator, LocalEvaluator, Result, Task, ignore
+from nas.evaluation import Evaluator, Result, Task, ignore
+from nas.local_evaluation import LocalEvaluator
 from nas.run_folder import RunFolder, lock, write_atomic
 from nas.setup import describe_changes
 from nas.zoo import zoo_entry

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from nas import run_folder
 from nas.controller import run_search
 from nas.errors import NasError, NotFoundError
-from nas.evaluation import LocalEvaluator, Task, ignore
+from nas.evaluation import Task, ignore
 from nas.fidelity import Halving
+from nas.local_evaluation import LocalEvaluator
 from nas.memory import candidate_memory
 from nas.plan import Plan, plan
 from nas.profile import profile_writer

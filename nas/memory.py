@@ -38,7 +38,7 @@ COPIES = 5
 
 
 def candidate_memory(genotype: Genotype, dataset: Dataset, recipe: Recipe, device: str, half: bool) -> int:
-    """Bytes by which a process grows at most when `nas.evaluation.train_candidate` trains a candidate
+    """Bytes by which a process grows at most when `nas.candidate.train_candidate` trains a candidate
     in it; `half` says whether the forward pass is in bfloat16."""
     graph = expand(genotype, dataset.input_shape, dataset.num_classes, auxiliary=bool(genotype.auxiliary))
     step = batch_memory(graph, min(recipe.batch_size, len(dataset.train_labels)), half=half)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from nas.candidate import train_candidate
 from nas.errors import ClusterLostError, NasError
 from nas.evaluation import (
     Memory,
@@ -33,7 +34,6 @@ from nas.evaluation import (
     as_measured,
     ignore,
     too_large,
-    train_candidate,
 )
 from nas.mps import start_mps, stop_mps
 from nas.profile import Times

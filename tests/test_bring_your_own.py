@@ -206,8 +206,9 @@ def test_modules_of_python_itself_are_not_sent() -> None:
 
 
 def test_an_objective_that_gives_no_number_fails_the_trial(tmp_path, monkeypatch) -> None:
+    from nas.candidate import train_candidate
     from nas.data import load_data
-    from nas.evaluation import Task, train_candidate
+    from nas.evaluation import Task
     from nas.recipe import default_recipe
 
     dataset = load_data("digits?limit=60")

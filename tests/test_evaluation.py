@@ -11,9 +11,11 @@ from safetensors.torch import load
 
 import nas.network
 import nas.training
+from nas.candidate import MESSAGE_LIMIT, out_of_memory, train_candidate
 from nas.data import Dataset
-from nas.evaluation import MESSAGE_LIMIT, LocalEvaluator, Result, Task, out_of_memory, train_candidate
+from nas.evaluation import Result, Task
 from nas.latency import LEAST
+from nas.local_evaluation import LocalEvaluator
 from nas.network import build
 from nas.space import load_space
 from nas.training import default_recipe, evaluate

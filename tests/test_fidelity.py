@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.candidate import train_candidate
 from nas.complexity import Cost, cost
 from nas.controller import run_search
 from nas.data import load_data
 from nas.errors import NasError, StorageError
-from nas.evaluation import Result, Task, ignore, train_candidate
+from nas.evaluation import Result, Task, ignore
 from nas.fidelity import (
     BANDS,
     FEW,

@@ -29,7 +29,8 @@ DRIVER = """
     from pathlib import Path
     from nas.controller import run_search
     from nas.errors import NasError
-    from nas.evaluation import LocalEvaluator, Result
+    from nas.evaluation import Result
+    from nas.local_evaluation import LocalEvaluator
     from nas.searchers import make_searcher
     from nas.space import load_space
     from nas.study import Study

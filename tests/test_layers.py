@@ -38,7 +38,7 @@ LAYERS = [
         "scoring",
         "training",
     },
-    {"evaluation"},
+    {"candidate", "evaluation", "local_evaluation"},
     {"ray_cluster", "ray_worker", "ray_evaluation"},
     {"run_config", "run_folder", "record", "rungs", "signals", "progress", "controller"},
     {"report", "full_training", "setup", "tracking"},

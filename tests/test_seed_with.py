@@ -167,7 +167,7 @@ def test_a_search_begins_with_its_seeds_and_resumes(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained: list[Genotype] = []
-    monkeypatch.setattr("nas.evaluation.train_candidate", quick(trained))
+    monkeypatch.setattr("nas.local_evaluation.train_candidate", quick(trained))
     common = ["search", "--results-dir", str(tmp_path), "--name", "seeded", "--json"]
     start = ["--space", str(tiny), "--data", "digits?limit=150", "--epochs", "1", "--workers", "0"]
     seeds = ["--seed-with", "resnet20,fractalnet20,resnet20"]

@@ -14,6 +14,7 @@ from torch import nn
 import nas
 from nas import training
 from nas.augment import Batches
+from nas.candidate import train_candidate
 from nas.codegen.source import source
 from nas.data import Part, load_data
 from nas.data.dataset import IGNORE
@@ -21,7 +22,7 @@ from nas.data.shapes import draw
 from nas.data.source import Source
 from nas.data.split import split, strata
 from nas.errors import NasError, NotFoundError
-from nas.evaluation import Task, train_candidate
+from nas.evaluation import Task
 from nas.full_training import train_fully
 from nas.genotype import expand
 from nas.scoring import cross_entropy, training_losses

@@ -118,7 +118,8 @@ DRIVER = """
     import numpy as np
     from pathlib import Path
     from nas.controller import run_search
-    from nas.evaluation import LocalEvaluator, Result
+    from nas.evaluation import Result
+    from nas.local_evaluation import LocalEvaluator
     from nas.searchers import make_searcher
     from nas.shared_study import SharedStudy
     from nas.space import load_space

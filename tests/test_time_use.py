@@ -16,8 +16,9 @@ from nas.analysis.time_use import DRIVER, seconds_of, share, time_use, time_use_
 from nas.cli import run as nas_command
 from nas.controller import run_search
 from nas.errors import StorageError
-from nas.evaluation import LocalEvaluator, Result
+from nas.evaluation import Result
 from nas.history import History
+from nas.local_evaluation import LocalEvaluator
 from nas.plots.time_use import time_use_figure
 from nas.profile import Times, profile_writer, read_profile
 from nas.report import to_text

@@ -36,11 +36,11 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.search import Searcher
 
 from nas import run_folder
+from nas.candidate import MESSAGE_LIMIT, out_of_memory
 from nas.complexity import cost
 from nas.controller import training_seed
 from nas.data import Dataset, load_data
 from nas.errors import NasError
-from nas.evaluation import MESSAGE_LIMIT, out_of_memory
 from nas.genotype import Genotype, expand
 from nas.integrations.trainable import (
     DECISIONS,

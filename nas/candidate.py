@@ -1,0 +1,152 @@
+"""Training of one candidate: what a task comes to, whatever happens."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nas.evaluation import OnEpoch, Part, Result, Task, ignore
+from nas.genotype import Genotype, expand
+from nas.latency import Latency, measure_latency
+from nas.profile import Laps, Times
+
+if TYPE_CHECKING:
+    from nas.data import Dataset
+    from nas.recipe import Recipe
+
+MESSAGE_LIMIT = 8000
+"""Characters kept of a traceback, counted from its end."""
+
+
+def train_candidate(
+    task: Task,
+    dataset: Dataset,
+    recipe: Recipe,
+    device: str = "cpu",
+    on_epoch: OnEpoch = ignore,
+    on_batch: Callable[[], None] = ignore,
+) -> Result:
+    """Build and train a candidate. Never raises an `Exception`: it is the outcome.
+
+    Out of memory is tried once more with half the batch, which the message records.
+    """
+    laps = Laps()
+    result = _attempt(task, dataset, recipe, device, on_epoch, on_batch, laps)
+    if result.reason == "oom" and recipe.batch_size > 1:
+        _free_memory(device)
+        half = replace(recipe, batch_size=recipe.batch_size // 2)
+        result = _attempt(task, dataset, half, device, on_epoch, on_batch, laps)
+        note = f"out of memory with batches of {recipe.batch_size}, tried again with {half.batch_size}"
+        result = replace(result, retries=1, message="\n".join(filter(None, (note, result.message))))
+    end = time.monotonic()
+    times = Times(laps.start, end, laps.phases, task.number)
+    return replace(result, duration=end - laps.start, times=times)
+
+
+def _attempt(
+    task: Task,
+    dataset: Dataset,
+    recipe: Recipe,
+    device: str,
+    on_epoch: OnEpoch,
+    on_batch: Callable[[], None],
+    lap: Laps,
+) -> Result:
+    try:
+        import torch
+        import torch._dynamo  # an optimiser loads it, which takes as long as torch itself
+
+        from nas.network import build
+        from nas.training import train
+
+        lap("importing")
+        with torch.random.fork_rng([]):
+            torch.manual_seed(task.seed)
+            network = build(task.genotype, dataset.input_shape, dataset.num_classes)
+        part = task.part or Part(0, recipe.epochs)
+        outcome = train(
+            network,
+            dataset,
+            recipe,
+            seed=task.seed,
+            device=device,
+            on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
+            on_batch=on_batch,
+            resume=part.state,
+            until=part.until,
+            lap=lap,
+        )
+        curve = outcome.curve[part.done :]
+        if outcome.diverged or not math.isfinite(outcome.error):
+            message = f"the loss was {outcome.loss} after {len(outcome.curve)} epochs"
+            return Result(task.number, "failed", "diverged", message, curve=curve)
+        if outcome.state:
+            found = Result(task.number, "stopped", checkpoint=outcome.state)
+        else:
+            found = Result(task.number, "complete", weights=_weights(network))
+        found = replace(found, error=outcome.error, curve=curve)
+        lap("saving")
+        if task.latency:
+            found = replace(found, latency=_latency(task.genotype, dataset, network, device))
+            lap("latency")
+        if task.measures:
+            found = replace(found, measured=_measured(task, network, dataset))
+            lap("objectives")
+        return found
+    except Exception as error:
+        lap("failing")
+        reason = "oom" if out_of_memory(error) else "exception"
+        return Result(task.number, "failed", reason, traceback.format_exc()[-MESSAGE_LIMIT:])
+
+
+def _latency(genotype: Genotype, dataset: Dataset, trained: Any, device: str) -> Latency:
+    """That of the network as it would be exported: its source without auxiliary heads, as a user
+    loads it, with the trained weights."""
+    import torch
+
+    from nas.network import build_graph
+
+    with torch.random.fork_rng([]):
+        network = build_graph(expand(genotype, dataset.input_shape, dataset.num_classes))
+    state = trained.state_dict()
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
+    return measure_latency(network, dataset.input_shape, device)
+
+
+def _measured(task: Task, network: Any, dataset: Dataset) -> dict[str, float]:
+    """What the user's own objectives say of the trained network, in evaluation mode."""
+    found = {name: float(measure(network.eval(), dataset)) for name, measure in task.measures.items()}
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} gave {value}")
+    return found
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the host or on a device, as torch reports it."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    signs = ("DefaultCPUAllocator: ", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def _weights(network: Any) -> bytes:
+    from safetensors.torch import save
+
+    return save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
+
+
+def _free_memory(device: str) -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
