@@ -185,7 +185,7 @@ def main() -> None:
         recipe,
         workers=options.workers,
         gpus_per_worker=options.gpus_per_worker if device == "cuda" else 0.0,
-        memory=lambda task, half: candidate_memory(task.genotype, dataset, recipe, device, half),
+        memory=lambda task, half: candidate_memory(task.genotype, dataset, recipe, device, half=half),
     )
     few, quick = short(dataset, recipe)
     plain_loop(Job(genotypes[0], 0), few, quick, device)

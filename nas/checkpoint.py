@@ -146,15 +146,18 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _pack(state: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
+    buffer = io.BytesIO(bytes(DIGEST_SIZE))
+    buffer.seek(DIGEST_SIZE)
     torch.save(state, buffer)
-    payload = buffer.getvalue()
-    return _digest(payload) + payload
+    with buffer.getbuffer() as whole:
+        whole[:DIGEST_SIZE] = _digest(whole[DIGEST_SIZE:])
+    return buffer.getvalue()
 
 
 def _unpack(data: bytes) -> dict[str, Any] | None:
     """The state, or None where the bytes are damaged."""
-    digest, payload = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
+    whole = memoryview(data)
+    digest, payload = whole[:DIGEST_SIZE], whole[DIGEST_SIZE:]
     if digest != _digest(payload):
         return None
     try:
@@ -164,5 +167,5 @@ def _unpack(data: bytes) -> dict[str, Any] | None:
     return state if isinstance(state, dict) else None
 
 
-def _digest(payload: bytes) -> bytes:
+def _digest(payload: memoryview) -> bytes:
     return hashlib.blake2b(payload, digest_size=DIGEST_SIZE).digest()

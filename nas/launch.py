@@ -140,7 +140,8 @@ def make_evaluator(
     device = "cuda" if gpus_per_worker else "cpu"
 
     def memory(task: Task, half: bool) -> int:
-        return candidate_memory(task.genotype, dataset, recipe, device, half)
+        resumed = task.part is not None and task.part.state is not None
+        return candidate_memory(task.genotype, dataset, recipe, device, half=half, resumed=resumed)
 
     if workers == 0:
         return LocalEvaluator(dataset, recipe, memory=memory)

@@ -26,26 +26,42 @@ if TYPE_CHECKING:
 
 FLOAT, HALF = 4, 2
 """Bytes of a number in single precision and in bfloat16."""
-SPREAD = {"cpu": 1.9, "cuda": 1.2}
-"""Bytes resident for each byte alive, as an allocator spreads tensors that come and go. On CPU
-measured with glibc 2.36 (docs/performance.md); on GPU assumed of torch's cache."""
-LIBRARY = 130 << 20
+SPREAD = {"cpu": 1.65, "cuda": 1.2}
+"""Bytes resident for each byte of a feature map or gradient that is alive, as an allocator spreads
+tensors that come and go. On CPU measured with glibc 2.36 (docs/performance.md); on GPU assumed of torch's
+cache."""
+LIBRARY = 110 << 20
 """Bytes that the first training of a process takes for kernels, threads and caches."""
 RESERVE = 0.1
 """Share of a GPU that stays free."""
-COPIES = 5
-"""Copies of the weights when a training ends: weights, gradients, and three on the way to a file."""
+SAVED, RESUMED = 4, 7
+"""Copies of the weights on the host when they are written at the end of a training, and when one goes on
+from a checkpoint, which holds the momentum too: its bytes twice, what is read of them, and the network."""
 
 
-def candidate_memory(genotype: Genotype, dataset: Dataset, recipe: Recipe, device: str, half: bool) -> int:
+def candidate_memory(
+    genotype: Genotype,
+    dataset: Dataset,
+    recipe: Recipe,
+    device: str,
+    *,
+    half: bool,
+    resumed: bool = False,
+) -> int:
     """Bytes by which a process grows at most when `nas.candidate.train_candidate` trains a candidate
-    in it; `half` says whether the forward pass is in bfloat16."""
+    in it; `half` says whether the forward pass is in bfloat16, `resumed` whether the training goes on from
+    the checkpoint of a part before, which is held meanwhile. What validation takes comes on top, as it
+    does not fit into the gaps that training leaves."""
     graph = expand(genotype, dataset.input_shape, dataset.num_classes, auxiliary=bool(genotype.auxiliary))
-    step = batch_memory(graph, min(recipe.batch_size, len(dataset.train_labels)), half=half)
-    validation = evaluation_batch(dataset, device) * cost(graph).peak_memory
+    kind, batch = device.partition(":")[0], min(recipe.batch_size, len(dataset.train_labels))
+    step = batch_memory(graph, batch, half=half, spread=SPREAD[kind])
+    validation = SPREAD[kind] * evaluation_batch(dataset, device) * cost(graph).peak_memory
     weights = cost(graph).params * FLOAT
-    training = 2 * weights + SPREAD[device.partition(":")[0]] * max(step, validation)
-    return round(LIBRARY + data_memory(dataset, recipe) + max(training, COPIES * weights))
+    training = 2 * weights + step + validation
+    if kind == "cpu":
+        checkpoint, copies = (2 * weights, RESUMED) if resumed else (0, SAVED)
+        training = max(training + checkpoint, copies * weights)
+    return round(LIBRARY + data_memory(dataset, recipe) + training)
 
 
 def gpu_memory() -> float:
@@ -81,25 +97,27 @@ def data_memory(dataset: Dataset, recipe: Recipe) -> int:
 
 
 @lru_cache(maxsize=512)
-def batch_memory(graph: Graph, batch: int, *, half: bool = False) -> int:
+def batch_memory(graph: Graph, batch: int, *, half: bool = False, spread: float = 1.0) -> float:
     """Bytes alive at once, at most, in one step of training, beside weights and momentum: feature
-    maps, what the backward pass needs again, and gradients."""
+    maps, what the backward pass needs again, and their gradients, each `spread` times its size, and the
+    gradients of weights."""
     primitives, element = graph.primitives, HALF if half else FLOAT
     end = 2 * len(primitives)  # the update; the backward step of primitive n is end - 1 - n
-    change = [0] * (end + 2)
+    change = [0.0] * (end + 2)
 
-    def alive(start: int, stop: int, size: int) -> None:
+    def alive(start: int, stop: int, size: float) -> None:
         change[start] += size
         change[stop + 1] -= size
 
     used, needed = _last_uses(graph)
-    alive(0, end, batch * FLOAT * sum(map(prod, graph.input_shapes)))
+    alive(0, end, spread * batch * FLOAT * sum(map(prod, graph.input_shapes)))
     for at, (_, op, _, shapes, shape) in enumerate(primitives):
-        back, size, weights = end - 1 - at, batch * element * prod(shape), op.params(*shapes)
+        back, weights = end - 1 - at, op.params(*shapes)
+        size = spread * batch * element * prod(shape)
         if not op.view:
             alive(at, needed[at], size)
             alive(end - 1 - used[at], back, size)  # its gradient
-        alive(at, back, batch * op.saved(*shapes) + (weights * HALF if half else 0))
+        alive(at, back, spread * batch * op.saved(*shapes) + (weights * HALF if half else 0))
         alive(back, end, weights * FLOAT)
     return max(accumulate(change))
 

@@ -18,6 +18,7 @@ from nas.convolutions import adapted_convolutions
 from nas.cuda import Recorded
 from nas.data import Dataset
 from nas.data.dataset import Images, Labels
+from nas.memory import release_memory
 from nas.recipe import WORKER_ENVIRONMENT, Recipe, default_recipe, evaluation_batch
 from nas.scoring import Confusion, Score, cross_entropy, training_losses
 
@@ -105,6 +106,8 @@ def train(
                 state.save(checkpoint, curve)
             if on_epoch:
                 on_epoch(dict(curve[-1]))
+        network.zero_grad()
+        release_memory(device)  # or what saving takes would come on top of what training has left free
         kept = state.pack(curve) if len(curve) < recipe.epochs else None
     return TrainingResult(curve[-1]["val_error"], curve[-1]["val_loss"], False, tuple(curve), kept)
 

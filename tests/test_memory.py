@@ -9,15 +9,18 @@ import sys
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from nas.complexity import cost
+from nas.data import Dataset
 from nas.genotype import expand
 from nas.graph import trace
-from nas.memory import _last_uses, batch_memory
+from nas.memory import _last_uses, batch_memory, candidate_memory
 from nas.network import build
 from nas.ops import BatchNorm, Classifier, Conv, GlobalPool, MaxPool, Relu
-from nas.recipe import WORKER_ENVIRONMENT
+from nas.recipe import WORKER_ENVIRONMENT, Recipe
 from nas.space import load_space
 from nas.zoo import zoo_entry
 
@@ -89,11 +92,30 @@ def test_it_grows_with_the_batch_and_falls_with_the_precision(name):
     assert batch_memory(graph, 64, half=True) < 0.7 * two
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_a_training_that_goes_on_holds_its_checkpoint_on_the_host(device):
+    genotype, recipe = zoo_entry("alexnet").build(), Recipe()
+    images, labels = np.zeros((64, 3, 64, 64), np.uint8), np.zeros(64, np.int64)
+    dataset = Dataset("none", ("one", "other"), images, labels, images, labels, lambda: NotImplemented)
+    afresh, resumed = (
+        candidate_memory(genotype, dataset, recipe, device, half=False, resumed=resumed)
+        for resumed in (False, True)
+    )
+    weights = 4 * cost(expand(genotype, dataset.input_shape, dataset.num_classes)).params
+    assert resumed - afresh == (0 if device == "cuda:0" else pytest.approx(3 * weights, rel=0.1))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak")
-def test_a_fresh_process_takes_what_was_predicted():
-    case = json.dumps(["residual_vs_fractal:1", [3, 32, 32], 64, "float32"])
-    command = [sys.executable, str(BENCHMARK), "--case", case]
+@pytest.mark.parametrize(
+    "case",
+    [
+        ["residual_vs_fractal:1", [3, 32, 32], 64, "float32", False],
+        ["alexnet", [3, 64, 64], 16, "float32", True],
+    ],
+)
+def test_a_fresh_process_takes_what_was_predicted(case):
+    command = [sys.executable, str(BENCHMARK), "--case", json.dumps(case)]
     done = subprocess.run(command, env=os.environ | WORKER_ENVIRONMENT, capture_output=True, check=True)
     found = json.loads(done.stdout)
     assert found["predicted"] == pytest.approx(found["measured"], rel=0.25)

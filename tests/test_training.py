@@ -132,6 +132,15 @@ class TestTrain:
         train(network, digits, replace(recipe, epochs=1), seed=0)
         assert network[1][0].weight.is_contiguous(memory_format=torch.channels_last)
 
+    def test_what_training_leaves_takes_no_memory_when_it_is_kept(self, digits, recipe, monkeypatch):
+        """Gradients are gone, and what has become free is given back, before weights are written."""
+        network, given_back = small_network(), []
+        monkeypatch.setattr("nas.training.release_memory", given_back.append)
+        stopped = train(network, digits, replace(recipe, epochs=2), seed=0, until=1)
+        assert stopped.state
+        assert given_back == ["cpu"]
+        assert all(parameter.grad is None for parameter in network.parameters())
+
 
 class TestStep:
     def test_it_is_the_plain_loop(self, colours, recipe):
