@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.evaluation import OnEpoch, Part, Result, Task, ignore
 from nas.genotype import Genotype, expand
 from nas.latency import Latency, measure_latency
+from nas.memory import release_memory
 from nas.profile import Laps, Times
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nas.data import Dataset
     from nas.recipe import Recipe
+    from nas.training import TrainingResult
 
 MESSAGE_LIMIT = 8000
 """Characters kept of a traceback, counted from its end."""
@@ -37,7 +42,8 @@ def train_candidate(
     laps = Laps()
     result = _attempt(task, dataset, recipe, device, on_epoch, on_batch, laps)
     if result.reason == "oom" and recipe.batch_size > 1:
-        _free_memory(device)
+        gc.collect()
+        release_memory(device)
         half = replace(recipe, batch_size=recipe.batch_size // 2)
         result = _attempt(task, dataset, half, device, on_epoch, on_batch, laps)
         note = f"out of memory with batches of {recipe.batch_size}, tried again with {half.batch_size}"
@@ -57,53 +63,73 @@ def _attempt(
     lap: Laps,
 ) -> Result:
     try:
-        import torch
-        import torch._dynamo  # an optimiser loads it, which takes as long as torch itself
-
-        from nas.network import build
-        from nas.training import train
-
-        lap("importing")
-        with torch.random.fork_rng([]):
-            torch.manual_seed(task.seed)
-            network = build(task.genotype, dataset.input_shape, dataset.num_classes)
-        part = task.part or Part(0, recipe.epochs)
-        outcome = train(
-            network,
-            dataset,
-            recipe,
-            seed=task.seed,
-            device=device,
-            on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
-            on_batch=on_batch,
-            resume=part.state,
-            until=part.until,
-            lap=lap,
-        )
-        curve = outcome.curve[part.done :]
-        if outcome.diverged or not math.isfinite(outcome.error):
-            message = f"the loss was {outcome.loss} after {len(outcome.curve)} epochs"
-            return Result(task.number, "failed", "diverged", message, curve=curve)
-        if outcome.state:
-            found = Result(task.number, "stopped", checkpoint=outcome.state)
-        else:
-            found = Result(task.number, "complete", weights=_weights(network))
-        found = replace(found, error=outcome.error, curve=curve)
-        lap("saving")
-        if task.latency:
-            found = replace(found, latency=_latency(task.genotype, dataset, network, device))
-            lap("latency")
-        if task.measures:
-            found = replace(found, measured=_measured(task, network, dataset))
-            lap("objectives")
-        return found
+        network, training = _trained(task, dataset, recipe, device, on_epoch, on_batch, lap)
+        return _result(task, dataset, network, training, device, lap)
     except Exception as error:
         lap("failing")
         reason = "oom" if out_of_memory(error) else "exception"
         return Result(task.number, "failed", reason, traceback.format_exc()[-MESSAGE_LIMIT:])
 
 
-def _latency(genotype: Genotype, dataset: Dataset, trained: Any, device: str) -> Latency:
+def _trained(
+    task: Task,
+    dataset: Dataset,
+    recipe: Recipe,
+    device: str,
+    on_epoch: OnEpoch,
+    on_batch: Callable[[], None],
+    lap: Laps,
+) -> tuple[nn.Module, TrainingResult]:
+    import torch
+    import torch._dynamo  # an optimiser loads it, which takes as long as torch itself
+
+    from nas.network import build
+    from nas.training import train
+
+    lap("importing")
+    with torch.random.fork_rng([]):
+        torch.manual_seed(task.seed)
+        network = build(task.genotype, dataset.input_shape, dataset.num_classes)
+    part = task.part or Part(0, recipe.epochs)
+    training = train(
+        network,
+        dataset,
+        recipe,
+        seed=task.seed,
+        device=device,
+        on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
+        on_batch=on_batch,
+        resume=part.state,
+        until=part.until,
+        lap=lap,
+    )
+    return network, training
+
+
+def _result(
+    task: Task, dataset: Dataset, network: nn.Module, training: TrainingResult, device: str, lap: Laps
+) -> Result:
+    """What a training came to, with all that is asked for of the trained network."""
+    curve = training.curve[task.part.done if task.part else 0 :]
+    if training.diverged or not math.isfinite(training.error):
+        message = f"the loss was {training.loss} after {len(training.curve)} epochs"
+        return Result(task.number, "failed", "diverged", message, curve=curve)
+    if training.state:
+        found = Result(task.number, "stopped", checkpoint=training.state)
+    else:
+        found = Result(task.number, "complete", weights=_weights(network))
+    found = replace(found, error=training.error, curve=curve)
+    lap("saving")
+    if task.latency:
+        found = replace(found, latency=_latency(task.genotype, dataset, network, device))
+        lap("latency")
+    if task.measures:
+        found = replace(found, measured=_measured(task, network, dataset))
+        lap("objectives")
+    return found
+
+
+def _latency(genotype: Genotype, dataset: Dataset, trained: nn.Module, device: str) -> Latency:
     """That of the network as it would be exported: its source without auxiliary heads, as a user
     loads it, with the trained weights."""
     import torch
@@ -117,7 +143,7 @@ def _latency(genotype: Genotype, dataset: Dataset, trained: Any, device: str) ->
     return measure_latency(network, dataset.input_shape, device)
 
 
-def _measured(task: Task, network: Any, dataset: Dataset) -> dict[str, float]:
+def _measured(task: Task, network: nn.Module, dataset: Dataset) -> dict[str, float]:
     """What the user's own objectives say of the trained network, in evaluation mode."""
     found = {name: float(measure(network.eval(), dataset)) for name, measure in task.measures.items()}
     for name, value in found.items():
@@ -136,17 +162,7 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
-def _weights(network: Any) -> bytes:
+def _weights(network: nn.Module) -> bytes:
     from safetensors.torch import save
 
     return save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
-
-
-def _free_memory(device: str) -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()

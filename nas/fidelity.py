@@ -29,7 +29,8 @@ from itertools import pairwise
 import numpy as np
 
 from nas.errors import NasError
-from nas.forecast import GROWTH, Forecast, forecast
+from nas.forecast import Forecast
+from nas.history import History
 from nas.pareto import Bools, Floats, expected_improvement, front
 from nas.trial import Trial
 
@@ -108,33 +109,32 @@ def arrived(trials: Iterable[Trial], rungs: Sequence[int]) -> list[Trial]:
 
 
 class Standings:
-    """How every trial stands that has come to a rung and has not failed."""
+    """How every trial of a history stands that has come to a rung."""
 
-    def __init__(self, halving: Halving, objectives: Sequence[str]) -> None:
-        self.halving = halving
-        self.others = [name for name in objectives if name != "error"]
+    def __init__(self, halving: Halving, history: History) -> None:
+        self.halving, self.history = halving, history
+        self.others = [name for name in history.objectives if name != "error"]
         self.trials: dict[int, Trial] = {}
+        self._compute = np.zeros(2)  # FLOPs x epochs up to the first rung, and beyond it
+        self._known = 0
         self._forecast: Forecast | None = None
         self._expected: dict[int, tuple[float, float]] = {}
-        self._added = self._fitted = 0
-        self._compute = np.zeros(2)  # FLOPs x epochs up to the first rung, and beyond it
 
-    def add(self, trial: Trial) -> None:
-        """Note how a trial stands, in place of how it stood; a second time changes nothing."""
-        known = self.trials.get(trial.number)
-        if trial.state == "failed" or trial.duplicate_of is not None or not trial.curve:
-            return
-        before, now = len(known.curve) if known else 0, len(trial.curve)
-        if before < now:
+    def follow(self) -> None:
+        """Note what has come to a rung since, each in place of how it stood before."""
+        for trial in self.history.arrived[self._known :]:
+            before = self.trials.get(trial.number)
+            done, now = before.epochs if before else 0, trial.epochs
+            first = max(0, min(now, self.halving.rungs[0]) - done)
+            self._compute += trial.flops * np.array([first, now - done - first])
             self.trials[trial.number] = trial
             self._expected.pop(trial.number, None)
-            self._added += 1
-            first = max(0, min(now, self.halving.rungs[0]) - before)
-            self._compute += trial.flops * np.array([first, now - before - first])
+        self._known = len(self.history.arrived)
 
     def promoted(self, waiting: Mapping[int, int], going: Iterable[int] = (), *, closing: bool) -> int | None:
         """The trial that goes on next, of those that wait at a rung (counted from 0), while those that are
         `going` on have yet to come to the next. `closing` where no further candidate is to come."""
+        self.follow()
         if not waiting or not (closing or self._affordable(going)):
             return None
         rungs = np.array(self.halving.rungs)
@@ -175,10 +175,10 @@ class Standings:
 
     def expected(self, trials: Sequence[Trial]) -> list[tuple[float, float]]:
         """Of each: its expected error at the end, and how far off that may be (a standard deviation)."""
-        if self._forecast is None or self._added >= GROWTH * self._fitted:
-            self._forecast, self._fitted = forecast(self.trials.values(), self.halving.rungs), self._added
-            self._expected = {}
+        latest, _ = self.history.forecast()
+        if latest is not self._forecast:
+            self._forecast, self._expected = latest, {}
         new = [trial for trial in trials if trial.number not in self._expected]
-        told = zip(self._forecast.errors(new).tolist(), self._forecast.spreads(new).tolist(), strict=True)
+        told = zip(latest.errors(new).tolist(), latest.spreads(new).tolist(), strict=True)
         self._expected |= zip((trial.number for trial in new), told, strict=True)
         return [self._expected[trial.number] for trial in trials]

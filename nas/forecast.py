@@ -27,8 +27,8 @@ FREE = 1e-6
 """Precision of what is drawn nowhere, so that it has a value also without trials that tell."""
 
 GROWTH = 1.05
-"""By how many times what is known grows until whoever follows a search fits the model anew: so a trial takes
-as long in a large search as in a small one."""
+"""By how many times what has come to rungs grows until the model is fitted anew: so a trial takes as long in
+a large search as in a small one."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,27 @@ def forecast(trials: Iterable[Trial], rungs: Iterable[int]) -> Forecast:
     left = errors - rows @ fitted
     freedom = max(1.0, len(errors) - float(np.trace(covariance @ told)))
     return replace(model, coefficients=fitted, variance=float(left @ left) / freedom)
+
+
+class Forecasts:
+    """The forecast for a search as it goes on, fitted anew as its arrivals at rungs grow."""
+
+    def __init__(self) -> None:
+        self._fitted, self._next = 0, 1
+        self._last: Forecast | None = None
+
+    def after(self, arrived: Sequence[Trial]) -> tuple[Forecast, int]:
+        """The last one, and how many of the arrivals it is fitted to, the first ones. It follows from their
+        order alone, so that a resumed search has the one that a search in a single go would have.
+        ValueError where there are none."""
+        while self._next <= len(arrived):
+            self._fitted, self._next = self._next, max(self._next + 1, int(GROWTH * self._next))
+            self._last = None
+        if self._last is None:
+            known = arrived[: self._fitted]
+            latest = {trial.number: trial for trial in known}
+            self._last = forecast(latest.values(), {trial.epochs for trial in known})
+        return self._last, self._fitted
 
 
 def noise(rungs: Sequence[int]) -> Floats:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nas.complexity import Cost
 from nas.errors import NasError
+from nas.forecast import Forecast, Forecasts
 from nas.pareto import Layers, front
 from nas.plugins import PYTHON
 from nas.trial import Proposal, Trial, check_objectives
@@ -73,6 +74,7 @@ class History:
         self._waiting: dict[int, Trial] = {}
         self._arrived: list[Trial] = []
         self._arrivals = 0
+        self._forecasts = Forecasts()
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
 
@@ -109,6 +111,11 @@ class History:
     def arrivals(self) -> int:
         """How many have come to a rung by now, counted anew at each rung."""
         return self._arrivals
+
+    def forecast(self) -> tuple[Forecast, int]:
+        """What errors trainings would have at the end, by what has come to rungs, and to how many of the
+        arrivals that is fitted. ValueError where there are none."""
+        return self._forecasts.after(self._arrived)
 
     def by_number(self, number: int) -> Trial | None:
         return self._by_number.get(number)

@@ -31,7 +31,7 @@ class Rungs:
 
     def __init__(self, halving: Halving, folder: Path, history: History, space: SearchSpace) -> None:
         self.halving, self.folder, self.history = halving, folder, history
-        self.standings = Standings(halving, history.objectives)
+        self.standings = Standings(halving, history)
         folder.mkdir(exist_ok=True)
         resting = [_read(path, space, halving) for path in sorted(folder.glob("*.json"))]
         resting = [trial for trial in resting if history.by_number(trial.number) is None]
@@ -46,8 +46,6 @@ class Rungs:
         known = {path for trial in history.waiting.values() for path in self._files(trial)}
         for path in set(filter(Path.is_file, folder.iterdir())) - known:
             path.unlink()  # left by a process that was killed
-        for trial in (*history.trials, *history.waiting.values()):
-            self.standings.add(trial)
 
     def promoted(self, running: Container[int], *, closing: bool) -> Trial | None:
         """The trial to go on with; `closing` where no further candidate is to come."""
@@ -77,7 +75,6 @@ class Rungs:
         if before is not None:
             self._files(before)[1].unlink(missing_ok=True)
         self.history.wait(trial)
-        self.standings.add(trial)
 
     def placed(self, trial: Trial) -> Trial:
         """With its place among all arrivals, as it has come to a rung; the last one is the end."""
@@ -85,7 +82,6 @@ class Rungs:
 
     def recorded(self, trial: Trial, before: Trial | None) -> None:
         """A trial has ended: its files are of no use any more."""
-        self.standings.add(trial)
         if trial.complete and trial.arrivals:
             self.history.wait(trial)
         for path in self._files(before) if before else ():

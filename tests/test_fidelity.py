@@ -161,8 +161,8 @@ class TestRule:
     def test_that_goes_first_from_which_most_is_hoped_for_its_compute(self, space, measured):
         """0 is complete. 1 and 2 are as good, and 2 takes ten times the FLOPs; 3 is hardly better than 0."""
         standings = self.at_first_rung(space, [(0.5, 100), (0.4, 110), (0.4, 1000), (0.53, 100)])
-        standings.add(stood(space, 0, [0.5] * 9, 100))
-        standings.add(stood(space, 4, [0.9], 2000))  # up to where hypervolumes reach
+        standings.history.wait(stood(space, 0, [0.5] * 9, 100))
+        standings.history.wait(stood(space, 4, [0.9], 2000))  # up to where hypervolumes reach
         found = []
         while left := {number: 0 for number in (3, 2, 1) if number not in found}:
             found.append(standings.promoted(left, closing=True))
@@ -171,7 +171,7 @@ class TestRule:
     def test_who_nearly_is_at_the_end_takes_less(self, space, measured):
         points = [(0.9, 10), *[(0.5, 1000 + at) for at in range(3)]]
         standings = self.at_first_rung(space, points)
-        standings.add(stood(space, 2, [0.5] * 3, 1002))
+        standings.history.wait(stood(space, 2, [0.5] * 3, 1002))
         assert standings.promoted({1: 0, 2: 1, 3: 0}, closing=True) == 2
 
     def test_of_a_few_the_front_waits_for_more(self, space):
@@ -182,9 +182,9 @@ class TestRule:
             assert standings.promoted(waiting, closing=True) == count - 1
 
     def at_first_rung(self, space, points):
-        standings = Standings(Halving(RUNGS, 100), ("error", "flops"))
+        standings = Standings(Halving(RUNGS, 100), History())
         for at, (error, flops) in enumerate(points):
-            standings.add(stood(space, at, [error], flops))
+            standings.history.wait(stood(space, at, [error], flops))
         return standings
 
     @pytest.fixture
@@ -195,21 +195,43 @@ class TestRule:
 
     def test_who_was_lucky_at_a_rung_does_not_go_before_who_shares_good_decisions(self, space):
         """Equal errors, equal FLOPs: others with the option of 1 did well, those with that of 0 badly."""
-        standings = Standings(Halving((1, 3), 1000), ("error", "flops"))
+        standings = Standings(Halving((1, 3), 1000), History())
         for at in range(2, 22):
-            standings.add(stood(space, at, [0.7 - 0.2 * (at % 2)], 100, {"width": at % 2}))
+            standings.history.wait(stood(space, at, [0.7 - 0.2 * (at % 2)], 100, {"width": at % 2}))
         for at in (0, 1):
-            standings.add(stood(space, at, [0.5], 100, {"width": at}))
+            standings.history.wait(stood(space, at, [0.5], 100, {"width": at}))
         assert standings.promoted({0: 0, 1: 0}, closing=False) == 1
         (lucky, _), (good, _) = standings.expected([standings.trials[0], standings.trials[1]])
         assert good < lucky
 
     def test_how_a_trial_stood_before_takes_no_part(self, space):
-        standings = Standings(Halving(RUNGS, 100), ("error", "flops"))
-        later, before = stood(space, 0, [0.5, 0.4, 0.3], 10), stood(space, 0, [0.5], 10)
-        for trial in (later, before):
-            standings.add(trial)
-        assert standings.trials == {0: later}
+        standings = Standings(Halving(RUNGS, 100), History())
+        before, later = stood(space, 0, [0.5], 10), stood(space, 0, [0.5, 0.4, 0.3], 10)
+        for trial in (before, later):
+            standings.history.wait(trial)
+            assert standings.promoted({}, closing=True) is None
+            assert standings.trials == {0: trial}
+
+    def test_a_resumed_search_promotes_as_one_in_a_single_go(self, space):
+        """As one that follows a resumed search is asked first when much is there."""
+        rng = np.random.default_rng(0)
+        asked = Standings(Halving(RUNGS, 100), History())
+        waiting = {}
+        for number in range(60):
+            decisions = {"width": int(rng.integers(3)), "type": int(rng.integers(3))}
+            errors = [0.5 + 0.1 * decisions["width"] + 0.1 * rng.random()]
+            asked.history.wait(stood(space, number, errors, 10 + number, decisions))
+            waiting[number] = 0
+            found = asked.promoted(waiting, closing=False)
+            assert Standings(asked.halving, asked.history).promoted(waiting, closing=False) == found
+            if found is not None:
+                rung, resting = waiting.pop(found) + 1, asked.trials[found]
+                rows = [row["val_error"] for row in resting.curve]
+                rows += [rows[-1] * 0.9] * (RUNGS[rung] - len(rows))
+                asked.history.wait(stood(space, found, rows, resting.flops, resting.decisions))
+                if RUNGS[rung] < RUNGS[-1]:
+                    waiting[found] = rung
+        assert {len(trial.curve) for trial in asked.trials.values()} == set(RUNGS)
 
     def test_near_the_front_is_within_the_standard_error(self):
         points = np.array([[0.5, 1.0], [0.54, 1.0], [0.56, 1.0], [0.4, 2.0]])
