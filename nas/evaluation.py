@@ -131,6 +131,11 @@ def ignore(*_: object) -> None:
     """A callback that does nothing."""
 
 
+def asked_precision(recipe: Recipe) -> str:
+    """That of a recipe, auto where it leaves it open; none where a trainer takes something else for one."""
+    return getattr(recipe, "precision", "")
+
+
 def as_measured(precision: str) -> str:
     """Each who measures trains in what it measured."""
     return precision

@@ -16,6 +16,7 @@ from nas.evaluation import (
     Task,
     Trainer,
     as_measured,
+    asked_precision,
     ignore,
     too_large,
 )
@@ -55,7 +56,7 @@ class LocalEvaluator:
         if not self._tasks:
             return []
         task = self._tasks.popleft()
-        if getattr(self._recipe, "precision", "") == "auto":  # a trainer may take anything for a recipe
+        if asked_precision(self._recipe) == "auto":
             from nas.training import precision_of
 
             measured = precision_of(self._recipe, self._device)

@@ -32,6 +32,7 @@ from nas.evaluation import (
     Task,
     Trainer,
     as_measured,
+    asked_precision,
     ignore,
     too_large,
 )
@@ -113,7 +114,7 @@ class RayEvaluator:
         self.settle: Settle = as_measured
         began = time.monotonic()
         self._deadline, self._stall, self._memory = deadline, stall, memory
-        self.precision = getattr(recipe, "precision", "")
+        self.precision = asked_precision(recipe)
         self._rooms: dict[tuple[str, str], float] = {}
         self._refused: list[Result] = []
         self._queue: deque[Task] = deque()

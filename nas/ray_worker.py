@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
 
-from nas.evaluation import Result, Task, Trainer
+from nas.evaluation import Result, Task, Trainer, asked_precision
 from nas.memory import gpu_memory, release_memory
 from nas.plugins import send_own
 from nas.ray_cluster import node_memory
@@ -57,7 +57,7 @@ class Worker:
         context = ray.get_runtime_context()
         node, (_, recipe, device) = context.get_node_id(), self.arguments
         self.shares_memory = measure
-        precision = getattr(recipe, "precision", "")  # a trainer may take anything for a recipe
+        precision = asked_precision(recipe)
         if precision == "auto":
             from nas.training import precision_of
 
@@ -78,7 +78,7 @@ class Worker:
             self.batches += 1
 
         dataset, recipe, device = self.arguments
-        if getattr(recipe, "precision", "") == "auto":
+        if asked_precision(recipe) == "auto":
             recipe = replace(recipe, precision=precision)
         result = self.trainer(task, dataset, recipe, device, lambda _, row: epochs.append(row), on_batch)
         if self.shares_memory:
