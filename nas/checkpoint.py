@@ -13,12 +13,15 @@ import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from nas.errors import NasError, StorageError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 DIGEST_SIZE = 32
 
@@ -145,6 +148,30 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
+class _Reader(io.RawIOBase):
+    """A file over a part of other bytes; `io.BytesIO` would copy them."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data, self._at = data, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = (0, self._at, len(self._data))[whence] + offset
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        into = memoryview(buffer).cast("B")
+        found = self._data[self._at : self._at + len(into)]
+        into[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
 def _pack(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO(bytes(DIGEST_SIZE))
     buffer.seek(DIGEST_SIZE)
@@ -161,7 +188,7 @@ def _unpack(data: bytes) -> dict[str, Any] | None:
     if digest != _digest(payload):
         return None
     try:
-        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        state = torch.load(io.BufferedReader(_Reader(payload)), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError):
         return None
     return state if isinstance(state, dict) else None

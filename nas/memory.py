@@ -34,9 +34,8 @@ LIBRARY = 110 << 20
 """Bytes that the first training of a process takes for kernels, threads and caches."""
 RESERVE = 0.1
 """Share of a GPU that stays free."""
-SAVED, RESUMED = 4, 7
-"""Copies of the weights on the host when they are written at the end of a training, and when one goes on
-from a checkpoint, which holds the momentum too: its bytes twice, what is read of them, and the network."""
+SAVED = 4
+"""Copies of the weights on the host when what is kept of a training is written."""
 
 
 def candidate_memory(
@@ -50,8 +49,8 @@ def candidate_memory(
 ) -> int:
     """Bytes by which a process grows at most when `nas.candidate.train_candidate` trains a candidate
     in it; `half` says whether the forward pass is in bfloat16, `resumed` whether the training goes on from
-    the checkpoint of a part before, which is held meanwhile. What validation takes comes on top, as it
-    does not fit into the gaps that training leaves."""
+    the checkpoint of a part before, which holds weights and momentum and is held meanwhile. What validation
+    takes comes on top, as it does not fit into the gaps that training leaves."""
     graph = expand(genotype, dataset.input_shape, dataset.num_classes, auxiliary=bool(genotype.auxiliary))
     kind, batch = device.partition(":")[0], min(recipe.batch_size, len(dataset.train_labels))
     step = batch_memory(graph, batch, half=half, spread=SPREAD[kind])
@@ -59,8 +58,7 @@ def candidate_memory(
     weights = cost(graph).params * FLOAT
     training = 2 * weights + step + validation
     if kind == "cpu":
-        checkpoint, copies = (2 * weights, RESUMED) if resumed else (0, SAVED)
-        training = max(training + checkpoint, copies * weights)
+        training = max(training, SAVED * weights) + (2 * weights if resumed else 0)
     return round(LIBRARY + data_memory(dataset, recipe) + training)
 
 
