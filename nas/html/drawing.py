@@ -10,7 +10,9 @@ from nas.layout import CUBIC, LINE, QUADRATIC, Box, Edge, Tile, layout
 UNIT = 100
 """Units of an inch of the layout."""
 SCALE = 1.15
-"""Pixels of a unit."""
+"""Pixels of a unit where there is room."""
+SMALLEST = 0.85
+"""To what part of that a drawing shrinks to fit its page; a wider one scrolls, as its text has to be read."""
 COMMANDS = {LINE: "L", QUADRATIC: "Q", CUBIC: "C"}
 
 
@@ -24,7 +26,8 @@ def drawing(graph: Graph, label: str) -> Html:
     }
     parts = [*(_box(box, kinds) for box in boxes), *map(_edge, edges)]
     view = f"-20 0 {UNIT * (width + 0.2):.0f} {UNIT * height:.0f}"
-    size = f'width="{UNIT * SCALE * (width + 0.2):.0f}"'
+    pixels = UNIT * SCALE * (width + 0.2)
+    size = f'width="{pixels:.0f}" style="min-width: {SMALLEST * pixels:.0f}px"'
     svg = f'<svg role="img" aria-label="{text(label)}" viewBox="{view}" {size}>{join(parts, "")}</svg>'
     return tag("div", Html(svg), class_="net", tabindex="0")
 

@@ -146,6 +146,7 @@ def log_axis(axes: Axes, which: str, values: Any) -> None:
     low, high = np.min(values), np.max(values)
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 5, 6, 8)))
+    subs = (1, 2, 5) if high > 10 * low else (1, 2, 3, 5) if high > 3 * low else (1, 2, 3, 4, 5, 6, 8)
+    axis.set_major_locator(LogLocator(base=10, subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: metric(value) if value >= 1000 else f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
