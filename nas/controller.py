@@ -191,6 +191,7 @@ class _Search:
                 number=number,
                 uniform_share=self.uniform_share,
                 seeds=self.seeds,
+                standings=self.rungs.standings if self.rungs else None,
             )
             if proposal is None:
                 self.exhausted = True

@@ -18,16 +18,21 @@ Of these goes on what is expected to let the hypervolume of the complete network
 that it still takes. And it goes when promotions have had less compute than halving would have given them by
 then; else a further candidate is begun. The later a promotion, the more it is known to be worth. When there
 is no further candidate, all go on that may.
+
+What has not begun costs nothing yet, and is compared in the same way: of as many proposals as the ratio of
+the first two rungs one is begun, that from which most is hoped for its compute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from nas.complexity import Cost
 from nas.errors import NasError
 from nas.forecast import Forecast
 from nas.history import History
@@ -39,6 +44,9 @@ BANDS = 5
 
 FEW = 10
 """Trials, of fewer of which none goes on while further candidates are to come: nothing is known yet."""
+
+COSTS = frozenset(field.name for field in fields(Cost))
+"""Objectives that are known before a training."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +116,28 @@ def arrived(trials: Iterable[Trial], rungs: Sequence[int]) -> list[Trial]:
     return [trial for _, trial in sorted(came, key=lambda each: each[0])]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A network before it is trained, as far as it can be compared with trials."""
+
+    cost: Cost
+    decisions: Mapping[str, Any]
+    curve: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def flops(self) -> int:
+        return self.cost.flops
+
+    def values(self, objectives: Sequence[str]) -> tuple[float, ...]:
+        """Of `COSTS`."""
+        return tuple(float(getattr(self.cost, name)) for name in objectives)
+
+
 class Standings:
     """How every trial of a history stands that has come to a rung."""
 
-    def __init__(self, halving: Halving, history: History) -> None:
-        self.halving, self.history = halving, history
+    def __init__(self, rungs: Sequence[int], history: History) -> None:
+        self.rungs, self.history = tuple(rungs), history
         self.others = [name for name in history.objectives if name != "error"]
         self.trials: dict[int, Trial] = {}
         self._compute = np.zeros(2)  # FLOPs x epochs up to the first rung, and beyond it
@@ -125,52 +150,82 @@ class Standings:
         for trial in self.history.arrived[self._known :]:
             before = self.trials.get(trial.number)
             done, now = before.epochs if before else 0, trial.epochs
-            first = max(0, min(now, self.halving.rungs[0]) - done)
+            first = max(0, min(now, self.rungs[0]) - done)
             self._compute += trial.flops * np.array([first, now - done - first])
             self.trials[trial.number] = trial
             self._expected.pop(trial.number, None)
         self._known = len(self.history.arrived)
 
-    def promoted(self, waiting: Mapping[int, int], going: Iterable[int] = (), *, closing: bool) -> int | None:
+    def promoted(
+        self, waiting: Mapping[int, int], going: Iterable[int] = (), *, images: int, closing: bool
+    ) -> int | None:
         """The trial that goes on next, of those that wait at a rung (counted from 0), while those that are
-        `going` on have yet to come to the next. `closing` where no further candidate is to come."""
+        `going` on have yet to come to the next. `images` are those of validation. `closing` where no further
+        candidate is to come."""
         self.follow()
         if not waiting or not (closing or self._affordable(going)):
             return None
-        rungs = np.array(self.halving.rungs)
-        known = [self.trials[number] for number in sorted(self.trials)]  # an order that a resumed one has too
-        errors, spreads = np.array(self.expected(known)).T
-        points = np.column_stack([errors, [each.values(self.others) for each in known]])
-        epochs = np.array([len(each.curve) for each in known])
+        known = self._known_trials()
+        hoped = np.array(self.expected(known))
+        points = self._points(known, hoped)
+        epochs = np.array([each.epochs for each in known])
         waits = np.array([waiting.get(each.number, -1) for each in known])
         goes = np.zeros(len(known), dtype=bool)
         for rung in set(waiting.values()):
-            came = np.flatnonzero(epochs >= rungs[rung])
+            came = np.flatnonzero(epochs >= self.rungs[rung])
             at_rung = waits[came] == rung
-            goes[came] |= at_rung & self._eligible([known[at] for at in came], points[came], rung, ~at_rung)
-        if not goes.any():
-            return None
-        flops = np.array([max(1, each.flops) for each in known])
-        left = np.maximum(1, rungs[-1] - epochs)
-        worth = expected_improvement(points, spreads, epochs == rungs[-1]) / (flops * left)
-        return known[int(np.where(goes, worth, -1.0).argmax())].number
+            eligible = self._eligible([known[at] for at in came], points[came], rung, ~at_rung, images)
+            goes[came] |= at_rung & eligible
+        return known[self._most_hoped(known, hoped, goes)].number if goes.any() else None
+
+    def draws(self) -> int:
+        """Of how many proposals one is begun. Of one where little is known yet, and where an objective is
+        only known of what is trained."""
+        self.follow()
+        told = len(self.trials) >= FEW and COSTS.issuperset(self.others)
+        return max(1, self.rungs[1] // self.rungs[0]) if told else 1
+
+    def preferred(self, drawn: Sequence[Drawn]) -> int:
+        """Which of some networks is begun."""
+        known, (latest, _) = self._known_trials(), self.history.forecast()
+        of_drawn = np.column_stack([latest.errors(drawn), latest.spreads(drawn)])
+        asked = np.arange(len(known) + len(drawn)) >= len(known)
+        hoped = np.concatenate([self.expected(known), of_drawn])
+        return self._most_hoped([*known, *drawn], hoped, asked) - len(known)
+
+    def _known_trials(self) -> list[Trial]:
+        return [self.trials[number] for number in sorted(self.trials)]  # an order that a resumed one has too
+
+    def _most_hoped(self, networks: Sequence[Trial | Drawn], hoped: Floats, asked: Bools) -> int:
+        """Which of those that are asked for can be expected to let the hypervolume of the complete ones grow
+        most for the compute that it still takes. hoped: `expected` of each."""
+        epochs = np.array([len(each.curve) for each in networks])
+        flops = np.array([max(1, each.flops) for each in networks])
+        left = np.maximum(1, self.rungs[-1] - epochs)
+        points = self._points(networks, hoped)
+        gains = expected_improvement(points, hoped[:, 1], epochs == self.rungs[-1], asked)
+        return int(np.where(asked, gains / (flops * left), -1.0).argmax())
+
+    def _points(self, networks: Sequence[Trial | Drawn], hoped: Floats) -> Floats:
+        """The objectives of each, with the error that is expected of it."""
+        return np.column_stack([hoped[:, 0], [each.values(self.others) for each in networks]])
 
     def _affordable(self, going: Iterable[int]) -> bool:
         """Whether promotions have had less compute than where each rung promotes its share and no more."""
-        rungs = self.halving.rungs
+        rungs = self.rungs
         begun = [self.trials[number] for number in going]
         parts = [(each.flops, each.epochs, rungs[rungs.index(each.epochs) + 1]) for each in begun]
         first, beyond = self._compute.tolist()
         beyond += sum(flops * (until - done) for flops, done, until in parts)
         return len(self.trials) >= FEW and beyond < first * (expected_epochs(rungs) / rungs[0] - 1)
 
-    def _eligible(self, came: Sequence[Trial], points: Floats, rung: int, gone: Bools) -> Bools:
+    def _eligible(self, came: Sequence[Trial], points: Floats, rung: int, gone: Bools, images: int) -> Bools:
         """Which of those that came to a rung may go on."""
-        now, longer = self.halving.rungs[rung : rung + 2]
+        now, longer = self.rungs[rung : rung + 2]
         flops = np.array([each.flops for each in came], dtype=np.float64)
         measured = [each.curve[now - 1]["val_error"] for each in came]
         leads = excess(np.column_stack([measured, points[:, 1:]])) <= 0
-        near = near_front(points, self.halving.images)
+        near = near_front(points, images)
         return np.asarray(best_share(points, flops, longer / now, gone) | near | leads)
 
     def expected(self, trials: Sequence[Trial]) -> list[tuple[float, float]]:

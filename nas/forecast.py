@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,19 @@ GROWTH = 1.05
 a large search as in a small one."""
 
 
+class Compared(Protocol):
+    """What a forecast looks at: a trial, or what may become one and has no curve yet."""
+
+    @property
+    def decisions(self) -> Mapping[str, Any]: ...
+
+    @property
+    def flops(self) -> int: ...
+
+    @property
+    def curve(self) -> Sequence[Mapping[str, Any]]: ...
+
+
 @dataclass(frozen=True)
 class Forecast:
     """A model fitted to trials. coefficients: of the options in `index`, of the levels and of the slopes of
@@ -43,7 +56,7 @@ class Forecast:
     sizes: tuple[float, float]
     variance: float
 
-    def errors(self, trials: Sequence[Trial]) -> Floats:
+    def errors(self, trials: Sequence[Compared]) -> Floats:
         """At the last rung (n,), of trials that may have come to any, or to none. Within [0, 1]."""
         last = np.full(len(trials), len(self.rungs) - 1)
         expected = _rows(self, trials, np.arange(len(trials)), last) @ self.coefficients
@@ -53,7 +66,7 @@ class Forecast:
         own = np.bincount(at, weights=weights, minlength=len(trials)) / self._told(at, rung, len(trials))
         return np.clip(expected + own, 0.0, 1.0)
 
-    def spreads(self, trials: Sequence[Trial]) -> Floats:
+    def spreads(self, trials: Sequence[Compared]) -> Floats:
         """The standard deviation (n,) of what is a network's own and not known yet: how far from `errors` it
         may come to be, but for the noise of measuring it."""
         at, rung, _ = _observed(trials, self.rungs)
@@ -131,7 +144,7 @@ def _independent(
 
 
 def _observed(
-    trials: Sequence[Trial], rungs: Sequence[int]
+    trials: Sequence[Compared], rungs: Sequence[int]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
     """Each error at a rung: of which trial, at which rung, how much; trial after trial."""
     found = [
@@ -144,7 +157,9 @@ def _observed(
     return np.array(at, dtype=np.intp), np.array(rung, dtype=np.intp), np.array(errors, dtype=np.float64)
 
 
-def _rows(model: Forecast, trials: Sequence[Trial], at: NDArray[np.intp], rung: NDArray[np.intp]) -> Floats:
+def _rows(
+    model: Forecast, trials: Sequence[Compared], at: NDArray[np.intp], rung: NDArray[np.intp]
+) -> Floats:
     """What the coefficients are multiplied with: a row for each of some trials at some rungs."""
     index, rungs = model.index, len(model.rungs)
     options = np.zeros((len(trials), len(index)))

@@ -110,12 +110,12 @@ def hypervolume_history(points: ArrayLike, reference: ArrayLike | None = None) -
     return history
 
 
-def expected_improvement(points: Floats, spreads: Floats, done: Bools) -> Floats:
-    """By how much each point (n, d) that is not `done` would let the hypervolume of those that are grow, in
-    expectation (n,), 0 of those: column 0 is the mean of what is normal with `spreads` (n,), the others
-    are exact. With one objective the expected improvement of Jones et al. 1998, with two that of the
-    hypervolume (Emmerich et al. 2005), exact up to CELLS points; of more, cells are cut at quantiles.
-    Measured from the reference point of all.
+def expected_improvement(points: Floats, spreads: Floats, done: Bools, asked: Bools) -> Floats:
+    """By how much each point (n, d) that is `asked` for, and not done, would let the hypervolume of those
+    that are `done` grow, in expectation (n,), 0 of the others: column 0 is the mean of what is normal with
+    `spreads` (n,), the others are exact. With one objective the expected improvement of Jones et al. 1998,
+    with two that of the hypervolume (Emmerich et al. 2005), exact up to CELLS points; of more, cells are cut
+    at quantiles. Measured from the reference point of all.
     """
     from scipy.special import ndtr  # a quarter of a second, and not always needed
 
@@ -123,7 +123,7 @@ def expected_improvement(points: Floats, spreads: Floats, done: Bools) -> Floats
     lower, volumes = _cells(exact, corner[1:])
     within: Bools = np.all(exact[None] <= lower[:, None], axis=2)  # (cells, n)
     best = np.where(within & done, points[:, 0], corner[0]).min(axis=1)
-    left = np.flatnonzero(~done)
+    left = np.flatnonzero(asked & ~done)
     spread = np.maximum(spreads[left], np.finfo(float).tiny ** 0.25)
     better = best[:, None] - points[left, 0]
     density = np.exp(-((better / spread) ** 2) / 2) / np.sqrt(2 * np.pi)

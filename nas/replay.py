@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.fidelity import arrived
+from nas.fidelity import Standings, arrived
 from nas.history import History
 from nas.projection import seed_proposals
 from nas.searchers import REPEATS, make_searcher
@@ -39,7 +39,8 @@ def replay(run: Run) -> Replay:
     searcher = make_searcher(config["searcher"], config["objectives"], config.get("repeats", REPEATS))
     seeds, history = seed_proposals(run.seeds), History(run.study.objectives)
     unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.known is None))
-    came = deque(arrived(recorded, config.get("fidelity", ())))
+    rungs = config.get("fidelity", ())
+    standings, came = Standings(rungs, history) if rungs else None, deque(arrived(recorded, rungs))
     same = 0
     for trial in sorted(recorded, key=_when):
         known = trial.proposal.known
@@ -62,6 +63,7 @@ def replay(run: Run) -> Replay:
             number=trial.number,
             uniform_share=config["uniform_share"],
             seeds=seeds,
+            standings=standings,
         )
         if proposed is None or _figures(proposed) != _figures(trial.proposal):
             return Replay(same, unknown, trial, proposed)

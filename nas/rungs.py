@@ -31,7 +31,7 @@ class Rungs:
 
     def __init__(self, halving: Halving, folder: Path, history: History, space: SearchSpace) -> None:
         self.halving, self.folder, self.history = halving, folder, history
-        self.standings = Standings(halving, history)
+        self.standings = Standings(halving.rungs, history)
         folder.mkdir(exist_ok=True)
         resting = [_read(path, space, halving) for path in sorted(folder.glob("*.json"))]
         resting = [trial for trial in resting if history.by_number(trial.number) is None]
@@ -53,7 +53,7 @@ class Rungs:
         going = [number for number in trials if number in running]
         resting = trials.keys() - going
         waiting = {number: self.halving.rungs.index(trials[number].epochs) for number in resting}
-        chosen = self.standings.promoted(waiting, going, closing=closing)
+        chosen = self.standings.promoted(waiting, going, images=self.halving.images, closing=closing)
         return None if chosen is None else trials[chosen]
 
     def part(self, number: int) -> Part:

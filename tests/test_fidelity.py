@@ -21,6 +21,7 @@ from nas.evaluation import Result, Task, ignore
 from nas.fidelity import (
     BANDS,
     FEW,
+    Drawn,
     Halving,
     Standings,
     best_share,
@@ -134,7 +135,7 @@ class TestRule:
         errors = [0.5, 0.4, 0.41, *[0.9] * 7]
         standings = self.at_first_rung(space, [(error, 10 + at) for at, error in enumerate(errors)])
         waiting, found = dict.fromkeys([1, 2], 0), []
-        while (number := standings.promoted(waiting, closing=True)) is not None:
+        while (number := standings.promoted(waiting, images=100, closing=True)) is not None:
             found.append(number)
             del waiting[number]
         assert found == [1, 2]
@@ -147,7 +148,7 @@ class TestRule:
         points = [(0.9 - at / 100, 100 + at) for at in range(30)]
         standings = self.at_first_rung(space, points)
         waiting, going = dict.fromkeys(range(30), 0), []
-        while (number := standings.promoted(waiting, going, closing=closing)) is not None:
+        while (number := standings.promoted(waiting, going, images=100, closing=closing)) is not None:
             going.append(number)
             del waiting[number]
         compute = np.array([flops for _, flops in points])
@@ -165,24 +166,24 @@ class TestRule:
         standings.history.wait(stood(space, 4, [0.9], 2000))  # up to where hypervolumes reach
         found = []
         while left := {number: 0 for number in (3, 2, 1) if number not in found}:
-            found.append(standings.promoted(left, closing=True))
+            found.append(standings.promoted(left, images=100, closing=True))
         assert found == [1, 2, 3]
 
     def test_who_nearly_is_at_the_end_takes_less(self, space, measured):
         points = [(0.9, 10), *[(0.5, 1000 + at) for at in range(3)]]
         standings = self.at_first_rung(space, points)
         standings.history.wait(stood(space, 2, [0.5] * 3, 1002))
-        assert standings.promoted({1: 0, 2: 1, 3: 0}, closing=True) == 2
+        assert standings.promoted({1: 0, 2: 1, 3: 0}, images=100, closing=True) == 2
 
     def test_of_a_few_the_front_waits_for_more(self, space):
         for count, found in ((FEW - 1, None), (FEW, FEW - 1)):
             standings = self.at_first_rung(space, [(0.9 - at / 20, 10 + at) for at in range(count)])
             waiting = {count - 1: 0}
-            assert standings.promoted(waiting, closing=False) == found
-            assert standings.promoted(waiting, closing=True) == count - 1
+            assert standings.promoted(waiting, images=100, closing=False) == found
+            assert standings.promoted(waiting, images=100, closing=True) == count - 1
 
     def at_first_rung(self, space, points):
-        standings = Standings(Halving(RUNGS, 100), History())
+        standings = Standings(RUNGS, History())
         for at, (error, flops) in enumerate(points):
             standings.history.wait(stood(space, at, [error], flops))
         return standings
@@ -195,35 +196,36 @@ class TestRule:
 
     def test_who_was_lucky_at_a_rung_does_not_go_before_who_shares_good_decisions(self, space):
         """Equal errors, equal FLOPs: others with the option of 1 did well, those with that of 0 badly."""
-        standings = Standings(Halving((1, 3), 1000), History())
+        standings = Standings((1, 3), History())
         for at in range(2, 22):
             standings.history.wait(stood(space, at, [0.7 - 0.2 * (at % 2)], 100, {"width": at % 2}))
         for at in (0, 1):
             standings.history.wait(stood(space, at, [0.5], 100, {"width": at}))
-        assert standings.promoted({0: 0, 1: 0}, closing=False) == 1
+        assert standings.promoted({0: 0, 1: 0}, images=100, closing=False) == 1
         (lucky, _), (good, _) = standings.expected([standings.trials[0], standings.trials[1]])
         assert good < lucky
 
     def test_how_a_trial_stood_before_takes_no_part(self, space):
-        standings = Standings(Halving(RUNGS, 100), History())
+        standings = Standings(RUNGS, History())
         before, later = stood(space, 0, [0.5], 10), stood(space, 0, [0.5, 0.4, 0.3], 10)
         for trial in (before, later):
             standings.history.wait(trial)
-            assert standings.promoted({}, closing=True) is None
+            assert standings.promoted({}, images=100, closing=True) is None
             assert standings.trials == {0: trial}
 
     def test_a_resumed_search_promotes_as_one_in_a_single_go(self, space):
         """As one that follows a resumed search is asked first when much is there."""
         rng = np.random.default_rng(0)
-        asked = Standings(Halving(RUNGS, 100), History())
+        asked = Standings(RUNGS, History())
         waiting = {}
         for number in range(60):
             decisions = {"width": int(rng.integers(3)), "type": int(rng.integers(3))}
             errors = [0.5 + 0.1 * decisions["width"] + 0.1 * rng.random()]
             asked.history.wait(stood(space, number, errors, 10 + number, decisions))
             waiting[number] = 0
-            found = asked.promoted(waiting, closing=False)
-            assert Standings(asked.halving, asked.history).promoted(waiting, closing=False) == found
+            found = asked.promoted(waiting, images=100, closing=False)
+            again = Standings(asked.rungs, asked.history)
+            assert again.promoted(waiting, images=100, closing=False) == found
             if found is not None:
                 rung, resting = waiting.pop(found) + 1, asked.trials[found]
                 rows = [row["val_error"] for row in resting.curve]
@@ -232,6 +234,35 @@ class TestRule:
                 if RUNGS[rung] < RUNGS[-1]:
                     waiting[found] = rung
         assert {len(trial.curve) for trial in asked.trials.values()} == set(RUNGS)
+
+    def test_of_as_many_proposals_as_the_ratio_of_rungs_one_is_begun(self, space):
+        standings = Standings(RUNGS, History())
+        for number in range(FEW):
+            assert standings.draws() == 1
+            standings.history.wait(
+                stood(space, number, [0.7 - 0.2 * (number % 2)], 100, {"width": number % 2})
+            )
+        assert standings.draws() == 3
+        bad, good, dear = (
+            Drawn(Cost(0, flops, 0, 0), {"width": width}) for width, flops in ((0, 100), (1, 100), (1, 10**4))
+        )
+        assert [standings.preferred(drawn) for drawn in ((bad, good), (good, bad), (dear, good))] == [1, 0, 1]
+
+    @pytest.mark.parametrize(("others", "count"), [((), 3), (("flops", "params"), 3), (("latency",), 1)])
+    def test_what_is_known_only_of_what_is_trained_chooses_no_proposal(self, space, others, count):
+        standings = Standings(RUNGS, History(("error", *others)))
+        for number in range(FEW):
+            standings.history.wait(stood(space, number, [0.5], 100))
+        assert standings.draws() == count
+
+    def test_a_proposal_on_which_results_had_a_say_is_not_uniform(self, space, tmp_path):
+        study = search(space, tmp_path, searcher="random", trials=30, uniform_share=0.2)
+        uniform = [trial.number for trial in study.trials if trial.proposal.uniform]
+        slice_ = [number for number in range(30) if number % 5 == 4]
+        assert {trial.proposal.proposer for trial in study.trials} == {"random"}
+        assert set(range(FEW)) <= set(uniform)
+        assert set(uniform) - set(range(FEW + 3)) <= set(slice_)
+        assert all((t.proposal.log_probability is None) != t.proposal.uniform for t in study.trials)
 
     def test_near_the_front_is_within_the_standard_error(self):
         points = np.array([[0.5, 1.0], [0.54, 1.0], [0.56, 1.0], [0.4, 2.0]])

@@ -169,7 +169,7 @@ def test_expected_improvement_is_the_mean_growth_of_the_hypervolume(dimensions, 
     points = rng.random((24, dimensions))
     done = np.arange(24) < finished
     spreads = rng.uniform(0.01, 0.3, 24)
-    gains = expected_improvement(points, spreads, done)
+    gains = expected_improvement(points, spreads, done, ~done)
     assert not gains[done].any()
     drawn = rng.normal(size=2000)
     for at in (8, 15, 23):
@@ -180,7 +180,7 @@ def test_expected_improvement_is_the_mean_growth_of_the_hypervolume(dimensions, 
 def test_what_is_known_exactly_improves_by_what_it_adds():
     rng = np.random.default_rng(0)
     points, done = rng.random((60, 2)), np.arange(60) < 20
-    gains = expected_improvement(points, np.zeros(60), done)
+    gains = expected_improvement(points, np.zeros(60), done, ~done)
     expected = [grown(points, done, at, points[at, 0]) for at in range(20, 60)]
     np.testing.assert_allclose(gains[20:], expected, atol=1e-12)
 
@@ -189,6 +189,6 @@ def test_what_is_known_exactly_improves_by_what_it_adds():
 def test_cells_that_are_cut_at_quantiles_rank_points_as_the_hypervolume_does(dimensions, count):
     rng = np.random.default_rng(1)
     points, done = rng.random((count, dimensions)), np.arange(count) < 20
-    gains = expected_improvement(points, np.full(count, 1e-6), done)[20:60]
+    gains = expected_improvement(points, np.full(count, 1e-6), done, ~done)[20:60]
     exact = [grown(points, done, at, points[at, 0]) for at in range(20, 60)]
     assert np.corrcoef(gains, exact)[0, 1] > 0.95

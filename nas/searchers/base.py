@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from nas.complexity import cost
+from nas.fidelity import Drawn, Standings
+from nas.genotype import expand
 from nas.history import History
 from nas.plugins import PYTHON
-from nas.searchers.design import Design
+from nas.searchers.design import Design, decisions_of
 from nas.trial import Known, Proposal
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ def propose(
     number: int,
     uniform_share: float = 0.2,
     seeds: Sequence[Proposal] = (),
+    standings: Standings | None = None,
 ) -> Proposal | None:
     """The proposal for trial `number`: the first are `seeds`, then the searcher's, or one of
     the uniform slice.
@@ -57,10 +61,11 @@ def propose(
     The slice is spread evenly over the numbers (every fifth at 0.2) and looks at no
     result, so it supports claims about the whole space. It is drawn without replacement:
     what has been evaluated or is in flight is drawn again. None when the space is
-    exhausted, which means to stop the search. A design plans every trial itself. The proposal
-    says what the history held.
+    exhausted, which means to stop the search. A design plans every trial itself. With `standings`, where
+    trials stop at rungs, a searcher is asked for several, of which one is chosen. The proposal says what the
+    history held.
     """
-    found = _chosen(searcher, space, history, seed, number, uniform_share, seeds)
+    found = _chosen(searcher, space, history, seed, number, uniform_share, seeds, standings)
     return found and replace(found, known=_known(history))
 
 
@@ -82,6 +87,7 @@ def _chosen(
     number: int,
     uniform_share: float,
     seeds: Sequence[Proposal],
+    standings: Standings | None,
 ) -> Proposal | None:
     if isinstance(searcher, Design):
         return searcher.proposal(space, seed, number)
@@ -91,7 +97,17 @@ def _chosen(
     before, after = (int(round(count * uniform_share, 9)) for count in (number, number + 1))
     if after > before:
         return uniform_proposal(space, history, rng)
-    return searcher.ask(space, history, rng)
+    count = standings.draws() if standings else 1
+    asked = [searcher.ask(space, history, rng) for _ in range(count)]
+    found = list({each.genotype.digest: each for each in asked if each}.values())
+    if standings is None or len(found) < 2:
+        return found[0] if found else None
+    drawn = [
+        Drawn(cost(expand(each.genotype, space.input_shape, space.num_classes)), decisions_of(space, each))
+        for each in found
+    ]
+    chosen = found[standings.preferred(drawn)]
+    return replace(chosen, uniform=False, log_probability=None)  # as results had a say
 
 
 def uniform_proposal(space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
