@@ -20,7 +20,7 @@ then; else a further candidate is begun. The later a promotion, the more it is k
 is no further candidate, all go on that may.
 
 What has not begun costs nothing yet, and is compared in the same way: of as many proposals as the ratio of
-the first two rungs one is begun, that from which most is hoped for its compute.
+the first two rungs, four at most, one is begun, that from which most is hoped for its compute.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ BANDS = 5
 
 FEW = 10
 """Trials, of fewer of which none goes on while further candidates are to come: nothing is known yet."""
+
+MOST_DRAWN = 4
+"""Proposals of which one is begun, at most: the more there are, the more a search leans on its forecast."""
 
 COSTS = frozenset(field.name for field in fields(Cost))
 """Objectives that are known before a training."""
@@ -183,7 +186,7 @@ class Standings:
         only known of what is trained."""
         self.follow()
         told = len(self.trials) >= FEW and COSTS.issuperset(self.others)
-        return max(1, self.rungs[1] // self.rungs[0]) if told else 1
+        return min(MOST_DRAWN, self.rungs[1] // self.rungs[0]) if told else 1
 
     def preferred(self, drawn: Sequence[Drawn]) -> int:
         """Which of some networks is begun."""

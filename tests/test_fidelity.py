@@ -248,9 +248,18 @@ class TestRule:
         )
         assert [standings.preferred(drawn) for drawn in ((bad, good), (good, bad), (dear, good))] == [1, 0, 1]
 
-    @pytest.mark.parametrize(("others", "count"), [((), 3), (("flops", "params"), 3), (("latency",), 1)])
-    def test_what_is_known_only_of_what_is_trained_chooses_no_proposal(self, space, others, count):
-        standings = Standings(RUNGS, History(("error", *others)))
+    @pytest.mark.parametrize(
+        ("rungs", "others", "count"),
+        [
+            (RUNGS, (), 3),
+            (RUNGS, ("flops", "params"), 3),
+            (RUNGS, ("latency",), 1),  # known only of what is trained
+            ((2, 3), (), 1),
+            ((1, 100), (), 4),
+        ],
+    )
+    def test_how_many_proposals_there_are_for_a_trial(self, space, rungs, others, count):
+        standings = Standings(rungs, History(("error", *others)))
         for number in range(FEW):
             standings.history.wait(stood(space, number, [0.5], 100))
         assert standings.draws() == count
