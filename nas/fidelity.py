@@ -169,8 +169,7 @@ class Standings:
         if not waiting or not (closing or self._affordable(going)):
             return None
         known = self._known_trials()
-        hoped = np.array(self.expected(known))
-        points = self._points(known, hoped)
+        points, spreads = self._points(known, self.expected(known))
         epochs = np.array([each.epochs for each in known])
         waits = np.array([waiting.get(each.number, -1) for each in known])
         goes = np.zeros(len(known), dtype=bool)
@@ -179,7 +178,7 @@ class Standings:
             at_rung = waits[came] == rung
             eligible = self._eligible([known[at] for at in came], points[came], rung, ~at_rung, images)
             goes[came] |= at_rung & eligible
-        return known[self._most_hoped(known, hoped, goes)].number if goes.any() else None
+        return known[self._most_hoped(known, points, spreads, goes)].number if goes.any() else None
 
     def draws(self) -> int:
         """Of how many proposals one is begun. Of one where little is known yet, and where an objective is
@@ -191,27 +190,32 @@ class Standings:
     def preferred(self, drawn: Sequence[Drawn]) -> int:
         """Which of some networks is begun."""
         known, (latest, _) = self._known_trials(), self.history.forecast()
-        of_drawn = np.column_stack([latest.errors(drawn), latest.spreads(drawn)])
-        asked = np.arange(len(known) + len(drawn)) >= len(known)
-        hoped = np.concatenate([self.expected(known), of_drawn])
-        return self._most_hoped([*known, *drawn], hoped, asked) - len(known)
+        told = zip(latest.errors(drawn).tolist(), latest.spreads(drawn).tolist(), strict=True)
+        networks: list[Trial | Drawn] = [*known, *drawn]
+        points, spreads = self._points(networks, [*self.expected(known), *told])
+        asked = np.arange(len(networks)) >= len(known)
+        return self._most_hoped(networks, points, spreads, asked) - len(known)
 
     def _known_trials(self) -> list[Trial]:
         return [self.trials[number] for number in sorted(self.trials)]  # an order that a resumed one has too
 
-    def _most_hoped(self, networks: Sequence[Trial | Drawn], hoped: Floats, asked: Bools) -> int:
+    def _points(
+        self, networks: Sequence[Trial | Drawn], expected: Sequence[tuple[float, float]]
+    ) -> tuple[Floats, Floats]:
+        """The objectives of each, with the error that is expected of it, and how far off that may be."""
+        errors, spreads = np.array(expected).T
+        return np.column_stack([errors, [each.values(self.others) for each in networks]]), spreads
+
+    def _most_hoped(
+        self, networks: Sequence[Trial | Drawn], points: Floats, spreads: Floats, asked: Bools
+    ) -> int:
         """Which of those that are asked for can be expected to let the hypervolume of the complete ones grow
-        most for the compute that it still takes. hoped: `expected` of each."""
+        most for the compute that it still takes."""
         epochs = np.array([len(each.curve) for each in networks])
         flops = np.array([max(1, each.flops) for each in networks])
         left = np.maximum(1, self.rungs[-1] - epochs)
-        points = self._points(networks, hoped)
-        gains = expected_improvement(points, hoped[:, 1], epochs == self.rungs[-1], asked)
+        gains = expected_improvement(points, spreads, epochs == self.rungs[-1], asked)
         return int(np.where(asked, gains / (flops * left), -1.0).argmax())
-
-    def _points(self, networks: Sequence[Trial | Drawn], hoped: Floats) -> Floats:
-        """The objectives of each, with the error that is expected of it."""
-        return np.column_stack([hoped[:, 0], [each.values(self.others) for each in networks]])
 
     def _affordable(self, going: Iterable[int]) -> bool:
         """Whether promotions have had less compute than where each rung promotes its share and no more."""
