@@ -140,8 +140,8 @@ def make_evaluator(
     device = "cuda" if gpus_per_worker else "cpu"
 
     def memory(task: Task, half: bool) -> int:
-        resumed = task.part is not None and task.part.state is not None
-        return candidate_memory(task.genotype, dataset, recipe, device, half=half, resumed=resumed)
+        in_parts = task.part is not None  # or what cannot go on would be refused only when it has begun
+        return candidate_memory(task.genotype, dataset, recipe, device, half=half, resumed=in_parts)
 
     if workers == 0:
         return LocalEvaluator(dataset, recipe, memory=memory)

@@ -13,9 +13,11 @@ import nas.network
 import nas.training
 from nas.candidate import MESSAGE_LIMIT, out_of_memory, train_candidate
 from nas.data import Dataset
-from nas.evaluation import Result, Task
+from nas.evaluation import Part, Result, Task
 from nas.latency import LEAST
+from nas.launch import make_evaluator
 from nas.local_evaluation import LocalEvaluator
+from nas.memory import candidate_memory
 from nas.network import build
 from nas.space import load_space
 from nas.training import default_recipe, evaluate
@@ -180,3 +182,19 @@ def test_what_is_larger_than_the_machine_is_refused_before_it_is_trained(task, d
     (result,) = evaluator.wait()
     assert (result.state, result.reason, result.curve) == ("failed", "too_large", ())
     assert "931322574.62 GiB" in result.message
+
+
+def test_what_could_not_go_on_from_its_checkpoint_is_refused_before_it_begins(
+    task, dataset, recipe, monkeypatch
+):
+    need = [
+        candidate_memory(task.genotype, dataset, recipe, "cpu", half=False, resumed=resumed)
+        for resumed in (False, True)
+    ]
+    monkeypatch.setattr("nas.local_evaluation.physical_memory", lambda: sum(need) / 2)
+    evaluator = make_evaluator(dataset, recipe, 0, 0.0, None)
+    evaluator.submit(task)
+    evaluator.submit(replace(task, part=Part(0, 1)))
+    (whole,), (first,) = evaluator.wait(), evaluator.wait()
+    assert whole.state == "complete"
+    assert (first.state, first.reason, first.curve) == ("failed", "too_large", ())
