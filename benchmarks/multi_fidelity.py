@@ -5,10 +5,13 @@
 For each searcher and seed two searches are run: one trains `--trials` networks up to the last rung, the
 other halves, over twice as many candidates. Compute is counted, not timed: FLOPs of the network x
 epochs, summed over all that was trained. A search stands where the front of its complete networks stands,
-which it chose by their errors of validation; its hypervolume is that of their errors on the test images,
-which it does not see. Of as many networks as a search trains the best are also the luckiest on the images
-it validates by, and that luck is worth nothing to who takes the front; a second table counts it, by the
-hypervolume of the errors of validation.
+which it chose by their errors of validation; its hypervolume is that of errors which it does not see. Of as
+many networks as a search trains the best are also the luckiest, and luck is worth nothing to who trains them
+anew. So there is a table for each of
+
+anew        the test errors to be expected of another training of these networks (luck.py)
+test        those of the very training, with luck in its first weights and the order of its images
+validation  the errors that the search chose by, with luck in the images of validation too
 
 The figures are the compute after which a search reaches a share of the hypervolume that the full search ends
 with: how many times less halving takes than the full search until it first is there, and than the whole
@@ -28,137 +31,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from made_up import made_up
-from numpy.typing import NDArray
-from tabulated import Lookup, cifar
+from simulated import JUDGES, Found, Job, search
 
-from nas.controller import run_search
-from nas.data import Dataset
-from nas.evaluation import OnEpoch, Part, Result, Task
-from nas.fidelity import Halving, expected_epochs
-from nas.history import History
-from nas.local_evaluation import LocalEvaluator
-from nas.pareto import Floats, front, hypervolume, reference_point
-from nas.progress import Event, Progress
-from nas.recipe import Recipe, staged
-from nas.rungs import Rungs
-from nas.searchers import make_searcher
+from nas.fidelity import expected_epochs
+from nas.pareto import Floats, hypervolume, reference_point
 from nas.statistics import rank_correlation
-from nas.trial import Trial
 
-OBJECTIVES = ("error", "flops")
 SHARES = (0.9, 0.95, 0.99, 1.0)
-CANDIDATES = 2
-"""Candidates of the search that halves, as a multiple of the other's."""
 PART = 1 / 3
 """Of the compute of the full search, after which the two are compared."""
-JUDGES = ("test", "validation")
-"""The errors that hypervolumes are of."""
-IMAGES = 4000
-"""Images of validation, of which the halving knows how exact an error is."""
-
-
-@dataclass(frozen=True)
-class Job:
-    searcher: str
-    seed: int
-    trials: int
-    rungs: tuple[int, ...]
-    halves: bool
-    made_up: bool
-
-
-@dataclass(frozen=True)
-class Found:
-    """spent: the compute when each complete trial came; flops: of each; errors: of each, (trials, 2) as in
-    JUDGES; curves: the errors of each after every epoch; networks: their digests; compute: of the whole
-    search; epochs: to how many each network came that was tried."""
-
-    spent: Floats
-    flops: Floats
-    errors: Floats
-    curves: Floats
-    networks: Sequence[str]
-    compute: float
-    epochs: Mapping[str, int]
-
-    def points(self, judge: str) -> Floats:
-        """Error and FLOPs of each complete trial, (trials, 2)."""
-        return np.column_stack([self.errors[:, JUDGES.index(judge)], self.flops])
-
-    def front(self, trials: int | None = None) -> NDArray[np.intp]:
-        """Those of the first complete trials, all where None, that a search would hand over."""
-        return front(self.points("validation")[:trials])
-
-
-def search(job: Job) -> Found:
-    """One search in this process, one candidate at a time, so that it is the same every time."""
-    space, lookup = made_up(job.seed, job.rungs[-1]) if job.made_up else cifar()
-    history, compute, spent = History(OBJECTIVES), [0.0], []
-
-    def on_event(event: Event) -> None:
-        if event.kind == "epoch":
-            compute[0] += event.cost.flops
-
-    def on_trial(trial: Trial, progress: Progress) -> None:
-        if trial.complete:
-            spent.append((compute[0], trial))
-
-    recipe = staged(Recipe(epochs=job.rungs[-1]), job.rungs)
-    nothing = np.zeros((0, *space.input_shape), np.uint8), np.zeros(0, np.int64)
-    dataset = Dataset("none", ("none",), *nothing, *nothing, load_test=lambda: NotImplemented)
-    with tempfile.TemporaryDirectory() as folder:
-        run_search(
-            history,
-            space,
-            make_searcher(job.searcher, OBJECTIVES),
-            LocalEvaluator(dataset, recipe, trainer=partial(looked_up, lookup)),
-            trials=job.trials * (CANDIDATES if job.halves else 1),
-            seed=job.seed,
-            epochs=recipe.epochs,
-            rungs=Rungs(Halving(job.rungs, IMAGES), Path(folder), history, space) if job.halves else None,
-            on_trial=on_trial,
-            on_event=on_event,
-        )
-    rows = [lookup(trial.genotype) for _, trial in spent]
-    return Found(
-        np.array([at for at, _ in spent]),
-        np.array([float(trial.flops) for _, trial in spent]),
-        np.array([(row.test_error, row.errors[-1]) for row in rows]),
-        np.array([row.errors for row in rows]),
-        [row.digest for row in rows],
-        compute[0],
-        {trial.digest: len(trial.curve) for trial in history.trials},
-    )
-
-
-def looked_up(
-    lookup: Lookup, task: Task, _: Dataset, recipe: Recipe, device: str, on_epoch: OnEpoch, on_batch: object
-) -> Result:
-    """In place of a training: the errors of a curve."""
-    part, rows = task.part or Part(0, recipe.epochs), []
-    errors = lookup(task.genotype).errors
-    for epoch in range(part.done + 1, part.until + 1):
-        rows.append({"epoch": epoch, "val_error": errors[epoch - 1]})
-        on_epoch(task.number, rows[-1])
-    complete = part.until == recipe.epochs
-    return Result(
-        task.number,
-        "complete" if complete else "stopped",
-        error=rows[-1]["val_error"],
-        curve=tuple(rows),
-        checkpoint=None if complete else b"nothing",
-    )
 
 
 def volumes_of(found: Found, judge: str, corner: Floats) -> Floats:
@@ -276,12 +164,13 @@ def main() -> None:
     parser.add_argument("--searchers", default="random,evolution")
     parser.add_argument("--seeds", type=int, default=24)
     parser.add_argument("--made-up", action="store_true", help="errors from made-up learning curves")
+    parser.add_argument("--own-share", type=float, help="in place of the one that luck.py measures")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
     rungs = tuple(map(int, options.fidelity.split(",")))
     kinds = [(name, seed) for name in options.searchers.split(",") for seed in range(options.seeds)]
     jobs = [
-        Job(*kind, options.trials, rungs, halves, options.made_up)
+        Job(*kind, options.trials, rungs, halves, options.made_up, options.own_share)
         for kind in kinds
         for halves in (False, True)
     ]

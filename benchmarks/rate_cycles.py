@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
     os.environ.update(WORKER_ENVIRONMENT)  # of the processes to come: an allocator reads it when it starts
-    known, networks = read_rows(CIFAR), list(load_space(CIFAR).enumerate())
+    known, networks = read_rows(CIFAR.with_suffix(".csv")), list(load_space(CIFAR).enumerate())
     drawn = np.random.default_rng(0).choice(len(networks), options.networks, replace=False)
     jobs = [Job("cifar", options.data, networks[at], restarts=False) for at in drawn]
     with get_context("spawn").Pool(options.processes) as pool:

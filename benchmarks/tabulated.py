@@ -8,7 +8,8 @@ nas-bench-macro_cifar10.json 6,561 chains of 8 blocks (Su et al. 2021), mean tes
 tables/digits.csv            448 networks of tables/digits.yaml, by train_table.py: a space of
                              this project, whose decisions depend on others.
 tables/cifar.csv             864 networks of tables/cifar.yaml, by train_table.py, with the errors
-                             after each of nine epochs.
+                             after each of nine epochs; tables/cifar_again.csv has some of them
+                             trained with another seed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +62,16 @@ class Row(NamedTuple):
     network: str
 
 
-Lookup = Callable[[Genotype], Row]
+class Outcome(NamedTuple):
+    """What a network comes to. errors: of validation, after each epoch; test_error: after the last, on the
+    test images; anew: the same to be expected of another training."""
+
+    errors: Sequence[float]
+    test_error: float
+    anew: float
+
+
+Lookup = Callable[[Genotype], Outcome]
 
 
 class FlatSpace:
@@ -141,7 +151,7 @@ def nas_bench_macro(path: Path) -> Table:
 
 
 def digits() -> Table:
-    rows, space = read_rows(DIGITS), load_space(DIGITS)
+    rows, space = read_rows(DIGITS.with_suffix(".csv")), load_space(DIGITS)
 
     def flops(genotype: Genotype) -> int:
         return cost(expand(genotype, space.input_shape, space.num_classes)).flops
@@ -150,16 +160,11 @@ def digits() -> Table:
     return _table("Digits, a space of our own", space, points)
 
 
-@cache
-def cifar() -> tuple[SearchSpace, Lookup]:
-    """The space and what each of its networks came to."""
-    rows = read_rows(CIFAR)
-    return load_space(CIFAR), lambda genotype: rows[genotype.digest]
-
-
-def read_rows(space: Path) -> dict[str, Row]:
-    """The rows of a table of train_table.py, by digest."""
-    with space.with_suffix(".csv").open(newline="") as file:
+def read_rows(table: Path) -> dict[str, Row]:
+    """The rows of a table of train_table.py, by digest; none where there is no such file yet."""
+    if not table.exists():
+        return {}
+    with table.open(newline="") as file:
         rows = [
             Row(
                 line["digest"],

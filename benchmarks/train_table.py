@@ -1,12 +1,13 @@
 """Trains every network of a small space and writes its table of errors.
 
     python benchmarks/train_table.py digits
-    python benchmarks/train_table.py cifar --data 'parquet:PATH?size=16'
+    python benchmarks/train_table.py cifar --data 'parquet:PATH?size=16' [--again 160]
 
 The space is tables/NAME.yaml, the table tables/NAME.csv, which other benchmarks look up instead of
 training: a row for each distinct network, with its digest, its validation errors, that on the test images
 and its modules. One seed, one thread; a training that diverges counts as guessing. What the file has
-already is not trained again.
+already is not trained again. With `--again` so many of the networks, drawn at random, are trained once more,
+with another seed, and their rows are in tables/NAME_again.csv: what an error owes to luck.
 
 digits: 575 validation images, four epochs, of which the last is kept; five minutes of two cores.
 cifar: PATH is a folder with CIFAR-10 in the Hugging Face layout, of which 3,000 images are trained on and
@@ -23,9 +24,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from safetensors.torch import load
-from tabulated import Row
+from tabulated import Row, read_rows
 
 from nas.candidate import train_candidate
 from nas.data import Dataset, load_data
@@ -59,6 +61,7 @@ class Job(NamedTuple):
     data: str
     genotype: Genotype
     restarts: bool = True
+    seed: int = 0
 
 
 @cache
@@ -73,7 +76,7 @@ def train_row(job: Job) -> Row:
     epochs = setting.rungs[-1]
     recipe = replace(default_recipe(dataset, epochs), precision="float32")
     recipe = staged(recipe, setting.rungs) if job.restarts else recipe
-    result = train_candidate(Task(0, job.genotype, seed=0), dataset, recipe)
+    result = train_candidate(Task(0, job.genotype, job.seed), dataset, recipe)
     if result.state == "failed" and result.reason != "diverged":
         raise RuntimeError(f"{job.genotype}: {result.message}")
     guessing = 1 - 1 / dataset.num_classes
@@ -93,20 +96,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", choices=tuple(SETTINGS))
     parser.add_argument("--data", default="digits", help="as of nas search --data")
+    parser.add_argument("--again", type=int, help="how many networks to train with another seed")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
     os.environ.update(WORKER_ENVIRONMENT)  # of the processes to come: an allocator reads it when it starts
-    space, table = load_space(FOLDER / f"{options.name}.yaml"), FOLDER / f"{options.name}.csv"
-    known = set()
-    fresh = not table.exists()
-    if not fresh:
-        with table.open(newline="") as file:
-            known = {line["digest"] for line in csv.DictReader(file)}
-    left = {each.digest: each for each in space.enumerate() if each.digest not in known}
-    jobs = [Job(options.name, options.data, genotype) for genotype in left.values()]
+    space = load_space(FOLDER / f"{options.name}.yaml")
+    networks = list({each.digest: each for each in space.enumerate()}.values())
+    table, seed = FOLDER / f"{options.name}.csv", 0
+    if options.again:
+        table, seed = FOLDER / f"{options.name}_again.csv", 1
+        drawn = np.random.default_rng(0).permutation(len(networks))[: options.again]
+        networks = [networks[at] for at in drawn]
+    known = read_rows(table)
+    jobs = [Job(options.name, options.data, each, seed=seed) for each in networks if each.digest not in known]
     with table.open("a", newline="") as file, get_context("spawn").Pool(options.processes) as pool:
         writer = csv.writer(file)
-        if fresh:
+        if not known:
             writer.writerow(Row._fields)
         for row in pool.imap_unordered(train_row, jobs):
             errors = " ".join(f"{error:.5f}" for error in row.errors)

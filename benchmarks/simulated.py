@@ -1,0 +1,130 @@
+"""Searches in which errors are looked up in place of trainings."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from luck import cifar
+from made_up import made_up
+from numpy.typing import NDArray
+from tabulated import Lookup
+
+from nas.controller import run_search
+from nas.data import Dataset
+from nas.evaluation import OnEpoch, Part, Result, Task
+from nas.fidelity import Halving
+from nas.history import History
+from nas.local_evaluation import LocalEvaluator
+from nas.pareto import Floats, front
+from nas.progress import Event, Progress
+from nas.recipe import Recipe, staged
+from nas.rungs import Rungs
+from nas.searchers import make_searcher
+from nas.trial import Trial
+
+OBJECTIVES = ("error", "flops")
+CANDIDATES = 2
+"""Candidates of the search that halves, as a multiple of the other's."""
+JUDGES = ("anew", "test", "validation")
+"""The errors that hypervolumes are of."""
+IMAGES = 4000
+"""Images of validation, of which the halving knows how exact an error is."""
+
+
+@dataclass(frozen=True)
+class Job:
+    searcher: str
+    seed: int
+    trials: int
+    rungs: tuple[int, ...]
+    halves: bool
+    made_up: bool
+    own_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """spent: the compute when each complete trial came; flops: of each; errors: of each, (trials, 3) as in
+    JUDGES; curves: the errors of each after every epoch; networks: their digests; compute: of the whole
+    search; epochs: to how many each network came that was tried."""
+
+    spent: Floats
+    flops: Floats
+    errors: Floats
+    curves: Floats
+    networks: Sequence[str]
+    compute: float
+    epochs: Mapping[str, int]
+
+    def points(self, judge: str) -> Floats:
+        """Error and FLOPs of each complete trial, (trials, 2)."""
+        return np.column_stack([self.errors[:, JUDGES.index(judge)], self.flops])
+
+    def front(self, trials: int | None = None) -> NDArray[np.intp]:
+        """Those of the first complete trials, all where None, that a search would hand over."""
+        return front(self.points("validation")[:trials])
+
+
+def search(job: Job) -> Found:
+    """One search in this process, one candidate at a time, so that it is the same every time."""
+    space, lookup = made_up(job.seed, job.rungs[-1]) if job.made_up else cifar(job.own_share)
+    history, compute, spent = History(OBJECTIVES), [0.0], []
+
+    def on_event(event: Event) -> None:
+        if event.kind == "epoch":
+            compute[0] += event.cost.flops
+
+    def on_trial(trial: Trial, progress: Progress) -> None:
+        if trial.complete:
+            spent.append((compute[0], trial))
+
+    recipe = staged(Recipe(epochs=job.rungs[-1]), job.rungs)
+    nothing = np.zeros((0, *space.input_shape), np.uint8), np.zeros(0, np.int64)
+    dataset = Dataset("none", ("none",), *nothing, *nothing, load_test=lambda: NotImplemented)
+    with tempfile.TemporaryDirectory() as folder:
+        run_search(
+            history,
+            space,
+            make_searcher(job.searcher, OBJECTIVES),
+            LocalEvaluator(dataset, recipe, trainer=partial(looked_up, lookup)),
+            trials=job.trials * (CANDIDATES if job.halves else 1),
+            seed=job.seed,
+            epochs=recipe.epochs,
+            rungs=Rungs(Halving(job.rungs, IMAGES), Path(folder), history, space) if job.halves else None,
+            on_trial=on_trial,
+            on_event=on_event,
+        )
+    rows = [lookup(trial.genotype) for _, trial in spent]
+    return Found(
+        np.array([at for at, _ in spent]),
+        np.array([float(trial.flops) for _, trial in spent]),
+        np.array([(row.anew, row.test_error, row.errors[-1]) for row in rows]),
+        np.array([row.errors for row in rows]),
+        [trial.digest for _, trial in spent],
+        compute[0],
+        {trial.digest: len(trial.curve) for trial in history.trials},
+    )
+
+
+def looked_up(
+    lookup: Lookup, task: Task, _: Dataset, recipe: Recipe, device: str, on_epoch: OnEpoch, on_batch: object
+) -> Result:
+    """In place of a training: the errors of a curve."""
+    part, rows = task.part or Part(0, recipe.epochs), []
+    errors = lookup(task.genotype).errors
+    for epoch in range(part.done + 1, part.until + 1):
+        rows.append({"epoch": epoch, "val_error": errors[epoch - 1]})
+        on_epoch(task.number, rows[-1])
+    complete = part.until == recipe.epochs
+    return Result(
+        task.number,
+        "complete" if complete else "stopped",
+        error=rows[-1]["val_error"],
+        curve=tuple(rows),
+        checkpoint=None if complete else b"nothing",
+    )
