@@ -99,7 +99,7 @@ def foresight(full: Found, rungs: Sequence[int]) -> float:
 def show_compute(pairs: Mapping[str, Sequence[Pair]], judge: str) -> dict[str, Any]:
     """A table for a judge; the ratios by searcher and share."""
     figures: dict[str, Any] = {}
-    print(f"\nby the errors of {judge}\n")
+    print(f"\njudged by: {judge}\n")
     print("| searcher | share of the hypervolume | times less, median | than the whole search | reached |")
     print("|---|---|---|---|---|")
     for searcher, of_searcher in pairs.items():
