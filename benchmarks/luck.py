@@ -19,6 +19,7 @@ from functools import cache
 import numpy as np
 from tabulated import CIFAR, Lookup, Outcome, Row, read_rows
 
+from nas.analysis.coding import encode
 from nas.complexity import cost
 from nas.genotype import Genotype, expand
 from nas.pareto import Floats
@@ -29,7 +30,7 @@ AGAIN = CIFAR.with_name("cifar_again.csv")
 
 def explained(space: SearchSpace, rows: Mapping[str, Row]) -> dict[str, float]:
     """The part of each test error, by digest, that decisions and the logarithm of FLOPs explain."""
-    networks = {each.digest: each for each in space.enumerate() if each.digest in rows}
+    networks = {each.digest: each for each in space.enumerate()}
     features = _features(space, list(networks.values()))
     errors = np.array([rows[digest].test_error for digest in networks])
     coefficients, *_ = np.linalg.lstsq(features, errors, rcond=None)
@@ -64,11 +65,10 @@ def cifar(share: float | None = None) -> tuple[SearchSpace, Lookup]:
 
 def _features(space: SearchSpace, networks: list[Genotype]) -> Floats:
     """A column for each option of each decision, and one for the logarithm of FLOPs."""
-    decisions = [space.decisions(each) for each in networks]
-    options = sorted({option for each in decisions for option in each.items()}, key=repr)
-    drawn = [[each.get(path) == option for path, option in options] for each in decisions]
+    decided = encode([space.decisions(each) for each in networks]).values()
+    options = [each.level == at for each in decided for at in range(len(each.options))]
     graphs = (expand(each, space.input_shape, space.num_classes) for each in networks)
-    return np.column_stack([np.array(drawn, dtype=float), [np.log(cost(graph).flops) for graph in graphs]])
+    return np.column_stack([*options, [np.log(cost(graph).flops) for graph in graphs]])
 
 
 def main() -> None:

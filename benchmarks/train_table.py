@@ -111,7 +111,7 @@ def main() -> None:
     jobs = [Job(options.name, options.data, each, seed=seed) for each in networks if each.digest not in known]
     with table.open("a", newline="") as file, get_context("spawn").Pool(options.processes) as pool:
         writer = csv.writer(file)
-        if not known:
+        if file.tell() == 0:
             writer.writerow(Row._fields)
         for row in pool.imap_unordered(train_row, jobs):
             errors = " ".join(f"{error:.5f}" for error in row.errors)

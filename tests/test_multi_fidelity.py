@@ -39,7 +39,8 @@ def test_of_what_is_left_unexplained_the_share_that_is_no_luck_is_found(monkeypa
 def test_another_training_is_expected_nearer_to_its_like(monkeypatch):
     """In the table of real trainings: none farther from what is explained than the one that was."""
     monkeypatch.syspath_prepend(BENCHMARKS)
-    from luck import CIFAR, cifar, explained, read_rows
+    from luck import cifar, explained
+    from tabulated import CIFAR, read_rows
 
     space, lookup = cifar()
     told = explained(space, read_rows(CIFAR.with_suffix(".csv")))
