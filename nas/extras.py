@@ -11,5 +11,5 @@ def need(extra: str, *packages: str) -> None:
     """NasError, with the command that mends it, unless all the packages of an extra are installed."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        hint = f"pip install 'nas[{extra}]'"
+        hint = f"pip install 'nas-modules[{extra}]'"
         raise NasError(f"not installed: {', '.join(missing)}", where=extra, hint=hint)

@@ -46,7 +46,7 @@ def test_what_stands_in_a_card_is_not_run(exported):
 
 @pytest.mark.slow
 def test_the_onnx_file_is_whole_and_takes_any_number_of_images(exported):
-    onnx = pytest.importorskip("onnx", reason="pip install 'nas[onnx]'")
+    onnx = pytest.importorskip("onnx", reason="pip install 'nas-modules[onnx]'")
     model = onnx.load(exported.folder / "model.onnx", load_external_data=False)
     for value, size in ((model.graph.input[0], [1, 8, 8]), (model.graph.output[0], [10])):
         batch, *rest = value.type.tensor_type.shape.dim
@@ -117,7 +117,7 @@ def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):
     with pytest.raises(NasError, match="did you mean 'onnx'"):
         load_formats(["onx"])
     monkeypatch.setattr("nas.extras.find_spec", lambda package: None)
-    with pytest.raises(NasError, match=r"onnx: not installed: onnx, .*\n.*pip install 'nas\[onnx\]'"):
+    with pytest.raises(NasError, match=r"onnx: not installed: onnx, .*\n.*pip install 'nas-modules\[onnx\]'"):
         load_formats(["hf", "onnx"])
 
 

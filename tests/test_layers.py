@@ -3,7 +3,11 @@
 import ast
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import nas
 
@@ -50,6 +54,7 @@ LAYERS = [
     {"integrations", "replay", "reseed"},
     {"notebook"},
     {"cli"},
+    {"__main__"},
 ]
 """From the lowest to the highest; modules of one layer may import each other without a cycle."""
 
@@ -102,3 +107,20 @@ def test_sampling_needs_neither_torch_nor_ray():
         "ray",
         "optuna",
     }
+
+
+def test_python_m_runs_the_command_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "nas", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"nas {nas.__version__}\n"
+
+
+def test_metadata_of_the_distribution():
+    """Another project owns the name `nas` on the package index; command and import keep it."""
+    about = metadata.metadata("nas-modules")
+    assert about["License-Expression"] == "MIT"
+    assert metadata.version("nas-modules") == nas.__version__
+    assert (ROOT / "py.typed").is_file()
+    torch = next(Requirement(text) for text in metadata.requires("nas-modules") if text.startswith("torch"))
+    assert Version("2.14.1") in torch.specifier

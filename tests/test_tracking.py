@@ -73,7 +73,7 @@ def test_an_unknown_tracker_is_refused_before_anything_is_written(tmp_path):
 @pytest.mark.parametrize("name", TRACKERS)
 def test_a_missing_package_is_named_with_its_extra(name, monkeypatch):
     monkeypatch.setattr("nas.extras.find_spec", lambda package: None)
-    with pytest.raises(NasError, match=rf"pip install 'nas\[{name}\]'"):
+    with pytest.raises(NasError, match=rf"pip install 'nas-modules\[{name}\]'"):
         Tracking([name])
 
 
@@ -110,7 +110,7 @@ def test_tensorboard_holds_curves_and_decisions(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_mlflow_holds_a_run_for_each_trial_below_that_of_the_search(tmp_path, monkeypatch):
-    mlflow = pytest.importorskip("mlflow", reason="pip install 'nas[mlflow]'")
+    mlflow = pytest.importorskip("mlflow", reason="pip install 'nas-modules[mlflow]'")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     run = search(tmp_path, "mlflow", trials=1)
     run = search(tmp_path, "mlflow", resume=True, trials=2)
@@ -134,7 +134,7 @@ def test_mlflow_holds_a_run_for_each_trial_below_that_of_the_search(tmp_path, mo
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_wandb_keeps_its_files_in_the_run_folder_when_offline(tmp_path, monkeypatch):
-    pytest.importorskip("wandb", reason="pip install 'nas[wandb]'")
+    pytest.importorskip("wandb", reason="pip install 'nas-modules[wandb]'")
     monkeypatch.setenv("WANDB_MODE", "offline")
     run = search(tmp_path, "wandb")
     files = list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
