@@ -28,9 +28,9 @@ import pandas as pd
 
 from nas.analysis.analyze import analyze
 from nas.analysis.comparison import FLOPS_BINS, Contrast
-from nas.analysis.effects import Sample, type_effects
-from nas.analysis.factors import Factors
-from nas.statistics import log_bins
+from nas.analysis.factors.factors import Factors
+from nas.analysis.type_effects import Sample, type_effects
+from nas.stats.resampling import log_bins
 
 TYPES = ("identity", "mb3", "mb6")
 SUBSAMPLE, REPEATS, SHARE_REPEATS = 300, 200, 50

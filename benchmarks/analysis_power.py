@@ -16,11 +16,11 @@ from itertools import combinations
 
 import numpy as np
 
-from nas import power
-from nas.analysis.paired import PairedComparison, compare_blocks
-from nas.analysis.paired_blocks import Blocks
-from nas.analysis.paired_gates import Evidence
-from nas.analysis.recipes import Tuned
+from nas.analysis.claims.paired_gates import Evidence
+from nas.analysis.paired.blocks import Blocks
+from nas.analysis.paired.comparison import PairedComparison, compare_blocks
+from nas.analysis.paired.recipes import Tuned
+from nas.stats import power
 
 EVIDENCE = Evidence(epochs=60, full_epochs=60, tuned=Tuned(5))
 SD_TYPE, SD_SEED, SEEDS = 0.008, 0.004, 2

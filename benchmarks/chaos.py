@@ -54,7 +54,7 @@ def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_b
     """Takes the place of training; `recipe` is the path of the log of executions."""
     import ctypes
 
-    from nas.evaluation import Result
+    from nas.controller.evaluators.base import Result
 
     write(recipe, "start", task.number, os.getpid(), task.attempt)
     time.sleep(0.05 + 0.2 * random.random())
@@ -79,12 +79,12 @@ def write(log: Path, event: str, number: int, process: int, attempt: int) -> Non
 
 def drive(folder: Path, trials: int, limit: int) -> int:
     """The driver: search until the study has so many trials; writes at most `limit` bytes if any."""
-    from nas.controller import run_search
+    from nas.controller.evaluators.ray import RayEvaluator
+    from nas.controller.loop import run_search
     from nas.errors import NasError
-    from nas.ray_evaluation import RayEvaluator
     from nas.searchers import make_searcher
-    from nas.space import load_space
-    from nas.study import Study
+    from nas.space.space import load_space
+    from nas.study.study import Study
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
     path, space, objectives = folder / "study.db", load_space("all_modules"), ("error", "flops")
@@ -153,7 +153,7 @@ def last_lines(folder: Path) -> dict[int, list[str]]:
 
 def kill_one(folder: Path, rng: random.Random) -> None:
     """Kill a worker that is in the middle of a trial, unless it is the last attempt at it."""
-    from nas.ray_evaluation import MAX_RETRIES
+    from nas.controller.evaluators.ray import MAX_RETRIES
 
     living = [process for process in list(last_lines(folder))[:WORKERS] if alive(process)]
     if not living:
@@ -230,7 +230,7 @@ def front(points: dict[int, tuple[float, ...]]) -> set[int]:
 
 def check(folder: Path, trials: int) -> dict[str, int]:
     """Assert what must hold of a finished study; returns its figures."""
-    from nas.study import Study
+    from nas.study.study import Study
 
     found = rows(folder)
     assert sorted(found) == list(range(trials)), "a trial is missing"

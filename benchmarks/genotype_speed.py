@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.codegen.build import build
 from nas.codegen.source import source
-from nas.complexity import cost
-from nas.genotype import Genotype, expand
-from nas.network import build
-from nas.space import SearchSpace, load_space
-from nas.space_program import pick
+from nas.graph.cost import cost
+from nas.space.decisions import pick
+from nas.space.genotype import Genotype, expand
+from nas.space.space import SearchSpace, load_space
 
 FIRST_CHECKED = 1_000_000
 """Seed of the first genotype that is checked: none that a test looks at."""

@@ -3,8 +3,8 @@
     python benchmarks/grouped_convolutions.py
 
 A step is the forward pass and both parts of the backward pass, of 3x3 kernels on 64 maps of 16 x 16 in
-channels last; the best of some repetitions. `nas.convolutions` follows what this shows: which of them
-are trained in float32 though the rest of a network is in bfloat16.
+channels last; the best of some repetitions. `nas.training.onednn_workarounds` follows what this shows:
+which of them are trained in float32 though the rest of a network is in bfloat16.
 """
 
 import itertools

@@ -47,7 +47,7 @@ def fate(number: int) -> str:
 
 def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_batch: Any) -> Any:
     """Takes the place of training."""
-    from nas.evaluation import Result
+    from nas.controller.evaluators.base import Result
 
     while fate(task.number) == "timeout":  # the kernel continues what a dying group has stopped
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -62,11 +62,11 @@ def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_b
 
 def load(folder: Path, trials: int, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Fill the run `load` in a results folder, and assert that each trial has the outcome it must have."""
-    from nas import run_folder
-    from nas.controller import run_search
-    from nas.ray_evaluation import RayEvaluator
-    from nas.setup import prepare, write_run
-    from nas.study import Study
+    from nas.controller.config import prepare, write_run
+    from nas.controller.evaluators.ray import RayEvaluator
+    from nas.controller.loop import run_search
+    from nas.study import run_folder
+    from nas.study.study import Study
 
     setup = prepare(SPACE, trials=trials, searcher="random", recipe={"epochs": 1})
     files = run_folder.create(folder, setup.space.name, "load")
@@ -110,7 +110,7 @@ def load(folder: Path, trials: int, say: Callable[[str], None] = lambda line: No
 
 def check(database: Path, trials: int) -> dict[str, int]:
     """Assert that a study holds each trial with the outcome it must have; returns how many had which."""
-    from nas.study import Study
+    from nas.study.study import Study
 
     counts = dict.fromkeys(("complete", "diverged", "timeout", "dies"), 0)
     with Study.open(database) as study:

@@ -19,11 +19,11 @@ from functools import cache
 import numpy as np
 from tabulated import CIFAR, Lookup, Outcome, Row, read_rows
 
-from nas.analysis.coding import encode
-from nas.complexity import cost
-from nas.genotype import Genotype, expand
+from nas.analysis.factors.encoding import encode
+from nas.graph.cost import cost
 from nas.pareto import Floats
-from nas.space import SearchSpace, load_space
+from nas.space.genotype import Genotype, expand
+from nas.space.space import SearchSpace, load_space
 
 AGAIN = CIFAR.with_name("cifar_again.csv")
 

@@ -9,9 +9,9 @@ import zlib
 import numpy as np
 from tabulated import Lookup, Outcome
 
-from nas.complexity import cost
-from nas.genotype import Genotype, expand
-from nas.space import SearchSpace, parse_space
+from nas.graph.cost import cost
+from nas.space.genotype import Genotype, expand
+from nas.space.space import SearchSpace, parse_space
 
 WIDE = """
 name: wide_range

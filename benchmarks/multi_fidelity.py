@@ -40,9 +40,9 @@ from typing import Any
 import numpy as np
 from simulated import JUDGES, Found, Job, search
 
-from nas.fidelity import expected_epochs
 from nas.pareto import Floats, hypervolume, reference_point
-from nas.statistics import rank_correlation
+from nas.schedulers.successive_halving import expected_epochs
+from nas.stats.resampling import rank_correlation
 
 SHARES = (0.9, 0.95, 0.99, 1.0)
 PART = 1 / 3

@@ -16,8 +16,8 @@ import numpy as np
 from tabulated import CIFAR, read_rows
 from train_table import Job, train_row
 
-from nas.recipe import WORKER_ENVIRONMENT
-from nas.space import load_space
+from nas.space.space import load_space
+from nas.training.recipe import WORKER_ENVIRONMENT
 
 
 def main() -> None:

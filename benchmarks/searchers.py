@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from tabulated import Table, digits, nas_bench_201, nas_bench_macro
 
-from nas.complexity import Cost, cost
-from nas.genotype import expand
-from nas.history import History
+from nas.graph.cost import Cost, cost
 from nas.pareto import hypervolume
 from nas.searchers import make_searcher, propose
-from nas.space import load_space
-from nas.trial import Proposal, Trial
+from nas.space.genotype import expand
+from nas.space.space import load_space
+from nas.study.history import History
+from nas.study.trial import Proposal, Trial
 
 MARKS = (25, 50, 100, 150, 200, 500)
 LARGE = "all_modules"

@@ -14,18 +14,18 @@ from made_up import made_up
 from numpy.typing import NDArray
 from tabulated import Lookup
 
-from nas.controller import run_search
+from nas.controller.evaluators.base import OnEpoch, Part, Result, Task
+from nas.controller.evaluators.local import LocalEvaluator
+from nas.controller.loop import run_search
+from nas.controller.progress import Event, Progress
 from nas.data import Dataset
-from nas.evaluation import OnEpoch, Part, Result, Task
-from nas.fidelity import Halving
-from nas.history import History
-from nas.local_evaluation import LocalEvaluator
 from nas.pareto import Floats, front
-from nas.progress import Event, Progress
-from nas.recipe import Recipe, staged
-from nas.rungs import Rungs
+from nas.schedulers.rung_store import Rungs
+from nas.schedulers.successive_halving import Halving
 from nas.searchers import make_searcher
-from nas.trial import Trial
+from nas.study.history import History
+from nas.study.trial import Trial
+from nas.training.recipe import Recipe, staged
 
 OBJECTIVES = ("error", "flops")
 CANDIDATES = 2

@@ -28,10 +28,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nas.complexity import cost
-from nas.genotype import Genotype, expand
+from nas.graph.cost import cost
 from nas.pareto import hypervolume
-from nas.space import SearchSpace, load_space
+from nas.space.genotype import Genotype, expand
+from nas.space.space import SearchSpace, load_space
 
 DIGITS, CIFAR = (Path(__file__).parent / "tables" / f"{name}.yaml" for name in ("digits", "cifar"))
 Point = tuple[float, float]

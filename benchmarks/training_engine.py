@@ -34,16 +34,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from nas.codegen.build import build
+from nas.controller.evaluators.base import Task
+from nas.controller.evaluators.ray import RayEvaluator
 from nas.data import Dataset, load_data
-from nas.evaluation import Task
-from nas.genotype import Genotype
-from nas.memory import candidate_memory
-from nas.network import build
-from nas.profile import Times
-from nas.ray_evaluation import RayEvaluator
-from nas.recipe import PRECISIONS, Recipe, default_recipe
-from nas.space import load_space
-from nas.training import one_cycle
+from nas.space.genotype import Genotype
+from nas.space.space import load_space
+from nas.training.loop import one_cycle
+from nas.training.memory import candidate_memory
+from nas.training.profile import Times
+from nas.training.recipe import PRECISIONS, Recipe, default_recipe
 
 WARM_UP_STEPS = 4
 

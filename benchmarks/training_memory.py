@@ -2,13 +2,13 @@
 
     python benchmarks/training_memory.py
 
-Each candidate is trained for two short epochs by `nas.candidate.train_candidate` in a fresh process
+Each candidate is trained for two short epochs by `nas.training.candidate.train_candidate` in a fresh process
 with the environment of a worker and one thread. Measured is how far its resident memory rises
 at the peak above what it was with torch loaded and the data made (Linux alone tells it). The
 data are noise, as only their shape matters. In bfloat16 too where a worker would choose it: a
 processor without instructions for it unfolds every convolution, which no prediction is meant
-for. On some the constants of `nas.memory` were chosen, on the others they were not. Of some a further row
-is of the second epoch alone, for which a fresh process goes on from the checkpoint after the first. Takes
+for. On some the constants of `nas.training.memory` were chosen, on the others they were not. Of some a
+further row is of the second epoch alone, for which a fresh process goes on from the checkpoint after the first. Takes
 a quarter of an hour.
 """
 
@@ -28,14 +28,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.candidate import train_candidate
+from nas.controller.evaluators.base import Part, Task
 from nas.data.dataset import Dataset
-from nas.evaluation import Part, Task
-from nas.genotype import Genotype
-from nas.memory import candidate_memory
-from nas.recipe import WORKER_ENVIRONMENT, Recipe, evaluation_batch
-from nas.space import load_space
-from nas.training import prefers_bfloat16
+from nas.space.genotype import Genotype
+from nas.space.space import load_space
+from nas.training.candidate import train_candidate
+from nas.training.loop import prefers_bfloat16
+from nas.training.memory import candidate_memory
+from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, evaluation_batch
 from nas.zoo import zoo_entry
 
 MIB = 1 << 20

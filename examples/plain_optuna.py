@@ -13,8 +13,8 @@ import torch
 
 import nas
 from nas.data import load_data
-from nas.recipe import default_recipe
-from nas.training import train
+from nas.training.loop import train
+from nas.training.recipe import default_recipe
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 import nas
-from nas.integrations.tune import tune_run
-from nas.recipe import WORKER_ENVIRONMENT
+from nas.integrations.ray_tune import tune_run
+from nas.training.recipe import WORKER_ENVIRONMENT
 
 
 def main() -> None:

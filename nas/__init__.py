@@ -9,24 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.codegen.build import build
     from nas.codegen.source import source
-    from nas.complexity import cost
+    from nas.controller.search import search
     from nas.errors import NasError
-    from nas.genotype import Genotype, expand
-    from nas.launch import search
-    from nas.network import build
-    from nas.run import open_run
-    from nas.space import load_space
+    from nas.graph.cost import cost
+    from nas.space.genotype import Genotype, expand
+    from nas.space.space import load_space
+    from nas.study.run import open_run
 
 _HOMES = {
-    "Genotype": "genotype",
+    "Genotype": "space.genotype",
     "NasError": "errors",
-    "build": "network",
-    "cost": "complexity",
-    "expand": "genotype",
-    "load_space": "space",
-    "open_run": "run",
-    "search": "launch",
+    "build": "codegen.build",
+    "cost": "graph.cost",
+    "expand": "space.genotype",
+    "load_space": "space.space",
+    "open_run": "study.run",
+    "search": "controller.search",
     "source": "codegen.source",
 }
 __all__ = [
@@ -44,10 +44,10 @@ __version__ = "0.1.0"
 
 
 if "IPython" in sys.modules:  # a notebook, perhaps: then our types show themselves, and a search its progress
-    _notebook = import_module("nas.notebook")
+    _notebook = import_module("nas.integrations.notebook")
     if _notebook.active():
         _notebook.register()
-        _HOMES["search"] = "notebook"
+        _HOMES["search"] = "integrations.notebook"
 
 
 def __getattr__(name: str) -> Any:

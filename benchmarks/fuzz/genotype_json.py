@@ -13,11 +13,11 @@ from harness import ROOT, fuzz
 
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 with atheris.instrument_imports(include=["nas"]):
-    from fuzzing import open_genotype
+    from testing.fuzzing import open_genotype
 
-    from nas.space import load_space, space_names
+    from nas.space.space import load_space, space_names
 
 if __name__ == "__main__":
     documents = [load_space(name).sample(seed).to_dict() for name in space_names() for seed in range(2)]
-    documents.append(json.loads((ROOT / "tests" / "data" / "genotype-v1.json").read_text()))
+    documents.append(json.loads((ROOT / "tests" / "fixtures" / "genotype-v1.json").read_text()))
     fuzz(open_genotype, documents, json.dumps)

@@ -13,9 +13,9 @@ from harness import ROOT, fuzz
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 with atheris.instrument_imports(include=["nas"]):
     import yaml
-    from fuzzing import open_space
+    from testing.fuzzing import open_space
 
-    from nas.space import load_space, space_names
+    from nas.space.space import load_space, space_names
 
 if __name__ == "__main__":
     documents = [yaml.safe_load(load_space(name).to_yaml()) for name in space_names()]

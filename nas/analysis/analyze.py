@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from nas.analysis.claims.paired_gates import Evidence
 from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
-from nas.analysis.factors import Factors, factors_of
-from nas.analysis.importance import top_quantile
-from nas.analysis.motifs import MotifEffect, explain
-from nas.analysis.motifs import motifs as count_motifs
-from nas.analysis.paired import PairedComparison, compare_blocks
-from nas.analysis.paired_blocks import read_blocks
-from nas.analysis.paired_gates import Evidence
+from nas.analysis.factors.factors import Factors, factors_of
+from nas.analysis.factors.motifs import MotifEffect, explain
+from nas.analysis.factors.motifs import motifs as count_motifs
+from nas.analysis.factors.ped_anova import top_quantile
+from nas.analysis.paired.blocks import read_blocks
+from nas.analysis.paired.comparison import PairedComparison, compare_blocks
 from nas.garbage import no_collection
-from nas.genotype import expand
-from nas.recipe import FULL_EPOCHS
-from nas.statistics import Floats, Ints, log_bins
+from nas.space.genotype import expand
+from nas.stats.resampling import Floats, Ints, log_bins
+from nas.training.recipe import FULL_EPOCHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +88,8 @@ class Analysis:
         return self.paired.grade if self.paired else self.comparisons[0].grade
 
     def frame(self) -> pd.DataFrame:
-        """One row a contrast, as `nas.analysis.text.contrasts_frame` has it."""
-        from nas.analysis.text import contrasts_frame
+        """One row a contrast, as `nas.analysis.text.ranking.contrasts_frame` has it."""
+        from nas.analysis.text.ranking import contrasts_frame
 
         return contrasts_frame(self)
 

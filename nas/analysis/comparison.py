@@ -1,6 +1,6 @@
 """Module types compared on one sample of distinct networks, raw and at equal FLOPs.
 
-The statistics are in `nas.analysis.effects`, what may be said of them in `nas.analysis.grades`.
+The statistics are in `nas.analysis.type_effects`, what may be said of them in `nas.analysis.claims.grades`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nas import statistics
-from nas.analysis.effects import Effects, Sample, permutation_p, type_effects
-from nas.analysis.grades import (
+from nas.analysis.claims.grades import (
     LEVEL,
     MIN_NETWORKS_OF_TYPE,
     Facts,
@@ -24,8 +22,10 @@ from nas.analysis.grades import (
     gates,
     sentence,
 )
-from nas.estimate import UNKNOWN, Estimate
-from nas.statistics import Floats, Ints
+from nas.analysis.type_effects import Effects, Sample, permutation_p, type_effects
+from nas.stats import resampling as statistics
+from nas.stats.estimate import UNKNOWN, Estimate
+from nas.stats.resampling import Floats, Ints
 
 FLOPS_BINS = 5
 """Bins of equal width in log FLOPs, over the networks compared."""
@@ -139,7 +139,7 @@ def _comparable(networks: Networks) -> tuple[list[int], Ints]:
 
 
 def _sample(networks: Networks, kept: list[int], matched: bool) -> Sample:
-    """The rows for `nas.analysis.effects`; `matched` within FLOPs bins."""
+    """The rows for `nas.analysis.type_effects`; `matched` within FLOPs bins."""
     stratum = _flops_bins(networks.flops) if matched else np.zeros(len(networks.error), np.intp)
     return Sample(networks.shares[:, kept], networks.error, stratum, np.arange(len(stratum)))
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nas.analysis.comparison import DRAWN, FLOPS_BINS, RESAMPLES
-from nas.statistics import Floats, Ints, bootstrap_counts, log_bins
+from nas.stats.resampling import Floats, Ints, bootstrap_counts, log_bins
 
 POINTS = 400
 """Most points at which a curve is known; between them it is a step."""

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import Analysis, trial_table
+from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
+from nas.analysis.coverage import Coverage, Timing, coverage, failures, timing
 from nas.analysis.edf import Edf, edf_band, shared_bins
-from nas.analysis.grades import MIN_NETWORKS_OF_TYPE
-from nas.analysis.networks import distinct_networks, sample_of
-from nas.analysis.outcomes import Coverage, Timing, coverage, failures, timing
-from nas.analysis.paired_blocks import read_blocks
+from nas.analysis.fidelity import rungs_of
+from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.pooling import analyze_runs, pool
 from nas.analysis.profiles import Deviations, Profile, of_blocks, of_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
-from nas.analysis.rungs import rungs_of
+from nas.analysis.table import distinct_networks, sample_of
 from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, trajectories
 from nas.errors import NasError
-from nas.estimate import Estimate
-from nas.history import History
+from nas.stats.estimate import Estimate
+from nas.study.history import History
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nas.run import Run
+    from nas.study.run import Run
 
 PROFILES = ("flops", "depth")
 

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import Analysis, analyze, trial_table
-from nas.analysis.paired_gates import Evidence
-from nas.analysis.recipes import tune
+from nas.analysis.claims.paired_gates import Evidence
+from nas.analysis.paired.recipes import tune
+from nas.controller.config import describe_changes
 from nas.errors import NasError
-from nas.estimate import UNKNOWN, Estimate
-from nas.recipe import FULL_EPOCHS
-from nas.setup import describe_changes
-from nas.statistics import rank_correlation
+from nas.stats.estimate import UNKNOWN, Estimate
+from nas.stats.resampling import rank_correlation
+from nas.training.recipe import FULL_EPOCHS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nas.run import Run
+    from nas.study.run import Run
 
 DECISIVE = ("data_fingerprint", "input_shape", "num_classes", "recipe")
 SCHEDULE = {"epochs", "cutout"}

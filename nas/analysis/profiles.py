@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.comparison import FLOPS_BINS
-from nas.analysis.grades import MIN_NETWORKS_OF_TYPE
-from nas.analysis.paired_blocks import Blocks, mean_of
-from nas.estimate import Estimate
-from nas.statistics import Floats, Ints, log_bins, mean_interval
+from nas.analysis.paired.blocks import Blocks, mean_of
+from nas.stats.estimate import Estimate
+from nas.stats.resampling import Floats, Ints, log_bins, mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def of_blocks(blocks: Blocks) -> Deviations:
 
 
 def of_networks(networks: pd.DataFrame) -> Deviations:
-    """Of distinct networks (see `nas.analysis.networks`), from the mean of their FLOPs bin."""
+    """Of distinct networks (see `nas.analysis.table`), from the mean of their FLOPs bin."""
     flops, error = (networks[name].to_numpy(float) for name in ("flops", "error"))
     at = log_bins(flops, FLOPS_BINS)[1]
     means = np.bincount(at, weights=error) / np.maximum(np.bincount(at), 1)

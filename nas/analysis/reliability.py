@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.analysis.networks import dominating_type
 from nas.analysis.seeds import seed_interval
-from nas.estimate import Estimate
-from nas.statistics import Floats, rank_correlation
+from nas.analysis.table import dominating_type
+from nas.stats.estimate import Estimate
+from nas.stats.resampling import Floats, rank_correlation
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,6 +1,6 @@
 """Networks trained again with further seeds: intervals, and whose place on the front is luck.
 
-The trainings are those that `nas.reseed` records. All networks share their seeds, so seeds are
+The trainings are those that `nas.controller.reseed` records. All networks share their seeds, so seeds are
 resampled for all of them at once.
 """
 
@@ -12,9 +12,9 @@ from statistics import fmean
 
 import numpy as np
 
-from nas.estimate import UNKNOWN, Estimate
-from nas.statistics import Floats, rank_correlation
-from nas.trial import Trial
+from nas.stats.estimate import UNKNOWN, Estimate
+from nas.stats.resampling import Floats, rank_correlation
+from nas.study.trial import Trial
 
 LEVEL = 0.95
 """Of intervals; and the share of fronts below which a place on the front depends on the seed."""

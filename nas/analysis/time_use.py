@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.profile import DRIVER, Times
-from nas.report import table_of
+from nas.analysis.report_old import table_of
+from nas.training.profile import DRIVER, Times
 
 if TYPE_CHECKING:
     from rich.table import Table

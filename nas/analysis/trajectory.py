@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.pareto import hypervolume, hypervolume_history, reference_point
-from nas.statistics import Floats
+from nas.stats.resampling import Floats
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from nas import __version__
-from nas.cli import options
+from nas.cli import _options as options
 from nas.errors import NasError, StorageError
 
 GROUPS = {

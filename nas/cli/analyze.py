@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from nas.cli import complete, options
-from nas.cli.output import emit, text_width
+from nas.cli import _completers as complete
+from nas.cli import _options as options
+from nas.cli._output import emit, text_width
 from nas.garbage import no_collection
 
 
@@ -27,10 +28,10 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
     whether effects hold beyond its recipe: for the same networks, search with the same --searcher
     paired and --seed, and more --epochs or another --recipe.
     """
+    from nas.analysis.fidelity import rungs_list, rungs_of, rungs_text
     from nas.analysis.pooling import analyze_runs
-    from nas.analysis.rungs import rungs_list, rungs_of, rungs_text
-    from nas.analysis.text import analysis_dict, analysis_text
-    from nas.run import open_run
+    from nas.analysis.text.ranking import analysis_dict, analysis_text
+    from nas.study.run import open_run
 
     with ExitStack() as stack:
         opened = [open_run(run, results_dir) for run in runs]

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import complete, options
-from nas.cli.output import emit, note, text_width
+from nas.cli import _completers as complete
+from nas.cli import _options as options
+from nas.cli._output import emit, note, text_width
 from nas.errors import NasError, NotFoundError, did_you_mean
 
 if TYPE_CHECKING:
-    from nas.compare.networks import Network
-    from nas.run import Run
+    from nas.analysis.compare.networks import Network
+    from nas.study.run import Run
 
 TRIAL = re.compile(r"(.+):(\d+)", re.DOTALL)
 SEEDS = 3
@@ -80,7 +81,7 @@ def _pair(targets: tuple[str, ...]) -> tuple[str, str]:
 
 def _reseed(trials: list[re.Match[str] | None], seeds: int, settings: dict[str, Any]) -> None:
     """Train the networks, those of one run together."""
-    from nas.cli.reseeding import reseed_shown
+    from nas.cli._reseeding import reseed_shown
 
     by_run: dict[str, list[int]] = {}
     for match in trials:
@@ -93,7 +94,7 @@ def _reseed(trials: list[re.Match[str] | None], seeds: int, settings: dict[str, 
 
 def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: ExitStack) -> Network | None:
     """The network of this name; None for what must be a run."""
-    from nas.compare.networks import Network
+    from nas.analysis.compare.networks import Network
     from nas.zoo import zoo
 
     if trial is not None:
@@ -102,7 +103,7 @@ def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: E
         shape, classes = tuple(run.config["input_shape"]), run.config["num_classes"]
         return Network(f"{run.name}:{found.number}", found.genotype, shape, classes, run, found)
     if name.endswith(".json"):
-        from nas.cli.network_file import read_network
+        from nas.cli._network_file import read_network
 
         return Network(name, *read_network(Path(name)))
     if name in zoo():
@@ -112,8 +113,8 @@ def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: E
 
 
 def _run(name: str, results_dir: Path, stack: ExitStack) -> Run:
-    from nas.run import open_run
-    from nas.run_folder import LATEST, list_runs
+    from nas.study.run import open_run
+    from nas.study.run_folder import LATEST, list_runs
     from nas.zoo import zoo
 
     try:
@@ -133,8 +134,8 @@ def _run(name: str, results_dir: Path, stack: ExitStack) -> Run:
 def _show_networks(
     a: Network, b: Network, names: tuple[str, str], results_dir: Path, plot: Path | None, as_json: bool
 ) -> None:
-    from nas.compare.networks import compare_networks
-    from nas.compare.text import networks_dict, networks_text
+    from nas.analysis.compare.networks import compare_networks
+    from nas.analysis.text.comparison import networks_dict, networks_text
 
     if plot is not None:
         raise NasError("only two runs are drawn", where="--plot", hint="nas show RUN --trial N --plot FILE")
@@ -148,11 +149,11 @@ def _show_networks(
 def _show_runs(
     a: Run, b: Run, names: tuple[str, str], results_dir: Path, plot: Path | None, as_json: bool
 ) -> None:
-    from nas.compare.runs import compare_runs
-    from nas.compare.text import runs_dict, runs_text
+    from nas.analysis.compare.runs import compare_runs
+    from nas.analysis.text.comparison import runs_dict, runs_text
 
     if plot is not None:
-        from nas.plots import check_format
+        from nas.visualization.plots import check_format
 
         check_format(plot)
     found = compare_runs(a, b)
@@ -162,7 +163,7 @@ def _show_runs(
         best = f"{names[0]}:{found.a.best.number}", f"{names[1]}:{found.b.best.number}"
         click.echo(runs_text(found, _advice(best, results_dir), width=text_width()))
     if plot is not None:
-        from nas.plots.runs import plot_runs
+        from nas.visualization.plots.runs import plot_runs
 
         plot_runs(found, plot)
         note(f"plot: {plot}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from nas.cli import options
+from nas.cli import _options as options
 
 VARIABLE = "_NAS_COMPLETE"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from nas.cli import options
-from nas.cli.network_file import read_network
-from nas.cli.output import emit
+from nas.cli import _options as options
+from nas.cli._network_file import read_network
+from nas.cli._output import emit
 
 
 @click.command("cost", epilog="Example: nas cost chosen/resnet20/config.json --input 3x64x64")
@@ -24,8 +24,8 @@ def command(file: Path, shape: tuple[int, int, int] | None, classes: int | None,
 
     FILE is a genotype in JSON, or the config.json of an export.
     """
-    from nas.complexity import cost
-    from nas.genotype import expand
+    from nas.graph.cost import cost
+    from nas.space.genotype import expand
 
     found = read_network(file)
     parsed, image, count = found.genotype, shape or found.input_shape, classes or found.num_classes

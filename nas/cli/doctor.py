@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli import options
-from nas.cli.output import duration, emit
+from nas.cli import _options as options
+from nas.cli._output import duration, emit
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.doctor import Check
+    from nas.cli._doctor_checks import Check
 
 COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -27,7 +27,7 @@ def command(quick: bool, results_dir: Path, as_json: bool) -> None:
 
     Ends with exit code 2 where something would stop a search.
     """
-    from nas import doctor
+    from nas.cli import _doctor_checks as doctor
 
     found = []
     for check in doctor.checks(results_dir):

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import complete, options
-from nas.cli.output import emit, note, percent
+from nas.cli import _completers as complete
+from nas.cli import _options as options
+from nas.cli._output import emit, note, percent
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.export.files import Exported
-    from nas.export.forms import Form
-    from nas.export.of_run import Export
-    from nas.run import Run
-    from nas.trial import Trial
+    from nas.exporters.publish import Exported
+    from nas.exporters.run import Export
+    from nas.exporters.variants import Form
+    from nas.study.run import Run
+    from nas.study.trial import Trial
 
 KEPT = ""
 """What --weights means without a file: those that the search kept."""
@@ -86,7 +87,7 @@ def command(
     With --zoo, FILE holds weights in the names of torchvision, as .safetensors or .pth, which
     is read as tensors only.
     """
-    from nas.export.forms import Form
+    from nas.exporters.variants import Form
 
     form = Form(column is not None, fold_bn)
     formats += ("timm",) * timm
@@ -102,7 +103,7 @@ def command(
         raise NasError("name one run" if run is None else "--weights takes a file with --zoo only")
     if picked != 1:
         raise NasError("choose one of --best, --knee, --pareto and --trial N")
-    from nas.run import open_run
+    from nas.study.run import open_run
 
     opened = open_run(run, results_dir)
     with opened.study:
@@ -161,7 +162,7 @@ def _compare(export: Export, whole: float | None) -> None:
 def _export_zoo(
     name: str, to: Path, weights: str | None, form: Form, formats: tuple[str, ...], as_json: bool
 ) -> None:
-    from nas.export.of_zoo import export_entry
+    from nas.exporters.zoo import export_entry
     from nas.zoo import zoo_entry
 
     if weights == KEPT:

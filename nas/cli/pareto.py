@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import options
-from nas.cli.output import emit, note, text_width
+from nas.cli import _options as options
+from nas.cli._output import emit, note, text_width
 
 if TYPE_CHECKING:
     from nas.analysis.seeds import Repeated
-    from nas.run import Run
+    from nas.study.run import Run
 
 
 @click.command("pareto", epilog="Example: nas pareto latest --plot front.png")
@@ -42,16 +42,16 @@ def command(
 
     RUN is a run folder, a name under the results folder, or `latest`.
     """
-    from nas.run import open_run
-    from nas.trial import check_objectives
+    from nas.study.run import open_run
+    from nas.study.trial import check_objectives
 
     chosen = check_objectives(objectives) if objectives else None
     if plot is not None:
-        from nas.plots import check_format
+        from nas.visualization.plots import check_format
 
         check_format(plot)
     if seeds is not None:
-        from nas.cli.reseeding import reseed_shown
+        from nas.cli._reseeding import reseed_shown
 
         reseed_shown(run, seeds, objectives=chosen, results_dir=results_dir, **training)
     else:
@@ -61,9 +61,9 @@ def command(
 
 
 def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_json: bool) -> None:
+    from nas.analysis.report_old import pareto_dict, pareto_text, to_text
     from nas.analysis.seeds import repeated
-    from nas.analysis.seeds_text import seeds_columns, seeds_dict, seeds_notes
-    from nas.report import pareto_dict, pareto_text, to_text
+    from nas.analysis.text.seeds import seeds_columns, seeds_dict, seeds_notes
 
     names, epochs = objectives or run.study.objectives, run.config["recipe"]["epochs"]
     members = sorted(run.front(names), key=lambda trial: trial.number)
@@ -82,7 +82,7 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
 
 def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -> None:
     """With intervals at the budget of the search, or at the next longer one that is known."""
-    from nas.plots import plot_front, plot_front_over_seeds
+    from nas.visualization.plots import plot_front, plot_front_over_seeds
 
     axes = sorted(names, key=lambda name: name == "error") if len(names) == 2 else ("flops", "error")
     shown = [each for each in found if each.epochs >= run.config["recipe"]["epochs"]] or found[-1:]

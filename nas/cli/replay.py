@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import options
-from nas.cli.output import emit
+from nas.cli import _options as options
+from nas.cli._output import emit
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.replay import Replay
-    from nas.run import Run
+    from nas.controller.replay import Replay
+    from nas.study.run import Run
 
 
 @click.command("replay", epilog="Example: nas replay latest")
@@ -28,8 +28,8 @@ def command(run: str, results_dir: Path, as_json: bool) -> None:
 
     RUN is a run folder, a name under the results folder, or `latest`.
     """
-    from nas.replay import replay
-    from nas.run import open_run
+    from nas.controller.replay import replay
+    from nas.study.run import open_run
 
     with (opened := open_run(run, results_dir)).study:
         found, trials = replay(opened), len(opened.study.trials)
@@ -58,7 +58,7 @@ def _described(found: Replay) -> dict[str, Any]:
 
 def _differs(run: Run, found: Replay) -> NasError:
     """What was recorded, what is proposed, and which versions are others."""
-    from nas.setup import versions
+    from nas.controller.config import versions
 
     trial, proposed = found.differs, found.proposed
     assert trial is not None

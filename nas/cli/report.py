@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from nas.cli import complete, options
-from nas.cli.output import emit, note
+from nas.cli import _completers as complete
+from nas.cli import _options as options
+from nas.cli._output import emit, note
 
 
 @click.command("report", epilog="Example: nas report latest --to report.html --plots plots")
@@ -33,9 +34,9 @@ def command(
     together as `nas analyze` does.
     """
     from nas.analysis.overview import overview
-    from nas.html.page import write_page
-    from nas.plots.figures import draw_all, save_all
-    from nas.run import open_run
+    from nas.reports.page import write_page
+    from nas.study.run import open_run
+    from nas.visualization.plots.figures import draw_all, save_all
 
     with ExitStack() as stack:
         opened = [open_run(run, results_dir) for run in runs]

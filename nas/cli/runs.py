@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from nas.cli import options
-from nas.cli.output import emit, note, table
+from nas.cli import _options as options
+from nas.cli._output import emit, note, table
 
 
 @click.command("runs", epilog="Example: nas runs")
@@ -17,7 +17,7 @@ from nas.cli.output import emit, note, table
 def command(results_dir: Path, as_json: bool) -> None:
     """List the runs, the oldest first; the last is `latest`."""
     from nas.errors import NasError
-    from nas.run_folder import list_runs
+    from nas.study.run_folder import list_runs
 
     rows = []
     for files in list_runs(results_dir):
@@ -34,7 +34,7 @@ def command(results_dir: Path, as_json: bool) -> None:
 
 
 def _row(folder: Path) -> dict[str, Any]:
-    from nas.run import open_run
+    from nas.study.run import open_run
 
     run = open_run(folder.resolve())
     with run.study as study:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import complete, options
-from nas.cli.output import emit, heading, text_width
+from nas.cli import _completers as complete
+from nas.cli import _options as options
+from nas.cli._output import emit, heading, text_width
 
 if TYPE_CHECKING:
-    from nas.run import Run
+    from nas.study.run import Run
 
 
 @click.command(
@@ -92,12 +93,12 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
     not looked at.
     """
     if dry_run:
-        from nas.cli.plan import show_plan
+        from nas.cli._dry_run import show_plan
 
         show_plan(settings, as_json)
         return
-    from nas.cli.progress import SearchProgress
-    from nas.launch import search
+    from nas.cli._progress import SearchProgress
+    from nas.controller.search import search
 
     with SearchProgress() as progress:
         run = search(
@@ -116,9 +117,9 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
 
 
 def _emit(run: Run, profile: bool) -> None:
-    from nas.analysis.rungs import rungs_list, rungs_of
-    from nas.analysis.text import analysis_dict
-    from nas.report import pareto_dict
+    from nas.analysis.fidelity import rungs_list, rungs_of
+    from nas.analysis.report_old import pareto_dict
+    from nas.analysis.text.ranking import analysis_dict
 
     found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(run.analyze())}
     if rungs := rungs_of(run):
@@ -129,8 +130,8 @@ def _emit(run: Run, profile: bool) -> None:
 def _show(run: Run, profile: bool, started: bool) -> None:
     """What was found, where it is, and what to type next. Where all was done before, the ranking is not
     made again: in a large study it takes most of the time."""
-    from nas.analysis.rungs import rungs_of, rungs_text
-    from nas.report import pareto_text
+    from nas.analysis.fidelity import rungs_of, rungs_text
+    from nas.analysis.report_old import pareto_text
 
     if not started:
         click.echo(f"All {len(run.study.trials)} trials are recorded already; --trials N adds more.")
@@ -140,7 +141,7 @@ def _show(run: Run, profile: bool, started: bool) -> None:
         heading("Rungs")
         click.echo(rungs_text(rungs, width=text_width()))
     if started:
-        from nas.analysis.text import ranking_text
+        from nas.analysis.text.ranking import ranking_text
 
         heading("Ranking of module types")
         click.echo(ranking_text(run.analyze(), width=text_width()))
@@ -161,10 +162,10 @@ def _profile_dict(run: Run) -> dict[str, Any]:
 
 def _show_profile(run: Run) -> None:
     """As tables, and as a picture in the run folder."""
+    from nas.analysis.report_old import to_text
     from nas.analysis.time_use import time_use, time_use_parts
-    from nas.plots.style import save
-    from nas.plots.time_use import time_use_figure
-    from nas.report import to_text
+    from nas.visualization.plots.style import save
+    from nas.visualization.plots.time_use import time_use_figure
 
     heading("Where the time went")
     bars = time_use(run.profile)

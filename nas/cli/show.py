@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import complete, options
-from nas.cli.network_file import read_network
-from nas.cli.output import emit, note, table
+from nas.cli import _completers as complete
+from nas.cli import _options as options
+from nas.cli._network_file import read_network
+from nas.cli._output import emit, note, table
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.draw import Layer
-    from nas.genotype import Genotype
-    from nas.graph import Graph
+    from nas.graph.graph import Graph
+    from nas.space.genotype import Genotype
+    from nas.visualization.network import Layer
 
 
 @click.command("show", epilog="Example: nas show latest --plot network.svg")
@@ -45,8 +46,8 @@ def command(
 
 
 def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Genotype, Graph]:
-    from nas.genotype import expand
-    from nas.run import open_run
+    from nas.space.genotype import expand
+    from nas.study.run import open_run
 
     opened = open_run(run, results_dir)
     with opened.study:
@@ -56,7 +57,7 @@ def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Geno
 
 
 def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
-    from nas.genotype import expand
+    from nas.space.genotype import expand
 
     found = read_network(path)
     title = path.parent.name if path.name == "config.json" else path.stem
@@ -66,7 +67,7 @@ def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
 def draw_network(title: str, graph: Graph, plot: Path | None, closed: bool) -> None:
     """Draw it where a plot is asked for."""
     if plot is not None:
-        from nas.draw import draw
+        from nas.visualization.network import draw
 
         draw(graph, plot, title, closed=closed)
         note(f"plot: {plot}")
@@ -76,8 +77,8 @@ def draw_network(title: str, graph: Graph, plot: Path | None, closed: bool) -> N
 
 def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> None:
     """Print the table of layers, or the same as JSON."""
-    from nas.complexity import cost
-    from nas.draw import layer_table
+    from nas.graph.cost import cost
+    from nas.visualization.network import layer_table
 
     layers, figures = layer_table(graph), cost(graph)
     total = {"params": figures.params, "flops": figures.flops}

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import complete, options
-from nas.cli.output import emit, table
+from nas.cli import _completers as complete
+from nas.cli import _options as options
+from nas.cli._output import emit, table
 
 if TYPE_CHECKING:
-    from nas.space import SearchSpace
+    from nas.space.space import SearchSpace
 
 READABLE = 1_000_000_000
 """Larger sizes are printed as powers of ten."""
@@ -23,7 +24,7 @@ READABLE = 1_000_000_000
 @options.as_json
 def command(name: str | None, as_json: bool) -> None:
     """List the search spaces, or show the decisions of one: NAME, or the path of a .yaml file."""
-    from nas.space import load_space, space_names
+    from nas.space.space import load_space, space_names
 
     if name is not None:
         _show(load_space(name), as_json)

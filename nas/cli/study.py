@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from nas.cli import options
-from nas.cli.output import emit, note, percent
+from nas.cli import _options as options
+from nas.cli._output import emit, note, percent
 
 
 @click.group("study", epilog="Example: nas study degradation --data digits?limit=200 --epochs 1")
@@ -43,9 +43,9 @@ def degradation(data: str, epochs: int, seed: int, workers: int | None, to: Path
     Draws the training error (dashed) and the validation error (solid) against the epoch and
     says which way they came out. The test set is not looked at.
     """
+    from nas.controller.degradation import Files, run_degradation, summary
     from nas.data import load_data
-    from nas.degradation import Files, run_degradation, summary
-    from nas.recipe import default_recipe
+    from nas.training.recipe import default_recipe
 
     dataset = load_data(data, seed=seed)
     document = run_degradation(

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from nas.cli import options
-from nas.cli.output import emit, note, percent
+from nas.cli import _options as options
+from nas.cli._output import emit, note, percent
 from nas.errors import NasError, NotFoundError
-from nas.recipe import FULL_EPOCHS
+from nas.training.recipe import FULL_EPOCHS
 
 ABOUT = {"data": str, "data_fingerprint": str, "split_seed": int}
 """What is read of the config.json beside a source, where there is one."""
@@ -48,8 +48,8 @@ def command(
     that it is: train only what you trust. No other command runs code that a file brings.
     """
     from nas.data import load_data, load_recorded
-    from nas.full_training import Files, train_fully
-    from nas.recipe import default_recipe
+    from nas.training.final import Files, train_fully
+    from nas.training.recipe import default_recipe
 
     source = _source(target, trial, data, results_dir)
     about = _about(source)
@@ -91,7 +91,7 @@ def _source(target: str, trial: int | None, data: str | None, results_dir: Path)
     if trial is None:
         raise NasError("name the trial", where="--trial", hint="nas pareto lists those of the front")
     from nas.data import check_recorded
-    from nas.run import open_run
+    from nas.study.run import open_run
 
     run = open_run(target, results_dir)
     if data is None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli import complete, options
-from nas.cli.output import emit, note, table
+from nas.cli import _completers as complete
+from nas.cli import _options as options
+from nas.cli._output import emit, note, table
 from nas.cli.show import draw_network, show_layers
 from nas.errors import NasError
 
@@ -49,7 +50,7 @@ def command(
             raise NasError("--input, --classes, --export and --plot need the name of a network")
         _list([_row(entry) for entry in zoo().values()], as_json)
         return
-    from nas.genotype import expand
+    from nas.space.genotype import expand
 
     entry = zoo_entry(name)
     entry = replace(entry, input_shape=shape or entry.input_shape, num_classes=classes or entry.num_classes)
@@ -60,14 +61,14 @@ def command(
         show_layers(name, genotype, graph, as_json)
         return
     from nas.cli.export import report_zoo
-    from nas.export.of_zoo import export_entry
+    from nas.exporters.zoo import export_entry
 
     report_zoo(export_entry(entry, to), as_json)
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    from nas.complexity import cost
-    from nas.genotype import expand
+    from nas.graph.cost import cost
+    from nas.space.genotype import expand
 
     figures = cost(expand(entry.build(), entry.input_shape, entry.num_classes))
     return {

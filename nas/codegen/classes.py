@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nas.codegen.text import CallText, fresh
-from nas.graph import INPUT, Graph, Shape
-from nas.ops import NUM_CLASSES, REQUIRED, Arg, Call
+from nas.codegen.format import CallText, fresh
+from nas.graph.graph import INPUT, Graph, Shape
+from nas.graph.ops import NUM_CLASSES, REQUIRED, Arg, Call
 
 CHANNELS = ("in_chs", "mid_chs", "out_chs", "chs")
 

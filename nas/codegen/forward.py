@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nas.codegen.classes import View
-from nas.codegen.text import WIDTH, fresh, is_atomic
+from nas.codegen.format import WIDTH, fresh, is_atomic
 from nas.codegen.whitelist import RESERVED
 
 Numbers = Callable[[View], Mapping[str, str]]

@@ -11,12 +11,12 @@ import re
 import textwrap
 
 from nas.codegen.classes import plan_classes
-from nas.codegen.module import module_class
-from nas.codegen.network import inlined, network_class
-from nas.codegen.text import WIDTH
+from nas.codegen.format import WIDTH
+from nas.codegen.module_class import module_class
+from nas.codegen.network_class import inlined, network_class
 from nas.codegen.whitelist import checked
-from nas.complexity import cost
-from nas.graph import Graph
+from nas.graph.cost import cost
+from nas.graph.graph import Graph
 
 
 def source(graph: Graph) -> str:

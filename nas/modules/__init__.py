@@ -9,7 +9,7 @@ from nas.modules.plain import Plain
 from nas.modules.pool import Pool
 from nas.modules.residual import Residual
 from nas.modules.resnext import ResNeXt
-from nas.modules.segmentation import FcnHead, MapHead
+from nas.modules.segmentation_heads import FcnHead, MapHead
 from nas.modules.stems import ConvStem
 
 __all__ = [

@@ -8,8 +8,8 @@ from functools import cache, lru_cache, partial
 from typing import Any, ClassVar, TypeVar, cast
 
 from nas.errors import NasError, did_you_mean
-from nas.graph import Graph, Shape, Value, trace
-from nas.ops import MAX_SIZE
+from nas.graph.graph import Graph, Shape, Value, trace
+from nas.graph.ops import MAX_SIZE
 from nas.plugins import load_entry_points
 
 C = TypeVar("C", bound="Component")

@@ -5,9 +5,9 @@
 
 from dataclasses import dataclass
 
-from nas.graph import Value
+from nas.graph.graph import Value
 from nas.modules.base import Module, choice
-from nas.modules.units import RESIDUAL_NORMS, ConvSpec, residual_unit
+from nas.modules.conv_blocks import RESIDUAL_NORMS, ConvSpec, residual_unit
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ convolution there takes part. A stride is taken by the first convolution of each
 
 from dataclasses import dataclass
 
-from nas.graph import Value
+from nas.graph.graph import Value
+from nas.graph.ops import DropPathMean, Mean
 from nas.modules.base import Module, choice
-from nas.modules.units import CHAIN_NORMS, ConvSpec, nested_conv_unit
-from nas.ops import DropPathMean, Mean
+from nas.modules.conv_blocks import CHAIN_NORMS, ConvSpec, nested_conv_unit
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from nas.graph import Value
+from nas.graph.graph import Value
+from nas.graph.ops import AdaptiveAvgPool, AvgPool, Classifier, Dropout, Flatten, GlobalPool, Linear, Relu
 from nas.modules.base import Head, choice
-from nas.modules.units import CHAIN_NORMS, PLACEMENTS, RESIDUAL_NORMS, ConvSpec, activate, conv_unit
-from nas.ops import AdaptiveAvgPool, AvgPool, Classifier, Dropout, Flatten, GlobalPool, Linear, Relu
+from nas.modules.conv_blocks import CHAIN_NORMS, PLACEMENTS, RESIDUAL_NORMS, ConvSpec, activate, conv_unit
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from nas.errors import NasError
-from nas.graph import Value
+from nas.graph.graph import Value
+from nas.graph.ops import Concat, MaxPool
 from nas.modules.base import Module, choice
-from nas.modules.units import CHAIN_NORMS, ConvSpec, conv_unit
-from nas.ops import Concat, MaxPool
+from nas.modules.conv_blocks import CHAIN_NORMS, ConvSpec, conv_unit
 
 WIDTHS = range(0, 1025)
 """Channels of a branch; 0 takes the share that the branch has in the module 3a of the paper."""

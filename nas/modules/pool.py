@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from nas.graph import Value
+from nas.graph.graph import Value
+from nas.graph.ops import MaxPool
 from nas.modules.base import Module, choice
-from nas.modules.units import CHAIN_NORMS, ConvSpec, conv_unit
-from nas.ops import MaxPool
+from nas.modules.conv_blocks import CHAIN_NORMS, ConvSpec, conv_unit
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ quarter of the output width: 32x4d is cardinality 32, base_width 4.
 
 from dataclasses import dataclass
 
-from nas.graph import Value
+from nas.graph.graph import Value
 from nas.modules.base import Module, choice
-from nas.modules.units import RESIDUAL_NORMS, ConvSpec, residual_unit
+from nas.modules.conv_blocks import RESIDUAL_NORMS, ConvSpec, residual_unit
 
 
 @dataclass(frozen=True)

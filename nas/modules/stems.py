@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from nas.graph import Value
+from nas.graph.graph import Value
+from nas.graph.ops import Conv, MaxPool
 from nas.modules.base import Stem, choice
-from nas.modules.units import PLACEMENTS, RESIDUAL_NORMS, activate, has_bias
-from nas.ops import Conv, MaxPool
+from nas.modules.conv_blocks import PLACEMENTS, RESIDUAL_NORMS, activate, has_bias
 
 ENDINGS = {"BR": "", "R": "B"}
 """How the stem ends when the modules begin with a BN and ReLU, or a ReLU, of their own."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.errors import NasError, did_you_mean
-from nas.searchers.balanced import Balanced
 from nas.searchers.base import Searcher, propose
-from nas.searchers.design import Design
+from nas.searchers.designs.balanced import Balanced
+from nas.searchers.designs.base import Design
+from nas.searchers.designs.paired import Paired
 from nas.searchers.evolution import Evolution
-from nas.searchers.optuna_adapter import SAMPLERS, OptunaSearcher
-from nas.searchers.paired import Paired
+from nas.searchers.optuna_sampler import SAMPLERS, OptunaSearcher
 from nas.searchers.random import Random
-from nas.trial import check_objectives
+from nas.study.trial import check_objectives
 
 __all__ = ["REPEATS", "Design", "Searcher", "design_names", "make_searcher", "propose", "searcher_names"]
 

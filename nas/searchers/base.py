@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from nas.complexity import cost
-from nas.fidelity import Drawn, Standings
-from nas.genotype import expand
-from nas.history import History
+from nas.graph.cost import cost
 from nas.plugins import PYTHON
-from nas.searchers.design import Design, decisions_of
-from nas.trial import Known, Proposal
+from nas.schedulers.successive_halving import Drawn, Standings
+from nas.searchers.designs.base import Design, decisions_of
+from nas.space.genotype import expand
+from nas.study.history import History
+from nas.study.trial import Known, Proposal
 
 if TYPE_CHECKING:
-    from nas.genotype import Genotype
-    from nas.space import SearchSpace
+    from nas.space.genotype import Genotype
+    from nas.space.space import SearchSpace
 
 TRIES = 100
 """Draws before a searcher stops looking for a network that nobody has proposed."""

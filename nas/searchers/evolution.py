@@ -7,10 +7,10 @@ best few networks, which is hard to beat in such spaces (White et al. 2021).
 
 The neighbours of a parent, one decision away, that were tried already are passed over, so a parent
 whose neighbourhood is exhausted gives way to the next. With several objectives they are ranked
-before any is built, by what the trials so far say of each option (`nas.searchers.effects`); with
+before any is built, by what the trials so far say of each option (`nas.surrogate.additive_model`); with
 one, where an additive model misjudges the few best networks, they are taken in random order.
 
-Where trials stop at rungs, networks are compared after equally many epochs (`nas.searchers.standing`).
+Where trials stop at rungs, networks are compared after equally many epochs (`nas.schedulers`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import NasError
-from nas.history import History
 from nas.pareto import crowding
+from nas.schedulers.extrapolated_history import Standing
 from nas.searchers.base import uniform_proposal
-from nas.searchers.effects import Effects, Floats, Move
-from nas.searchers.standing import Standing
-from nas.space_program import replay
-from nas.trial import Proposal, Trial
+from nas.space.decisions import replay
+from nas.study.history import History
+from nas.study.trial import Proposal, Trial
+from nas.surrogate.additive_model import Effects, Floats, Move
 
 if TYPE_CHECKING:
-    from nas.genotype import Genotype
-    from nas.space import SearchSpace
+    from nas.space.genotype import Genotype
+    from nas.space.space import SearchSpace
 
 INITIAL = 10
 """Trials drawn uniformly before evolution starts."""

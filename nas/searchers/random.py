@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.history import History
 from nas.searchers.base import uniform_proposal
-from nas.trial import Proposal
+from nas.study.history import History
+from nas.study.trial import Proposal
 
 if TYPE_CHECKING:
-    from nas.space import SearchSpace
+    from nas.space.space import SearchSpace
 
 
 class Random:

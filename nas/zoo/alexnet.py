@@ -1,7 +1,7 @@
 """AlexNet in the one-column form of Krizhevsky (2014), with torchvision's widths."""
 
-from nas.genotype import Genotype
 from nas.modules import ConvStem, MlpHead, Plain, Pool
+from nas.space.genotype import Genotype
 from nas.zoo.base import IMAGENET, Entry, chain
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from nas.genotype import SOURCE, Auxiliary, Genotype, Node
-from nas.graph import Shape
+from nas.graph.graph import Shape
 from nas.modules import Head, Module, Stem
+from nas.space.genotype import SOURCE, Auxiliary, Genotype, Node
 
 IMAGENET: Shape = (3, 224, 224)
 CIFAR: Shape = (3, 32, 32)

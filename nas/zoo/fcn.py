@@ -3,8 +3,8 @@ on VGG-16 as in the paper, and torchvision's on a dilated ResNet-50."""
 
 from functools import partial
 
-from nas.genotype import Auxiliary, Genotype
 from nas.modules import Bottleneck, ConvStem, FcnHead, MapHead, Module, Plain, Pool
+from nas.space.genotype import Auxiliary, Genotype
 from nas.zoo.base import Entry, chain, stages
 from nas.zoo.resnet import DEPTHS
 from nas.zoo.vgg import CONFIGURATIONS, WIDTHS

@@ -3,8 +3,8 @@ to 0.4 by block, local and global drop-path half and half."""
 
 from functools import partial
 
-from nas.genotype import Genotype
 from nas.modules import Fractal, Module, Pool, PoolHead
+from nas.space.genotype import Genotype
 from nas.zoo.base import CIFAR, Entry, chain
 
 WIDTHS = (64, 128, 256, 512, 512)

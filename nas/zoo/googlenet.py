@@ -4,8 +4,8 @@ and torchvision's, whose "5x5" are 3x3, with batch norms of eps 1e-3."""
 from functools import partial
 from typing import Any
 
-from nas.genotype import Auxiliary, Genotype
 from nas.modules import AuxiliaryHead, ConvStem, Inception, Module, Plain, Pool, PoolHead
+from nas.space.genotype import Auxiliary, Genotype
 from nas.zoo.base import IMAGENET, Entry, chain
 
 MODULES = {

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nas.genotype import Genotype
 from nas.modules import Bottleneck, ConvStem, Module, Plain, PoolHead, Residual
+from nas.space.genotype import Genotype
 from nas.zoo.base import CIFAR, IMAGENET, Entry, chain, stages
 
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

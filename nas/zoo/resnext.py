@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from nas.genotype import Genotype
 from nas.modules import ConvStem, PoolHead, ResNeXt
+from nas.space.genotype import Genotype
 from nas.zoo.base import CIFAR, IMAGENET, Entry, chain, stages
 from nas.zoo.resnet import imagenet
 

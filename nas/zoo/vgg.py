@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from nas.genotype import Genotype
 from nas.modules import ConvStem, MlpHead, Module, Plain, Pool
+from nas.space.genotype import Genotype
 from nas.zoo.base import IMAGENET, Entry, chain
 
 WIDTHS = (64, 128, 256, 512, 512)

@@ -1,0 +1,1 @@
+"""Grades: how far a claim reaches, and which gates decide it."""

@@ -1,0 +1,151 @@
+"""Two networks side by side: genotypes, costs, and errors where they are known."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from nas.analysis.compare.genotypes import Row, differences
+from nas.analysis.seeds import seed_difference, seed_interval
+from nas.errors import NasError
+from nas.graph.cost import cost, depth
+from nas.graph.graph import Shape
+from nas.space.genotype import Genotype, expand
+from nas.stats.estimate import Estimate
+from nas.study.config_diff import changed, lines
+from nas.study.trial import Trial
+
+if TYPE_CHECKING:
+    from nas.study.run import Run
+
+DECISIVE = ("data_fingerprint", "input_shape", "num_classes", "recipe")
+"""What errors must agree in to be compared, epochs apart, which stand with each error."""
+
+Errors = Mapping[int, Mapping[int, float]]
+"""Validation errors of a network by number of epochs and training seed."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A genotype with the images and classes that it is meant for; `run` and `trial` where it is
+    one of a run."""
+
+    label: str
+    genotype: Genotype
+    input_shape: Shape
+    num_classes: int
+    run: Run | None = None
+    trial: Trial | None = None
+
+
+@dataclass(frozen=True)
+class ErrorDifference:
+    """Mean errors after so many epochs, over so many training seeds each, and b's less a's."""
+
+    epochs: int
+    a: Estimate
+    b: Estimate
+    seeds: tuple[int, int]
+    shared: int
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class NetworkComparison:
+    """`costs` by name of a and b, for one image of `input_shape`; `errors` for each number of
+    epochs that both were trained for, and `no_errors` says why there is none; `equal` where both
+    compute the same."""
+
+    a: Network
+    b: Network
+    equal: bool
+    rows: tuple[Row, ...]
+    input_shape: Shape
+    num_classes: int
+    costs: Mapping[str, tuple[int, int]]
+    errors: tuple[ErrorDifference, ...]
+    no_errors: str
+
+
+def compare_networks(a: Network, b: Network) -> NetworkComparison:
+    """Compare two networks. Costs are counted at one input size for both: that of a run if one is
+    of a run, else that of a; NasError if there is none that both can take."""
+    shape, classes = _common_input(a, b)
+    no_errors = _incomparable(a, b)
+    errors = () if no_errors else tuple(_errors(errors_of(a), errors_of(b)))
+    return NetworkComparison(
+        a,
+        b,
+        a.genotype.digest == b.genotype.digest,
+        tuple(differences(a.genotype, b.genotype)),
+        shape,
+        classes,
+        _costs(a.genotype, b.genotype, shape, classes),
+        errors,
+        no_errors or ("" if errors else "there is no number of epochs that both completed"),
+    )
+
+
+def errors_of(network: Network) -> Errors:
+    """What is known of a network in its run. Trainings with further seeds stand for the search's own,
+    which may have been chosen for its error."""
+    if network.run is None:
+        return {}
+    found: dict[int, dict[int, float]] = {}
+    for trials in (network.run.study.trials, network.run.reseeded):
+        known: dict[int, dict[int, float]] = defaultdict(dict)
+        for trial in trials:
+            if trial.digest == network.genotype.digest and trial.error is not None:
+                known[trial.epochs][trial.seed] = trial.error
+        found |= known
+    return found
+
+
+def _common_input(a: Network, b: Network) -> tuple[Shape, int]:
+    known = sorted((a, b), key=lambda network: network.run is None)
+    failure = None
+    for network in known:
+        try:
+            for each in (a, b):
+                expand(each.genotype, network.input_shape, network.num_classes)
+        except NasError as error:
+            failure = error
+        else:
+            return network.input_shape, network.num_classes
+    assert failure is not None
+    raise failure.at(f"{a.label} and {b.label} take no image in common")
+
+
+def _costs(a: Genotype, b: Genotype, shape: Shape, classes: int) -> dict[str, tuple[int, int]]:
+    graphs = [expand(genotype, shape, classes) for genotype in (a, b)]
+    first, second = (asdict(cost(graph)) | {"depth": depth(graph)} for graph in graphs)
+    return {name: (first[name], second[name]) for name in ("flops", *first)}
+
+
+def _incomparable(a: Network, b: Network) -> str:
+    """Why errors cannot stand side by side; "" if they can."""
+    lost = [network.label for network in (a, b) if network.run is None]
+    if a.run is None or b.run is None:
+        return f"{' and '.join(lost)} {'is' if len(lost) == 1 else 'are'} of no run"
+    differ = lines(changed(_decisive(a.run), _decisive(b.run)))
+    return "; ".join(("the runs differ", *differ)) if differ else ""
+
+
+def _decisive(run: Run) -> dict[str, Any]:
+    recipe = {name: value for name, value in run.config["recipe"].items() if name != "epochs"}
+    return {name: run.config[name] for name in DECISIVE} | {"recipe": recipe}
+
+
+def _errors(a: Errors, b: Errors) -> Iterator[ErrorDifference]:
+    for epochs in sorted(a.keys() & b.keys()):
+        first, second = a[epochs], b[epochs]
+        yield ErrorDifference(
+            epochs,
+            seed_interval(list(first.values())),
+            seed_interval(list(second.values())),
+            (len(first), len(second)),
+            len(first.keys() & second.keys()),
+            seed_difference(first, second),
+        )

@@ -1,0 +1,1 @@
+"""Importance of factors: functional ANOVA, PED-ANOVA, motifs and their surrogate."""

@@ -1,0 +1,1 @@
+"""The analysis as text and as JSON."""

@@ -1,0 +1,289 @@
+"""Comparisons as text for people and as JSON for programs (see `nas.analysis.report_old`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from nas.analysis.compare.genotypes import Row
+from nas.analysis.compare.networks import ErrorDifference, Network, NetworkComparison
+from nas.analysis.compare.runs import QUANTILES, RunComparison, Side, quantile
+from nas.analysis.edf import Edf
+from nas.analysis.report_old import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, metric, table_of, to_text
+from nas.stats.estimate import Estimate
+from nas.study.config_diff import shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+COSTS = {
+    "flops": "FLOPs",
+    "params": "parameters",
+    "activations": "activations",
+    "peak_memory": "peak memory, bytes",
+    "latency": "latency, seconds",
+    "depth": "depth, layers",
+}
+ERROR_NOTE = (
+    "Means over training seeds with 95 % intervals by Student's t, the difference over the seeds in common "
+    "where there are two or more. Where there are further seeds, the search's own is left out, by which it "
+    "may have chosen."
+)
+
+
+def networks_dict(found: NetworkComparison) -> dict[str, Any]:
+    """Two networks as JSON; what is not known is None."""
+    return {
+        "schema": SCHEMA,
+        "kind": "networks",
+        "a": _network_dict(found.a),
+        "b": _network_dict(found.b),
+        "equal": found.equal,
+        "modules": [asdict(row) for row in found.rows],
+        "input_shape": list(found.input_shape),
+        "num_classes": found.num_classes,
+        "costs": {name: {"a": a, "b": b, "ratio": _ratio(a, b)} for name, (a, b) in found.costs.items()},
+        "errors": [_error_dict(each) for each in found.errors],
+        "no_errors": found.no_errors or None,
+    }
+
+
+def networks_text(found: NetworkComparison, advice: str = "", width: int = WIDTH) -> str:
+    """Two networks: modules, costs, errors. `advice` is the command that gives an interval."""
+    size = "x".join(map(str, found.input_shape))
+    parts: list[RenderableType] = [
+        f"a  {found.a.label}: {found.a.genotype}",
+        f"b  {found.b.label}: {found.b.genotype}",
+        "",
+    ]
+    if found.equal:
+        parts.append("a and b are the same network: they compute the same, whatever their nodes are called.")
+    parts += [_rows_table(found.rows), "", f"Costs of one image of {size}, {found.num_classes} classes"]
+    costs = table_of("", "a>", "b>", "b / a>")
+    for name, (a, b) in found.costs.items():
+        ratio = _ratio(a, b)
+        costs.add_row(COSTS[name], f"{a:,}", f"{b:,}", "" if ratio is None else f"{ratio:.3g}")
+    parts += [costs, FLOPS_NOTE, "", *_error_parts(found, advice)]
+    return to_text(*parts, width=width)
+
+
+def runs_dict(found: RunComparison) -> dict[str, Any]:
+    """Two runs as JSON; hypervolumes are parts of the box that `RunComparison` tells of."""
+    return {
+        "schema": SCHEMA,
+        "kind": "runs",
+        "a": _side_dict(found.a),
+        "b": _side_dict(found.b),
+        "settings": {name: {"a": a, "b": b} for name, (a, b) in found.settings.items()},
+        "objectives": list(found.objectives),
+        "reference_point": list(found.reference),
+        "early_trials": found.trials,
+        "resamples": found.resamples,
+        "hypervolume_difference": _finite(found.difference),
+    }
+
+
+def runs_text(found: RunComparison, advice: str = "", width: int = WIDTH) -> str:
+    """Two runs: settings, fronts, and errors of all that they visited. `advice` is the command that
+    compares their best networks."""
+    settings = table_of("setting", "a", "b")
+    for name, (a, b) in found.settings.items():
+        settings.add_row(name, shown(a), shown(b))
+    parts: list[RenderableType] = [
+        f"a  {_run_line(found.a)}",
+        f"b  {_run_line(found.b)}",
+        "",
+        settings if found.settings else "The settings are the same.",
+        "",
+        *_front_parts(found),
+        "",
+        *_error_curves(found),
+        "",
+        *_notes(found),
+        f"The best of both, over more seeds: {advice}" if advice else "",
+    ]
+    return to_text(*parts, width=width)
+
+
+def _rows_table(rows: Sequence[Row]) -> RenderableType:
+    """Neighbours of a stage in which everything is alike share a line."""
+    table = table_of("place", "a", "b", "difference")
+    for (_, state, a, b, changes), same in groupby(rows, _alike):
+        places = [row.place for row in same]
+        last = places[-1].rpartition(".")[2]
+        place = places[0] if len(places) == 1 else f"{places[0]} to {last}"
+        table.add_row(place, a, b, ", ".join(changes) or ("" if state == "same" else state))
+    return table
+
+
+def _alike(row: Row) -> tuple[str, str, str, str, tuple[str, ...]]:
+    return row.place.partition(".")[0], row.state, row.a, row.b, row.changes
+
+
+def _error_parts(found: NetworkComparison, advice: str) -> Iterator[RenderableType]:
+    if found.no_errors:
+        yield f"Errors are not compared: {found.no_errors}."
+        return
+    table = table_of("epochs>", "seeds, a>", "seeds, b>", "error % of a", "error % of b", "b - a, points")
+    for each in found.errors:
+        seeds = map(str, (each.epochs, *each.seeds))
+        table.add_row(*seeds, *map(interval, (each.a, each.b, each.difference)))
+    yield table
+    yield ERROR_NOTE
+    for each in found.errors:
+        yield _verdict(each)
+    if advice and not found.equal and any(math.isnan(each.difference.low) for each in found.errors):
+        yield f"An interval takes two seeds of each or more: {advice}"
+
+
+def _verdict(each: ErrorDifference) -> str:
+    epochs = f"After {count(each.epochs, 'epoch')}"
+    if math.isnan(each.difference.low):
+        return f"{epochs} no interval is supported, as one of them has a single seed."
+    if not each.difference.sign:
+        return f"{epochs} the seeds do not tell them apart."
+    better, worse = ("b", "a") if each.difference.sign < 0 else ("a", "b")
+    return f"{epochs} {better} has a lower error than {worse}, by more than the chance of the seed."
+
+
+def _network_dict(network: Network) -> dict[str, Any]:
+    return {
+        "label": network.label,
+        "run": str(network.run.folder) if network.run else None,
+        "trial": network.trial.number if network.trial else None,
+        "digest": network.genotype.digest,
+        "genotype": network.genotype.to_dict(),
+    }
+
+
+def _error_dict(each: ErrorDifference) -> dict[str, Any]:
+    return {
+        "epochs": each.epochs,
+        "seeds": {"a": each.seeds[0], "b": each.seeds[1], "shared": each.shared},
+        "a": _finite(each.a),
+        "b": _finite(each.b),
+        "difference": _finite(each.difference),
+    }
+
+
+def _run_line(side: Side) -> str:
+    config = side.run.config
+    epochs = count(config["recipe"]["epochs"], "epoch")
+    return (
+        f"{side.run.name}: {config['space']} on {config['data']}, {config['searcher']}, "
+        f"{count(len(side.run.study.trials), 'trial')} of {epochs}"
+    )
+
+
+def _front_parts(found: RunComparison) -> list[RenderableType]:
+    first, second = found.a, found.b
+    table = table_of("", "a", "b", "b - a")
+    for name, cells in {
+        "distinct networks": [str(len(side.points)) for side in (first, second)],
+        "failed trials": [str(_failed(side)) for side in (first, second)],
+    }.items():
+        table.add_row(name, *cells, "")
+    best = [side.best.objective("error") for side in (first, second)]
+    table.add_row(
+        "lowest error, %",
+        *(f"{100 * e:.2f} (trial {s.best.number})" for e, s in zip(best, (first, second), strict=True)),
+        f"{100 * (best[1] - best[0]):+.2f}",
+    )
+    volumes = first.hypervolume, second.hypervolume, found.difference
+    table.add_row("hypervolume, % of the box", *map(interval, volumes))
+    if len(first.run.study.trials) != len(second.run.study.trials):
+        early = first.early, second.early
+        cells = [*(f"{100 * each:.2f}" for each in early), f"{100 * (early[1] - early[0]):+.2f}"]
+        table.add_row(f"the same after {count(found.trials, 'trial')}", *cells)
+    x, y = (
+        f"{name} {100 * value:.2f} %" if name == "error" else f"{name} {metric(value)}"
+        for name, value in zip(found.objectives, found.reference, strict=True)
+    )
+    box = f"The box reaches from the best of each objective in either run to {x} and {y}."
+    return ["Fronts", table, box]
+
+
+def _error_curves(found: RunComparison) -> list[RenderableType]:
+    sides = found.a, found.b
+    matched = all(len(side.equal_flops.x) for side in sides)
+    columns = ["share of networks>", "error % of a", "error % of b"]
+    table = table_of(*columns, *(("a, equal FLOPs", "b, equal FLOPs") if matched else ()))
+    for share in QUANTILES:
+        curves = [side.raw for side in sides] + [side.equal_flops for side in sides] * matched
+        table.add_row(f"{share:.0%}", *(_limits(quantile(curve, share)) for curve in curves))
+    said = "So large a share of the networks has at most this error (EDF); "
+    said += (
+        "at equal FLOPs every bin of FLOPs that both fill weighs the same."
+        if matched
+        else "at equal FLOPs nothing can be said, as there is no bin of FLOPs that both fill."
+    )
+    return ["Errors of all networks", table, said]
+
+
+def _notes(found: RunComparison) -> Iterator[str]:
+    yield (
+        f"Bands are 95 %, over {found.resamples:,} resamples of each run's distinct networks, with "
+        "replacement. They say how much rests on few networks, not what another search would find: each run "
+        "is one search, and most errors are of one seed. A resample lacks networks, so bands of hypervolumes "
+        "lie low."
+    )
+    adaptive = [name for name, side in (("a", found.a), ("b", found.b)) if not _uniform(side)]
+    if adaptive:
+        yield (
+            f"The networks of {' and '.join(adaptive)} were chosen by results, so the curves describe what "
+            "was visited, not the space."
+        )
+    recipe = [name for name in found.settings if name.startswith("recipe.")]
+    if recipe:
+        yield f"The runs train differently ({', '.join(recipe)}), so they differ by more than the search."
+
+
+def _uniform(side: Side) -> bool:
+    return all(trial.proposal.uniform for trial in side.run.study.complete)
+
+
+def _failed(side: Side) -> int:
+    return sum(trial.state == "failed" for trial in side.run.study.trials)
+
+
+def _limits(estimate: Estimate) -> str:
+    """As `interval`, with a limit that the band does not reach left open."""
+    if math.isnan(estimate.low) and math.isnan(estimate.high):
+        return f"{100 * estimate.value:.2f}"
+    low, high = ("" if math.isnan(x) else f"{100 * x:.2f}" for x in (estimate.low, estimate.high))
+    return f"{100 * estimate.value:.2f} [{low}, {high}]"
+
+
+def _side_dict(side: Side) -> dict[str, Any]:
+    config = side.run.config
+    return {
+        "run": str(side.run.folder),
+        "space": config["space"],
+        "searcher": config["searcher"],
+        "trials": len(side.run.study.trials),
+        "failed": _failed(side),
+        "networks": len(side.points),
+        "uniform": _uniform(side),
+        "best": {"trial": side.best.number, "error": side.best.error},
+        "hypervolume": _finite(side.hypervolume),
+        "early_hypervolume": side.early,
+        "error_quantiles": _quantiles(side.raw),
+        "error_quantiles_equal_flops": _quantiles(side.equal_flops),
+    }
+
+
+def _quantiles(curve: Edf) -> list[dict[str, Any]] | None:
+    if not len(curve.x):
+        return None
+    return [{"share": share} | _finite(quantile(curve, share)) for share in QUANTILES]
+
+
+def _finite(estimate: Estimate) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in asdict(estimate).items()}
+
+
+def _ratio(a: int, b: int) -> float | None:
+    return b / a if a else None

@@ -1,0 +1,74 @@
+"""nas search --dry-run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli._output import duration, emit, table
+from nas.cli.spaces import size
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.controller.dry_run import Plan
+
+SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "repeats", "fidelity")
+
+
+def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
+    """Print what `nas search` with these options would run."""
+    from nas.analysis.report_old import metric
+    from nas.controller.config import prepare
+    from nas.controller.dry_run import describe, plan
+
+    if options["space"] is None:
+        raise NasError("name a search space", where="--space", hint="nas spaces lists them")
+    recipe = dict(options["recipe"] or {})
+    if options["epochs"] is not None:
+        recipe["epochs"] = options["epochs"]
+    setup = prepare(options["space"], recipe=recipe, **{name: options[name] for name in SETTINGS})
+    planned = plan(setup, options["workers"], gpu=options["gpus_per_worker"] > 0)
+    document = describe(setup, planned)
+    if as_json:
+        emit(document)
+        return
+    images = document["images"]
+    click.echo(
+        f"space       {setup.space.name}: {size(setup.space)} genotypes, {document['decisions']} decisions"
+    )
+    click.echo(
+        f"data        {setup.data}: {images['train']:,} training and {images['validation']:,} validation "
+        f"images, {'x'.join(map(str, setup.dataset.input_shape))}, {setup.dataset.num_classes} classes"
+    )
+    click.echo(f"duplicates  {setup.dataset.duplicates}")
+    epochs = f"{epochs_text(setup.fidelity, setup.recipe.epochs)} epochs each"
+    click.echo(f"search      {setup.trials} candidates by {setup.searcher}, {epochs}")
+    for seed in setup.seeds:
+        click.echo(f"seed        {seed}")
+    click.echo(f"objectives  {', '.join(setup.objectives)}")
+    for line in design_lines(planned):
+        click.echo(f"design      {line}")
+    click.echo(f"time        {time_text(planned)}\n")
+    kind = "networks of the design" if planned.design else "uniform samples"
+    click.echo(f"{planned.samples} {kind} cost, for one image:")
+    table(
+        [{"figure": name, **{k: metric(v) for k, v in row.items()}} for name, row in planned.costs.items()],
+        right=["low", "median", "high"],
+    )
+
+
+def epochs_text(fidelity: Sequence[int], epochs: int) -> str:
+    """`9`, or `1 to 9 (rungs 1, 3, 9)`."""
+    return f"{fidelity[0]} to {epochs} (rungs {', '.join(map(str, fidelity))})" if fidelity else str(epochs)
+
+
+def design_lines(planned: Plan) -> list[str]:
+    """What a design plans and can show; [] for other searchers."""
+    return list(planned.design.get("lines", ()))
+
+
+def time_text(planned: Plan) -> str:
+    time = "not estimated on GPUs" if planned.seconds is None else f"about {duration(planned.seconds)}"
+    return f"{time}, {planned.workers} candidates at a time"

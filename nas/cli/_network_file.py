@@ -1,0 +1,50 @@
+"""Networks in files: a genotype in JSON, or the config.json of an export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nas.cli import _options as options
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.graph.graph import Shape
+    from nas.space.genotype import Genotype
+
+INPUT, CLASSES = (3, 32, 32), 10
+"""Of a genotype in a file of its own, which says nothing of its data."""
+
+
+class NetworkFile(NamedTuple):
+    """A genotype with the image and the number of classes it is meant for."""
+
+    genotype: Genotype
+    input_shape: Shape
+    num_classes: int
+
+
+def read_network(path: Path) -> NetworkFile:
+    """The network of a file; NasError or NotFoundError names the place that is wrong."""
+    from nas.space.genotype import Genotype
+
+    text = options.read_text(path)
+    try:
+        data: Any = json.loads(text)
+    except ValueError as error:
+        raise NasError(f"not valid JSON: {error}", where=str(path)) from None
+    if isinstance(data, dict) and {"genotype", "input_shape", "num_classes"} <= data.keys():
+        genotype = Genotype.from_dict(data["genotype"], where=f"{path}: genotype")
+        return NetworkFile(genotype, *_sizes(data, path))
+    return NetworkFile(Genotype.from_json(text, where=str(path)), INPUT, CLASSES)
+
+
+def _sizes(data: dict[str, Any], path: Path) -> tuple[Shape, int]:
+    shape, classes = data["input_shape"], data["num_classes"]
+    whole = isinstance(shape, list) and all(type(size) is int and 0 < size <= 4096 for size in shape)
+    if not whole or len(shape) != 3:
+        raise NasError(f"must be three sizes, not {shape!r}", where=f"{path}: input_shape")
+    if type(classes) is not int or classes < 1:
+        raise NasError(f"must be a whole number from 1, not {classes!r}", where=f"{path}: num_classes")
+    return tuple(shape), classes

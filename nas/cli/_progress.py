@@ -1,0 +1,188 @@
+"""Live progress of a search on stderr: with what is training now on a terminal, else plain lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+import click
+
+from nas.analysis.report_old import metric
+from nas.cli._output import duration, percent
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.table import Table
+
+    from nas.controller.config import Setup
+    from nas.controller.dry_run import Plan
+    from nas.controller.progress import Event, Progress
+    from nas.study.run import Run
+    from nas.study.trial import Proposal, Trial
+
+BAR = 30
+"""Columns of the progress bar."""
+
+SCATTER = (48, 10)
+"""Columns and lines of the scatter plot of the front."""
+
+LAST = 6
+"""Candidates whose results stay in view beside it."""
+
+
+class SearchProgress:
+    """Callbacks for `nas.search`; use as a context manager. What others print meanwhile, such as Ray
+    on the death of a worker, goes to stderr too: stdout is for data."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.total = self.epochs = 0
+        self.began = self.updated = time.monotonic()
+        self.best: float | None = None
+        self.progress: Progress | None = None
+        self.points: list[tuple[float, float]] = []
+        self.last: deque[str] = deque(maxlen=LAST)
+        self.running: dict[int, Event] = {}
+        self.live: Live | None = None
+        self.apart = redirect_stdout(sys.stderr)
+
+    def __enter__(self) -> SearchProgress:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.apart.__enter__()
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        if console.is_terminal:
+            self.live = Live(console=console, get_renderable=self.render, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+        self.apart.__exit__(None, None, None)
+
+    def plan(self, setup: Setup, planned: Plan) -> None:
+        from nas.cli._dry_run import design_lines, time_text
+
+        self.print(f"{setup.trials} trainings of {setup.recipe.epochs} epochs, {time_text(planned)}")
+        for line in design_lines(planned):
+            self.print(f"design: {line}")
+
+    def start(self, run: Run, slots: int) -> None:
+        from nas.cli._dry_run import epochs_text
+
+        self.started = True
+        self.total, self.epochs = run.config["trials"], run.config["recipe"]["epochs"]
+        self.began = time.monotonic()
+        self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]
+        self.best = min((error for _, error in self.points), default=None)
+        done = len(run.study.trials)
+        resumed = f", {done} of them done," if done else ""
+        epochs = epochs_text(run.config.get("fidelity", ()), self.epochs)
+        shown = f"{self.total} candidates{resumed} on {run.config['data']}, {epochs} epochs each"
+        self.print(f"{shown}, {slots} at a time")
+        if run.config.get("task") == "segmentation":
+            self.print("error: 1 - mIoU over the pixels of the validation images")
+        for seed in run.seeds if not done else ():
+            self.print(f"seed {seed}")
+
+    def trial(self, trial: Trial, progress: Progress) -> None:
+        self.progress, self.updated = progress, time.monotonic()
+        self.running.pop(trial.number, None)
+        if trial.complete and trial.error is not None:
+            self.best = trial.error if self.best is None else min(self.best, trial.error)
+            self.points.append((trial.flops, trial.error))
+        outcome = f"failed: {trial.reason}" if trial.error is None else f"error {percent(trial.error):>6}"
+        if trial.state == "stopped":
+            outcome += self.after(trial.epochs)
+        self.line(trial.number, trial.proposal, trial.flops, outcome, progress)
+
+    def line(self, number: int, proposal: Proposal, flops: int, outcome: str, progress: Progress) -> None:
+        self.last.append(f"#{number:<3} {metric(flops):>5} FLOPs  {outcome}")
+        types = "+".join(sorted(set(proposal.genotype.module_types)))
+        self.print(
+            f"{progress.done:>2}/{progress.total}  {self.shown(number, proposal):<4} {types:<16}  "
+            f"{metric(flops):>5} FLOPs  {outcome:<12}  best {percent(self.best):>6}  "
+            f"{duration(progress.remaining)} left"
+        )
+
+    def after(self, epochs: int) -> str:
+        return f" after {epochs} of {self.epochs} epochs"
+
+    def shown(self, number: int, proposal: Proposal) -> str:
+        """What a person knows a training by."""
+        return f"#{number}"
+
+    def event(self, event: Event) -> None:
+        if event.kind != "rung":
+            self.running[event.number] = event
+        elif event.row is not None and event.progress is not None:
+            self.running.pop(event.number, None)
+            self.progress, self.updated = event.progress, time.monotonic()
+            outcome = f"error {percent(event.row['val_error']):>6}{self.after(event.row['epoch'])}"
+            self.line(event.number, event.proposal, event.cost.flops, outcome, event.progress)
+
+    def print(self, line: str) -> None:
+        if self.live is None:
+            click.echo(line, err=True)
+        else:
+            self.live.console.print(line, soft_wrap=True)
+
+    def render(self) -> Group | str:
+        """What is training now, and how far the search is."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Column, Table
+
+        if not self.running:
+            return "starting the workers …"
+        now = time.monotonic()
+        done, left = 0, None
+        if self.progress is not None:
+            done, left = self.progress.done, self.progress.remaining
+        if left is not None:
+            left = max(0.0, left - (now - self.updated))
+        words = (Column(no_wrap=True) for _ in range(4))  # where it is narrow the bar gives way
+        foot = Table.grid("bar", *words, padding=(0, 2))
+        foot.add_row(
+            ProgressBar(total=self.total, completed=done, width=BAR),
+            f"{done}/{self.total}",
+            f"best {percent(self.best)}",
+            f"{duration(now - self.began)} passed",
+            f"{duration(left)} left",
+        )
+        return Group("", *self._front(), self._training(), foot)
+
+    def _front(self) -> list[Table]:
+        """The front so far, with the last results beside it; left out where there is no room."""
+        from rich.table import Table
+
+        from nas.cli._scatter import scatter
+
+        assert self.live is not None
+        width, height = SCATTER
+        size = self.live.console.size
+        if len(self.points) < 2 or size.width < width + 2 or size.height < 2 * height:
+            return []
+        view = Table.grid(padding=(0, 3))
+        beside = ["\n".join(("last results", *reversed(self.last)))] if size.width >= 2 * width else []
+        view.add_row("\n".join(scatter(self.points, width, height)), *beside)
+        return [view]
+
+    def _training(self) -> Table:
+        from rich.table import Table
+
+        rows = Table.grid(padding=(0, 2))
+        for number, event in sorted(self.running.items()):
+            types = "+".join(sorted(set(event.proposal.genotype.module_types)))
+            row = event.row or {}
+            state = f"epoch {row['epoch']}/{self.epochs}" if row else "starts"
+            error = f"error {percent(row['val_error'])}" if row.get("val_error") is not None else ""
+            flops = f"{metric(event.cost.flops)} FLOPs"
+            rows.add_row(self.shown(number, event.proposal), types, flops, state, error)
+        return rows

@@ -1,0 +1,88 @@
+"""Where the generated code keeps each primitive: from paths in a graph to names of modules.
+
+With them, weights move between networks that share parts, and in from other code.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from nas.codegen.classes import ClassPlan, View, plan_classes, views
+from nas.codegen.forward import Unit, plan_units
+from nas.codegen.module_class import is_chain
+from nas.codegen.network_class import HEAD, network_views
+from nas.graph.graph import Graph
+
+V = TypeVar("V")
+
+
+def module_names(graph: Graph) -> dict[str, str]:
+    """The name of the module in the generated `Network` that computes a primitive, by the
+    primitive's path; those that a function computes are left out."""
+    plans = plan_classes(graph)
+    nodes, renamed = network_views(graph, plans)
+    names: dict[str, str] = {}
+    for view, module in _attributes(plan_units(nodes, renamed[HEAD])):
+        path = view.name if view.name in graph.nodes else view.name.replace(".", "/", 1)
+        names |= _inside(graph, path, view, module, plans)
+    return names
+
+
+def by_module(state: Mapping[str, V]) -> dict[str, dict[str, V]]:
+    """The entries of a state dict, by the name of the module that holds them."""
+    modules: dict[str, dict[str, V]] = defaultdict(dict)
+    for name, value in state.items():
+        module, _, entry = name.rpartition(".")
+        modules[module][entry] = value
+    return modules
+
+
+def carry(
+    state: Mapping[str, V], old: Graph, new: Graph, origin: Mapping[str, str] | None = None
+) -> dict[str, V]:
+    """A state dict for the network of `new` from one of `old`'s. `origin` gives the path in
+    `old` of a primitive in `new` where it is another."""
+    before, entries = module_names(old), by_module(state)
+    moved: dict[str, V] = {}
+    for path, module in module_names(new).items():
+        source = before.get((origin or {}).get(path, path), "")
+        moved |= {f"{module}.{entry}": value for entry, value in entries.get(source, {}).items()}
+    return moved
+
+
+def _attributes(units: Sequence[Unit]) -> Iterator[tuple[View, str]]:
+    """The nodes that modules compute, each with its name in the class."""
+    for unit in units:
+        if unit.is_attribute:
+            for at, view in enumerate(unit.views):
+                yield view, unit.name if len(unit.views) == 1 else f"{unit.name}.{at}"
+
+
+def _inside(graph: Graph, path: str, view: View, module: str, plans: Sequence[ClassPlan]) -> dict[str, str]:
+    """Names of all primitives of one node, to which `path` leads from the outermost graph."""
+    nested = _operation(graph, path)
+    if not isinstance(nested, Graph):
+        return {path: module}
+    if not isinstance(view.op, Graph):  # a graph of one module, printed as that module
+        return {f"{path}/{nested.primitives[0].path}": module}
+    plan = next(plan for plan in plans if any(other is nested for other in plan.graphs))
+    shared = views(plan.graph, plans)  # the class is named after the first graph
+    own = dict(zip((view.name for view in shared), views(nested, plans), strict=True))
+    units = plan_units(shared, plan.graph.output)
+    names: dict[str, str] = {}
+    for first, attribute in _attributes(units):
+        inner = own[first.name]
+        place = attribute.rpartition(".")[2] if is_chain(plan.graph, units) else attribute
+        names |= _inside(graph, f"{path}/{inner.name}", inner, f"{module}.{place}", plans)
+    return names
+
+
+def _operation(graph: Graph, path: str) -> object:
+    """What the node at a path computes."""
+    found: object = graph
+    for name in path.split("/"):
+        assert isinstance(found, Graph)
+        found = found.nodes[name]["op"]
+    return found

@@ -1,0 +1,1 @@
+"""Evaluators train candidates: in this process, or on Ray."""

@@ -1,0 +1,128 @@
+"""The worker: a long-lived process on Ray that holds the data and trains one candidate at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import ray
+
+from nas.controller.evaluators.base import Result, Task, Trainer, asked_precision
+from nas.controller.evaluators.ray_cluster import node_memory
+from nas.plugins import send_own
+from nas.training.memory import gpu_memory, release_memory
+from nas.training.recipe import WORKER_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from nas.data import Dataset
+    from nas.training.recipe import Recipe
+
+
+class Place(NamedTuple):
+    """Where a worker lives. device: the GPU that it is given, "cpu" without; memory: bytes free there
+    for training, where that is asked for; precision: in which it would train, where the recipe leaves it
+    open. clock: what its monotonic clock says."""
+
+    node: str
+    process: int
+    device: str
+    memory: float
+    precision: str
+    clock: float
+
+    @property
+    def room(self) -> tuple[str, str]:
+        """What the workers share whose tasks must fit beside each other."""
+        return self.node, self.device
+
+
+class Worker:
+    """The actor: trains in one thread and tells its progress in another."""
+
+    def __init__(self, dataset: Dataset, recipe: Recipe, device: str, trainer: Trainer) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.arguments = (dataset, recipe, device)
+        self.trainer = trainer
+        self.shares_memory = False
+        self.batches = 0
+        self.epochs: list[dict[str, Any]] = []
+
+    def hello(self, measure: bool) -> Place:
+        """Where this worker lives; `measure` its memory too, which its trainings share then. Loads torch
+        for that, and for the precision where the recipe leaves it open."""
+        context = ray.get_runtime_context()
+        node, (_, recipe, device) = context.get_node_id(), self.arguments
+        self.shares_memory = measure
+        precision = asked_precision(recipe)
+        if precision == "auto":
+            from nas.training.loop import precision_of
+
+            precision = precision_of(recipe, device)
+        if not measure:
+            return Place(node, os.getpid(), device, 0.0, precision, time.monotonic())
+        if device == "cpu":
+            return Place(node, os.getpid(), device, node_memory(node), precision, time.monotonic())
+        gpus = ",".join(context.get_accelerator_ids()["GPU"])
+        return Place(node, os.getpid(), f"GPU {gpus}", gpu_memory(), precision, time.monotonic())
+
+    def train(self, task: Task, precision: str) -> Result:
+        """`precision` counts where the recipe leaves it open: what one worker measures is that of all."""
+        self.epochs = epochs = []
+        self.batches += 1
+
+        def on_batch() -> None:
+            self.batches += 1
+
+        dataset, recipe, device = self.arguments
+        if asked_precision(recipe) == "auto":
+            recipe = replace(recipe, precision=precision)
+        result = self.trainer(task, dataset, recipe, device, lambda _, row: epochs.append(row), on_batch)
+        if self.shares_memory:
+            release_memory(device)
+        return result
+
+    @ray.method(concurrency_group="progress")
+    def progress(self, seen: int) -> tuple[int, Sequence[dict[str, Any]]]:
+        """Batches since the worker started, and the epochs of the task after the first `seen`."""
+        return self.batches, self.epochs[seen:]
+
+
+class Actors:
+    """Starts workers with `variables` in their environment.
+
+    The data is sent to the cluster once for all that start together, and held here only until they
+    have it: Ray ends a process that owns an object of a node that is gone, so a driver whose every
+    process was told to end would end with 1.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        gpus_per_worker: float,
+        trainer: Trainer,
+        variables: dict[str, str],
+    ) -> None:
+        send_own()
+        options: dict[str, Any] = (
+            {"num_cpus": 0, "num_gpus": gpus_per_worker} if gpus_per_worker else {"num_cpus": 1}
+        )
+        environment = {"env_vars": WORKER_ENVIRONMENT | variables}
+        options |= {"runtime_env": environment, "max_restarts": 0, "concurrency_groups": {"progress": 1}}
+        self._actor = ray.remote(**options)(Worker)
+        self._dataset = dataset
+        self._shared: Any = None
+        self._rest = (recipe, "cuda" if gpus_per_worker else "cpu", trainer)
+
+    def start(self) -> Any:
+        if self._shared is None:
+            self._shared = ray.put(self._dataset)
+        return self._actor.remote(self._shared, *self._rest)
+
+    def all_started(self) -> None:
+        """Let go of what was sent: each worker has its own hold of it."""
+        self._shared = None

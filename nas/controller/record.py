@@ -1,0 +1,31 @@
+"""A trial into its study, and its weights into the folder of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.pareto import front
+from nas.study.history import History
+from nas.study.run_folder import write_atomic
+from nas.study.trial import Trial
+
+
+def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Path | None) -> None:
+    """Append a trial, and keep in `weights_dir` the weights of the front, no others.
+
+    Weights first: a trial on the front that is recorded has them, whatever happens.
+    """
+    if weights_dir is not None and weights is not None and trial.complete and _on_front(study, trial):
+        write_atomic(weights_dir / f"{trial.number}.safetensors", weights)
+    study.record(trial)
+    if weights_dir is not None and trial.complete:
+        kept = {f"{member.number}.safetensors" for member in study.front()}
+        for path in weights_dir.glob("*.safetensors"):
+            if path.name not in kept:
+                path.unlink()
+
+
+def _on_front(study: History, trial: Trial) -> bool:
+    """Whether no network of the front dominates this trial."""
+    points = [*map(study.means, study.front()), trial.values(study.objectives)]
+    return len(points) - 1 in front(points)

@@ -1,0 +1,188 @@
+"""Trials of a run trained again with further seeds, so that their errors have intervals.
+
+The trainings are recorded in `reseeded.db` beside the search's own study (`nas.study.run_folder`),
+each in one transaction. What is recorded is never trained again; `Run.reseeded` reads it, and
+`nas.analysis.seeds` says what it means.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.controller.evaluators.base import ignore
+from nas.controller.loop import REUSED, run_search
+from nas.controller.progress import Event, Progress
+from nas.controller.search import make_evaluator
+from nas.controller.signals import Interrupted
+from nas.errors import NasError, NotFoundError
+from nas.searchers.designs.base import Design
+from nas.study import run_folder
+from nas.study.run import RESULTS, Run, find, open_run
+from nas.study.study import Study
+from nas.study.trial import Proposal, Trial
+from nas.training.recipe import Recipe, adjusted, staged
+
+if TYPE_CHECKING:
+    from nas.controller.evaluators.base import Evaluator
+    from nas.data import Dataset
+    from nas.space.space import SearchSpace
+
+STREAM = 2
+"""Keeps the seeds apart from those of the search, which come from the same number."""
+
+
+class Reseed(Design):
+    """Gives each free number of a study the next of the trainings that are missing."""
+
+    name = "reseed"
+
+    def __init__(self, missing: Sequence[Proposal], recorded: Sequence[Trial]) -> None:
+        taken, free = {trial.number for trial in recorded}, deque(missing)
+        self.proposals: dict[int, Proposal] = {}
+        number = 0
+        while free:
+            if number not in taken:
+                self.proposals[number] = free.popleft()
+            number += 1
+
+    def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
+        return self.proposals.get(number)
+
+    def trainings(self, space: SearchSpace, seed: int) -> int:
+        return max(self.proposals, default=-1) + 1
+
+    def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
+        return {"design": self.name, "trainings": len(self.proposals)}
+
+
+def reseed(
+    run: str | Path,
+    seeds: int,
+    *,
+    trials: Sequence[int] | None = None,
+    objectives: Sequence[str] | None = None,
+    epochs: int | None = None,
+    data: str | None = None,
+    workers: int | None = None,
+    gpus_per_worker: float = 0.0,
+    ray_address: str | None = None,
+    results_dir: str | Path = RESULTS,
+    on_start: Callable[[Sequence[Proposal], int, int], None] = ignore,
+    on_trial: Callable[[Trial, Progress], None] = ignore,
+    on_event: Callable[[Event], None] = ignore,
+) -> Run:
+    """Train trials of a run with `seeds` further seeds each; returns when all are recorded.
+
+    By default those on the run's front of `objectives`, under the recipe of the search, but for
+    `epochs`. All of them share their seeds, which follow from the seed of the run. What is
+    recorded already counts. `data` says where the images are, by default where the search had
+    them; it is needed where they come from code. `on_start` is told what is missing, the epochs
+    and how many train at once; the other settings are those of `nas.search`. NasError if the
+    data are no longer those of the search or a trial did not complete, LockedError if another
+    process writes to the run.
+    """
+    if seeds < 1:
+        raise NasError(f"must be at least 1, not {seeds}", where="reseed")
+    with ExitStack() as stack:
+        stack.enter_context(run_folder.lock(find(run, results_dir)))
+        opened = open_run(run, results_dir)
+        stack.callback(opened.study.close)
+        recipe = adjusted(Recipe(**opened.config["recipe"]), {} if epochs is None else {"epochs": epochs})
+        wanted = _wanted(opened, _members(opened, trials, objectives), seeds)
+        missing = _missing(wanted, opened.reseeded, recipe.epochs)
+        if missing:
+            dataset, study = _dataset(opened, data), stack.enter_context(_study(opened))
+            recipe = staged(recipe, opened.config.get("fidelity", ()))
+            evaluator = make_evaluator(dataset, recipe, workers, gpus_per_worker, ray_address)
+            stack.callback(evaluator.close)
+            on_start(missing, recipe.epochs, evaluator.slots)
+            _train(opened, study, missing, evaluator, recipe.epochs, on_trial, on_event)
+    return open_run(run, results_dir)
+
+
+def _members(run: Run, trials: Sequence[int] | None, objectives: Sequence[str] | None) -> list[Trial]:
+    """The trials to train again, each network once."""
+    chosen = run.front(objectives) if trials is None else [run.trial(number) for number in trials]
+    for trial in chosen:
+        if not trial.complete:
+            raise NasError(f"trial {trial.number} failed: {trial.reason}", hint="choose a complete trial")
+    if not chosen:
+        raise NotFoundError("the run has no complete trial", where=str(run.folder))
+    chosen.sort(key=lambda trial: trial.number)
+    return list({trial.digest: trial for trial in reversed(chosen)}.values())[::-1]
+
+
+def _wanted(run: Run, members: Sequence[Trial], seeds: int) -> list[Proposal]:
+    """One seed after the other, so that a part of them is as many for each."""
+    return [
+        Proposal(
+            trial.genotype,
+            Reseed.name,
+            design={"design": Reseed.name, "trial": trial.number, "seed": training_seed(run, repeat)},
+        )
+        for repeat in range(seeds)
+        for trial in members
+    ]
+
+
+def training_seed(run: Run, repeat: int) -> int:
+    """The seed of the n-th repetition, from 0, of every network; not 0, as that counts as none."""
+    return 1 + int(np.random.default_rng([run.config["seed"], repeat, STREAM]).integers(2**31 - 1))
+
+
+def _missing(wanted: Sequence[Proposal], recorded: Sequence[Trial], epochs: int) -> list[Proposal]:
+    """What has no outcome yet; of failures those that lie in the network are outcomes."""
+    done = {(t.digest, t.seed) for t in recorded if t.epochs == epochs and t.reason in REUSED}
+    return [p for p in wanted if (p.genotype.digest, p.design["seed"]) not in done]
+
+
+def _dataset(run: Run, data: str | None) -> Dataset:
+    from nas.data import load_data, load_recorded
+
+    seed = run.config["seed"]
+    dataset = load_data(data, seed=seed) if data else load_recorded(run.config["data"], seed=seed)
+    if dataset.fingerprint != run.config["data_fingerprint"]:
+        hint = "errors on other images cannot stand beside those of the search; restore the data"
+        raise NasError("the data are not those of the search", where=data or run.config["data"], hint=hint)
+    return dataset
+
+
+def _study(run: Run) -> Study:
+    path = run.files.reseeded
+    if path.exists():
+        return Study.open(path)
+    domains = {name: list(options) for name, options in run.space.domains().items()}
+    return Study.create(path, objectives=run.study.objectives, domains=domains, meta=run.config)
+
+
+def _train(
+    run: Run,
+    study: Study,
+    missing: Sequence[Proposal],
+    evaluator: Evaluator,
+    epochs: int,
+    on_trial: Callable[[Trial, Progress], None],
+    on_event: Callable[[Event], None],
+) -> None:
+    design = Reseed(missing, study.trials)
+    try:
+        run_search(
+            study,
+            run.space,
+            design,
+            evaluator,
+            trials=design.trainings(run.space, 0),
+            seed=run.config["seed"],
+            epochs=epochs,
+            on_trial=on_trial,
+            on_event=on_event,
+        )
+    except Interrupted as error:
+        error.hint = "the same command goes on with what is missing"
+        raise

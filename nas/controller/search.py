@@ -1,0 +1,204 @@
+"""A search from its settings to its results: `search` runs or resumes one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.controller.config import UNIFORM_SHARE, Setup, join, prepare, resumed, write_run
+from nas.controller.dry_run import Plan, plan
+from nas.controller.evaluators.base import Task, ignore
+from nas.controller.evaluators.local import LocalEvaluator
+from nas.controller.loop import run_search
+from nas.controller.progress import Event, Progress
+from nas.controller.signals import Interrupted
+from nas.controller.tracking import Tracker, Tracking
+from nas.errors import NasError, NotFoundError
+from nas.schedulers.rung_store import Rungs
+from nas.schedulers.successive_halving import Halving
+from nas.searchers.designs.base import Design
+from nas.searchers.warm_start import seed_proposals
+from nas.space.space import SearchSpace
+from nas.study import run_folder
+from nas.study.run import RESULTS, Run, find, open_study
+from nas.study.run_folder import LATEST, RunFolder
+from nas.study.shared import SharedStudy
+from nas.study.storage_url import connection_of
+from nas.study.trial import Trial
+from nas.training.memory import candidate_memory
+from nas.training.profile import profile_writer
+from nas.training.recipe import staged
+
+if TYPE_CHECKING:
+    from nas.controller.evaluators.base import Evaluator, OnTimes
+    from nas.data import Dataset
+    from nas.training.recipe import Recipe
+
+
+def search(
+    space: str | Path | SearchSpace | None = None,
+    *,
+    data: str | None = None,
+    trials: int | None = None,
+    epochs: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    searcher: str | None = None,
+    objectives: Sequence[str] | None = None,
+    seed: int | None = None,
+    seed_with: Sequence[str] | None = None,
+    repeats: int | None = None,
+    fidelity: Sequence[int] | None = None,
+    workers: int | None = None,
+    gpus_per_worker: float = 0.0,
+    ray_address: str | None = None,
+    name: str | None = None,
+    results_dir: str | Path = RESULTS,
+    resume: bool = False,
+    profile: bool = False,
+    storage: str | None = None,
+    track: Sequence[str | Tracker] = (),
+    on_plan: Callable[[Setup, Plan], None] = ignore,
+    on_start: Callable[[Run, int], None] = ignore,
+    on_trial: Callable[[Trial, Progress], None] = ignore,
+    on_event: Callable[[Event], None] = ignore,
+) -> Run:
+    """Search a space; returns when `trials` trials are recorded in all.
+
+    A new run by default. `resume` goes on with the run `name`, or the latest: settings
+    left out are those of the run, and NasError says which differ if any do. `storage` is the URL of
+    a PostgreSQL database that holds the study in place of the folder, so that several drivers may work
+    on it: each resumes the run `name` from a results folder of its own. `recipe` sets fields of
+    `nas.training.recipe.Recipe`, such as lr, for all candidates. `seed_with` names
+    networks of the zoo that are tried first, brought into the space where need be; `repeats`
+    are the training seeds of each network of a paired design; `fidelity` are epochs at which
+    trainings stop unless they are promoted, the last in place of `epochs` (`nas.schedulers`). `on_plan`
+    is told what a new run will do before it starts, where the searcher is a design. `workers`
+    None means one per core, 0 trains in this process without Ray. `track` names trackers, or holds
+    your own: see `nas.controller.tracking`. `profile` keeps what each worker did and when, for `Run.profile`.
+    `on_start` is told the run and how many candidates train at once, `on_trial` each trial once it is
+    on disk, `on_event` what happens between. Errors are those of `nas.controller.loop.run_search`.
+    """
+    asked: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
+    fields = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
+    asked |= {"seed": seed, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
+    if storage is not None:
+        connection_of(storage)  # so that what is wrong with it is told before anything is made
+        if fidelity:
+            raise NasError("trials that wait at a rung belong to one driver", where="fidelity and storage")
+    tracking = Tracking(track)
+    with ExitStack() as stack:
+        if resume:
+            files = _resumed_folder(name, results_dir, storage)
+            stack.enter_context(run_folder.lock(files))
+            setup = resumed(files, space, fields, asked, storage)
+        else:
+            if space is None:
+                raise NasError("name a search space", where="space", hint="nas spaces lists them")
+            setup = prepare(space, recipe=fields, **asked)
+            files = run_folder.create(results_dir, setup.space.name, name)
+            stack.enter_context(run_folder.lock(files))
+            with run_folder.whole_or_none(files):
+                write_run(files, setup, storage)
+        config = run_folder.read_config(files)
+        run = Run(files, config, open_study(files, config, storage, SharedStudy))
+        if len(run.study.trials) < setup.trials:
+            on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore
+            trained = staged(setup.recipe, setup.fidelity)
+            evaluator = make_evaluator(setup.dataset, trained, workers, gpus_per_worker, ray_address)
+            evaluator.settle = partial(_settle, run)
+            stack.callback(evaluator.close)
+            run.study.connect()  # while the workers start
+            if isinstance(setup.planner, Design) and on_plan is not ignore:
+                on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))
+            tracking.start(run)
+            stack.callback(tracking.end)
+            on_start(run, evaluator.slots)
+            _run(run, setup, evaluator, *tracking.joined(on_trial, on_event), on_times)
+    return run
+
+
+def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | None) -> RunFolder:
+    """That of the run; a new one for a driver that joins the study of others."""
+    if storage is None:
+        return find(name or LATEST, results_dir)
+    if name is None:
+        raise NasError("say which study of the storage", where="name", hint="--name is that of its first run")
+    try:
+        return find(name, results_dir)
+    except NotFoundError:
+        return join(results_dir, name, storage)
+
+
+def make_evaluator(
+    dataset: Dataset, recipe: Recipe, workers: int | None, gpus_per_worker: float, ray_address: str | None
+) -> Evaluator:
+    """In this process for 0 workers, else on Ray, where workers are packed by predicted memory."""
+    device = "cuda" if gpus_per_worker else "cpu"
+
+    def memory(task: Task, half: bool) -> int:
+        in_parts = task.part is not None  # or what cannot go on would be refused only when it has begun
+        return candidate_memory(task.genotype, dataset, recipe, device, half=half, resumed=in_parts)
+
+    if workers == 0:
+        return LocalEvaluator(dataset, recipe, memory=memory)
+    from nas.controller.evaluators.ray import RayEvaluator
+
+    return RayEvaluator(
+        dataset,
+        recipe,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        address=ray_address,
+        memory=memory,
+    )
+
+
+def _settle(run: Run, measured: str) -> str:
+    """The precision of a run from what was measured to be faster, written down so that a resumed one trains
+    in the same."""
+    precision = run.study.settle(measured)
+    run.config["recipe"]["precision"] = precision
+    run_folder.write_config(run.files, run.config)
+    return precision
+
+
+def _rungs(run: Run, setup: Setup) -> Rungs | None:
+    if not setup.fidelity:
+        return None
+    halving = Halving(setup.fidelity, len(setup.dataset.val_labels))
+    return Rungs(halving, run.files.rungs, run.study, setup.space)
+
+
+def _run(
+    run: Run,
+    setup: Setup,
+    evaluator: Evaluator,
+    on_trial: Callable[[Trial, Progress], None],
+    on_event: Callable[[Event], None],
+    on_times: OnTimes,
+) -> None:
+    try:
+        run_search(
+            run.study,
+            setup.space,
+            setup.planner,
+            evaluator,
+            trials=setup.trials,
+            seed=setup.seed,
+            epochs=setup.recipe.epochs,
+            uniform_share=UNIFORM_SHARE,
+            seeds=seed_proposals(setup.seeds),
+            rungs=_rungs(run, setup),
+            weights_dir=run.files.weights,
+            on_trial=on_trial,
+            on_event=on_event,
+            on_times=on_times,
+        )
+    except Interrupted as error:
+        named = f" --data {shlex.quote(setup.data)}" if setup.data.startswith("python:") else ""
+        error.hint = f"go on with: nas search --resume --name {run.name}{named}"
+        raise

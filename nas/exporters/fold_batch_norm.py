@@ -1,0 +1,102 @@
+"""Batch norms folded into the convolutions before them, for inference.
+
+In evaluation a batch norm is a scale and a shift of each channel, so a convolution with a
+bias computes both at once (Jacob et al., 2018, section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nas.codegen.parameter_names import by_module, carry, module_names
+from nas.graph.graph import Graph, Value
+from nas.graph.ops import BatchNorm, Conv, Dropout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NOTE = "batch norms folded"
+
+
+def foldable(graph: Graph) -> dict[str, str]:
+    """Paths of the batch norms that follow a convolution directly, with that of the
+    convolution. Dropout between the two does nothing at test; where the convolution feeds
+    anything else as well, the batch norm stays."""
+    primitives = graph.primitives
+    uses = Counter(source for primitive in primitives for source in primitive.inputs)
+    uses[graph.output_index] += 1
+    found = {}
+    for primitive in primitives:
+        at = primitive.inputs[0]
+        while at >= 0 and uses[at] == 1 and isinstance(primitives[at].op, Dropout):
+            at = primitives[at].inputs[0]
+        follows = at >= 0 and uses[at] == 1 and isinstance(primitives[at].op, Conv)
+        if follows and isinstance(primitive.op, BatchNorm):
+            found[primitive.path] = primitives[at].path
+    return found
+
+
+def fold_graph(graph: Graph) -> Graph:
+    """The graph without the batch norms that can be folded; their convolutions have a bias.
+    Modules stay modules, so that the code reads like that of the network itself."""
+    folded = foldable(graph)
+    return _rebuilt(graph, frozenset(folded), frozenset(folded.values()))
+
+
+def fold_state(graph: Graph, folded: Graph, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of `fold_graph(graph)`'s network from one of `graph`'s."""
+    old, new, entries = module_names(graph), module_names(folded), by_module(state)
+    made = carry(state, graph, folded)
+    eps = {primitive.path: getattr(primitive.op, "eps", 0.0) for primitive in graph.primitives}
+    for norm, conv in foldable(graph).items():
+        merged = _merged(entries[old[conv]], entries[old[norm]], eps[norm])
+        made |= {f"{new[conv]}.{entry}": value for entry, value in merged.items()}
+    return made
+
+
+def _merged(conv: Mapping[str, Tensor], norm: Mapping[str, Tensor], eps: float) -> dict[str, Tensor]:
+    """Weight and bias of the convolution that computes both, worked out in double precision."""
+    weight = conv["weight"].double()
+    gain, shift, mean, var = (norm[n].double() for n in ("weight", "bias", "running_mean", "running_var"))
+    scale = gain / (var + eps).sqrt()
+    bias = conv["bias"].double() if "bias" in conv else 0.0
+    merged = {"weight": weight * scale[:, None, None, None], "bias": shift + (bias - mean) * scale}
+    return {entry: value.to(conv["weight"].dtype) for entry, value in merged.items()}
+
+
+def _rebuilt(graph: Graph, norms: frozenset[str], convs: frozenset[str]) -> Graph:
+    """A copy with the batch norms of these paths left out and these convolutions biased."""
+    if not norms and not convs:
+        return graph
+    new = Graph(graph.kind, graph.input_shapes)
+    new.variables = graph.variables
+    new.note = ", ".join(part for part in (str(graph.note), NOTE) if part)
+    if graph.again:
+        again = graph.again
+        new.again = lambda *shapes: _rebuilt(again(*shapes), norms, convs)
+    values = {name: Value(new, name, graph.nodes[name]["shape"]) for name in graph.input_names}
+    for name, node in graph.nodes.items():
+        op = node["op"]
+        if op is None:
+            continue
+        sources = [values[source] for source in node["inputs"]]
+        if name in norms:
+            values[name] = sources[0]
+        else:
+            if name in convs:
+                op = replace(op, bias=True)
+            elif isinstance(op, Graph):
+                op = _rebuilt(op, _below(name, norms), _below(name, convs))
+            values[name] = new.add(op, sources, name)
+        label = node["label"]
+        if label and not new.nodes[values[name].node]["label"]:
+            values[name].named(label)
+    return new.close(values[graph.output], graph.auxiliary)
+
+
+def _below(name: str, paths: frozenset[str]) -> frozenset[str]:
+    start = f"{name}/"
+    return frozenset(path.removeprefix(start) for path in paths if path.startswith(start))

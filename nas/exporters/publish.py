@@ -1,0 +1,164 @@
+"""Exported folders: drafted, verified in a fresh process without `nas`, then put in place.
+
+A folder holds `network.py`, `config.json`, `README.md` and, where weights are to be kept,
+`model.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.codegen.build import build_graph
+from nas.codegen.source import source
+from nas.errors import NasError, StorageError
+from nas.exporters import verify as verification
+from nas.graph.cost import Cost
+from nas.graph.graph import Graph
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TOLERANCE = 1e-5
+"""Largest deviation of the outputs, relative to their size where that is above 1."""
+BATCH = 2
+CONFIG = "config.json"
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Package:
+    """What goes into a folder, and what it has to hold.
+
+    `graph` is printed as the source, and `state` its state dict, which is kept on
+    `keep_weights`. `network` computes the outputs that are expected of it, `expected` has
+    the parameters and FLOPs that were recorded. Errors name the package by `where`.
+    """
+
+    folder: str
+    where: str
+    graph: Graph
+    state: Mapping[str, Tensor]
+    network: nn.Module
+    expected: Cost
+    about: Mapping[str, Any]
+    card: str
+    keep_weights: bool
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A verified folder; `difference` is the largest deviation of its outputs, `formats` those of
+    the other forms by what computed them."""
+
+    folder: Path
+    params: int
+    flops: int
+    difference: float
+    weights: bool
+    formats: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    folder: Path
+    where: str
+    expected: Cost
+    keep_weights: bool
+
+
+def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) -> list[Exported]:
+    """Write each package to its folder in `to`, over an earlier one of the same name, and there
+    also in `formats`: modules of `nas.exporters.formats`.
+
+    Nothing is put in place unless all hold what is expected: outputs within 1e-5 of the
+    network in this process, parameters and FLOPs equal. Packages are taken one by one, so
+    that a generator holds one network at a time. Raises NasError naming the one that fails,
+    StorageError where the disk does.
+    """
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=to) as scratch:
+            drafts = [_write(package, Path(scratch), formats) for package in packages]
+            measured = _verify(drafts, formats)
+            return [_place(draft, to, result) for draft, result in zip(drafts, measured, strict=True)]
+    except OSError as error:
+        raise StorageError(f"cannot write there: {error.strerror or error}", where=str(to)) from error
+
+
+def _write(package: Package, scratch: Path, formats: Sequence[Any]) -> _Draft:
+    """All files, and the outputs that the network in this process gives."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder = scratch / package.folder
+    folder.mkdir()
+    (folder / verification.SOURCE).write_text(source(package.graph))
+    (folder / CONFIG).write_text(json.dumps(package.about, indent=2) + "\n")
+    (folder / CARD).write_text(package.card)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(BATCH, *package.graph.input_shape, generator=generator)
+    with torch.no_grad():
+        outputs = package.network.eval()(images)
+    save_file({"images": images, "outputs": outputs.contiguous()}, folder / verification.REFERENCE)
+    state = {name: value.contiguous() for name, value in package.state.items()}
+    save_file(state, folder / verification.WEIGHTS)
+    if formats:
+        network = build_graph(package.graph)
+        network.load_state_dict(state)
+        for module in formats:
+            module.write(folder, network.eval(), images)
+    return _Draft(folder, package.where, package.expected, package.keep_weights)
+
+
+def _verify(drafts: Sequence[_Draft], formats: Sequence[Any]) -> list[dict[str, Any]]:
+    options = [option for module in formats for option in ("--format", module.__file__)]
+    folders = [str(draft.folder) for draft in drafts]
+    command = [sys.executable, "-I", "-B", verification.__file__, *options, *folders]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = process.stdout.splitlines()
+    if process.returncode or len(lines) != len(drafts):
+        raise NasError(f"the verification process failed\n{process.stderr.strip()}")
+    results = [json.loads(line) for line in lines]
+    for draft, result in zip(drafts, results, strict=True):
+        fault = _fault(draft.expected, result)
+        if fault:
+            raise NasError(f"the exported network failed verification: {fault}", where=draft.where)
+    return results
+
+
+def _fault(expected: Cost, result: Mapping[str, Any]) -> str:
+    if "error" in result:
+        return str(result["error"])
+    for name in ("params", "flops"):
+        recorded = getattr(expected, name)
+        if result[name] != recorded:
+            return f"{result[name]:,} {name}, recorded were {recorded:,}"
+    for name, difference in {"": result["difference"], **result["formats"]}.items():
+        if not difference <= TOLERANCE:
+            of = f" of {name}" if name else ""
+            return f"outputs{of} differ by {difference:.2g}, more than {TOLERANCE:g}"
+    return ""
+
+
+def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> Exported:
+    """Move a verified draft to its place."""
+    (draft.folder / verification.REFERENCE).unlink()
+    if not draft.keep_weights:
+        (draft.folder / verification.WEIGHTS).unlink()
+    folder = to / draft.folder.name
+    if folder.is_symlink():
+        raise NasError("is a symbolic link", where=str(folder), hint="remove it, or choose another --to")
+    folder.mkdir(exist_ok=True)
+    for file in sorted(draft.folder.iterdir()):
+        os.replace(file, folder / file.name)
+    shutil.rmtree(draft.folder)
+    return Exported(folder, weights=draft.keep_weights, **result)

@@ -1,0 +1,76 @@
+"""What a network costs, counted from its graph without building it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+from nas.graph.graph import Graph
+
+BYTES = 4
+"""Bytes of an activation in single precision."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Figures for one image.
+
+    flops: multiply-adds of convolutions and linear layers; activations: output elements
+    of the same layers; peak_memory: bytes of the feature maps that must be alive at once
+    in inference, in single precision.
+    """
+
+    params: int
+    flops: int
+    activations: int
+    peak_memory: int
+
+
+@lru_cache(maxsize=8192)
+def cost(graph: Graph) -> Cost:
+    """Parameters, FLOPs, activations and peak activation memory of a graph.
+
+    Nested graphs are counted once each, so modules that repeat cost nothing more.
+    """
+    nodes, last = graph.nodes, _last_uses(graph)
+    alive = sum(map(prod, graph.input_shapes))  # in elements
+    params = flops = activations = 0
+    peak = alive
+    for name, node in nodes.items():
+        op, sources, shape = node["op"], node["inputs"], node["shape"]
+        if op is None:
+            continue
+        size = inside = prod(shape)
+        if isinstance(op, Graph):
+            inner = cost(op)
+            params, flops = params + inner.params, flops + inner.flops
+            activations += inner.activations
+            inside = inner.peak_memory // BYTES - sum(map(prod, op.input_shapes))
+        else:
+            shapes = [nodes[source]["shape"] for source in sources]
+            multiplied = op.flops(shape, *shapes)
+            params, flops = params + op.params(*shapes), flops + multiplied
+            activations += size if multiplied else 0
+        peak = max(peak, alive + inside)
+        alive += size
+        for source in sources:
+            if last[source] == name:
+                alive -= prod(nodes[source]["shape"])
+                last[source] = ""  # taken twice by one node, it goes once
+    return Cost(params, flops, activations, peak * BYTES)
+
+
+def depth(graph: Graph) -> int:
+    """Convolutions and linear layers on the longest path, the depth of the literature."""
+    deepest: list[int] = []
+    for _, op, inputs, shapes, shape in graph.primitives:
+        before = max((deepest[i] for i in inputs if i >= 0), default=0)
+        deepest.append(before + (op.flops(shape, *shapes) > 0))
+    return max(deepest, default=0)
+
+
+def _last_uses(graph: Graph) -> dict[str, str]:
+    """The node that is the last to take each node; "" for the output, which stays."""
+    last = {source: name for name, node in graph.nodes.items() for source in node["inputs"]}
+    return {**last, graph.output: ""}

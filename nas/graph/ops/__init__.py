@@ -1,0 +1,62 @@
+"""The primitives: the only code that knows shapes, parameters, FLOPs and PyTorch calls.
+
+FLOPs are multiply-adds of convolutions and linear layers, the convention of the ResNet,
+VGG, ResNeXt and FractalNet papers. Activations are the output elements of the same
+layers (Radosavovic et al., 2020). All figures are for one image.
+"""
+
+from nas.graph.ops.base import MAX_SIZE, NUM_CLASSES, REQUIRED, Arg, Call, Op
+from nas.graph.ops.joins import Add, Concat, DropPathMean, Mean
+from nas.graph.ops.layers import (
+    BatchNorm,
+    Classifier,
+    Conv,
+    Dropout,
+    Linear,
+    LocalResponseNorm,
+    Relu,
+    Score,
+    UpsampleScores,
+)
+from nas.graph.ops.pooling import (
+    AdaptiveAvgPool,
+    AvgPool,
+    Crop,
+    Flatten,
+    GlobalPool,
+    MaxPool,
+    PadChannels,
+    Resize,
+    Subsample,
+)
+
+__all__ = [
+    "MAX_SIZE",
+    "NUM_CLASSES",
+    "REQUIRED",
+    "AdaptiveAvgPool",
+    "Add",
+    "Arg",
+    "AvgPool",
+    "BatchNorm",
+    "Call",
+    "Classifier",
+    "Concat",
+    "Conv",
+    "Crop",
+    "DropPathMean",
+    "Dropout",
+    "Flatten",
+    "GlobalPool",
+    "Linear",
+    "LocalResponseNorm",
+    "MaxPool",
+    "Mean",
+    "Op",
+    "PadChannels",
+    "Relu",
+    "Resize",
+    "Score",
+    "Subsample",
+    "UpsampleScores",
+]

@@ -1,0 +1,117 @@
+"""Primitives that make one value of several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nas.errors import NasError
+from nas.graph.graph import Shape
+from nas.graph.ops.base import Arg, Call, Op, same_shapes
+
+
+@dataclass(frozen=True)
+class Add(Op):
+    label: ClassVar[str] = "add"
+    commutative: ClassVar[bool] = True
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return same_shapes(self, inputs)
+
+    def function(self, *inputs: Shape) -> Call:
+        return Call(" + ".join(f"{{{i}}}" for i in range(len(inputs))))
+
+
+@dataclass(frozen=True)
+class Mean(Op):
+    """Elementwise mean: the join of FractalNet at test time."""
+
+    label: ClassVar[str] = "mean"
+    commutative: ClassVar[bool] = True
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return same_shapes(self, inputs)
+
+    def function(self, *inputs: Shape) -> Call:
+        total = " + ".join(f"{{{i}}}" for i in range(len(inputs)))
+        return Call(f"({total}) / {len(inputs)}")
+
+
+@dataclass(frozen=True)
+class Concat(Op):
+    """Concatenation of channels."""
+
+    label: ClassVar[str] = "concat"
+
+    def shape(self, *inputs: Shape) -> Shape:
+        if any(shape[1:] != inputs[0][1:] for shape in inputs):
+            sizes = ", ".join("x".join(map(str, shape)) for shape in inputs)
+            raise NasError(f"the inputs differ in size: {sizes}", where="concat")
+        return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+
+    def function(self, *inputs: Shape) -> Call:
+        return Call(f"torch.cat([{', '.join(f'{{{i}}}' for i in range(len(inputs)))}], dim=1)")
+
+
+DROP_PATH_SOURCE = '''\
+class DropPathMean(nn.Module):
+    """Mean of the columns that drop-path leaves (Larsson et al., 2017).
+
+    Local: each input is dropped with probability 0.15, but never all of them. Global:
+    one column stays, the same in the whole network. Nothing is dropped at test.
+    """
+
+    def __init__(self, columns, mode, drop=0.15):
+        super().__init__()
+        self.columns = columns  # of the block; a join may see only the deepest of them
+        self.mode = mode
+        self.drop = drop
+        self.draw = None  # set by draw_column: is this batch global, and which column
+
+    def forward(self, *paths):
+        count, device = len(paths), paths[0].device
+        if not self.training:
+            return sum(paths) / count
+        order = torch.arange(count, device=device)
+        keep = torch.rand(count, device=device) >= self.drop
+        revived = order == torch.randint(count, (1,), device=device)
+        keep = torch.where(keep.any(), keep, revived)
+        if self.draw is not None:
+            is_global, position = self.draw
+            column = (position * self.columns).long() - (self.columns - count)
+            keep = torch.where(is_global & (column >= 0), order == column, keep)
+        weights = keep.to(paths[0].dtype) / keep.sum()
+        return sum(weight * path for weight, path in zip(weights, paths))
+'''
+DRAW_COLUMN_SOURCE = '''\
+def draw_column(network):
+    """Draw the column of global drop-path; mixed joins use it in half of the batches."""
+    coin, position = torch.rand(2, device=next(network.parameters()).device)
+    for join in network.modules():
+        if isinstance(join, DropPathMean) and join.mode != "local":
+            join.draw = (coin < (0.5 if join.mode == "mixed" else 1.0), position)
+'''
+
+
+@dataclass(frozen=True)
+class DropPathMean(Op):
+    """Elementwise mean with drop-path in training; inputs go from shallow to deep.
+
+    `columns` is the number of columns of the block, `mode` local, global or mixed.
+    """
+
+    columns: int
+    mode: str
+    label: ClassVar[str] = "join"
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return same_shapes(self, inputs)
+
+    def module(self, *inputs: Shape) -> Call:
+        return Call("DropPathMean", (Arg("columns", self.columns), Arg("mode", self.mode)))
+
+    def helpers(self) -> tuple[str, ...]:
+        return (DROP_PATH_SOURCE, *([] if self.mode == "local" else [DRAW_COLUMN_SOURCE]))
+
+    def prologue(self) -> str:
+        return "" if self.mode == "local" else "draw_column(self)"

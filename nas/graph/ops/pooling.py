@@ -1,0 +1,183 @@
+"""Primitives that change the size of a feature map, or its number of channels, without weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from nas.errors import NasError
+from nas.graph.graph import Shape
+from nas.graph.ops.base import Arg, Call, Op, bounded, feature_map, slide
+
+CROP_SOURCE = '''\
+def crop(x, like, offset=None):
+    """Cut feature maps to the size of others, in the middle unless an offset is given."""
+    height, width = like.shape[2:]
+    top = (x.shape[2] - height) // 2 if offset is None else offset
+    left = (x.shape[3] - width) // 2 if offset is None else offset
+    return x[:, :, top : top + height, left : left + width]
+'''
+
+
+@dataclass(frozen=True)
+class _Pool(Op):
+    kernel: int = 2
+    stride: int = 2
+    padding: int = 0
+    ceil: bool = False
+    keeps: ClassVar[str] = "input"
+    torch_name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        bounded(self.label, kernel=self.kernel, stride=self.stride)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        channels, *size = feature_map(self, inputs[0])
+        window = (self.kernel, self.stride, self.padding, self.ceil)
+        return (channels, *(slide(self, n, *window) for n in size))
+
+    def module(self, *inputs: Shape) -> Call:
+        args = (
+            Arg("kernel_size", self.kernel),
+            Arg("stride", self.stride, self.kernel, keyword=True),
+            Arg("padding", self.padding, 0, keyword=True),
+            Arg("ceil_mode", self.ceil, False, keyword=True),
+        )
+        return Call(self.torch_name, args)
+
+
+@dataclass(frozen=True)
+class MaxPool(_Pool):
+    label: ClassVar[str] = "pool"
+    torch_name: ClassVar[str] = "nn.MaxPool2d"
+
+    def saved(self, *inputs: Shape) -> int:
+        return 8 * prod(self.shape(*inputs))  # where each maximum was
+
+
+@dataclass(frozen=True)
+class AvgPool(_Pool):
+    label: ClassVar[str] = "pool"
+    torch_name: ClassVar[str] = "nn.AvgPool2d"
+
+
+@dataclass(frozen=True)
+class GlobalPool(Op):
+    """Mean over height and width: a feature map becomes a vector."""
+
+    label: ClassVar[str] = "pool"
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return (feature_map(self, inputs[0])[0],)
+
+    def function(self, *inputs: Shape) -> Call:
+        return Call("{0}.mean((2, 3))")
+
+
+@dataclass(frozen=True)
+class AdaptiveAvgPool(Op):
+    """Averages over a grid of `size` x `size` windows, whatever the size of the image."""
+
+    size: int
+    label: ClassVar[str] = "pool"
+    keeps: ClassVar[str] = "input"
+
+    def __post_init__(self) -> None:
+        bounded(self.label, size=self.size)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return (feature_map(self, inputs[0])[0], self.size, self.size)
+
+    def module(self, *inputs: Shape) -> Call:
+        return Call("nn.AdaptiveAvgPool2d", (Arg("size", self.size),))
+
+
+@dataclass(frozen=True)
+class Flatten(Op):
+    """A feature map becomes a vector of all its elements."""
+
+    label: ClassVar[str] = "flatten"
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return (prod(feature_map(self, inputs[0])),)
+
+    def module(self, *inputs: Shape) -> Call:
+        return Call("nn.Flatten")
+
+    def function(self, *inputs: Shape) -> Call:
+        return Call("torch.flatten({0}, 1)")
+
+
+@dataclass(frozen=True)
+class Subsample(Op):
+    """Every `stride`-th pixel: the spatial half of ResNet's parameter-free shortcut A. Written as a
+    pool over single pixels, because the gradient of a slice does not stay in channels-last
+    memory, and all that meets it becomes several times as slow."""
+
+    stride: int = 2
+    label: ClassVar[str] = "subsample"
+    keeps: ClassVar[str] = "input"
+
+    def shape(self, *inputs: Shape) -> Shape:
+        channels, *size = feature_map(self, inputs[0])
+        return (channels, *(-(-n // self.stride) for n in size))
+
+    def function(self, *inputs: Shape) -> Call:
+        return Call("F.avg_pool2d({0}, 1, {stride})", (Arg("stride", self.stride),))
+
+
+@dataclass(frozen=True)
+class PadChannels(Op):
+    """Zero channels appended: the other half of shortcut A (He et al., 2015)."""
+
+    extra: int
+    label: ClassVar[str] = "pad"
+
+    def __post_init__(self) -> None:
+        bounded("pad", extra=self.extra)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        channels, *size = feature_map(self, inputs[0])
+        return (channels + self.extra, *size)
+
+    def function(self, *inputs: Shape) -> Call:
+        return Call("F.pad({0}, (0, 0, 0, 0, 0, {extra_chs}))", (Arg("extra_chs", self.extra),))
+
+
+@dataclass(frozen=True)
+class Crop(Op):
+    """The first input cut to the size of the second, at an offset or (None) in the middle."""
+
+    offset: int | None = None
+    label: ClassVar[str] = "crop"
+    view: ClassVar[bool] = True
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (channels, *size), (_, *wanted) = feature_map(self, inputs[0]), feature_map(self, inputs[1])
+        for large, small in zip(size, wanted, strict=True):
+            start = (large - small) // 2 if self.offset is None else self.offset
+            if start < 0 or start + small > large:
+                raise NasError(
+                    f"{small} pixels at offset {start} do not lie within {large}", where=self.label
+                )
+        return (channels, *wanted)
+
+    def function(self, *inputs: Shape) -> Call:
+        return Call("crop({0}, {1})" if self.offset is None else f"crop({{0}}, {{1}}, {self.offset})")
+
+    def helpers(self) -> tuple[str, ...]:
+        return (CROP_SOURCE,)
+
+
+@dataclass(frozen=True)
+class Resize(Op):
+    """Bilinear interpolation of the first input to the size of the second."""
+
+    label: ClassVar[str] = "resize"
+
+    def shape(self, *inputs: Shape) -> Shape:
+        return (feature_map(self, inputs[0])[0], *feature_map(self, inputs[1])[1:])
+
+    def function(self, *inputs: Shape) -> Call:
+        return Call('F.interpolate({0}, {1}.shape[2:], mode="bilinear")')

@@ -1,0 +1,279 @@
+"""Ray Tune over our spaces: its schedulers, callbacks and clusters on genotypes, into a run folder.
+
+    ours = tune_run("residual_vs_fractal", data="digits", epochs=9, trials=24)
+    tuner = tune.Tuner(
+        ours.trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=ours.searcher,
+            scheduler=ASHAScheduler(time_attr="epoch", max_t=ours.epochs),
+            metric="val_error",
+            mode="min",
+            num_samples=ours.trials,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(callbacks=[ours.recorder]),
+    )
+    tuner.fit()
+
+`nas pareto`, `nas analyze` and `nas export` read `ours.folder`. A trial's configuration holds the
+answers to the decisions of the space, the seed of its training and, where a scheduler varies them, fields of
+the recipe. Population based training takes `param_space=ours.param_space` in place of the searcher; as
+its networks are trained with unequal recipes, such a run finds networks and ranks no module types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ray import tune
+from ray.exceptions import RayActorError, RayTaskError
+from ray.tune.search import Searcher
+
+from nas.controller.config import prepare, write_run
+from nas.controller.loop import training_seed
+from nas.controller.record import record
+from nas.data import Dataset, load_data
+from nas.errors import NasError
+from nas.graph.cost import cost
+from nas.integrations.ray_trainable import (
+    DECISIONS,
+    SEED,
+    curve,
+    genotype_of,
+    own_types,
+    read_checkpoint,
+    train_decisions,
+    varied,
+)
+from nas.searchers import Design, make_searcher
+from nas.searchers import Searcher as OurSearcher
+from nas.searchers.base import propose
+from nas.searchers.warm_start import find_seeds, seed_proposals
+from nas.space.genotype import Genotype, expand
+from nas.space.space import SearchSpace, parse_space
+from nas.study import run_folder
+from nas.study.run import RESULTS
+from nas.study.run_folder import RunFolder
+from nas.study.study import Study
+from nas.study.trial import Proposal, Trial, proposal_from, provenance
+from nas.training.candidate import MESSAGE_LIMIT, out_of_memory
+from nas.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial as TuneTrial
+
+
+def tune_run(
+    space: str | Path | SearchSpace,
+    *,
+    epochs: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    results_dir: str | Path = RESULTS,
+    **settings: Any,
+) -> TuneRun:
+    """A new run folder for a Tuner to fill; settings are data, trials, searcher, objectives, seed
+    and seed_with, as for `nas.search`.
+
+    Raises NasError where a setting is wrong or the folder exists.
+    """
+    changes = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
+    setup = prepare(space, recipe=changes, **settings)
+    if isinstance(setup.planner, Design):
+        hint = "a scheduler that stops trials would break it; nas search runs it"
+        raise NasError(f"{setup.searcher} plans equal trainings", where="searcher", hint=hint)
+    files = run_folder.create(results_dir, setup.space.name, name)
+    write_run(files, setup)
+    run = TuneRun(files)
+    vars(run)["dataset"] = setup.dataset  # read already
+    return run
+
+
+class TuneRun:
+    """A run folder, and what a `tune.Tuner` needs to fill it."""
+
+    def __init__(self, files: RunFolder) -> None:
+        self.files = files
+        self.config = run_folder.read_config(files)
+        self.space = parse_space(run_folder.read_space(files, self.config), str(files.space))
+        self.study = Study.open(files.database)
+        self.recipe = Recipe(**self.config["recipe"])
+        self.proposed: dict[str, tuple[int, Proposal]] = {}  # by the id of Tune's trial
+
+    def __reduce__(self) -> Any:
+        """Tune pickles its searcher and its callbacks to restore them: the folder is all they need."""
+        return TuneRun, (RunFolder(self.folder.resolve()),)
+
+    @property
+    def folder(self) -> Path:
+        return self.files.path
+
+    @property
+    def epochs(self) -> int:
+        """The full budget of a trial: `max_t` of a scheduler."""
+        return self.recipe.epochs
+
+    @property
+    def trials(self) -> int:
+        return int(self.config["trials"])
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return load_data(self.config["data"], seed=self.config["seed"])
+
+    @cached_property
+    def searcher(self) -> GenotypeSearcher:
+        """For `tune.TuneConfig(search_alg=…)`."""
+        return GenotypeSearcher(self)
+
+    @cached_property
+    def recorder(self) -> RunRecorder:
+        """For `tune.RunConfig(callbacks=[…])`: it writes the folder."""
+        return RunRecorder(self)
+
+    @cached_property
+    def trainable(self) -> Callable[[dict[str, Any]], None]:
+        """For `tune.Tuner`, also within `tune.with_resources`. Starts Ray, which holds the data."""
+        shared = {"space": self.space, "dataset": self.dataset, "recipe": self.recipe, "types": own_types()}
+        found: Callable[[dict[str, Any]], None] = tune.with_parameters(train_decisions, **shared)
+        return found
+
+    @property
+    def param_space(self) -> dict[str, Any]:
+        """For `tune.Tuner(param_space=…)` where a scheduler bears no searcher, as population based
+        training: uniform draws."""
+        rng = np.random.default_rng(self.config["seed"])
+        draw = tune.sample_from(lambda _: self.space.decisions(self.space.sample(rng)))
+        return {DECISIONS: draw, SEED: tune.randint(0, 2**31)}
+
+    def next_number(self) -> int:
+        taken = [*(trial.number for trial in self.study.trials), *(n for n, _ in self.proposed.values())]
+        return max(taken, default=-1) + 1
+
+
+class GenotypeSearcher(Searcher):
+    """Proposes the decisions of genotypes, as `nas search` does."""
+
+    def __init__(self, run: TuneRun) -> None:
+        super().__init__()
+        self.run = run
+        self.planner: OurSearcher | Design = make_searcher(run.config["searcher"], run.config["objectives"])
+        self.seeds = seed_proposals(find_seeds(run.space, run.config.get("seed_with", ())))
+
+    def suggest(self, trial_id: str) -> Any:
+        run, number = self.run, self.run.next_number()
+        seed, share = run.config["seed"], run.config["uniform_share"]
+        proposal = propose(
+            self.planner,
+            run.space,
+            run.study,
+            seed=seed,
+            number=number,
+            uniform_share=share,
+            seeds=self.seeds,
+        )
+        if proposal is None:
+            return Searcher.FINISHED
+        run.study.start(number, proposal.genotype.digest)
+        run.proposed[trial_id] = number, proposal
+        decisions = run.space.decisions(proposal.genotype)
+        return {DECISIONS: decisions, SEED: training_seed(seed, number)}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The recorder sees more of a trial than this, and records it."""
+
+    def save(self, checkpoint_path: str) -> None:
+        held = {
+            key: {"number": number, "genotype": proposal.genotype.to_json(), **provenance(proposal)}
+            for key, (number, proposal) in self.run.proposed.items()
+        }
+        Path(checkpoint_path).write_text(json.dumps(held))
+
+    def restore(self, checkpoint_path: str) -> None:
+        for key, held in json.loads(Path(checkpoint_path).read_text()).items():
+            number, genotype = held.pop("number"), Genotype.from_json(held.pop("genotype"))
+            self.run.proposed[key] = number, proposal_from(genotype, held)
+            if self.run.study.by_number(number) is None:
+                self.run.study.start(number, genotype.digest)
+
+
+class RunRecorder(tune.Callback):
+    """Records every trial that ends, whoever proposed it, and holds the folder meanwhile."""
+
+    def __init__(self, run: TuneRun) -> None:
+        self.run = run
+        self.held = ExitStack()
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        self.held.enter_context(run_folder.lock(self.run.files))
+
+    def on_experiment_end(self, trials: Any, **info: Any) -> None:
+        self.held.close()
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
+        if trial.last_result.get("diverged"):
+            self.record(trial, "diverged", f"the loss exploded in epoch {trial.last_result['epoch']}")
+        else:
+            self.record(trial)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
+        error = trial.get_pickled_error()
+        self.record(trial, _reason(error), str(error)[-MESSAGE_LIMIT:])
+
+    def record(self, trial: TuneTrial, reason: str = "", message: str = "") -> None:
+        """Append what became of a trial. One that Tune restores after its driver was lost may have
+        been recorded by that driver already."""
+        run, space = self.run, self.run.space
+        number, proposal = self._origin(trial)
+        if run.study.by_number(number) is not None:
+            return
+        state = read_checkpoint(trial.checkpoint) if trial.checkpoint else None
+        rows = tuple(curve(state, varied(trial.config))) if state else ()
+        if not rows and not reason:  # ended before its first epoch did
+            run.study.give_up(number)
+            return
+        finished = Trial(
+            number=number,
+            proposal=proposal,
+            state="failed" if reason else "complete" if len(rows) == run.epochs else "stopped",
+            reason=reason,
+            message=message,
+            cost=cost(expand(proposal.genotype, space.input_shape, space.num_classes)),
+            decisions=space.decisions(proposal.genotype),
+            seed=trial.config.get(SEED, 0),
+            epochs=len(rows),
+            error=None if reason else rows[-1]["val_error"],
+            duration=trial.last_result.get("time_total_s", 0.0),
+            curve=rows,
+        )
+        record(run.study, finished, weights_of(state) if state else None, run.files.weights)
+
+    def _origin(self, trial: TuneTrial) -> tuple[int, Proposal]:
+        """The number and the proposal of a trial. One that another searcher proposed has none, and
+        population based training puts the network of a better trial in the place of what was."""
+        run, genotype = self.run, genotype_of(self.run.space, trial.config)
+        number, proposal = run.proposed.get(trial.trial_id, (run.next_number(), None))
+        if proposal is None or proposal.genotype != genotype:
+            proposal = Proposal(genotype, "tune")
+        return number, proposal
+
+
+def weights_of(state: Mapping[str, Any]) -> bytes:
+    from safetensors.torch import save
+
+    return save({name: value.contiguous() for name, value in state["network"].items()})
+
+
+def _reason(error: Exception | None) -> str:
+    if isinstance(error, RayActorError):
+        return "worker_lost"
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return "oom" if isinstance(cause, Exception) and out_of_memory(cause) else "exception"

@@ -1,0 +1,57 @@
+"""TensorBoard: curves and hyperparameters of each trial, in tensorboard/ of the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.controller.tracking import figures
+from nas.extras import need
+
+if TYPE_CHECKING:
+    from nas.study.run import Run
+    from nas.study.trial import Trial
+
+
+class TensorBoard:
+    """`tensorboard --logdir RUN/tensorboard` shows a curve a trial, and the decisions beside the results."""
+
+    def __init__(self) -> None:
+        need("tensorboard", "tensorboardX")
+        self.folder = Path()
+        self.writers: dict[int, Any] = {}
+
+    def start(self, run: Run) -> None:
+        self.folder = run.folder / "tensorboard"
+
+    def epoch(self, number: int, row: Mapping[str, Any]) -> None:
+        for name, value in row.items():
+            if name != "epoch":
+                self._writer(number).add_scalar(name, value, row["epoch"])
+
+    def trial(self, trial: Trial) -> None:
+        from tensorboardX.summary import hparams
+
+        writer = self._writer(trial.number)
+        writer.add_text("network", str(trial.genotype))
+        if trial.complete:
+            # What SummaryWriter.add_hparams does, which would open a second file.
+            for summary in hparams(dict(trial.decisions), figures(trial)):
+                writer.file_writer.add_summary(summary)
+            for name, value in figures(trial).items():
+                writer.add_scalar(name, value)
+        else:
+            writer.add_text("failed", f"{trial.reason}\n\n{trial.message}")
+        self.writers.pop(trial.number).close()
+
+    def end(self) -> None:
+        for writer in self.writers.values():
+            writer.close()
+
+    def _writer(self, number: int) -> Any:
+        from tensorboardX import SummaryWriter
+
+        if number not in self.writers:
+            self.writers[number] = SummaryWriter(str(self.folder / f"trial-{number:04}"))
+        return self.writers[number]

@@ -1,0 +1,128 @@
+"""Convolution units and residual units with batch normalisation in every place that the
+literature puts it, shared by the module types.
+
+The places are those of He et al., "Identity mappings in deep residual networks" (2016),
+figure 4, of the common experiment with BN after the ReLU, and none at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+from nas.graph.graph import Graph, Shape, Value, trace
+from nas.graph.ops import Add, BatchNorm, Conv, Dropout, PadChannels, Relu, Subsample
+
+
+class Placement(NamedTuple):
+    """What surrounds convolutions, as strings of B (batch norm) and R (ReLU)."""
+
+    before: str
+    after: str
+    last: str  # after the last convolution of a residual branch
+    joined: str  # after the addition
+
+
+PLACEMENTS = {
+    "after_conv": Placement("", "BR", "B", "R"),
+    "pre_activation": Placement("BR", "", "", ""),
+    "after_relu": Placement("", "RB", "", "RB"),
+    "after_addition": Placement("", "BR", "", "BR"),
+    "relu_before_addition": Placement("", "BR", "BR", ""),
+    "relu_only_pre_activation": Placement("R", "B", "B", ""),
+    "none": Placement("", "R", "", "R"),
+}
+CHAIN_NORMS = ("after_conv", "pre_activation", "after_relu", "none")
+"""Places that differ in a module without an addition."""
+RESIDUAL_NORMS = tuple(PLACEMENTS)
+
+
+class ConvSpec(NamedTuple):
+    width: int
+    kernel: int = 3
+    stride: int = 1
+    groups: int = 1
+    dilation: int = 1
+    bias: bool = False  # kept even where a batch norm makes it redundant, as VGG and FractalNet do
+    eps: float = 1e-5  # of the batch norms around it
+
+
+def activate(x: Value, steps: str, eps: float = 1e-5) -> Value:
+    """Batch norms (B) and ReLUs (R) in the order of `steps`."""
+    for step in steps:
+        x = _norm(eps)(x) if step == "B" else RELU(x)
+    return x
+
+
+def has_bias(norm: str) -> bool:
+    """A convolution has a bias unless a batch norm takes its place."""
+    return norm in ("after_relu", "none")
+
+
+# primitives are values: those that are asked for all the time are made once
+RELU = Relu()
+_norm = lru_cache(BatchNorm)
+
+
+@lru_cache(maxsize=1024)
+def _conv(spec: ConvSpec, bias: bool = False) -> Conv:
+    return Conv(spec.width, spec.kernel, spec.stride, spec.groups, bias=bias, dilation=spec.dilation)
+
+
+def conv_unit(x: Value, spec: ConvSpec, norm: str, *, dropout: float = 0.0, last: bool = False) -> Value:
+    """A convolution with what `norm` puts before and after it.
+
+    `last` marks the end of a residual branch; dropout follows the convolution, as in
+    FractalNet.
+    """
+    place = PLACEMENTS[norm]
+    x = activate(x, place.before, spec.eps)
+    x = _conv(spec, bias=spec.bias or has_bias(norm))(x)
+    if dropout:
+        x = Dropout(dropout)(x)
+    return activate(x, place.last if last else place.after, spec.eps)
+
+
+@lru_cache(maxsize=4096)
+def _unit_graph(shape: Shape, spec: ConvSpec, norm: str, dropout: float) -> Graph:
+    return trace("ConvUnit", [shape], lambda x: conv_unit(x, spec, norm, dropout=dropout))
+
+
+def nested_conv_unit(x: Value, spec: ConvSpec, norm: str, dropout: float = 0.0) -> Value:
+    """A `conv_unit` as a graph of its own, for modules that hold many of them."""
+    return x.graph.add(_unit_graph(x.shape, spec, norm, dropout), [x])
+
+
+def residual_unit(x: Value, convs: Sequence[ConvSpec], shortcut: str, norm: str) -> Value:
+    """A branch of convolutions added to a shortcut (He et al., 2015 and 2016).
+
+    Shortcut A subsamples and appends zero channels, B projects where the shape changes,
+    C projects always. With full pre-activation a unit that changes the shape shares its
+    first BN-ReLU between branch and shortcut.
+    """
+    place = PLACEMENTS[norm]
+    width, stride = convs[-1].width, prod(spec.stride for spec in convs)
+    changes = stride > 1 or width != x.channels
+    project = shortcut == "C" or (changes and (shortcut == "B" or width < x.channels))
+    first, *rest = convs
+    if norm == "pre_activation" and (changes or project):
+        x = activate(x, place.before).named("preact")
+        branch = _conv(first)(x)
+    else:
+        branch = conv_unit(x, first, norm, last=not rest)
+    for at, spec in enumerate(rest, start=2):
+        branch = conv_unit(branch, spec, norm, last=at == len(convs))
+    identity = x
+    if project:
+        identity = Conv(width, 1, stride)(x)
+        if place.last.startswith("B"):
+            identity = _norm()(identity)
+    elif changes:
+        identity = Subsample(stride)(identity) if stride > 1 else identity
+        identity = PadChannels(width - x.channels)(identity) if width > x.channels else identity
+    if identity is not x:
+        identity.named("shortcut")
+    joined = Add()(branch.named("branch"), identity)
+    return activate(joined, place.joined).named("post")

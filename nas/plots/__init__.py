@@ -1,8 +1,0 @@
-"""Pictures, as PNG, SVG or PDF by the suffix of the file."""
-
-from nas.plots.curves import plot_curves
-from nas.plots.front import plot_front
-from nas.plots.seeds import plot_front_over_seeds
-from nas.plots.style import check_format
-
-__all__ = ["check_format", "plot_curves", "plot_front", "plot_front_over_seeds"]

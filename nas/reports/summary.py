@@ -1,0 +1,111 @@
+"""What may be said of runs, what may not, and what is missing, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Any
+
+from nas.analysis.overview import Overview
+from nas.analysis.report_old import FLOPS_NOTE, count, metric
+from nas.analysis.text.ranking import stopped, unsupported
+from nas.reports.front import Point
+from nas.reports.markup import Html, join, tag
+
+GRADES = {
+    "A": "causal: replacing one type by another changes the error by so much, in this space and recipe",
+    "B": "causal at few epochs: the same, for trainings as short as these",
+    "C": "associational: one type goes with lower error in a sample that no result has steered",
+    "D": "descriptive: so it was among the networks that the search visited, and no more is known",
+    "X": "unsupported: no ranking, and the gate that failed is named",
+}
+
+
+BEYOND = {
+    "A": "That it holds in another space or with another recipe.",
+    "B": "That it holds for a full schedule, in another space or with another recipe.",
+    "C": "That the type is the cause.",
+    "D": "That a type is better in the space, or that it is the cause: the search chose what it looked at.",
+}
+"""What the best grade of a sample leaves unsaid."""
+
+
+def summary(found: Overview, points: Sequence[Point]) -> Html:
+    """The summary of a report."""
+    analysis = found.analysis
+    parts: list[Any] = [
+        tag("p", _counts(found)),
+        tag("p", _front(found, points)),
+        tag("p", _noise(found)),
+        tag("p", tag("strong", "What is estimated. "), analysis.estimand),
+    ]
+    samples: list[tuple[str, Sequence[Any]]] = [(c.sample, c.contrasts) for c in analysis.comparisons]
+    if analysis.paired:
+        samples.insert(0, ("paired blocks", analysis.paired.contrasts))
+    for sample, contrasts in samples:
+        parts += _sample(sample, contrasts, alone=len(samples) == 1)
+    parts += [tag("p", note) for note in analysis.notes]
+    rows = [tag("li", tag("span", grade, class_="grade"), meaning) for grade, meaning in GRADES.items()]
+    parts.append(tag("details", tag("summary", "What the grades mean"), tag("ul", *rows, class_="claims")))
+    return join(parts)
+
+
+def _counts(found: Overview) -> str:
+    analysis = found.analysis
+    text = f"{count(analysis.trials, 'trial')}: {count(analysis.networks, 'distinct network')}"
+    if analysis.repeated:
+        text += f", {count(analysis.repeated, 'further training')} of these"
+    failed = f"{analysis.failed} failed" if analysis.failed else "none failed"
+    return f"{text}; {failed}. {FLOPS_NOTE}"
+
+
+def _front(found: Overview, points: Sequence[Point]) -> str:
+    members = [point for point in points if point.member]
+    best = min(members, key=lambda point: point.costs["error"])
+    knee = next(point for point in members if "knee" in point.roles)
+    error = "1 - mIoU" if found.task == "segmentation" else "validation error"
+    text = f"The front holds {count(len(members), 'network')}. The lowest {error} is {_described(best)}"
+    return f"{text}; " + ("the same is its knee." if knee is best else f"its knee is {_described(knee)}.")
+
+
+def _described(point: Point) -> str:
+    return f"{100 * point.costs['error']:.2f} % at {metric(point.costs['flops'])} FLOPs ({point.name})"
+
+
+def _noise(found: Overview) -> str:
+    if found.repeats is None:
+        return (
+            "Every network was trained once, so it is not known how far the training seed alone moves these "
+            "errors; the lowest of many is lower than it would be again."
+        )
+    sd = f"{100 * found.repeats.seed_sd:.2f}"
+    return (
+        f"Between trainings of one network that differ in the seed alone, errors have an SD of {sd} points."
+    )
+
+
+def _sample(sample: str, contrasts: Sequence[Any], *, alone: bool) -> Iterator[Html]:
+    """What one sample supports."""
+    of = "" if alone else f", of {sample}"
+    claims = [(c.grade, c.claim) for c in contrasts if c.grade != "X"]
+    yield tag("h3", f"What may be said{of}")
+    if claims:
+        items = [tag("li", tag("span", g, class_="grade"), tag("span", _sentence(c))) for g, c in claims]
+        yield tag("ul", *items, class_="claims")
+    else:
+        yield tag("p", "Nothing: the data support no ranking of module types.")
+    yield tag("h3", f"What may not be said{of}")
+    if claims:
+        yield tag("p", BEYOND[min(claims)[0]])
+    if silent := unsupported(contrasts):
+        known = [c for c in contrasts if c.grade == "X" and isfinite(c.equal_flops.value)]
+        also = " Differences that are shown below may be chance." if known else ""
+        item = tag("li", tag("span", "X", class_="grade"), tag("span", f"No ranking of {silent}.{also}"))
+        yield tag("ul", item, class_="claims")
+    if gates := stopped(contrasts):
+        yield tag("h3", f"What is missing for more{of}")
+        yield tag("ul", *(tag("li", f"For {pairs}: {gate}.") for pairs, gate in gates))
+
+
+def _sentence(claim: str) -> str:
+    return f"{claim[0].upper()}{claim[1:]}."

@@ -1,0 +1,1 @@
+"""Schedulers decide which trainings go on: successive halving."""

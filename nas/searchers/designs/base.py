@@ -1,0 +1,132 @@
+"""Designs: searchers that plan a sample to compare module types, and look at no result.
+
+A network of a design has one module type in all its blocks. What a design plans follows from
+space and seed alone, so a run that was cut short goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+
+from nas.errors import NasError
+from nas.modules import MODULE_TYPES
+from nas.space.decisions import answers
+from nas.space.spec import options_of
+from nas.study.trial import Proposal
+
+if TYPE_CHECKING:
+    from nas.space.genotype import Genotype
+    from nas.space.space import SearchSpace
+
+TRIES = 300
+"""Draws in a row that a design rejects before it finds the space exhausted."""
+
+
+class Design(ABC):
+    """Plans a sample. Trial `number` is a function of space and seed; equal networks may be
+    planned with different training seeds, so no result is ever reused."""
+
+    name: str
+
+    @abstractmethod
+    def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
+        """The network of trial `number`, None where the space is exhausted. Its `design` names
+        the design, the module type and, where the design sets it, the training seed."""
+
+    @abstractmethod
+    def trainings(self, space: SearchSpace, seed: int) -> int:
+        """How many trainings the design asks for unless told otherwise."""
+
+    @abstractmethod
+    def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
+        """What so many trials hold, as JSON; `lines` say it in words."""
+
+
+def module_types(space: SearchSpace) -> tuple[str, ...]:
+    """The module types that every stage may use; NasError if they are fewer than two."""
+    stages = [space.spec.stage_modules(at) for at in range(len(space.spec.stages))]
+    types = tuple(name for name in stages[0] if all(name in stage for stage in stages))
+    if len(types) < 2:
+        hint = f"every stage may use: {', '.join(types) or 'none'}"
+        raise NasError("a design compares two or more module types", where=space.name, hint=hint)
+    return types
+
+
+def of_type(space: SearchSpace, kind: str, choose: Callable[[str, Sequence[Any]], Any]) -> Genotype:
+    """A network whose every block is of one type; `choose` answers all other decisions."""
+    return space.build(
+        lambda path, options: kind if path.rpartition(".")[2] == "type" else choose(path, options)
+    )
+
+
+class Context:
+    """Everything of a network but its module type, drawn at random.
+
+    Types that have a field of the same name (the place of batch norm, the shortcut) share one
+    draw from the options that they have in common; fields of one type alone are drawn for it.
+    """
+
+    def __init__(self, space: SearchSpace, types: Sequence[str], *entropy: int) -> None:
+        self._space, self._types, self._entropy = space, tuple(types), entropy
+
+    def network(self, kind: str) -> Genotype:
+        return of_type(self._space, kind, lambda path, options: self._answer(kind, path, options))
+
+    def _answer(self, kind: str, path: str, options: Sequence[Any]) -> Any:
+        """By a number between 0 and 1 that depends on nothing but context and path."""
+        scope, field = _split(path, kind)
+        share = np.random.default_rng([*self._entropy, crc32(f"{scope}{field}".encode())]).random()
+        shared = f"{kind}.{field}" in path
+        common = [o for o in options if self._all_have(path, field, o)] if shared else []
+        among = common or list(options)
+        return among[int(share * len(among))]
+
+    def _all_have(self, path: str, field: str, option: Any) -> bool:
+        stage = re.match(r"stage(\d+)\.", path)
+        modules = self._space.spec.stage_modules(int(stage[1]) - 1 if stage else 0)
+        return all(option in _options(name, modules[name], field, option) for name in self._types)
+
+
+def decisions_of(space: SearchSpace, proposal: Proposal) -> Mapping[str, Any]:
+    """The decisions that build a proposal. A design scales widths between the options of the
+    space; such widths are left out."""
+    if not proposal.design:
+        return space.decisions(proposal.genotype)
+    known = answers(proposal.genotype)
+    found: dict[str, Any] = {}
+
+    def read(path: str, options: Sequence[Any]) -> Any:
+        value = known.get(path.partition("[")[0], options[0])
+        if value in options:
+            found[path] = value
+            return value
+        return options[0]
+
+    space.build(read)
+    return found
+
+
+def _split(path: str, kind: str) -> tuple[str, str]:
+    """`stage1.block2.residual.norm` is `norm` in the scope `stage1.block2.`."""
+    name, bracket, condition = path.partition("[")
+    scope, _, field = name.rpartition(".")
+    if scope.rpartition(".")[2] == kind:
+        scope = scope.removesuffix(kind).removesuffix(".")
+    return f"{scope}." if scope else "", field + bracket + condition
+
+
+def _options(name: str, settings: Mapping[str, Any], field: str, own: Any) -> Sequence[Any]:
+    """What a type may take for a field; `own` where it has no such field, or a dependent one."""
+    declared = {item.name: item.default for item in fields(MODULE_TYPES[name])}
+    if field not in declared or isinstance(settings.get(field), Mapping):
+        return (own,)
+    if field not in settings and declared[field] is MISSING:
+        return (own,)
+    return options_of(settings.get(field, declared[field]), {})

@@ -1,0 +1,193 @@
+"""Paired blocks: every module type in the same contexts, which nothing but chance chose.
+
+A block is a context with all types at the same shape (E1) and again at equal FLOPs (E2), each
+with the same training seeds, so that differences within a block are due to the type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.graph.cost import cost
+from nas.searchers.designs.base import TRIES, Context, Design, module_types
+from nas.searchers.designs.flops_matching import at_flops
+from nas.space.genotype import Genotype, expand
+from nas.stats import power
+from nas.study.trial import Proposal
+
+if TYPE_CHECKING:
+    from nas.space.space import SearchSpace
+
+ARMS = ("same_shape", "equal_flops")
+MIN_CONTEXTS = 20
+"""Contexts below which no claim is supported, and so as many as are planned."""
+
+SUPPOSED_SD = (0.01, 0.02)
+"""Standard deviations of a paired difference of errors for which a plan says what it can show,
+while none is known."""
+
+SEED_STREAM, CONTEXT_STREAM = 2, 3
+"""Keep the generators of training seeds and of contexts apart from those of other searchers."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A context with its networks, (type, arms, genotype) each; one network stands for both
+    arms where its FLOPs are the target already. `draws` is how many it took to find it."""
+
+    number: int
+    draws: int
+    networks: tuple[tuple[str, tuple[str, ...], Genotype], ...]
+
+
+class Paired(Design):
+    """The design; `repeats` training seeds per network."""
+
+    name = "paired"
+
+    def __init__(self, repeats: int) -> None:
+        self.repeats = repeats
+        self._key: tuple[SearchSpace, int] | None = None
+        self._blocks: list[Block] = []
+        self._drawn: Iterator[Block] = iter(())
+
+    def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
+        first, context = 0, 0
+        while (block := self._block(space, seed, context)) is not None:
+            size = len(block.networks) * self.repeats
+            if number < first + size:
+                repeat, at = divmod(number - first, len(block.networks))
+                return self._proposal(block, seed, repeat, at)
+            first, context = first + size, context + 1
+        return None
+
+    def trainings(self, space: SearchSpace, seed: int) -> int:
+        self._block(space, seed, MIN_CONTEXTS - 1)
+        return sum(len(block.networks) for block in self._blocks[:MIN_CONTEXTS]) * self.repeats
+
+    def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
+        types = module_types(space)
+        contexts, left, block = 0, trials, self._block(space, seed, 0)
+        while block is not None and left >= len(block.networks) * self.repeats:
+            left -= len(block.networks) * self.repeats
+            contexts += 1
+            block = self._block(space, seed, contexts)
+        draws = sum(block.draws for block in self._blocks[:contexts])
+        found = {
+            "design": self.name,
+            "types": list(types),
+            "contexts": contexts,
+            "seeds": self.repeats,
+            "acceptance": contexts / draws if draws else None,
+            "detectable": _detectable(contexts, len(types)),
+        }
+        return found | {"lines": _lines(found, left if block is not None else 0)}
+
+    def _proposal(self, block: Block, seed: int, repeat: int, at: int) -> Proposal:
+        kind, arms, genotype = block.networks[at]
+        stream = np.random.default_rng([seed, block.number, repeat, SEED_STREAM])
+        design = {
+            "design": self.name,
+            "context": block.number,
+            "type": kind,
+            "arms": list(arms),
+            "repeat": repeat,
+            "seed": int(stream.integers(2**31)),
+            "draws": block.draws,
+        }
+        return Proposal(genotype, self.name, uniform=True, design=design)
+
+    def _block(self, space: SearchSpace, seed: int, context: int) -> Block | None:
+        """The block of a context; None where the space has no more."""
+        if self._key is None or self._key[0] is not space or self._key[1] != seed:
+            self._key, self._blocks, self._drawn = (space, seed), [], _blocks(space, seed)
+        while len(self._blocks) <= context:
+            block = next(self._drawn, None)
+            if block is None:
+                return None
+            self._blocks.append(block)
+        return self._blocks[context]
+
+
+def _blocks(space: SearchSpace, seed: int) -> Iterator[Block]:
+    """Blocks in the order of drawing; no two are of the same networks."""
+    types, seen = module_types(space), set[tuple[str, ...]]()
+    number, draws, attempt = 0, 0, 0
+    while draws < TRIES:
+        context = Context(space, types, seed, CONTEXT_STREAM, attempt)
+        attempt, draws = attempt + 1, draws + 1
+        shaped = [context.network(kind) for kind in types]
+        if any(space.violations(genotype) for genotype in shaped):
+            continue
+        digests = tuple(genotype.digest for genotype in shaped)
+        if digests in seen:
+            continue
+        seen.add(digests)
+        matched = _matched(space, shaped)
+        if matched is not None:
+            yield Block(number, draws, tuple(_networks(types, shaped, matched)))
+            number, draws = number + 1, 0
+
+
+def _matched(space: SearchSpace, shaped: Sequence[Genotype]) -> list[Genotype] | None:
+    """The networks at equal FLOPs: those of the type in the middle, which keeps its shape."""
+    shape, classes = space.input_shape, space.num_classes
+    flops = sorted(cost(expand(genotype, shape, classes)).flops for genotype in shaped)
+    target = flops[(len(flops) - 1) // 2]
+    found = []
+    for genotype in shaped:
+        scaled = at_flops(genotype, target, shape, classes)
+        if scaled is None or space.violations(scaled):
+            return None
+        found.append(scaled)
+    return found
+
+
+def _networks(
+    types: Sequence[str], shaped: Sequence[Genotype], matched: Sequence[Genotype]
+) -> Iterator[tuple[str, tuple[str, ...], Genotype]]:
+    for kind, genotype, scaled in zip(types, shaped, matched, strict=True):
+        yield kind, ARMS if genotype == scaled else ARMS[:1], genotype
+    for kind, genotype, scaled in zip(types, shaped, matched, strict=True):
+        if genotype != scaled:
+            yield kind, ARMS[1:], scaled
+
+
+def _detectable(contexts: int, types: int) -> list[dict[str, float]]:
+    """Effects that so many contexts show, for each supposed SD, after Holm over all contrasts."""
+    tests = types * (types - 1) // 2
+    rows = [
+        {
+            "sd": sd,
+            "effect": power.detectable(contexts, sd),
+            "after_holm": power.detectable(contexts, sd, tests),
+        }
+        for sd in SUPPOSED_SD
+    ]
+    return [row for row in rows if all(map(isfinite, row.values()))]
+
+
+def _lines(found: dict[str, Any], left: int) -> list[str]:
+    seeds = f"{found['seeds']} training seed{'s' * (found['seeds'] > 1)}"
+    types = ", ".join(found["types"])
+    lines = [f"{found['contexts']} contexts x {types}, at the same shape and at equal FLOPs, {seeds}"]
+    if left:
+        lines.append(f"the last {left} trainings do not complete a context")
+    if found["contexts"] < MIN_CONTEXTS:
+        lines.append(f"fewer than {MIN_CONTEXTS} contexts support no claim; more --trials add some")
+    if found["seeds"] < 2:
+        lines.append("one training seed supports no claim; --seeds 2 or more does")
+    if found["acceptance"] is not None:
+        lines.append(f"{found['acceptance']:.0%} of the contexts drawn meet constraints and equal FLOPs")
+    for row in found["detectable"]:
+        lines.append(
+            f"if paired differences have an SD of {100 * row['sd']:g} points, an effect of "
+            f"{100 * row['effect']:.2f} points is found in 4 of 5 studies, of {100 * row['after_holm']:.2f} "
+            "if Holm asks most of it"
+        )
+    return lines

@@ -1,0 +1,1 @@
+"""Genotypes and search spaces: decisions, YAML, sampling and mutation."""

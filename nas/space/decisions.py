@@ -1,0 +1,181 @@
+"""The program of decisions behind a search space: forwards, backwards, and counted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from nas.modules import MODULE_TYPES, Component, Head, Stem
+from nas.modules.base import field_names
+from nas.space.genotype import SOURCE, Genotype, Node
+from nas.space.spec import SpaceSpec, Stage, options_of
+
+Choose = Callable[[str, Sequence[Any]], Any]
+NO_SKIP = "none"
+
+
+def build(spec: SpaceSpec, choose: Choose) -> Genotype:
+    """Run the program; `choose` is asked wherever there are at least two options."""
+
+    def ask(path: str, options: Sequence[Any]) -> Any:
+        return options[0] if len(options) == 1 else choose(path, options)
+
+    stem = _settings(spec.stem, "stem.", ask)
+    nodes: list[Node] = []
+    types: dict[str, tuple[str, dict[str, Any]]] = {}  # what was chosen in each scope
+    for number, stage in enumerate(spec.stages, start=1):
+        name = f"stage{number}"
+        modules = spec.stage_modules(number - 1)
+        depth = ask(f"{name}.depth", stage.depth)
+        width, stride = ask(f"{name}.width", stage.width), ask(f"{name}.stride", stage.stride)
+        for block in range(1, depth + 1):
+            scope = {"block": f"{name}.block{block}.", "stage": f"{name}.", "network": ""}[spec.vary]
+            if scope not in types:
+                kind = ask(f"{scope}type", tuple(modules))
+                types[scope] = kind, _settings(modules[kind], f"{scope}{kind}.", ask)
+            kind, settings = types[scope]
+            cls: Any = MODULE_TYPES[kind]
+            module = _component(cls, width, stride if block == 1 else 1, **settings)
+            inputs, join = _inputs(stage, name, block, nodes, ask)
+            nodes.append(Node(f"{name}.block{block}", module, inputs, join))
+    head = _end(Head, _settings(spec.head, "head.", ask), nodes[-1].module)
+    ends = [node.name for node, after in pairwise(nodes) if _stage(node) != _stage(after)]
+    taps = tuple(reversed(ends))[: head.taps]
+    return Genotype(_end(Stem, stem, nodes[0].module), tuple(nodes), head, taps)
+
+
+def answers(genotype: Genotype) -> dict[str, Any]:
+    """Every answer that can be read off a genotype, by path, in each of the scopes."""
+    found: dict[str, Any] = {}
+    for part, component in (("stem", genotype.stem), ("head", genotype.head)):
+        found.update(_fields(component, f"{part}."))
+    depths: dict[str, int] = {}
+    for node in genotype.nodes:
+        stage = _stage(node)
+        depths[stage] = depths.get(stage, 0) + 1
+        found.setdefault(f"{stage}.width", getattr(node.module, "width", None))
+        found.setdefault(f"{stage}.stride", getattr(node.module, "stride", None))
+        kind = getattr(node.module, "type_name", "genotype")
+        for scope in (f"{node.name}.", f"{stage}.", ""):
+            found.setdefault(f"{scope}type", kind)
+            for path, value in _fields(node.module, f"{scope}{kind}.").items():
+                found.setdefault(path, value)
+        if len(node.inputs) > 1:
+            found[f"{node.name}.skip"] = node.inputs[1].partition(".")[2]
+            found[f"{node.name}.join"] = node.join
+    return {**found, **{f"{stage}.depth": depth for stage, depth in depths.items()}}
+
+
+def replay(known: Mapping[str, Any], rng: np.random.Generator) -> Choose:
+    """Answer what is known and still an option; draw the rest."""
+    return lambda path, options: known[path] if known.get(path) in options else pick(options, rng)
+
+
+def pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
+    return options[int(rng.random() * len(options))]  # rng.integers takes five times as long
+
+
+def count(spec: SpaceSpec) -> int:
+    """How many different sequences of answers the program takes, constraints aside."""
+    total = _count_settings(spec.stem) * _count_settings(spec.head)
+    if spec.vary == "network":
+        total *= _count_types(spec.stage_modules(0))
+    for at, stage in enumerate(spec.stages):
+        types = _count_types(spec.stage_modules(at))
+        shapes = len(stage.width) * len(stage.stride) * (types if spec.vary == "stage" else 1)
+        per_block = types if spec.vary == "block" else 1
+        total *= shapes * sum(per_block**depth * _count_skips(stage, depth) for depth in stage.depth)
+    return total
+
+
+def _stage(node: Node) -> str:
+    return node.name.partition(".")[0]
+
+
+def _settings(settings: Mapping[str, Any], prefix: str, ask: Choose) -> dict[str, Any]:
+    """Ask for the fields of a component; the path of a dependent one says on what it depends."""
+    chosen: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key == "type":
+            chosen[key] = value
+            continue
+        by = f"[{value['by']}={chosen[value['by']]}]" if isinstance(value, Mapping) else ""
+        chosen[key] = ask(f"{prefix}{key}{by}", options_of(value, chosen))
+    return chosen
+
+
+def _inputs(
+    stage: Stage, name: str, block: int, nodes: list[Node], ask: Choose
+) -> tuple[tuple[str, ...], str]:
+    """The block before, and with skips perhaps one earlier block of the stage."""
+    before = nodes[-1].name if nodes else SOURCE
+    if not stage.skips or block < 3:
+        return (before,), "add"
+    earlier = tuple(f"block{at}" for at in range(1, block - 1))
+    skip = ask(f"{name}.block{block}.skip", (NO_SKIP, *earlier))
+    if skip == NO_SKIP:
+        return (before,), "add"
+    return (before, f"{name}.{skip}"), ask(f"{name}.block{block}.join", stage.skips.join)
+
+
+def _end(kind: type[Component], settings: dict[str, Any], neighbour: Any) -> Any:
+    """A stem or head; unless its norm is given, it is that of the module next to it."""
+    cls: Any = kind.registry[settings.pop("type")]
+    if "norm" in field_names(cls):
+        settings.setdefault("norm", getattr(neighbour, "norm", "after_conv"))
+    return _component(cls, **settings)
+
+
+@lru_cache(maxsize=8192, typed=True)
+def _component(cls: type[Component], *values: Any, **settings: Any) -> Any:
+    """A component, checked once: the same few are asked for all the time."""
+    return cls(*values, **settings)
+
+
+def _fields(component: Any, prefix: str) -> dict[str, Any]:
+    if not isinstance(component, Component):
+        return {}
+    cls: Any = type(component)
+    return {prefix + name: getattr(component, name) for name in field_names(cls)}
+
+
+def _count_settings(settings: Mapping[str, Any]) -> int:
+    """Remembers what was counted for the same options of those fields that others still depend on."""
+    items = list(settings.items())
+
+    def needed(at: int) -> set[str]:
+        return {value["by"] for _, value in items[at:] if isinstance(value, Mapping)}
+
+    @cache
+    def along(at: int, chosen: tuple[tuple[str, Any], ...]) -> int:
+        if at == len(items):
+            return 1
+        (key, value), later = items[at], needed(at + 1)
+        options = options_of(value, dict(chosen))
+        kept = tuple(pair for pair in chosen if pair[0] in later)
+        if key not in later:
+            return len(options) * along(at + 1, kept)
+        return sum(along(at + 1, (*kept, (key, option))) for option in options)
+
+    return along(0, ())
+
+
+def _count_types(modules: Mapping[str, Mapping[str, Any]]) -> int:
+    return sum(_count_settings(settings) for settings in modules.values())
+
+
+def _count_skips(stage: Stage, depth: int) -> int:
+    if not stage.skips:
+        return 1
+    return prod(1 + (block - 2) * len(stage.skips.join) for block in range(3, depth + 1))
+
+
+def natural(path: str) -> list[tuple[str, int]]:
+    """A key that sorts block10 after block9."""
+    return [(word, int(number or 0)) for word, number in re.findall(r"(\D+)(\d*)", path)]

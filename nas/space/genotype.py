@@ -1,0 +1,224 @@
+"""The genotype: a frozen DAG of modules between a stem and a head.
+
+Chains are the common case; a node with several inputs joins them by add, mean or concat.
+Without stem and head a genotype is itself a module, so genotypes nest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import NasError, did_you_mean, located
+from nas.graph.graph import Graph, Shape, Value
+from nas.graph.ops import MAX_SIZE
+from nas.modules import Head, Stem
+from nas.space import genotype_json
+from nas.space.node import JOINS, SOURCE, Auxiliary, Node, ordered
+
+__all__ = ["JOINS", "SOURCE", "Auxiliary", "Genotype", "Node", "expand"]
+
+PARTS = ("stem", "nodes", "head", "taps", "auxiliary")
+MAX_NODES = 1024
+MAX_AUXILIARY = 8
+MAX_PRIMITIVES = 1 << 14
+"""Of one network: the deepest published has a quarter of it."""
+NOMINAL_INPUT = (3, 1024, 1024)
+"""Large enough for any number of strides; shapes do not enter the digest."""
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """Nodes in topological order; the only node that no other takes feeds the head.
+
+    `taps` are inner nodes, the last first, that the head takes too. Auxiliary heads are how
+    a network is trained, not what it is: they count apart and are not in the digest.
+    Raises NasError for unknown inputs, cycles, dangling nodes and bounds, with the place.
+    """
+
+    stem: Stem | None
+    nodes: tuple[Node, ...]
+    # factories, as a plain default would be found in the class where `read_later` has yet to read
+    head: Head | None = field(default_factory=lambda: None)
+    taps: tuple[str, ...] = field(default_factory=tuple)
+    auxiliary: tuple[Auxiliary, ...] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.nodes) <= MAX_NODES:
+            raise NasError(f"needs 1 to {MAX_NODES} nodes, not {len(self.nodes)}", where="nodes")
+        object.__setattr__(self, "nodes", ordered(self.nodes))
+        if len(self.auxiliary) > MAX_AUXILIARY:
+            raise NasError(f"more than {MAX_AUXILIARY} heads", where="auxiliary")
+        taken = [*(("taps", n) for n in self.taps), *(("auxiliary", a.node) for a in self.auxiliary)]
+        if taken:
+            self._check_inner(taken)
+        wanted = self.head.taps if self.head else 0
+        if len(self.taps) != wanted or len(set(self.taps)) < wanted:
+            raise NasError(
+                f"the head takes {wanted} different inner nodes, not {len(self.taps)}", where="taps"
+            )
+
+    def _check_inner(self, taken: Sequence[tuple[str, str]]) -> None:
+        names = [node.name for node in self.nodes[:-1]]
+        for where, name in taken:
+            if name not in names:
+                raise NasError(f"{name!r} is no inner node", where=where, hint=did_you_mean(name, names))
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hex digits: equal for isomorphic networks, stable over processes and versions."""
+        try:
+            return expand(self).digest  # often at hand already
+        except NasError:
+            return expand(self, NOMINAL_INPUT).digest
+
+    @cached_property
+    def module_types(self) -> tuple[str, ...]:
+        """The type of each module in order, those of nested genotypes included."""
+        return tuple(_types(self))
+
+    def __str__(self) -> str:
+        """One line: `conv 16 | 2 x residual 16 | fractal(columns=2) 32/2 | pool`."""
+        return self._line
+
+    @cached_property
+    def _line(self) -> str:
+        parts = [str(self.stem)] if self.stem else []
+        for _, group in groupby(zip((None, *self.nodes), self.nodes, strict=False), key=_stage):
+            shown = [_node_text(before, node) for before, node in group]
+            runs = [(text, len(list(same))) for text, same in groupby(shown)]
+            parts.append(", ".join(f"{count} x {text}" if count > 1 else text for text, count in runs))
+        return " | ".join([*parts, str(self.head)] if self.head else parts)
+
+    def __call__(self, *values: Value, name: str = "") -> Value:
+        """As a module: apply the nodes to values of a graph, as a nested graph."""
+        if self.stem or self.head:
+            raise NasError("a genotype with a stem or a head cannot be nested", where=name)
+        graph = _body(self, *(value.shape for value in values))
+        return values[0].graph.add(graph, values, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.stem is None and self.head is None:
+            return {"type": "genotype", "nodes": [node.to_dict() for node in self.nodes]}
+        return {
+            "version": genotype_json.VERSION,
+            "stem": self.stem and self.stem.to_dict(),
+            "nodes": [node.to_dict() for node in self.nodes],
+            "head": self.head and self.head.to_dict(),
+            **({"taps": list(self.taps)} if self.taps else {}),
+            **({"auxiliary": [item.to_dict() for item in self.auxiliary]} if self.auxiliary else {}),
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str = "genotype") -> Genotype:
+        """What `to_dict` wrote; NasError names the place of what is wrong."""
+        parts = genotype_json.from_dict(cls, data, where)
+        return located(where, lambda: cls(*parts))
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "genotype") -> Genotype:
+        """Read JSON of at most 1 MiB; NasError with line and column, or the place in the genotype."""
+        parts = genotype_json.from_json(cls, text, where)
+        return located(where, lambda: cls(*parts))
+
+    @classmethod
+    def read_later(cls, text: str, where: str, **known: Any) -> Genotype:
+        """What `from_json` gives; the text is read, and its NasError raised, when anything is first
+        asked for but the properties that are `known`. Few networks of a large study are looked at."""
+        genotype = object.__new__(cls)
+        vars(genotype).update(known, _unread=(text, where))
+        return genotype
+
+    if not TYPE_CHECKING:  # which would take any name for one of these
+
+        def __getattr__(self, name: str) -> Any:
+            held = vars(self)
+            if name in PARTS and (unread := held.get("_unread")):
+                held.update(vars(self.from_json(*unread)))
+                held.pop("_unread", None)  # of two threads that read it, one comes second
+            if name not in PARTS or name not in held:
+                raise AttributeError(f"a genotype has no {name!r}")
+            return held[name]
+
+
+def expand(
+    genotype: Genotype, input_shape: Shape = (3, 32, 32), num_classes: int = 10, auxiliary: bool = False
+) -> Graph:
+    """The graph of a network for images of `input_shape` (channels, height, width).
+
+    Its nested nodes carry the names of the genotype: stem, stage1.block1, …, head, and with
+    `auxiliary` aux1, aux2, … for the heads that only training has. NasError names the node
+    where shapes do not fit.
+    """
+    for size in (*input_shape, num_classes):  # here, as to the cache 32.0 is 32
+        if type(size) is not int or not 1 <= size <= MAX_SIZE:
+            raise NasError(f"sizes must be integers from 1 to {MAX_SIZE}, not {size!r}", where="input")
+    return _expanded(genotype, tuple(input_shape), num_classes, auxiliary)
+
+
+@lru_cache(maxsize=1024)
+def _expanded(genotype: Genotype, input_shape: Shape, num_classes: int, auxiliary: bool) -> Graph:
+    if genotype.head is None:
+        raise NasError("only a genotype with a head is a network")
+    graph = Graph("Network", [input_shape])
+    image = Value(graph, graph.input_names[0], graph.input_shape)
+    stem, head = genotype.stem, genotype.head
+    source = located(SOURCE, partial(stem, image, name=SOURCE)) if stem else image
+    values = _connect(genotype, source)
+    for name in (*genotype.taps, *(item.node for item in genotype.auxiliary)):
+        values[name].named(name.replace(".", "_"))  # what leaves in the middle has a name of its own
+    sink = genotype.nodes[-1].name
+    taken = [values[name] for name in (sink, *genotype.taps)] + [image] * head.takes_image
+    scores = located("head", lambda: head(*taken, num_classes=num_classes, name="head"))
+    extra = {}
+    for number, item in enumerate(genotype.auxiliary if auxiliary else (), start=1):
+        name, inner = f"aux{number}", [values[item.node]] + [image] * item.head.takes_image
+        located(name, partial(item.head, *inner, num_classes=num_classes, name=name))
+        extra[name] = float(item.weight)
+    graph.note = genotype
+    return graph.close(scores, extra)
+
+
+@lru_cache(maxsize=1024)
+def _body(genotype: Genotype, *shapes: Shape) -> Graph:
+    graph = Graph("Cell", shapes)
+    values = _connect(genotype, Value(graph, graph.input_names[0], graph.input_shape))
+    return graph.close(values[genotype.nodes[-1].name])
+
+
+def _connect(genotype: Genotype, source: Value) -> dict[str, Value]:
+    values = {SOURCE: source}
+    total = 0
+    for node in genotype.nodes:
+        inputs = [values[name] for name in node.inputs]
+        x = inputs[0] if len(inputs) == 1 else JOINS[node.join](*inputs, name=f"{node.name}.join")
+        values[node.name] = located(node.name, partial(node.module, x, name=node.name))
+        total += source.graph.nodes[node.name]["op"].size
+        if total > MAX_PRIMITIVES:
+            raise NasError(f"the network has more than {MAX_PRIMITIVES:,} primitives", where=node.name)
+    return values
+
+
+def _stage(pair: tuple[Node | None, Node]) -> str:
+    return pair[1].name.partition(".")[0]
+
+
+def _node_text(before: Node | None, node: Node) -> str:
+    if node.inputs == (before.name if before else SOURCE,):
+        return node.text
+    return f"{node.text} <- {f' {node.join} '.join(node.inputs)}"
+
+
+def _types(genotype: Genotype) -> Iterator[str]:
+    for node in genotype.nodes:
+        if isinstance(node.module, Genotype):
+            yield from _types(node.module)
+        else:
+            yield node.module.type_name

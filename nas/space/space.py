@@ -1,0 +1,324 @@
+"""A search space: a program of decisions that builds a genotype.
+
+`build(choose)` runs the program and asks `choose(path, options)` for every decision with
+at least two options. All else replays it: sampling draws, mutation alters one answer and
+draws anew what then has no answer, enumeration counts through the answers.
+
+Paths read like `stage1.block2.residual.norm`; a path has the same options wherever it
+comes up, so dependent options carry what they depend on: `base_width[cardinality=8]`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import inf, log
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from nas.errors import NasError, NotFoundError, did_you_mean
+from nas.graph.cost import cost, depth
+from nas.graph.graph import Graph, Shape
+from nas.space.decisions import NO_SKIP, Choose, answers, build, count, natural, pick, replay
+from nas.space.genotype import Genotype, expand
+from nas.space.spec import Limits, SpaceSpec, parse_spec
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+Decisions = dict[str, Any]
+MAX_RECENT = 1024
+MAX_TRIES = 10_000
+"""Draws before a space is said to hold nothing that its constraints allow."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Number of genotypes: exact, or an upper bound where constraints take some away."""
+
+    count: int
+    exact: bool
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A search space over a checked specification; see `load_space`."""
+
+    spec: SpaceSpec
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def description(self) -> str:
+        return self.spec.description
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.spec.input
+
+    @property
+    def num_classes(self) -> int:
+        return self.spec.classes
+
+    def with_input(self, input_shape: Shape, num_classes: int) -> SearchSpace:
+        """The same space for other images: constraints count FLOPs and parameters there."""
+        update = {"input": tuple(input_shape), "classes": num_classes}
+        return SearchSpace(self.spec.model_copy(update=update))
+
+    def to_yaml(self) -> str:
+        """A file that `parse_space` reads back to an equal space."""
+        data = self.spec.model_dump(exclude_defaults=True)
+        data["input"] = "x".join(map(str, self.input_shape))
+        return str(yaml.safe_dump({**data, "classes": self.num_classes}, sort_keys=False))
+
+    def build(self, choose: Choose) -> Genotype:
+        """Run the program of decisions. Constraints are not looked at: see `violations`."""
+        return build(self.spec, choose)
+
+    def violations(self, genotype: Genotype) -> list[str]:
+        """What the constraints say against a genotype at the space's input; [] if nothing."""
+        try:
+            graph = expand(genotype, self.input_shape, self.num_classes)
+        except NasError as error:
+            return [str(error)]
+        found = []
+        for name, (figure, limit) in self._limited(graph).items():
+            if limit.min is not None and figure < limit.min:
+                found.append(f"{name} {figure:,} is below {limit.min:,}")
+            if limit.max is not None and figure > limit.max:
+                found.append(f"{name} {figure:,} is above {limit.max:,}")
+        return found
+
+    def excess(self, genotype: Genotype) -> float:
+        """By what share the constraints are violated, summed over them: 0 if they hold,
+        infinite where the network cannot be built."""
+        try:
+            graph = expand(genotype, self.input_shape, self.num_classes)
+        except NasError:
+            return inf
+        total = 0.0
+        for figure, limit in self._limited(graph).values():
+            total += max(0.0, figure / limit.max - 1) if limit.max is not None else 0.0
+            total += max(0.0, 1 - figure / limit.min) if limit.min else 0.0
+        return total
+
+    def _limited(self, graph: Graph) -> dict[str, tuple[int, Limits]]:
+        """Each constrained figure of a network, with its limits."""
+        limits = self.spec.constraints
+        figures = {"flops": cost(graph).flops, "params": cost(graph).params} if limits else {}
+        if "depth" in limits:
+            figures["depth"] = depth(graph)
+        return {name: (figures[name], limit) for name, limit in limits.items()}
+
+    def sample(self, seed: int | np.random.Generator) -> Genotype:
+        """Each decision uniform over its options, drawn again until the constraints hold.
+
+        Raises NasError if 10,000 draws do not satisfy them.
+        """
+        rng = np.random.default_rng(seed)
+        for _ in range(MAX_TRIES):
+            genotype = self._noted(lambda _, options: pick(options, rng))
+            found = self.violations(genotype)
+            if not found:
+                return genotype
+        hint = f"the last draw: {found[0]}"
+        raise NasError(f"none of {MAX_TRIES:,} draws satisfies the constraints", where=self.name, hint=hint)
+
+    def suggest(self, trial: BaseTrial) -> Genotype:
+        """The genotype that an Optuna trial decides on, each decision a categorical parameter.
+
+        Raises optuna.TrialPruned where the constraints do not hold: Optuna asks once for each
+        parameter of a trial, so there is no second draw.
+        """
+        genotype = self.build(trial.suggest_categorical)
+        found = self.violations(genotype)
+        if found:
+            from optuna import TrialPruned
+
+            raise TrialPruned(found[0])
+        return genotype
+
+    def log_probability(self, genotype: Genotype) -> float:
+        """Of being drawn by `sample`, in nats, up to the constant that the constraints add."""
+        domains = self.domains()
+        return -sum(log(len(domains[path])) for path in self.decisions(genotype))
+
+    def decisions(self, genotype: Genotype) -> Decisions:
+        """The answers that build a genotype, in the order of the program.
+
+        Raises NasError, naming the first that differs, if no answers do.
+        """
+        if genotype not in self._recent:
+            self._note(genotype, self._read(genotype))
+        return dict(self._recent[genotype])
+
+    @cached_property
+    def _recent(self) -> dict[Genotype, Decisions]:
+        """Decisions of genotypes that came by: a search asks for its parents again and again."""
+        return {}
+
+    def _note(self, genotype: Genotype, decisions: Decisions) -> None:
+        if len(self._recent) >= MAX_RECENT:
+            self._recent.clear()
+        self._recent[genotype] = decisions
+
+    def _noted(self, choose: Choose) -> Genotype:
+        """What `build` gives, with its decisions at hand: to read them off again takes longer."""
+        decisions: Decisions = {}
+
+        def answer(path: str, options: Sequence[Any]) -> Any:
+            decisions[path] = value = choose(path, options)
+            return value
+
+        genotype = self.build(answer)
+        self._note(genotype, decisions)
+        return genotype
+
+    def _read(self, genotype: Genotype) -> Decisions:
+        known = answers(genotype)
+        decisions: Decisions = {}
+
+        def read(path: str, options: Sequence[Any]) -> Any:
+            value = known.get(path.partition("[")[0], NO_SKIP)
+            if value not in options:
+                listed = ", ".join(map(str, options))
+                raise NasError(f"{value!r} is not among {listed}", where=f"{self.name}: {path}")
+            decisions[path] = value
+            return value
+
+        if self.build(read) != genotype:
+            raise NasError("what is fixed in the space differs from the genotype", where=self.name)
+        return decisions
+
+    def __contains__(self, genotype: Genotype) -> bool:
+        try:
+            self.decisions(genotype)
+        except NasError:
+            return False
+        return not self.violations(genotype)
+
+    def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
+        """One decision changed, what then has no answer drawn anew, within the constraints.
+
+        Raises NasError if the space has no other genotype that close.
+        """
+        decisions = self.decisions(genotype)
+        domains = self.domains()
+        moves = [(path, o) for path in decisions for o in domains[path] if o != decisions[path]]
+        # in random order, weighted so that paths with many options are not preferred
+        others = np.array([len(domains[path]) - 1 for path, _ in moves])
+        for at in np.argsort(-(rng.random(len(moves)) ** others)):
+            path, option = moves[at]
+            mutant = self._noted(replay({**decisions, path: option}, rng))
+            if mutant != genotype and not self.violations(mutant):
+                return mutant
+        raise NasError("has no neighbour within the constraints", where=f"{self.name}: {genotype}")
+
+    def crossover(self, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
+        """Each decision from one parent or the other, what neither answers drawn anew.
+
+        Falls back on a mutant of `a` where 100 children break the constraints.
+        """
+        first, second = self.decisions(a), self.decisions(b)
+        for _ in range(100):
+            mixed = dict(first)
+            for path in (*first, *second):
+                if path in second and (path not in first or rng.random() < 0.5):
+                    mixed[path] = second[path]
+            child = self._noted(replay(mixed, rng))
+            if not self.violations(child):
+                return child
+        return self.mutate(a, rng)
+
+    def domains(self) -> Mapping[str, tuple[Any, ...]]:
+        """The options of every decision that can come up, by path."""
+        return self._domains
+
+    @cached_property
+    def _domains(self) -> Mapping[str, tuple[Any, ...]]:
+        """Found by asking: every option of every path is answered once where it comes up."""
+        domains: dict[str, tuple[Any, ...]] = {}
+        waiting: list[Decisions] = [{}]
+        known: Decisions
+        given: Decisions
+
+        def answer(path: str, options: Sequence[Any]) -> Any:
+            if path not in domains:
+                domains[path] = tuple(options)
+                waiting.extend({**given, path: option} for option in options[:-1])
+            given[path] = known.get(path, options[-1])
+            return given[path]
+
+        while waiting:
+            known, given = waiting.pop(), {}
+            self.build(answer)
+        return {path: domains[path] for path in sorted(domains, key=natural)}
+
+    def size(self) -> Size:
+        """How many genotypes the decisions build; exact where nothing is constrained."""
+        return Size(count(self.spec), not self.spec.constraints)
+
+    def enumerate(self) -> Iterator[Genotype]:
+        """Every genotype that the constraints allow, the first options first."""
+        asked: list[tuple[int, int]] = []  # which option of how many, decision by decision
+
+        def answer(_: str, options: Sequence[Any]) -> Any:
+            at = next(position)
+            if at == len(asked):
+                asked.append((0, len(options)))
+            return options[asked[at][0]]
+
+        while True:
+            position = itertools.count()
+            genotype = self.build(answer)
+            if not self.violations(genotype):
+                yield genotype
+            while asked and asked[-1][0] + 1 == asked[-1][1]:
+                asked.pop()
+            if not asked:
+                return
+            asked[-1] = (asked[-1][0] + 1, asked[-1][1])
+
+
+def load_space(name_or_path: str | Path) -> SearchSpace:
+    """A space that is shipped, by name, or one of your own, by the path of its file."""
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        shipped = _shipped()
+        if str(name_or_path) not in shipped:
+            hint = f"{did_you_mean(str(name_or_path), shipped)}\n  or the path of a .yaml file"
+            raise NotFoundError(f"no search space {str(name_or_path)!r}", hint=hint)
+        path = shipped[str(name_or_path)]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise NasError("not a text file in UTF-8", where=str(path)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise NotFoundError(f"cannot be read: {reason}", where=str(path)) from None
+    return parse_space(text, str(path))
+
+
+def parse_space(text: str, where: str) -> SearchSpace:
+    """The space that a YAML text describes; `where` names the file in errors."""
+    return SearchSpace(parse_spec(text, where))
+
+
+def space_names() -> list[str]:
+    """The names of the shipped spaces."""
+    return sorted(_shipped())
+
+
+@lru_cache
+def _shipped() -> dict[str, Path]:
+    package = Path(__file__).parents[1]
+    folders = (package / "search_spaces", package.parent / "search_spaces")  # wheel, checkout
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    return {path.stem: path for path in folder.glob("*.yaml")} if folder else {}

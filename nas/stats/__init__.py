@@ -1,0 +1,1 @@
+"""Statistics that any package may use: intervals, resampling, power."""

@@ -1,0 +1,249 @@
+"""The trials of a search in memory: append-only, with the indexes that searchers ask for.
+
+Every index grows with the trials, so no question looks through all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from math import nan
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.errors import NasError
+from nas.graph.cost import Cost
+from nas.pareto import Layers, front
+from nas.plugins import PYTHON
+from nas.study.trial import Proposal, Trial, check_objectives
+from nas.surrogate.learning_curve import Forecast, Forecasts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEPTH = 10
+"""Non-dominated layers that a history keeps ready for searchers."""
+
+COLUMNS: dict[str, str] = {
+    "number": "int64",
+    "state": "str",
+    "reason": "str",
+    "error": "float64",
+    "flops": "int64",
+    "params": "int64",
+    "activations": "int64",
+    "peak_memory": "int64",
+    "latency": "float64",
+    "latency_spread": "float64",
+    "latency_measured": "str",
+    "digest": "str",
+    "module_types": "str",
+    "proposer": "str",
+    "parent": "Int64",
+    "uniform": "bool",
+    "log_probability": "float64",
+    "seed": "int64",
+    "epochs": "int64",
+    "duration": "float64",
+    "retries": "int64",
+    "duplicate_of": "Int64",
+    "genotype": "str",
+}
+"""Columns of `History.frame` and their types; the capital ones may be missing. Objectives of the user's
+own come after them."""
+
+
+class History:
+    """Trials in the order in which they were recorded, and what is in flight."""
+
+    def __init__(self, objectives: Sequence[str] = ("error", "flops")) -> None:
+        self.objectives = check_objectives(objectives)
+        self._trials: list[Trial] = []
+        self._complete: list[Trial] = []
+        self._by_number: dict[int, Trial] = {}
+        self._by_digest: dict[str, Trial] = {}
+        self._trainings: dict[str, list[Trial]] = {}
+        self._trained = 0
+        self._pending: dict[int, str] = {}
+        self._free = 0  # no number below is free
+        self._waiting: dict[int, Trial] = {}
+        self._arrived: list[Trial] = []
+        self._arrivals = 0
+        self._forecasts = Forecasts()
+        self._children: Counter[int | None] = Counter()
+        self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        return self._trials
+
+    @property
+    def complete(self) -> Sequence[Trial]:
+        return self._complete
+
+    @property
+    def networks(self) -> list[Trial]:
+        """The distinct networks that completed, each as its first complete trial, in that order."""
+        return [self._by_digest[digest] for digest in self._trainings]
+
+    @property
+    def pending(self) -> Mapping[int, str]:
+        """The digests of what is being evaluated, by trial number."""
+        return self._pending
+
+    @property
+    def waiting(self) -> Mapping[int, Trial]:
+        """Those of them that have come to a rung of the budget and may be trained on: each as the trial
+        that it would be if it were stopped there."""
+        return self._waiting
+
+    @property
+    def arrived(self) -> Sequence[Trial]:
+        """Each trial as it stood at each rung that it has come to, in the order in which they came."""
+        return self._arrived
+
+    @property
+    def arrivals(self) -> int:
+        """How many have come to a rung by now, counted anew at each rung."""
+        return self._arrivals
+
+    def forecast(self) -> tuple[Forecast, int]:
+        """What errors trainings would have at the end, by what has come to rungs, and to how many of the
+        arrivals that is fitted. ValueError where there are none."""
+        return self._forecasts.after(self._arrived)
+
+    def by_number(self, number: int) -> Trial | None:
+        return self._by_number.get(number)
+
+    def by_digest(self, digest: str) -> Trial | None:
+        """The first complete trial of a network, else its first failed one, else None."""
+        return self._by_digest.get(digest)
+
+    def seen(self, digest: str) -> bool:
+        """Whether the network has been evaluated, or is being."""
+        return digest in self._by_digest or digest in self._pending.values()
+
+    def children(self, number: int) -> int:
+        """How many recorded trials were derived from a trial."""
+        return self._children[number]
+
+    @contextmanager
+    def turn(self, below: int) -> Iterator[int | None]:
+        """To propose in: the lowest number under `below` that is neither recorded nor being
+        evaluated, None where there is none. It is taken by `start`."""
+        while self._free in self._by_number or self._free in self._pending:
+            self._free += 1
+        yield self._free if self._free < below else None
+
+    def start(self, number: int, digest: str) -> None:
+        """Note that a network is being evaluated, until it is recorded or given up."""
+        self._pending[number] = digest
+
+    def give_up(self, number: int) -> None:
+        """Forget a network in flight that will not be recorded."""
+        self._waiting.pop(number, None)
+        if self._pending.pop(number, None) is not None:
+            self._free = min(self._free, number)
+
+    def wait(self, trial: Trial) -> None:
+        """Note how a trial stands at a rung; it waits there unless it is recorded already."""
+        self._arrived.append(trial)
+        if trial.number in self._pending:
+            self._waiting[trial.number] = trial
+        self._arrivals = max(self._arrivals, *trial.arrivals, 0)
+
+    def record(self, trial: Trial) -> None:
+        """Append a finished trial. NasError if its number is taken."""
+        self._check_number(trial)
+        self._append(trial)
+
+    def layers(self, objectives: Sequence[str] | None = None) -> list[list[Trial]]:
+        """The first non-dominated layers of the complete trials, the front first."""
+        names = tuple(objectives or self.objectives)
+        count = len(self._complete)
+        layers, known = self._layers.get(names) or (Layers(self._points(names), DEPTH), count)
+        for index in range(known, count):
+            layers.add(index, self._complete[index].values(names))
+        self._layers[names] = layers, count
+        return [[self._complete[index] for index in keys] for keys in layers.keys if len(keys)]
+
+    def _points(self, objectives: Sequence[str]) -> NDArray[np.float64]:
+        """The objectives of the complete trials (n, d)."""
+        values = [trial.values(objectives) for trial in self._complete]
+        return np.array(values, dtype=np.float64).reshape(len(values), len(objectives))
+
+    def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
+        """The non-dominated networks, each by its `means` and as its first complete trial, in the
+        order in which they were recorded."""
+        if self._trained == len(self._trainings):  # each once, so the layers know it already
+            members = next(iter(self.layers(objectives)), [])
+            return [trial for trial in members if self._by_digest[trial.digest] is trial]
+        networks = self.networks
+        return [networks[at] for at in front([self.means(trial, objectives) for trial in networks])]
+
+    def means(self, trial: Trial, objectives: Sequence[str] | None = None) -> tuple[float, ...]:
+        """The objectives of the network of a complete trial: means over all its trainings."""
+        values = [each.values(objectives or self.objectives) for each in self.trainings(trial)]
+        return values[0] if len(values) == 1 else tuple(map(fmean, zip(*values, strict=True)))
+
+    def trainings(self, trial: Trial) -> Sequence[Trial]:
+        """The trainings of the network of a complete trial, each with a seed of its own."""
+        return self._trainings[trial.digest]
+
+    def frame(self, without: Collection[str] = ()) -> pd.DataFrame:
+        """One row a trial, in the order of recording. To leave out the column `genotype` saves reading
+        the networks, which takes most of the time."""
+        import pandas as pd
+
+        kinds = {name: kind for name, kind in COLUMNS.items() if name not in without}
+        columns = {name: _column(name, self._trials) for name in kinds}
+        for name in (name for name in self.objectives if name.startswith(PYTHON)):
+            kinds[name] = "float64"
+            columns[name] = [trial.measured.get(name, nan) for trial in self._trials]
+        return pd.DataFrame(columns).astype(kinds)
+
+    def _check_number(self, trial: Trial) -> None:
+        if trial.number in self._by_number:
+            raise NasError("is recorded already", where=f"trial {trial.number}")
+
+    def _append(self, trial: Trial) -> None:
+        self._trials.append(trial)
+        self._by_number[trial.number] = trial
+        self._pending.pop(trial.number, None)
+        self._waiting.pop(trial.number, None)
+        self._children[trial.proposal.parent] += 1
+        first = self._by_digest.setdefault(trial.digest, trial)
+        if trial.complete:
+            self._complete.append(trial)
+            if not first.complete:
+                self._by_digest[trial.digest] = trial
+            if trial.duplicate_of is None or trial.digest not in self._trainings:
+                self._trained += 1
+                self._trainings.setdefault(trial.digest, []).append(trial)
+
+
+def _column(name: str, trials: Sequence[Trial]) -> list[Any]:
+    """Of a frame; a column at a time takes a third of the time that a row at a time does."""
+    if name in _SHOWN:
+        return [_SHOWN[name](trial) for trial in trials]
+    if name in _OF_COST:
+        return [getattr(trial.cost, name) for trial in trials]
+    if name in _OF_PROPOSAL:
+        return [getattr(trial.proposal, name) for trial in trials]
+    return [getattr(trial, name) for trial in trials]
+
+
+_OF_COST, _OF_PROPOSAL = ({item.name for item in fields(kind)} for kind in (Cost, Proposal))
+_SHOWN: dict[str, Callable[[Trial], Any]] = {
+    "module_types": lambda trial: "+".join(trial.module_types),
+    "genotype": lambda trial: str(trial.genotype),
+    "latency": lambda trial: trial.latency.seconds if trial.latency else nan,
+    "latency_spread": lambda trial: trial.latency.spread if trial.latency else nan,
+    "latency_measured": lambda trial: str(trial.latency) if trial.latency else "",
+}
+"""Columns that are no field of a trial."""

@@ -1,0 +1,301 @@
+"""The folder of a run: its name, its files, and the lock of the process that writes it.
+
+results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
+    study.db      the trials (Optuna, SQLite)
+    space.yaml    the search space
+    config.json   everything else that defines the run, with a checksum
+    weights/      safetensors, by trial
+    rungs/        trials that wait to be trained on (`nas.schedulers`); empty when the search has ended
+    reseeded.db   trainings of chosen trials again with further seeds (`nas pareto --reseed`): a study of its
+                  own, so the search's history, trial count, resume and replay know nothing of it
+    profile.jsonl what each process did and when, if it was asked for (`nas.training.profile`)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_you_mean
+from nas.study.run_config import check_config, check_version
+
+LATEST = "latest"
+"""Stands for the run that was started last."""
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAX_BYTES = 1 << 20
+"""Of the text files in a run folder."""
+SPACE_PART = 64 - len("-yyyymmdd-hhmmss-0000")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def database(self) -> Path:
+        return self.path / "study.db"
+
+    @property
+    def space(self) -> Path:
+        return self.path / "space.yaml"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def reseeded(self) -> Path:
+        return self.path / "reseeded.db"
+
+    @property
+    def profile(self) -> Path:
+        return self.path / "profile.jsonl"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights"
+
+    @property
+    def rungs(self) -> Path:
+        return self.path / "rungs"
+
+
+def create(results_dir: str | Path, space_name: str, name: str | None = None) -> RunFolder:
+    """Make the folder of a new run. NasError if it exists, StorageError if it cannot be made."""
+    root = Path(results_dir)
+    folder = _inside(root, name or _new_name(space_name))
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+        (folder / "weights").mkdir()
+    except FileExistsError:
+        if (folder / "config.json").exists():
+            hint = "--resume goes on with it, another --name starts a new run"
+            raise NasError("the run exists already", where=str(folder), hint=hint) from None
+        if root.is_dir():
+            raise NasError(
+                "exists already, without a run", where=str(folder), hint="choose another --name"
+            ) from None
+        raise StorageError("is not a folder", where=str(root), hint="choose another --results-dir") from None
+    except OSError as error:
+        hint = "choose another --results-dir"
+        raise StorageError(error.strerror or str(error), where=str(folder), hint=hint) from error
+    return RunFolder(folder)
+
+
+def find_run(results_dir: str | Path, run: str | Path) -> RunFolder:
+    """A run by its name in `results_dir`, or by the path of its folder. NotFoundError, with
+    the closest name, if there is none."""
+    text, root = str(run), Path(results_dir)
+    by_path = os.sep in text or text in (".", "..")
+    folder = Path(text) if by_path and "\0" not in text else _inside(root, text)
+    if _is_run(folder):
+        _refuse_links(folder)
+        return RunFolder(folder.resolve() if by_path else folder)
+    if by_path:
+        hint = "the folder of a run holds study.db and config.json"
+        raise NotFoundError("is not the folder of a run", where=text, hint=hint)
+    known = [found.name for found in list_runs(root)]
+    hint = did_you_mean(text, [*known, LATEST]) if known else "nas search starts the first one"
+    raise NotFoundError(f"no run {text!r}", where=str(root), hint=hint)
+
+
+def list_runs(results_dir: str | Path) -> list[RunFolder]:
+    """The runs of a folder, the oldest first; [] if it does not exist."""
+    root = Path(results_dir)
+    try:
+        found = [p for p in root.glob("*/config.json") if p.is_file() and not p.parent.is_symlink()]
+    except OSError as error:
+        raise NotFoundError(f"cannot be read: {error.strerror}", where=str(root)) from error
+    return [RunFolder(path.parent) for path in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p))]
+
+
+@contextmanager
+def whole_or_none(folder: RunFolder) -> Iterator[None]:
+    """Fill a new folder; where that fails the folder is removed, for half a run can neither be resumed
+    nor begun again under its name."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def lock(folder: RunFolder) -> Iterator[None]:
+    """Hold the folder for this process; LockedError, naming the holder, if another does.
+
+    A lock of the kernel, so it ends with its process, however that ends.
+    """
+    from filelock import FileLock, Timeout
+
+    held, holder = FileLock(folder.path / ".lock", timeout=0), folder.path / ".holder"
+    try:
+        held.acquire()
+    except Timeout:
+        hint = "wait for it, stop it, or start a new run under another --name"
+        raise LockedError(f"the run is held by {_read(holder)}", where=str(folder.path), hint=hint) from None
+    except OSError as error:
+        raise StorageError(error.strerror or str(error), where=str(folder.path)) from error
+    try:
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_atomic(holder, f"process {os.getpid()} on {socket.gethostname()} since {now}")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        held.release()
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a file whole or not at all, durably. StorageError if the disk does not take it."""
+    raw = data.encode() if isinstance(data, str) else data
+    draft = None
+    try:
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if draft is not None:
+            Path(draft).unlink(missing_ok=True)
+        hint = "free some space or choose another folder"
+        raise StorageError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
+
+
+def write_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Write config.json with its checksum."""
+    write_checked(folder.config, config)
+
+
+def read_config(folder: RunFolder) -> dict[str, Any]:
+    """What `write_config` wrote. NotFoundError without the file, StorageError if it changed or
+    holds what no run writes, NasError if a newer program wrote it."""
+    where = str(folder.config)
+    held = read_checked(folder.config, check_version)
+    check_config(held, where)
+    return held
+
+
+def read_space(folder: RunFolder, config: Mapping[str, Any]) -> str:
+    """The text of the search space; StorageError if it is not what the run was begun with."""
+    text = read_text(folder.space)
+    if space_digest(text) != config.get("space_digest"):
+        hint = "restore the file; a run in another space is a new run"
+        raise StorageError("was damaged or changed by hand", where=str(folder.space), hint=hint)
+    return text
+
+
+def space_digest(text: str) -> str:
+    """Of the YAML that a space writes, for `config.json`."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def write_checked(path: Path, held: Mapping[str, Any]) -> None:
+    """Write JSON with its checksum, whole or not at all."""
+    write_atomic(path, json.dumps({**held, "checksum": _checksum(held)}, indent=2, allow_nan=False) + "\n")
+
+
+def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | None = None) -> dict[str, Any]:
+    """What `write_checked` wrote. NotFoundError without the file, StorageError if it changed; `check`
+    is called before that is looked at."""
+    where = str(path)
+    try:
+        held = dict(json.loads(read_text(path)))
+        if check is not None:
+            check(held, where)
+        checksum = held.pop("checksum")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise StorageError(f"cannot be read: {error}", where=where) from error
+    if checksum != _checksum(held):
+        hint = "restore the file; a run with another configuration is a new run"
+        raise StorageError("was damaged or changed by hand", where=where, hint=hint)
+    return held
+
+
+def read_text(path: Path) -> str:
+    """The text of a small file of a run. NotFoundError without it, StorageError if it is none."""
+    try:
+        if path.exists() and not path.is_file():
+            raise StorageError("is no plain file", where=str(path))
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise StorageError(f"larger than {MAX_BYTES:,} bytes", where=str(path))
+        return raw.decode()
+    except FileNotFoundError:
+        raise NotFoundError(f"no {path.name}", where=str(path.parent)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"cannot be read: {error}", where=str(path)) from error
+
+
+def _new_name(space_name: str) -> str:
+    space = re.sub(r"[^A-Za-z0-9._-]+", "-", space_name)[:SPACE_PART].lstrip(".") or "run"
+    return f"{space}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _inside(root: Path, name: str) -> Path:
+    """`root / name`; NasError unless that is a plain folder, existing or not, right in `root`."""
+    if not NAME.fullmatch(name) or not name.strip("."):
+        hint = "1 to 64 letters, digits, dots, hyphens and underscores"
+        raise NasError(f"bad name of a run {name!r}", where="name", hint=hint)
+    path = root / name
+    if path.is_symlink():
+        raise NasError("is a symbolic link", where=str(path), hint="name the folder it points to")
+    return path
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return (folder / "config.json").is_file() or (folder / "study.db").is_file()
+    except OSError as error:  # a name too long, or a folder that may not be read
+        raise NotFoundError(f"cannot be read: {error.strerror}", where=str(folder)) from error
+
+
+def _refuse_links(folder: Path) -> None:
+    """A link would lead what is read or written out of the folder, which may be a stranger's."""
+    for path in (*folder.iterdir(), *folder.glob("*/*")):
+        if path.is_symlink():
+            hint = "replace it by what it points to; a run folder holds no links"
+            raise NasError("is a symbolic link", where=str(path), hint=hint)
+
+
+def _read(holder: Path) -> str:
+    try:
+        return holder.read_text(encoding="utf-8")
+    except OSError:
+        return "another process"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _checksum(held: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(held, sort_keys=True).encode(), digest_size=16).hexdigest()

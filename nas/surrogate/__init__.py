@@ -1,0 +1,1 @@
+"""Models of the error that searchers and schedulers ask."""

@@ -1,0 +1,1 @@
+"""The training of one network: loop, recipe, augmentation, checkpoints, memory, latency."""

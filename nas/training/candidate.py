@@ -1,0 +1,168 @@
+"""Training of one candidate: what a task comes to, whatever happens."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nas.controller.evaluators.base import OnEpoch, Part, Result, Task, ignore
+from nas.space.genotype import Genotype, expand
+from nas.training.latency import Latency, measure_latency
+from nas.training.memory import release_memory
+from nas.training.profile import Laps, Times
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas.data import Dataset
+    from nas.training.loop import TrainingResult
+    from nas.training.recipe import Recipe
+
+MESSAGE_LIMIT = 8000
+"""Characters kept of a traceback, counted from its end."""
+
+
+def train_candidate(
+    task: Task,
+    dataset: Dataset,
+    recipe: Recipe,
+    device: str = "cpu",
+    on_epoch: OnEpoch = ignore,
+    on_batch: Callable[[], None] = ignore,
+) -> Result:
+    """Build and train a candidate. Never raises an `Exception`: it is the outcome.
+
+    Out of memory is tried once more with half the batch, which the message records.
+    """
+    laps = Laps()
+    result = _attempt(task, dataset, recipe, device, on_epoch, on_batch, laps)
+    if result.reason == "oom" and recipe.batch_size > 1:
+        gc.collect()
+        release_memory(device)
+        half = replace(recipe, batch_size=recipe.batch_size // 2)
+        result = _attempt(task, dataset, half, device, on_epoch, on_batch, laps)
+        note = f"out of memory with batches of {recipe.batch_size}, tried again with {half.batch_size}"
+        result = replace(result, retries=1, message="\n".join(filter(None, (note, result.message))))
+    end = time.monotonic()
+    times = Times(laps.start, end, laps.phases, task.number)
+    return replace(result, duration=end - laps.start, times=times)
+
+
+def _attempt(
+    task: Task,
+    dataset: Dataset,
+    recipe: Recipe,
+    device: str,
+    on_epoch: OnEpoch,
+    on_batch: Callable[[], None],
+    lap: Laps,
+) -> Result:
+    try:
+        network, training = _trained(task, dataset, recipe, device, on_epoch, on_batch, lap)
+        return _result(task, dataset, network, training, device, lap)
+    except Exception as error:
+        lap("failing")
+        reason = "oom" if out_of_memory(error) else "exception"
+        return Result(task.number, "failed", reason, traceback.format_exc()[-MESSAGE_LIMIT:])
+
+
+def _trained(
+    task: Task,
+    dataset: Dataset,
+    recipe: Recipe,
+    device: str,
+    on_epoch: OnEpoch,
+    on_batch: Callable[[], None],
+    lap: Laps,
+) -> tuple[nn.Module, TrainingResult]:
+    import torch
+    import torch._dynamo  # an optimiser loads it, which takes as long as torch itself
+
+    from nas.codegen.build import build
+    from nas.training.loop import train
+
+    lap("importing")
+    with torch.random.fork_rng([]):
+        torch.manual_seed(task.seed)
+        network = build(task.genotype, dataset.input_shape, dataset.num_classes)
+    part = task.part or Part(0, recipe.epochs)
+    training = train(
+        network,
+        dataset,
+        recipe,
+        seed=task.seed,
+        device=device,
+        on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
+        on_batch=on_batch,
+        resume=part.state,
+        until=part.until,
+        lap=lap,
+    )
+    return network, training
+
+
+def _result(
+    task: Task, dataset: Dataset, network: nn.Module, training: TrainingResult, device: str, lap: Laps
+) -> Result:
+    """What a training came to, with all that is asked for of the trained network."""
+    curve = training.curve[task.part.done if task.part else 0 :]
+    if training.diverged or not math.isfinite(training.error):
+        message = f"the loss was {training.loss} after {len(training.curve)} epochs"
+        return Result(task.number, "failed", "diverged", message, curve=curve)
+    if training.state:
+        found = Result(task.number, "stopped", checkpoint=training.state)
+    else:
+        found = Result(task.number, "complete", weights=_weights(network))
+    found = replace(found, error=training.error, curve=curve)
+    lap("saving")
+    if task.latency:
+        found = replace(found, latency=_latency(task.genotype, dataset, network, device))
+        lap("latency")
+    if task.measures:
+        found = replace(found, measured=_measured(task, network, dataset))
+        lap("objectives")
+    return found
+
+
+def _latency(genotype: Genotype, dataset: Dataset, trained: nn.Module, device: str) -> Latency:
+    """That of the network as it would be exported: its source without auxiliary heads, as a user
+    loads it, with the trained weights."""
+    import torch
+
+    from nas.codegen.build import build_graph
+
+    with torch.random.fork_rng([]):
+        network = build_graph(expand(genotype, dataset.input_shape, dataset.num_classes))
+    state = trained.state_dict()
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
+    return measure_latency(network, dataset.input_shape, device)
+
+
+def _measured(task: Task, network: nn.Module, dataset: Dataset) -> dict[str, float]:
+    """What the user's own objectives say of the trained network, in evaluation mode."""
+    found = {name: float(measure(network.eval(), dataset)) for name, measure in task.measures.items()}
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} gave {value}")
+    return found
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the host or on a device, as torch reports it."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    signs = ("DefaultCPUAllocator: ", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def _weights(network: nn.Module) -> bytes:
+    from safetensors.torch import save
+
+    return save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})

@@ -1,0 +1,208 @@
+"""A network as a table of layers, as Graphviz or Mermaid text, and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import NasError
+from nas.graph.cost import cost
+from nas.graph.graph import Graph, Primitive, Shape
+from nas.visualization.layout import Box, Edge, describe, layout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES = (".png", ".svg", ".pdf")
+COLOURS = ("#cfe2f3", "#fde7c3", "#cdeade", "#f3d9e8", "#f8d5c2", "#dbeefb", "#f7f3c4", "#e4e4e4")
+"""Fills of modules: pale forms of colours that the colour-blind tell apart."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of the layer table. `level` is the depth of nesting: a module (0) is followed by
+    its layers (1), and its own row holds their sums. FLOPs are multiply-adds for one image."""
+
+    name: str
+    op: str
+    shape: Shape
+    params: int
+    flops: int
+    level: int
+
+    def row(self) -> dict[str, str]:
+        """As a table shows it."""
+        return {
+            "layer": "  " * self.level + self.nested,
+            "op": self.op,
+            "output": _size(self.shape),
+            "parameters": f"{self.params:,}" if self.params else "",
+            "FLOPs": f"{self.flops:,}" if self.flops else "",
+        }
+
+    @property
+    def nested(self) -> str:
+        """The name without those of the modules around it."""
+        return self.name.rsplit("/", 1)[-1]
+
+
+def layer_table(graph: Graph) -> list[Layer]:
+    """Every module of a graph, each followed by its layers, in the order of computation."""
+    return list(_layers(graph, "", 0))
+
+
+def _layers(graph: Graph, prefix: str, level: int) -> Iterator[Layer]:
+    nodes = graph.nodes
+    for name, node in nodes.items():
+        op = node["op"]
+        if op is None:
+            continue
+        path, shape = f"{prefix}{name}", node["shape"]
+        if isinstance(op, Graph):
+            total = cost(op)
+            yield Layer(path, op.kind, shape, total.params, total.flops, level)
+            yield from _layers(op, f"{path}/", level + 1)
+        else:
+            shapes = [nodes[source]["shape"] for source in node["inputs"]]
+            yield Layer(path, describe(op), shape, op.params(*shapes), op.flops(shape, *shapes), level)
+
+
+def to_dot(graph: Graph) -> str:
+    """Graphviz source with a cluster a module."""
+    lines = ["digraph network {", "  node [shape=box, fontname=sans, fontsize=10];"]
+    lines += [
+        f'  {_input(-1 - i)} [label="input {_size(shape)}"];' for i, shape in enumerate(graph.input_shapes)
+    ]
+    for at, (module, members) in enumerate(_clusters(graph)):
+        lines += [f"  subgraph cluster{at} {{", f'    label="{module}";']
+        lines += [f'    n{i} [label="{describe(node.op)}\\n{_size(node.shape)}"];' for i, node in members]
+        lines.append("  }")
+    lines += [f"  {_input(i)} -> {_input(j)};" for i, j in _edges(graph)]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def to_mermaid(graph: Graph) -> str:
+    """A Mermaid flowchart with a subgraph a module, as Markdown pages show it."""
+    lines = ["flowchart TD"]
+    lines += [f'  {_input(-1 - i)}(["input {_size(shape)}"])' for i, shape in enumerate(graph.input_shapes)]
+    for at, (module, members) in enumerate(_clusters(graph)):
+        lines.append(f'  subgraph m{at}["{module}"]')
+        lines += [f'    n{i}["{describe(node.op)}<br>{_size(node.shape)}"]' for i, node in members]
+        lines.append("  end")
+    lines += [f"  {_input(i)} --> {_input(j)}" for i, j in _edges(graph)]
+    return "\n".join(lines) + "\n"
+
+
+TEXTS = {".dot": to_dot, ".mmd": to_mermaid}
+"""Text forms, by the suffix of their files."""
+
+
+def _clusters(graph: Graph) -> Iterator[tuple[str, list[tuple[int, Primitive]]]]:
+    """The primitives of each outermost module, with their indices."""
+    for module, members in groupby(enumerate(graph.primitives), key=lambda item: item[1].path.split("/")[0]):
+        yield module, list(members)
+
+
+def _edges(graph: Graph) -> Iterator[tuple[int, int]]:
+    for at, node in enumerate(graph.primitives):
+        for source in node.inputs:
+            yield source, at
+
+
+def _input(index: int) -> str:
+    return f"n{index}" if index >= 0 else f"input{-index}"
+
+
+def _size(shape: Shape) -> str:
+    return "x".join(map(str, shape))
+
+
+def draw(graph: Graph, file: str | Path, title: str = "", *, closed: bool = False) -> Path:
+    """Draw a network to a file: a column of modules a stage, the layers of each module from top to
+    bottom (unless `closed`), parallel paths side by side, shortcuts as arcs. The suffix says how:
+    .png, .svg or .pdf for a picture, .dot for Graphviz and .mmd for Mermaid text.
+    Returns the file; NasError for an unknown suffix."""
+    path, suffix = Path(file), Path(file).suffix.lower()
+    if suffix not in (*PICTURES, *TEXTS):
+        known = ", ".join((*PICTURES, *TEXTS))
+        raise NasError(f"no picture format {suffix!r}", where=str(file), hint=f"known: {known}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if suffix in TEXTS:
+        path.write_text(TEXTS[suffix](graph), encoding="utf-8")
+    else:
+        figure(graph, title, closed=closed).savefig(path, dpi=130)
+    return path
+
+
+def figure(graph: Graph, title: str = "", *, closed: bool = False) -> Figure:
+    """The drawing of `draw` as a matplotlib figure."""
+    from matplotlib.figure import Figure
+
+    boxes, edges = layout(graph, closed=closed)
+    width = max(box.right for box in boxes) + 0.55
+    height = max(box.bottom for box in boxes) + 0.3
+    picture = Figure(figsize=(width, height + (0.35 if title else 0)))
+    axes = picture.add_axes((0, 0, 1, height / (height + (0.35 if title else 0))))
+    axes.set(xlim=(-0.2, width - 0.2), ylim=(height, 0))
+    axes.set_axis_off()
+    if title:
+        picture.suptitle(title, fontsize=10, x=0.02, ha="left", y=0.99, va="top")
+    colours: dict[str, str] = {}
+    for box in boxes:
+        colour = colours.setdefault(box.kind, COLOURS[len(colours) % len(COLOURS)]) if box.kind else "white"
+        _draw_box(axes, box, colour)
+    for edge in edges:
+        _draw_edge(axes, edge)
+    return picture
+
+
+def _draw_box(axes: Any, box: Box, colour: str) -> None:
+    from matplotlib.patches import Circle, FancyBboxPatch
+
+    corner, style = (box.x, box.y), "round,pad=0,rounding_size=0.08"
+    axes.add_patch(
+        FancyBboxPatch(
+            corner, box.width, box.height, style, facecolor=colour, edgecolor="#666666", linewidth=0.8
+        )
+    )
+    middle = box.x + box.width / 2
+    for line, (text, weight) in enumerate(((box.title, "bold"), (box.note, "normal"))):
+        axes.text(
+            middle, box.y + 0.15 + 0.15 * line, text, ha="center", va="center", fontsize=6.5, weight=weight
+        )
+    if box.entry:
+        axes.add_patch(Circle(box.entry, 0.035, color="#444444"))
+    for tile in box.tiles:
+        left, top = tile.x - tile.width / 2, tile.y - tile.height / 2
+        axes.add_patch(
+            FancyBboxPatch(
+                (left, top),
+                tile.width,
+                tile.height,
+                style,
+                facecolor="white",
+                edgecolor="#888888",
+                linewidth=0.6,
+            )
+        )
+        axes.text(tile.x, tile.y, tile.text, ha="center", va="center", fontsize=5.5, linespacing=1.05)
+    for edge in box.edges:
+        _draw_edge(axes, edge)
+
+
+def _draw_edge(axes: Any, edge: Edge) -> None:
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path as Curve
+
+    axes.add_patch(
+        FancyArrowPatch(
+            path=Curve(edge.points, [1] + [edge.code] * (len(edge.points) - 1)),
+            arrowstyle="-|>,head_length=2.2,head_width=1.3",
+            color="#a03020" if edge.skip else "#444444",
+            linewidth=0.9 if edge.skip else 0.7,
+            joinstyle="round",
+        )
+    )

@@ -1,0 +1,129 @@
+"""Effects of module types: differences, where they hold, and what they hang on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.analysis.comparison import Contrast
+from nas.analysis.factors.factors import Interaction
+from nas.analysis.paired.comparison import PairedContrast
+from nas.analysis.profiles import Profile
+from nas.stats.estimate import Estimate
+from nas.stats.resampling import Floats
+from nas.visualization.plots.style import COLOURS, INK, WIDTH, canvas, in_style, log_axis, looks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROW = 0.42
+"""Inches of a contrast in a forest."""
+LEAST = 0.005
+"""Share of the variance that counts as one, where factors are shown with their interactions."""
+APART = 0.008
+"""Part by which types at one place are set apart, so that their intervals can be told."""
+
+
+@in_style
+def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
+    """Difference of error of each contrast with its interval: raw or at the same shape (E1), and at
+    equal FLOPs (E2)."""
+    shown = [c for c in contrasts if np.isfinite([e.value for e in _estimates(c)]).any()]
+    figure, axes = canvas(WIDTH, 1.1 + ROW * len(shown))
+    places = np.arange(len(shown))[::-1]
+    names = ("E1, same shape", "E2, equal FLOPs")
+    if isinstance(shown[0], Contrast):
+        names = ("raw", "equal FLOPs")
+    for at, (name, marker) in enumerate(zip(names, "os", strict=True)):
+        value, low, high = 100 * np.array([_limits(_estimates(c)[at]) for c in shown]).T
+        y = places + 0.14 - 0.28 * at
+        bars = np.nan_to_num(np.array([value - low, high - value]))
+        face = "none" if at == 0 else COLOURS[4]
+        look: dict[str, Any] = {"color": COLOURS[4 * at], "markerfacecolor": face or COLOURS[0]}
+        axes.errorbar(value, y, xerr=bars, fmt=marker, markersize=5, capsize=2, label=name, **look)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(places, [f"{c.a} → {c.b}" for c in shown])
+    axes.set(xlabel="change of error, percentage points", ylim=(-0.6, len(shown) - 0.4))
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@in_style
+def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str] = ()) -> Figure:
+    """Mean deviation of each type from what it is compared with, over "flops" or "depth"."""
+    figure, axes = canvas()
+    for at, (name, (colour, marker)) in enumerate(looks(found, types).items()):
+        profile = found[name]
+        x = profile.x * (1 + APART * (at - (len(found) - 1) / 2))
+        value, low, high = 100 * np.array([_limits(e) for e in profile.effects]).T
+        bars = np.nan_to_num(np.array([value - low, high - value]))
+        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2}
+        axes.errorbar(x, value, yerr=bars, capsize=2, elinewidth=0.8, label=name, **look)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_ylabel("error less the mean, points")
+    axes.set_xlabel("FLOPs" if axis == "flops" else "depth, blocks")
+    if axis == "depth":
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    else:
+        log_axis(axes, "x", np.concatenate([profile.x for profile in found.values()]))
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+@in_style
+def interaction_figure(main: Mapping[str, float], interactions: Sequence[Interaction], most: int) -> Figure:
+    """Share of the variance of error of each factor alone (the diagonal) and of two together, of the
+    first `most` factors that have one of `LEAST` or more in either."""
+    others = {name for each in interactions if each.share.value >= LEAST for name in (each.a, each.b)}
+    names = [name for name, share in main.items() if share >= LEAST or name in others][:most]
+    names = names or list(main)[:most]
+    table = np.full((len(names), len(names)), np.nan)
+    np.fill_diagonal(table, [main.get(name, np.nan) for name in names])
+    for each in interactions:
+        if each.a in names and each.b in names:
+            a, b = names.index(each.a), names.index(each.b)
+            table[max(a, b), min(a, b)] = each.share.value
+    figure, axes = canvas(WIDTH, 1.5 + 0.42 * len(names))
+    # By the square root, as one factor alone often has ten times the share of any two together.
+    heatmap(axes, np.sqrt(table), [["" if np.isnan(v) else _in_percent(v) for v in row] for row in table])
+    axes.set_xticks(np.arange(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(np.arange(len(names)), names)
+    axes.set_title("share of variance, %; alone on the diagonal", fontsize=9, loc="left")
+    return figure
+
+
+def _in_percent(share: float) -> str:
+    return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.1f}"
+
+
+def heatmap(axes: Any, table: Floats, texts: Sequence[Sequence[str]]) -> None:
+    """Cells in the colours of cividis, each with its text; NaN stays empty. Row 0 is on top."""
+    import matplotlib
+
+    top = float(np.nanmax(table, initial=0.0)) or 1.0
+    colours = matplotlib.colormaps["cividis"]
+    edges = [np.arange(size + 1) - 0.5 for size in table.shape]
+    cells, look = np.ma.masked_invalid(table), {"edgecolors": "white", "linewidth": 0.5}
+    axes.pcolormesh(edges[1], edges[0], cells, cmap=colours, vmin=0, vmax=top, **look)
+    for (row, column), value in np.ndenumerate(table):
+        if texts[row][column]:
+            ink = INK if np.isnan(value) else "#fffffe" if value < 0.55 * top else "#000001"
+            axes.text(column, row, texts[row][column], ha="center", va="center", color=ink, fontsize=8)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _estimates(contrast: Contrast | PairedContrast) -> tuple[Estimate, Estimate]:
+    first = contrast.raw if isinstance(contrast, Contrast) else contrast.same_shape
+    return first, contrast.equal_flops
+
+
+def _limits(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high

@@ -1,0 +1,56 @@
+"""Where the networks lie, and which trials failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.analysis.coverage import Coverage
+from nas.analysis.report_old import metric
+from nas.study.trial import REASONS
+from nas.visualization.plots.effects import heatmap
+from nas.visualization.plots.style import COLOURS, WIDTH, canvas, in_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HATCHES = ("", "///", "...", "xxx", "\\\\\\")
+
+
+@in_style
+def coverage_figure(found: Coverage) -> Figure:
+    """Networks by type and FLOPs bin; an empty cell is one that no claim at equal FLOPs can rest on."""
+    figure, axes = canvas(WIDTH, 1.2 + 0.36 * len(found.types))
+    table = np.where(found.counts > 0, found.counts, np.nan).astype(float)
+    heatmap(axes, table, [[str(count) for count in row] for row in found.counts])
+    axes.set_yticks(np.arange(len(found.types)), found.types)
+    edges = [metric(edge) for edge in found.edges]
+    axes.set_xticks(np.arange(len(edges)) - 0.5, edges)
+    axes.set_xlabel("FLOPs")
+    return figure
+
+
+@in_style
+def failures_figure(found: Mapping[str, Mapping[str, int]]) -> Figure:
+    """Share of the runs that hold each type which failed, by reason."""
+    names = list(found)
+    figure, axes = canvas(WIDTH, 1.3 + 0.34 * len(names))
+    left = np.zeros(len(names))
+    for at, reason in enumerate(REASONS):
+        share = np.array([100 * found[name].get(reason, 0) / found[name][""] for name in names])
+        if share.any():
+            colour, hatch = COLOURS[at % len(COLOURS)], HATCHES[at % len(HATCHES)]
+            axes.barh(
+                names, share, left=left, label=reason, color=colour, hatch=hatch, edgecolor="white", lw=0
+            )
+            left += share
+    for at, name in enumerate(names):
+        failed = sum(found[name].values()) - found[name][""]
+        axes.annotate(f" {failed} of {found[name]['']}", (left[at], at), va="center", fontsize=8)
+    axes.set(xlabel="failed runs, %", xlim=(0, max(1.0, 1.25 * left.max())))
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure

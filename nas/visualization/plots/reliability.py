@@ -1,0 +1,57 @@
+"""How far an error can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nas.analysis.reliability import Fidelity, Repeats
+from nas.analysis.report_old import count
+from nas.stats.estimate import Estimate
+from nas.stats.resampling import Floats
+from nas.visualization.plots.style import INK, canvas, dots, in_style, looks, scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@in_style
+def repeats_figure(found: Repeats, types: Sequence[str] = ()) -> Figure:
+    """One training against another of the same network."""
+    figure, axes = canvas()
+    _scatter(axes, found.first, found.second, found.types, types)
+    both = scale("error", np.concatenate([found.first, found.second]))
+    ends = [both.min(), both.max()]
+    axes.plot(ends, ends, color=INK, linewidth=0.8, zorder=0.9)
+    noise = f"SD between seeds {100 * found.seed_sd:.2f} points"
+    axes.set_title(f"{_rho(found.correlation)}\n{noise}", fontsize=9, loc="left")
+    axes.set(xlabel="error of one training, %", ylabel="error of another seed, %")
+    return figure
+
+
+@in_style
+def fidelity_figure(found: Fidelity, types: Sequence[str] = ()) -> Figure:
+    """A long training against a short one of the same network."""
+    figure, axes = canvas()
+    _scatter(axes, found.short, found.long, found.types, types)
+    axes.set_title(f"{_rho(found.correlation)}, {len(found.short)} networks", fontsize=9, loc="left")
+    axes.set_xlabel(f"error at {count(found.epochs, 'epoch')}, %")
+    axes.set_ylabel(f"error at {count(found.longer, 'epoch')}, %")
+    return figure
+
+
+def _scatter(axes: Axes, x: Floats, y: Floats, kinds: Sequence[str], types: Sequence[str]) -> None:
+    own = np.array(kinds)
+    for name, look in looks(kinds, types).items():
+        at = own == name
+        dots(axes, scale("error", x[at]), scale("error", y[at]), look, name, among=len(x))
+    axes.legend(loc="upper left")
+
+
+def _rho(estimate: Estimate) -> str:
+    if np.isnan(estimate.value):
+        return "too few networks for a correlation"
+    return f"rank correlation {estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

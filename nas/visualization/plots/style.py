@@ -1,0 +1,152 @@
+"""What all pictures share: colours, markers, axes, and how one becomes a file.
+
+Black is ink: a page turns it into the colour of its text. So figures are readable on dark pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from nas.analysis.report_old import metric
+from nas.analysis.table import MIXED
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
+"""Distinct for the colour-blind (Okabe and Ito, 2008); markers repeat the distinction."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#777777"
+INK = "black"
+
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,  # names may hold a dollar sign
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+AXES = {
+    "error": "validation error, %",
+    "flops": "FLOPs (multiply-adds of conv and linear layers)",
+    "params": "parameters",
+    "activations": "activations (outputs of conv and linear layers)",
+    "peak_memory": "peak activation memory, bytes at batch 1",
+    "latency": "inference latency at batch 1, seconds",
+}
+TASK_ERRORS = {"segmentation": "1 - mIoU of validation images, %"}
+"""What the error is, for tasks where it is no share of wrong answers."""
+
+WIDTH = 4.0
+"""Inches of a picture with one panel: what a phone can show with its text readable."""
+
+MOST_POINTS = 2000
+"""Points that a picture holds one by one; more become an image in it, else it would be too large."""
+
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def in_style(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw with the settings that all pictures share."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def canvas(width: float = WIDTH, height: float = 3.1) -> tuple[Figure, Axes]:
+    """A figure with one panel, in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def save(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=160)
+    return path
+
+
+def check_format(file: str | Path) -> Path:
+    """The path, if its suffix names a format; NasError else."""
+    path = Path(file)
+    if path.suffix.lower() not in FORMATS:
+        hint = f"known: {', '.join(FORMATS)}"
+        raise NasError(f"no picture format {path.suffix!r}", where=str(file), hint=hint)
+    return path
+
+
+def looks(names: Iterable[str], types: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each type by its name, the mixed last. `types` are all those that the
+    pictures beside it show, so that a type looks the same in each."""
+    own = set(names)
+    found = {
+        name: (COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)])
+        for at, name in enumerate(sorted((own | set(types)) - {MIXED}))
+        if name in own
+    }
+    return found | ({MIXED: (GREY, ".")} if MIXED in own else {})
+
+
+def dots(
+    axes: Axes,
+    x: Any,
+    y: Any,
+    look: tuple[str, str],
+    name: str = "",
+    *,
+    size: float = 20,
+    alpha: float = 0.75,
+    among: int = 0,
+) -> None:
+    """Points without edges, of a colour and a marker; an image where the picture has `among` too many."""
+    colour, marker = look
+    many = among > MOST_POINTS
+    axes.scatter(
+        x, y, s=size, c=colour, marker=marker, alpha=alpha, linewidths=0, label=name or None, rasterized=many
+    )
+
+
+def label(objective: str, task: str = "") -> str:
+    """Of an axis; `task` is that of the data."""
+    return TASK_ERRORS.get(task, AXES["error"]) if objective == "error" else AXES[objective]
+
+
+def scale(objective: str, values: Any) -> Any:
+    """As it is shown: errors in percent."""
+    return 100 * np.asarray(values, float) if objective == "error" else np.asarray(values, float)
+
+
+def log_axis(axes: Axes, which: str, values: Any) -> None:
+    """Make an axis, "x" or "y", logarithmic, with ticks such as 200k and 5M."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = np.min(values), np.max(values)
+    getattr(axes, f"set_{which}scale")("log")
+    axis = getattr(axes, f"{which}axis")
+    subs = (1, 2, 5) if high > 10 * low else (1, 2, 3, 5) if high > 3 * low else (1, 2, 3, 4, 5, 6, 8)
+    axis.set_major_locator(LogLocator(base=10, subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: metric(value) if value >= 1000 else f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,99 @@
+"""Names of torchvision's models: where each layer of a zoo network stands there.
+
+One rule a family, so no lists of names:
+
+ResNet, ResNeXt   The stem is conv1 and bn1. Block b of stage s is layer{s}.{b - 1}; its k-th
+                  conv and batch norm are conv{k} and bn{k}, but those of the shortcut, which
+                  come last, downsample.0 and downsample.1. The linear layer is fc.
+AlexNet, VGG      features.{i} and classifier.{i}: i counts every layer from 0, activations,
+                  pools and dropout too, but not the average pool between the two.
+GoogLeNet         The stem is conv1, the convolutions of stage 2 are conv2 and conv3, module a
+                  of stage s is inception{s}a, its convolutions in order branch1, branch2.0,
+                  branch2.1, branch3.0, branch3.1 and branch4.1; each has a conv and a bn. The
+                  linear layer is fc. Auxiliary head n is aux{n}: conv.conv, conv.bn, fc1 and fc2.
+FCN               The ResNet is backbone, without its fc. The head is classifier.{i}, the auxiliary
+                  head aux_classifier.{i}: 0 and 1 are conv and batch norm, 4 the scores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from nas.errors import NasError
+from nas.graph.graph import Graph
+
+Rule = Callable[[Sequence[str]], dict[str, str]]
+BRANCHES = ("branch1", "branch2.0", "branch2.1", "branch3.0", "branch3.1", "branch4.1")
+UNUSED = ("aux1.", "aux2.", "aux_classifier.")
+"""Starts of names of auxiliary heads, which inference does not use."""
+
+
+def torchvision_names(name: str, graph: Graph) -> dict[str, str]:
+    """For each layer with parameters, by its path, the name of its module in torchvision.
+
+    `graph` is the expansion of the zoo network `name`. NasError where torchvision has no
+    network that is built in this way.
+    """
+    rule = next((rule for pattern, rule in RULES.items() if re.fullmatch(pattern, name)), None)
+    if rule is None:
+        known = "alexnet, vgg11 to vgg19 with and without _bn, googlenet, resnet18 to resnet152, resnext, "
+        known += "fcn_resnet50"
+        raise NasError(f"torchvision has no such network as {name}", hint=f"it has {known}")
+    names = rule([primitive.path for primitive in graph.primitives])
+    return {p.path: names[p.path] for p in graph.primitives if p.op.params(*p.input_shapes)}
+
+
+def _resnet(paths: Sequence[str], convs: int) -> dict[str, str]:
+    """`convs` are those of the branch of a block."""
+    names = {"stem/conv1": "conv1", "stem/bn1": "bn1", "head/classifier1": "fc"}
+    for path in paths:
+        if found := re.fullmatch(r"stage(\d+)\.block(\d+)/(conv|bn)(\d+)", path):
+            stage, block, kind, count = found.groups()
+            own = f"{kind}{count}" if int(count) <= convs else f"downsample.{('conv', 'bn').index(kind)}"
+            names[path] = f"layer{stage}.{int(block) - 1}.{own}"
+    return names
+
+
+def _chain(paths: Sequence[str]) -> dict[str, str]:
+    head = [
+        path for path in paths if path.startswith("head/") and path not in ("head/pool1", "head/flatten1")
+    ]
+    body = [path for path in paths if not path.startswith("head/")]
+    names = {path: f"features.{at}" for at, path in enumerate(body)}
+    return names | {path: f"classifier.{at}" for at, path in enumerate(head)}
+
+
+def _fcn_resnet(paths: Sequence[str]) -> dict[str, str]:
+    names = {path: f"backbone.{name}" for path, name in _resnet(paths, convs=3).items()}
+    layers = {"conv1": 0, "bn1": 1, "score1": 4}
+    for head, name in (("head", "classifier"), ("aux1", "aux_classifier")):
+        names |= {f"{head}/{layer}": f"{name}.{at}" for layer, at in layers.items()}
+    return names
+
+
+def _googlenet(paths: Sequence[str]) -> dict[str, str]:
+    names = {"head/classifier1": "fc"}
+    layers = {"conv1": "conv.conv", "bn1": "conv.bn", "fc1": "fc1", "classifier1": "fc2"}
+    for path in paths:
+        head, _, layer = path.partition("/")
+        if re.fullmatch(r"aux\d", head):
+            names |= {path: f"{head}.{layers[layer]}"} if layer in layers else {}
+        elif found := re.fullmatch(r"(.+)/(conv|bn)(\d+)", path):
+            module, kind, count = found.groups()
+            stage, letter = re.fullmatch(r"(?:stem|stage(\d)\.(?:conv)?(\w))", module).groups()  # type: ignore[union-attr]
+            own = "conv1" if module == "stem" else f"conv{int(letter) + 1}" if stage == "2" else ""
+            own = own or f"inception{stage}{letter}.{BRANCHES[int(count) - 1]}"
+            names[path] = f"{own}.{kind}"
+    return names
+
+
+RULES: dict[str, Rule] = {
+    "resnet(18|34)": partial(_resnet, convs=2),
+    "resnet(50|101|152)|resnext(50|101)_.*": partial(_resnet, convs=3),
+    r"alexnet|vgg\d+(_bn)?": _chain,
+    "googlenet(_aux)?": _googlenet,
+    "fcn_resnet50(_aux)?": _fcn_resnet,
+}
+"""By the names in the zoo."""

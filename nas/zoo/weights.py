@@ -1,0 +1,71 @@
+"""Weights in the names of torchvision, read for a network of the zoo."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.codegen.parameter_names import by_module, module_names
+from nas.errors import NasError, NotFoundError
+from nas.graph.graph import Graph
+from nas.zoo.torchvision_names import UNUSED, torchvision_names
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHOWN = 5
+"""Names that an error message lists."""
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a .safetensors file, or in a .pth file, which is read as tensors
+    only: no code in it is run. NasError names a file that holds none."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise NotFoundError("there is no such file", where=str(path))
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NasError(f"holds no weights that can be read: {reason}", where=str(path)) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise NasError("is no state dict: names with tensors", where=str(path))
+    return dict(state)
+
+
+def from_torchvision(
+    state: Mapping[str, Tensor], name: str, graph: Graph, where: str = "weights"
+) -> dict[str, Tensor]:
+    """The state dict of `graph`'s network from one of torchvision's model of this name.
+
+    `graph` is the expansion of the zoo network `name`. Auxiliary heads that it lacks are left
+    out, and batch counts that older files lack are zero. NasError if names are missing or left over.
+    """
+    import torch
+
+    ours, theirs = module_names(graph), torchvision_names(name, graph)
+    modules = by_module(state)
+    missing = sorted(module for module in theirs.values() if module not in modules)
+    unknown = sorted(m for m in set(modules) - set(theirs.values()) if not f"{m}.".startswith(UNUSED))
+    if missing or unknown:
+        parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unknown)}"] * bool(unknown)
+        raise NasError(f"these are no weights of {name}: the file {' and '.join(parts)}", where=where)
+    made: dict[str, Tensor] = {}
+    for path, module in theirs.items():
+        entries = modules[module]
+        if "running_mean" in entries:
+            entries.setdefault("num_batches_tracked", torch.tensor(0))
+        made |= {f"{ours[path]}.{entry}": value for entry, value in entries.items()}
+    return {key: value.float() if value.is_floating_point() else value for key, value in made.items()}
+
+
+def _listed(names: list[str]) -> str:
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + rest

@@ -1,0 +1,106 @@
+"""The main job as a newcomer types it, on Ray, interrupted and resumed; then what it says to type next."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from testing.paths import ROOT
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = [sys.executable, str(ROOT / "cli.py")]
+SEARCH = "search --space residual_vs_fractal --data digits?limit=200 --trials 6 --epochs 1 --workers 2"
+PATIENCE = 240
+
+
+def nas(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PROGRAM, *shlex.split(line)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def interrupt_after_a_trial(folder: Path) -> tuple[int, str]:
+    """Start the search, press Ctrl-C once a trial is recorded; its exit code and its stderr."""
+    with subprocess.Popen(
+        [*PROGRAM, *SEARCH.split(), "--name", "job"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if line.lstrip().startswith("1/6"):
+                os.kill(process.pid, signal.SIGINT)
+        return process.wait(PATIENCE), "".join(said)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int, str]:
+    """The folder, the output of the resumed search, and how the first attempt ended."""
+    folder = tmp_path_factory.mktemp("job")
+    code, said = interrupt_after_a_trial(folder)
+    resumed = nas("search --resume --name job --workers 2", folder)
+    assert resumed.returncode == 0, resumed.stderr
+    return folder, resumed.stdout, code, said
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(job: tuple[Path, str, int, str]) -> None:
+    _, _, code, said = job
+    assert code == 130
+    assert "go on with: nas search --resume --name job" in said
+    assert "Traceback" not in said
+
+
+def test_the_resumed_run_has_every_trial_once(job: tuple[Path, str, int, str]) -> None:
+    folder = job[0]
+    rows = json.loads(nas("runs --json", folder).stdout)["runs"]
+    assert [(row["complete"], row["failed"]) for row in rows] == [(6, 0)]
+
+
+def test_the_output_ends_with_front_ranking_and_commands(job: tuple[Path, str, int, str]) -> None:
+    out = job[1]
+    assert out.index("Pareto front") < out.index("Ranking of module types") < out.index("Next")
+    assert "Grade" in out
+    assert "results/job" in out
+
+
+def test_the_printed_commands_work_as_printed(job: tuple[Path, str, int, str]) -> None:
+    folder, out, *_ = job
+    commands = [line.strip() for line in out.split("\nNext\n")[1].splitlines()]
+    assert len(commands) == 4
+    for command in commands:
+        line = command.removeprefix("nas ") + (" --epochs 1" if " train " in command else "")
+        done = nas(line, folder)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    assert (folder / "front.png").stat().st_size > 5_000
+    assert list((folder / "results" / "job" / "export").glob("trial-*/model.safetensors"))
+    assert list((folder / "results" / "job" / "train").glob("trial-*/network.safetensors"))
+
+
+def test_a_killed_driver_loses_no_recorded_trial(tmp_path: Path) -> None:
+    arguments = [*PROGRAM, *SEARCH.split(), "--name", "job", "--workers", "0"]
+    with subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.lstrip().startswith("2/6"):
+                process.kill()
+    before = json.loads(nas("runs --json", tmp_path).stdout)["runs"][0]["complete"]
+    assert before >= 2
+    resumed = nas("search --resume --workers 0 --json", tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["analysis"]["trials"] == 6

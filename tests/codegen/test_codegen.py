@@ -1,0 +1,221 @@
+import ast
+
+import pytest
+import torch
+from testing.interpreter import load
+
+from nas.codegen.source import source
+from nas.modules import (
+    AuxiliaryHead,
+    Bottleneck,
+    ConvStem,
+    FcnHead,
+    Fractal,
+    MapHead,
+    Plain,
+    PoolHead,
+    Residual,
+)
+from nas.space.genotype import Auxiliary, Genotype, Node, expand
+from nas.space.space import load_space
+
+
+def resnet(n=3, **fields):
+    nodes, before = [], "stem"
+    for stage in range(3):
+        for block in range(n):
+            name = f"stage{stage + 1}.block{block + 1}"
+            module = Residual(width=16 * 2**stage, stride=2 if stage and not block else 1, **fields)
+            nodes.append(Node(name, module, (before,)))
+            before = name
+    norm = fields.get("norm", "after_conv")
+    return Genotype(ConvStem(width=16, norm=norm), tuple(nodes), PoolHead(norm=norm))
+
+
+def test_a_resnet_reads_like_a_model_file():
+    text = source(expand(resnet(9)))
+    assert (
+        '''\
+class Residual(nn.Module):
+    """Shortcut B, norm after_conv."""
+
+    def __init__(self, chs):
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.Conv2d(chs, chs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(chs),
+            nn.ReLU(),
+            nn.Conv2d(chs, chs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(chs),
+        )
+
+    def forward(self, x):
+        return torch.relu(self.branch(x) + x)
+'''
+        in text
+    )
+    assert "        return torch.relu(self.branch(x) + self.shortcut(x))\n" in text
+    assert "            ResidualTransition(16, 32),\n            *(Residual(32) for _ in range(8)),\n" in text
+    assert text.count("class ") == 3
+
+
+def test_docstring_says_what_it_is():
+    graph = expand(resnet(), (3, 32, 32), 10)
+    docstring = ast.get_docstring(ast.parse(source(graph)))
+    assert "3 x residual 16" in docstring
+    assert graph.digest in docstring
+    assert "3x32x32, 10 classes" in docstring
+    assert "parameters  272,474" in docstring
+    assert "multiply-adds of convolutions and linear layers" in docstring
+
+
+def test_numbers_that_differ_become_arguments():
+    nodes = (
+        Node("stage1.block1", Plain(width=16, kernel=5), ("stem",)),
+        Node("stage1.block2", Plain(width=32, kernel=3), ("stage1.block1",)),
+        Node("stage2.block1", Plain(width=64, kernel=7, stride=2), ("stage1.block2",)),
+    )
+    text = source(expand(Genotype(ConvStem(width=8), nodes, PoolHead())))
+    assert "def __init__(self, in_chs, out_chs, kernel_size, stride=1):" in text
+    assert "padding=kernel_size // 2" in text
+    assert "self.stage2 = Plain(32, 64, kernel_size=7, stride=2)" in text
+
+
+def test_only_torch_is_imported():
+    space = load_space("all_modules")
+    for seed in range(30):
+        tree = ast.parse(source(expand(space.sample(seed))))
+        names = {
+            alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        }
+        names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert names <= {"torch", "torch.nn.functional"}
+
+
+def test_interface_of_a_model_file():
+    network = load(expand(resnet(1)))(num_classes=5, in_chans=1).eval()
+    image = torch.zeros(2, 1, 16, 16)
+    features = network.forward_features(image)
+    assert features.shape == (2, 64, 4, 4)
+    assert network.forward_head(features, pre_logits=True).shape == (2, 64)
+    assert network(image).shape == (2, 5)
+    network.reset_classifier(3)
+    assert network(image).shape == (2, 3)
+
+
+@pytest.mark.parametrize("norm", ["pre_activation", "relu_only_pre_activation", "after_addition", "none"])
+def test_every_place_of_batch_norm_prints(norm):
+    text = source(expand(resnet(2, norm=norm)))
+    assert f"norm {norm}" in text
+    assert ("nn.BatchNorm2d" in text) == (norm != "none")
+
+
+def test_same_graph_same_source():
+    space = load_space("all_modules")
+    assert source(expand(space.sample(7))) == source(expand(space.sample(7)))
+
+
+def fractal_network(drop_path, columns=3):
+    module = Fractal(width=8, columns=columns, drop_path=drop_path)
+    nodes = (Node("stage1.block1", module, ("stem",)), Node("stage1.block2", module, ("stage1.block1",)))
+    return load(expand(Genotype(ConvStem(width=8), nodes, PoolHead())))()
+
+
+def joins(network):
+    return [module for name, module in network.named_modules() if type(module).__name__ == "DropPathMean"]
+
+
+def test_local_drop_path_leaves_at_least_one_input():
+    torch.manual_seed(0)
+    join = joins(fractal_network("local"))[-1].train()
+    paths = [torch.full((1, 1, 1, 1), float(2**at)) for at in range(3)]
+    means = {round(float(join(*paths)), 4) for _ in range(2000)}
+    subsets = [[1], [2], [4], [1, 2], [1, 4], [2, 4], [1, 2, 4]]
+    assert means == {round(sum(subset) / len(subset), 4) for subset in subsets}
+    whole = sum(float(join(*paths)) == pytest.approx(7 / 3) for _ in range(2000)) / 2000
+    assert whole == pytest.approx(0.85**3, abs=0.04)
+    assert float(join.eval()(*paths)) == pytest.approx(7 / 3)
+
+
+def test_global_drop_path_keeps_one_column_of_the_whole_network():
+    torch.manual_seed(0)
+    network = fractal_network("global").train()
+    seen = set()
+    for _ in range(60):
+        network.zero_grad(set_to_none=True)
+        network(torch.randn(2, 3, 8, 8)).sum().backward()
+        used = tuple(
+            frozenset(
+                name.split(".")[2][:7]
+                for name, p in network.named_parameters()
+                if "column" in name
+                and f"stage1.{block}." in name
+                and p.grad is not None
+                and p.grad.abs().sum() > 0
+            )
+            for block in (0, 1)
+        )
+        assert used[0] == used[1]
+        assert len(used[0]) == 1
+        seen |= used[0]
+    assert seen == {"column1", "column2", "column3"}
+
+
+def test_mixed_drop_path_is_global_in_half_of_the_batches():
+    torch.manual_seed(0)
+    network = fractal_network("mixed").train()
+    draws = []
+    for _ in range(400):
+        network.forward_features(torch.zeros(1, 3, 8, 8))
+        draws.append(bool(joins(network)[0].draw[0]))
+    assert sum(draws) / len(draws) == pytest.approx(0.5, abs=0.08)
+
+
+def test_bottleneck_strides_where_it_says():
+    def text(stride_in):
+        module = Bottleneck(width=64, stride=2, stride_in=stride_in)
+        return source(expand(Genotype(ConvStem(width=16), (Node("a", module, ("stem",)),), PoolHead())))
+
+    assert "nn.Conv2d(16, 16, 1, stride=2, bias=False)" in text("1x1")
+    assert "nn.Conv2d(16, 16, 3, stride=2, padding=1, bias=False)" in text("3x3")
+
+
+def test_auxiliary_heads_are_in_training_only():
+    nodes = resnet(1).nodes
+    head = AuxiliaryHead(grid=2, channels=16, hidden=64)
+    aux = (Auxiliary("stage1.block1", head, 0.3), Auxiliary("stage2.block1", head, 0.2))
+    genotype = Genotype(ConvStem(width=16), nodes, PoolHead(), (), aux)
+    assert Genotype.from_json(genotype.to_json()) == genotype
+    assert genotype.digest == resnet(1).digest
+    training = load(expand(genotype, auxiliary=True))()
+    plain = load(expand(genotype))()
+    image = torch.randn(2, 3, 32, 32)
+    scores, others = training.train()(image)
+    assert [tuple(s.shape) for s in (scores, *others)] == [(2, 10)] * 3
+    assert training.aux_weights == (0.3, 0.2)
+    extra = set(training.state_dict()) - set(plain.state_dict())
+    assert extra == {name for name in training.state_dict() if name.startswith("aux")}
+    plain.load_state_dict({k: v for k, v in training.state_dict().items() if k not in extra})
+    torch.testing.assert_close(plain.eval()(image), training.eval()(image))
+
+
+@pytest.mark.parametrize("size", [32, 50, 64])
+@pytest.mark.parametrize("head", [FcnHead(skips=2, hidden=32, kernel=3), FcnHead(hidden=32), MapHead()])
+def test_heads_of_segmentation_score_every_pixel(head, size):
+    taps = ("stage2.block1", "stage1.block1")[: head.taps]
+    genotype = Genotype(ConvStem(width=16), resnet(1).nodes, head, taps)
+    assert Genotype.from_json(genotype.to_json()) == genotype
+    network = load(expand(genotype, (3, size, size), 5))(num_classes=5).eval()
+    image = torch.randn(2, 3, size, size)
+    assert network(image).shape == (2, 5, size, size)
+    network.reset_classifier(7)
+    assert network(image).shape == (2, 7, size, size)
+
+
+def test_upsampling_starts_as_bilinear_interpolation():
+    genotype = Genotype(ConvStem(width=16), resnet(1).nodes, FcnHead(hidden=32))
+    network = load(expand(genotype, (3, 32, 32), 3))(num_classes=3).eval()
+    scores = torch.randn(1, 3, 8, 8)
+    ours = network.head.layers[-1](scores)
+    theirs = torch.nn.functional.interpolate(scores, scale_factor=4, mode="bilinear")
+    torch.testing.assert_close(ours[..., 4:-4, 4:-4], theirs[..., 4:-4, 4:-4])

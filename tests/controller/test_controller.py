@@ -1,0 +1,275 @@
+"""The loop of a search: budget, duplicates, resume, failures, signals, a full disk."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from nas.controller.evaluators.base import Result, Task, ignore
+from nas.controller.loop import run_search
+from nas.controller.signals import Interrupted, Stop
+from nas.errors import AllTrialsFailedError, StorageError
+from nas.pareto import front
+from nas.searchers import make_searcher
+from nas.space.space import load_space
+from nas.study.history import History
+from nas.study.study import Study
+from nas.study.trial import Proposal
+
+
+class Scripted:
+    """Evaluates in memory: `outcome` of a task is its result; the newest task ends first."""
+
+    def __init__(self, outcome, slots=3):
+        self.outcome, self.slots, self.on_epoch = outcome, slots, ignore
+        self.tasks: list[Task] = []
+        self.executed: list[int] = []
+        self.most = 0
+
+    def submit(self, task):
+        self.tasks.append(task)
+        self.most = max(self.most, len(self.tasks))
+
+    def wait(self, timeout=None):
+        task = self.tasks.pop()
+        self.executed.append(task.number)
+        self.on_epoch(task.number, {"epoch": 1})
+        return [self.outcome(task)]
+
+    def close(self):
+        self.tasks.clear()
+
+
+def complete(task):
+    error = np.random.default_rng(task.seed).random()
+    return Result(task.number, "complete", error=error, weights=b"weights of %d" % task.number)
+
+
+def failed(task, reason="exception"):
+    return Result(task.number, "failed", reason, f"Traceback of trial {task.number}")
+
+
+class Fixed:
+    """Proposes the given genotypes in turn, repeats included."""
+
+    name = "fixed"
+
+    def __init__(self, genotypes):
+        self.genotypes = genotypes
+
+    def ask(self, space, history, rng):
+        index = len(history.trials) + len(history.pending)
+        return Proposal(self.genotypes[index], self.name)
+
+
+@pytest.fixture(scope="module")
+def space():
+    return load_space("residual_vs_fractal")
+
+
+@pytest.fixture(scope="module")
+def genotypes(space):
+    found = {g.digest: g for g in map(space.sample, range(10))}
+    return list(found.values())
+
+
+def search(space, outcome=complete, *, study=None, searcher=None, evaluator=None, trials=12, **options):
+    study = History() if study is None else study
+    searcher = searcher or make_searcher("random", study.objectives)
+    evaluator = evaluator or Scripted(outcome)
+    run_search(study, space, searcher, evaluator, trials=trials, seed=7, epochs=2, **options)
+    return study
+
+
+def test_fills_the_budget_with_every_slot_busy(space):
+    evaluator = Scripted(complete)
+    study = search(space, evaluator=evaluator)
+    assert sorted(trial.number for trial in study.trials) == list(range(12))
+    assert all(trial.complete and trial.epochs == 2 and trial.flops > 0 for trial in study.trials)
+    assert evaluator.most == 3
+    assert not study.pending
+    assert len({trial.seed for trial in study.trials}) == 12
+    assert [trial.number for trial in study.trials if trial.proposal.uniform]
+
+
+def test_same_seed_and_one_slot_give_the_same_search(space):
+    runs = [
+        search(space, evaluator=Scripted(complete, slots=1), searcher=make_searcher(name, ("error", "flops")))
+        for name in ("evolution", "evolution")
+    ]
+    digests = [[(trial.digest, trial.error, trial.seed) for trial in run.trials] for run in runs]
+    assert digests[0] == digests[1]
+
+
+def test_callbacks_tell_what_happens(space):
+    trials, events = [], []
+    search(space, trials=5, on_trial=lambda *seen: trials.append(seen), on_event=events.append)
+    assert [progress.done for _, progress in trials] == [1, 2, 3, 4, 5]
+    last = trials[-1][1]
+    assert (last.total, last.complete, last.failed, last.running, last.remaining) == (5, 5, 0, 0, 0)
+    assert Counter(event.kind for event in events) == {"start": 5, "epoch": 5}
+    assert (
+        events[0].proposal.genotype.digest == next(trial for trial, _ in trials if trial.number == 0).digest
+    )
+    assert events[-1].row == {"epoch": 1}
+
+
+def test_resume_redoes_only_the_missing_numbers(space, tmp_path):
+    path = tmp_path / "study.db"
+    stop = Stop()
+    with Study.create(path, objectives=("error", "flops"), domains=space.domains()) as study:
+
+        def halt(trial, progress):
+            if progress.done == 4:
+                stop.request()
+
+        with pytest.raises(Interrupted) as caught:
+            search(space, study=study, on_trial=halt, stop=stop)
+        assert caught.value.exit_code == 130
+        before = [(trial.number, trial.digest) for trial in study.trials]
+        assert 4 <= len(before) < 12
+    with Study.open(path) as study:
+        evaluator = Scripted(complete)
+        search(space, study=study, evaluator=evaluator)
+        assert [(t.number, t.digest) for t in study.trials][: len(before)] == before
+        assert sorted([n for n, _ in before] + evaluator.executed) == list(range(12))
+        again = Scripted(complete)
+        search(space, study=study, evaluator=again)
+        assert again.executed == []
+
+
+def test_hole_left_by_a_lost_trial_is_filled(space):
+    study = search(space, trials=6)
+    holed = History()
+    for trial in study.trials:
+        if trial.number not in (1, 4):
+            holed.record(trial)
+    evaluator = Scripted(complete)
+    search(space, study=holed, evaluator=evaluator, trials=6)
+    assert sorted(evaluator.executed) == [1, 4]
+
+
+def test_duplicate_reuses_the_earlier_result_without_training(space, genotypes):
+    a, b, c = genotypes[:3]
+    evaluator = Scripted(complete, slots=1)
+    searcher = Fixed([a, b, a, c, a, b])
+    study = search(space, searcher=searcher, evaluator=evaluator, trials=6, uniform_share=0)
+    assert [trial.duplicate_of for trial in study.trials] == [None, None, 0, None, 0, 1]
+    assert evaluator.executed == [0, 1, 3]
+    first, copy = study.trials[0], study.trials[4]
+    assert (first.error, first.seed, first.digest) == (copy.error, copy.seed, copy.digest)
+    assert copy.duration == 0
+
+
+def test_duplicate_of_a_running_trial_waits_for_it(space, genotypes):
+    a, b = genotypes[:2]
+    evaluator = Scripted(complete, slots=2)
+    study = search(space, searcher=Fixed([a, a, a, b]), evaluator=evaluator, trials=4, uniform_share=0)
+    assert sorted(evaluator.executed) == [0, 3]
+    assert {trial.number: trial.duplicate_of for trial in study.trials} == {0: None, 1: 0, 2: 0, 3: None}
+
+
+@pytest.mark.parametrize(("reason", "executed"), [("diverged", [0]), ("worker_lost", [0, 1])])
+def test_failure_is_reused_if_it_lies_in_the_network(space, genotypes, reason, executed):
+    def outcome(task):
+        return complete(task) if task.number == 2 else failed(task, reason)
+
+    evaluator = Scripted(outcome, slots=3)
+    searcher = Fixed([genotypes[0], genotypes[0], genotypes[1]])
+    study = search(space, searcher=searcher, evaluator=evaluator, trials=3, uniform_share=0)
+    assert sorted(set(evaluator.executed) - {2}) == executed
+    assert len(study.trials) == 3
+
+
+def test_exhausted_space_ends_the_search(space):
+    class Dry:
+        name = "dry"
+
+        def ask(self, space, history, rng):
+            return Proposal(space.sample(rng), "dry") if len(history.trials) < 2 else None
+
+    study = search(space, searcher=Dry(), evaluator=Scripted(complete, slots=1), uniform_share=0)
+    assert len(study.trials) == 2
+
+
+def test_failures_in_a_row_stop_the_search_with_the_first_traceback(space):
+    def outcome(task):
+        return complete(task) if task.number < 3 else failed(task)
+
+    study = History()
+    with pytest.raises(AllTrialsFailedError, match="4 trials in a row") as caught:
+        search(space, evaluator=Scripted(outcome, slots=1), study=study, trials=50, max_failures_in_row=4)
+    assert caught.value.exit_code == 4
+    assert "Traceback of trial 3" in str(caught.value)
+    assert len(study.trials) == 7
+    assert not study.pending
+
+
+def test_scattered_failures_do_not_stop_the_search(space):
+    study = search(space, lambda t: failed(t) if t.number % 3 else complete(t), max_failures_in_row=4)
+    assert len(study.trials) == 12
+    assert len(study.complete) == 4
+
+
+def test_search_without_a_success_is_an_error(space):
+    with pytest.raises(AllTrialsFailedError, match="all 3 trials have failed"):
+        search(space, failed, trials=3)
+
+
+def test_weights_of_the_front_are_kept_and_no_others(space, tmp_path):
+    seen = []
+
+    def check(trial, progress):
+        kept = {int(path.stem) for path in tmp_path.iterdir()}
+        assert kept == {member.number for member in study.front()}
+        seen.append(len(kept))
+
+    study = History()
+    search(space, study=study, trials=40, weights_dir=tmp_path, on_trial=check)
+    values = [trial.values(study.objectives) for trial in study.trials]
+    on_front = {study.trials[index].number for index in front(values)}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{n}.safetensors" for n in on_front}
+    assert all(path.read_bytes() == b"weights of %d" % int(path.stem) for path in tmp_path.iterdir())
+    assert len(seen) == 40
+
+
+def test_trial_that_cannot_be_recorded_ends_the_search(space):
+    class Full(History):
+        def record(self, trial):
+            if len(self.trials) == 3:
+                raise StorageError("disk full")
+            super().record(trial)
+
+    study = Full()
+    with pytest.raises(StorageError):
+        search(space, study=study)
+    assert len(study.trials) == 3
+    assert not study.pending
+
+
+def test_durations_and_progress_do_not_see_the_wall_clock(space, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: (_ for _ in ()).throw(AssertionError("wall clock")))
+    seen = []
+    search(space, trials=3, on_trial=lambda trial, progress: seen.append(progress.elapsed))
+    assert seen == sorted(seen)
+
+
+def test_runs_outside_the_main_thread(space):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(search(space, trials=3)))
+    thread.start()
+    thread.join(30)
+    assert len(found[0].trials) == 3
+
+
+def test_signal_handlers_are_restored(space):
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+    search(space, trials=2)
+    with pytest.raises(AllTrialsFailedError):
+        search(space, failed, trials=2)
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before

@@ -1,0 +1,401 @@
+"""Workers on Ray under real faults: killed, hung, stopped, out of memory, interrupted."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from testing.paths import ROOT
+
+from nas.controller.evaluators.base import Result, Task
+from nas.controller.evaluators.ray_worker import Worker
+from nas.errors import NasError
+from nas.training.recipe import Recipe
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves log files open
+]
+
+PATIENCE = 120
+"""Seconds for what takes a few on a machine that does nothing else."""
+
+
+class Orders(NamedTuple):
+    """Takes the place of a recipe; a worker asks it for the precision."""
+
+    script: dict[int, str]
+    log: Path
+    precision: str = "float32"
+
+
+def obey(task, dataset, recipe, device, on_epoch, on_batch):
+    """Do what the recipe says for the task's number, and write each execution to a log."""
+    script, log, *_ = recipe
+    order = script.get(task.number, "")
+    with open(log, "a") as file:
+        file.write(f"{task.number} {os.getpid()} {task.attempt}\n")
+    if order == "die" or (order == "die once" and task.attempt == 0):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if order == "exit":
+        os._exit(3)
+    if order == "fault once" and task.attempt == 0:
+        ctypes.string_at(0)  # a segmentation fault
+    if order == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if order == "hold":
+        while not (lock := threading.Lock()).acquire(False):
+            lock.release()
+        sum(range(10**12))  # one call that never gives up the interpreter
+    if order == "sleep":
+        on_epoch(task.number, {"epoch": 1, "val_error": 0.5})
+        time.sleep(1000)
+    if order == "nap":
+        start = time.monotonic()
+        time.sleep(1)
+        return Result(task.number, "complete", message=f"{start} {time.monotonic()}", error=0.5)
+    if order == "oom":
+        return Result(task.number, "failed", "oom", "stub")
+    if order == "unpicklable":
+        return threading.Lock()
+    if order == "slow but alive":
+        for _ in range(80):
+            time.sleep(0.1)
+            on_batch()
+    environment = os.environ.get("OMP_NUM_THREADS", "")
+    curve = ({"epoch": 1, "val_error": 0.25},)
+    on_epoch(task.number, curve[0])
+    return Result(
+        task.number, "complete", message=f"{device} {environment}", error=float(dataset.mean()), curve=curve
+    )
+
+
+@pytest.fixture(scope="module")
+def ray_session():
+    from nas.controller.evaluators.ray_cluster import start_ray
+
+    start_ray(workers=2)
+    yield
+    import ray
+
+    ray.shutdown()
+
+
+@pytest.fixture
+def run(ray_session, tmp_path):
+    """Run tasks under orders on two workers: results by number, and the execution log."""
+    from nas.controller.evaluators.ray import RayEvaluator
+
+    def run(script, count=4, **options):
+        log = tmp_path / "log"
+        dataset = np.full(1000, 0.5)
+        evaluator = RayEvaluator(dataset, Orders(script, log), workers=2, trainer=obey, **options)
+        events = []
+        evaluator.on_epoch = lambda number, row: events.append((number, row["epoch"]))
+        try:
+            for number in range(count):
+                evaluator.submit(Task(number, None, seed=number))
+            results = {}
+            end = time.monotonic() + PATIENCE
+            while len(results) < count and time.monotonic() < end:
+                for result in evaluator.wait(5):
+                    assert result.number not in results
+                    results[result.number] = result
+        finally:
+            evaluator.close()
+        executions = [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
+        return results, executions, events
+
+    return run
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pids, seconds=60):
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(map(alive, pids))
+
+
+def test_workers_are_long_lived_and_take_task_after_task(run):
+    results, executions, events = run({}, count=20)
+    assert {r.state for r in results.values()} == {"complete"}
+    assert all(r.error == 0.5 and r.message == "cpu 1" for r in results.values())
+    assert len({pid for _, pid, _ in executions}) <= 2
+    assert Counter(number for number, _, _ in executions) == Counter(range(20))
+    assert sorted(events) == [(number, 1) for number in range(20)]
+    assert gone({pid for _, pid, _ in executions})
+
+
+def precision_of_recipe(task, dataset, recipe, device, on_epoch, on_batch):
+    return Result(task.number, "complete", message=recipe.precision, error=0.5)
+
+
+def test_what_one_worker_measures_is_the_precision_of_all(ray_session):
+    from nas.controller.evaluators.ray import RayEvaluator
+
+    evaluator = RayEvaluator(None, Recipe(precision="auto"), workers=2, trainer=precision_of_recipe)
+    measured = []
+
+    def settle(precision):
+        measured.append(precision)
+        return "float32" if precision == "bfloat16" else "bfloat16"  # what another driver may have measured
+
+    evaluator.settle = settle
+    try:
+        for number in range(6):
+            evaluator.submit(Task(number, None, seed=number))
+        found = []
+        while len(found) < 6:
+            found += evaluator.wait(5)
+        assert measured in (["float32"], ["bfloat16"])
+        assert {result.message for result in found} == {"float32", "bfloat16"} - {*measured}
+    finally:
+        evaluator.close()
+
+
+@pytest.mark.parametrize(("asked", "trained"), [("auto", "bfloat16"), ("float32", "float32")])
+def test_a_worker_trains_in_the_precision_of_the_search(asked, trained):
+    worker = Worker(None, Recipe(precision=asked), "cpu", precision_of_recipe)
+    assert worker.train(Task(0, None, seed=0), "bfloat16").message == trained
+
+
+def test_killed_worker_is_replaced_and_its_task_tried_again(run):
+    results, executions, _ = run({1: "die once", 2: "fault once"})
+    assert {r.state for r in results.values()} == {"complete"}
+    assert [results[n].retries for n in range(4)] == [0, 1, 1, 0]
+    assert Counter(number for number, _, _ in executions) == {0: 1, 1: 2, 2: 2, 3: 1}
+
+
+@pytest.mark.parametrize("order", ["die", "exit"])
+def test_task_that_kills_every_worker_fails_after_two_retries(run, order):
+    results, executions, _ = run({0: order})
+    assert (results[0].state, results[0].reason, results[0].retries) == ("failed", "worker_lost", 2)
+    assert results[0].message
+    assert Counter(number for number, _, _ in executions)[0] == 3
+    assert all(results[n].state == "complete" for n in (1, 2, 3))
+
+
+@pytest.mark.parametrize("order", ["sleep", "stop", "hold"])
+def test_hung_trial_is_killed_by_the_watchdog(run, order):
+    results, executions, _ = run({2: order}, stall=5.0)
+    assert (results[2].state, results[2].reason) == ("failed", "timeout")
+    assert results[2].message == "no batch trained in 5 s"
+    assert 5 < results[2].duration < PATIENCE
+    assert len(results[2].curve) == (1 if order == "sleep" else 0)
+    assert all(results[n].state == "complete" for n in (0, 1, 3))
+    assert gone({pid for number, pid, _ in executions if number == 2})
+
+
+def test_slow_trial_that_makes_progress_lives_until_its_deadline(run):
+    results, _, _ = run({0: "slow but alive"}, count=1, stall=5.0)
+    assert results[0].state == "complete"
+    results, _, _ = run({0: "slow but alive"}, count=1, stall=5.0, deadline=1.0)
+    assert (results[0].reason, results[0].message) == ("timeout", "longer than 1 s")
+
+
+def test_out_of_memory_gives_the_next_task_a_fresh_worker(run):
+    results, executions, _ = run({0: "oom", 1: "oom"}, count=6)
+    assert [results[n].reason for n in range(6)] == ["oom", "oom", "", "", "", ""]
+    broken = {pid for number, pid, _ in executions if number < 2}
+    assert broken.isdisjoint({pid for number, pid, _ in executions if number > 1})
+
+
+def test_workers_are_packed_by_memory_and_what_cannot_fit_is_refused(run):
+    import ray
+
+    room = ray.cluster_resources()["memory"]
+    shares = [0.7, 0.2, 0.7, 0.7, 1.5, 0.2]
+    results, executions, _ = run(
+        dict.fromkeys(range(6), "nap"), 6, memory=lambda task, half: shares[task.number] * room
+    )
+    assert (results[4].state, results[4].reason) == ("failed", "too_large")
+    assert f"{1.5 * room / 2**30:.2f} GiB" in results[4].message
+    assert 4 not in {number for number, _, _ in executions}
+    times = {n: tuple(map(float, r.message.split())) for n, r in results.items() if r.state == "complete"}
+    assert len(times) == 5
+    for at, (start, end) in times.items():
+        beside = [n for n, (first, last) in times.items() if n != at and first < end and start < last]
+        assert all(shares[at] + shares[n] <= 1 for n in beside)
+    assert times[0][1] <= times[2][0]
+    assert times[2][1] <= times[5][0]  # though it would have fitted beside: nothing is overtaken
+
+
+def test_result_that_cannot_be_sent_is_a_failed_trial(run):
+    results, _, _ = run({1: "unpicklable"})
+    assert (results[1].state, results[1].reason) == ("failed", "exception")
+    assert "pickle" in results[1].message
+    assert results[3].state == "complete"
+
+
+def test_wait_returns_at_once_when_nothing_runs(ray_session):
+    from nas.controller.evaluators.ray import RayEvaluator
+
+    evaluator = RayEvaluator(np.zeros(1), None, workers=1)
+    start = time.monotonic()
+    assert evaluator.wait(30) == []
+    evaluator.close()
+    evaluator.close()
+    assert time.monotonic() - start < 25
+
+
+def test_missing_gpu_is_an_error_with_a_way_out(ray_session):
+    from nas.controller.evaluators.ray import RayEvaluator
+
+    with pytest.raises(NasError, match="Ray sees no GPU"):
+        RayEvaluator(np.zeros(1), None, gpus_per_worker=0.5)
+
+
+@pytest.fixture
+def script():
+    """Start drivers, each in a process group of its own, as a shell does."""
+    drivers = []
+
+    def script(code):
+        driver = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            cwd=ROOT,
+        )
+        drivers.append(driver)
+        return driver
+
+    yield script
+    for driver in drivers:
+        driver.kill()
+        with driver:
+            pass
+
+
+DRIVER = """
+    import os, signal, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from nas.controller.evaluators.base import Result, Task
+    from nas.controller.evaluators.ray import RayEvaluator
+    def trainer(task, dataset, recipe, device, on_epoch, on_batch):
+        time.sleep(2)
+        return Result(task.number, "complete", message=str(os.getpid()))
+    evaluator = RayEvaluator(None, None, workers=2, trainer=trainer)
+    for number in range(2):
+        evaluator.submit(Task(number, None, 0))
+    while not all(slot.place for slot in evaluator._slots):
+        evaluator.wait(0.1)
+    results = []
+    def work():
+        while len(results) < 2:
+            results.extend(evaluator.wait())
+    try:
+        print(*[slot.place.process for slot in evaluator._slots], flush=True)  # and at once the signal
+        work()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    work()
+    print(*[result.state for result in results], flush=True)
+    evaluator.close()
+    time.sleep(600)
+"""
+
+
+def children(pid):
+    """All processes below `pid`."""
+    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [grand for child in map(int, below) for grand in [child, *children(child)]]
+
+
+def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(script):
+    driver = script(DRIVER)
+    workers = [int(pid) for pid in driver.stdout.readline().split()]
+    ray_processes = children(driver.pid)
+    assert set(workers) <= set(ray_processes)
+    os.killpg(driver.pid, signal.SIGINT)
+    for pid in workers:
+        os.kill(pid, signal.SIGINT)
+    assert driver.stdout.readline() == "interrupted\n"
+    assert driver.stdout.readline() == "complete complete\n"
+    assert gone(ray_processes)
+
+
+def agents(pids):
+    """Helpers of Ray's own, which wait a minute for the cluster to come back before they end."""
+    return {pid for pid in pids if "Agent" in Path(f"/proc/{pid}/cmdline").read_text()}
+
+
+ENDED = """
+    import os, time
+    from nas.errors import ClusterLostError
+    from nas.controller.evaluators.base import Task
+    from nas.controller.evaluators.ray import RayEvaluator
+    def trainer(task, dataset, recipe, device, on_epoch, on_batch):
+        time.sleep(600)
+    evaluator = RayEvaluator(None, None, workers=1, trainer=trainer)
+    evaluator.submit(Task(0, None, 0))
+    while not evaluator._slots[0].task:
+        evaluator.wait(0.1)
+    print("trains", flush=True)
+    try:
+        evaluator.wait()
+    except ClusterLostError as error:
+        print(error.exit_code, flush=True)
+    evaluator.close()
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_where_ray_itself_is_ended_the_driver_ends_in_its_own_way(script, signum):
+    """As where a job's every process is told to end. Ray would wait for itself, and end the driver with 1."""
+    driver = script(ENDED)
+    assert driver.stdout.readline() == "trains\n"
+    ray_processes = children(driver.pid)
+    lasting = agents(ray_processes)
+    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in ray_processes}
+    for pid, name in names.items():
+        if name in ("gcs_server", "raylet"):  # of which one may end with the other
+            with suppress(ProcessLookupError):
+                os.kill(pid, signum)
+    said, _ = driver.communicate(timeout=PATIENCE)
+    assert (said, driver.returncode) == ("6\n", 0)
+    assert gone(set(ray_processes) - lasting)
+
+
+def test_a_node_that_ends_before_ray_does_does_not_end_the_driver(script):
+    """Ray ends who owns something on a node that is gone, as the driver did the data it had sent."""
+    driver = script(ENDED.replace("evaluator.wait()\n", "time.sleep(8)\n"))
+    assert driver.stdout.readline() == "trains\n"
+    [raylet] = [
+        pid for pid in children(driver.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"
+    ]
+    os.kill(raylet, signal.SIGTERM)
+    driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 0
+
+
+def test_killed_driver_leaves_no_process_behind(script):
+    driver = script(DRIVER)
+    driver.stdout.readline()
+    ray_processes = children(driver.pid)
+    assert len(ray_processes) > 3
+    lasting = agents(ray_processes)
+    assert len(lasting) <= 2
+    driver.kill()
+    driver.communicate()
+    assert gone(set(ray_processes) - lasting)

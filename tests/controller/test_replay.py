@@ -1,0 +1,228 @@
+"""Same seed, same search; and what several workers were proposed is proposed again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from testing.paths import ROOT
+from testing.small_spaces import LARGER
+
+import nas
+from nas.cli import run as nas_command
+from nas.controller.config import Setup, prepare, write_run
+from nas.controller.evaluators.base import Result, Task, ignore
+from nas.controller.loop import run_search
+from nas.controller.replay import replay
+from nas.schedulers.rung_store import Rungs
+from nas.schedulers.successive_halving import Halving
+from nas.searchers import make_searcher
+from nas.searchers.base import propose
+from nas.searchers.warm_start import seed_proposals
+from nas.space.space import parse_space
+from nas.study import run_folder
+from nas.study.history import History
+from nas.study.run import Run
+from nas.study.run_folder import RunFolder
+from nas.study.study import Study
+from nas.study.trial import Known, Trial
+
+SPACE = "residual_vs_fractal"
+TRIALS = 22
+RUNGS = (1, 2, 4)
+
+
+class Shuffled:
+    """Four candidates at a time, which end in random order; raises after `ends` results."""
+
+    slots = 4
+
+    def __init__(self, seed: int, ends: int) -> None:
+        self.on_epoch = ignore
+        self.rng, self.left = np.random.default_rng(seed), ends
+        self.tasks: list[Task] = []
+
+    def submit(self, task: Task) -> None:
+        self.tasks.append(task)
+
+    def wait(self, timeout: float | None = None) -> list[Result]:
+        if not self.left:
+            raise MemoryError  # of the driver: what is in flight is lost
+        self.left -= 1
+        task = self.tasks.pop(int(self.rng.integers(len(self.tasks))))
+        errors = np.random.default_rng(task.seed).random(RUNGS[-1])
+        if task.part is None:
+            failed = task.number % 7 == 3
+            outcome = {"state": "failed", "reason": "diverged"} if failed else {"error": float(errors[0])}
+            return [Result(task.number, **{"state": "complete", **outcome})]
+        done, until = task.part.done, task.part.until
+        rows = tuple({"epoch": at + 1, "val_error": float(errors[at])} for at in range(done, until))
+        if task.number % 7 == 3 and done:
+            return [Result(task.number, "failed", "diverged", curve=rows[:1])]
+        if until == RUNGS[-1]:
+            return [Result(task.number, "complete", error=float(errors[-1]), curve=rows)]
+        return [Result(task.number, "stopped", error=rows[-1]["val_error"], curve=rows, checkpoint=b"state")]
+
+    def close(self) -> None:
+        self.tasks.clear()
+
+
+def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> Run:
+    """A run whose driver was lost after `ends` results, resumed until it is done."""
+    space = parse_space(LARGER, "small.yaml")
+    setup = prepare(space, data="digits?limit=60", trials=TRIALS, searcher=searcher, seed=5, **settings)
+    files = run_folder.create(folder, space.name, "run")
+    write_run(files, setup)
+    for session in range(100):
+        try:
+            with Study.open(files.database) as study:
+                fill(files, study, setup, Shuffled(session, ends))
+        except MemoryError:
+            continue
+        return nas.open_run(files.path)
+    raise AssertionError("the run does not end")
+
+
+def fill(files: RunFolder, study: Study, setup: Setup, evaluator: Shuffled) -> None:
+    halving = Halving(setup.fidelity, 60) if setup.fidelity else None
+    run_search(
+        study,
+        setup.space,
+        make_searcher(setup.searcher, setup.objectives, setup.repeats),  # a new driver has one of its own
+        evaluator,
+        trials=setup.trials,
+        seed=setup.seed,
+        epochs=setup.recipe.epochs,
+        uniform_share=0.2,
+        seeds=seed_proposals(setup.seeds),
+        rungs=Rungs(halving, files.rungs, study, setup.space) if halving else None,
+    )
+
+
+@pytest.mark.parametrize(
+    "searcher", ["random", "evolution", "optuna:tpe", "optuna:nsgaii", "optuna:nsgaiii", "paired", "balanced"]
+)
+def test_what_several_workers_were_proposed_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+    with (run := finished(tmp_path, searcher, 8)).study as study:
+        numbers = [trial.number for trial in study.trials]
+        assert numbers != sorted(numbers) == list(range(TRIALS))
+        known = [trial.proposal.known for trial in study.trials]
+        assert max(len(each.pending) for each in known if each) == Shuffled.slots - 1
+        found = replay(run)
+        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+
+
+@pytest.mark.parametrize(
+    "searcher",
+    ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "optuna:tpe"))],
+)
+def test_a_run_whose_trials_waited_at_rungs_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+    with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:
+        assert {trial.state for trial in study.trials} == {"complete", "stopped", "failed"}
+        places = sorted(place for trial in study.trials for place in trial.arrivals)
+        assert places == list(range(1, len(places) + 1))
+        assert any(trial.proposal.known.arrivals for trial in study.trials)
+        found = replay(run)
+        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+
+
+def test_what_waited_at_a_rung_matters_to_evolution(tmp_path: Path) -> None:
+    """Or the test above would pass without it."""
+    with (run := finished(tmp_path, "evolution", 8, fidelity=RUNGS)).study as study:
+        study._trials = [replace(trial, arrivals=()) for trial in study.trials]
+        assert replay(run).differs is not None
+
+
+def test_a_latency_that_each_rung_measures_anew_is_not_replayed(tmp_path: Path) -> None:
+    """Nothing keeps what it was at an earlier rung."""
+    history = History(("error", "latency"))
+    space = parse_space(LARGER, "small.yaml").with_input((1, 8, 8), 10)
+    searcher = make_searcher("random", history.objectives)
+    first = propose(searcher, space, history, seed=0, number=0)
+    assert first is not None
+    assert first.known == Known(0)
+    history.start(0, first.genotype.digest)
+    waiting = Trial(
+        number=0,
+        proposal=first,
+        state="stopped",
+        cost=nas.cost(nas.expand(first.genotype, (1, 8, 8))),
+        decisions={},
+        seed=0,
+        epochs=1,
+        error=0.5,
+        arrivals=(1,),
+    )
+    history.wait(waiting)
+    second = propose(searcher, space, history, seed=0, number=1)
+    assert second is not None
+    assert second.known is None
+
+
+def test_networks_of_the_zoo_come_first_again(tmp_path: Path) -> None:
+    with (run := finished(tmp_path, "evolution", 8, seed_with=("resnet20", "fractalnet20"))).study:
+        assert run.trial(0).proposal.proposer == "seed:resnet20"
+        assert replay(run).same == TRIALS
+
+
+def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished(tmp_path, "evolution")
+    run.study.close()
+    config = run_folder.read_config(run.files)
+    versions = {**config["versions"], "numpy": "1.0"}
+    run_folder.write_config(run.files, config | {"seed": 6, "versions": versions})
+    assert nas_command(["replay", str(run.folder), "--json"]) == 2
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["same"] == 0
+    assert found["differs"]["trial"] == 0
+    assert found["differs"]["recorded"] != found["differs"]["proposed"]
+    assert "trial 0 is proposed differently" in err
+    assert f"numpy 1.0 (now {np.__version__})" in err
+
+
+def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
+    with (run := finished(tmp_path, "evolution")).study as study:
+        at = 15
+        other = study.trials[at]
+        proposal = replace(other.proposal, genotype=study.trials[at - 1].genotype)
+        study._trials[at] = replace(other, proposal=proposal)
+        found = replay(run)
+        assert found.differs is not None
+        assert found.differs.number == other.number
+        assert 0 < found.same < TRIALS
+
+
+def test_a_run_of_an_older_program_says_that_it_cannot_be_replayed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert nas_command(["replay", str(ROOT / "tests" / "fixtures" / "run-v1")]) == 2
+    assert "8 of 8 trials do not say what was known" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_of_one_worker_give_the_same_search(tmp_path: Path) -> None:
+    line = f"search --space {SPACE} --data digits?limit=150 --epochs 1 --trials 13 --workers 1 --seed 3"
+    runs = []
+    for name in ("one", "two"):
+        words = [*line.split(), "--name", name, "--results-dir", str(tmp_path)]
+        subprocess.run(
+            [sys.executable, "cli.py", *words], check=True, cwd=ROOT, capture_output=True, timeout=300
+        )
+        with nas.open_run(name, tmp_path).study as study:
+            runs.append([(t.genotype, t.proposal, t.seed, t.error, figures(t.curve)) for t in study.trials])
+        assert nas_command(["replay", name, "--results-dir", str(tmp_path)]) == 0
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == 13
+
+
+def figures(curve: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if "seconds" not in name} for row in curve]

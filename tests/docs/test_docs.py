@@ -1,0 +1,64 @@
+"""The code blocks of the documentation work, in the order in which they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from testing.paths import ROOT
+
+from nas.cli import run
+from nas.space.space import parse_space
+
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+PAGES = [
+    page.relative_to(DOCS)
+    for page in sorted(DOCS.rglob("*.md"))
+    if any(kind == "python" or code.startswith("nas ") for kind, code in blocks(page))
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_the_code_of_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind, code in blocks(DOCS / page):
+        if kind == "python":
+            exec(compile(code, str(page), "exec"), {"__name__": "__main__"})
+        elif kind == "bash" and code.startswith("nas "):
+            for line in code.splitlines():
+                assert run(shlex.split(line)[1:]) == 0, f"{line}\n{capsys.readouterr().err}"
+
+
+def test_the_space_of_the_concepts_is_one() -> None:
+    (text,) = [code for kind, code in blocks(DOCS / "concepts/spaces.md") if kind == "yaml"]
+    assert parse_space(text, "docs").sample(0)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (DOCS.parent / "mkdocs.yml").read_text()
+    assert all(page.relative_to(DOCS).as_posix() in navigation for page in DOCS.rglob("*.md"))
+
+
+def test_every_test_that_the_faults_name_is_one() -> None:
+    (table,) = re.findall(r"## Faults\n(.*?)\n## ", (DOCS / "reliability.md").read_text(), re.DOTALL)
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 15
+    for fault, _, tests in rows:
+        named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", tests)
+        assert named, fault
+        for file, test in named:
+            (path,) = (ROOT / "tests").rglob(file)
+            source = path.read_text()
+            assert re.search(rf"def {test}\(", source), f"{file} has no {test}"

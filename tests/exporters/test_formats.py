@@ -1,0 +1,165 @@
+"""Networks as ONNX, torch.export program, Hugging Face folder and timm model: each verified after writing."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import pytest
+import yaml
+from testing.exports import CONFIG, make_trial, trained_weights
+
+import nas
+from nas.cli import run as command_line
+from nas.errors import NasError
+from nas.exporters.formats import load_formats, pt2
+from nas.exporters.run import export
+
+NAMES = [str(number) for number in range(10)]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A network in every format that needs no other package than onnx; the name of its data, a
+    stranger's word, is a program that the card must not run."""
+    folder, trial = tmp_path_factory.mktemp("exported"), make_trial(0)
+    data = f"digits\n```python\nopen({str(folder / 'canary')!r}, 'w')\n```\n"
+    config = CONFIG | {"classes": NAMES, "data": data}
+    (done,) = export([trial], folder, config, {0: trained_weights(trial)}, formats=["onnx", "pt2", "hf"])
+    return done
+
+
+@pytest.mark.slow
+def test_every_format_computes_what_the_network_does(exported):
+    assert {path.name for path in exported.folder.iterdir()} == {
+        *("network.py", "config.json", "README.md", "model.safetensors", "model.onnx", "model.pt2")
+    }
+    assert set(exported.formats) == {"onnx", "onnxruntime", "pt2", "hf"}
+    assert max(exported.formats.values()) <= 1e-5
+
+
+@pytest.mark.slow
+def test_what_stands_in_a_card_is_not_run(exported):
+    assert "canary" in (exported.folder / "README.md").read_text()
+    assert not (exported.folder.parent / "canary").exists()
+
+
+@pytest.mark.slow
+def test_the_onnx_file_is_whole_and_takes_any_number_of_images(exported):
+    onnx = pytest.importorskip("onnx", reason="pip install 'nas-modules[onnx]'")
+    model = onnx.load(exported.folder / "model.onnx", load_external_data=False)
+    for value, size in ((model.graph.input[0], [1, 8, 8]), (model.graph.output[0], [10])):
+        batch, *rest = value.type.tensor_type.shape.dim
+        assert batch.dim_param
+        assert [dim.dim_value for dim in rest] == size
+    assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in model.graph.initializer)
+
+
+@pytest.mark.slow
+def test_the_hub_finds_names_and_metadata(exported):
+    folder = exported.folder
+    config = json.loads((folder / "config.json").read_text())
+    assert config["id2label"]["3"] == "3"
+    assert (config["num_labels"], config["num_channels"], config["image_size"]) == (10, 1, 8)
+    _, front, card = (folder / "README.md").read_text().split("---\n", 2)
+    metadata = yaml.safe_load(front)
+    assert metadata["pipeline_tag"] == "image-classification"
+    (result,) = metadata["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": "accuracy", "value": 0.9375}]
+    lines = card.split("```python\n")[1].split("```")[0].splitlines()
+    assert len(lines) == 5
+    hub = pytest.importorskip("huggingface_hub", reason="pip install huggingface_hub")
+    hub.ModelCard.load(folder / "README.md").data.to_dict()
+
+
+@pytest.mark.slow
+def test_a_format_that_computes_something_else_is_refused(tmp_path, monkeypatch):
+    import torch
+
+    honest = pt2.write
+
+    def double(folder, network, images):
+        honest(folder, torch.nn.Sequential(network, torch.nn.Threshold(0.0, 1.0)), images)
+
+    monkeypatch.setattr(pt2, "write", double)
+    trial = make_trial(0)
+    with pytest.raises(NasError, match=r"trial 0: .* outputs of pt2 differ by"):
+        export([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["pt2"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_networks_with_masks_are_exported_too(tmp_path):
+    from dataclasses import replace
+
+    from nas.graph.cost import cost
+    from nas.study.trial import Proposal
+
+    space = nas.load_space("fcn_heads").with_input((3, 16, 16), 4)
+    genotype = space.sample(1)
+    figures = cost(nas.expand(genotype, (3, 16, 16), 4))
+    trial = replace(make_trial(0), proposal=Proposal(genotype, "random"), cost=figures)
+    config = CONFIG | {"input_shape": [3, 16, 16], "num_classes": 4}
+    network = nas.build(genotype, (3, 16, 16), 4)
+    from safetensors.torch import save
+
+    (done,) = export([trial], tmp_path, config, {0: save(network.state_dict())}, formats=["onnx", "hf"])
+    assert max(done.formats.values()) <= 1e-5
+    assert "image-segmentation" in (done.folder / "README.md").read_text()
+
+
+def test_weights_are_needed(tmp_path):
+    with pytest.raises(NasError, match="trial 0: no weights to write as pt2"):
+        export([make_trial(0)], tmp_path, CONFIG, {}, formats=["pt2"])
+
+
+def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):
+    with pytest.raises(NasError, match="did you mean 'onnx'"):
+        load_formats(["onx"])
+    monkeypatch.setattr("nas.extras.find_spec", lambda package: None)
+    with pytest.raises(NasError, match=r"onnx: not installed: onnx, .*\n.*pip install 'nas-modules\[onnx\]'"):
+        load_formats(["hf", "onnx"])
+
+
+@pytest.mark.slow
+def test_the_command_exports_the_form_that_was_asked_for(tmp_path, capsys):
+    import torch
+
+    asked = ["export", "--zoo", "resnet20", "--fold-bn", "--format", "pt2", "--to", str(tmp_path)]
+    assert command_line(asked) == 0
+    assert "by pt2: outputs differ by" in capsys.readouterr().out
+    program = torch.export.load(tmp_path / "resnet20-folded" / "model.pt2")
+    assert "conv2d" in program.graph_module.code
+    assert "batch_norm" not in program.graph_module.code
+
+
+def timm_or_skip():
+    try:
+        import timm
+    except ImportError:
+        pytest.skip("timm is not installed; it needs torchvision, which this torch may have no build for")
+    except RuntimeError as error:
+        pytest.skip(f"timm cannot be imported: {error}")
+    return timm
+
+
+@pytest.mark.slow
+def test_timm_makes_the_network_and_its_backbone(tmp_path, monkeypatch):
+    import torch
+
+    timm = timm_or_skip()
+    trial = make_trial(0)
+    (done,) = export([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["timm"])
+    assert done.formats["timm"] <= 1e-5
+    monkeypatch.syspath_prepend(str(done.folder))
+    (name,) = importlib.import_module("timm_model").__all__
+    images = torch.rand(2, 1, 8, 8)
+    network = timm.create_model(name, pretrained=True, num_classes=5).eval()
+    assert network(images).shape == (2, 5)
+    kept = timm.create_model(name, pretrained=True).state_dict()
+    assert all(
+        torch.equal(value, kept[key]) for key, value in network.stage1.state_dict(prefix="stage1.").items()
+    )
+    backbone = timm.create_model(name, pretrained=True, features_only=True).eval()
+    assert [found.shape[2] for found in backbone(images)] == [8, 4, 2]
+    assert backbone.feature_info.reduction() == [1, 2, 4]

@@ -1,0 +1,199 @@
+"""Networks of the zoo brought into a space, and first in a search."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nas
+from nas.cli import run
+from nas.controller.evaluators.base import Result
+from nas.errors import NasError, NotFoundError
+from nas.searchers import make_searcher, propose
+from nas.searchers.warm_start import find_seeds, project, seed_proposals
+from nas.space.genotype import Genotype
+from nas.space.space import load_space, parse_space, space_names
+from nas.study.history import History
+from nas.zoo import zoo, zoo_entry
+
+SPACE = """
+name: tiny
+vary: block
+stem: {type: conv, width: 4}
+modules:
+  residual: {shortcut: [A, B]}
+  fractal: {columns: [1, 2]}
+stages:
+  - {depth: [1, 2], width: [4, 8]}
+  - {depth: 1, width: 8, stride: 2}
+head: {type: pool}
+"""
+SETTINGS: dict[str, Any] = {"data": "digits?limit=150", "epochs": 1, "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.mark.parametrize("name", ["plain20", "resnet20", "resnet56", "plain44"])
+def test_what_lies_in_the_space_stays_as_it_is(name: str) -> None:
+    (seed,) = find_seeds(load_space("plain_vs_residual"), [name])
+    assert seed.genotype == zoo_entry(name).build()
+    assert not seed.changes
+    assert str(seed) == f"{name}: lies in the space"
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_every_projection_lies_in_the_space_and_stays_there(name: str) -> None:
+    space = load_space(name)
+    for entry in zoo().values():
+        genotype, changes = project(space, entry.build())
+        assert genotype in space, entry.name
+        assert changes or genotype == entry.build(), entry.name
+        assert project(space, genotype) == (genotype, [])
+
+
+@pytest.mark.parametrize(
+    ("space", "name", "changes"),
+    [
+        ("plain_vs_residual", "resnet110", [f"stage{at}.depth 18 -> 9" for at in (1, 2, 3)]),
+        ("bn_placement", "resnet20", ["shortcut A -> B in every block"]),
+        ("residual_vs_fractal", "plain20", ["stage3.depth 3 -> 2", "type plain -> residual in every block"]),
+        (
+            "resnext_cardinality",
+            "resnext29_8x64d",
+            [
+                "stem.width 64 -> 32",
+                "stage1.width 256 -> 128",
+                "base_width 64 -> 14 in every block",
+                "stage2.width 512 -> 256",
+                "stage3.width 1024 -> 512",
+            ],
+        ),
+        (
+            "all_modules",
+            "fractalnet20",
+            [
+                "stem none -> conv 16",
+                "without stage1.pool, stage2.pool, stage3.pool, stage4.pool, stage5.pool",
+                "stages 5 -> 3",
+                "stage1.width 64 -> 32",
+                "stage2.width 128 -> 64",
+                "stage3.width 256 -> 128",
+                "stage3.dropout 0.2 -> 0.1",
+            ],
+        ),
+    ],
+)
+def test_changes_are_said_decision_by_decision(space: str, name: str, changes: list[str]) -> None:
+    assert project(load_space(space), zoo_entry(name).build())[1] == changes
+
+
+def test_constraints_reduce_numbers_and_keep_types() -> None:
+    text = SPACE.replace("[4, 8]", "[4, 8, 64]") + "constraints: {flops: {max: 2M}}\n"
+    space = parse_space(text, "tiny")
+    genotype, changes = project(space, zoo_entry("fractalnet20").build())
+    assert not space.violations(genotype)
+    assert set(genotype.module_types) == {"fractal"}
+    assert "stage1.width 64 -> 8" in changes
+
+
+def test_where_no_network_fits_it_says_so() -> None:
+    space = parse_space(SPACE + "constraints: {flops: {max: 1k}}\n", "tiny")
+    with pytest.raises(NasError, match=r"seed resnet20: cannot be brought into tiny: flops .* above"):
+        find_seeds(space, ["resnet20"])
+
+
+def test_a_network_with_branches_is_refused() -> None:
+    space = load_space("skip_connections")
+    branched = next(g for seed in range(50) if "<-" in str(g := space.sample(seed)))
+    with pytest.raises(NasError, match="is no chain"):
+        project(load_space("plain_vs_residual"), branched)
+
+
+def test_an_unknown_name_comes_with_the_nearest() -> None:
+    with pytest.raises(NotFoundError, match="did you mean 'resnet20'"):
+        find_seeds(load_space("plain_vs_residual"), ["resnet_20"])
+
+
+def test_equal_networks_are_proposed_once() -> None:
+    names = ["resnet20", "resnet110", "resnet20", "resnet56"]
+    seeds = find_seeds(load_space("plain_vs_residual"), names)
+    assert [seed.same_as for seed in seeds] == ["", "", "resnet20", "resnet110"]
+    assert str(seeds[3]) == "resnet56: lies in the space; left out, as it is then resnet110"
+    assert [proposal.proposer for proposal in seed_proposals(seeds)] == ["seed:resnet20", "seed:resnet110"]
+
+
+def test_seeds_are_the_first_proposals_by_number() -> None:
+    space, searcher = load_space("plain_vs_residual"), make_searcher("random", ("error",))
+    seeds = seed_proposals(find_seeds(space, ["resnet20", "plain56"]))
+
+    def proposals(first: int) -> list[Any]:
+        history, found = History(("error",)), []
+        for number in range(first, 4):
+            proposal = propose(searcher, space, history, seed=3, number=number, seeds=seeds)
+            assert proposal is not None
+            found.append((proposal.proposer, proposal.uniform, proposal.genotype))
+            history.start(number, proposal.genotype.digest)
+        return found
+
+    whole = proposals(0)
+    assert [(name, uniform) for name, uniform, _ in whole[:2]] == [
+        ("seed:resnet20", False),
+        ("seed:plain56", False),
+    ]
+    assert whole[2][0] == "random"
+    assert proposals(1)[0] == whole[1]
+
+
+def quick(genotypes: list[Genotype]) -> Any:
+    """Notes what it is given to train, and says how it went without training."""
+
+    def trainer(task: Any, *_: Any) -> Result:
+        genotypes.append(task.genotype)
+        return Result(task.number, "complete", error=1 / (2 + task.number))
+
+    return trainer
+
+
+@pytest.mark.slow
+def test_a_search_begins_with_its_seeds_and_resumes(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[Genotype] = []
+    monkeypatch.setattr("nas.controller.evaluators.local.train_candidate", quick(trained))
+    common = ["search", "--results-dir", str(tmp_path), "--name", "seeded", "--json"]
+    start = ["--space", str(tiny), "--data", "digits?limit=150", "--epochs", "1", "--workers", "0"]
+    seeds = ["--seed-with", "resnet20,fractalnet20,resnet20"]
+    assert run([*common, *start, *seeds, "--trials", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "seed resnet20: stem.width 16 -> 4, stages 3 -> 2, stage1.depth 3 -> 2" in said
+    assert "left out, as it is then resnet20" in said
+    assert run([*common, "--resume", "--workers", "0", "--trials", "3"]) == 0
+    assert "seed resnet20" not in capsys.readouterr().err
+    with nas.open_run("seeded", tmp_path).study as study:
+        proposals = [trial.proposal for trial in study.trials]
+    assert [proposal.proposer for proposal in proposals] == ["seed:resnet20", "seed:fractalnet20", "random"]
+    assert [proposal.uniform for proposal in proposals] == [False, False, True]
+    assert [proposal.genotype for proposal in proposals] == trained
+    assert run([*common, "--resume", "--seed-with", "plain20"]) == 2
+    assert "seed_with: was resnet20, fractalnet20, resnet20, now plain20" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_plan_says_what_becomes_of_the_seeds(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["search", "--space", str(tiny), "--data", "digits?limit=150", "--dry-run"]
+    assert run([*arguments, "--seed-with", "plain20"]) == 0
+    assert "seed        plain20: stem.width 16 -> 4" in capsys.readouterr().out
+    assert run([*arguments, "--seed-with", "resnet20", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["config"]["seed_with"] == ["resnet20"]
+    assert document["seeds"][0]["changes"][0] == "stem.width 16 -> 4"
+    assert run([*arguments, "--seed-with", "resnet21"]) == 3
+    assert "did you mean" in capsys.readouterr().err

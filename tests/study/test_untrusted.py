@@ -1,0 +1,229 @@
+"""What a stranger sends is opened without running a line of theirs, and writes nowhere else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from testing.paths import ROOT
+from testing.stranger import change_config, change_trial, copied, kept
+
+from nas.cli import run as nas
+from nas.controller.search import search
+from nas.data import load_recorded
+from nas.errors import NasError, StorageError
+from nas.study.run import open_run
+from nas.study.study import check_database
+from nas.training.checkpoint import save
+
+CANARY = "import pathlib\npathlib.Path('canary').touch()\nraise SystemExit('trapped')\n"
+READERS = [
+    ("show", "run", "--trial", "4"),
+    ("pareto", "run"),
+    ("analyze", "run"),
+    ("runs",),
+    ("cost", "network.json"),
+    ("show", "network.json"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A stranger's run, opened from within the stranger's folder, with traps for whoever imports."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("trap.py", "sitecustomize.py", "torch.py", "nas.py", "network.py", "conftest.py"):
+        (tmp_path / name).write_text(CANARY)
+    return copied(tmp_path / "run")
+
+
+def trapped(tmp_path):
+    return (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("command", READERS, ids=lambda command: " ".join(command))
+def test_reading_runs_nothing(folder, tmp_path, command, capsys):
+    change_config(folder, data="python:trap:load")
+    genotype = open_run(folder.path).trial(4).genotype
+    (tmp_path / "network.json").write_text(genotype.to_json())
+    where = [] if command[0] == "cost" or command[-1] == "network.json" else ["--results-dir", "."]
+    assert nas([*command, *where]) == 0, capsys.readouterr().err
+    assert not trapped(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["show run --trial 4", "pareto run --plot front.png"])
+def test_modules_in_the_current_folder_are_not_imported(folder, tmp_path, command):
+    script = ROOT / "cli.py"
+    program = [sys.executable, str(script), *command.split(), "--results-dir", "."]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert not trapped(tmp_path)
+
+
+@pytest.mark.slow
+def test_export_runs_only_what_it_has_generated_itself(folder, tmp_path, capsys):
+    change_config(folder, data="python:trap:load")
+    planted = tmp_path / "run" / "export" / "trial-4"
+    planted.mkdir(parents=True)
+    (planted / "network.py").write_text(CANARY)
+    (planted / "torch.py").write_text(CANARY)
+    assert nas(["export", "run", "--trial", "4", "--weights", "--results-dir", "."]) == 0
+    assert "class Network" in (planted / "network.py").read_text()
+    assert not trapped(tmp_path)
+
+
+def test_code_named_in_a_file_runs_only_where_it_is_named_again(folder, tmp_path, capsys):
+    change_config(folder, data="python:trap:load")
+    with pytest.raises(NasError, match="if you trust it: --data python:trap:load"):
+        load_recorded("python:trap:load")
+    with pytest.raises(NasError, match="runs only where you name it too"):
+        search(resume=True, name="run", results_dir=".", trials=9, workers=0)
+    assert not trapped(tmp_path)
+
+
+def test_train_of_a_trial_asks_for_code_that_the_run_names(folder, tmp_path, capsys):
+    change_config(folder, data="python:trap:load")
+    assert nas(["train", "run", "--trial", "4", "--results-dir", "."]) == 2
+    assert "runs only where you name it too" in capsys.readouterr().err
+    assert not trapped(tmp_path)
+
+
+def test_train_of_a_file_says_that_it_runs_a_program(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('canary').touch()\n")
+    assert nas(["train", "mine.py", "--data", "digits?limit=100"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.index("runs mine.py: a source file is a program") < printed.index("has no class Network")
+    assert trapped(tmp_path)
+
+
+@pytest.mark.parametrize("about", ["[]", '{"data": 1}', '{"split_seed": "x"}', "[" * 100_000, "{"])
+def test_what_stands_beside_a_source_is_checked(tmp_path, about, capsys):
+    (tmp_path / "mine.py").write_text("")
+    (tmp_path / "config.json").write_text(about)
+    assert nas(["train", str(tmp_path / "mine.py"), "--data", "digits"]) == 2
+    assert f"{tmp_path / 'config.json'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "link", ["study.db", "config.json", "space.yaml", ".lock", "weights", "export", "train"]
+)
+def test_a_link_in_a_run_folder_is_refused(folder, tmp_path, link, capsys):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    kept = folder.path / link
+    target = elsewhere / link
+    if kept.exists():
+        shutil.move(kept, target)
+    else:
+        target.mkdir() if link in ("export", "train") else target.write_text("precious")
+    kept.symlink_to(target)
+    before = sorted(path.relative_to(elsewhere) for path in elsewhere.rglob("*"))
+    assert nas(["export", "run", "--trial", "4", "--results-dir", "."]) in (2, 3)
+    assert nas(["search", "--resume", "--name", "run", "--results-dir", ".", "--trials", "9"]) in (2, 3)
+    assert sorted(path.relative_to(elsewhere) for path in elsewhere.rglob("*")) == before
+    assert link != ".lock" or target.read_text() == "precious"
+    assert "symbolic link" in capsys.readouterr().err
+
+
+def test_a_link_in_the_place_of_a_draft_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "network.checkpoint.tmp").symlink_to(tmp_path / "precious")
+    save(tmp_path / "network.checkpoint", {"epoch": 1})
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+PATHS = ["../../escaped", "/escaped", "x/../../escaped", -1, 1.5, True, None, [], {}]
+
+
+@pytest.mark.parametrize("number", PATHS, ids=repr)
+@pytest.mark.parametrize("field", ["number", "duplicate_of"])
+def test_numbers_of_trials_are_numbers(folder, field, number):
+    """Files are named after them."""
+
+    def change(attributes):
+        if field == "number":
+            attributes["number"] = number
+        else:
+            attributes["outcome"]["duplicate_of"] = number
+
+    change_trial(folder, change)
+    if field == "duplicate_of" and number is None:
+        assert open_run(folder.path).trial(0).duplicate_of is None
+        return
+    with pytest.raises(StorageError, match="cannot be"):
+        open_run(folder.path)
+
+
+@pytest.mark.parametrize("types", [[], ["plain", 3], "plain", None, {}], ids=repr)
+def test_module_types_are_names_and_at_least_one(folder, types):
+    change_trial(folder, lambda attributes: attributes.update(module_types=types))
+    with pytest.raises(StorageError, match="module_types are no names"):
+        open_run(folder.path)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM studies; END",
+        "CREATE VIEW v AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n",
+        "CREATE VIRTUAL TABLE v USING fts5(x)",
+    ],
+)
+def test_a_database_with_a_program_in_it_is_refused(folder, program):
+    check_database(folder.database)
+    with closing(sqlite3.connect(folder.database)) as connection:
+        connection.execute(program)
+        connection.commit()
+    with pytest.raises(StorageError, match="no plain table"):
+        open_run(folder.path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"space": "../x"},
+        {"space": "x\n"},
+        {"data": "digits\x1b[2J"},
+        {"data": ["digits"]},
+        {"seed": -1},
+        {"trials": True},
+        {"trials": 0},
+        {"input_shape": [1, 8]},
+        {"input_shape": [1, 10**9, 8]},
+        {"num_classes": 0},
+        {"recipe": {"epochs": 10**9}},
+        {"recipe": {"__class__": 1}},
+        {"recipe": []},
+        {"classes": [[]]},
+        {"versions": {"nas": "\0"}},
+        {"objectives": None},
+    ],
+    ids=repr,
+)
+def test_a_config_that_no_run_writes_is_refused(folder, changes):
+    change_config(folder, **changes)
+    with pytest.raises(StorageError) as caught:
+        open_run(folder.path)
+    assert "config.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "space.yaml"])
+def test_a_pipe_in_the_place_of_a_file_does_not_hang(folder, name):
+    (folder.path / name).unlink()
+    os.mkfifo(folder.path / name)
+    with pytest.raises(NasError):
+        _ = open_run(folder.path).space
+
+
+def test_the_kept_run_opens_as_it_is():
+    run = open_run(kept())
+    with run.study:
+        assert [trial.number for trial in run.study.trials] == list(range(8))
+        assert [trial.number for trial in run.front()] == [6, 5]
+        assert run.trial(6).genotype in run.space.with_input((1, 8, 8), 10)

@@ -1,0 +1,1 @@
+"""Builders and places that several test files share."""

@@ -1,0 +1,52 @@
+"""Trials and settings of a run to export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nas
+from nas.graph.cost import cost
+from nas.space.genotype import expand
+from nas.study.trial import Proposal, Trial
+
+SHAPE, CLASSES = (1, 8, 8), 10
+
+CONFIG: dict[str, Any] = {
+    "space": "residual_vs_fractal",
+    "data": "digits",
+    "seed": 0,
+    "data_fingerprint": "0" * 32,
+    "input_shape": list(SHAPE),
+    "num_classes": CLASSES,
+    "mean": [0.3],
+    "std": [0.37],
+    "recipe": {"epochs": 2},
+    "versions": {"nas": "0.1.0"},
+}
+
+
+def make_trial(number: int = 0) -> Trial:
+    space = nas.load_space("residual_vs_fractal").with_input(SHAPE, CLASSES)
+    genotype = space.sample(number)
+    return Trial(
+        number=number,
+        proposal=Proposal(genotype, "random", uniform=True),
+        state="complete",
+        cost=cost(expand(genotype, SHAPE, CLASSES)),
+        decisions=space.decisions(genotype),
+        seed=5,
+        epochs=2,
+        error=0.0625,
+    )
+
+
+def trained_weights(trial: Trial) -> bytes:
+    import torch
+    from safetensors.torch import save
+
+    from nas.codegen.build import build
+
+    torch.manual_seed(1)
+    network = build(trial.genotype, SHAPE, CLASSES)
+    network(torch.rand(4, *SHAPE))  # moves the running statistics away from their initial values
+    return save(network.state_dict())

@@ -1,0 +1,74 @@
+"""Convolutions that torch's backward pass computes wrongly or slowly are trained in another form."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from nas.training.onednn_workarounds import adapted_convolutions, strides_apart
+
+
+def test_a_narrow_strided_convolution_computes_the_same():
+    network = nn.Sequential(nn.Conv2d(4, 12, 1, stride=2, bias=False), nn.Conv2d(12, 4, 1, stride=2))
+    images = torch.randn(2, 4, 9, 8)
+    expected = network(images)
+    with strides_apart(network):
+        assert network[0].stride == (1, 1)
+        assert network[1].stride == (2, 2)
+        assert torch.allclose(network(images), expected, atol=1e-6)
+    assert network[0].stride == (2, 2)
+    assert not network[0]._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "stride", "single"),
+    [
+        (4, 4, 2, True),
+        (4, 4, 1, True),
+        (16, 4, 2, True),
+        (16, 4, 1, False),
+        (32, 4, 2, False),
+        (4, 1, 2, False),
+    ],
+)
+def test_narrow_groups_are_trained_in_float32_where_the_rest_is_in_bfloat16(channels, groups, stride, single):
+    conv = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=groups, bias=False)
+    images = torch.randn(2, channels, 9, 8).bfloat16().requires_grad_()
+    exact = conv(images.float())
+
+    def gradient(scores):
+        return torch.autograd.grad(scores.float().sum(), conv.weight, retain_graph=True)[0]
+
+    with adapted_convolutions(conv, half_on_cpu=True), torch.autocast("cpu", torch.bfloat16):
+        half = conv(images)
+    assert half.dtype == torch.bfloat16
+    assert torch.allclose(half.float(), exact, atol=0.05)
+    assert torch.equal(gradient(half), gradient(exact)) is single
+    assert "forward" not in vars(conv)
+
+
+def test_in_float32_no_convolution_changes_its_precision():
+    conv = nn.Conv2d(4, 4, 3, groups=4)
+    with adapted_convolutions(conv, half_on_cpu=False):
+        assert "forward" not in vars(conv)
+
+
+@pytest.mark.slow
+def test_narrow_networks_do_not_corrupt_memory():
+    """In a process of its own, where the allocator checks every buffer that is freed."""
+    script = (
+        "import torch; from torch import nn; from nas.training.onednn_workarounds import strides_apart\n"
+        "c = nn.Conv2d(4, 12, 1, stride=2, bias=False).to(memory_format=torch.channels_last)\n"
+        "with strides_apart(c):\n"
+        "    for _ in range(50):\n"
+        "        x = torch.randn(128, 4, 8, 8).to(memory_format=torch.channels_last).requires_grad_()\n"
+        "        c(x).square().sum().backward()\n"
+        "print('whole')"
+    )
+    checked = {**os.environ, "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}
+    checked["LD_PRELOAD"] = "libc_malloc_debug.so.0"
+    done = subprocess.run([sys.executable, "-c", script], env=checked, capture_output=True, text=True)
+    assert done.stdout.strip() == "whole", done.stderr

@@ -1,0 +1,193 @@
+"""A step as a CUDA graph, and the daemon for several processes on a GPU.
+
+What needs a GPU is skipped without one. That a step reads and writes buffers that stay where they are
+is tested on CPU, in test_training.
+"""
+
+import logging
+import os
+import stat
+
+import pytest
+import torch
+from torch import nn
+
+from nas.controller.evaluators import mps
+from nas.data import load_data
+from nas.training import cuda_graph as cuda
+from nas.training.augment import Batches
+from nas.training.cuda_graph import WARM_UP, Recorded
+from nas.training.loop import Step, make_optimizer, train, train_epoch
+from nas.training.recipe import Recipe
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+class TestWithoutGpu:
+    """Each call takes the step once, whether it is recorded or not. In place of a GPU: streams that
+    do nothing, and a graph that takes the step."""
+
+    @pytest.fixture
+    def steps(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "Stream", lambda _: None)
+        monkeypatch.setattr(cuda, "beside", lambda _, step: step())
+        return []
+
+    def recorded(self, steps, monkeypatch, *, waits="", fails=""):
+        def look(step):
+            step()
+            return waits
+
+        def record(self):
+            if fails:
+                self._note(fails)
+            else:
+                self.graph = type("Graph", (), {"replay": lambda _: steps.append("replayed")})()
+
+        monkeypatch.setattr(cuda, "waits", look)
+        monkeypatch.setattr(Recorded, "_record", record)
+        run = Recorded(lambda: steps.append("taken"), torch.Generator())
+        for _ in range(WARM_UP + 4):
+            run()
+        return run
+
+    def test_a_step_is_replayed_after_the_first_few(self, steps, monkeypatch):
+        assert not self.recorded(steps, monkeypatch).reason
+        assert steps == ["taken"] * WARM_UP + ["replayed"] * 4
+
+    @pytest.mark.parametrize("why", ["waits", "fails"])
+    def test_a_step_that_cannot_be_recorded_is_taken_as_it_is(self, steps, monkeypatch, caplog, why):
+        caplog.set_level(logging.WARNING)
+        assert self.recorded(steps, monkeypatch, **{why: "the reason"}).reason == "the reason"
+        assert steps == ["taken"] * (WARM_UP + 4)
+        assert [each.getMessage() for each in caplog.records] == ["training without a CUDA graph: the reason"]
+
+
+class Network(nn.Module):
+    """A small network with random numbers; `wait` makes every step wait for the device."""
+
+    def __init__(self, wait=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.2))
+        self.head = nn.Linear(16, 10)
+        self.wait = wait
+
+    def forward(self, x):
+        x = self.body(x).mean((2, 3))
+        return self.head(x) + (x.sum().item() * 0 if self.wait else 0)
+
+
+@needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+class TestOnGpu:
+    RECIPE = Recipe(epochs=2, batch_size=16, pad=1, precision="float32")
+
+    @pytest.fixture(scope="class")
+    def digits(self):
+        return load_data("digits?limit=300")
+
+    def make(self, digits, wait=False):
+        device = torch.device("cuda")
+        generator = torch.Generator(device).manual_seed(0)
+        batches = Batches(digits, self.RECIPE, device, generator)
+        network = Network(wait).to(device, memory_format=torch.channels_last)
+        step = Step(network, batches, make_optimizer(network, self.RECIPE), half=False)
+        return step, Recorded(step, generator)
+
+    def test_replayed_steps_learn_what_taken_ones_do(self, digits):
+        (taken, _), (step, run) = self.make(digits), self.make(digits)
+        torch.manual_seed(1)
+        expected = train_epoch(taken, taken, 0, lambda: None)
+        torch.manual_seed(1)
+        found = train_epoch(step, run, 0, lambda: None)
+        assert run.graph is not None
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
+        assert step.confusion.counts.sum() == taken.confusion.counts.sum()
+
+    def test_every_replay_draws_anew(self, digits):
+        generator, seen = torch.Generator("cuda").manual_seed(0), torch.zeros(2, device="cuda")
+
+        def step():
+            seen[0] = torch.rand((), generator=generator, device="cuda")
+            seen[1] = torch.rand((), device="cuda")
+
+        run = Recorded(step, generator)
+        drawn = []
+        for _ in range(WARM_UP + 5):
+            run()
+            drawn.append(tuple(seen.tolist()))
+        assert run.graph is not None
+        assert len(set(drawn)) == len(drawn)
+
+    def test_an_epoch_does_not_wait_for_the_device(self, digits):
+        step, run = self.make(digits)
+        train_epoch(step, run, 0, lambda: None)
+        order = step.batches.order()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for chosen in order:
+                step.chosen.copy_(chosen)
+                run()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    def test_a_step_that_waits_is_not_recorded(self, digits):
+        step, run = self.make(digits, wait=True)
+        train_epoch(step, run, 0, lambda: None)
+        assert run.graph is None
+        assert "synchronizing" in run.reason
+
+    def test_a_recording_that_fails_leaves_training_possible(self, digits, monkeypatch):
+        monkeypatch.setattr(cuda, "waits", lambda step: step() or "")
+        step, run = self.make(digits, wait=True)
+        losses = train_epoch(step, run, 0, lambda: None)
+        assert run.graph is None
+        assert run.reason
+        assert losses.isfinite().all()
+
+    def test_equal_seeds_give_nearly_equal_figures(self, digits):
+        one, two = (train(Network(), digits, self.RECIPE, seed=0, device="cuda") for _ in range(2))
+        assert one.loss == pytest.approx(two.loss, rel=0.05)
+
+
+class TestMps:
+    """The daemon's control program is a script here: it is installed with a driver of NVIDIA's alone."""
+
+    @pytest.fixture
+    def control(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(mps, "DEFAULT", tmp_path / "none")
+        monkeypatch.delenv(mps.PIPES, raising=False)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        program, calls = tmp_path / mps.CONTROL, tmp_path / "calls"
+
+        def write(status):
+            program.write_text(
+                f'#!/bin/sh\necho "$*: ${mps.PIPES}" >> {calls}\n'
+                f"[ $# -gt 0 ] || cat >> {calls}\nexit {status}\n"
+            )
+            program.chmod(program.stat().st_mode | stat.S_IEXEC)
+            return calls
+
+        return write
+
+    def test_it_is_started_and_ended(self, control):
+        calls = control(0)
+        environment = mps.start_mps()
+        place = environment[mps.PIPES]
+        assert os.path.isdir(place)
+        mps.stop_mps(environment)
+        assert calls.read_text().splitlines() == [f"-d: {place}", f": {place}", "quit"]
+        assert not os.path.exists(place)
+
+    def test_where_it_may_not_start_workers_do_without(self, control, caplog):
+        control(1)
+        assert mps.start_mps() == {}
+        assert "MPS does not start" in caplog.text
+
+    def test_one_that_runs_already_is_not_ours(self, control, monkeypatch, tmp_path):
+        calls = control(0)
+        monkeypatch.setenv(mps.PIPES, str(tmp_path))
+        assert mps.start_mps() == {}
+        mps.stop_mps({})
+        assert not calls.exists()
