@@ -54,7 +54,7 @@ def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_b
     """Takes the place of training; `recipe` is the path of the log of executions."""
     import ctypes
 
-    from nas.controller.evaluators.base import Result
+    from nas.training.task import Result
 
     write(recipe, "start", task.number, os.getpid(), task.attempt)
     time.sleep(0.05 + 0.2 * random.random())

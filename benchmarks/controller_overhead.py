@@ -27,13 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from nas.controller.evaluators.base import Result, Task, ignore
 from nas.controller.evaluators.ray import RayEvaluator
 from nas.controller.loop import run_search
 from nas.searchers import make_searcher
 from nas.space.space import load_space
 from nas.study.study import Study
 from nas.training.profile import DRIVER, Times
+from nas.training.task import Result, Task, ignore
 
 WORKERS = 2
 STARTED = 50

@@ -14,7 +14,6 @@ from made_up import made_up
 from numpy.typing import NDArray
 from tabulated import Lookup
 
-from nas.controller.evaluators.base import OnEpoch, Part, Result, Task
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.controller.loop import run_search
 from nas.controller.progress import Event, Progress
@@ -26,6 +25,7 @@ from nas.searchers import make_searcher
 from nas.study.history import History
 from nas.study.trial import Trial
 from nas.training.recipe import Recipe, staged
+from nas.training.task import OnEpoch, Part, Result, Task
 
 OBJECTIVES = ("error", "flops")
 CANDIDATES = 2

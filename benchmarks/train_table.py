@@ -30,13 +30,13 @@ from safetensors.torch import load
 from tabulated import Row, read_rows
 
 from nas.codegen.build import build
-from nas.controller.evaluators.base import Task
 from nas.data import Dataset, load_data
 from nas.space.genotype import Genotype
 from nas.space.space import load_space
 from nas.training.candidate import train_candidate
 from nas.training.loop import evaluate
 from nas.training.recipe import WORKER_ENVIRONMENT, default_recipe, staged
+from nas.training.task import Task
 
 FOLDER = Path(__file__).parent / "tables"
 

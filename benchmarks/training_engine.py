@@ -35,7 +35,6 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from nas.codegen.build import build
-from nas.controller.evaluators.base import Task
 from nas.controller.evaluators.ray import RayEvaluator
 from nas.data import Dataset, load_data
 from nas.space.genotype import Genotype
@@ -44,6 +43,7 @@ from nas.training.loop import one_cycle
 from nas.training.memory import candidate_memory
 from nas.training.profile import Times
 from nas.training.recipe import PRECISIONS, Recipe, default_recipe
+from nas.training.task import Task
 
 WARM_UP_STEPS = 4
 

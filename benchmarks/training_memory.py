@@ -8,8 +8,8 @@ at the peak above what it was with torch loaded and the data made (Linux alone t
 data are noise, as only their shape matters. In bfloat16 too where a worker would choose it: a
 processor without instructions for it unfolds every convolution, which no prediction is meant
 for. On some the constants of `nas.training.memory` were chosen, on the others they were not. Of some a
-further row is of the second epoch alone, for which a fresh process goes on from the checkpoint after the first. Takes
-a quarter of an hour.
+further row is of the second epoch alone, for which a fresh process goes on from the checkpoint after the
+first. Takes a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.controller.evaluators.base import Part, Task
 from nas.data.dataset import Dataset
 from nas.space.genotype import Genotype
 from nas.space.space import load_space
@@ -36,6 +35,7 @@ from nas.training.candidate import train_candidate
 from nas.training.loop import prefers_bfloat16
 from nas.training.memory import candidate_memory
 from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, evaluation_batch
+from nas.training.task import Part, Task
 from nas.zoo import zoo_entry
 
 MIB = 1 << 20

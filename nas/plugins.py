@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module, metadata, util
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -108,3 +109,11 @@ def _place(error: Exception, file: str) -> str:
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
     return f"{file}:{lines[-1]}" if lines else file
+
+
+def need(extra: str, *packages: str) -> None:
+    """NasError, with the command that mends it, unless all the packages of an extra are installed."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        hint = f"pip install 'nas-modules[{extra}]'"
+        raise NasError(f"not installed: {', '.join(missing)}", where=extra, hint=hint)

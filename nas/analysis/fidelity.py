@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.reliability import RESAMPLES, Fidelity
-from nas.analysis.report_old import WIDTH, count, to_text
 from nas.analysis.table import dominating_type
+from nas.formatting import WIDTH, count, to_text
 from nas.stats.estimate import Estimate
 from nas.stats.resampling import rank_correlation
 

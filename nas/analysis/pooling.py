@@ -16,10 +16,10 @@ import numpy as np
 from nas.analysis.analyze import Analysis, analyze, trial_table
 from nas.analysis.claims.paired_gates import Evidence
 from nas.analysis.paired.recipes import tune
-from nas.controller.config import describe_changes
 from nas.errors import NasError
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import rank_correlation
+from nas.study.config_diff import describe_changes
 from nas.training.recipe import FULL_EPOCHS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.analysis.report_old import table_of
+from nas.formatting import table_of
 from nas.training.profile import DRIVER, Times
 
 if TYPE_CHECKING:

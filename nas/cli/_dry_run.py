@@ -19,9 +19,9 @@ SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "re
 
 def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     """Print what `nas search` with these options would run."""
-    from nas.analysis.report_old import metric
     from nas.controller.config import prepare
     from nas.controller.dry_run import describe, plan
+    from nas.formatting import metric
 
     if options["space"] is None:
         raise NasError("name a search space", where="--space", hint="nas spaces lists them")

@@ -44,7 +44,7 @@ def console() -> Console:
 
 def text_width() -> int:
     """Columns for running text and wide tables."""
-    from nas.analysis.report_old import WIDTH
+    from nas.formatting import WIDTH
 
     return min(console().width, WIDTH)
 

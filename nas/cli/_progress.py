@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.analysis.report_old import metric
 from nas.cli._output import duration, percent
+from nas.formatting import metric
 
 if TYPE_CHECKING:
     from rich.console import Group

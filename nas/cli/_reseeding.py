@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nas.analysis.report_old import count
 from nas.cli._progress import SearchProgress
+from nas.formatting import count
 
 if TYPE_CHECKING:
     from nas.controller.progress import Progress

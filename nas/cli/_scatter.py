@@ -16,7 +16,7 @@ def scatter(points: Sequence[tuple[float, float]], width: int, height: int) -> l
 
     points: (flops, error as a fraction); width and height: characters, axes included.
     """
-    from nas.analysis.report_old import metric
+    from nas.formatting import metric
 
     columns, rows = width - 8, height - 2
     costs, errors = [math.log(max(x, 1)) for x, _ in points], [y for _, y in points]

@@ -61,9 +61,10 @@ def command(
 
 
 def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_json: bool) -> None:
-    from nas.analysis.report_old import pareto_dict, pareto_text, to_text
     from nas.analysis.seeds import repeated
+    from nas.analysis.text.pareto import pareto_dict, pareto_text
     from nas.analysis.text.seeds import seeds_columns, seeds_dict, seeds_notes
+    from nas.formatting import to_text
 
     names, epochs = objectives or run.study.objectives, run.config["recipe"]["epochs"]
     members = sorted(run.front(names), key=lambda trial: trial.number)

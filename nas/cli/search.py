@@ -118,7 +118,7 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
 
 def _emit(run: Run, profile: bool) -> None:
     from nas.analysis.fidelity import rungs_list, rungs_of
-    from nas.analysis.report_old import pareto_dict
+    from nas.analysis.text.pareto import pareto_dict
     from nas.analysis.text.ranking import analysis_dict
 
     found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(run.analyze())}
@@ -131,7 +131,7 @@ def _show(run: Run, profile: bool, started: bool) -> None:
     """What was found, where it is, and what to type next. Where all was done before, the ranking is not
     made again: in a large study it takes most of the time."""
     from nas.analysis.fidelity import rungs_of, rungs_text
-    from nas.analysis.report_old import pareto_text
+    from nas.analysis.text.pareto import pareto_text
 
     if not started:
         click.echo(f"All {len(run.study.trials)} trials are recorded already; --trials N adds more.")
@@ -162,8 +162,8 @@ def _profile_dict(run: Run) -> dict[str, Any]:
 
 def _show_profile(run: Run) -> None:
     """As tables, and as a picture in the run folder."""
-    from nas.analysis.report_old import to_text
     from nas.analysis.time_use import time_use, time_use_parts
+    from nas.formatting import to_text
     from nas.visualization.plots.style import save
     from nas.visualization.plots.time_use import time_use_figure
 

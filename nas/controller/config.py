@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas.errors import NasError, NotFoundError
+from nas.files import write_atomic
 from nas.plugins import load_objectives
 from nas.schedulers.successive_halving import check_rungs
 from nas.searchers.warm_start import Seed, find_seeds
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space, parse_space
 from nas.study import run_folder
+from nas.study.config_diff import describe_changes
 from nas.study.run_config import VERSION, check_config, check_version
 from nas.study.run_folder import RunFolder
 from nas.study.storage_url import shown, without_password
@@ -40,9 +42,6 @@ DEFAULTS: dict[str, Any] = {
     "fidelity": (),
 }
 UNIFORM_SHARE = 0.2
-FREE = {"trials", "versions", "checksum", "task", "schema", "storage", "study", "mean", "std"}
-"""Keys of `config.json` that a resumed run may change, or that follow from others: mean and standard
-deviation from the data, whose fingerprint is compared, but for the last digit, which is the machine's."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def write_run(files: RunFolder, setup: Setup, storage: str | None = None) -> Non
     if storage is not None:
         config |= {"storage": without_password(storage), "study": files.name}
         meta = {"config": config, "space": space}
-    run_folder.write_atomic(files.space, space)
+    write_atomic(files.space, space)
     domains = {path: list(options) for path, options in setup.space.domains().items()}
     where = storage or files.database
     Study.create(where, objectives=setup.objectives, domains=domains, meta=meta, name=files.name).close()
@@ -164,7 +163,7 @@ def join(results_dir: str | Path, name: str, storage: str) -> RunFolder:
     parse_space(space, where)
     files = run_folder.create(results_dir, name, name)
     with run_folder.whole_or_none(files):
-        run_folder.write_atomic(files.space, space)
+        write_atomic(files.space, space)
         run_folder.write_config(files, config)
     return files
 
@@ -241,25 +240,6 @@ def _check_task(space: SearchSpace, dataset: Dataset) -> None:
         message = f"its networks give scores of {sizes[0]} for an image, {dataset.name} needs {sizes[1]}"
         hint = f"the data are for {dataset.task}; nas spaces lists what there is"
         raise NasError(message, where=f"space {space.name}", hint=hint)
-
-
-def describe_changes(recorded: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> str:
-    """One line for each setting that differs, as in `recipe.epochs: was 8, now 4`; "" if none does."""
-    lines = []
-    for key in dict.fromkeys((*recorded, *asked)):
-        before, now = recorded.get(key), asked.get(key)
-        if (not prefix and key in FREE) or before == now:
-            continue
-        if isinstance(before, Mapping) and isinstance(now, Mapping):
-            lines.append(describe_changes(before, now, f"{key}."))
-        else:
-            lines.append(f"{prefix}{key}: was {_short(before)}, now {_short(now)}")
-    return "\n  ".join(lines)
-
-
-def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def versions() -> dict[str, str]:

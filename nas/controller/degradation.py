@@ -16,11 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.controller.config import describe_changes
-from nas.controller.evaluators.base import Evaluator, Result, Task, ignore
+from nas.controller.evaluators.base import Evaluator
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.errors import NasError, StorageError
-from nas.study.run_folder import RunFolder, lock, write_atomic
+from nas.files import write_atomic
+from nas.study.config_diff import describe_changes
+from nas.study.run_folder import RunFolder, lock
+from nas.training.task import Result, Task, ignore
 from nas.zoo import zoo_entry
 
 if TYPE_CHECKING:

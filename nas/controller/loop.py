@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.controller.evaluators.base import Evaluator, OnTimes, Result, Task, ignore
+from nas.controller.evaluators.base import Evaluator, OnTimes
 from nas.controller.progress import Event, Progress
 from nas.controller.record import record
 from nas.controller.signals import Interrupted, Stop, stop_on_signals
@@ -26,12 +26,13 @@ from nas.graph.cost import Cost, cost
 from nas.plugins import load_objectives
 from nas.schedulers.rung_store import Rungs
 from nas.searchers.base import Searcher, propose
-from nas.searchers.designs.base import Design, decisions_of
+from nas.searchers.designs.base import Design
 from nas.space.genotype import expand
-from nas.space.space import SearchSpace
+from nas.space.space import SearchSpace, decisions_of
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
 from nas.training.profile import DRIVER, Laps, Times
+from nas.training.task import Result, Task, ignore
 
 MAX_FAILURES_IN_ROW = 10
 TICK = 1.0
@@ -204,7 +205,7 @@ class _Search:
             number,
             proposal,
             cost(expand(genotype, self.space.input_shape, self.space.num_classes)),
-            decisions_of(self.space, proposal),
+            decisions_of(self.space, genotype, strict=not proposal.design),
             proposal.design.get("seed") or training_seed(self.seed, number),
         )
         self.lap("proposing")

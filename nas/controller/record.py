@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nas.files import write_atomic
 from nas.pareto import front
 from nas.study.history import History
-from nas.study.run_folder import write_atomic
 from nas.study.trial import Trial
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.controller.evaluators.base import ignore
 from nas.controller.loop import REUSED, run_search
 from nas.controller.progress import Event, Progress
 from nas.controller.search import make_evaluator
@@ -27,6 +26,7 @@ from nas.study.run import RESULTS, Run, find, open_run
 from nas.study.study import Study
 from nas.study.trial import Proposal, Trial
 from nas.training.recipe import Recipe, adjusted, staged
+from nas.training.task import ignore
 
 if TYPE_CHECKING:
     from nas.controller.evaluators.base import Evaluator

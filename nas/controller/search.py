@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from nas.controller.config import UNIFORM_SHARE, Setup, join, prepare, resumed, write_run
 from nas.controller.dry_run import Plan, plan
-from nas.controller.evaluators.base import Task, ignore
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.controller.loop import run_search
 from nas.controller.progress import Event, Progress
@@ -32,6 +31,7 @@ from nas.study.trial import Trial
 from nas.training.memory import candidate_memory
 from nas.training.profile import profile_writer
 from nas.training.recipe import staged
+from nas.training.task import Task, ignore
 
 if TYPE_CHECKING:
     from nas.controller.evaluators.base import Evaluator, OnTimes

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.controller.tracking import figures
-from nas.extras import need
+from nas.plugins import need
 
 if TYPE_CHECKING:
     from nas.study.run import Run

@@ -7,8 +7,8 @@ from math import isfinite
 
 import numpy as np
 
-from nas.analysis.report_old import metric
 from nas.analysis.table import MIXED
+from nas.formatting import metric
 from nas.reports.front import Point, classes
 from nas.reports.markup import Html, join, tag, text
 from nas.visualization.plots.style import MARKERS, label

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.analysis.front import front_table
 from nas.analysis.overview import Overview
-from nas.analysis.report_old import front_table, interval, metric
 from nas.analysis.table import MIXED
+from nas.formatting import interval, metric
 from nas.reports.drawing import drawing
 from nas.reports.markup import Html, join, table, tag
 from nas.space.genotype import Genotype, expand

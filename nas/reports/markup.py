@@ -55,7 +55,7 @@ def _cell(name: str, content: Any, kind: str) -> Html:
 
 
 def of_text(parts: Iterable[RenderableType]) -> Html:
-    """The parts of a text report (see `nas.analysis.report_old.to_text`): strings as paragraphs, tables as
+    """The parts of a text report (see `nas.formatting.to_text`): strings as paragraphs, tables as
     tables."""
     from rich.table import Table
 

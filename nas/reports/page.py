@@ -14,17 +14,17 @@ import numpy as np
 
 import nas
 from nas.analysis.overview import Overview
-from nas.analysis.report_old import count
 from nas.analysis.text.factors import factor_parts
 from nas.analysis.text.ranking import comparison_parts, motif_parts, paired_parts
 from nas.analysis.time_use import time_use_parts
+from nas.files import write_atomic
+from nas.formatting import count
 from nas.reports.chart import chart
 from nas.reports.front import Point, drawings, member_table, points_data, points_of
 from nas.reports.markup import Html, data, fill, join, of_text, resource, table, tag
 from nas.reports.picture import inline
 from nas.reports.reproduce import reproduce
 from nas.reports.summary import summary
-from nas.study.run_folder import write_atomic
 from nas.visualization.plots.figures import Plot
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from math import isfinite
 from typing import Any
 
 from nas.analysis.overview import Overview
-from nas.analysis.report_old import FLOPS_NOTE, count, metric
 from nas.analysis.text.ranking import stopped, unsupported
+from nas.formatting import FLOPS_NOTE, count, metric
 from nas.reports.front import Point
 from nas.reports.markup import Html, join, tag
 

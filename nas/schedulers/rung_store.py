@@ -15,14 +15,13 @@ from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
-from nas.controller.evaluators.base import Part
 from nas.errors import NasError, StorageError
+from nas.files import read_checked, write_atomic, write_checked
 from nas.schedulers.successive_halving import Halving, Standings, arrived
-from nas.searchers.designs.base import decisions_of
-from nas.space.space import SearchSpace
+from nas.space.space import SearchSpace, decisions_of
 from nas.study.history import History
-from nas.study.run_folder import read_checked, write_atomic, write_checked
 from nas.study.trial import Trial, from_attributes, to_attributes
+from nas.training.task import Part
 
 
 class Rungs:
@@ -98,7 +97,8 @@ def _read(path: Path, space: SearchSpace, halving: Halving) -> Trial:
         rests = trial.state == "stopped" and trial.epochs in halving.rungs[:-1]
         if path.stem != str(trial.number) or not rests or len(trial.curve) != trial.epochs:
             raise ValueError(f"is of trial {trial.number}, {trial.state} after {trial.epochs} epochs")
-        return replace(trial, decisions=decisions_of(space, trial.proposal))
+        decisions = decisions_of(space, trial.genotype, strict=not trial.proposal.design)
+        return replace(trial, decisions=decisions)
     except (LookupError, TypeError, ValueError, NasError) as error:
         hint = "delete the file to train this trial from the start"
         raise StorageError(f"cannot be read: {error}", where=str(path), hint=hint) from error

@@ -17,8 +17,9 @@ import numpy as np
 from nas.graph.cost import cost
 from nas.plugins import PYTHON
 from nas.schedulers.successive_halving import Drawn, Standings
-from nas.searchers.designs.base import Design, decisions_of
+from nas.searchers.designs.base import Design
 from nas.space.genotype import expand
+from nas.space.space import decisions_of
 from nas.study.history import History
 from nas.study.trial import Known, Proposal
 
@@ -103,7 +104,10 @@ def _chosen(
     if standings is None or len(found) < 2:
         return found[0] if found else None
     drawn = [
-        Drawn(cost(expand(each.genotype, space.input_shape, space.num_classes)), decisions_of(space, each))
+        Drawn(
+            cost(expand(each.genotype, space.input_shape, space.num_classes)),
+            decisions_of(space, each.genotype, strict=not each.design),
+        )
         for each in found
     ]
     chosen = found[standings.preferred(drawn)]

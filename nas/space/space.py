@@ -322,3 +322,22 @@ def _shipped() -> dict[str, Path]:
     folders = (package / "search_spaces", package.parent / "search_spaces")  # wheel, checkout
     folder = next((folder for folder in folders if folder.is_dir()), None)
     return {path.stem: path for path in folder.glob("*.yaml")} if folder else {}
+
+
+def decisions_of(space: SearchSpace, genotype: Genotype, *, strict: bool = True) -> Mapping[str, Any]:
+    """Return the decisions that build a genotype. A design scales widths between the options of the
+    space; unless `strict`, such widths are left out."""
+    if strict:
+        return space.decisions(genotype)
+    known = answers(genotype)
+    found: dict[str, Any] = {}
+
+    def read(path: str, options: Sequence[Any]) -> Any:
+        value = known.get(path.partition("[")[0], options[0])
+        if value in options:
+            found[path] = value
+            return value
+        return options[0]
+
+    space.build(read)
+    return found

@@ -38,3 +38,27 @@ def _pairs(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str) -> Iterator[
             yield from _pairs(first, second, f"{prefix}{key}.")
         else:
             yield prefix + key, (first, second)
+
+
+FREE = {"trials", "versions", "checksum", "task", "schema", "storage", "study", "mean", "std"}
+"""Keys of `config.json` that a resumed run may change, or that follow from others: mean and standard
+deviation from the data, whose fingerprint is compared, but for the last digit, which is the machine's."""
+
+
+def describe_changes(recorded: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> str:
+    """One line for each setting that differs, as in `recipe.epochs: was 8, now 4`; "" if none does."""
+    lines = []
+    for key in dict.fromkeys((*recorded, *asked)):
+        before, now = recorded.get(key), asked.get(key)
+        if (not prefix and key in FREE) or before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            lines.append(describe_changes(before, now, f"{key}."))
+        else:
+            lines.append(f"{prefix}{key}: was {_short(before)}, now {_short(now)}")
+    return "\n  ".join(lines)
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -80,7 +80,7 @@ class Run:
     def pareto_front(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows of `trials` on the front, from the lowest error to the highest; objectives are
         means over the seeds of a network."""
-        from nas.analysis.report_old import front_table
+        from nas.analysis.front import front_table
 
         names = tuple(objectives or self.study.objectives)
         return front_table(self.study, names).sort_values(["error", "flops"]).drop(columns="knee")

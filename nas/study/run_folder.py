@@ -14,14 +14,12 @@ results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import secrets
 import shutil
 import socket
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,13 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_you_mean
+from nas.files import read_checked, read_text, write_atomic, write_checked
 from nas.study.run_config import check_config, check_version
 
 LATEST = "latest"
 """Stands for the run that was started last."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-MAX_BYTES = 1 << 20
-"""Of the text files in a run folder."""
 SPACE_PART = 64 - len("-yyyymmdd-hhmmss-0000")
 
 
@@ -164,26 +161,6 @@ def lock(folder: RunFolder) -> Iterator[None]:
         held.release()
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file whole or not at all, durably. StorageError if the disk does not take it."""
-    raw = data.encode() if isinstance(data, str) else data
-    draft = None
-    try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        if draft is not None:
-            Path(draft).unlink(missing_ok=True)
-        hint = "free some space or choose another folder"
-        raise StorageError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
-
-
 def write_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
     """Write config.json with its checksum."""
     write_checked(folder.config, config)
@@ -210,44 +187,6 @@ def read_space(folder: RunFolder, config: Mapping[str, Any]) -> str:
 def space_digest(text: str) -> str:
     """Of the YAML that a space writes, for `config.json`."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def write_checked(path: Path, held: Mapping[str, Any]) -> None:
-    """Write JSON with its checksum, whole or not at all."""
-    write_atomic(path, json.dumps({**held, "checksum": _checksum(held)}, indent=2, allow_nan=False) + "\n")
-
-
-def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | None = None) -> dict[str, Any]:
-    """What `write_checked` wrote. NotFoundError without the file, StorageError if it changed; `check`
-    is called before that is looked at."""
-    where = str(path)
-    try:
-        held = dict(json.loads(read_text(path)))
-        if check is not None:
-            check(held, where)
-        checksum = held.pop("checksum")
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise StorageError(f"cannot be read: {error}", where=where) from error
-    if checksum != _checksum(held):
-        hint = "restore the file; a run with another configuration is a new run"
-        raise StorageError("was damaged or changed by hand", where=where, hint=hint)
-    return held
-
-
-def read_text(path: Path) -> str:
-    """The text of a small file of a run. NotFoundError without it, StorageError if it is none."""
-    try:
-        if path.exists() and not path.is_file():
-            raise StorageError("is no plain file", where=str(path))
-        with open(path, "rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
-            raise StorageError(f"larger than {MAX_BYTES:,} bytes", where=str(path))
-        return raw.decode()
-    except FileNotFoundError:
-        raise NotFoundError(f"no {path.name}", where=str(path.parent)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"cannot be read: {error}", where=str(path)) from error
 
 
 def _new_name(space_name: str) -> str:
@@ -286,16 +225,3 @@ def _read(holder: Path) -> str:
         return holder.read_text(encoding="utf-8")
     except OSError:
         return "another process"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _checksum(held: Mapping[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(held, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
-from nas.extras import need
+from nas.plugins import need
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

@@ -10,17 +10,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 from nas.errors import NasError, did_you_mean
 from nas.graph.cost import Cost
 from nas.plugins import PYTHON
 from nas.space.genotype import Genotype
 from nas.training.latency import Latency
-
-State = Literal["complete", "stopped", "failed"]
-"""A trial that was stopped was trained well, but for fewer epochs than the full budget: a scheduler
-preferred others. Its error is that of its last epoch, so it is compared with none and on no front."""
+from nas.training.task import State
 
 REASONS = ("diverged", "oom", "exception", "worker_lost", "timeout", "too_large")
 """Why a trial failed; one that is too large for the memory there is was refused before it was trained."""

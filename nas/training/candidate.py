@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nas.controller.evaluators.base import OnEpoch, Part, Result, Task, ignore
 from nas.space.genotype import Genotype, expand
 from nas.training.latency import Latency, measure_latency
 from nas.training.memory import release_memory
 from nas.training.profile import Laps, Times
+from nas.training.task import OnEpoch, Part, Result, Task, ignore
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, NotFoundError, StorageError
-from nas.study.run_folder import write_atomic
+from nas.files import write_atomic
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,9 +13,9 @@ from nas.analysis.analyze import analyze
 from nas.analysis.factors.encoding import encode, factor_names, settings
 from nas.analysis.factors.factors import MIN_R2, Interaction, factors_of
 from nas.analysis.factors.ped_anova import nearest_to_front
-from nas.analysis.report_old import to_text
 from nas.analysis.text.factors import factor_parts
 from nas.analysis.text.ranking import analysis_dict
+from nas.formatting import to_text
 from nas.stats.estimate import Estimate
 from nas.visualization.plots.effects import interaction_figure
 

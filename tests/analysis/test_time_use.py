@@ -12,18 +12,18 @@ from itertools import pairwise
 
 import pytest
 
-from nas.analysis.report_old import to_text
 from nas.analysis.time_use import DRIVER, seconds_of, share, time_use, time_use_parts
 from nas.cli import run as nas_command
-from nas.controller.evaluators.base import Result
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.controller.loop import run_search
 from nas.errors import StorageError
+from nas.formatting import to_text
 from nas.searchers import make_searcher
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.run import open_run
 from nas.training.profile import Times, profile_writer, read_profile
+from nas.training.task import Result
 from nas.visualization.plots.time_use import time_use_figure
 
 SESSION = [

@@ -10,7 +10,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from nas.controller.evaluators.base import Result, Task, ignore
 from nas.controller.loop import run_search
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
@@ -20,6 +19,7 @@ from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.study import Study
 from nas.study.trial import Proposal
+from nas.training.task import Result, Task, ignore
 
 
 class Scripted:

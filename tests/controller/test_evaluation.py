@@ -12,7 +12,6 @@ from safetensors.torch import load
 import nas.codegen.build
 import nas.training.loop
 from nas.codegen.build import build
-from nas.controller.evaluators.base import Part, Result, Task
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.controller.search import make_evaluator
 from nas.data import Dataset
@@ -21,6 +20,7 @@ from nas.training.candidate import MESSAGE_LIMIT, out_of_memory, train_candidate
 from nas.training.latency import LEAST
 from nas.training.loop import default_recipe, evaluate
 from nas.training.memory import candidate_memory
+from nas.training.task import Part, Result, Task
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from testing.paths import ROOT
 
-from nas.controller.evaluators.base import Result, Task
 from nas.controller.evaluators.ray_worker import Worker
 from nas.errors import NasError
 from nas.training.recipe import Recipe
+from nas.training.task import Result, Task
 
 pytestmark = [
     pytest.mark.slow,

@@ -17,7 +17,6 @@ from testing.small_spaces import LARGER
 import nas
 from nas.cli import run as nas_command
 from nas.controller.config import Setup, prepare, write_run
-from nas.controller.evaluators.base import Result, Task, ignore
 from nas.controller.loop import run_search
 from nas.controller.replay import replay
 from nas.schedulers.rung_store import Rungs
@@ -32,6 +31,7 @@ from nas.study.run import Run
 from nas.study.run_folder import RunFolder
 from nas.study.study import Study
 from nas.study.trial import Known, Trial
+from nas.training.task import Result, Task, ignore
 
 SPACE = "residual_vs_fractal"
 TRIALS = 22

@@ -13,10 +13,10 @@ import pytest
 from nas.cli import run
 from nas.controller import degradation
 from nas.controller.degradation import NETWORKS, Files, run_degradation, summary
-from nas.controller.evaluators.base import Result
 from nas.data import load_data
 from nas.errors import NasError, StorageError
 from nas.training.recipe import Recipe
+from nas.training.task import Result
 
 RECIPE = Recipe(epochs=2)
 

@@ -206,10 +206,10 @@ def test_modules_of_python_itself_are_not_sent() -> None:
 
 
 def test_an_objective_that_gives_no_number_fails_the_trial(tmp_path, monkeypatch) -> None:
-    from nas.controller.evaluators.base import Task
     from nas.data import load_data
     from nas.training.candidate import train_candidate
     from nas.training.recipe import default_recipe
+    from nas.training.task import Task
 
     dataset = load_data("digits?limit=60")
     space = nas.load_space("residual_vs_fractal").with_input(dataset.input_shape, dataset.num_classes)

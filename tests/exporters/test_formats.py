@@ -116,7 +116,7 @@ def test_weights_are_needed(tmp_path):
 def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):
     with pytest.raises(NasError, match="did you mean 'onnx'"):
         load_formats(["onx"])
-    monkeypatch.setattr("nas.extras.find_spec", lambda package: None)
+    monkeypatch.setattr("nas.plugins.find_spec", lambda package: None)
     with pytest.raises(NasError, match=r"onnx: not installed: onnx, .*\n.*pip install 'nas-modules\[onnx\]'"):
         load_formats(["hf", "onnx"])
 

@@ -72,7 +72,7 @@ def test_an_unknown_tracker_is_refused_before_anything_is_written(tmp_path):
 
 @pytest.mark.parametrize("name", TRACKERS)
 def test_a_missing_package_is_named_with_its_extra(name, monkeypatch):
-    monkeypatch.setattr("nas.extras.find_spec", lambda package: None)
+    monkeypatch.setattr("nas.plugins.find_spec", lambda package: None)
     with pytest.raises(NasError, match=rf"pip install 'nas-modules\[{name}\]'"):
         Tracking([name])
 

@@ -20,7 +20,7 @@ from testing.paths import ROOT
 
 import nas
 from nas.analysis.analyze import STOPPED
-from nas.analysis.report_old import pareto_text
+from nas.analysis.text.pareto import pareto_text
 from nas.errors import NasError
 from nas.integrations import ray_trainable as trainable
 from nas.integrations.ray_trainable import DECISIONS, SEED, curve, read_checkpoint, train_decisions

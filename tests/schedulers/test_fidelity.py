@@ -13,7 +13,6 @@ import pytest
 from testing.paths import ROOT
 
 from nas.controller.config import prepare
-from nas.controller.evaluators.base import Result, Task, ignore
 from nas.controller.loop import run_search
 from nas.controller.signals import Interrupted, Stop
 from nas.data import load_data
@@ -44,6 +43,7 @@ from nas.study.trial import Proposal, Trial
 from nas.surrogate.learning_curve import GROWTH
 from nas.training.candidate import train_candidate
 from nas.training.recipe import Recipe, staged
+from nas.training.task import Result, Task, ignore
 
 RUNGS = (1, 3, 9)
 

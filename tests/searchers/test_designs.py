@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from nas.controller.config import prepare
-from nas.controller.evaluators.base import Result
 from nas.controller.loop import run_search
 from nas.errors import NasError
 from nas.graph.cost import cost
@@ -20,6 +19,7 @@ from nas.space.space import load_space, parse_space
 from nas.stats import power
 from nas.study.history import History
 from nas.study.trial import Proposal, from_attributes, to_attributes
+from nas.training.task import Result
 
 SPACE = """
 name: small

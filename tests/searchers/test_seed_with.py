@@ -10,13 +10,13 @@ import pytest
 
 import nas
 from nas.cli import run
-from nas.controller.evaluators.base import Result
 from nas.errors import NasError, NotFoundError
 from nas.searchers import make_searcher, propose
 from nas.searchers.warm_start import find_seeds, project, seed_proposals
 from nas.space.genotype import Genotype
 from nas.space.space import load_space, parse_space, space_names
 from nas.study.history import History
+from nas.training.task import Result
 from nas.zoo import zoo, zoo_entry
 
 SPACE = """

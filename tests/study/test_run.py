@@ -14,9 +14,9 @@ from testing.small_spaces import TINY
 
 import nas
 from nas.cli import run as nas_command
-from nas.controller.config import describe_changes
 from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundError
 from nas.study import run_folder
+from nas.study.config_diff import describe_changes
 from nas.study.run_config import VERSION
 
 SETTINGS: dict[str, Any] = {"data": "digits?limit=150", "epochs": 1, "workers": 0}

@@ -18,18 +18,9 @@ from testing.stranger import DATA, OLDER, change_config, config_of, copied, kept
 
 from nas.cli import run as nas
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
+from nas.files import write_atomic
 from nas.study.run_config import VERSION
-from nas.study.run_folder import (
-    NAME,
-    RunFolder,
-    create,
-    find_run,
-    list_runs,
-    lock,
-    read_config,
-    write_atomic,
-    write_config,
-)
+from nas.study.run_folder import NAME, RunFolder, create, find_run, list_runs, lock, read_config, write_config
 from nas.study.study import Study
 
 HELPER = """

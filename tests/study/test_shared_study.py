@@ -249,7 +249,7 @@ def test_the_password_is_left_out() -> None:
 
 
 def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("nas.plugins.find_spec", lambda name: None)
     with pytest.raises(NasError, match=r"pip install 'nas-modules\[postgresql\]'"):
         Study.open("postgresql://u@nowhere/d")
 

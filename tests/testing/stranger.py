@@ -8,11 +8,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from nas.files import _checksum as config_checksum
 from nas.study import older_rows
 from nas.study.optuna_tables import checksum
 from nas.study.run_config import VERSION
 from nas.study.run_folder import RunFolder
-from nas.study.run_folder import _checksum as config_checksum
 from testing.paths import FIXTURES
 
 DATA = FIXTURES

@@ -14,7 +14,6 @@ from torch import nn
 import nas
 from nas.codegen.source import source
 from nas.controller.config import prepare
-from nas.controller.evaluators.base import Task
 from nas.data import Part, load_data
 from nas.data.dataset import IGNORE
 from nas.data.shapes import draw
@@ -29,6 +28,7 @@ from nas.training.candidate import train_candidate
 from nas.training.final import train_fully
 from nas.training.loop import Recipe, default_recipe, evaluate, train
 from nas.training.metrics import cross_entropy, training_losses
+from nas.training.task import Task
 
 
 @pytest.fixture(autouse=True)

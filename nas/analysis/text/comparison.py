@@ -1,4 +1,4 @@
-"""Comparisons as text for people and as JSON for programs (see `nas.analysis.report_old`)."""
+"""Comparisons as text for people and as JSON for programs (see `nas.analysis.text.pareto`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nas.analysis.compare.genotypes import Row
 from nas.analysis.compare.networks import ErrorDifference, Network, NetworkComparison
 from nas.analysis.compare.runs import QUANTILES, RunComparison, Side, quantile
 from nas.analysis.edf import Edf
-from nas.analysis.report_old import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, metric, table_of, to_text
+from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, metric, table_of, to_text
 from nas.stats.estimate import Estimate
 from nas.study.config_diff import shown
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nas.analysis.factors.factors import Factors
-from nas.analysis.report_old import count, known, table_of
+from nas.formatting import count, known, table_of
 from nas.stats.estimate import Estimate
 
 if TYPE_CHECKING:

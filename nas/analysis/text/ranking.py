@@ -13,8 +13,8 @@ from nas.analysis.comparison import Comparison, Contrast
 from nas.analysis.factors.motifs import MotifEffect
 from nas.analysis.paired.comparison import PairedComparison, PairedContrast
 from nas.analysis.paired.recipes import Tuned
-from nas.analysis.report_old import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, known, table_of, to_text
 from nas.analysis.text.factors import factor_parts, factors_dict
+from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, known, table_of, to_text
 
 if TYPE_CHECKING:
     import pandas as pd

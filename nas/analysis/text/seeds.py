@@ -8,8 +8,8 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from nas.analysis.report_old import count, interval
 from nas.analysis.seeds import LEVEL, RESAMPLES, Repeated, budget_correlation
+from nas.formatting import count, interval
 from nas.stats.estimate import Estimate
 
 MARK = "*"

@@ -6,21 +6,10 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nas.controller.evaluators.base import (
-    Memory,
-    OnEpoch,
-    OnTimes,
-    Result,
-    Settle,
-    Task,
-    Trainer,
-    as_measured,
-    asked_precision,
-    ignore,
-    too_large,
-)
+from nas.controller.evaluators.base import Memory, OnTimes, Settle, as_measured, asked_precision, too_large
 from nas.training.candidate import train_candidate
 from nas.training.memory import physical_memory
+from nas.training.task import OnEpoch, Result, Task, Trainer, ignore
 
 if TYPE_CHECKING:
     from nas.data import Dataset

@@ -21,25 +21,14 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from nas.controller.evaluators.base import (
-    Memory,
-    OnEpoch,
-    OnTimes,
-    Result,
-    Settle,
-    Task,
-    Trainer,
-    as_measured,
-    asked_precision,
-    ignore,
-    too_large,
-)
+from nas.controller.evaluators.base import Memory, OnTimes, Settle, as_measured, asked_precision, too_large
 from nas.controller.evaluators.mps import start_mps, stop_mps
 from nas.controller.evaluators.ray_cluster import check_ray, end_ray, fitting_workers, room, start_ray
 from nas.controller.evaluators.ray_worker import Actors, Place
 from nas.errors import ClusterLostError, NasError
 from nas.training.candidate import train_candidate
 from nas.training.profile import Times
+from nas.training.task import OnEpoch, Result, Task, Trainer, ignore
 
 if TYPE_CHECKING:
     from nas.data import Dataset

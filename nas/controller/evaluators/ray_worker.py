@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
 
-from nas.controller.evaluators.base import Result, Task, Trainer, asked_precision
+from nas.controller.evaluators.base import asked_precision
 from nas.controller.evaluators.ray_cluster import node_memory
 from nas.plugins import send_own
 from nas.training.memory import gpu_memory, release_memory
 from nas.training.recipe import WORKER_ENVIRONMENT
+from nas.training.task import Result, Task, Trainer
 
 if TYPE_CHECKING:
     from nas.data import Dataset

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from nas.errors import NasError, did_you_mean
-from nas.extras import need
+from nas.plugins import need
 
 FORMATS = ("onnx", "pt2", "hf", "timm")
 

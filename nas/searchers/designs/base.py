@@ -17,7 +17,6 @@ import numpy as np
 
 from nas.errors import NasError
 from nas.modules import MODULE_TYPES
-from nas.space.decisions import answers
 from nas.space.spec import options_of
 from nas.study.trial import Proposal
 
@@ -92,25 +91,6 @@ class Context:
         stage = re.match(r"stage(\d+)\.", path)
         modules = self._space.spec.stage_modules(int(stage[1]) - 1 if stage else 0)
         return all(option in _options(name, modules[name], field, option) for name in self._types)
-
-
-def decisions_of(space: SearchSpace, proposal: Proposal) -> Mapping[str, Any]:
-    """The decisions that build a proposal. A design scales widths between the options of the
-    space; such widths are left out."""
-    if not proposal.design:
-        return space.decisions(proposal.genotype)
-    known = answers(proposal.genotype)
-    found: dict[str, Any] = {}
-
-    def read(path: str, options: Sequence[Any]) -> Any:
-        value = known.get(path.partition("[")[0], options[0])
-        if value in options:
-            found[path] = value
-            return value
-        return options[0]
-
-    space.build(read)
-    return found
 
 
 def _split(path: str, kind: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.comparison import Contrast
 from nas.analysis.overview import Overview
 from nas.analysis.paired.comparison import PairedContrast
-from nas.analysis.report_old import count
+from nas.formatting import count
 from nas.visualization.plots.distribution import edf_figure
 from nas.visualization.plots.effects import LEAST, forest_figure, interaction_figure, profile_figure
 from nas.visualization.plots.front import front_figure, type_fronts_figure

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import trial_table
-from nas.analysis.report_old import count, front_table, network_means
+from nas.analysis.front import front_table, network_means
 from nas.analysis.table import dominating_type
 from nas.errors import NasError
+from nas.formatting import count
 from nas.visualization.plots.style import (
     GREY,
     INK,

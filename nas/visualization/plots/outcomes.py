@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.analysis.coverage import Coverage
-from nas.analysis.report_old import metric
+from nas.formatting import metric
 from nas.study.trial import REASONS
 from nas.visualization.plots.effects import heatmap
 from nas.visualization.plots.style import COLOURS, WIDTH, canvas, in_style

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.analysis.reliability import Fidelity, Repeats
-from nas.analysis.report_old import count
+from nas.formatting import count
 from nas.stats.estimate import Estimate
 from nas.stats.resampling import Floats
 from nas.visualization.plots.style import INK, canvas, dots, in_style, looks, scale

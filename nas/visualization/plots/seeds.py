@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import trial_table
-from nas.analysis.report_old import count
 from nas.analysis.seeds import LEVEL, Member, Repeated
+from nas.formatting import count
 from nas.visualization.plots.front import front_figure
 from nas.visualization.plots.style import GREY, INK, check_format, in_style, save, scale
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from nas.analysis.report_old import metric
 from nas.analysis.table import MIXED
 from nas.errors import NasError
+from nas.formatting import metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,64 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas import pareto
-from nas.errors import NasError
-from nas.stats.estimate import Estimate, percent
-from nas.stats.resampling import Floats, rank_correlation
+from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, metric, table_of, to_text
+from nas.stats.resampling import rank_correlation
 from nas.study.trial import Trial, error_first
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import RenderableType
-    from rich.table import Table
-
     from nas.study.history import History
 
-SCHEMA = 1
-FLOPS_NOTE = "FLOPs are multiply-adds of convolutions and linear layers."
-WIDTH = 110
-"""Columns of text where no terminal says otherwise."""
 RESAMPLES = 1000
 """Of the interval of a rank correlation."""
-
-
-def to_text(*parts: RenderableType, width: int = WIDTH) -> str:
-    """Plain text of rich tables and strings, one below the other. Strings are wrapped at `width`;
-    tables are as wide as their figures need."""
-    from rich.console import Console
-
-    lines: list[str] = []
-    for part in parts:
-        columns = width if isinstance(part, str) else 1000
-        console = Console(
-            width=columns, color_system=None, force_terminal=False, highlight=False, emoji=False
-        )  # or rich makes a picture of ":100:"
-        with console.capture() as capture:
-            console.print(part, markup=False)
-        lines += [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join(lines)
-
-
-def network_means(trials: pd.DataFrame, objectives: Sequence[str] = ()) -> pd.DataFrame:
-    """One row a distinct complete network: its first trial with error and `objectives` as means
-    over all its trainings, and a column `seeds`, of how many seeds."""
-    complete = trials[trials["state"] == "complete"]
-    known = complete.groupby("digest", sort=False)
-    means = {name: known[name].mean().to_numpy(float) for name in {"error", *objectives}}
-    first = complete.drop_duplicates("digest")
-    return first.assign(**means, seeds=known["seed"].nunique().to_numpy())
-
-
-def front_table(source: Any, objectives: Sequence[str] = ("error", "flops")) -> pd.DataFrame:
-    """The rows of `network_means` on the front by ascending FLOPs, with a column `knee`. `source`
-    is a study or its frame; empty where nothing completed."""
-    networks = network_means(source.frame() if hasattr(source, "frame") else source, objectives)
-    points = _points(networks, objectives)
-    if not len(points):
-        return networks.assign(knee=False)
-    at = pareto.front(points)
-    knee = pareto.knee(_points(networks, error_first(objectives)))
-    members = networks.iloc[at].assign(knee=at == knee)
-    return members.sort_values([*dict.fromkeys(("flops", *objectives))], kind="stable")
 
 
 def pareto_dict(study: History, objectives: Sequence[str] | None = None) -> dict[str, Any]:
@@ -183,15 +134,6 @@ def _latency_lines(latency: Mapping[str, Any] | None) -> list[str]:
     return [line]
 
 
-def _points(complete: pd.DataFrame, objectives: Sequence[str]) -> Floats:
-    """The objectives of complete trials; NasError where one was not measured."""
-    points: Floats = complete[list(objectives)].to_numpy(float)
-    if np.isnan(points).any():
-        hint = "nas search --objectives error,latency measures latency"
-        raise NasError("was not measured in this run", where=" or ".join(objectives), hint=hint)
-    return points
-
-
 def _number(value: float) -> float | int:
     return int(value) if float(value).is_integer() and value > 1 else float(value)
 
@@ -200,42 +142,3 @@ def _shown(name: str, value: float) -> str:
     if name == "error":
         return f"{100 * value:.2f} %"
     return f"{1000 * value:.3g} ms" if name == "latency" else metric(value)
-
-
-def metric(value: float) -> str:
-    """`40.6M`: three digits and a factor of a thousand."""
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.3g}{unit}" if value < 999.5 * factor else f"{value / factor:.0f}{unit}"
-    return f"{value:.3g}" if 0 < value < 1 else f"{value:.0f}"
-
-
-def known(value: float, form: str) -> str:
-    """Formatted; "" for NaN."""
-    return "" if math.isnan(value) else format(value, form)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def interval(estimate: Estimate) -> str:
-    """`1.20 [0.40, 2.00]` in percentage points."""
-    if math.isnan(estimate.value):
-        return "not known"
-    if math.isnan(estimate.low):
-        return f"{100 * estimate.value:.2f}"
-    return percent(estimate)
-
-
-def table_of(*columns: str) -> Table:
-    """A table without borders; a header that ends in `>` is right-aligned."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(
-            column.rstrip(">"), justify="right" if column.endswith(">") else "left", no_wrap=True
-        )
-    return table

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from nas.study.run import Run
     from nas.study.trial import Trial
 
-TRACKERS = {"tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "WeightsAndBiases"}
-"""The class of each tracker, by the name of its module here."""
+TRACKERS = {
+    "tensorboard": "nas.integrations.tensorboard:TensorBoard",
+    "mlflow": "nas.integrations.mlflow:MLflow",
+    "wandb": "nas.integrations.wandb:WeightsAndBiases",
+}
+"""Module and class of each tracker by name, loaded when it is asked for."""
 
 
 class Tracker(Protocol):
@@ -80,7 +84,8 @@ class Tracking:
 def _make(name: str) -> Tracker:
     if name not in TRACKERS:
         raise NasError(f"unknown tracker {name!r}", where="track", hint=did_you_mean(name, TRACKERS))
-    tracker: Tracker = getattr(import_module(f"nas.controller.tracking.{name}"), TRACKERS[name])()
+    module, _, kind = TRACKERS[name].partition(":")
+    tracker: Tracker = getattr(import_module(module), kind)()
     return tracker
 
 

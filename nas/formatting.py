@@ -1,0 +1,78 @@
+"""Figures, tables and counts as text, in the units that people read."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from nas.stats.estimate import Estimate, percent
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+
+SCHEMA = 1
+
+
+FLOPS_NOTE = "FLOPs are multiply-adds of convolutions and linear layers."
+
+
+WIDTH = 110
+"""Columns of text where no terminal says otherwise."""
+
+
+def to_text(*parts: RenderableType, width: int = WIDTH) -> str:
+    """Plain text of rich tables and strings, one below the other. Strings are wrapped at `width`;
+    tables are as wide as their figures need."""
+    from rich.console import Console
+
+    lines: list[str] = []
+    for part in parts:
+        columns = width if isinstance(part, str) else 1000
+        console = Console(
+            width=columns, color_system=None, force_terminal=False, highlight=False, emoji=False
+        )  # or rich makes a picture of ":100:"
+        with console.capture() as capture:
+            console.print(part, markup=False)
+        lines += [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join(lines)
+
+
+def metric(value: float) -> str:
+    """`40.6M`: three digits and a factor of a thousand."""
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}" if value < 999.5 * factor else f"{value / factor:.0f}{unit}"
+    return f"{value:.3g}" if 0 < value < 1 else f"{value:.0f}"
+
+
+def known(value: float, form: str) -> str:
+    """Formatted; "" for NaN."""
+    return "" if math.isnan(value) else format(value, form)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def interval(estimate: Estimate) -> str:
+    """`1.20 [0.40, 2.00]` in percentage points."""
+    if math.isnan(estimate.value):
+        return "not known"
+    if math.isnan(estimate.low):
+        return f"{100 * estimate.value:.2f}"
+    return percent(estimate)
+
+
+def table_of(*columns: str) -> Table:
+    """A table without borders; a header that ends in `>` is right-aligned."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.rstrip(">"), justify="right" if column.endswith(">") else "left", no_wrap=True
+        )
+    return table
