@@ -14,21 +14,42 @@ from nas.data.source import Options, Source
 from nas.errors import NasError, NotFoundError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
-HELD_OUT = ("test", "validation", "val")
-"""Names of held-out parts. The first found is the test set, as ImageNet and others have no labelled one;
-beside a test set the next is for validation."""
+HELD_OUT = ("test", "validation", "val", "valid")
+"""Names of held-out parts, in any case. The first found is the test set, as ImageNet and others have no
+labelled one; beside a test set the next is for validation."""
 
 
 def open_folder(target: str, options: Options) -> Source:
-    """PATH/CLASS/*.png, or PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, and PATH/validation too."""
+    """PATH/CLASS/*.png, or PATH/train/CLASS/*.png with PATH/test/CLASS/*.png, and PATH/validation too,
+    their names in any case."""
     path = Path(target)
     where = f"folder:{path}"
     if not path.is_dir():
         raise NotFoundError("no such folder", where=where)
-    if not (path / "train").is_dir():
+    parts = part_folders(path)
+    if not parts:
         return Source(path.name, partial(_load, path, options.size, where))
-    found = [path / name for name in ("train", *HELD_OUT) if (path / name).is_dir()]
-    return Source(path.name, *[partial(_load, part, options.size, f"folder:{part}") for part in found[:3]])
+    return Source(path.name, *[partial(_load, part, options.size, f"folder:{part}") for part in parts[:3]])
+
+
+def part_folders(path: Path) -> list[Path]:
+    """The folders of the training part and of those held out, in the order of `HELD_OUT`; [] where there is
+    no training part. NasError if two folders name the same part."""
+    parts: dict[str, Path] = {}
+    for entry in sorted(path.iterdir()):
+        name = entry.name.lower()
+        if name not in ("train", *HELD_OUT) or not entry.is_dir():
+            continue
+        if name in parts:
+            hint = f"keep one of {parts[name].name}/ and {entry.name}/"
+            raise NasError(f"has two folders named {name}", where=str(path), hint=hint)
+        parts[name] = entry
+    train = parts.get("train")
+    # Train/ with images right in it, beside Bus/ and Car/, is a class.
+    alone = len(parts) == 1 and train is not None and train.name != "train"
+    if train is None or (alone and not any(_is_class(entry) for entry in train.iterdir())):
+        return []
+    return [parts[name] for name in ("train", *HELD_OUT) if name in parts]
 
 
 def _load(path: Path, size: int | None, where: str) -> Part:

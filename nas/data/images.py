@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +15,29 @@ import numpy.typing as npt
 from nas.data.dataset import Images, Labels
 from nas.errors import NasError
 
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+"""Formats that Pillow may decode, whatever a file is named. The list is closed because Pillow starts another
+program for some of the rest: Ghostscript for PostScript."""
 GREY_MODES = ("1", "L", "I;16", "I", "F", "LA")
-
-
 MASK_MODES = ("1", "L", "P")
 """One channel of at most 8 bits; of a palette image the indices are taken."""
 
 
 def decode(data: bytes | Path, size: int | None, where: str) -> npt.NDArray[np.uint8]:
-    """One image as (height, width) if it is grey, else (height, width, 3)."""
-    return _pixels(_open(data, where), size)
+    """One image as (height, width) if it is grey, else (height, width, 3). NasError if it is unreadable."""
+    with _decoding(where):
+        return _pixels(_open(data), size)
 
 
 def decode_pair(
     image: Path, mask: Path, size: int | None
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """An image as `decode` gives it and the class indices of its mask, (height, width)."""
-    picture, answers = _open(image, str(image)), _open(mask, str(mask))
+    with _decoding(str(image)):
+        picture = _open(image)
+        pixels = _pixels(picture, size)
+    with _decoding(str(mask)):
+        answers = _open(mask)
     if answers.mode not in MASK_MODES:
         hint = "write a PNG of one channel of 8 bits whose values are class indices"
         raise NasError(f"a mask of mode {answers.mode}", where=str(mask), hint=hint)
@@ -37,7 +45,7 @@ def decode_pair(
         sizes = "{}x{} pixels, its image is of {}x{}".format(*answers.size[::-1], *picture.size[::-1])
         raise NasError(f"mask of {sizes}", where=str(mask))
     fitted = _fit(answers, size, nearest=True) if size else answers
-    return _pixels(picture, size), np.asarray(fitted).astype(np.uint8)
+    return pixels, np.asarray(fitted).astype(np.uint8)
 
 
 def _pixels(picture: Any, size: int | None) -> npt.NDArray[np.uint8]:
@@ -45,17 +53,29 @@ def _pixels(picture: Any, size: int | None) -> npt.NDArray[np.uint8]:
     return np.asarray(_fit(picture, size) if size else picture)
 
 
-def _open(data: bytes | Path, where: str) -> Any:
+def _open(data: bytes | Path) -> Any:
     from PIL import Image
+
+    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS) as image:
+        image.load()
+        return image
+
+
+@contextmanager
+def _decoding(where: str) -> Iterator[None]:
+    """Raise NasError, naming the image by `where`, for whatever a decoder raises or warns of as too large."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as image:
-                image.load()
-                return image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
-        raise NasError(f"not a readable image: {error}", where=where) from None
+            yield
+    except UnidentifiedImageError:
+        hint = f"formats that are read: {', '.join(FORMATS)}"
+        raise NasError("not a readable image: none of the known formats", where=where, hint=hint) from None
+    except Exception as error:  # decoders raise what they like at damaged bytes: struct.error, SyntaxError, …
+        reason = str(error) or type(error).__name__
+        raise NasError(f"not a readable image: {reason}", where=where) from None
 
 
 def stack(images: list[npt.NDArray[np.uint8]], places: list[str]) -> Images:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.data.cache import cached, files_key
 from nas.data.dataset import IGNORE, Part
-from nas.data.folder import HELD_OUT, image_files
+from nas.data.folder import image_files, part_folders
 from nas.data.images import decode_pair, stack
 from nas.data.source import Options, Source
 from nas.errors import NasError, NotFoundError
@@ -22,11 +22,10 @@ def open_masks(target: str, options: Options) -> Source:
     where = f"masks:{path}"
     if not path.is_dir():
         raise NotFoundError("no such folder", where=where)
-    if not (path / "train").is_dir():
+    parts = part_folders(path)
+    if not parts:
         return Source(path.name, partial(_load, path, options.size))
-    train = partial(_load, path / "train", options.size)
-    held_out = [partial(_load, path / name, options.size) for name in HELD_OUT if (path / name).is_dir()]
-    return Source(path.name, train, *held_out[:2])
+    return Source(path.name, *[partial(_load, part, options.size) for part in parts[:3]])
 
 
 def _load(path: Path, size: int | None) -> Part:

@@ -166,7 +166,7 @@ def model_card(
     figures = cost(made.graph)
     trained = "the search's weights are in `model.safetensors`" if weights else "it comes without weights"
     imports = "from safetensors.torch import load_file\n\n" if weights else ""
-    load = '\nnetwork.load_state_dict(load_file("model.safetensors"))' if weights else ""
+    load = '\nnetwork.load_state_dict(load_file("model.safetensors"))\nnetwork.eval()' if weights else ""
     return f"""# Trial {trial.number} of a search over {config["space"]}{_form_title(form)}
 
     {made.genotype}

@@ -111,7 +111,7 @@ def _card(entry: Entry, made: Candidate, form: Form, about: Mapping[str, Any], w
     folded = ", batch norms folded for inference" if form.fold_bn else ""
     origin = f"`model.safetensors` holds those of `{weights.name}`" if weights else "the weights are random"
     imports = "from safetensors.torch import load_file\n\n" if weights else ""
-    load = '\nnetwork.load_state_dict(load_file("model.safetensors"))' if weights else ""
+    load = '\nnetwork.load_state_dict(load_file("model.safetensors"))\nnetwork.eval()' if weights else ""
     normalised = (
         f"\ntorchvision's published weights expect pixels from 0 to 1, less {about['mean']} and divided by "
         f"{about['std']}, a figure a channel.\n"

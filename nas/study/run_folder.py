@@ -33,6 +33,8 @@ from nas.study.run_config import check_config, check_version
 LATEST = "latest"
 """Stands for the run that was started last."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+OWN_FOLDERS = ("weights", "rungs", "export", "train", "tensorboard")
+"""Folders whose files nas itself reads or writes; what trackers and people leave in others is theirs."""
 SPACE_PART = 64 - len("-yyyymmdd-hhmmss-0000")
 
 
@@ -213,10 +215,13 @@ def _is_run(folder: Path) -> bool:
 
 
 def _refuse_links(folder: Path) -> None:
-    """A link would lead what is read or written out of the folder, which may be a stranger's."""
-    for path in (*folder.iterdir(), *folder.glob("*/*")):
+    """A link would lead what is read or written out of the folder, which may be a stranger's.
+
+    Links below other folders are left alone: wandb writes some, such as wandb/latest-run.
+    """
+    for path in (*folder.iterdir(), *(entry for name in OWN_FOLDERS for entry in folder.glob(f"{name}/*"))):
         if path.is_symlink():
-            hint = "replace it by what it points to; a run folder holds no links"
+            hint = "replace it by what it points to; nas follows no links in a run folder"
             raise NasError("is a symbolic link", where=str(path), hint=hint)
 
 

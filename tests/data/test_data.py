@@ -6,6 +6,7 @@ import struct
 import sys
 import tarfile
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,14 @@ from testing.paths import SHARED
 
 from nas.data import Part, archives, folder, load_data
 from nas.data.cache import cache_folder
+from nas.data.images import FORMATS
 from nas.data.source import Source
 from nas.data.split import split, stratified_order, validation_size
 from nas.errors import NasError, NotFoundError
 
 CIFAR10 = SHARED / "data" / "cifar10"
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 
 
 @pytest.fixture(autouse=True)
@@ -311,6 +315,37 @@ class TestFolder:
         data = load_data(f"folder:{tmp_path}")
         assert (len(data.train_labels), len(data.val_labels), len(data.test()[1])) == (12, 6, 4)
 
+    @pytest.mark.parametrize(
+        ("names", "counts"),
+        [
+            (("Train", "Test"), (12, 4)),
+            (("TRAIN", "Val"), (12, 4)),
+            (("Train", "VALID"), (12, 4)),
+            (("train", "Validation", "Test"), (12, 4, 4)),
+        ],
+    )
+    def test_parts_are_named_in_any_case(self, tmp_path, names, counts):
+        for seed, name in enumerate(names):
+            write_folder(tmp_path / name, ["cat", "dog"], count=2 if seed else 6, seed=seed)
+        data = load_data(f"folder:{tmp_path}")
+        train, val, test = len(data.train_labels), len(data.val_labels), len(data.test()[1])
+        assert data.classes == ("cat", "dog")
+        assert ((train, val, test) if len(counts) == 3 else (train + val, test)) == counts
+
+    def test_a_class_may_be_named_train(self, tmp_path):
+        write_folder(tmp_path, ["Bus", "Car", "Train"])
+        assert load_data(f"folder:{tmp_path}").classes == ("Bus", "Car", "Train")
+
+    def test_two_folders_of_one_part_are_refused(self, tmp_path):
+        for seed, name in enumerate(("train", "Test", "test")):
+            (tmp_path / name).mkdir(exist_ok=True)
+            write_folder(tmp_path / name, ["a", "b"], seed=seed)
+        if len(list(tmp_path.iterdir())) < 3:
+            pytest.skip("the file system does not tell upper from lower case")
+        with pytest.raises(NasError, match="two folders named test") as caught:
+            load_data(f"folder:{tmp_path}")
+        assert "Test/ and test/" in str(caught.value)
+
     def test_grey_images_have_one_channel_unless_mixed_with_colour(self, tmp_path):
         write_folder(tmp_path, ["a", "b"], mode="L")
         assert load_data(f"folder:{tmp_path}").input_shape == (1, 8, 8)
@@ -335,6 +370,49 @@ class TestFolder:
         write_folder(tmp_path, ["a", "b"])
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
         with pytest.raises(NasError, match="not a readable image"):
+            load_data(f"folder:{tmp_path}")
+
+    @pytest.mark.parametrize("form", ["folder", "parquet", "masks"])
+    def test_postscript_in_a_png_is_refused_and_starts_no_program(self, tmp_path, monkeypatch, form):
+        canary, gs = tmp_path / "canary", tmp_path / "bin" / "gs"
+        gs.parent.mkdir()
+        gs.write_text(f"#!/bin/sh\ntouch '{canary}'\n")
+        gs.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{gs.parent}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # looked for again
+        if form == "parquet":
+            table = image_table([0, 1] * 10).to_pylist()
+            table[3]["img"] = {"bytes": EPS, "path": "3.png"}
+            pq.write_table(pa.Table.from_pylist(table), tmp_path / "set.parquet")
+            target, named = tmp_path / "set.parquet", "row 3"
+        else:
+            write_folder(tmp_path / "set", ["images", "masks"], mode="L")
+            target = tmp_path / "set"
+            named = str(target / "masks" / "3.png")
+            Path(named).write_bytes(EPS)
+        with pytest.raises(NasError, match="not a readable image: none of the known formats") as caught:
+            load_data(f"{form}:{target}")
+        assert named in caught.value.where
+        assert not canary.exists()
+
+    @pytest.mark.parametrize("kind", FORMATS)
+    def test_every_format_on_the_list_is_read(self, tmp_path, kind):
+        write_folder(tmp_path, ["a", "b"])
+        with Image.open(tmp_path / "a" / "3.png") as image:
+            image.save(tmp_path / "a" / "3.png", kind)
+        data = load_data(f"folder:{tmp_path}")
+        assert data.input_shape == (3, 8, 8)
+
+    @pytest.mark.parametrize("raised", [struct.error("unpack"), KeyError(5), RuntimeError(""), MemoryError()])
+    def test_whatever_a_decoder_raises_names_the_file(self, tmp_path, monkeypatch, raised):
+        """Errors of kinds that damaged bytes have led to in one version of Pillow or another."""
+
+        def load(image):
+            raise raised
+
+        write_folder(tmp_path, ["a", "b"])
+        monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+        with pytest.raises(NasError, match=r"a/0\.png: not a readable image: \S"):
             load_data(f"folder:{tmp_path}")
 
     def test_an_empty_folder(self, tmp_path):

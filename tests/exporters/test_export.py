@@ -61,7 +61,7 @@ def test_the_example_of_the_model_card_runs_where_nas_is_missing(exported: Path)
     assert "6.25%" in card
     example = card.split("```python\n")[1].split("```")[0]
     script = "import sys; sys.modules['nas'] = None; sys.path.insert(0, '.')\n"
-    script += f"{example}\nprint(network.num_features)"
+    script += f"{example}\nprint(network.num_features, network.training)"
     done = subprocess.run(
         [sys.executable, "-I", "-B", "-c", script],
         cwd=exported / "trial-0",
@@ -69,7 +69,9 @@ def test_the_example_of_the_model_card_runs_where_nas_is_missing(exported: Path)
         text=True,
         check=True,
     )
-    assert int(done.stdout) > 0
+    features, training = done.stdout.split()
+    assert int(features) > 0
+    assert training == "False"
 
 
 def test_the_verification_script_refuses_nas() -> None:

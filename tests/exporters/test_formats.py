@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,7 +15,7 @@ from testing.exports import CONFIG, make_trial, trained_weights
 import nas
 from nas.cli import run as command_line
 from nas.errors import NasError
-from nas.exporters.formats import load_formats, pt2
+from nas.exporters.formats import hf, load_formats, pt2
 from nas.exporters.run import export
 
 NAMES = [str(number) for number in range(10)]
@@ -67,9 +70,52 @@ def test_the_hub_finds_names_and_metadata(exported):
     (result,) = metadata["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "accuracy", "value": 0.9375}]
     lines = card.split("```python\n")[1].split("```")[0].splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     hub = pytest.importorskip("huggingface_hub", reason="pip install huggingface_hub")
     hub.ModelCard.load(folder / "README.md").data.to_dict()
+
+
+PREDICT = """
+import json, torch
+images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+with torch.no_grad():
+    print(json.dumps(network(images).tolist()))
+"""
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_card_predict_what_the_network_does(exported):
+    import torch
+    from safetensors.torch import load
+
+    trial = make_trial(0)
+    network = nas.build(trial.genotype, (1, 8, 8), 10)
+    network.load_state_dict(load(trained_weights(trial)))
+    images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = network.eval()(images)
+        assert not torch.allclose(network.train()(images), expected, atol=0.01)  # the batch's own statistics
+    card = (exported.folder / "README.md").read_text().split("---\n", 2)[2]
+    lines = card.split("```python\n")[1].split("```")[0]
+    command = [sys.executable, "-I", "-B", "-c", lines + PREDICT]
+    done = subprocess.run(command, cwd=exported.folder, capture_output=True, text=True, check=True)
+    torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_verification_runs_the_lines_of_the_card_as_they_are_written(tmp_path, monkeypatch):
+    """Lines without `network.eval()` are found out: the verification adds none."""
+    faulty = tmp_path / "hf.py"
+    faulty.write_text(Path(hf.__file__).read_text().replace("network.eval()\n", ""))
+    spec = importlib.util.spec_from_file_location("nas.exporters.formats.faulty", faulty)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(hf, "write", module.write)
+    monkeypatch.setattr(hf, "__file__", str(faulty))
+    trial = make_trial(0)
+    with pytest.raises(NasError, match=r"trial 0: .* outputs of hf differ by"):
+        export([trial], tmp_path / "out", CONFIG, {0: trained_weights(trial)}, formats=["hf"])
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.slow

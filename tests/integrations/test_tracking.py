@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import nas
+from nas.cli import run as command_line
 from nas.controller.tracking import TRACKERS, Tracking
 from nas.errors import NasError
 
@@ -132,6 +133,26 @@ def test_mlflow_holds_a_run_for_each_trial_below_that_of_the_search(tmp_path, mo
 
 
 @pytest.mark.slow
+def test_a_run_with_the_links_that_wandb_leaves_is_opened_analysed_and_resumed(tmp_path, capsys):
+    run = search(tmp_path)
+    session = run.folder / "wandb" / "offline-run-20260101_000000-abcdefgh"
+    (session / "logs").mkdir(parents=True)
+    (session / "logs" / "debug.log").write_text("")
+    (session.parent / "latest-run").symlink_to(session.name)
+    (session.parent / "debug.log").symlink_to(session / "logs" / "debug.log")
+    (session.parent / "debug-internal.log").symlink_to(session / "logs" / "gone.log")
+    usable(run.folder)
+    capsys.readouterr()
+
+
+def usable(folder: Path) -> None:
+    """Open, analyse and resume a run of two trials."""
+    assert len(nas.open_run(folder).study.complete) == 2
+    assert command_line(["analyze", "job", "--results-dir", str(folder.parent)]) == 0
+    assert len(search(folder.parent, resume=True, trials=3).study.complete) == 3
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_wandb_keeps_its_files_in_the_run_folder_when_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="pip install 'nas-modules[wandb]'")
@@ -143,3 +164,4 @@ def test_wandb_keeps_its_files_in_the_run_folder_when_offline(tmp_path, monkeypa
     for trial in run.study.trials:
         shown = (trial.digest, repr(trial.error), f"trial-{trial.number}", *map(str, trial.decisions))
         assert all(text.encode() in held for text in shown)
+    usable(run.folder)

@@ -131,6 +131,17 @@ def test_a_link_in_a_run_folder_is_refused(folder, tmp_path, link, capsys):
     assert "symbolic link" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "place", ["weights/9.safetensors", "rungs/9.json", "export/trial-4", "train/trial-4"]
+)
+def test_a_link_in_a_folder_of_ours_is_refused(folder, tmp_path, place, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (folder.path / place).parent.mkdir(exist_ok=True)
+    (folder.path / place).symlink_to(tmp_path / "elsewhere")
+    assert nas(["pareto", "run", "--results-dir", "."]) == 2
+    assert f"{place}: is a symbolic link" in capsys.readouterr().err
+
+
 def test_a_link_in_the_place_of_a_draft_is_not_followed(tmp_path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "network.checkpoint.tmp").symlink_to(tmp_path / "precious")

@@ -154,7 +154,9 @@ def test_published_weights_are_exported_and_folded(
     assert "BatchNorm" not in (folder / "network.py").read_text()
     config = json.loads((folder / "config.json").read_text())
     assert (config["zoo"], config["fold_bn"], config["std"]) == ("resnet18", True, [0.229, 0.224, 0.225])
-    assert "`resnet18.pth`" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "`resnet18.pth`" in card
+    assert "\nnetwork.eval()\n" in card
     assert run(["show", str(folder / "config.json"), "--json"]) == 0
 
 

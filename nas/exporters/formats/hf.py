@@ -1,5 +1,5 @@
 """The folder as a repository of the Hugging Face hub: config.json with the hub's names, and a model
-card with its metadata and five lines that load the network, here or from the hub."""
+card with its metadata and six lines that load the network for inference, here or from the hub."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 folder = "."  # this one, or that of huggingface_hub.snapshot_download("NAME")
 network = runpy.run_path(f"{{folder}}/network.py")["Network"](num_classes={classes:d}, in_chans={channels:d})
 network.load_state_dict(load_file(f"{{folder}}/model.safetensors"))
+network.eval()
 """
 
 
@@ -41,8 +42,8 @@ def write(folder: Path, network: nn.Module, images: Tensor) -> None:
 
 
 def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The network that the lines of the card load. They are made again, not read: what else is in
-    the card may be a stranger's."""
+    """Return the network as the lines of the card leave it, so a fault in them shows in its outputs. The
+    lines are made again, not read: what else is in the card may be a stranger's."""
     about = json.loads((folder / CONFIG).read_text())
     lines = LINES.format(classes=about["num_labels"], channels=about["num_channels"])
     assert lines in (folder / CARD).read_text()
@@ -53,7 +54,7 @@ def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
         exec(lines, namespace)
     finally:
         os.chdir(before)
-    return {"hf": namespace["network"].eval()}
+    return {"hf": namespace["network"]}
 
 
 def _config(about: Mapping[str, Any]) -> dict[str, Any]:
