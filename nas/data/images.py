@@ -52,16 +52,15 @@ class Picture(NamedTuple):
 
 def decode(data: bytes | Path, size: tuple[int, int] | None, where: str, fit: Fit = "crop") -> Picture:
     """Decode one image. Raises NasError, naming it by `where`, if it is unreadable."""
-    with _decoding(where):
-        return to_picture(_open(data), size, fit)
+    with _decoding(where), _opened(data) as image:
+        return to_picture(image, size, fit)
 
 
 def decode_pair(image: Path, mask: Path, size: tuple[int, int] | None, fit: Fit = "crop") -> Picture:
     """Decode an image with the class indices of its mask."""
-    with _decoding(str(image)):
-        picture = to_picture(_open(image), size, fit)
-    with _decoding(str(mask)):
-        answers, _ = _turned(_open(mask))
+    picture = decode(image, size, str(image), fit)
+    with _decoding(str(mask)), _opened(mask) as opened:
+        answers = _turned(opened)[0].copy()
     if answers.mode not in MASK_MODES:
         hint = "write a PNG of one channel of 8 bits whose values are class indices"
         raise NasError(f"a mask of mode {answers.mode}", where=str(mask), hint=hint)
@@ -73,11 +72,12 @@ def decode_pair(image: Path, mask: Path, size: tuple[int, int] | None, fit: Fit 
 
 
 def to_picture(image: Any, size: tuple[int, int] | None = None, fit: Fit = "crop") -> Picture:
-    """A loaded Pillow image in 8 bits, upright, without transparency. Raises ValueError for values
+    """A Pillow image in 8 bits, upright, without transparency. Raises ValueError for values
     whose scale is unknown."""
     changes = []
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # phones add previews as frames
+    if _is_animated(image):
         changes.append(FIRST_FRAME)
+    image.load()
     image, turned = _turned(image)
     if turned:
         changes.append(TURNED)
@@ -186,12 +186,19 @@ def _to_8_bits(image: Any) -> tuple[Any, str]:
     return image.convert(mode), ""
 
 
-def _open(data: bytes | Path) -> Any:
+def _is_animated(image: Any) -> bool:
+    """Whether an image has several frames; the previews that phones add (MPO) do not count."""
+    with suppress(Exception):  # the frames may be damaged, or the file closed; the first is what counts
+        return bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+    return False
+
+
+@contextmanager
+def _opened(data: bytes | Path) -> Iterator[Any]:
     from PIL import Image
 
     with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS) as image:
-        image.load()
-        return image
+        yield image
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def _plain(values: Values, where: str) -> Values:
         whole = np.isfinite(values) & (values == np.rint(values))
         if not whole.all():
             at = int(np.flatnonzero(~whole.ravel())[0])
-            message = f"label {values.flat[at]:g} at index {at} is no class: labels must be whole numbers"
+            message = f"label {values.flat[at]:g} at index {at} is no class"
             raise NasError(message, where=where, hint=ACCEPTED)
         return values.astype(np.int64)
     if kind not in "biuU":

@@ -50,7 +50,8 @@ def open_parquet(target: str, options: Options) -> Source:
         raise NasError("has no .parquet files to train on", where=where)
     for part in ("test", "validation"):
         if part in shards and _hidden(shards[part], options):
-            unread |= {str(shard): f"no labels: all are hidden ({HIDDEN})" for shard in shards.pop(part)}
+            reason = f"no labels: all are missing or hidden ({HIDDEN})"
+            unread |= {str(shard): reason for shard in shards.pop(part)}
     parts = {part: files for part, files in shards.items() if part is not None}
     return Source.of_parts(
         path.name or path.resolve().name,
@@ -73,6 +74,8 @@ def _load(files: list[Path], options: Options, where: str) -> Part:
 
 def _decode(files: list[Path], options: Options, where: str) -> Part:
     labels, classes = _labels(files, options, where)
+    if not len(labels):
+        raise NasError("has no rows", where=where)
     return decode_part(_jobs(files, options), lambda: labels, classes, where)
 
 

@@ -40,7 +40,9 @@ def data_dict(dataset: Dataset) -> dict[str, Any]:
     `bytes` of the images and labels in memory.
     """
     arrays = split_arrays(dataset)
-    parts = {name: {"count": 0, "source": None} for name in ("train", "validation", "test")}
+    parts: dict[str, dict[str, Any]] = {
+        name: {"count": 0, "source": None} for name in ("train", "validation", "test")
+    }
     for name, (_, labels) in arrays.items():
         parts[name] = {"count": len(labels), "source": dataset.origins.get(name)}
     return {
@@ -152,7 +154,8 @@ def _balance_text(dataset: Dataset) -> str:
     largest = int(counts.argmax())
     share = float((dataset.val_labels == largest).mean())
     name = dataset.classes[largest]
-    return f"largest class {name} ({counts[largest] / counts.sum():.1%}): a constant guess has {1 - share:.2%} error"
+    largest_share = f"largest class {name} ({counts[largest] / counts.sum():.1%})"
+    return f"{largest_share}: a constant guess has {1 - share:.2%} error"
 
 
 def _unread_lines(reasons: Mapping[str, str]) -> list[str]:
