@@ -27,7 +27,7 @@ INIT_WEIGHTS = """\
 def inlined(graph: Graph) -> list[Graph]:
     """The graphs whose nodes become the network's own: the stem, and a head of one classifier."""
     names = (STEM,) if is_map(graph) else (STEM, HEAD)
-    ops = (graph.nodes[name]["op"] for name in names if name in graph.nodes)
+    ops = (graph.nodes[name].op for name in names if name in graph.nodes)
     return [op for op in ops if isinstance(op, Graph)]
 
 
@@ -63,18 +63,18 @@ def network_class(graph: Graph, plans: Sequence[ClassPlan]) -> str:
 def _features(graph: Graph) -> list[str]:
     """Nodes that leave the body: the last, and those that head and auxiliary heads take."""
     nodes = graph.nodes
-    taken = [source for name in (HEAD, *graph.auxiliary) for source in nodes[name]["inputs"]]
+    taken = [source for name in (HEAD, *graph.auxiliary) for source in nodes[name].inputs]
     return list(dict.fromkeys(taken))
 
 
 def _head_inputs(graph: Graph, names: Mapping[str, str]) -> list[str]:
-    return [names[source] for source in graph.nodes[HEAD]["inputs"]]
+    return [names[source] for source in graph.nodes[HEAD].inputs]
 
 
 def _init(graph: Graph, flat: Sequence[View], units: Sequence[Unit]) -> list[str]:
     from_image = _carries_image(flat, graph)
     classes, channels = graph.output_shape[0], graph.input_shape[0]
-    features = graph.nodes[_features(graph)[0]]["shape"][0]
+    features = graph.nodes[_features(graph)[0]].shape[0]
     classifier = next((view for view in flat if view.group == CLASSIFIER), None)
 
     def texts(view: View) -> dict[str, str]:

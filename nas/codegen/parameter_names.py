@@ -84,5 +84,5 @@ def _operation(graph: Graph, path: str) -> object:
     found: object = graph
     for name in path.split("/"):
         assert isinstance(found, Graph)
-        found = found.nodes[name]["op"]
+        found = found.nodes[name].op
     return found

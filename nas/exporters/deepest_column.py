@@ -66,12 +66,12 @@ def _with_parameters(graph: Graph) -> list[str]:
 def _paths(graph: Graph, prefix: str) -> Iterator[str]:
     kept = _deepest(graph) if graph.kind == Fractal.__name__ else set(graph.nodes)
     for name, node in graph.nodes.items():
-        op = node["op"]
+        op = node.op
         if op is None or name not in kept:
             continue
         if isinstance(op, Graph):
             yield from _paths(op, f"{prefix}{name}/")
-        elif op.params(*(graph.nodes[source]["shape"] for source in node["inputs"])):
+        elif op.params(*graph.shapes_of(node.inputs)):
             yield f"{prefix}{name}"
 
 
@@ -80,5 +80,5 @@ def _deepest(graph: Graph) -> set[str]:
     kept, at = set[str](), graph.output
     while at not in graph.input_names:
         kept.add(at)
-        at = graph.nodes[at]["inputs"][-1]
+        at = graph.nodes[at].inputs[-1]
     return kept

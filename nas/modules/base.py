@@ -153,7 +153,7 @@ class Head(Component):
         expand = partial(self.expand, num_classes=num_classes)
         graph = trace(type(self).__name__, [value.shape for value in values], expand)
         skips = (f"skip{i + 1}" for i in range(self.taps))
-        graph.variables = ("x", *skips, *(["image"] if self.takes_image else []))
+        graph.arg_names = ("x", *skips, *(["image"] if self.takes_image else []))
         return values[0].graph.add(graph, values, name)
 
 
@@ -170,7 +170,7 @@ def expansion(module: Module, *shapes: Shape) -> Graph:
     graph = trace(type(module).__name__, shapes, module.expand)
     settings = module.to_dict()
     names = [name for name, _ in module.choices() if name in settings or name in ALWAYS_NOTED]
-    graph.note = ", ".join(f"{name} {getattr(module, name)}" for name in names)
+    graph.description = ", ".join(f"{name} {getattr(module, name)}" for name in names)
     return graph
 
 

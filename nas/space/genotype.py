@@ -182,7 +182,7 @@ def _expanded(genotype: Genotype, input_shape: Shape, num_classes: int, auxiliar
         name, inner = f"aux{number}", [values[item.node]] + [image] * item.head.takes_image
         located(name, partial(item.head, *inner, num_classes=num_classes, name=name))
         extra[name] = float(item.weight)
-    graph.note = genotype
+    graph.description = genotype
     return graph.close(scores, extra)
 
 
@@ -200,7 +200,7 @@ def _connect(genotype: Genotype, source: Value) -> dict[str, Value]:
         inputs = [values[name] for name in node.inputs]
         x = inputs[0] if len(inputs) == 1 else JOINS[node.join](*inputs, name=f"{node.name}.join")
         values[node.name] = located(node.name, partial(node.module, x, name=node.name))
-        total += source.graph.nodes[node.name]["op"].size
+        total += source.graph.nodes[node.name].op.size
         if total > MAX_PRIMITIVES:
             raise NasError(f"the network has more than {MAX_PRIMITIVES:,} primitives", where=node.name)
     return values

@@ -57,16 +57,16 @@ def layer_table(graph: Graph) -> list[Layer]:
 def _layers(graph: Graph, prefix: str, level: int) -> Iterator[Layer]:
     nodes = graph.nodes
     for name, node in nodes.items():
-        op = node["op"]
+        op = node.op
         if op is None:
             continue
-        path, shape = f"{prefix}{name}", node["shape"]
+        path, shape = f"{prefix}{name}", node.shape
         if isinstance(op, Graph):
             total = cost(op)
             yield Layer(path, op.kind, shape, total.params, total.flops, level)
             yield from _layers(op, f"{path}/", level + 1)
         else:
-            shapes = [nodes[source]["shape"] for source in node["inputs"]]
+            shapes = graph.shapes_of(node.inputs)
             yield Layer(path, describe(op), shape, op.params(*shapes), op.flops(shape, *shapes), level)
 
 
