@@ -22,7 +22,7 @@ from nas.study import run_folder
 from nas.study.config_diff import describe_changes
 from nas.study.run_config import VERSION, check_config, check_version
 from nas.study.run_folder import RunFolder
-from nas.study.storage_url import shown, without_password
+from nas.study.storage_url import own_storage, shown, without_password
 from nas.study.study import Study
 from nas.study.trial import check_objectives
 
@@ -180,6 +180,8 @@ def resumed(
     from nas.data import check_recorded
 
     config = run_folder.read_config(files)
+    if "storage" in config and storage is None:
+        own_storage(config["storage"], None, str(files.path))  # refuses before anything is written
     if asked["data"] is None:
         check_recorded(config["data"])
     for name in config["objectives"] if asked["objectives"] is None else ():
