@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from nas.codegen.format import CallText, fresh
-from nas.graph.graph import INPUT, Graph, Shape
+from nas.graph.graph import INPUT, STEM, Graph, Shape
 from nas.graph.ops import NUM_CLASSES, REQUIRED, Arg, Call
 
 CHANNELS = ("in_chs", "mid_chs", "out_chs", "chs")
@@ -109,7 +109,7 @@ def _on_other_images(graph: Graph) -> list[Graph]:
     made = []
     for name, node in graph.nodes.items():
         op = node.op
-        if name != "stem" and isinstance(op, Graph) and op.retrace and node.inputs[0] == INPUT:
+        if name != STEM and isinstance(op, Graph) and op.retrace and node.inputs[0] == INPUT:
             channels, *size = op.input_shape
             made.append(op.retrace((2 * channels, *size)))
     return made

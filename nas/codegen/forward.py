@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from nas.codegen.classes import View
 from nas.codegen.format import WIDTH, fresh, is_atomic
 from nas.codegen.whitelist import allowed
+from nas.graph.graph import STEM
 
 Numbers = Callable[[View], Mapping[str, str]]
-STEM = "stem"
 BODY = 8
 """Columns that the statements of a method are indented by."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from nas.codegen.classes import ClassPlan, View, views
-from nas.codegen.format import INDENT, statement_lines
+from nas.codegen.format import INDENT, WIDTH, statement_lines
 from nas.codegen.forward import Forward, Unit, plan_units
 from nas.codegen.module_class import attribute
-from nas.graph.graph import Graph
+from nas.graph.graph import HEAD, STEM, Graph, stage_of
 from nas.graph.ops import NUM_CLASSES, Classifier
 
-STEM, HEAD, CLASSIFIER = "stem", "head", "classifier"
+CLASSIFIER = "classifier"
 IN_CHANS = "in_chans"
 INIT_WEIGHTS = """\
         for module in self.modules():
@@ -132,7 +132,7 @@ def _forward(maps: bool, taken: Sequence[str], head: Sequence[str], aux: Sequenc
     if not aux:
         return lines + _body([*statements, f"return {scores}"])
     listed = [f"{INDENT * 2}return scores, [{', '.join(aux)}]"]
-    if len(listed[0]) > 88:
+    if len(listed[0]) > WIDTH:
         items = [f"{INDENT * 3}{item}," for item in aux]
         listed = [f"{INDENT * 2}return scores, [", *items, f"{INDENT * 2}]"]
     checks = [f"{INDENT * 2}if not self.training:", f"{INDENT * 3}return scores"]
@@ -152,7 +152,7 @@ def network_views(graph: Graph, plans: Sequence[ClassPlan]) -> tuple[list[View],
     for view in views(graph, plans):
         inputs = tuple(renamed[source] for source in view.inputs)
         if id(view.op) not in own:
-            stage = view.name.partition(".")[0]
+            stage = stage_of(view.name)
             label, nested = view.label, view.nested
             flat.append(View(view.name, view.op, inputs, view.shapes, label, stage, nested))
             continue

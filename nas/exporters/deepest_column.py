@@ -14,7 +14,7 @@ from nas.codegen.parameter_names import carry
 from nas.errors import NasError
 from nas.graph.graph import Graph
 from nas.modules import Fractal, Module, Plain
-from nas.space.genotype import Genotype, Node
+from nas.space.genotype import INPUT_NODE, Genotype, Node
 
 V = TypeVar("V")
 LONGEST = 4
@@ -51,7 +51,7 @@ def _stack(module: Fractal) -> Module | Genotype:
     first = Plain(module.width, module.stride, min(convs, LONGEST), norm=module.norm)
     if convs <= LONGEST:
         return first
-    nodes = [Node("part1", first, ("stem",))]
+    nodes = [Node("part1", first, (INPUT_NODE,))]
     for part in range(2, convs // LONGEST + 1):
         nodes.append(Node(f"part{part}", replace(first, stride=1), (f"part{part - 1}",)))
     return Genotype(None, tuple(nodes))

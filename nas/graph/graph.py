@@ -22,6 +22,8 @@ Shape = tuple[int, ...]
 """Without the batch: (channels, height, width) of a feature map, (features,) of a vector."""
 
 INPUT = "input"
+STEM, HEAD = "stem", "head"
+"""Nodes of the graph of a network that hold its stem and its head."""
 MASK = (1 << 128) - 1
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
 """The multiplier of the 128-bit generator PCG (O'Neill, 2014)."""
