@@ -21,6 +21,7 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     """Print what `nas search` with these options would run."""
     from nas.controller.config import prepare
     from nas.controller.dry_run import describe, plan
+    from nas.data.summary import data_lines
     from nas.formatting import metric
 
     if options["space"] is None:
@@ -34,15 +35,11 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         emit(document)
         return
-    images = document["images"]
     click.echo(
         f"space       {setup.space.name}: {size(setup.space)} genotypes, {document['decisions']} decisions"
     )
-    click.echo(
-        f"data        {setup.data}: {images['train']:,} training and {images['validation']:,} validation "
-        f"images, {'x'.join(map(str, setup.dataset.input_shape))}, {setup.dataset.num_classes} classes"
-    )
-    click.echo(f"duplicates  {setup.dataset.duplicates}")
+    for line in data_lines(setup.dataset, setup.data):
+        click.echo(line)
     epochs = f"{epochs_text(setup.fidelity, setup.recipe.epochs)} epochs each"
     click.echo(f"search      {setup.trials} candidates by {setup.searcher}, {epochs}")
     for seed in setup.seeds:

@@ -66,6 +66,13 @@ class SearchProgress:
             self.live.stop()
         self.apart.__exit__(None, None, None)
 
+    def data(self, setup: Setup) -> None:
+        """Say what was understood of the images."""
+        from nas.data.summary import data_lines
+
+        for line in data_lines(setup.dataset, setup.data):
+            self.print(line)
+
     def plan(self, setup: Setup, planned: Plan) -> None:
         from nas.cli._dry_run import design_lines, time_text
 

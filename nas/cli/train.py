@@ -74,7 +74,10 @@ def command(
     if report["duplicates"]:
         note(f"warning: {report['duplicates']} images stand in two splits, so the figures flatter")
     click.echo(f"validation error  {_error(report, 'val')}")
-    click.echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
+    if dataset.has_test:
+        click.echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
+    else:
+        click.echo("test error        none: the data have no test set")
     click.echo(f"weights           {Files(source).weights}")
     click.echo(f"curve             {Files(source).report}")
 

@@ -17,9 +17,7 @@ from nas.controller.progress import Event, Progress
 from nas.controller.signals import Interrupted
 from nas.controller.tracking import Tracker, Tracking
 from nas.errors import NasError, NotFoundError
-from nas.schedulers.rung_store import Rungs
-from nas.schedulers.successive_halving import Halving
-from nas.searchers.designs.base import Design
+from nas.schedulers import make_scheduler
 from nas.searchers.warm_start import seed_proposals
 from nas.space.space import SearchSpace
 from nas.study import run_folder
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
 def search(
     space: str | Path | SearchSpace | None = None,
     *,
-    data: str | None = None,
+    data: object = None,
     trials: int | None = None,
     epochs: int | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -61,6 +59,7 @@ def search(
     profile: bool = False,
     storage: str | None = None,
     track: Sequence[str | Tracker] = (),
+    on_data: Callable[[Setup], None] = ignore,
     on_plan: Callable[[Setup, Plan], None] = ignore,
     on_start: Callable[[Run, int], None] = ignore,
     on_precision: Callable[[str], None] = ignore,
@@ -73,8 +72,9 @@ def search(
     left out are those of the run, and NasError says which differ if any do. `storage` is the URL of
     a PostgreSQL database that holds the study in place of the folder, so that several drivers may work
     on it: each resumes the run `name` from a results folder of its own. `recipe` sets fields of
-    `nas.training.recipe.Recipe`, such as lr, for all candidates. `seed_with` names
-    networks of the zoo that are tried first, brought into the space where need be; `repeats`
+    `nas.training.recipe.Recipe`, such as lr, for all candidates. `data` is a specification or images in
+    Python (see `nas.data.load_data`); `on_data` is called with the settings once they are read. `seed_with`
+    names networks of the zoo that are tried first, brought into the space where need be; `repeats`
     are the training seeds of each network of a paired design; `fidelity` are epochs at which
     trainings stop unless they are promoted, the last in place of `epochs` (`nas.schedulers`). `on_plan`
     is told what a new run will do before it starts, where the searcher is a design. `workers`
@@ -105,6 +105,7 @@ def search(
             stack.enter_context(run_folder.lock(files))
             with run_folder.whole_or_none(files):
                 write_run(files, setup, storage)
+        on_data(setup)
         config = run_folder.read_config(files)
         run = Run(files, config, open_study(files, config, storage, SharedStudy))
         if len(run.study.trials) < setup.trials:
@@ -114,7 +115,7 @@ def search(
             evaluator.resolve_precision = partial(_resolve_precision, run, on_precision)
             stack.callback(evaluator.close)
             run.study.connect()  # while the workers start
-            if isinstance(setup.planner, Design) and on_plan is not ignore:
+            if setup.planner.plans_every_trial and on_plan is not ignore:
                 on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))
             tracking.start(run)
             stack.callback(tracking.end)
@@ -171,13 +172,6 @@ def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: st
     return precision
 
 
-def _rungs(run: Run, setup: Setup) -> Rungs | None:
-    if not setup.fidelity:
-        return None
-    halving = Halving(setup.fidelity, len(setup.dataset.val_labels))
-    return Rungs(halving, run.files.rungs, run.study, setup.space)
-
-
 def _run(
     run: Run,
     setup: Setup,
@@ -186,6 +180,7 @@ def _run(
     on_event: Callable[[Event], None],
     on_times: OnTimes,
 ) -> None:
+    images = len(setup.dataset.val_labels)
     try:
         run_search(
             run.study,
@@ -197,7 +192,9 @@ def _run(
             epochs=setup.recipe.epochs,
             uniform_share=UNIFORM_SHARE,
             seeds=seed_proposals(setup.seeds),
-            rungs=_rungs(run, setup),
+            scheduler=make_scheduler(
+                setup.fidelity, run.study, setup.space, images=images, folder=run.files.rungs
+            ),
             weights_dir=run.files.weights,
             on_trial=on_trial,
             on_event=on_event,

@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.data.dataset import Dataset, Images, Labels, used_classes
 from nas.data.load import parse_spec
+from nas.errors import readable
 from nas.formatting import count
 
 LISTED = 3
@@ -92,7 +93,7 @@ def data_lines(dataset: Dataset, spec: str) -> list[str]:
         ("memory", f"{facts['bytes'] / 1e6:,.1f} MB"),
         *(("warning", line) for line in warnings(dataset)),
     ]
-    return [f"{label:<11} {text}" for label, text in rows if text]
+    return [readable(f"{label:<11} {text}") for label, text in rows if text]
 
 
 def warnings(dataset: Dataset) -> list[str]:

@@ -153,10 +153,17 @@ class Run:
             return None
         return dataset if dataset.fingerprint == self.config["data_fingerprint"] else None
 
+    def none_complete(self) -> NotFoundError:
+        """The error to raise where a complete trial is needed and there is none."""
+        from nas.analysis.text.pareto import none_complete
+
+        outcomes = ((trial.state, trial.reason) for trial in self.study.trials)
+        return none_complete(outcomes, where=str(self.folder), name=self.name)
+
     def _some_front(self) -> list[Trial]:
         front = self.front()
         if not front:
-            raise NotFoundError("the run has no complete trial", where=str(self.folder))
+            raise self.none_complete()
         return front
 
 
