@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache, partial
 from importlib import import_module
@@ -16,6 +16,7 @@ from nas.data import memory
 from nas.data.dataset import Dataset, Part, task_of
 from nas.data.decode import broken_error
 from nas.data.images import resize, resize_masks
+from nas.data.reading import Reading
 from nas.data.source import Form, Options, Source
 from nas.data.split import split
 from nas.errors import NasError, NotFoundError, did_you_mean
@@ -51,28 +52,37 @@ def load_data(data: object, *, seed: int = 0) -> Dataset:
     """
     if isinstance(data, os.PathLike):
         data = os.fspath(data)
+    where = f"data {data_name(data)!r}"
     if not isinstance(data, str):
-        name = data_name(data)
         options = Options()
-        source = memory.open_object(data, type(data).__name__, f"data {name}")
+        source = memory.open_object(data, type(data).__name__, where)
     else:
         form, target, options = parse_spec(data)
         source = form.open(target, options)
     if options.size is not None:
         source = _resized(source, options)
-    dataset = split(
-        source,
-        options.limit,
-        seed,
-        validation=options.validation,
-        test=options.test,
-        min_images=options.min_images,
-    )
-    dataset.check_test()
-    broken = dataset.full_reading.broken
-    if broken and not options.skip_broken:
-        raise broken_error(broken, f"data {data!r}")
+    try:
+        dataset = split(
+            source,
+            options.limit,
+            seed,
+            validation=options.validation,
+            test=options.test,
+            min_images=options.min_images,
+        )
+        dataset.check_test()
+    except NasError:
+        # Images that cannot be read may be why the rest does not fit.
+        readings = [load().reading for load in source.parts.values()]
+        _check_broken(sum(readings, Reading()).broken, options, where)
+        raise
+    _check_broken(dataset.full_reading.broken, options, where)
     return dataset
+
+
+def _check_broken(broken: Mapping[str, str], options: Options, where: str) -> None:
+    if broken and not options.skip_broken:
+        raise broken_error(broken, where)
 
 
 def load_recorded(spec: str, *, seed: int = 0) -> Dataset:
