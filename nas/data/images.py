@@ -77,7 +77,6 @@ def to_picture(image: Any, size: tuple[int, int] | None = None, fit: Fit = "crop
     changes = []
     if _is_animated(image):
         changes.append(FIRST_FRAME)
-    image.load()
     image, turned = _turned(image)
     if turned:
         changes.append(TURNED)
@@ -151,15 +150,18 @@ def fit_picture(picture: Any, size: tuple[int, int], fit: Fit = "crop", mask: bo
 
 
 def _turned(image: Any) -> tuple[Any, bool]:
-    """The image as its EXIF orientation says, and whether that turned or mirrored it."""
+    """The loaded image as its EXIF orientation says, and whether that turned or mirrored it."""
     from PIL import ImageOps
 
     orientation = 1
     with suppress(Exception):  # damaged EXIF data raise all kinds of errors, and say nothing
-        orientation = image.getexif().get(0x0112, 1)
-        if orientation in range(2, 9):
-            image = ImageOps.exif_transpose(image)
-    return image, orientation in range(2, 9)
+        orientation = image.getexif().get(0x0112, 1)  # before loading, which turns TIFF
+    image.load()
+    if orientation not in range(2, 9):
+        return image, False
+    with suppress(Exception):
+        image = ImageOps.exif_transpose(image)
+    return image, True
 
 
 def _to_8_bits(image: Any) -> tuple[Any, str]:
@@ -208,6 +210,7 @@ def _decoding(where: str) -> Iterator[None]:
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of damaged EXIF data
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except UnidentifiedImageError:

@@ -62,6 +62,8 @@ def _plain(values: Values, where: str) -> Values:
         return values.astype(np.str_)
     if kind == "f":
         whole = np.isfinite(values) & (values == np.rint(values))
+        if not whole.all() and values.ndim > 1:
+            raise _not_one_hot(values, where)
         if not whole.all():
             at = int(np.flatnonzero(~whole.ravel())[0])
             message = f"label {values.flat[at]:g} at index {at} is no class"
@@ -76,6 +78,10 @@ def _from_one_hot(rows: Values, where: str) -> tuple[Values, int]:
     """The column that holds the 1 of each row, and the number of columns."""
     numbers = rows.dtype.kind in "biu"
     if not numbers or not ((rows == 0) | (rows == 1)).all() or (rows.sum(1) != 1).any():
-        message = f"labels of shape {rows.shape} that are not one-hot: a single 1 in each row, else 0"
-        raise NasError(message, where=where, hint=ACCEPTED)
+        raise _not_one_hot(rows, where)
     return rows.argmax(1), rows.shape[1]
+
+
+def _not_one_hot(rows: Values, where: str) -> NasError:
+    message = f"labels of shape {rows.shape} that are not one-hot: a single 1 in each row, else 0"
+    return NasError(message, where=where, hint=ACCEPTED)

@@ -137,9 +137,9 @@ def _shard_labels(file: Path, options: Options) -> tuple[np.ndarray[Any, Any], l
     if None in values:
         raise NasError("has no label", where=f"{place}: row {values.index(None)}")
     array = np.array(values)
-    if array.dtype.kind == "f" and (array == np.rint(array)).all():
-        array = array.astype(np.int64)
-    if array.dtype.kind == "u":
+    if array.dtype.kind == "u" or (
+        array.dtype.kind == "f" and (np.isfinite(array) & (array == np.rint(array))).all()
+    ):
         array = array.astype(np.int64)
     return array, names
 

@@ -1,4 +1,7 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -6,6 +9,7 @@ from testing.images import image_table, png
 from testing.paths import SHARED
 
 from nas.data import load_data
+from nas.data.images import decode
 from nas.errors import NasError
 
 CIFAR10 = SHARED / "data" / "cifar10"
@@ -98,3 +102,172 @@ def test_cifar10():
     assert data.num_classes == 10
     assert len(data.train_labels) == 4000
     np.testing.assert_allclose(data.mean, (0.494, 0.485, 0.450), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (pa.array(["cat", "dog"] * 10), ("cat", "dog")),
+        (pa.array(["cat", "dog"] * 10, pa.large_string()), ("cat", "dog")),
+        (pa.array(["cat", "dog"] * 10, pa.string_view()), ("cat", "dog")),
+        (pa.array(["cat", "dog"] * 10).dictionary_encode(), ("cat", "dog")),
+        (pa.array(["dog", "cat"] * 10, pa.large_string()).dictionary_encode(), ("cat", "dog")),
+        (pa.array([7, 3] * 10).dictionary_encode(), ("3", "7")),
+        (pa.array([0, 1] * 10, pa.int8()), ("0", "1")),
+        (pa.array([0, 1] * 10, pa.uint64()), ("0", "1")),
+        (pa.array([True, False] * 10), ("False", "True")),
+        (pa.array([0.0, 1.0] * 10, pa.float32()), ("0", "1")),
+        (pa.array([0.0, 1.0] * 10, pa.float64()), ("0", "1")),
+    ],
+)
+@pytest.mark.parametrize("column", ["label", "kind"])
+def test_labels_of_all_types_give_classes(tmp_path, labels, classes, column):
+    table = image_table([0, 1] * 10).drop_columns("label").append_column(column, labels)
+    pq.write_table(table, tmp_path / "x.parquet")
+    data = load_data(f"parquet:{tmp_path / 'x.parquet'}")
+    assert data.classes == classes
+    assert np.bincount(data.train_labels).tolist() == [5, 5]
+    known = dict(zip(map(str, labels.to_pylist()[:2]), (0, 1), strict=True))
+    pixels = [decode(png(i), None, "").pixels.transpose(2, 0, 1).tobytes() for i in range(20)]
+    for image, label in zip(data.train_images, data.train_labels, strict=True):
+        name = data.classes[label]
+        at = known[name] if name in known else known[f"{name}.0"]
+        assert pixels.index(image.tobytes()) % 2 == at
+
+
+def test_pandas_categories(tmp_path):
+    frame = image_table([0, 1] * 10).drop_columns("label").to_pandas()
+    frame["label"] = pd.Categorical(["dog", "cat"] * 10, categories=["dog", "emu", "cat"])
+    frame.to_parquet(tmp_path / "x.parquet")
+    assert load_data(f"parquet:{tmp_path / 'x.parquet'}").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan"), float("inf")])
+def test_floats_that_are_no_classes_are_refused(tmp_path, value):
+    pq.write_table(image_table([0.0, 1.0] * 10 + [value]), tmp_path / "x.parquet")
+    with pytest.raises(NasError, match="is no class"):
+        load_data(f"parquet:{tmp_path / 'x.parquet'}")
+
+
+def test_an_image_column_can_be_named(tmp_path):
+    table = image_table([0, 1] * 10)
+    table = table.append_column("thumbnail", [[png(i, 4) for i in range(20)]])
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(NasError, match="has 2 image columns") as caught:
+        load_data(f"parquet:{tmp_path / 'x.parquet'}")
+    assert "?image=NAME; image columns: img, thumbnail" in str(caught.value)
+    assert load_data(f"parquet:{tmp_path / 'x.parquet'}?image=img").input_shape == (3, 8, 8)
+    assert load_data(f"parquet:{tmp_path / 'x.parquet'}?image=thumbnail").input_shape == (3, 4, 4)
+    with pytest.raises(NasError, match="no image column 'label'"):
+        load_data(f"parquet:{tmp_path / 'x.parquet'}?image=label")
+
+
+@pytest.mark.parametrize("binary", [pa.binary(), pa.large_binary(), pa.binary_view()])
+def test_images_of_all_binary_types(tmp_path, binary):
+    table = pa.table({"img": pa.array([png(i) for i in range(20)], binary), "label": [0, 1] * 10})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert load_data(f"parquet:{tmp_path / 'x.parquet'}").input_shape == (3, 8, 8)
+
+
+def named(labels, names, start=0):
+    """A table whose metadata give its label numbers names."""
+    feature = json.dumps({"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}})
+    return image_table(labels, start).replace_schema_metadata({b"huggingface": feature.encode()})
+
+
+def test_shards_whose_class_names_differ_are_mapped_by_name(tmp_path):
+    pq.write_table(named([0, 1] * 20, ["cat", "dog"]), tmp_path / "train-0.parquet")
+    pq.write_table(named([1, 0] * 20, ["dog", "cat"], 40), tmp_path / "train-1.parquet")
+    pq.write_table(named([2, 2] * 20, ["x", "y", "emu"], 80), tmp_path / "train-2.parquet")
+    pq.write_table(named([1, 0] * 3, ["dog", "cat"], 200), tmp_path / "test-0.parquet")
+    data = load_data(f"parquet:{tmp_path}")
+    assert data.classes == ("cat", "dog", "x", "y", "emu")
+    pixels = [decode(png(i), None, "").pixels.transpose(2, 0, 1).tobytes() for i in range(206)]
+    for images, labels in ((data.train_images, data.train_labels), data.test()):
+        for image, label in zip(images, labels, strict=True):
+            at = pixels.index(image.tobytes())
+            assert data.classes[label] == ("emu" if 80 <= at < 120 else ("cat", "dog")[at % 2])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (image_table([0, 1] * 10), image_table(["cat", "dog"] * 10)),
+        (image_table([0, 1] * 10), image_table([True, False] * 10)),
+        (image_table([0, 1] * 10), named([0, 1] * 10, ["cat", "dog"])),
+        (named([0, 1] * 10, ["cat", "dog"]), image_table(["cat", "dog"] * 10)),
+    ],
+)
+def test_a_mix_of_label_types_is_refused(tmp_path, one, other):
+    pq.write_table(one, tmp_path / "train-0.parquet")
+    pq.write_table(other, tmp_path / "train-1.parquet")
+    with pytest.raises(NasError, match="labels of different types") as caught:
+        load_data(f"parquet:{tmp_path}")
+    assert "train-1.parquet" in str(caught.value)
+
+
+def test_whole_floats_and_integers_mix(tmp_path):
+    pq.write_table(image_table([0, 1] * 10), tmp_path / "train-0.parquet")
+    pq.write_table(image_table([0.0, 1.0] * 10, 20), tmp_path / "train-1.parquet")
+    assert load_data(f"parquet:{tmp_path}").classes == ("0", "1")
+
+
+@pytest.mark.parametrize("labels", [[-1] * 8, pa.array([None] * 8, pa.int64())])
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_a_part_whose_labels_are_hidden_is_none(tmp_path, labels, part):
+    pq.write_table(named([0, 1] * 20, ["cat", "dog"]), tmp_path / "train-0.parquet")
+    table = named([0] * 8, ["cat", "dog"], 50)
+    hidden = table.set_column(1, "label", pa.array(labels))
+    pq.write_table(hidden.replace_schema_metadata(table.schema.metadata), tmp_path / f"{part}-0.parquet")
+    data = load_data(f"parquet:{tmp_path}")
+    assert (len(data.train_labels), len(data.val_labels), len(data.test()[1])) == (20, 12, 8)
+    assert "no labels" in data.full_reading.unread[str(tmp_path / f"{part}-0.parquet")]
+
+
+def test_a_test_part_of_which_some_labels_are_hidden_is_refused(tmp_path):
+    pq.write_table(named([0, 1] * 20, ["cat", "dog"]), tmp_path / "train-0.parquet")
+    pq.write_table(named([0, 1, -1], ["cat", "dog"], 50), tmp_path / "test-0.parquet")
+    with pytest.raises(NasError, match="labels -1 to 1, but 2 classes"):
+        load_data(f"parquet:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("Train.parquet", "Valid.parquet"), (40, 10, 0)),
+        (("training-0.parquet", "dev-0.parquet", "testing-0.parquet"), (40, 10, 6)),
+        (("train/0.parquet", "val/0.parquet", "test/0.parquet"), (40, 10, 6)),
+        (("TRAIN/0.parquet", "EVAL/0.parquet"), (24, 16, 10)),
+    ],
+)
+def test_parts_are_known_by_their_names_in_any_case(tmp_path, names, expected):
+    for start, (name, count) in enumerate(zip(names, (20, 5, 3), strict=False)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pq.write_table(image_table([0, 1] * count, 100 * start), tmp_path / name)
+    data = load_data(f"parquet:{tmp_path}")
+    assert (
+        len(data.train_labels),
+        len(data.val_labels),
+        len(data.test()[1]) if data.has_test else 0,
+    ) == expected
+
+
+def test_a_file_beside_the_parts_is_named(tmp_path):
+    pq.write_table(image_table([0, 1] * 20), tmp_path / "train-0.parquet")
+    pq.write_table(image_table([0, 1] * 20, 50), tmp_path / "extra.parquet")
+    data = load_data(f"parquet:{tmp_path}")
+    assert len(data.train_labels) + len(data.val_labels) + len(data.test()[1]) == 40
+    assert str(tmp_path / "extra.parquet") in data.full_reading.unread
+
+
+def test_broken_rows_are_all_named_at_once(tmp_path):
+    table = image_table([0, 1] * 20).to_pylist()
+    for row in (3, 17):
+        table[row]["img"] = {"bytes": b"no image", "path": "x.png"}
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "x.parquet")
+    with pytest.raises(NasError, match="2 images cannot be read") as caught:
+        load_data(f"parquet:{tmp_path / 'x.parquet'}")
+    assert "row 3" in str(caught.value)
+    assert "row 17" in str(caught.value)
+    data = load_data(f"parquet:{tmp_path / 'x.parquet'}?skip_broken")
+    assert len(data.train_labels) + len(data.val_labels) + len(data.test()[1]) == 38
