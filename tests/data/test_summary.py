@@ -124,9 +124,8 @@ class TestWarnings:
         assert any("constant: each has pixels of a single value" in line for line in found)
 
     def test_images_of_12_bits_in_16(self, tmp_path):
-        found = self.write(
-            tmp_path, lambda i: np.full((8, 8), i, np.uint16) + np.arange(8, dtype=np.uint16) * 500
-        )
+        ramp = np.arange(64, dtype=np.uint16).reshape(8, 8) * 40
+        found = self.write(tmp_path, lambda i: ramp + 100 * np.uint16(i))
         assert found == ["pixels use 15 of 256 grey levels: is the scale of the files right?"]
 
     def test_an_image_in_two_classes(self, tmp_path):
