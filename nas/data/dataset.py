@@ -7,7 +7,7 @@ uint8 (n, height, width), in which IGNORE marks pixels that count for nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -148,7 +148,7 @@ class Dataset:
         splits = {"train": self.train_images, "validation": self.val_images}
         if "_test" in self.__dict__:
             splits["test"] = self._test.images
-        return find_duplicates(splits)
+        return find_duplicates({name: image_digests(images) for name, images in splits.items()})
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -198,17 +198,21 @@ def used_classes(labels: Labels) -> list[int]:
     return np.flatnonzero(seen[:IGNORE]).tolist()
 
 
-def find_duplicates(splits: Mapping[str, Images]) -> Duplicates:
-    """Byte-identical images that stand in more than one of the splits."""
+def image_digests(images: Images) -> list[bytes]:
+    """A digest of each image, equal for byte-identical ones."""
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
+
+
+def find_duplicates(digests: Mapping[str, Sequence[bytes]]) -> Duplicates:
+    """Byte-identical images that stand in more than one split, from the digests of each split."""
     first: dict[bytes, tuple[str, int]] = {}
     count, examples = 0, []
-    for name, images in splits.items():
-        for index, image in enumerate(np.ascontiguousarray(images)):
-            digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-            split, at = first.setdefault(digest, (name, index))
-            if split != name:
+    for name, split in digests.items():
+        for i, digest in enumerate(split):
+            other, at = first.setdefault(digest, (name, i))
+            if other != name:
                 count += 1
-                examples.append((split, at, name, index))
+                examples.append((other, at, name, i))
     return Duplicates(count, tuple(examples[:EXAMPLES]))
 
 
