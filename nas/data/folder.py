@@ -68,12 +68,12 @@ def open_folder(target: str, options: Options) -> Source:
         if listing and not listing.classes:
             reason = f"no labels: {listing.loose} images right in it, in no class folder"
             unread[str(parts.pop(part))] = reason
-    loose = {str(file): IN_NO_CLASS for file in image_files(root, {}, deep=False)}
+    unread |= {str(file): IN_NO_CLASS for file in image_files(root, unread, deep=False)}
     return Source.of_parts(
         name,
         {part: partial(_load, folder, options, f"folder:{folder}") for part, folder in parts.items()},
         {part: f"{folder.name}/" for part, folder in parts.items()},
-        unread | loose,
+        unread,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nas.data.dataset import Dataset, Images, Labels, find_duplicates, image_digests, used_classes
+from nas.data.layout import FOREIGN
 from nas.data.load import parse_spec
 from nas.errors import readable
 from nas.formatting import count
@@ -112,7 +113,17 @@ def _warnings(dataset: Dataset, digests: Mapping[str, list[bytes]]) -> list[str]
         for part, n in counts.items()
         if n == 0
     )
-    return [*_pixel_warnings(dataset.train_images), *_label_warnings(dataset, digests), *missing]
+    foreign = sum(reason == FOREIGN for reason in dataset.full_reading.unread.values())
+    return [
+        *(
+            [f"{count(foreign, 'image')} of a format that is not read: convert to PNG or JPEG"]
+            if foreign
+            else []
+        ),
+        *_pixel_warnings(dataset.train_images),
+        *_label_warnings(dataset, digests),
+        *missing,
+    ]
 
 
 def _pixel_warnings(images: Images) -> Iterator[str]:
