@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     metavar="D",
     shell_complete=complete.data,
     help="digits (the default), cifar10, cifar100, mnist, fashion_mnist, the path of a folder of images, of "
-    "a .parquet or an .npz file, or python:module:function; with masks: shapes, masks:PATH. nas data says "
-    "what is understood.",
+    "a .parquet or an .npz file, or python:module:function; with masks: shapes, masks:PATH. nas data lists "
+    "the forms, and says how one is read.",
 )
 @click.option("--trials", type=int, metavar="N", help="Candidates in all, those of a resumed run included.")
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each candidate; the data set has a default.")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.cache import cached, file_key
-from nas.data.dataset import Part
+from nas.data.dataset import Split
 from nas.data.decode import decode_part
 from nas.data.images import decode
 from nas.data.layout import IN_NO_CLASS, find_parts, has_images, image_files, part_of, subfolders
@@ -145,7 +145,7 @@ def _nested_error(folder: Path, first: Path, second: Path, same: Collection[str]
     return NasError(message, where=f"folder:{folder}", hint=hint)
 
 
-def _load(folder: Path, options: Options, where: str) -> Part:
+def _load(folder: Path, options: Options, where: str) -> Split:
     listing = list_classes(folder)
     if not listing.files:
         raise NasError("has no images", where=where, hint=EXPECTED)

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import IGNORE, Part
+from nas.data.dataset import IGNORE, Split
 from nas.data.source import Form, Options, Source
 
 CLASSES = ("background", "circle", "square", "triangle")
@@ -37,14 +37,14 @@ def open_shapes(_: str, options: Options) -> Source:
     return Source("shapes", partial(draw, TRAIN, 0), partial(draw, TEST, 1))
 
 
-def draw(count: int, seed: int) -> Part:
+def draw(count: int, seed: int) -> Split:
     """`count` images with their masks, by seed."""
     rng = np.random.default_rng(seed)
     images = np.empty((count, 3, SIZE, SIZE), dtype=np.uint8)
     masks = np.zeros((count, SIZE, SIZE), dtype=np.uint8)
     for image, mask in zip(images, masks, strict=True):
         _draw(image, mask, rng)
-    return Part(images, masks, CLASSES)
+    return Split(images, masks, CLASSES)
 
 
 def _draw(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], rng: np.random.Generator) -> None:

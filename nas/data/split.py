@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import Dataset, Labels, Part, match_classes, match_shape, task_of, used_classes
+from nas.data.dataset import Dataset, Labels, Split, match_classes, match_shape, task_of, used_classes
 from nas.data.reading import Reading
 from nas.data.source import Source
 from nas.errors import NasError
@@ -31,7 +31,7 @@ def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
     return shuffled[np.argsort(place, kind="stable")]
 
 
-def strata(part: Part) -> Labels:
+def strata(part: Split) -> Labels:
     """The group of each image that every split is to hold in proportion: its class, or the
     class of its mask that the fewest images show."""
     if task_of(part.labels) == "classification":
@@ -85,7 +85,7 @@ def split(
         default = 0.0 if source.validation else 0.2
         count = int(len(order) * (default if test is None else test) + 1e-9)
         if count:
-            load_test = partial(Part, *part.take(np.sort(order[:count]))[:3])
+            load_test = partial(Split, *part.take(np.sort(order[:count]))[:3])
             origins["test"] = f"{count / whole:.0%} of {origin}"
         order = order[count:]
     order = order[:limit]
@@ -118,7 +118,7 @@ def split(
     )
 
 
-def _without_rare(part: Part, least: int, where: str) -> tuple[Part, dict[str, int]]:
+def _without_rare(part: Split, least: int, where: str) -> tuple[Split, dict[str, int]]:
     """The part without classes of fewer than `least` images, and the images of these by class."""
     if least <= 1:
         return part, {}
@@ -129,18 +129,18 @@ def _without_rare(part: Part, least: int, where: str) -> tuple[Part, dict[str, i
     return _drop_classes(part, rare), rare
 
 
-def _keep_classes(load: Callable[[], Part], dropped: Collection[str]) -> Part:
+def _keep_classes(load: Callable[[], Split], dropped: Collection[str]) -> Split:
     return _drop_classes(load(), dropped)
 
 
-def _drop_classes(part: Part, dropped: Collection[str]) -> Part:
+def _drop_classes(part: Split, dropped: Collection[str]) -> Split:
     if not dropped:
         return part
     classes = tuple(name for name in part.classes if name not in dropped)
     index = np.array([classes.index(name) if name in classes else -1 for name in part.classes])
     labels = index[part.labels]
     chosen = np.flatnonzero(labels >= 0)
-    return Part(part.images[chosen], labels[chosen].astype(np.int64), classes, part.reading)
+    return Split(part.images[chosen], labels[chosen].astype(np.int64), classes, part.reading)
 
 
 def _unread(dropped: Mapping[str, int], least: int) -> dict[str, str]:
@@ -149,7 +149,7 @@ def _unread(dropped: Mapping[str, int], least: int) -> dict[str, str]:
     }
 
 
-def _check(name: str, part: Part, train: Part, val: Part) -> None:
+def _check(name: str, part: Split, train: Split, val: Split) -> None:
     if len(train.classes) < 2:
         masks = task_of(part.labels) == "segmentation"
         hint = "255 in a mask is no class but ignored" if masks else "a class is a folder, or a label"

@@ -1,6 +1,8 @@
 """What `nas data` says: parts, classes, sizes, what was not read, warnings; and the picture."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +67,22 @@ def test_text_says_what_was_understood(photos, capsys):
     assert shown["duplicates"] == "no image stands in two splits"
     assert shown["warning"] == "class emu has no image in the validation part"
     assert lines[-1].split() == ["emu", "6", "0"]
+
+
+def test_without_a_specification_the_forms_are_listed(capsys):
+    assert run(["data", "--json"]) == 0
+    names = [row["form"] for row in json.loads(capsys.readouterr().out)["forms"]]
+    assert {"digits", "cifar10", "shapes", "folder:PATH", "parquet:PATH", "npz:PATH", "masks:PATH"} <= {
+        *names
+    }
+
+
+def test_a_name_that_is_no_text_is_read_and_shown(tmp_path, capsys):
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    write_folder(root, ["cat", os.fsdecode(b"\xfe")])
+    for _ in range(2):
+        assert "\\udcfe" in show(capsys, root).out
+        assert "\\udcfe" in show(capsys, root, "--json").out
 
 
 def test_duplicates_across_parts_are_counted_with_the_test_set(tmp_path, capsys):
