@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nas.analysis.analyze import Analysis
     from nas.data import Dataset
-    from nas.exporters.run import Export
+    from nas.exporters.run import ExportedTrial
 
 RESULTS = Path("results")
 
@@ -128,20 +128,20 @@ class Run:
         column: bool = False,
         fold_bn: bool = False,
         formats: Sequence[str] = (),
-    ) -> list[Export]:
+    ) -> list[ExportedTrial]:
         """Write verified PyTorch files, each to a folder `trial-N` in `to` (by default
         `export/` in the run); see `nas.exporters.run`. `weights` adds the trained weights of the
         search, for the trials whose were kept. `column` exports the deepest column of
         fractal modules alone, measured where weights and data are at hand, and `fold_bn`
         folds batch norms into the convolutions before them. `formats`: see `nas.exporters.formats`."""
         from nas.exporters.run import export
-        from nas.exporters.variants import Form
+        from nas.exporters.variants import Variant
 
         kept = {trial.number: self.weights(trial) for trial in trials} if weights or formats else {}
         known = {number: data for number, data in kept.items() if data is not None}
         dataset = self._dataset() if column and known else None
         folder = Path(to or self.folder / "export")
-        return export(trials, folder, self.config, known, Form(column, fold_bn), dataset, formats)
+        return export(trials, folder, self.config, known, Variant(column, fold_bn), dataset, formats)
 
     def _dataset(self) -> Dataset | None:
         """The data of the run, or None where it is no longer what the run was given."""
