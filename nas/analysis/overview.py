@@ -14,7 +14,7 @@ from nas.analysis.coverage import Coverage, Timing, coverage, failures, timing
 from nas.analysis.edf import Edf, edf_band, shared_bins
 from nas.analysis.fidelity import rungs_of
 from nas.analysis.paired.blocks import read_blocks
-from nas.analysis.pooling import analyze_runs, pool
+from nas.analysis.pooling import analyze, pool
 from nas.analysis.profiles import Deviations, Profile, of_blocks, of_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
 from nas.analysis.table import distinct_networks, sample_of
@@ -91,7 +91,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     paths, baseline = _trajectories(runs, trials, seed)
     return Overview(
         runs=tuple(runs),
-        analysis=analyze_runs(runs, seed=seed),
+        analysis=analyze(runs, seed=seed),
         trials=trials,
         networks=networks,
         task=runs[0].config.get("task", "classification"),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis.analyze import Analysis, analyze, trial_table
+from nas.analysis.analyze import Analysis, trial_table
+from nas.analysis.analyze import analyze as analyze_table
 from nas.analysis.claims.paired_gates import Evidence
 from nas.analysis.paired.recipes import tune
 from nas.errors import NasError
@@ -45,12 +46,34 @@ class Pool:
     recipes: Mapping[tuple[float, float], pd.DataFrame]
 
 
-def analyze_runs(runs: Sequence[Run], *, seed: int = 0) -> Analysis:
-    """The analysis of one run or several. NasError says what differs from the first run where one
-    can be neither pooled with it nor taken as evidence."""
+def analyze(runs: Run | Sequence[Run], *, seed: int = 0) -> Analysis:
+    """Rank the module types of one run or several, with intervals, and grade what may be claimed.
+
+    Runs that agree in data, split and recipe are pooled. A run with more epochs than the first shows how
+    far the first can be trusted; runs with another learning rate or weight decay show whether effects
+    hold beyond its recipe.
+
+    Args:
+        runs: A run, or several with the reference run first.
+        seed: Seed of the bootstrap that the intervals come from.
+
+    Returns:
+        The contrasts of module types, each with estimate, interval and grade; `frame()` is the table.
+
+    Raises:
+        NasError: A run can neither be pooled with the first nor serve as evidence; the message lists
+            the settings that differ.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> nas.analyze(run).trials
+        6
+    """
+    runs = list(runs) if isinstance(runs, Sequence) else [runs]
     found = pool(runs)
     evidence = _evidence(found, runs[0].config["recipe"], np.random.default_rng(seed))
-    return analyze(found.trials, seed=seed, evidence=evidence)
+    return analyze_table(found.trials, seed=seed, evidence=evidence)
 
 
 def pool(runs: Sequence[Run]) -> Pool:

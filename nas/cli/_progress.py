@@ -75,6 +75,7 @@ class SearchProgress:
 
     def start(self, run: Run, slots: int) -> None:
         from nas.cli._dry_run import epochs_text
+        from nas.searchers.warm_start import find_seeds
 
         self.started = True
         self.total, self.epochs = run.config["trials"], run.config["recipe"]["epochs"]
@@ -88,7 +89,8 @@ class SearchProgress:
         self.print(f"{shown}, {slots} at a time")
         if run.config.get("task") == "segmentation":
             self.print("error: 1 - mIoU over the pixels of the validation images")
-        for seed in run.seeds if not done else ():
+        seeds = () if done else find_seeds(run.space, run.config.get("seed_with", ()))
+        for seed in seeds:
             self.print(f"seed {seed}")
 
     def trial(self, trial: Trial, progress: Progress) -> None:

@@ -77,15 +77,39 @@ def reseed(
     on_trial: Callable[[Trial, Progress], None] = ignore,
     on_event: Callable[[Event], None] = ignore,
 ) -> Run:
-    """Train trials of a run with `seeds` further seeds each; returns when all are recorded.
+    """Train trials of a run again, each with `seeds` further seeds, so that errors have intervals.
 
-    By default those on the run's front of `objectives`, under the recipe of the search, but for
-    `epochs`. All of them share their seeds, which follow from the seed of the run. What is
-    recorded already counts. `data` says where the images are, by default where the search had
-    them; it is needed where they come from code. `on_start` is told what is missing, the epochs
-    and how many train at once; the other settings are those of `nas.search`. NasError if the
-    data are no longer those of the search or a trial did not complete, LockedError if another
-    process writes to the run.
+    The trainings are recorded beside the study of the search, which they do not change. All networks share
+    the same seeds, which follow from the seed of the run. What is recorded already is not trained again.
+
+    Args:
+        run: Name of a run in `results_dir`, path of a run folder, or `"latest"`.
+        seeds: Further seeds for each network.
+        trials: Numbers of the trials to train; by default those on the front of `objectives`.
+        objectives: Objectives of that front; by default those of the search.
+        epochs: Epochs of each training; by default those of the search.
+        data: Where the images are now; by default where the search had them. Needed if they come from code.
+        workers: Networks that train at once; None for one per CPU core, 0 to train in this process.
+        gpus_per_worker: GPUs, or the share of a GPU, that each worker gets.
+        ray_address: Ray cluster to join; None starts a private one.
+        results_dir: Folder that holds the runs.
+        on_start: Called with the proposals to train, their epochs and the number of trainings at once.
+        on_trial: Called with each trial once it is on disk, and with the progress.
+        on_event: Called with what happens in between: a trial starts, or ends an epoch.
+
+    Returns:
+        The run; `run.reseeded` lists the trainings.
+
+    Raises:
+        NasError: The data are no longer those of the search, or a trial did not complete.
+        NotFoundError: There is no such run or trial.
+        LockedError: Another process writes to the run.
+
+    Example:
+        >>> import nas
+        >>> run = nas.reseed("first", 1, trials=[0], workers=0)
+        >>> [trial.proposal.design["trial"] for trial in run.reseeded]
+        [0]
     """
     if seeds < 1:
         raise NasError(f"must be at least 1, not {seeds}", where="reseed")

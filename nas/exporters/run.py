@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nas.data import Dataset
+    from nas.study.run import Run
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,61 @@ class Export(Exported):
 
 
 def export(
+    run: Run,
+    trials: Sequence[Trial],
+    to: str | Path | None = None,
+    *,
+    weights: bool = False,
+    column: bool = False,
+    fold_bn: bool = False,
+    formats: Sequence[str] = (),
+) -> list[Export]:
+    """Write trials as PyTorch files that need only torch, each verified in a process without `nas`.
+
+    Args:
+        run: The run that the trials belong to.
+        trials: Complete trials of the run, such as `run.front()` or `[run.knee()]`.
+        to: Folder to write to, one folder `trial-N` per trial; by default `export/` in the run folder.
+        weights: Add the weights that the search trained, for trials whose weights it kept (the front).
+        column: Export only the deepest column of fractal modules. Its error is measured if the weights
+            and the data of the search are available.
+        fold_bn: Fold each batch norm into the convolution before it, for inference.
+        formats: Further formats by name, from `nas.exporters.formats`, such as `"onnx"`. They need
+            the weights.
+
+    Returns:
+        One record per trial: its folder, parameters, FLOPs, and by how much outputs differed at most.
+
+    Raises:
+        NasError: An exported network differs from the recorded one, or weights that a format needs
+            were not kept. Nothing is written then.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> (exported,) = nas.export(run, [run.knee()], "exported", weights=True)
+        >>> sorted(path.name for path in exported.folder.iterdir())
+        ['README.md', 'config.json', 'model.safetensors', 'network.py']
+    """
+    kept = {trial.number: run.weights(trial) for trial in trials} if weights or formats else {}
+    known = {number: data for number, data in kept.items() if data is not None}
+    dataset = _dataset_of(run) if column and known else None
+    folder = Path(to or run.folder / "export")
+    return export_trials(trials, folder, run.config, known, Form(column, fold_bn), dataset, formats)
+
+
+def _dataset_of(run: Run) -> Dataset | None:
+    """The data of the search, or None if they are missing or have changed."""
+    from nas.data import load_recorded
+
+    try:
+        dataset = load_recorded(run.config["data"], seed=run.config["seed"])
+    except NasError:
+        return None
+    return dataset if dataset.fingerprint == run.config["data_fingerprint"] else None
+
+
+def export_trials(
     trials: Sequence[Trial],
     to: Path,
     config: Mapping[str, Any],
