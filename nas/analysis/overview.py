@@ -94,7 +94,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         analysis=analyze(runs, seed=seed),
         trials=trials,
         networks=networks,
-        task=runs[0].config.get("task", "classification"),
+        task=runs[0].config.task,
         axes=_axes(runs[0]),
         sample=described,
         edfs=_edfs(sample, seed),
@@ -117,7 +117,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
 def _axes(run: Run) -> tuple[str, str]:
     """The objectives of the run, error upward; FLOPs and error where they are not two."""
-    names = run.config.get("objectives", ())
+    names = run.config.objectives
     x, y = sorted(names, key=lambda name: name == "error") if len(names) == 2 else ("flops", "error")
     return x, y
 
@@ -173,7 +173,7 @@ def _trajectories(
 
 
 def _space(run: Run) -> Any:
-    return run.config.get("space_digest")
+    return run.config.space_digest
 
 
 def _timing(run: Run) -> Timing | None:

@@ -20,8 +20,8 @@ from nas.analysis.paired.recipes import tune
 from nas.errors import NasError
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import rank_correlation
-from nas.study.config_diff import describe_changes
-from nas.training.recipe import FULL_EPOCHS
+from nas.study.config_diff import differences, lines
+from nas.training.recipe import FULL_EPOCHS, Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ def analyze(runs: Run | Sequence[Run], *, seed: int = 0) -> Analysis:
     """
     runs = list(runs) if isinstance(runs, Sequence) else [runs]
     found = pool(runs)
-    evidence = _evidence(found, runs[0].config["recipe"], np.random.default_rng(seed))
+    evidence = _evidence(found, runs[0].config.recipe, np.random.default_rng(seed))
     return analyze_table(found.trials, seed=seed, evidence=evidence)
 
 
@@ -85,25 +85,26 @@ def pool(runs: Sequence[Run]) -> Pool:
     recipes = defaultdict(list)
     for number, run in enumerate(runs):
         frame = trial_table(run.study).assign(run=number)
-        recipe = run.config["recipe"]
-        if recipe["epochs"] > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
+        recipe = run.config.recipe
+        if recipe.epochs > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
             longer.append(frame)
             continue
         if not _differ_in(run, first, GRID):
-            here, there = ({"data": each.config["data"], **_decisive(each)} for each in (runs[0], run))
-            changes = describe_changes(here, there)
+            here, there = ({"data": each.config.data, **_decisive(each)} for each in (runs[0], run))
+            changes = "\n  ".join(lines(differences(here, there)))
             hint = f"they are pooled only where these agree:\n  {changes}"
             raise NasError(f"differs from {runs[0].name}", where=run.name, hint=hint)
         if _decisive(run) == first:
             agreeing.append(frame)
-        recipes[recipe["lr"], recipe["weight_decay"]].append(frame)
+        recipes[recipe.lr, recipe.weight_decay].append(frame)
     joined = {key: pd.concat(frames) for key, frames in recipes.items()}
     pooled = pd.concat(agreeing, ignore_index=True)
     return Pool(pooled, pd.concat(longer) if longer else pooled[:0], joined)
 
 
 def _decisive(run: Run) -> dict[str, Any]:
-    return {key: run.config[key] for key in DECISIVE}
+    settings = run.config.to_dict()
+    return {key: settings[key] for key in DECISIVE}
 
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
@@ -113,7 +114,7 @@ def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
     return {**found, "recipe": recipe} == dict(first)
 
 
-def _evidence(found: Pool, recipe: Mapping[str, Any], rng: np.random.Generator) -> Evidence:
+def _evidence(found: Pool, recipe: Recipe, rng: np.random.Generator) -> Evidence:
     short, long = (
         frame[frame["state"] == "complete"].groupby("digest")["error"].mean()
         for frame in (found.trials, found.longer)
@@ -123,5 +124,5 @@ def _evidence(found: Pool, recipe: Mapping[str, Any], rng: np.random.Generator) 
     if len(both):
         x, y = short[both].to_numpy(float), long[both].to_numpy(float)
         rho = Estimate(*rank_correlation(x, y, RESAMPLES, rng))
-    tuned = tune(found.trials, found.recipes, (recipe["lr"], recipe["weight_decay"]))
-    return Evidence(int(recipe["epochs"]), FULL_EPOCHS, rho, len(both), tuned)
+    tuned = tune(found.trials, found.recipes, (recipe.lr, recipe.weight_decay))
+    return Evidence(recipe.epochs, FULL_EPOCHS, rho, len(both), tuned)

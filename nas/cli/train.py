@@ -83,7 +83,7 @@ def _source(target: str, trial: int | None, data: str | None, results_dir: Path)
 
     run = open_run(target, results_dir)
     if data is None:
-        check_recorded(run.config["data"])
+        check_recorded(run.config.data)
     with run.study:
         return export(run, [run.trial(trial)], run.folder / "train")[0].folder / "network.py"
 

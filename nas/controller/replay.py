@@ -52,11 +52,11 @@ def replay(run: Run) -> Replay:
         (6, None)
     """
     config, recorded = run.config, run.study.trials
-    searcher = make_searcher(config["searcher"], config["objectives"], config.get("repeats", REPEATS))
-    seeds = seed_proposals(find_seeds(run.space, config.get("seed_with", ())))
+    searcher = make_searcher(config.searcher, config.objectives, config.repeats or REPEATS)
+    seeds = seed_proposals(find_seeds(run.space, config.seed_with))
     history = History(run.study.objectives)
     unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.known is None))
-    rungs = config.get("fidelity", ())
+    rungs = config.fidelity
     standings, came = Standings(rungs, history) if rungs else None, deque(arrived(recorded, rungs))
     same = 0
     for trial in sorted(recorded, key=_when):
@@ -76,9 +76,9 @@ def replay(run: Run) -> Replay:
             searcher,
             run.space,
             history,
-            seed=config["seed"],
+            seed=config.seed,
             number=trial.number,
-            uniform_share=config["uniform_share"],
+            uniform_share=config.uniform_share,
             seeds=seeds,
             standings=standings,
         )

@@ -25,7 +25,7 @@ from nas.study import run_folder
 from nas.study.run import RESULTS, Run, find, open_run
 from nas.study.study import Study
 from nas.study.trial import Proposal, Trial
-from nas.training.recipe import Recipe, adjusted, staged
+from nas.training.recipe import adjusted, staged
 from nas.training.task import ignore
 
 if TYPE_CHECKING:
@@ -117,12 +117,12 @@ def reseed(
         stack.enter_context(run_folder.lock(find(run, results_dir)))
         opened = open_run(run, results_dir)
         stack.callback(opened.study.close)
-        recipe = adjusted(Recipe(**opened.config["recipe"]), {} if epochs is None else {"epochs": epochs})
+        recipe = adjusted(opened.config.recipe, {} if epochs is None else {"epochs": epochs})
         wanted = _wanted(opened, _members(opened, trials, objectives), seeds)
         missing = _missing(wanted, opened.reseeded, recipe.epochs)
         if missing:
             dataset, study = _dataset(opened, data), stack.enter_context(_study(opened))
-            recipe = staged(recipe, opened.config.get("fidelity", ()))
+            recipe = staged(recipe, opened.config.fidelity)
             evaluator = make_evaluator(dataset, recipe, workers, gpus_per_worker, ray_address)
             stack.callback(evaluator.close)
             on_start(missing, recipe.epochs, evaluator.slots)
@@ -157,7 +157,7 @@ def _wanted(run: Run, members: Sequence[Trial], seeds: int) -> list[Proposal]:
 
 def training_seed(run: Run, repeat: int) -> int:
     """The seed of the n-th repetition, from 0, of every network; not 0, as that counts as none."""
-    return 1 + int(np.random.default_rng([run.config["seed"], repeat, STREAM]).integers(2**31 - 1))
+    return 1 + int(np.random.default_rng([run.config.seed, repeat, STREAM]).integers(2**31 - 1))
 
 
 def _missing(wanted: Sequence[Proposal], recorded: Sequence[Trial], epochs: int) -> list[Proposal]:
@@ -169,11 +169,11 @@ def _missing(wanted: Sequence[Proposal], recorded: Sequence[Trial], epochs: int)
 def _dataset(run: Run, data: str | None) -> Dataset:
     from nas.data import load_data, load_recorded
 
-    seed = run.config["seed"]
-    dataset = load_data(data, seed=seed) if data else load_recorded(run.config["data"], seed=seed)
-    if dataset.fingerprint != run.config["data_fingerprint"]:
+    seed = run.config.seed
+    dataset = load_data(data, seed=seed) if data else load_recorded(run.config.data, seed=seed)
+    if dataset.fingerprint != run.config.data_fingerprint:
         hint = "errors on other images cannot stand beside those of the search; restore the data"
-        raise NasError("the data are not those of the search", where=data or run.config["data"], hint=hint)
+        raise NasError("the data are not those of the search", where=data or run.config.data, hint=hint)
     return dataset
 
 
@@ -182,7 +182,7 @@ def _study(run: Run) -> Study:
     if path.exists():
         return Study.open(path)
     domains = {name: list(options) for name, options in run.space.domains().items()}
-    return Study.create(path, objectives=run.study.objectives, domains=domains, meta=run.config)
+    return Study.create(path, objectives=run.study.objectives, domains=domains, meta=run.config.to_dict())
 
 
 def _train(
@@ -202,7 +202,7 @@ def _train(
             design,
             evaluator,
             trials=design.trainings(run.space, 0),
-            seed=run.config["seed"],
+            seed=run.config.seed,
             epochs=epochs,
             on_trial=on_trial,
             on_event=on_event,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +158,7 @@ def search(
             stack.callback(tracking.end)
             on_start(run, evaluator.slots)
             _run(run, setup, evaluator, *tracking.joined(on_trial, on_event), on_times)
-    return run
+    return replace(run, config=run_folder.read_config(files))
 
 
 def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | None) -> RunFolder:
@@ -200,8 +201,8 @@ def _settle(run: Run, measured: str) -> str:
     """The precision of a run from what was measured to be faster, written down so that a resumed one trains
     in the same."""
     precision = run.study.settle(measured)
-    run.config["recipe"]["precision"] = precision
-    run_folder.write_config(run.files, run.config)
+    recipe = replace(run.config.recipe, precision=precision)
+    run_folder.write_config(run.files, run.config.model_copy(update={"recipe": recipe}))
     return precision
 
 

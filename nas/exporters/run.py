@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from nas.data import Dataset
     from nas.study.run import Run
+    from nas.study.run_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,16 @@ def _dataset_of(run: Run) -> Dataset | None:
     from nas.data import load_recorded
 
     try:
-        dataset = load_recorded(run.config["data"], seed=run.config["seed"])
+        dataset = load_recorded(run.config.data, seed=run.config.seed)
     except NasError:
         return None
-    return dataset if dataset.fingerprint == run.config["data_fingerprint"] else None
+    return dataset if dataset.fingerprint == run.config.data_fingerprint else None
 
 
 def export_trials(
     trials: Sequence[Trial],
     to: Path,
-    config: Mapping[str, Any],
+    config: RunConfig,
     weights: Mapping[int, bytes],
     form: Form = WHOLE,
     dataset: Dataset | None = None,
@@ -131,14 +132,14 @@ def export_trials(
     ]
 
 
-def _made(trial: Trial, config: Mapping[str, Any], weights: bytes | None, form: Form) -> Candidate:
+def _made(trial: Trial, config: RunConfig, weights: bytes | None, form: Form) -> Candidate:
     """The network with the trained weights, or else with fresh ones."""
     import torch
 
     from nas.codegen.build import build
 
     torch.manual_seed(trial.seed)
-    shape, classes = tuple(config["input_shape"]), config["num_classes"]
+    shape, classes = config.input_shape, config.num_classes
     network = build(trial.genotype, shape, classes)
     if weights is not None:
         from safetensors import SafetensorError
@@ -165,7 +166,7 @@ def _column_error(made: Candidate, dataset: Dataset | None) -> float | None:
 
 def _package(
     trial: Trial,
-    config: Mapping[str, Any],
+    config: RunConfig,
     made: Candidate,
     form: Form,
     error: float | None,
@@ -186,9 +187,13 @@ def _package(
 
 
 def _about(
-    trial: Trial, config: Mapping[str, Any], made: Candidate, form: Form, error: float | None
+    trial: Trial, config: RunConfig, made: Candidate, form: Form, error: float | None
 ) -> dict[str, Any]:
-    kept = ("space", "data", "data_fingerprint", "input_shape", "num_classes", "classes", "mean", "std")
+    settings = config.to_dict()
+    kept = (
+        *("space", "data", "data_fingerprint", "input_shape", "num_classes", "classes", "mean", "std"),
+        *("recipe", "versions"),
+    )
     column = {"column": DEEPEST, "whole_network_error": trial.error} if form.column else {}
     genotype = made.genotype if form.column else trial.genotype
     return {
@@ -201,16 +206,14 @@ def _about(
         **column,
         "fold_bn": form.fold_bn,
         "seed": trial.seed,
-        "split_seed": config["seed"],
-        **{name: config[name] for name in kept if name in config},
-        "recipe": config["recipe"],
-        "versions": config["versions"],
+        "split_seed": config.seed,
+        **{name: settings[name] for name in kept},
     }
 
 
 def model_card(
     trial: Trial,
-    config: Mapping[str, Any],
+    config: RunConfig,
     made: Candidate,
     form: Form,
     error: float | None,
@@ -218,18 +221,18 @@ def model_card(
     weights: bool,
 ) -> str:
     """A short description for whoever finds the folder: what, how good, how to use."""
-    shape, classes = config["input_shape"], config["num_classes"]
+    shape, classes = config.input_shape, config.num_classes
     figures = cost(made.graph)
     trained = "the search's weights are in `model.safetensors`" if weights else "it comes without weights"
     imports = "from safetensors.torch import load_file\n\n" if weights else ""
     load = '\nnetwork.load_state_dict(load_file("model.safetensors"))\nnetwork.eval()' if weights else ""
-    return f"""# Trial {trial.number} of a search over {config["space"]}{_form_title(form)}
+    return f"""# Trial {trial.number} of a search over {config.space}{_form_title(form)}
 
     {made.genotype}
 
 | | |
 |---|---|
-| validation error | {_error_text(trial, form, error)} on {config["data"]}, after {trial.epochs} epochs |
+| validation error | {_error_text(trial, form, error)} on {config.data}, after {trial.epochs} epochs |
 | parameters | {figures.params:,} |
 | FLOPs | {figures.flops:,} multiply-adds of convolutions and linear layers, one image |
 | input | {"x".join(map(str, shape))}, {classes} classes |
@@ -260,8 +263,6 @@ def _error_text(trial: Trial, form: Form, error: float | None) -> str:
     return f"{alone} alone, {trial.error:.2%} of the whole network"
 
 
-def _preprocessing(config: Mapping[str, Any]) -> str:
-    if "mean" not in config:
-        return ""
-    mean, std = ([round(value, 4) for value in config[name]] for name in ("mean", "std"))
+def _preprocessing(config: RunConfig) -> str:
+    mean, std = ([round(value, 4) for value in values] for values in (config.mean, config.std))
     return f"\nInputs are pixels from 0 to 1, less {mean} and divided by {std}, a figure a channel.\n"

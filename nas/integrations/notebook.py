@@ -97,7 +97,7 @@ def run_html(run: Run) -> str:
     from nas.visualization.plots.front import front_figure
 
     table = trial_table(run.study)
-    title = f"<p><b>{escape(run.name)}</b>: {len(table)} of {run.config['trials']} trials</p>"
+    title = f"<p><b>{escape(run.name)}</b>: {len(table)} of {run.config.trials} trials</p>"
     if not (table["state"] == "complete").any():
         return title
     rows: str = pareto_front(run).to_html(index=False)

@@ -101,10 +101,10 @@ def page(found: Overview, plots: Mapping[str, Plot]) -> str:
 
 def _lead(run: Run) -> str:
     config = run.config
-    task, epochs = config.get("task", "classification"), count(config["recipe"]["epochs"], "epoch")
-    done = f"{len(run.study.trials)} of {count(config['trials'], 'trial')}"
-    searched = f"searched by {config['searcher']}, {done}, {epochs} each"
-    return f"{run.name}: the space {config['space']} on {config['data']} ({task}), {searched}."
+    task, epochs = config.task, count(config.recipe.epochs, "epoch")
+    done = f"{len(run.study.trials)} of {count(config.trials, 'trial')}"
+    searched = f"searched by {config.searcher}, {done}, {epochs} each"
+    return f"{run.name}: the space {config.space} on {config.data} ({task}), {searched}."
 
 
 def _sections(found: Overview, plots: Mapping[str, Plot], points: Sequence[Point]) -> list[Section]:
@@ -156,13 +156,13 @@ def _front(found: Overview, points: Sequence[Point]) -> list[Any]:
     hidden = len(found.networks) - len(points)
     more = f" {hidden} further networks off the front are not shown." if hidden else ""
     first = found.runs[0].config
-    channels, height, width = first["input_shape"]
+    channels, height, width = first.input_shape
     return [
         chart(points, found.axes, found.types, found.task),
         tag("p", hint + more, class_="note"),
         tag("div", class_="card", aria_live="polite", hidden=""),
         member_table(points),
-        drawings(points, (channels, height, width), first["num_classes"]),
+        drawings(points, (channels, height, width), first.num_classes),
     ]
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.errors import NotFoundError
 from nas.pareto import knee
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
+from nas.study.run_config import RunConfig
 from nas.study.run_folder import LATEST, RunFolder
 from nas.study.study import Study
 from nas.study.trial import Trial, error_first
@@ -28,7 +29,7 @@ class Run:
     """A run folder and the study in it."""
 
     files: RunFolder
-    config: Mapping[str, Any] = field(repr=False)
+    config: RunConfig = field(repr=False)
     study: Study = field(repr=False)
 
     @property
@@ -137,10 +138,10 @@ def open_run(run: str | Path, results_dir: str | Path = RESULTS) -> Run:
 
 
 def open_study(
-    files: RunFolder, config: Mapping[str, Any], storage: str | None = None, kind: type[Study] = Study
+    files: RunFolder, config: RunConfig, storage: str | None = None, kind: type[Study] = Study
 ) -> Study:
     """The study of a run: in its folder, or in the database that its configuration names; `storage` is that
     with a password. `kind` is what a driver opens to write."""
-    if "storage" not in config:
+    if config.storage is None:
         return Study.open(files.database)
-    return kind.open(storage or config["storage"], name=config["study"])
+    return kind.open(storage or config.storage, name=config.study)

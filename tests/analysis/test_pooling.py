@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from testing.configs import make_config
 from testing.paired_trials import blocks
 
 from nas.analysis.paired.recipes import is_grid
@@ -21,13 +22,7 @@ GRID = ({"weight_decay": 1e-3}, {"lr": 0.1}, {"lr": 0.1, "weight_decay": 1e-3})
 
 
 def run(frame, name="run", data="digits", data_fingerprint="f", **recipe):
-    config = {
-        "data": data,
-        "data_fingerprint": data_fingerprint,
-        "input_shape": [1, 8, 8],
-        "num_classes": 10,
-        "recipe": {**RECIPE, **recipe},
-    }
+    config = make_config({**RECIPE, **recipe}, data=data, data_fingerprint=data_fingerprint)
     return SimpleNamespace(name=name, config=config, study=frame)
 
 

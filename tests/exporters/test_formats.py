@@ -27,7 +27,7 @@ def exported(tmp_path_factory):
     stranger's word, is a program that the card must not run."""
     folder, trial = tmp_path_factory.mktemp("exported"), make_trial(0)
     data = f"digits\n```python\nopen({str(folder / 'canary')!r}, 'w')\n```\n"
-    config = CONFIG | {"classes": NAMES, "data": data}
+    config = CONFIG.model_copy(update={"classes": tuple(NAMES), "data": data})
     (done,) = export_trials(
         [trial], folder, config, {0: trained_weights(trial)}, formats=["onnx", "pt2", "hf"]
     )
@@ -147,7 +147,7 @@ def test_networks_with_masks_are_exported_too(tmp_path):
     genotype = space.sample(1)
     figures = cost(nas.expand(genotype, (3, 16, 16), 4))
     trial = replace(make_trial(0), proposal=Proposal(genotype, "random"), cost=figures)
-    config = CONFIG | {"input_shape": [3, 16, 16], "num_classes": 4}
+    config = CONFIG.model_copy(update={"input_shape": (3, 16, 16), "num_classes": 4})
     network = nas.build(genotype, (3, 16, 16), 4)
     from safetensors.torch import save
 

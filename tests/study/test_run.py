@@ -16,8 +16,9 @@ import nas
 from nas.cli import run as nas_command
 from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundError
 from nas.study import run_folder
-from nas.study.config_diff import describe_changes
+from nas.study.config_diff import BECAME, differences, lines
 from nas.study.run_config import VERSION
+from nas.training.recipe import Recipe
 
 SETTINGS: dict[str, Any] = {"data": "digits?limit=150", "epochs": 1, "workers": 0}
 
@@ -65,11 +66,11 @@ def test_the_analysis_counts_the_trials(first: Any) -> None:
 
 def test_the_configuration_says_what_made_the_run(first: Any) -> None:
     config = first.config
-    assert config["schema"] == VERSION
-    assert config["space"] == "tiny"
-    assert config["data"] == SETTINGS["data"]
-    assert config["recipe"]["epochs"] == 1
-    assert {"nas", "python", "torch", "ray", "optuna"} <= set(config["versions"])
+    assert config.layout == VERSION
+    assert config.space == "tiny"
+    assert config.data == SETTINGS["data"]
+    assert config.recipe.epochs == 1
+    assert {"nas", "python", "torch", "ray", "optuna"} <= set(config.versions)
     assert first.space.name == "tiny"
     assert first.space.input_shape == (1, 8, 8)
 
@@ -109,7 +110,7 @@ def test_trials_is_the_total_of_a_resumed_run(home: Path) -> None:
     grown = nas.search(name="grows", results_dir=home / "grown", resume=True, trials=4, workers=0)
     with grown.study:
         assert list(grown.trials["number"]) == [0, 1, 2, 3]
-        assert grown.config["trials"] == 4
+        assert grown.config.trials == 4
     straight = search(home, trials=4, name="straight", results_dir=home / "grown")
     with straight.study:
         assert list(straight.trials["digest"]) == list(grown.trials["digest"])
@@ -119,12 +120,12 @@ def test_the_precision_is_measured_once_in_a_run(home: Path, monkeypatch: pytest
     monkeypatch.setattr("nas.training.loop.prefers_bfloat16", lambda device: False)
     begun = search(home, trials=2, name="precision", results_dir=home / "precision")
     with begun.study:
-        assert begun.config["recipe"]["precision"] == "float32"
+        assert begun.config.recipe.precision == "float32"
     monkeypatch.setattr("nas.training.loop.prefers_bfloat16", pytest.fail)  # as another machine would choose
     again = nas.search(name="precision", results_dir=home / "precision", resume=True, trials=3, workers=0)
     with again.study:
         assert len(again.study.complete) == 3
-        assert again.config["recipe"]["precision"] == "float32"
+        assert again.config.recipe.precision == "float32"
 
 
 def test_a_finished_run_resumes_to_nothing(home: Path) -> None:
@@ -170,8 +171,9 @@ def test_resume_refuses_other_settings_and_names_them(home: Path, changed: dict[
 def test_changes_are_described_by_their_path() -> None:
     before = {"recipe": {"lr": 0.1, "pad": 1}, "trials": 5, "seed": 0}
     after = {"recipe": {"lr": 0.2, "pad": 1}, "trials": 9, "seed": 0}
-    assert describe_changes(before, after) == "recipe.lr: was 0.1, now 0.2"
-    assert describe_changes(before, before) == ""
+    changes = differences(before, after, frozenset({"trials"}))
+    assert lines(changes, BECAME) == ["recipe.lr: was 0.1, now 0.2"]
+    assert differences(before, before) == {}
 
 
 def test_a_run_that_is_being_written_is_locked(home: Path) -> None:
@@ -286,3 +288,13 @@ def test_export_and_training_of_a_trial(
     assert json.loads(capsys.readouterr().out) == report
     assert nas_command(["train", "first", "--trial", "0", "--epochs", "1"]) == 0
     assert "test error" in capsys.readouterr().out
+
+
+def test_a_changed_setting_is_a_new_object(first: Any) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        first.config.trials = 7
+    longer = first.config.model_copy(update={"trials": 7})
+    assert (first.config.trials, longer.trials) == (6, 7)
+    recorded = json.loads(first.files.config.read_text())
+    assert first.config.to_dict() == {key: value for key, value in recorded.items() if key != "checksum"}
+    assert first.config.recipe == Recipe(**recorded["recipe"])
