@@ -561,7 +561,7 @@ class TestSettings:
     def test_the_last_rung_takes_the_place_of_the_epochs(self, space):
         setup = prepare(space, fidelity=(1, 2))
         assert (setup.recipe.epochs, setup.run_config().fidelity) == (2, (1, 2))
-        assert "fidelity" not in prepare(space).config()
+        assert prepare(space).run_config().fidelity == ()
 
     @pytest.mark.parametrize(
         ("settings", "message"),
