@@ -21,6 +21,7 @@ from nas.errors import NasError
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import rank_correlation
 from nas.study.config_diff import differences, lines
+from nas.study.outcomes import none_complete, outcomes_of
 from nas.training.recipe import FULL_EPOCHS, Recipe
 
 if TYPE_CHECKING:
@@ -72,12 +73,14 @@ def analyze(runs: Run | Sequence[Run], *, seed: int = 0) -> Analysis:
     """
     runs = list(runs) if isinstance(runs, Sequence) else [runs]
     found = pool(runs)
-    evidence = _evidence(found, runs[0].config.recipe, np.random.default_rng(seed))
+    config = runs[0].config
+    guess = 1.0 if config.task == "segmentation" else 1 - 1 / config.num_classes
+    evidence = _evidence(found, config.recipe, guess, np.random.default_rng(seed))
     return analyze_table(found.trials, seed=seed, evidence=evidence)
 
 
 def pool(runs: Sequence[Run]) -> Pool:
-    """The trials of runs, by what they can be used for."""
+    """The trials of runs, by what they can be used for. NotFoundError where none is complete."""
     import pandas as pd
 
     first = _decisive(runs[0])
@@ -99,6 +102,9 @@ def pool(runs: Sequence[Run]) -> Pool:
         recipes[recipe.lr, recipe.weight_decay].append(frame)
     joined = {key: pd.concat(frames) for key, frames in recipes.items()}
     pooled = pd.concat(agreeing, ignore_index=True)
+    if not (pooled["state"] == "complete").any():
+        names = ", ".join(run.name for run in runs)
+        raise none_complete(outcomes_of(pooled), where=names, name=runs[0].name)
     return Pool(pooled, pd.concat(longer) if longer else pooled[:0], joined)
 
 
@@ -114,7 +120,7 @@ def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
     return {**found, "recipe": recipe} == dict(first)
 
 
-def _evidence(found: Pool, recipe: Recipe, rng: np.random.Generator) -> Evidence:
+def _evidence(found: Pool, recipe: Recipe, guess: float, rng: np.random.Generator) -> Evidence:
     short, long = (
         frame[frame["state"] == "complete"].groupby("digest")["error"].mean()
         for frame in (found.trials, found.longer)
@@ -125,4 +131,4 @@ def _evidence(found: Pool, recipe: Recipe, rng: np.random.Generator) -> Evidence
         x, y = short[both].to_numpy(float), long[both].to_numpy(float)
         rho = Estimate(*rank_correlation(x, y, RESAMPLES, rng))
     tuned = tune(found.trials, found.recipes, (recipe.lr, recipe.weight_decay))
-    return Evidence(recipe.epochs, FULL_EPOCHS, rho, len(both), tuned)
+    return Evidence(recipe.epochs, FULL_EPOCHS, rho, len(both), tuned, guess)

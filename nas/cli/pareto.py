@@ -83,12 +83,15 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
 
 def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -> None:
     """With intervals at the budget of the search, or at the next longer one that is known."""
+    from nas.study.trial import two_axes
     from nas.visualization.plots import plot_front, plot_front_over_seeds
 
-    axes = sorted(names, key=lambda name: name == "error") if len(names) == 2 else ("flops", "error")
+    if not run.study.complete:
+        raise run.none_complete()
+    axes = two_axes(names)
     shown = [each for each in found if each.epochs >= run.config.recipe.epochs] or found[-1:]
     if shown:
         plot_front_over_seeds(run.study, shown[0], plot, axes)
     else:
         plot_front(run.study, plot, axes)
-    note(f"plot: {plot}")
+    note(f"plot: {plot}" + (f" (of {axes[0]} and {axes[1]} alone)" if len(names) > 2 else ""))

@@ -22,7 +22,7 @@ from nas.study import run_folder
 from nas.study.config_diff import BECAME, differences, lines
 from nas.study.run_config import VERSION, RunConfig
 from nas.study.run_folder import RunFolder
-from nas.study.storage_url import shown, without_password
+from nas.study.storage_url import own_storage, shown, without_password
 from nas.study.study import Study
 from nas.study.trial import check_objectives
 
@@ -182,6 +182,8 @@ def resumed(
     from nas.data import check_recorded
 
     config = run_folder.read_config(files)
+    if config.storage is not None and storage is None:
+        own_storage(config.storage, None, str(files.path))  # refuses before anything is written
     if asked["data"] is None:
         check_recorded(config.data)
     for name in config.objectives if asked["objectives"] is None else ():

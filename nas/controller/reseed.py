@@ -19,7 +19,7 @@ from nas.controller.loop import REUSED, run_search
 from nas.controller.progress import Event, Progress
 from nas.controller.search import make_evaluator
 from nas.controller.signals import Interrupted
-from nas.errors import NasError, NotFoundError
+from nas.errors import NasError
 from nas.searchers.designs.base import Design
 from nas.study import run_folder
 from nas.study.run import RESULTS, Run, find, open_run
@@ -137,7 +137,7 @@ def _members(run: Run, trials: Sequence[int] | None, objectives: Sequence[str] |
         if not trial.complete:
             raise NasError(f"trial {trial.number} failed: {trial.reason}", hint="choose a complete trial")
     if not chosen:
-        raise NotFoundError("the run has no complete trial", where=str(run.folder))
+        raise run.none_complete()
     chosen.sort(key=lambda trial: trial.number)
     return list({trial.digest: trial for trial in reversed(chosen)}.values())[::-1]
 

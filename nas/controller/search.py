@@ -64,6 +64,7 @@ def search(
     track: Sequence[str | Tracker] = (),
     on_plan: Callable[[Setup, Plan], None] = ignore,
     on_start: Callable[[Run, int], None] = ignore,
+    on_precision: Callable[[str], None] = ignore,
     on_trial: Callable[[Trial, Progress], None] = ignore,
     on_event: Callable[[Event], None] = ignore,
 ) -> Run:
@@ -100,6 +101,7 @@ def search(
         track: Trackers by name (tensorboard, mlflow, wandb), or your own: `nas.controller.tracking`.
         on_plan: Called before a design starts, with the settings and the plan.
         on_start: Called with the run and the number of trainings at once.
+        on_precision: Called with float32 or bfloat16 once the run has settled on one.
         on_trial: Called with each trial once it is on disk, and with the progress.
         on_event: Called with what happens in between: a trial starts, ends an epoch, reaches a rung.
 
@@ -149,7 +151,7 @@ def search(
             on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore
             trained = staged(setup.recipe, setup.fidelity)
             evaluator = make_evaluator(setup.dataset, trained, workers, gpus_per_worker, ray_address)
-            evaluator.settle = partial(_settle, run)
+            evaluator.resolve_precision = partial(_resolve_precision, run, on_precision)
             stack.callback(evaluator.close)
             run.study.connect()  # while the workers start
             if isinstance(setup.planner, Design) and on_plan is not ignore:
@@ -157,6 +159,8 @@ def search(
             tracking.start(run)
             stack.callback(tracking.end)
             on_start(run, evaluator.slots)
+            if setup.recipe.precision != "auto":
+                on_precision(setup.recipe.precision)
             _run(run, setup, evaluator, *tracking.joined(on_trial, on_event), on_times)
     return replace(run, config=run_folder.read_config(files))
 
@@ -197,12 +201,13 @@ def make_evaluator(
     )
 
 
-def _settle(run: Run, measured: str) -> str:
-    """The precision of a run from what was measured to be faster, written down so that a resumed one trains
-    in the same."""
-    precision = run.study.settle(measured)
+def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: str) -> str:
+    """Agree on the precision of a run, given the one that suits its first worker, and record it, so that
+    every later worker and a resumed run use the same."""
+    precision = run.study.resolve_precision(suited)
     recipe = replace(run.config.recipe, precision=precision)
     run_folder.write_config(run.files, run.config.model_copy(update={"recipe": recipe}))
+    on_precision(precision)
     return precision
 
 
@@ -240,5 +245,6 @@ def _run(
         )
     except Interrupted as error:
         named = f" --data {shlex.quote(setup.data)}" if setup.data.startswith("python:") else ""
-        error.hint = f"go on with: nas search --resume --name {run.name}{named}"
+        shared = f" --storage {shlex.quote(run.config.storage)}" if run.config.storage else ""
+        error.hint = f"go on with: nas search --resume --name {run.name}{shared}{named}"
         raise

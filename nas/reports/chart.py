@@ -11,7 +11,7 @@ from nas.analysis.table import MIXED
 from nas.formatting import metric
 from nas.reports.front import Point, classes
 from nas.reports.markup import Html, join, tag, text
-from nas.visualization.plots.style import MARKERS, label
+from nas.visualization.plots.style import MARKERS, is_logarithmic, label
 
 WIDTH, HEIGHT = 480, 330
 LEFT, RIGHT, TOP, BOTTOM = 42, 12, 24, 42
@@ -36,8 +36,8 @@ Scale = Callable[[float], float]
 def chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[str], task: str) -> Html:
     """The points with the front as steps, the intervals of its members over seeds, and a legend."""
     members = [point for point in points if point.member]
-    x = _scale([point.x for point in points], axes[0] != "error", LEFT, WIDTH - RIGHT)
-    y = _scale([point.y for point in points], axes[1] != "error", HEIGHT - BOTTOM, TOP)
+    x = _scale([point.x for point in points], is_logarithmic(axes[0]), LEFT, WIDTH - RIGHT)
+    y = _scale([point.y for point in points], is_logarithmic(axes[1]), HEIGHT - BOTTOM, TOP)
     marks = [_mark(at, point, x, y, types) for at, point in enumerate(points)]
     bars = [_bar(point, x, y) for point in members] if axes[1] == "error" else []
     grid = _grid(points, axes, x, y, task)
@@ -87,7 +87,7 @@ def _ticks(values: Sequence[float], axis: str) -> Sequence[float]:
 
     low, high = min(values), max(values)
     subs = (1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 6)
-    locator = MaxNLocator(5) if axis == "error" else LogLocator(base=10, subs=subs)
+    locator = LogLocator(base=10, subs=subs) if is_logarithmic(axis) else MaxNLocator(5)
     return [float(value) for value in locator.tick_values(low, high)]
 
 

@@ -20,7 +20,7 @@ from nas.reports.drawing import drawing
 from nas.reports.markup import Html, join, table, tag
 from nas.space.genotype import Genotype, expand
 from nas.stats.estimate import UNKNOWN, Estimate
-from nas.visualization.plots.style import COLOURS
+from nas.visualization.plots.style import COLOURS, label, short_name
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -56,12 +56,8 @@ class Point:
         shown = [f"error {100 * self.costs['error']:.2f} %"]
         if isfinite(self.over_seeds.value):
             shown.append(f"over seeds {interval(self.over_seeds)} %")
-        names = {"flops": "FLOPs", "params": "parameters"}
         costs = {name: value for name, value in self.costs.items() if name != "error"}
-        shown += [
-            f"{names.get(n, n.replace('_', ' '))} {metric(value) if value >= 1000 else f'{value:.4g}'}"
-            for n, value in costs.items()
-        ]
+        shown += [f"{_named(name)} {_figure(value)}" for name, value in costs.items()]
         return [*shown, " + ".join(dict.fromkeys(self.genotype.module_types))]
 
 
@@ -84,14 +80,18 @@ def _roles(members: Any, axes: Sequence[str]) -> dict[int, tuple[str, ...]]:
     names: dict[int, tuple[str, ...]] = {}
     for role, at in (
         ("knee", int(np.flatnonzero(members["knee"])[0])),
-        *((f"lowest {_name(axis)}", int(np.argmin(members[axis]))) for axis in reversed(axes)),
+        *((f"lowest {short_name(axis)}", int(np.argmin(members[axis]))) for axis in reversed(axes)),
     ):
         names[at] = (*names.get(at, ()), role)
     return names
 
 
-def _name(axis: str) -> str:
-    return "FLOPs" if axis == "flops" else axis.replace("_", " ")
+def _named(cost: str) -> str:
+    return "parameters" if cost == "params" else short_name(cost)
+
+
+def _figure(value: float) -> str:
+    return metric(value) if value >= 1000 else f"{value:.4g}"
 
 
 def _point(found: Overview, row: dict[str, Any], member: bool, roles: tuple[str, ...]) -> Point:
@@ -159,7 +159,8 @@ def member_table(points: Sequence[Point]) -> Html:
     members = [point for point in points if point.member]
     repeated = any(isfinite(point.over_seeds.value) for point in members)
     over_seeds = ("over seeds, 95 %>",) if repeated else ()
-    figures = ("error, %>", *over_seeds, "FLOPs>", "parameters>")
+    others = [name for name in members[0].costs if name not in ("error", "flops", "params")]
+    figures = ("error, %>", *over_seeds, "FLOPs>", "parameters>", *(f"{label(name)}>" for name in others))
     rows = [
         (
             point.name,
@@ -167,6 +168,7 @@ def member_table(points: Sequence[Point]) -> Html:
             *([interval(point.over_seeds) if isfinite(point.over_seeds.value) else ""] if repeated else []),
             metric(point.costs["flops"]),
             metric(point.costs["params"]),
+            *(_figure(point.costs[name]) for name in others),
             ", ".join(point.roles),
             str(point.genotype),
             tag("code", point.export),

@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.errors import NotFoundError
+from nas.errors import NasError, NotFoundError
 from nas.pareto import knee
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
+from nas.study.outcomes import none_complete
 from nas.study.run_config import RunConfig
 from nas.study.run_folder import LATEST, RunFolder
+from nas.study.storage_url import own_storage
 from nas.study.study import Study
 from nas.study.trial import Trial, error_first
 from nas.training.profile import Times, read_profile
@@ -94,10 +96,15 @@ class Run:
         path = self.files.weights / f"{number}.safetensors"
         return path.read_bytes() if path.is_file() else None
 
+    def none_complete(self) -> NotFoundError:
+        """The error to raise where a complete trial is needed and there is none."""
+        outcomes = ((trial.state, trial.reason) for trial in self.study.trials)
+        return none_complete(outcomes, where=str(self.folder), name=self.name)
+
     def _some_front(self) -> list[Trial]:
         front = self.front()
         if not front:
-            raise NotFoundError("the run has no complete trial", where=str(self.folder))
+            raise self.none_complete()
         return front
 
 
@@ -111,12 +118,15 @@ def find(run: str | Path, results_dir: str | Path = RESULTS) -> RunFolder:
     return known[-1]
 
 
-def open_run(run: str | Path, results_dir: str | Path = RESULTS) -> Run:
+def open_run(run: str | Path, results_dir: str | Path = RESULTS, *, storage: str | None = None) -> Run:
     """Open a run to read it, also while a search is writing it.
 
     Args:
         run: Name of a run in `results_dir`, path of a run folder, or `"latest"`.
         results_dir: Folder that holds the runs.
+        storage: URL of the PostgreSQL database that holds the trials of a run with several drivers; by
+            default that of the environment variable NAS_STORAGE. A server that only the run folder names
+            is not contacted.
 
     Returns:
         The run: its folder, settings, search space and study. Its study holds the database open until
@@ -124,6 +134,7 @@ def open_run(run: str | Path, results_dir: str | Path = RESULTS) -> Run:
 
     Raises:
         NotFoundError: There is no such run; the message names the closest one.
+        NasError: The run names a server, and `storage` or NAS_STORAGE do not name the same one.
         StorageError: A file of the run is damaged or was changed by hand.
 
     Example:
@@ -134,14 +145,17 @@ def open_run(run: str | Path, results_dir: str | Path = RESULTS) -> Run:
     """
     files = find(run, results_dir)
     config = run_folder.read_config(files)
-    return Run(files, config, open_study(files, config))
+    return Run(files, config, open_study(files, config, storage))
 
 
 def open_study(
     files: RunFolder, config: RunConfig, storage: str | None = None, kind: type[Study] = Study
 ) -> Study:
-    """The study of a run: in its folder, or in the database that its configuration names; `storage` is that
-    with a password. `kind` is what a driver opens to write."""
-    if config.storage is None:
-        return Study.open(files.database)
-    return kind.open(storage or config.storage, name=config.study)
+    """The study of a run: in its folder, or in the database that its configuration and the user name
+    (`nas.study.storage_url.own_storage`). `kind` is what a driver opens to write."""
+    if config.storage is not None:
+        own = own_storage(config.storage, storage, str(files.path))
+        return kind.open(own, name=config.study)
+    if storage is not None:
+        raise NasError("the study of this run is a file in its folder", where="storage")
+    return Study.open(files.database)

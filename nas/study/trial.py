@@ -165,6 +165,15 @@ def error_first(objectives: Sequence[str]) -> list[str]:
     return sorted(objectives, key=lambda name: (name != "error", name))
 
 
+def two_axes(objectives: Sequence[str]) -> tuple[str, str]:
+    """The objectives x and y that a picture of a front shows. The error is y where it is an objective, and
+    FLOPs stand in where there is only one; of more than two, error and FLOPs are preferred."""
+    rest = [name for name in objectives if name != "error"]
+    y = "error" if "error" in objectives or rest in ([], ["flops"]) else rest.pop()
+    x = "flops" if "flops" in rest or not rest else rest[0]
+    return x, y
+
+
 _OUTCOME = ("error", "seed", "epochs", "duration", "retries", "duplicate_of")
 _PROPOSAL = ("proposer", "parent", "uniform", "log_probability")
 _WHOLE, _NUMBER, _TEXT = (int,), (float, int), (str,)

@@ -12,7 +12,8 @@ from nas.analysis.compare.genotypes import Row
 from nas.analysis.compare.networks import ErrorDifference, Network, NetworkComparison
 from nas.analysis.compare.runs import QUANTILES, RunComparison, Side, quantile
 from nas.analysis.edf import Edf
-from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, metric, table_of, to_text
+from nas.analysis.text.pareto import figure
+from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, table_of, to_text
 from nas.stats.estimate import Estimate
 from nas.study.config_diff import shown
 
@@ -199,8 +200,7 @@ def _front_parts(found: RunComparison) -> list[RenderableType]:
         cells = [*(f"{100 * each:.2f}" for each in early), f"{100 * (early[1] - early[0]):+.2f}"]
         table.add_row(f"the same after {count(found.trials, 'trial')}", *cells)
     x, y = (
-        f"{name} {100 * value:.2f} %" if name == "error" else f"{name} {metric(value)}"
-        for name, value in zip(found.objectives, found.reference, strict=True)
+        f"{name} {figure(name, value)}" for name, value in zip(found.objectives, found.reference, strict=True)
     )
     box = f"The box reaches from the best of each objective in either run to {x} and {y}."
     return ["Fronts", table, box]

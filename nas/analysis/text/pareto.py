@@ -17,11 +17,13 @@ import numpy as np
 
 from nas import pareto
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, metric, table_of, to_text
+from nas.plugins import PYTHON
 from nas.stats.resampling import rank_correlation
 from nas.study.trial import Trial, error_first
 
 if TYPE_CHECKING:
     from nas.study.history import History
+from nas.study.outcomes import none_complete
 
 RESAMPLES = 1000
 """Of the interval of a rank correlation."""
@@ -94,8 +96,8 @@ def pareto_text(
     ones: a header, and a cell for each trial."""
     found = pareto_dict(study, objectives)
     if not found["front"]:
-        stopped = f", {found['stopped']} were stopped early" if found["stopped"] else ""
-        return f"No trial is complete; {found['failed']} failed{stopped}."
+        error = none_complete((trial.state, trial.reason) for trial in study.trials)
+        return f"N{error.message[1:]}. {error.hint}."
     extra = [name for name in found["objectives"] if name not in ("error", "flops", "params")]
     figures = ("error %>", "FLOPs>", "params>", *(f"{name}>" for name in extra))
     table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
@@ -104,12 +106,12 @@ def pareto_text(
             "knee" if row["trial"] == found["knee"] else "",
             str(row["trial"]),
             f"{100 * row['error']:.2f}",
-            *(_shown(name, row[name]) for name in ("flops", "params", *extra)),
+            *(figure(name, row[name]) for name in ("flops", "params", *extra)),
             *(cells.get(row["trial"], "") for _, cells in columns),
             " + ".join(row["module_types"]),
         )
     reference = ", ".join(
-        f"{name} {_shown(name, value)}"
+        f"{name} {figure(name, value)}"
         for name, value in zip(found["objectives"], found["reference_point"], strict=True)
     )
     failed = f" {count(found['failed'], 'trial')} failed." if found["failed"] else ""
@@ -138,7 +140,10 @@ def _number(value: float) -> float | int:
     return int(value) if float(value).is_integer() and value > 1 else float(value)
 
 
-def _shown(name: str, value: float) -> str:
+def figure(name: str, value: float) -> str:
+    """The value of an objective with its unit; of one that is the user's own with four digits."""
+    if name.startswith(PYTHON):
+        return f"{value:.4g}"
     if name == "error":
         return f"{100 * value:.2f} %"
     return f"{1000 * value:.3g} ms" if name == "latency" else metric(value)

@@ -13,6 +13,7 @@ from nas.visualization.plots.style import (
     MARKERS,
     check_format,
     in_style,
+    is_logarithmic,
     label,
     log_axis,
     save,
@@ -49,7 +50,7 @@ def runs_figure(found: RunComparison) -> Figure:
     curves.set_title("at most this error, with 95 % bands", fontsize=10, loc="left")
     for name, which in zip(found.objectives, "xy", strict=True):
         getattr(fronts, f"set_{which}label")(label(name, task))
-        if name != "error":
+        if is_logarithmic(name):
             at = found.objectives.index(name)
             log_axis(fronts, which, np.concatenate([side.points[:, at] for side in (found.a, found.b)]))
     fronts.set_title("networks and fronts", fontsize=10, loc="left")

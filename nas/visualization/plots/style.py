@@ -130,8 +130,21 @@ def dots(
 
 
 def label(objective: str, task: str = "") -> str:
-    """Of an axis; `task` is that of the data."""
-    return TASK_ERRORS.get(task, AXES["error"]) if objective == "error" else AXES[objective]
+    """The label of an axis; `task` is that of the data. An objective of the user's own goes by its name."""
+    known = AXES | {"error": TASK_ERRORS.get(task, AXES["error"])}
+    return known.get(objective, objective)
+
+
+def short_name(objective: str) -> str:
+    """The name of an objective within a sentence or beside a point."""
+    return (
+        "FLOPs" if objective == "flops" else objective.replace("_", " ") if objective in AXES else objective
+    )
+
+
+def is_logarithmic(objective: str) -> bool:
+    """Whether its axis is logarithmic: costs are above zero, an objective of the user's own need not be."""
+    return objective in AXES and objective != "error"
 
 
 def scale(objective: str, values: Any) -> Any:
