@@ -14,7 +14,7 @@ import nas
 from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
 from nas.plugins import load_objectives
-from nas.schedulers.successive_halving import check_rungs
+from nas.schedulers import check_rungs
 from nas.searchers.warm_start import Seed, find_seeds
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space, parse_space
@@ -28,7 +28,7 @@ from nas.study.trial import check_objectives
 
 if TYPE_CHECKING:
     from nas.data import Dataset
-    from nas.searchers import Design, Searcher
+    from nas.searchers import Searcher
     from nas.training.recipe import Recipe
 
 DEFAULTS: dict[str, Any] = {
@@ -63,7 +63,7 @@ class Setup:
     seeds: tuple[Seed, ...]
     repeats: int
     fidelity: tuple[int, ...]
-    planner: Searcher | Design
+    planner: Searcher
 
     def run_config(self) -> RunConfig:
         """Return the settings that the folder of a new run holds."""
@@ -79,7 +79,7 @@ class Setup:
             seed=self.seed,
             trials=self.trials,
             seed_with=tuple(seed.name for seed in self.seeds),
-            repeats=self.repeats if self.searcher == "paired" else None,
+            repeats=self.planner.repeats,
             fidelity=self.fidelity,
             uniform_share=UNIFORM_SHARE,
             recipe=self.recipe,
@@ -105,7 +105,7 @@ def prepare(
     network that is not known.
     """
     from nas.data import load_data
-    from nas.searchers import Design, make_searcher
+    from nas.searchers import make_searcher
     from nas.training.recipe import adjusted, default_recipe
 
     recipe = recipe or {}
@@ -114,18 +114,18 @@ def prepare(
     _check_bounds(chosen)
     load_objectives(chosen["objectives"])  # so that what is wrong with them is told before the search
     planner = make_searcher(chosen["searcher"], chosen["objectives"], chosen["repeats"])
-    if isinstance(planner, Design) and chosen["seed_with"]:
+    if planner.plans_every_trial and chosen["seed_with"]:
         raise NasError("a design plans every network itself", where="seed_with")
     chosen["fidelity"] = _rungs(chosen, recipe, planner)
-    if settings.get("repeats") is not None and chosen["searcher"] != "paired":
+    if settings.get("repeats") is not None and planner.repeats is None:
         raise NasError("only the paired design trains a network with several seeds", where="repeats")
     loaded = space if isinstance(space, SearchSpace) else load_space(space)
     dataset = load_data(chosen["data"], seed=chosen["seed"])
     fitted = loaded.with_input(dataset.input_shape, dataset.num_classes)
     _check_task(fitted, dataset)
     seeds = find_seeds(fitted, chosen.pop("seed_with"))
-    if isinstance(planner, Design) and settings.get("trials") is None:
-        chosen["trials"] = planner.trainings(fitted, chosen["seed"])
+    if settings.get("trials") is None:
+        chosen["trials"] = planner.default_trials(fitted, chosen["seed"]) or chosen["trials"]
     if chosen["fidelity"]:
         recipe = {**recipe, "epochs": chosen["fidelity"][-1]}
     trained = adjusted(default_recipe(dataset, recipe.get("epochs")), recipe)
@@ -207,16 +207,12 @@ def resumed(
     return setup
 
 
-def _rungs(
-    chosen: Mapping[str, Any], recipe: Mapping[str, Any], planner: Searcher | Design
-) -> tuple[int, ...]:
+def _rungs(chosen: Mapping[str, Any], recipe: Mapping[str, Any], planner: Searcher) -> tuple[int, ...]:
     """The rungs of successive halving; NasError where they and other settings exclude each other."""
-    from nas.searchers import Design
-
     if not chosen["fidelity"]:
         return ()
     rungs = check_rungs(chosen["fidelity"])
-    if isinstance(planner, Design):
+    if planner.plans_every_trial:
         raise NasError(
             f"{chosen['searcher']} compares equal trainings, and halving would stop some of them",
             where="fidelity",

@@ -54,7 +54,7 @@ class Reseed(Design):
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
         return self.proposals.get(number)
 
-    def trainings(self, space: SearchSpace, seed: int) -> int:
+    def default_trials(self, space: SearchSpace, seed: int) -> int:
         return max(self.proposals, default=-1) + 1
 
     def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def _train(
             run.space,
             design,
             evaluator,
-            trials=design.trainings(run.space, 0),
+            trials=design.default_trials(run.space, 0),
             seed=run.config.seed,
             epochs=epochs,
             on_trial=on_trial,

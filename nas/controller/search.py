@@ -18,9 +18,7 @@ from nas.controller.progress import Event, Progress
 from nas.controller.signals import Interrupted
 from nas.controller.tracking import Tracker, Tracking
 from nas.errors import NasError, NotFoundError
-from nas.schedulers.rung_store import Rungs
-from nas.schedulers.successive_halving import Halving
-from nas.searchers.designs.base import Design
+from nas.schedulers import make_scheduler
 from nas.searchers.warm_start import seed_proposals
 from nas.space.space import SearchSpace
 from nas.study import run_folder
@@ -154,7 +152,7 @@ def search(
             evaluator.resolve_precision = partial(_resolve_precision, run, on_precision)
             stack.callback(evaluator.close)
             run.study.connect()  # while the workers start
-            if isinstance(setup.planner, Design) and on_plan is not ignore:
+            if setup.planner.plans_every_trial and on_plan is not ignore:
                 on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))
             tracking.start(run)
             stack.callback(tracking.end)
@@ -211,13 +209,6 @@ def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: st
     return precision
 
 
-def _rungs(run: Run, setup: Setup) -> Rungs | None:
-    if not setup.fidelity:
-        return None
-    halving = Halving(setup.fidelity, len(setup.dataset.val_labels))
-    return Rungs(halving, run.files.rungs, run.study, setup.space)
-
-
 def _run(
     run: Run,
     setup: Setup,
@@ -226,6 +217,7 @@ def _run(
     on_event: Callable[[Event], None],
     on_times: OnTimes,
 ) -> None:
+    images = len(setup.dataset.val_labels)
     try:
         run_search(
             run.study,
@@ -237,7 +229,9 @@ def _run(
             epochs=setup.recipe.epochs,
             uniform_share=UNIFORM_SHARE,
             seeds=seed_proposals(setup.seeds),
-            rungs=_rungs(run, setup),
+            scheduler=make_scheduler(
+                setup.fidelity, run.study, setup.space, images=images, folder=run.files.rungs
+            ),
             weights_dir=run.files.weights,
             on_trial=on_trial,
             on_event=on_event,
