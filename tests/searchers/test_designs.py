@@ -223,8 +223,8 @@ def test_trials_without_a_design_are_recorded_as_before(space):
 def test_settings_of_a_design_are_checked(space):
     setup = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
     assert setup.trials == setup.planner.default_trials(setup.space, 0)
-    assert setup.config()["repeats"] == 3
-    assert "repeats" not in prepare(space, searcher="random").config()
+    assert setup.run_config().repeats == 3
+    assert prepare(space, searcher="random").run_config().repeats is None
     for wrong in ({"searcher": "random", "repeats": 2}, {"searcher": "paired", "repeats": 0}):
         with pytest.raises(NasError, match="repeats"):
             prepare(space, **wrong)
