@@ -99,7 +99,7 @@ class TestPromotion:
         assert promoted(halving) == count - 1
 
     def test_good_decisions_go_before_a_lucky_error(self, space):
-        """Errors and FLOPs are equal. Other networks did well with the option of 1, and badly with that of 0."""
+        """Errors and FLOPs are equal, but other networks with option 1 did better than those with 0."""
         halving = halving_of((1, 3))
         for i in range(2, 22):
             trial = trial_at_rung(space, i, [0.7 - 0.2 * (i % 2)], 100, {"width": i % 2})
