@@ -36,7 +36,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.search import Searcher
 
 from nas.controller.config import prepare, write_run
-from nas.controller.loop import training_seed
+from nas.controller.planned_trial import training_seed
 from nas.controller.record import record
 from nas.data import Dataset, load_data
 from nas.errors import NasError
