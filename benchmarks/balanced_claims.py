@@ -17,9 +17,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from nas.analysis.adjusted import adjusted_effect
 from nas.analysis.analyze import analyze
 from nas.stats import power
+from nas.stats.adjusted import adjusted_effect
 from nas.stats.resampling import Floats, holm
 
 SD = 0.01

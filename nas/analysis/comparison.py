@@ -1,6 +1,6 @@
 """Module types compared on one sample of distinct networks, raw and at equal FLOPs and depth.
 
-The statistics are in `nas.analysis.type_effects` (raw) and `nas.analysis.adjusted` (equal FLOPs and depth),
+The statistics are in `nas.analysis.type_effects` (raw) and `nas.stats.adjusted` (equal FLOPs and depth),
 what may be said of them in `nas.analysis.claims.grades`.
 """
 
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from nas.analysis.adjusted import AdjustedEffect, adjusted_effect, adjusted_means
 from nas.analysis.claims.grades import (
     ALLOWED,
     LEVEL,
@@ -28,6 +27,7 @@ from nas.analysis.claims.grades import (
 from nas.analysis.failures import Failures, rate_gate, unpaired_failures
 from nas.analysis.type_effects import Effects, Sample, permutation_p, type_effects
 from nas.stats import resampling as statistics
+from nas.stats.adjusted import AdjustedEffect, adjusted_effect, adjusted_means
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats, Ints
 
@@ -97,7 +97,7 @@ class Contrast(Graded):
     """Type a replaced by type b: differences of error (b less a), p-values after Holm over
     the contrasts of each estimand, the probability that a network mostly of b has a
     lower error than one mostly of a of like FLOPs (NaN where few are), the effective overlap of the two (see
-    `nas.analysis.adjusted`), the failures of the runs that hold
+    `nas.stats.adjusted`), the failures of the runs that hold
     each type, whether a searcher steered the sample, and the gates that say what may be claimed."""
 
     a: str

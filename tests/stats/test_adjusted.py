@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from testing.paths import ROOT
 
-from nas.analysis.adjusted import adjusted_effect, adjusted_means
 from nas.analysis.analyze import analyze
+from nas.stats.adjusted import adjusted_effect, adjusted_means
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from balanced_claims import GENERATORS, Generator, found_share, rates
