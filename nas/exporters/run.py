@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nas.data import Dataset
+    from nas.study.run import Run
+    from nas.study.run_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,64 @@ class ExportedTrial(ExportedFolder):
 
 
 def export(
+    run: Run,
+    trials: Sequence[Trial],
+    to: str | Path | None = None,
+    *,
+    weights: bool = False,
+    column: bool = False,
+    fold_bn: bool = False,
+    formats: Sequence[str] = (),
+) -> list[ExportedTrial]:
+    """Write trials as PyTorch files that need only torch, each verified in a process without `nas`.
+
+    Args:
+        run: The run that the trials belong to.
+        trials: Complete trials of the run, such as `run.front()` or `[run.knee()]`.
+        to: Folder to write to, one folder `trial-N` per trial; by default `export/` in the run folder.
+        weights: Add the weights that the search trained, for trials whose weights it kept (the front).
+        column: Export only the deepest column of fractal modules. Its error is measured if the weights
+            and the data of the search are available.
+        fold_bn: Fold each batch norm into the convolution before it, for inference.
+        formats: Further formats by name, from `nas.exporters.formats`, such as `"onnx"`. They need
+            the weights.
+
+    Returns:
+        One record per trial: its folder, parameters, FLOPs, and by how much outputs differed at most.
+
+    Raises:
+        NasError: An exported network differs from the recorded one, or weights that a format needs
+            were not kept. Nothing is written then.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> (exported,) = nas.export(run, [run.knee()], "exported", weights=True)
+        >>> sorted(path.name for path in exported.folder.iterdir())
+        ['README.md', 'config.json', 'model.safetensors', 'network.py']
+    """
+    kept = {trial.number: run.weights(trial) for trial in trials} if weights or formats else {}
+    known = {number: data for number, data in kept.items() if data is not None}
+    dataset = _dataset_of(run) if column and known else None
+    folder = Path(to or run.folder / "export")
+    return export_trials(trials, folder, run.config, known, Variant(column, fold_bn), dataset, formats)
+
+
+def _dataset_of(run: Run) -> Dataset | None:
+    """The data of the search, or None if they are missing or have changed."""
+    from nas.data import load_recorded
+
+    try:
+        dataset = load_recorded(run.config.data, seed=run.config.seed)
+    except NasError:
+        return None
+    return dataset if dataset.fingerprint == run.config.data_fingerprint else None
+
+
+def export_trials(
     trials: Sequence[Trial],
     to: Path,
-    config: Mapping[str, Any],
+    config: RunConfig,
     weights: Mapping[int, bytes],
     variant: Variant = WHOLE,
     dataset: Dataset | None = None,
@@ -77,7 +134,7 @@ def export(
 
 
 def _build_variant(
-    trial: Trial, config: Mapping[str, Any], weights: bytes | None, variant: Variant
+    trial: Trial, config: RunConfig, weights: bytes | None, variant: Variant
 ) -> ExportedNetwork:
     """Build the network with its trained weights, or with fresh ones where there are none."""
     import torch
@@ -85,7 +142,7 @@ def _build_variant(
     from nas.codegen.build import build
 
     torch.manual_seed(trial.seed)
-    shape, classes = tuple(config["input_shape"]), config["num_classes"]
+    shape, classes = config.input_shape, config.num_classes
     network = build(trial.genotype, shape, classes)
     if weights is not None:
         from safetensors import SafetensorError
@@ -112,7 +169,7 @@ def _column_error(made: ExportedNetwork, dataset: Dataset | None) -> float | Non
 
 def _package(
     trial: Trial,
-    config: Mapping[str, Any],
+    config: RunConfig,
     made: ExportedNetwork,
     variant: Variant,
     error: float | None,
@@ -133,9 +190,13 @@ def _package(
 
 
 def _about(
-    trial: Trial, config: Mapping[str, Any], made: ExportedNetwork, variant: Variant, error: float | None
+    trial: Trial, config: RunConfig, made: ExportedNetwork, variant: Variant, error: float | None
 ) -> dict[str, Any]:
-    kept = ("space", "data", "data_fingerprint", "input_shape", "num_classes", "classes", "mean", "std")
+    settings = config.to_dict()
+    kept = (
+        *("space", "data", "data_fingerprint", "input_shape", "num_classes", "classes", "mean", "std"),
+        *("recipe", "versions"),
+    )
     column = {"column": DEEPEST, "whole_network_error": trial.error} if variant.column else {}
     genotype = made.genotype if variant.column else trial.genotype
     return {
@@ -148,16 +209,14 @@ def _about(
         **column,
         "fold_bn": variant.fold_bn,
         "seed": trial.seed,
-        "split_seed": config["seed"],
-        **{name: config[name] for name in kept if name in config},
-        "recipe": config["recipe"],
-        "versions": config["versions"],
+        "split_seed": config.seed,
+        **{name: settings[name] for name in kept},
     }
 
 
 def _card(
     trial: Trial,
-    config: Mapping[str, Any],
+    config: RunConfig,
     made: ExportedNetwork,
     variant: Variant,
     error: float | None,
@@ -165,18 +224,18 @@ def _card(
     weights: bool,
 ) -> str:
     trained = "the search's weights are in `model.safetensors`" if weights else "it comes without weights"
-    measured = f"{_error_text(trial, variant, error)} on {config['data']}, after {trial.epochs} epochs"
+    measured = f"{_error_text(trial, variant, error)} on {config.data}, after {trial.epochs} epochs"
     text = f"""\
 The network was chosen by its validation error, which is therefore biased downwards, and its training was
 short. `nas train network.py` trains it fully and reads the test set. The file needs torch only; {trained}."""
     return model_card(
-        f"Trial {trial.number} of a search over {config['space']}",
+        f"Trial {trial.number} of a search over {config.space}",
         made,
         variant,
         text,
         rows=[("validation error", measured)],
         weights=weights,
-        normalisation=normalisation_text(config["mean"], config["std"]) if "mean" in config else "",
+        normalisation=normalisation_text(config.mean, config.std),
     )
 
 
