@@ -54,7 +54,7 @@ def _cell(name: str, content: Any, kind: str) -> Html:
     return tag(name, content, class_=kind) if kind else tag(name, content)
 
 
-def from_text(parts: Iterable[RenderableType]) -> Html:
+def of_text(parts: Iterable[RenderableType]) -> Html:
     """The parts of a text report (see `nas.formatting.to_text`): strings as paragraphs, tables as
     tables."""
     from rich.table import Table

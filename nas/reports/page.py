@@ -21,7 +21,7 @@ from nas.files import write_atomic
 from nas.formatting import count
 from nas.reports.chart import chart
 from nas.reports.front import Point, drawings, member_table, points_data, points_of
-from nas.reports.markup import Html, data, fill, join, from_text, resource, table, tag
+from nas.reports.markup import Html, data, fill, join, of_text, resource, table, tag
 from nas.reports.picture import inline
 from nas.reports.reproduce import reproduce
 from nas.reports.summary import summary
@@ -171,14 +171,14 @@ def _contrast_tables(found: Overview) -> list[Html]:
     parts = paired_parts(analysis.paired) if analysis.paired else []
     for comparison in analysis.comparisons:
         parts += comparison_parts(comparison)
-    return [from_text(parts)]
+    return [of_text(parts)]
 
 
 def _factor_tables(found: Overview) -> list[Html]:
     analysis = found.analysis
     parts = factor_parts(analysis.factors, analysis.top) if analysis.factors else ()
     shown = [part for part in parts if not str(part).startswith("  ")]  # refusals stand beside the picture
-    return [from_text([*shown, *(motif_parts(analysis.motifs) if analysis.motifs else [])])]
+    return [of_text([*shown, *(motif_parts(analysis.motifs) if analysis.motifs else [])])]
 
 
 def _failed(found: Overview) -> list[Html]:
@@ -208,7 +208,7 @@ def _times(found: Overview) -> Html:
         rows.append(("total", sum(row[1] for row in rows), _span(trained), _span(elapsed), "", "", ""))
     columns = ("run", "trainings>", "trained>", "elapsed>", "workers busy>", "median>", "each worker")
     uses = [
-        from_text([f"Where the time of {name} went", *time_use_parts(bars)])
+        of_text([f"Where the time of {name} went", *time_use_parts(bars)])
         for name, bars in found.time_uses.items()
     ]
     return join([table(columns, rows, wide=("each worker",)), *uses])
