@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from nas.controller.config import Setup
+    from nas.controller.config import SearchConfig
     from nas.controller.dry_run import Plan
     from nas.controller.progress import Event, Progress
     from nas.study.run import Run
@@ -66,10 +66,10 @@ class SearchProgress:
             self.live.stop()
         self.apart.__exit__(None, None, None)
 
-    def plan(self, setup: Setup, planned: Plan) -> None:
+    def plan(self, config: SearchConfig, planned: Plan) -> None:
         from nas.cli._dry_run import design_lines, time_text
 
-        self.print(f"{setup.trials} trainings of {setup.recipe.epochs} epochs, {time_text(planned)}")
+        self.print(f"{config.trials} trainings of {config.recipe.epochs} epochs, {time_text(planned)}")
         for line in design_lines(planned):
             self.print(f"design: {line}")
 

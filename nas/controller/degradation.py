@@ -90,8 +90,7 @@ def run_degradation(
         if missing:
             with closing(_evaluator(dataset, recipe, len(missing), workers)) as evaluator:
                 on_start(missing, evaluator.slots)
-                evaluator.on_epoch = lambda number, row: on_epoch(NETWORKS[number], row)
-                _train(missing, evaluator, document, files.curves)
+                _train(missing, evaluator, document, files.curves, on_epoch)
         _write_results(files, document)
     return document
 
@@ -158,13 +157,19 @@ def _evaluator(dataset: Dataset, recipe: Recipe, tasks: int, workers: int | None
     return RayEvaluator(dataset, recipe, workers=min(tasks, workers or os.cpu_count() or 1))
 
 
-def _train(missing: list[str], evaluator: Evaluator, document: dict[str, Any], path: Path) -> None:
+def _train(
+    missing: list[str],
+    evaluator: Evaluator,
+    document: dict[str, Any],
+    path: Path,
+    on_epoch: Callable[[str, Mapping[str, Any]], None],
+) -> None:
     """Train the networks and record each on disk when it is done."""
     failures = []
     for name in missing:
         genotype = zoo_entry(name).build()
         evaluator.submit(Task(NETWORKS.index(name), genotype, document["seed"]))
-    for result in _results(evaluator, len(missing)):
+    for result in _results(evaluator, len(missing), on_epoch):
         name = NETWORKS[result.number]
         if result.state == "failed" and result.reason != "diverged":
             failures.append(f"{name} ({result.reason}): {result.message.rstrip()}")
@@ -177,9 +182,11 @@ def _train(missing: list[str], evaluator: Evaluator, document: dict[str, Any], p
         raise NasError("could not be trained: " + "\n".join(failures), where="degradation", hint=hint)
 
 
-def _results(evaluator: Evaluator, count: int) -> Iterator[Result]:
+def _results(
+    evaluator: Evaluator, count: int, on_epoch: Callable[[str, Mapping[str, Any]], None]
+) -> Iterator[Result]:
     while count:
-        arrived = evaluator.wait()
+        arrived = evaluator.wait(on_epoch=lambda number, row: on_epoch(NETWORKS[number], row))
         count -= len(arrived)
         yield from arrived
 

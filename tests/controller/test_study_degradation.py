@@ -28,7 +28,6 @@ class Scripted:
 
     def __init__(self, errors: dict[str, Any]) -> None:
         self.errors: dict[str, Any] = errors
-        self.on_epoch: Any = None
         self.tasks: list[Any] = []
         self.trained: list[str] = []
         self.drawn: list[Path] = []
@@ -36,7 +35,7 @@ class Scripted:
     def submit(self, task: Any) -> None:
         self.tasks.append(task)
 
-    def wait(self, timeout: float | None = None) -> list[Result]:
+    def wait(self, timeout: float | None = None, *, on_epoch: Any, **_: Any) -> list[Result]:
         task = self.tasks.pop(0)
         name = NETWORKS[task.number]
         self.trained.append(name)
@@ -45,7 +44,7 @@ class Scripted:
             return [Result(task.number, "failed", error, "as scripted")]
         losses = {"train_loss": 1.0, "val_loss": 1.0}
         row = {"epoch": 1, **losses, "train_error": error[0], "val_error": error[1]}
-        self.on_epoch(task.number, row)
+        on_epoch(task.number, row)
         return [Result(task.number, "complete", error=error[1], curve=(row, {**row, "epoch": 2}))]
 
     def close(self) -> None:

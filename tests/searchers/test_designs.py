@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from nas.controller.config import prepare
+from nas.controller.config import SearchConfig, prepare
 from nas.controller.loop import run_search
 from nas.errors import NasError
 from nas.graph.cost import cost
@@ -19,6 +19,7 @@ from nas.space.space import load_space, parse_space
 from nas.stats import power
 from nas.study.history import History
 from nas.study.trial import Proposal, from_attributes, to_attributes
+from nas.training.recipe import Recipe
 from nas.training.task import Result
 
 SPACE = """
@@ -171,7 +172,7 @@ class Evaluator:
         self.tasks.append(task)
         self.waiting.append(task)
 
-    def wait(self, timeout=None):
+    def wait(self, timeout=None, **callbacks):
         if len(self.tasks) > self.left:
             raise KeyboardInterrupt
         done, self.waiting = self.waiting, []
@@ -183,7 +184,7 @@ class Evaluator:
 
 def searched(space, study, trials, evaluator=None, name="paired"):
     design = make_searcher(name, ("error",), 2)
-    run_search(study, space, design, evaluator or Evaluator(), trials=trials, seed=0, epochs=1)
+    run_search(SearchConfig(space, design, Recipe(epochs=1), trials), study, evaluator or Evaluator())
     return study
 
 
@@ -221,10 +222,11 @@ def test_trials_without_a_design_are_recorded_as_before(space):
 
 
 def test_settings_of_a_design_are_checked(space):
-    setup = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
-    assert setup.trials == setup.planner.default_trials(setup.space, 0)
-    assert setup.run_config().repeats == 3
-    assert prepare(space, searcher="random").run_config().repeats is None
+    config, dataset = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
+    assert config.trials == config.searcher.default_trials(config.space, 0)
+    assert config.run_config(dataset).repeats == 3
+    config, dataset = prepare(space, searcher="random")
+    assert config.run_config(dataset).repeats is None
     for wrong in ({"searcher": "random", "repeats": 2}, {"searcher": "paired", "repeats": 0}):
         with pytest.raises(NasError, match="repeats"):
             prepare(space, **wrong)
@@ -244,7 +246,7 @@ def test_a_summary_says_what_is_planned_and_what_it_can_show(space, paired):
 
 
 def test_a_balanced_plan_promises_what_is_left_after_holm_and_overlap(space, balanced):
-    found = balanced.summary(space, 0, balanced.trainings(space, 0))
+    found = balanced.summary(space, 0, balanced.default_trials(space, 0))
     assert 0.5 < found["overlap"] <= 1
     networks = int(found["networks_of_type"] * found["overlap"])
     for row in found["detectable"]:
