@@ -10,7 +10,7 @@ import numpy as np
 from nas import pareto
 from nas.errors import NasError
 from nas.stats.resampling import Floats
-from nas.study.trial import error_first
+from nas.study.objectives import error_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +43,6 @@ def _points(complete: pd.DataFrame, objectives: Sequence[str]) -> Floats:
     """The objectives of complete trials; NasError where one was not measured."""
     points: Floats = complete[list(objectives)].to_numpy(float)
     if np.isnan(points).any():
-        hint = "nas search --objectives error,latency measures latency"
+        hint = f"nas search --objectives {','.join(objectives)} measures it"
         raise NasError("was not measured in this run", where=" or ".join(objectives), hint=hint)
     return points

@@ -23,6 +23,7 @@ from nas.analysis.trajectory import Baseline, Trajectory, trajectories
 from nas.errors import NasError
 from nas.stats.estimate import Estimate
 from nas.study.history import History
+from nas.study.objectives import plot_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,9 +118,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
 def _axes(run: Run) -> tuple[str, str]:
     """The objectives of the run, error upward; FLOPs and error where they are not two."""
-    names = run.config.get("objectives", ())
-    x, y = sorted(names, key=lambda name: name == "error") if len(names) == 2 else ("flops", "error")
-    return x, y
+    return plot_axes(run.config.get("objectives", ()))
 
 
 def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 import nas
 from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
-from nas.plugins import load_objectives
 from nas.schedulers.successive_halving import check_rungs
 from nas.searchers.warm_start import Seed, find_seeds
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space, parse_space
 from nas.study import run_folder
 from nas.study.config_diff import describe_changes
+from nas.study.objectives import check_objectives, measures
 from nas.study.run_config import VERSION, check_config, check_version
 from nas.study.run_folder import RunFolder
 from nas.study.storage_url import shown, without_password
 from nas.study.study import Study
-from nas.study.trial import check_objectives
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -109,7 +108,7 @@ def prepare(
     chosen = DEFAULTS | {key: value for key, value in settings.items() if value is not None}
     chosen["objectives"] = check_objectives(chosen["objectives"])
     _check_bounds(chosen)
-    load_objectives(chosen["objectives"])  # so that what is wrong with them is told before the search
+    measures(chosen["objectives"])  # so that what is wrong with them is told before the search
     planner = make_searcher(chosen["searcher"], chosen["objectives"], chosen["repeats"])
     if isinstance(planner, Design) and chosen["seed_with"]:
         raise NasError("a design plans every network itself", where="seed_with")

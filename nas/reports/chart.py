@@ -11,6 +11,7 @@ from nas.analysis.table import MIXED
 from nas.formatting import metric
 from nas.reports.front import Point, classes
 from nas.reports.markup import Html, join, tag, text
+from nas.study.objectives import objective
 from nas.visualization.plots.style import MARKERS, label
 
 WIDTH, HEIGHT = 480, 330
@@ -36,21 +37,27 @@ Scale = Callable[[float], float]
 def chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[str], task: str) -> Html:
     """The points with the front as steps, the intervals of its members over seeds, and a legend."""
     members = [point for point in points if point.member]
-    x = _scale([point.x for point in points], axes[0] != "error", LEFT, WIDTH - RIGHT)
-    y = _scale([point.y for point in points], axes[1] != "error", HEIGHT - BOTTOM, TOP)
+    x = _scale([point.x for point in points], axes[0], LEFT, WIDTH - RIGHT)
+    y = _scale([point.y for point in points], axes[1], HEIGHT - BOTTOM, TOP)
     marks = [_mark(at, point, x, y, types) for at, point in enumerate(points)]
     bars = [_bar(point, x, y) for point in members] if axes[1] == "error" else []
     grid = _grid(points, axes, x, y, task)
     content = join([*grid, _steps(members, x, y), *bars, *marks], "")
-    words = f"{len(members)} of {len(points)} networks are on the front of {axes[0]} and {axes[1]}."
+    names = " and ".join(objective(axis).label for axis in axes)
+    words = f"{len(members)} of {len(points)} networks are on the front of {names}."
     named = f'role="group" aria-label="{text(words)}"'
     svg = Html(f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" {named}>{content}</svg>')
     tip = tag("div", class_="tip-box", hidden="", aria_hidden="true")
     return join([tag("div", svg, tip, class_="front"), _legend(points, types)])
 
 
-def _scale(values: Sequence[float], logarithmic: bool, start: float, end: float) -> Scale:
-    """From values to units between `start` and `end`, with some room."""
+def _logarithmic(axis: str, values: Sequence[float]) -> bool:
+    return objective(axis).logarithmic and min(values) > 0
+
+
+def _scale(values: Sequence[float], axis: str, start: float, end: float) -> Scale:
+    """Map values of an objective to units between `start` and `end`, with some room."""
+    logarithmic = _logarithmic(axis, values)
     first, last = np.array([min(values), max(values)], float)
     if logarithmic:
         first, last = np.log(first), np.log(last)
@@ -71,14 +78,14 @@ def _grid(points: Sequence[Point], axes: tuple[str, str], x: Scale, y: Scale, ta
         at = x(value)
         if LEFT <= at <= WIDTH - RIGHT:
             parts.append(f'<path class="grid" d="M{at:.1f} {TOP}V{floor}"/>')
-            parts.append(_label(at, floor + 15, "middle", _shown(value, axes[0])))
+            parts.append(_label(at, floor + 15, "middle", _shown(value)))
     for value in _ticks([point.y for point in points], axes[1]):
         at = y(value)
         if TOP <= at <= floor:
             parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(_label(LEFT - 6, at + 4, "end", _shown(value, axes[1])))
-    parts.append(_label(WIDTH - RIGHT, HEIGHT - 6, "end", _title(axes[0], task)))
-    parts.append(_label(4, 13, "start", _title(axes[1], task)))
+            parts.append(_label(LEFT - 6, at + 4, "end", _shown(value)))
+    parts.append(_label(WIDTH - RIGHT, HEIGHT - 6, "end", label(axes[0], task)))
+    parts.append(_label(4, 13, "start", label(axes[1], task)))
     return [Html(part) for part in parts]
 
 
@@ -87,16 +94,12 @@ def _ticks(values: Sequence[float], axis: str) -> Sequence[float]:
 
     low, high = min(values), max(values)
     subs = (1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 6)
-    locator = MaxNLocator(5) if axis == "error" else LogLocator(base=10, subs=subs)
+    locator = LogLocator(base=10, subs=subs) if _logarithmic(axis, values) else MaxNLocator(5)
     return [float(value) for value in locator.tick_values(low, high)]
 
 
-def _shown(value: float, axis: str) -> str:
-    return f"{value:.4g}" if axis == "error" or value < 1000 else metric(value)
-
-
-def _title(axis: str, task: str) -> str:
-    return "FLOPs (multiply-adds)" if axis == "flops" else label(axis, task)
+def _shown(value: float) -> str:
+    return f"{value:.4g}" if value < 1000 else metric(value)
 
 
 def _label(x: float, y: float, anchor: str, content: str) -> str:

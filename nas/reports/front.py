@@ -20,6 +20,7 @@ from nas.reports.drawing import drawing
 from nas.reports.markup import Html, join, table, tag
 from nas.space.genotype import Genotype, expand
 from nas.stats.estimate import UNKNOWN, Estimate
+from nas.study.objectives import objective
 from nas.visualization.plots.style import COLOURS
 
 if TYPE_CHECKING:
@@ -53,16 +54,10 @@ class Point:
     @property
     def facts(self) -> list[str]:
         """What is known of it, in words."""
-        shown = [f"error {100 * self.costs['error']:.2f} %"]
-        if isfinite(self.over_seeds.value):
-            shown.append(f"over seeds {interval(self.over_seeds)} %")
-        names = {"flops": "FLOPs", "params": "parameters"}
-        costs = {name: value for name, value in self.costs.items() if name != "error"}
-        shown += [
-            f"{names.get(n, n.replace('_', ' '))} {metric(value) if value >= 1000 else f'{value:.4g}'}"
-            for n, value in costs.items()
-        ]
-        return [*shown, " + ".join(dict.fromkeys(self.genotype.module_types))]
+        entries = [(objective(name), value) for name, value in self.costs.items()]
+        error, *costs = [f"{entry.label} {entry.text(value)}" for entry, value in entries]
+        over_seeds = [f"over seeds {interval(self.over_seeds)} %"] if isfinite(self.over_seeds.value) else []
+        return [error, *over_seeds, *costs, " + ".join(dict.fromkeys(self.genotype.module_types))]
 
 
 def points_of(found: Overview, *, seed: int = 0) -> list[Point]:
@@ -84,19 +79,15 @@ def _roles(members: Any, axes: Sequence[str]) -> dict[int, tuple[str, ...]]:
     names: dict[int, tuple[str, ...]] = {}
     for role, at in (
         ("knee", int(np.flatnonzero(members["knee"])[0])),
-        *((f"lowest {_name(axis)}", int(np.argmin(members[axis]))) for axis in reversed(axes)),
+        *((f"lowest {objective(axis).label}", int(np.argmin(members[axis]))) for axis in reversed(axes)),
     ):
         names[at] = (*names.get(at, ()), role)
     return names
 
 
-def _name(axis: str) -> str:
-    return "FLOPs" if axis == "flops" else axis.replace("_", " ")
-
-
 def _point(found: Overview, row: dict[str, Any], member: bool, roles: tuple[str, ...]) -> Point:
     run, number = found.runs[row["run"]], int(row["number"])
-    x, y = (100 * row[name] if name == "error" else float(row[name]) for name in found.axes)
+    x, y = (objective(name).scale * float(row[name]) for name in found.axes)
     return Point(
         name=f"{run.name}, trial {number}" if len(found.runs) > 1 else f"trial {number}",
         digest=row["digest"],

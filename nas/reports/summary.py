@@ -11,6 +11,7 @@ from nas.analysis.text.ranking import stopped, unsupported
 from nas.formatting import FLOPS_NOTE, count, metric
 from nas.reports.front import Point
 from nas.reports.markup import Html, join, tag
+from nas.study.objectives import objective
 
 GRADES = {
     "A": "causal: replacing one type by another changes the error by so much, in this space and recipe",
@@ -63,7 +64,7 @@ def _front(found: Overview, points: Sequence[Point]) -> str:
     members = [point for point in points if point.member]
     best = min(members, key=lambda point: point.costs["error"])
     knee = next(point for point in members if "knee" in point.roles)
-    error = "1 - mIoU" if found.task == "segmentation" else "validation error"
+    error = objective("error").title(found.task)
     text = f"The front holds {count(len(members), 'network')}. The lowest {error} is {_described(best)}"
     return f"{text}; " + ("the same is its knee." if knee is best else f"its knee is {_described(knee)}.")
 

@@ -26,7 +26,7 @@ the first two rungs, four at most, one is begun, that from which most is hoped f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -36,6 +36,7 @@ from nas.errors import NasError
 from nas.graph.cost import Cost
 from nas.pareto import Bools, Floats, expected_improvement, front
 from nas.study.history import History
+from nas.study.objectives import objective
 from nas.study.trial import Trial
 from nas.surrogate.learning_curve import Forecast
 
@@ -47,9 +48,6 @@ FEW = 10
 
 MOST_DRAWN = 4
 """Proposals of which one is begun, at most: the more there are, the more a search leans on its forecast."""
-
-COSTS = frozenset(field.name for field in fields(Cost))
-"""Objectives that are known before a training."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +130,8 @@ class Drawn:
         return self.cost.flops
 
     def values(self, objectives: Sequence[str]) -> tuple[float, ...]:
-        """Of `COSTS`."""
-        return tuple(float(getattr(self.cost, name)) for name in objectives)
+        """The values of objectives that are known before training."""
+        return tuple(float(objective(name).read(self) or 0) for name in objectives)
 
 
 class Standings:
@@ -184,7 +182,7 @@ class Standings:
         """Of how many proposals one is begun. Of one where little is known yet, and where an objective is
         only known of what is trained."""
         self.follow()
-        told = len(self.trials) >= FEW and COSTS.issuperset(self.others)
+        told = len(self.trials) >= FEW and all(objective(name).before_training for name in self.others)
         return min(MOST_DRAWN, self.rungs[1] // self.rungs[0]) if told else 1
 
     def preferred(self, drawn: Sequence[Drawn]) -> int:

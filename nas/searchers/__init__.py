@@ -12,7 +12,7 @@ from nas.searchers.designs.paired import Paired
 from nas.searchers.evolution import Evolution
 from nas.searchers.optuna_sampler import SAMPLERS, OptunaSearcher
 from nas.searchers.random import Random
-from nas.study.trial import check_objectives
+from nas.study.objectives import check_objectives
 
 __all__ = ["REPEATS", "Design", "Searcher", "design_names", "make_searcher", "propose", "searcher_names"]
 

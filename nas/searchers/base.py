@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from nas.graph.cost import cost
-from nas.plugins import PYTHON
 from nas.schedulers.successive_halving import Drawn, Standings
 from nas.searchers.designs.base import Design
 from nas.space.genotype import expand
 from nas.space.space import decisions_of
 from nas.study.history import History
+from nas.study.objectives import objective
 from nas.study.trial import Known, Proposal
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def propose(
 def _known(history: History) -> Known | None:
     """None where trials wait at rungs and nobody can say later how they stood: those of an older program, and
     those with objectives that are measured anew at each rung."""
-    measured = any(name == "latency" or name.startswith(PYTHON) for name in history.objectives)
+    measured = any(name != "error" and not objective(name).before_training for name in history.objectives)
     if history.waiting and (measured or not all(trial.arrivals for trial in history.waiting.values())):
         return None
     pending = tuple(each for each in history.pending.items() if each[0] not in history.waiting)

@@ -12,9 +12,10 @@ from nas.errors import NasError, NotFoundError
 from nas.searchers.warm_start import Seed, find_seeds
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
+from nas.study.objectives import error_first
 from nas.study.run_folder import LATEST, RunFolder
 from nas.study.study import Study
-from nas.study.trial import Trial, error_first
+from nas.study.trial import Trial
 from nas.training.profile import Times, read_profile
 
 if TYPE_CHECKING:
