@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nas.stats.estimate import Estimate, percent
@@ -45,6 +46,18 @@ def metric(value: float) -> str:
         if value >= factor:
             return f"{value / factor:.3g}{unit}" if value < 999.5 * factor else f"{value / factor:.0f}{unit}"
     return f"{value:.3g}" if 0 < value < 1 else f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Return `4:05`: minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(shape: Iterable[int]) -> str:
+    """Return `3x32x32`."""
+    return "x".join(map(str, shape))
 
 
 def known(value: float, form: str) -> str:
