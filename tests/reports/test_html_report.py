@@ -11,6 +11,8 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup
 from testing.histories import study
 
 from nas.analysis.overview import overview
@@ -19,6 +21,7 @@ from nas.errors import NasError
 from nas.reports import front, points
 from nas.reports.page import page
 from nas.reports.picture import inline
+from nas.reports.render import render, render_table
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.run import Run
@@ -206,6 +209,15 @@ def test_whatever_a_user_gave_is_text(tmp_path):
     assert all(HOSTILE not in part for part in (text, *parsed.scripts))
     assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
     assert "{{points}}" in text  # what is filled in is not filled again
+
+
+def test_templates_escape_all_but_markup():
+    cells = Page(render_table([HOSTILE], [[HOSTILE], [Markup("<code>ours</code>")]]))
+    assert [name for name, _ in cells.elements] == [
+        *("div", "table", "thead", "tr", "th", "tbody", "tr", "td", "tr", "td", "code")
+    ]
+    with pytest.raises(UndefinedError, match="runs"):
+        render("reproduce.html")
 
 
 class Hostile:
