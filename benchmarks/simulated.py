@@ -19,8 +19,7 @@ from nas.controller.loop import run_search
 from nas.controller.progress import Event, Progress
 from nas.data import Dataset
 from nas.pareto import Floats, front
-from nas.schedulers.rung_store import Rungs
-from nas.schedulers.successive_halving import Halving
+from nas.schedulers import make_scheduler
 from nas.searchers import make_searcher
 from nas.study.history import History
 from nas.study.trial import Trial
@@ -95,7 +94,9 @@ def search(job: Job) -> Found:
             trials=job.trials * (CANDIDATES if job.halves else 1),
             seed=job.seed,
             epochs=recipe.epochs,
-            rungs=Rungs(Halving(job.rungs, IMAGES), Path(folder), history, space) if job.halves else None,
+            scheduler=make_scheduler(
+                job.rungs if job.halves else (), history, space, images=IMAGES, folder=Path(folder)
+            ),
             on_trial=on_trial,
             on_event=on_event,
         )

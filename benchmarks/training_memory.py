@@ -32,7 +32,7 @@ from nas.data.dataset import Dataset
 from nas.space.genotype import Genotype
 from nas.space.space import load_space
 from nas.training.candidate import train_candidate
-from nas.training.loop import prefers_bfloat16
+from nas.training.loop import hardware_precision
 from nas.training.memory import candidate_memory
 from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, evaluation_batch
 from nas.training.task import Part, Task
@@ -151,7 +151,7 @@ def measured_apart(case: Case) -> dict[str, int]:
 
 def cases() -> Iterator[tuple[str, Case]]:
     """Each with the name of its set."""
-    precisions = ("float32", "bfloat16") if prefers_bfloat16("cpu") else ("float32",)
+    precisions = sorted({"float32", hardware_precision("cpu")}, reverse=True)
     for kind, networks in SETS.items():
         for network, precision in product(networks, precisions):
             yield kind, Case(*network, precision, resumed=kind == "resumed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nas.stats.estimate import Estimate, percent
@@ -53,11 +52,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def size(shape: Iterable[int]) -> str:
-    """Return `3x32x32`."""
-    return "x".join(map(str, shape))
 
 
 def known(value: float, form: str) -> str:

@@ -158,7 +158,7 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
     if "network" not in complete:
         return ()
     arms = [design.get("arms", ("equal_flops",)) for design in complete["design"]]
-    matched = complete[[("equal_flops" in each) for each in arms]]
+    matched = complete[np.array(["equal_flops" in each for each in arms], bool)]
     mean = matched.groupby("digest")["error"].mean()
     first = matched.drop_duplicates("digest")
     if len(first) > MOST_MOTIFS:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nas.analysis.claims.grades import (
+    ALLOWED,
     LEVEL,
     MIN_NETWORKS_OF_TYPE,
     Facts,
@@ -22,6 +23,7 @@ from nas.analysis.claims.grades import (
     gates,
     sentence,
 )
+from nas.analysis.failures import Failures, rate_gate, unpaired_failures
 from nas.analysis.type_effects import Effects, Sample, permutation_p, type_effects
 from nas.stats import resampling as statistics
 from nas.stats.estimate import UNKNOWN, Estimate
@@ -38,6 +40,10 @@ DRAWN = 3_000_000
 
 PERMUTATIONS = (1000, 22)
 """Fewest permutations, and how many a test, so that the smallest p survives Holm (0.045)."""
+
+
+THAT_TRAIN = "among networks that train"
+"""What a contrast of a sample that no searcher steered speaks of where one type failed more often."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,8 @@ class TypeResult:
 class Contrast(Graded):
     """Type a replaced by type b: differences of error (b less a), p-values after Holm over
     all contrasts both raw and at equal FLOPs, the probability that a network mostly of b has a
-    lower error than one mostly of a of like FLOPs (NaN where few are), and the gates that say what
-    may be claimed."""
+    lower error than one mostly of a of like FLOPs (NaN where few are), the failures of the runs that hold
+    each type, whether a searcher steered the sample, and the gates that say what may be claimed."""
 
     a: str
     b: str
@@ -86,11 +92,15 @@ class Contrast(Graded):
     p_equal_flops: float
     superiority: float
     overlap: float
+    failures: Failures
+    steered: bool
     gates: tuple[Gate, ...]
 
     @property
     def claim(self) -> str:
-        return sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops)
+        among = THAT_TRAIN if self.failures.differ and not self.steered else ALLOWED["D"]
+        said = sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops, among=among)
+        return said + self.failures.note(self.a, self.b)
 
 
 @dataclass(frozen=True)
@@ -181,7 +191,7 @@ def _contrasts(
             better = statistics.superiority(networks.error, dominant, bins, i, j)
         a, b = (networks.names[k] for k in pair)
         tests = (raw, float(p_raw[at]), matched, float(p_matched[at]))
-        results[pair] = Contrast(a, b, *tests, better, facts.overlap, gates(facts))
+        results[pair] = _contrast(networks, (a, b), tests, better, facts)
     return results
 
 
@@ -199,7 +209,19 @@ def _unknown(networks: Networks, pair: tuple[int, int]) -> Contrast:
     facts = _facts(networks, pair, _flops_bins(networks.flops), UNKNOWN, UNKNOWN)
     a, b = (networks.names[k] for k in pair)
     nothing = float("nan")
-    return Contrast(a, b, UNKNOWN, nothing, UNKNOWN, nothing, nothing, facts.overlap, gates(facts))
+    return _contrast(networks, (a, b), (UNKNOWN, nothing, UNKNOWN, nothing), nothing, facts)
+
+
+def _contrast(
+    networks: Networks,
+    pair: tuple[str, str],
+    tests: tuple[Estimate, float, Estimate, float],
+    better: float,
+    facts: Facts,
+) -> Contrast:
+    failures = unpaired_failures(*(networks.runs[name] for name in pair))
+    checked = (*gates(facts), rate_gate(failures, "C"))
+    return Contrast(*pair, *tests, better, facts.overlap, failures, not facts.balanced, checked)
 
 
 def _flops_bins(flops: Floats) -> Ints:

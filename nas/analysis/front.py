@@ -43,6 +43,7 @@ def _points(complete: pd.DataFrame, objectives: Sequence[str]) -> Floats:
     """The objectives of complete trials; NasError where one was not measured."""
     points: Floats = complete[list(objectives)].to_numpy(float)
     if np.isnan(points).any():
-        hint = f"nas search --objectives {','.join(objectives)} measures it"
-        raise NasError("was not measured in this run", where=" or ".join(objectives), hint=hint)
+        missing = [name for name, values in zip(objectives, points.T, strict=True) if np.isnan(values).any()]
+        hint = f"nas search --objectives error,{missing[0]} measures it"
+        raise NasError("was not measured in this run", where=" and ".join(missing), hint=hint)
     return points

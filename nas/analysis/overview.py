@@ -20,7 +20,6 @@ from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, see
 from nas.analysis.table import distinct_networks, sample_of
 from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, trajectories
-from nas.errors import NasError
 from nas.stats.estimate import Estimate
 from nas.study.history import History
 from nas.study.objectives import plot_axes
@@ -68,19 +67,12 @@ class Overview:
 
 
 def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
-    """Of one run or several. NasError where no trial is complete, or where runs differ in more than
-    `nas.analysis.pooling` allows."""
+    """Of one run or several. NotFoundError where no trial is complete, NasError where runs differ
+    in more than `nas.analysis.pooling` allows."""
     import pandas as pd
 
     found = pool(runs)
     trials = found.trials
-    if not (trials["state"] == "complete").any():
-        failed = f"{len(trials)} failed" if len(trials) else "none is recorded"
-        where = ", ".join(run.name for run in runs)
-        hint = "nas runs shows how far a run is; nas search --resume goes on with it"
-        raise NasError(
-            f"no trial is complete ({failed}), so there is nothing to report", where=where, hint=hint
-        )
     networks = distinct_networks(trials)
     sample, described = sample_of(networks)
     reseeded = _reseeded(runs)
@@ -96,7 +88,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         trials=trials,
         networks=networks,
         task=runs[0].config.get("task", "classification"),
-        axes=_axes(runs[0]),
+        axes=_axes(runs[0], networks),
         sample=described,
         edfs=_edfs(sample, seed),
         normalised_edfs=_edfs(sample, seed, normalised=True),
@@ -116,9 +108,15 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     )
 
 
-def _axes(run: Run) -> tuple[str, str]:
-    """The objectives of the run, error upward; FLOPs and error where they are not two."""
-    return plot_axes(run.config.get("objectives", ()))
+def _axes(run: Run, networks: pd.DataFrame) -> tuple[str, str]:
+    """Those of the objectives of the run that are known of all networks, also of those of other runs."""
+    return plot_axes(
+        [
+            name
+            for name in run.config.get("objectives", ())
+            if name in networks and networks[name].notna().all()
+        ]
+    )
 
 
 def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:

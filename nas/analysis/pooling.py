@@ -16,6 +16,7 @@ import numpy as np
 from nas.analysis.analyze import Analysis, analyze, trial_table
 from nas.analysis.claims.paired_gates import Evidence
 from nas.analysis.paired.recipes import tune
+from nas.analysis.text.pareto import none_complete, outcomes_of
 from nas.errors import NasError
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import rank_correlation
@@ -49,12 +50,14 @@ def analyze_runs(runs: Sequence[Run], *, seed: int = 0) -> Analysis:
     """The analysis of one run or several. NasError says what differs from the first run where one
     can be neither pooled with it nor taken as evidence."""
     found = pool(runs)
-    evidence = _evidence(found, runs[0].config["recipe"], np.random.default_rng(seed))
+    config = runs[0].config
+    guess = 1.0 if config.get("task") == "segmentation" else 1 - 1 / config["num_classes"]
+    evidence = _evidence(found, config["recipe"], guess, np.random.default_rng(seed))
     return analyze(found.trials, seed=seed, evidence=evidence)
 
 
 def pool(runs: Sequence[Run]) -> Pool:
-    """The trials of runs, by what they can be used for."""
+    """The trials of runs, by what they can be used for. NotFoundError where none is complete."""
     import pandas as pd
 
     first = _decisive(runs[0])
@@ -76,6 +79,9 @@ def pool(runs: Sequence[Run]) -> Pool:
         recipes[recipe["lr"], recipe["weight_decay"]].append(frame)
     joined = {key: pd.concat(frames) for key, frames in recipes.items()}
     pooled = pd.concat(agreeing, ignore_index=True)
+    if not (pooled["state"] == "complete").any():
+        names = ", ".join(run.name for run in runs)
+        raise none_complete(outcomes_of(pooled), where=names, name=runs[0].name)
     return Pool(pooled, pd.concat(longer) if longer else pooled[:0], joined)
 
 
@@ -90,7 +96,7 @@ def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
     return {**found, "recipe": recipe} == dict(first)
 
 
-def _evidence(found: Pool, recipe: Mapping[str, Any], rng: np.random.Generator) -> Evidence:
+def _evidence(found: Pool, recipe: Mapping[str, Any], guess: float, rng: np.random.Generator) -> Evidence:
     short, long = (
         frame[frame["state"] == "complete"].groupby("digest")["error"].mean()
         for frame in (found.trials, found.longer)
@@ -101,4 +107,4 @@ def _evidence(found: Pool, recipe: Mapping[str, Any], rng: np.random.Generator) 
         x, y = short[both].to_numpy(float), long[both].to_numpy(float)
         rho = Estimate(*rank_correlation(x, y, RESAMPLES, rng))
     tuned = tune(found.trials, found.recipes, (recipe["lr"], recipe["weight_decay"]))
-    return Evidence(int(recipe["epochs"]), FULL_EPOCHS, rho, len(both), tuned)
+    return Evidence(int(recipe["epochs"]), FULL_EPOCHS, rho, len(both), tuned, guess)

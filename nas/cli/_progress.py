@@ -92,6 +92,9 @@ class SearchProgress:
         for seed in run.seeds if not done else ():
             self.print(f"seed {seed}")
 
+    def precision(self, name: str) -> None:
+        self.print(f"precision: {name}")
+
     def trial(self, trial: Trial, progress: Progress) -> None:
         self.progress, self.updated = progress, time.monotonic()
         self.running.pop(trial.number, None)

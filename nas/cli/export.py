@@ -12,6 +12,7 @@ from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._output import emit, note, percent
 from nas.errors import NasError
+from nas.exporters.formats import FORMATS
 
 if TYPE_CHECKING:
     from nas.exporters.publish import Exported
@@ -52,11 +53,10 @@ KEPT = ""
 @click.option(
     "--format",
     "formats",
-    type=options.Choice(["onnx", "pt2", "hf"]),
+    type=options.Choice(list(FORMATS)),
     multiple=True,
-    help="Add an ONNX file, a program of torch.export, or the Hugging Face hub's card and names.",
+    help=f"Add {'; '.join(f'{name}: {what}' for name, what in FORMATS.items())}.",
 )
-@click.option("--timm", is_flag=True, help="Add a file that registers the network as a model of timm.")
 @click.option("--fold-bn", is_flag=True, help="Fold batch norms into convolutions, for inference.")
 @options.results_dir
 @options.as_json
@@ -72,7 +72,6 @@ def command(
     column: str | None,
     fold_bn: bool,
     formats: tuple[str, ...],
-    timm: bool,
     results_dir: Path,
     as_json: bool,
 ) -> None:
@@ -82,7 +81,8 @@ def command(
     imported, weights are loaded strictly, and outputs, parameters and FLOPs compared.
     RUN is a run folder, a name under the results folder, or `latest`.
 
-    --format and --timm write the weights, too, and are verified with batches of several sizes.
+    --format can be given several times. It writes the weights too, and each file is verified with batches
+    of several sizes.
 
     With --zoo, FILE holds weights in the names of torchvision, as .safetensors or .pth, which
     is read as tensors only.
@@ -90,7 +90,6 @@ def command(
     from nas.exporters.variants import Form
 
     form = Form(column is not None, fold_bn)
-    formats += ("timm",) * timm
     picked = sum((best, knee, pareto, trial is not None))
     if zoo is not None:
         if run is not None or picked:

@@ -86,10 +86,12 @@ def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -
     from nas.study.objectives import plot_axes
     from nas.visualization.plots import plot_front, plot_front_over_seeds
 
+    if not run.study.complete:
+        raise run.none_complete()
     axes = plot_axes(names)
     shown = [each for each in found if each.epochs >= run.config["recipe"]["epochs"]] or found[-1:]
     if shown:
         plot_front_over_seeds(run.study, shown[0], plot, axes)
     else:
         plot_front(run.study, plot, axes)
-    note(f"plot: {plot}")
+    note(f"plot: {plot}" + (f" (of {axes[0]} and {axes[1]} alone)" if len(names) > 2 else ""))

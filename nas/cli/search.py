@@ -82,7 +82,8 @@ if TYPE_CHECKING:
 @click.option(
     "--storage",
     metavar="URL",
-    help="A PostgreSQL database for the study, so that several drivers share it.",
+    help="A PostgreSQL database for the study, so that several drivers share it; "
+    "other commands take it from the environment variable NAS_STORAGE.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and train nothing.")
 @options.as_json
@@ -106,6 +107,7 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
             profile=profile,
             on_plan=progress.plan,
             on_start=progress.start,
+            on_precision=progress.precision,
             on_trial=progress.trial,
             on_event=progress.event,
         )

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from nas.codegen.format import CallText, fresh
-from nas.graph.graph import INPUT, Graph, Shape
+from nas.graph.graph import INPUT, STEM, Graph, Shape
 from nas.graph.ops import NUM_CLASSES, REQUIRED, Arg, Call
 
 CHANNELS = ("in_chs", "mid_chs", "out_chs", "chs")
@@ -108,10 +108,10 @@ def _on_other_images(graph: Graph) -> list[Graph]:
     number of channels becomes an argument of their class."""
     made = []
     for name, node in graph.nodes.items():
-        op = node["op"]
-        if name != "stem" and isinstance(op, Graph) and op.again and node["inputs"][0] == INPUT:
+        op = node.op
+        if name != STEM and isinstance(op, Graph) and op.retrace and node.inputs[0] == INPUT:
             channels, *size = op.input_shape
-            made.append(op.again((2 * channels, *size)))
+            made.append(op.retrace((2 * channels, *size)))
     return made
 
 
@@ -150,7 +150,7 @@ def _is_channels(name: str) -> bool:
 
 def _height(graph: Graph, levels: dict[int, list[Graph]], known: dict[int, int]) -> int:
     if id(graph) not in known:
-        ops = [node["op"] for _, node in graph.nodes.items()]
+        ops = [node.op for _, node in graph.nodes.items()]
         nested = [op for op in ops if isinstance(op, Graph) and not _only_module(op)]
         known[id(graph)] = 1 + max((_height(inner, levels, known) for inner in nested), default=-1)
         levels.setdefault(known[id(graph)], []).append(graph)
@@ -160,12 +160,12 @@ def _height(graph: Graph, levels: dict[int, list[Graph]], known: dict[int, int])
 def _views(graph: Graph, homes: dict[int, ClassPlan]) -> Iterator[View]:
     nodes = graph.nodes
     for name, node in nodes.items():
-        op = node["op"]
+        op = node.op
         if op is not None:
-            shapes = tuple(nodes[source]["shape"] for source in node["inputs"])
+            shapes = graph.shapes_of(node.inputs)
             op = _only_module(op) or op
             nested = homes[id(op)].call(op) if isinstance(op, Graph) and id(op) in homes else None
-            yield View(name, op, node["inputs"], shapes, node["label"], nested=nested)
+            yield View(name, op, node.inputs, shapes, node.label, nested=nested)
 
 
 def _only_module(op: Any) -> Any:

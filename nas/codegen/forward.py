@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from nas.codegen.classes import View
 from nas.codegen.format import WIDTH, fresh, is_atomic
-from nas.codegen.whitelist import RESERVED
+from nas.codegen.whitelist import allowed
+from nas.graph.graph import STEM
 
 Numbers = Callable[[View], Mapping[str, str]]
-STEM = "stem"
 BODY = 8
 """Columns that the statements of a method are indented by."""
 
@@ -74,7 +74,7 @@ def _in_order(units: list[Unit]) -> list[Unit]:
 def _named(units: list[Unit]) -> list[Unit]:
     """Name the attributes: a group that is one unit by the group, else by label or operation."""
     whole = Counter(unit.views[0].group for unit in units if unit.is_attribute)
-    taken: set[str] = set(RESERVED)
+    taken: set[str] = set(allowed().reserved)
     split: list[Unit] = []
     for unit in units:
         group = unit.views[0].group
@@ -165,7 +165,7 @@ class Forward:
         return set().union(*(e.refs for node, e in self.known.items() if node != but and self.left[node] > 0))
 
     def _assign(self, node: str) -> None:
-        live = self._live(node) | RESERVED
+        live = self._live(node) | allowed().reserved
         base, given = self.labels.get(node, ("x", False))
         name = fresh(base, live) if given or "x" in live else "x"
         self.statements.append(f"{name} = {self.known[node].text}")

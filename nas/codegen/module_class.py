@@ -25,7 +25,7 @@ def module_class(plan: ClassPlan, plans: Sequence[ClassPlan]) -> str:
         return _sequential_class(plan, units[0])
     kept: dict[str, str] = {}  # numbers that the forward reads: attribute -> code
     names = graph.input_names
-    variables = graph.variables
+    variables = graph.arg_names
     forward = Forward.over(units, dict(zip(names, variables, strict=True)), graph.output)
     forward.run(units, lambda view: _kept(plan, view, kept))
     lines = [*_class_lines(plan, "nn.Module"), f"{INDENT * 2}super().__init__()"]
@@ -59,7 +59,7 @@ def _class_lines(plan: ClassPlan, base: str) -> list[str]:
 
 def _class_docstring(plan: ClassPlan) -> list[str]:
     """What all graphs of the class have in common."""
-    notes = [str(graph.note).split(", ") for graph in plan.graphs]
+    notes = [str(graph.description).split(", ") for graph in plan.graphs]
     common = ", ".join(part for part in notes[0] if part and all(part in note for note in notes))
     if not common:
         return []

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from nas.codegen.classes import ClassPlan, View, views
-from nas.codegen.format import INDENT, statement_lines
+from nas.codegen.format import INDENT, WIDTH, statement_lines
 from nas.codegen.forward import Forward, Unit, plan_units
 from nas.codegen.module_class import attribute
-from nas.graph.graph import Graph
+from nas.graph.graph import HEAD, STEM, Graph, stage_of
 from nas.graph.ops import NUM_CLASSES, Classifier
 
-STEM, HEAD, CLASSIFIER = "stem", "head", "classifier"
+CLASSIFIER = "classifier"
 IN_CHANS = "in_chans"
 INIT_WEIGHTS = """\
         for module in self.modules():
@@ -27,7 +27,7 @@ INIT_WEIGHTS = """\
 def inlined(graph: Graph) -> list[Graph]:
     """The graphs whose nodes become the network's own: the stem, and a head of one classifier."""
     names = (STEM,) if is_map(graph) else (STEM, HEAD)
-    ops = (graph.nodes[name]["op"] for name in names if name in graph.nodes)
+    ops = (graph.nodes[name].op for name in names if name in graph.nodes)
     return [op for op in ops if isinstance(op, Graph)]
 
 
@@ -63,18 +63,18 @@ def network_class(graph: Graph, plans: Sequence[ClassPlan]) -> str:
 def _features(graph: Graph) -> list[str]:
     """Nodes that leave the body: the last, and those that head and auxiliary heads take."""
     nodes = graph.nodes
-    taken = [source for name in (HEAD, *graph.auxiliary) for source in nodes[name]["inputs"]]
+    taken = [source for name in (HEAD, *graph.auxiliary) for source in nodes[name].inputs]
     return list(dict.fromkeys(taken))
 
 
 def _head_inputs(graph: Graph, names: Mapping[str, str]) -> list[str]:
-    return [names[source] for source in graph.nodes[HEAD]["inputs"]]
+    return [names[source] for source in graph.nodes[HEAD].inputs]
 
 
 def _init(graph: Graph, flat: Sequence[View], units: Sequence[Unit]) -> list[str]:
     from_image = _carries_image(flat, graph)
     classes, channels = graph.output_shape[0], graph.input_shape[0]
-    features = graph.nodes[_features(graph)[0]]["shape"][0]
+    features = graph.nodes[_features(graph)[0]].shape[0]
     classifier = next((view for view in flat if view.group == CLASSIFIER), None)
 
     def texts(view: View) -> dict[str, str]:
@@ -132,7 +132,7 @@ def _forward(maps: bool, taken: Sequence[str], head: Sequence[str], aux: Sequenc
     if not aux:
         return lines + _body([*statements, f"return {scores}"])
     listed = [f"{INDENT * 2}return scores, [{', '.join(aux)}]"]
-    if len(listed[0]) > 88:
+    if len(listed[0]) > WIDTH:
         items = [f"{INDENT * 3}{item}," for item in aux]
         listed = [f"{INDENT * 2}return scores, [", *items, f"{INDENT * 2}]"]
     checks = [f"{INDENT * 2}if not self.training:", f"{INDENT * 3}return scores"]
@@ -152,7 +152,7 @@ def network_views(graph: Graph, plans: Sequence[ClassPlan]) -> tuple[list[View],
     for view in views(graph, plans):
         inputs = tuple(renamed[source] for source in view.inputs)
         if id(view.op) not in own:
-            stage = view.name.partition(".")[0]
+            stage = stage_of(view.name)
             label, nested = view.label, view.nested
             flat.append(View(view.name, view.op, inputs, view.shapes, label, stage, nested))
             continue

@@ -12,8 +12,8 @@ from typing import TypeVar
 from nas.codegen.classes import ClassPlan, View, plan_classes, views
 from nas.codegen.forward import Unit, plan_units
 from nas.codegen.module_class import is_chain
-from nas.codegen.network_class import HEAD, network_views
-from nas.graph.graph import Graph
+from nas.codegen.network_class import network_views
+from nas.graph.graph import HEAD, Graph
 
 V = TypeVar("V")
 
@@ -84,5 +84,5 @@ def _operation(graph: Graph, path: str) -> object:
     found: object = graph
     for name in path.split("/"):
         assert isinstance(found, Graph)
-        found = found.nodes[name]["op"]
+        found = found.nodes[name].op
     return found

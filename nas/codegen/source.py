@@ -16,7 +16,7 @@ from nas.codegen.module_class import module_class
 from nas.codegen.network_class import inlined, network_class
 from nas.codegen.whitelist import checked
 from nas.graph.cost import cost
-from nas.graph.graph import Graph
+from nas.graph.graph import Graph, shape_text
 
 
 def source(graph: Graph) -> str:
@@ -41,8 +41,9 @@ def source(graph: Graph) -> str:
 
 def _docstring(graph: Graph) -> str:
     figures = cost(graph)
-    size, classes = "x".join(map(str, graph.input_shape)), graph.output_shape[0]
-    unbroken = str(graph.note or graph.kind).replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ")
+    size, classes = shape_text(graph.input_shape), graph.output_shape[0]
+    text = str(graph.description or graph.kind)
+    unbroken = text.replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ")
     title = textwrap.fill(unbroken, WIDTH - 3, break_on_hyphens=False).replace("\0", " ")
     return f'''"""{title}
 

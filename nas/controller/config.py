@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nas
 from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
-from nas.schedulers.successive_halving import check_rungs
+from nas.schedulers import check_rungs
 from nas.searchers.warm_start import Seed, find_seeds
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space, parse_space
@@ -22,12 +22,12 @@ from nas.study.config_diff import describe_changes
 from nas.study.objectives import check_objectives, measures
 from nas.study.run_config import VERSION, check_config, check_version
 from nas.study.run_folder import RunFolder
-from nas.study.storage_url import shown, without_password
+from nas.study.storage_url import own_storage, shown, without_password
 from nas.study.study import Study
 
 if TYPE_CHECKING:
     from nas.data import Dataset
-    from nas.searchers import Design, Searcher
+    from nas.searchers import Searcher
     from nas.training.recipe import Recipe
 
 DEFAULTS: dict[str, Any] = {
@@ -59,7 +59,7 @@ class Setup:
     seeds: tuple[Seed, ...]
     repeats: int
     fidelity: tuple[int, ...]
-    planner: Searcher | Design
+    planner: Searcher
 
     def config(self) -> dict[str, Any]:
         """What `config.json` holds, less the versions."""
@@ -76,7 +76,7 @@ class Setup:
             "seed": self.seed,
             "trials": self.trials,
             **({"seed_with": [seed.name for seed in self.seeds]} if self.seeds else {}),
-            **({"repeats": self.repeats} if self.searcher == "paired" else {}),
+            **({"repeats": self.repeats} if self.planner.repeats is not None else {}),
             **({"fidelity": list(self.fidelity)} if self.fidelity else {}),
             "uniform_share": UNIFORM_SHARE,
             "recipe": asdict(self.recipe),
@@ -101,7 +101,7 @@ def prepare(
     network that is not known.
     """
     from nas.data import load_data
-    from nas.searchers import Design, make_searcher
+    from nas.searchers import make_searcher
     from nas.training.recipe import adjusted, default_recipe
 
     recipe = recipe or {}
@@ -110,18 +110,18 @@ def prepare(
     _check_bounds(chosen)
     measures(chosen["objectives"])  # so that what is wrong with them is told before the search
     planner = make_searcher(chosen["searcher"], chosen["objectives"], chosen["repeats"])
-    if isinstance(planner, Design) and chosen["seed_with"]:
+    if planner.plans_every_trial and chosen["seed_with"]:
         raise NasError("a design plans every network itself", where="seed_with")
     chosen["fidelity"] = _rungs(chosen, recipe, planner)
-    if settings.get("repeats") is not None and chosen["searcher"] != "paired":
+    if settings.get("repeats") is not None and planner.repeats is None:
         raise NasError("only the paired design trains a network with several seeds", where="repeats")
     loaded = space if isinstance(space, SearchSpace) else load_space(space)
     dataset = load_data(chosen["data"], seed=chosen["seed"])
     fitted = loaded.with_input(dataset.input_shape, dataset.num_classes)
     _check_task(fitted, dataset)
     seeds = find_seeds(fitted, chosen.pop("seed_with"))
-    if isinstance(planner, Design) and settings.get("trials") is None:
-        chosen["trials"] = planner.trainings(fitted, chosen["seed"])
+    if settings.get("trials") is None:
+        chosen["trials"] = planner.default_trials(fitted, chosen["seed"]) or chosen["trials"]
     if chosen["fidelity"]:
         recipe = {**recipe, "epochs": chosen["fidelity"][-1]}
     trained = adjusted(default_recipe(dataset, recipe.get("epochs")), recipe)
@@ -179,6 +179,8 @@ def resumed(
     from nas.data import check_recorded
 
     config = run_folder.read_config(files)
+    if "storage" in config and storage is None:
+        own_storage(config["storage"], None, str(files.path))  # refuses before anything is written
     if asked["data"] is None:
         check_recorded(config["data"])
     for name in config["objectives"] if asked["objectives"] is None else ():
@@ -201,16 +203,12 @@ def resumed(
     return setup
 
 
-def _rungs(
-    chosen: Mapping[str, Any], recipe: Mapping[str, Any], planner: Searcher | Design
-) -> tuple[int, ...]:
+def _rungs(chosen: Mapping[str, Any], recipe: Mapping[str, Any], planner: Searcher) -> tuple[int, ...]:
     """The rungs of successive halving; NasError where they and other settings exclude each other."""
-    from nas.searchers import Design
-
     if not chosen["fidelity"]:
         return ()
     rungs = check_rungs(chosen["fidelity"])
-    if isinstance(planner, Design):
+    if planner.plans_every_trial:
         raise NasError(
             f"{chosen['searcher']} compares equal trainings, and halving would stop some of them",
             where="fidelity",

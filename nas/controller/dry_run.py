@@ -12,9 +12,10 @@ import numpy as np
 
 from nas.controller.config import Setup
 from nas.graph.cost import Cost, cost
-from nas.schedulers.successive_halving import expected_epochs
-from nas.searchers.designs.base import Design
+from nas.schedulers import expected_epochs
+from nas.searchers import propose
 from nas.space.genotype import Genotype, expand
+from nas.study.history import History
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -46,20 +47,21 @@ def plan(setup: Setup, workers: int | None = None, *, gpu: bool = False) -> Plan
     workers = workers or (1 if workers == 0 else os.cpu_count() or 1)
     median = sorted(range(len(samples)), key=lambda at: figures[at].flops)[len(samples) // 2]
     seconds = None if gpu else _candidate_seconds(setup, samples[median]) * -(-setup.trials // workers)
-    design = {}
-    if isinstance(setup.planner, Design):
-        design = setup.planner.summary(setup.space, setup.seed, setup.trials)
+    design = setup.planner.summary(setup.space, setup.seed, setup.trials)
     return Plan(_quantiles(figures), len(samples), workers, seconds, design)
 
 
 def _samples(setup: Setup) -> list[Genotype]:
     """Networks whose costs stand for the search: of a design the first, else uniform samples."""
     rng = np.random.default_rng(setup.seed)
-    if not isinstance(setup.planner, Design):
+    if not setup.planner.plans_every_trial:
         return [setup.space.sample(rng) for _ in range(SAMPLES)]
     numbers = range(min(SAMPLES, setup.trials))
-    planned = (setup.planner.proposal(setup.space, setup.seed, number) for number in numbers)
-    return [proposal.genotype for proposal in planned if proposal is not None]
+    proposals = (
+        propose(setup.planner, setup.space, History(setup.objectives), seed=setup.seed, number=number)
+        for number in numbers
+    )
+    return [proposal.genotype for proposal in proposals if proposal is not None]
 
 
 def _quantiles(figures: list[Cost]) -> dict[str, dict[str, int]]:

@@ -23,9 +23,8 @@ from nas.controller.record import record
 from nas.controller.signals import Interrupted, Stop, stop_on_signals
 from nas.errors import AllTrialsFailedError, ClusterLostError
 from nas.graph.cost import Cost, cost
-from nas.schedulers.rung_store import Rungs
-from nas.searchers.base import Searcher, propose
-from nas.searchers.designs.base import Design
+from nas.schedulers import Scheduler, TrainFully
+from nas.searchers import Searcher, propose
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, decisions_of
 from nas.study.history import History
@@ -43,7 +42,7 @@ REUSED = ("", "diverged", "oom", "timeout")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PlannedTrial:
     """A proposal with all that is known before it is trained."""
 
     number: int
@@ -56,7 +55,7 @@ class Candidate:
 def run_search(
     study: History,
     space: SearchSpace,
-    searcher: Searcher | Design,
+    searcher: Searcher,
     evaluator: Evaluator,
     *,
     trials: int,
@@ -64,7 +63,7 @@ def run_search(
     epochs: int,
     uniform_share: float = 0.2,
     seeds: Sequence[Proposal] = (),
-    rungs: Rungs | None = None,
+    scheduler: Scheduler | None = None,
     max_failures_in_row: int = MAX_FAILURES_IN_ROW,
     weights_dir: Path | None = None,
     on_trial: Callable[[Trial, Progress], None] | None = None,
@@ -90,7 +89,7 @@ def run_search(
         epochs=epochs,
         uniform_share=uniform_share,
         seeds=seeds,
-        rungs=rungs,
+        scheduler=scheduler or TrainFully(),
         max_failures_in_row=max_failures_in_row,
         weights_dir=weights_dir,
         on_trial=on_trial or ignore,
@@ -125,22 +124,22 @@ class _Search:
 
     study: History
     space: SearchSpace
-    searcher: Searcher | Design
+    searcher: Searcher
     evaluator: Evaluator
     trials: int
     seed: int
     epochs: int
     uniform_share: float
     seeds: Sequence[Proposal]
-    rungs: Rungs | None
+    scheduler: Scheduler
     max_failures_in_row: int
     weights_dir: Path | None
     on_trial: Callable[[Trial, Progress], None]
     on_event: Callable[[Event], None]
     on_times: OnTimes
     stop: Stop
-    running: dict[int, Candidate] = field(default_factory=dict)
-    twins: dict[str, list[Candidate]] = field(default_factory=lambda: defaultdict(list))
+    running: dict[int, PlannedTrial] = field(default_factory=dict)
+    twins: dict[str, list[PlannedTrial]] = field(default_factory=lambda: defaultdict(list))
     failures: list[Trial] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     already: int = 0
@@ -155,8 +154,7 @@ class _Search:
             while not self.stop.signal and len(self.running) < self.evaluator.slots and self.fill():
                 pass
             if not self.running:
-                # Beside rungs there is no other driver: what is pending waits at one, or for what does.
-                if self.stop.signal or self.exhausted or self.rungs or not self.study.pending:
+                if self.stop.signal or self.exhausted or not self.trained_elsewhere():
                     break
                 time.sleep(TICK)  # other drivers train the rest, and one of them may be lost
             results = self.evaluator.wait(TICK)
@@ -167,14 +165,20 @@ class _Search:
             for trial in list(self.study.waiting.values()):
                 self.settle(trial)
 
-    def fill(self) -> bool:
-        """Go on with a trial that is promoted, else begin one. False where there is neither."""
-        return self.go_on(closing=False) or self.start() or self.go_on(closing=True)
+    def trained_elsewhere(self) -> bool:
+        """Return whether other drivers train trials: what is pending and is neither paused nor a twin
+        here."""
+        twins = {candidate.number for twins in self.twins.values() for candidate in twins}
+        return bool(self.study.pending.keys() - self.study.waiting.keys() - twins)
 
-    def go_on(self, *, closing: bool) -> bool:
-        trial = self.rungs.promoted(self.running, closing=closing) if self.rungs else None
+    def fill(self) -> bool:
+        """Promote a trial, or begin a new one. Return False where there is neither."""
+        return self.promote(closing=False) or self.start() or self.promote(closing=True)
+
+    def promote(self, *, closing: bool) -> bool:
+        trial = self.scheduler.promote(self.running, closing=closing)
         if trial is not None:
-            self.dispatch(Candidate(trial.number, trial.proposal, trial.cost, trial.decisions, trial.seed))
+            self.dispatch(PlannedTrial(trial.number, trial.proposal, trial.cost, trial.decisions, trial.seed))
         return trial is not None
 
     def start(self) -> bool:
@@ -192,7 +196,7 @@ class _Search:
                 number=number,
                 uniform_share=self.uniform_share,
                 seeds=self.seeds,
-                standings=self.rungs.standings if self.rungs else None,
+                scheduler=self.scheduler,
             )
             if proposal is None:
                 self.exhausted = True
@@ -201,7 +205,7 @@ class _Search:
             earlier = self.study.by_digest(genotype.digest)
             in_flight = genotype.digest in self.study.pending.values()
             self.study.start(number, genotype.digest)
-        candidate = Candidate(
+        candidate = PlannedTrial(
             number,
             proposal,
             cost(expand(genotype, self.space.input_shape, self.space.num_classes)),
@@ -223,11 +227,11 @@ class _Search:
     def measures(self) -> dict[str, Callable[..., Any]]:
         return measures(self.study.objectives)
 
-    def dispatch(self, candidate: Candidate) -> None:
+    def dispatch(self, candidate: PlannedTrial) -> None:
         self.running[candidate.number] = candidate
         asked = "latency" in self.study.objectives
         genotype, seed = candidate.proposal.genotype, candidate.seed
-        part = self.rungs.part(candidate.number) if self.rungs else None
+        part = self.scheduler.next_epochs(candidate.number)
         task = Task(candidate.number, genotype, seed, latency=asked, measures=self.measures, part=part)
         self.evaluator.submit(task)
         self.lap("dispatching")
@@ -242,8 +246,8 @@ class _Search:
         candidate = self.running.pop(result.number)
         trial = self.trial(candidate, result)
         self.failures = [*self.failures, trial] if trial.state == "failed" else []
-        if self.rungs and result.checkpoint:
-            self.rungs.wait(trial, result.checkpoint)
+        if result.checkpoint:
+            self.scheduler.pause(trial, result.checkpoint)
             progress, row = self.progress(), trial.curve[-1]
             self.on_event(Event("rung", trial.number, trial.proposal, trial.cost, row, progress))
         else:
@@ -260,7 +264,7 @@ class _Search:
             elif not self.stop.signal:
                 self.dispatch(twin)
 
-    def reuse(self, candidate: Candidate, earlier: Trial) -> None:
+    def reuse(self, candidate: PlannedTrial, earlier: Trial) -> None:
         """Record a network that was trained before with the result of then."""
         origin = earlier.number if earlier.duplicate_of is None else earlier.duplicate_of
         fields = ("state", "reason", "message", "error", "curve", "latency", "measured")
@@ -268,7 +272,7 @@ class _Search:
         trial = self.trial(candidate, result)
         self.record(replace(trial, duplicate_of=origin, seed=earlier.seed, epochs=earlier.epochs))
 
-    def trial(self, candidate: Candidate, result: Result) -> Trial:
+    def trial(self, candidate: PlannedTrial, result: Result) -> Trial:
         """With what it had come to before, where the result is of a part of its training."""
         before = self.study.waiting.get(candidate.number)
         curve = (*before.curve, *result.curve) if before else result.curve
@@ -292,12 +296,9 @@ class _Search:
         )
 
     def record(self, trial: Trial, weights: bytes | None = None) -> None:
-        before = self.study.waiting.get(trial.number)
-        if self.rungs and trial.complete and trial.duplicate_of is None:
-            trial = self.rungs.placed(trial)
+        trial = self.scheduler.finish(trial)
         record(self.study, trial, weights, self.weights_dir)
-        if self.rungs:
-            self.rungs.recorded(trial, before)
+        self.scheduler.forget(trial)
         self.failed += trial.state == "failed"
         self.on_trial(trial, self.progress())
         self.lap("recording")

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.schedulers.successive_halving import Standings, arrived
+from nas.schedulers import make_scheduler, rung_results
 from nas.searchers import REPEATS, make_searcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import seed_proposals
@@ -40,7 +40,8 @@ def replay(run: Run) -> Replay:
     seeds, history = seed_proposals(run.seeds), History(run.study.objectives)
     unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.known is None))
     rungs = config.get("fidelity", ())
-    standings, came = Standings(rungs, history) if rungs else None, deque(arrived(recorded, rungs))
+    scheduler = make_scheduler(rungs, history, run.space, images=1, folder=None)  # nothing is promoted here
+    came = deque(rung_results(recorded, rungs))
     same = 0
     for trial in sorted(recorded, key=_when):
         known = trial.proposal.known
@@ -63,7 +64,7 @@ def replay(run: Run) -> Replay:
             number=trial.number,
             uniform_share=config["uniform_share"],
             seeds=seeds,
-            standings=standings,
+            scheduler=scheduler,
         )
         if proposed is None or _figures(proposed) != _figures(trial.proposal):
             return Replay(same, unknown, trial, proposed)

@@ -19,7 +19,7 @@ from nas.controller.loop import REUSED, run_search
 from nas.controller.progress import Event, Progress
 from nas.controller.search import make_evaluator
 from nas.controller.signals import Interrupted
-from nas.errors import NasError, NotFoundError
+from nas.errors import NasError
 from nas.searchers.designs.base import Design
 from nas.study import run_folder
 from nas.study.run import RESULTS, Run, find, open_run
@@ -54,7 +54,7 @@ class Reseed(Design):
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
         return self.proposals.get(number)
 
-    def trainings(self, space: SearchSpace, seed: int) -> int:
+    def default_trials(self, space: SearchSpace, seed: int) -> int:
         return max(self.proposals, default=-1) + 1
 
     def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _members(run: Run, trials: Sequence[int] | None, objectives: Sequence[str] |
         if not trial.complete:
             raise NasError(f"trial {trial.number} failed: {trial.reason}", hint="choose a complete trial")
     if not chosen:
-        raise NotFoundError("the run has no complete trial", where=str(run.folder))
+        raise run.none_complete()
     chosen.sort(key=lambda trial: trial.number)
     return list({trial.digest: trial for trial in reversed(chosen)}.values())[::-1]
 
@@ -177,7 +177,7 @@ def _train(
             run.space,
             design,
             evaluator,
-            trials=design.trainings(run.space, 0),
+            trials=design.default_trials(run.space, 0),
             seed=run.config["seed"],
             epochs=epochs,
             on_trial=on_trial,

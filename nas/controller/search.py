@@ -17,9 +17,7 @@ from nas.controller.progress import Event, Progress
 from nas.controller.signals import Interrupted
 from nas.controller.tracking import Tracker, Tracking
 from nas.errors import NasError, NotFoundError
-from nas.schedulers.rung_store import Rungs
-from nas.schedulers.successive_halving import Halving
-from nas.searchers.designs.base import Design
+from nas.schedulers import make_scheduler
 from nas.searchers.warm_start import seed_proposals
 from nas.space.space import SearchSpace
 from nas.study import run_folder
@@ -63,6 +61,7 @@ def search(
     track: Sequence[str | Tracker] = (),
     on_plan: Callable[[Setup, Plan], None] = ignore,
     on_start: Callable[[Run, int], None] = ignore,
+    on_precision: Callable[[str], None] = ignore,
     on_trial: Callable[[Trial, Progress], None] = ignore,
     on_event: Callable[[Event], None] = ignore,
 ) -> Run:
@@ -79,8 +78,9 @@ def search(
     is told what a new run will do before it starts, where the searcher is a design. `workers`
     None means one per core, 0 trains in this process without Ray. `track` names trackers, or holds
     your own: see `nas.controller.tracking`. `profile` keeps what each worker did and when, for `Run.profile`.
-    `on_start` is told the run and how many candidates train at once, `on_trial` each trial once it is
-    on disk, `on_event` what happens between. Errors are those of `nas.controller.loop.run_search`.
+    `on_start` is told the run and how many candidates train at once, `on_precision` float32 or bfloat16
+    once the run has settled on one, `on_trial` each trial once it is on disk, `on_event` what happens
+    between. Errors are those of `nas.controller.loop.run_search`.
     """
     asked: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
     fields = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
@@ -109,14 +109,16 @@ def search(
             on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore
             trained = staged(setup.recipe, setup.fidelity)
             evaluator = make_evaluator(setup.dataset, trained, workers, gpus_per_worker, ray_address)
-            evaluator.settle = partial(_settle, run)
+            evaluator.resolve_precision = partial(_resolve_precision, run, on_precision)
             stack.callback(evaluator.close)
             run.study.connect()  # while the workers start
-            if isinstance(setup.planner, Design) and on_plan is not ignore:
+            if setup.planner.plans_every_trial and on_plan is not ignore:
                 on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))
             tracking.start(run)
             stack.callback(tracking.end)
             on_start(run, evaluator.slots)
+            if setup.recipe.precision != "auto":
+                on_precision(setup.recipe.precision)
             _run(run, setup, evaluator, *tracking.joined(on_trial, on_event), on_times)
     return run
 
@@ -157,20 +159,14 @@ def make_evaluator(
     )
 
 
-def _settle(run: Run, measured: str) -> str:
-    """The precision of a run from what was measured to be faster, written down so that a resumed one trains
-    in the same."""
-    precision = run.study.settle(measured)
+def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: str) -> str:
+    """Agree on the precision of a run, given the one that suits its first worker, and record it, so that
+    every later worker and a resumed run use the same."""
+    precision = run.study.resolve_precision(suited)
     run.config["recipe"]["precision"] = precision
     run_folder.write_config(run.files, run.config)
+    on_precision(precision)
     return precision
-
-
-def _rungs(run: Run, setup: Setup) -> Rungs | None:
-    if not setup.fidelity:
-        return None
-    halving = Halving(setup.fidelity, len(setup.dataset.val_labels))
-    return Rungs(halving, run.files.rungs, run.study, setup.space)
 
 
 def _run(
@@ -181,6 +177,7 @@ def _run(
     on_event: Callable[[Event], None],
     on_times: OnTimes,
 ) -> None:
+    images = len(setup.dataset.val_labels)
     try:
         run_search(
             run.study,
@@ -192,7 +189,9 @@ def _run(
             epochs=setup.recipe.epochs,
             uniform_share=UNIFORM_SHARE,
             seeds=seed_proposals(setup.seeds),
-            rungs=_rungs(run, setup),
+            scheduler=make_scheduler(
+                setup.fidelity, run.study, setup.space, images=images, folder=run.files.rungs
+            ),
             weights_dir=run.files.weights,
             on_trial=on_trial,
             on_event=on_event,
@@ -200,5 +199,6 @@ def _run(
         )
     except Interrupted as error:
         named = f" --data {shlex.quote(setup.data)}" if setup.data.startswith("python:") else ""
-        error.hint = f"go on with: nas search --resume --name {run.name}{named}"
+        shared = f" --storage {shlex.quote(run.config['storage'])}" if "storage" in run.config else ""
+        error.hint = f"go on with: nas search --resume --name {run.name}{shared}{named}"
         raise

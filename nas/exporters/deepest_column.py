@@ -14,7 +14,7 @@ from nas.codegen.parameter_names import carry
 from nas.errors import NasError
 from nas.graph.graph import Graph
 from nas.modules import Fractal, Module, Plain
-from nas.space.genotype import Genotype, Node
+from nas.space.genotype import INPUT_NODE, Genotype, Node
 
 V = TypeVar("V")
 LONGEST = 4
@@ -51,7 +51,7 @@ def _stack(module: Fractal) -> Module | Genotype:
     first = Plain(module.width, module.stride, min(convs, LONGEST), norm=module.norm)
     if convs <= LONGEST:
         return first
-    nodes = [Node("part1", first, ("stem",))]
+    nodes = [Node("part1", first, (INPUT_NODE,))]
     for part in range(2, convs // LONGEST + 1):
         nodes.append(Node(f"part{part}", replace(first, stride=1), (f"part{part - 1}",)))
     return Genotype(None, tuple(nodes))
@@ -66,12 +66,12 @@ def _with_parameters(graph: Graph) -> list[str]:
 def _paths(graph: Graph, prefix: str) -> Iterator[str]:
     kept = _deepest(graph) if graph.kind == Fractal.__name__ else set(graph.nodes)
     for name, node in graph.nodes.items():
-        op = node["op"]
+        op = node.op
         if op is None or name not in kept:
             continue
         if isinstance(op, Graph):
             yield from _paths(op, f"{prefix}{name}/")
-        elif op.params(*(graph.nodes[source]["shape"] for source in node["inputs"])):
+        elif op.params(*graph.shapes_of(node.inputs)):
             yield f"{prefix}{name}"
 
 
@@ -80,5 +80,5 @@ def _deepest(graph: Graph) -> set[str]:
     kept, at = set[str](), graph.output
     while at not in graph.input_names:
         kept.add(at)
-        at = graph.nodes[at]["inputs"][-1]
+        at = graph.nodes[at].inputs[-1]
     return kept

@@ -72,17 +72,17 @@ def _rebuilt(graph: Graph, norms: frozenset[str], convs: frozenset[str]) -> Grap
     if not norms and not convs:
         return graph
     new = Graph(graph.kind, graph.input_shapes)
-    new.variables = graph.variables
-    new.note = ", ".join(part for part in (str(graph.note), NOTE) if part)
-    if graph.again:
-        again = graph.again
-        new.again = lambda *shapes: _rebuilt(again(*shapes), norms, convs)
-    values = {name: Value(new, name, graph.nodes[name]["shape"]) for name in graph.input_names}
+    new.arg_names = graph.arg_names
+    new.description = ", ".join(part for part in (str(graph.description), NOTE) if part)
+    if graph.retrace:
+        again = graph.retrace
+        new.retrace = lambda *shapes: _rebuilt(again(*shapes), norms, convs)
+    values = {name: Value(new, name, graph.nodes[name].shape) for name in graph.input_names}
     for name, node in graph.nodes.items():
-        op = node["op"]
+        op = node.op
         if op is None:
             continue
-        sources = [values[source] for source in node["inputs"]]
+        sources = [values[source] for source in node.inputs]
         if name in norms:
             values[name] = sources[0]
         else:
@@ -91,8 +91,8 @@ def _rebuilt(graph: Graph, norms: frozenset[str], convs: frozenset[str]) -> Grap
             elif isinstance(op, Graph):
                 op = _rebuilt(op, _below(name, norms), _below(name, convs))
             values[name] = new.add(op, sources, name)
-        label = node["label"]
-        if label and not new.nodes[values[name].node]["label"]:
+        label = node.label
+        if label and not new.nodes[values[name].node].label:
             values[name].named(label)
     return new.close(values[graph.output], graph.auxiliary)
 

@@ -17,6 +17,7 @@ from nas.exporters.formats import load_formats
 from nas.exporters.publish import Exported, Package, publish
 from nas.exporters.variants import DEEPEST, WHOLE, Candidate, Form, in_form
 from nas.graph.cost import cost
+from nas.graph.graph import shape_text
 from nas.space.genotype import expand
 from nas.study.trial import Trial
 
@@ -176,7 +177,7 @@ def model_card(
 | validation error | {_error_text(trial, form, error)} on {config["data"]}, after {trial.epochs} epochs |
 | parameters | {figures.params:,} |
 | FLOPs | {figures.flops:,} multiply-adds of convolutions and linear layers, one image |
-| input | {"x".join(map(str, shape))}, {classes} classes |
+| input | {shape_text(shape)}, {classes} classes |
 | digest | {made.genotype.digest} |
 
 The network was chosen by its validation error, so that figure flatters, and the training was short.

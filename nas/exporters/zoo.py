@@ -13,6 +13,7 @@ from nas.exporters.formats import load_formats
 from nas.exporters.publish import Exported, Package, publish
 from nas.exporters.variants import DEEPEST, WHOLE, Candidate, Form, in_form
 from nas.graph.cost import cost
+from nas.graph.graph import shape_text
 from nas.space.genotype import expand
 from nas.zoo import Entry
 
@@ -106,7 +107,7 @@ def _about(entry: Entry, made: Candidate, form: Form, weights: Path | None) -> d
 
 def _card(entry: Entry, made: Candidate, form: Form, about: Mapping[str, Any], weights: Path | None) -> str:
     figures = cost(made.graph)
-    size, classes = "x".join(map(str, entry.input_shape)), entry.num_classes
+    size, classes = shape_text(entry.input_shape), entry.num_classes
     column = ", its deepest column alone" if form.column else ""
     folded = ", batch norms folded for inference" if form.fold_bn else ""
     origin = f"`model.safetensors` holds those of `{weights.name}`" if weights else "the weights are random"

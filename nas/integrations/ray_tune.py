@@ -51,8 +51,8 @@ from nas.integrations.ray_trainable import (
     train_decisions,
     varied,
 )
-from nas.searchers import Design, make_searcher
 from nas.searchers import Searcher as OurSearcher
+from nas.searchers import make_searcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import find_seeds, seed_proposals
 from nas.space.genotype import Genotype, expand
@@ -85,7 +85,7 @@ def tune_run(
     """
     changes = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
     setup = prepare(space, recipe=changes, **settings)
-    if isinstance(setup.planner, Design):
+    if setup.planner.plans_every_trial:
         hint = "a scheduler that stops trials would break it; nas search runs it"
         raise NasError(f"{setup.searcher} plans equal trainings", where="searcher", hint=hint)
     files = run_folder.create(results_dir, setup.space.name, name)
@@ -163,7 +163,7 @@ class GenotypeSearcher(Searcher):
     def __init__(self, run: TuneRun) -> None:
         super().__init__()
         self.run = run
-        self.planner: OurSearcher | Design = make_searcher(run.config["searcher"], run.config["objectives"])
+        self.planner: OurSearcher = make_searcher(run.config["searcher"], run.config["objectives"])
         self.seeds = seed_proposals(find_seeds(run.space, run.config.get("seed_with", ())))
 
     def suggest(self, trial_id: str) -> Any:

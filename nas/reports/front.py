@@ -10,13 +10,14 @@ from math import isfinite
 from markupsafe import Markup
 
 from nas.analysis.overview import Overview
-from nas.formatting import interval, metric
+from nas.formatting import interval
 from nas.graph.graph import Shape
 from nas.reports.chart import make_chart
 from nas.reports.drawing import drawing
 from nas.reports.points import Point
 from nas.reports.render import Table, render, table
 from nas.space.genotype import expand
+from nas.study.objectives import objective
 
 DRAWINGS = 1_000_000
 """Characters of all drawings together, which keeps a page below 3 MB."""
@@ -48,15 +49,15 @@ def member_table(points: Sequence[Point]) -> Table:
     """Return the front as a table, in its order."""
     members = [point for point in points if point.member]
     repeated = any(isfinite(point.over_seeds.value) for point in members)
+    error, *costs = [objective(name) for name in members[0].costs]
     over_seeds = ("over seeds, 95 %>",) if repeated else ()
-    figures = ("error, %>", *over_seeds, "FLOPs>", "parameters>")
+    figures = (f"{error.heading}>", *over_seeds, *(f"{cost.heading}>" for cost in costs))
     rows = [
         (
             point.name,
-            f"{100 * point.costs['error']:.2f}",
+            error.cell(point.costs[error.name]),
             *([interval(point.over_seeds) if isfinite(point.over_seeds.value) else ""] if repeated else []),
-            metric(point.costs["flops"]),
-            metric(point.costs["params"]),
+            *(cost.cell(point.costs[cost.name]) for cost in costs),
             ", ".join(point.roles),
             str(point.genotype),
             Markup("<code>{}</code>").format(point.export),

@@ -20,7 +20,7 @@ GRADES = {
     "A": "causal: replacing one type by another changes the error by so much, in this space and recipe",
     "B": "causal at few epochs: the same, for trainings as short as these",
     "C": "associational: one type goes with lower error in a sample that no result has steered",
-    "D": "descriptive: so it was among the networks that the search visited, and no more is known",
+    "D": "descriptive: so it was among the networks that the search visited, or that train, and no more",
     "X": "unsupported: no ranking, and the gate that failed is named",
 }
 
@@ -29,7 +29,8 @@ BEYOND = {
     "A": "That it holds in another space or with another recipe.",
     "B": "That it holds for a full schedule, in another space or with another recipe.",
     "C": "That the type is the cause.",
-    "D": "That a type is better in the space, or that it is the cause: the search chose what it looked at.",
+    "D": "That a type is better in the space, or that it is the cause: the search chose what it looked at, "
+    "or failed trainings did.",
 }
 """What the best grade of a sample leaves unsaid."""
 
@@ -77,8 +78,10 @@ def _front(found: Overview, points: Sequence[Point]) -> str:
     members = [point for point in points if point.member]
     best = min(members, key=lambda point: point.costs["error"])
     knee = next(point for point in members if "knee" in point.roles)
+    x, y = (objective(axis).label for axis in found.axes)
     error = objective("error").title(found.task)
-    text = f"The front holds {count(len(members), 'network')}. The lowest {error} is {_described(best)}"
+    front = f"The front of {x} and {y} holds {count(len(members), 'network')}."
+    text = f"{front} The lowest {error} on it is {_described(best)}"
     return f"{text}; " + ("the same is its knee." if knee is best else f"its knee is {_described(knee)}.")
 
 

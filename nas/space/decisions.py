@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from nas.graph.graph import block_of
 from nas.modules import MODULE_TYPES, Component, Head, Stem
 from nas.modules.base import field_names
-from nas.space.genotype import SOURCE, Genotype, Node
+from nas.space.genotype import INPUT_NODE, Genotype, Node
 from nas.space.spec import SpaceSpec, Stage, options_of
 
 Choose = Callable[[str, Sequence[Any]], Any]
@@ -45,7 +46,7 @@ def build(spec: SpaceSpec, choose: Choose) -> Genotype:
             inputs, join = _inputs(stage, name, block, nodes, ask)
             nodes.append(Node(f"{name}.block{block}", module, inputs, join))
     head = _end(Head, _settings(spec.head, "head.", ask), nodes[-1].module)
-    ends = [node.name for node, after in pairwise(nodes) if _stage(node) != _stage(after)]
+    ends = [node.name for node, after in pairwise(nodes) if node.stage != after.stage]
     taps = tuple(reversed(ends))[: head.taps]
     return Genotype(_end(Stem, stem, nodes[0].module), tuple(nodes), head, taps)
 
@@ -57,7 +58,7 @@ def answers(genotype: Genotype) -> dict[str, Any]:
         found.update(_fields(component, f"{part}."))
     depths: dict[str, int] = {}
     for node in genotype.nodes:
-        stage = _stage(node)
+        stage = node.stage
         depths[stage] = depths.get(stage, 0) + 1
         found.setdefault(f"{stage}.width", getattr(node.module, "width", None))
         found.setdefault(f"{stage}.stride", getattr(node.module, "stride", None))
@@ -67,7 +68,7 @@ def answers(genotype: Genotype) -> dict[str, Any]:
             for path, value in _fields(node.module, f"{scope}{kind}.").items():
                 found.setdefault(path, value)
         if len(node.inputs) > 1:
-            found[f"{node.name}.skip"] = node.inputs[1].partition(".")[2]
+            found[f"{node.name}.skip"] = block_of(node.inputs[1])
             found[f"{node.name}.join"] = node.join
     return {**found, **{f"{stage}.depth": depth for stage, depth in depths.items()}}
 
@@ -94,10 +95,6 @@ def count(spec: SpaceSpec) -> int:
     return total
 
 
-def _stage(node: Node) -> str:
-    return node.name.partition(".")[0]
-
-
 def _settings(settings: Mapping[str, Any], prefix: str, ask: Choose) -> dict[str, Any]:
     """Ask for the fields of a component; the path of a dependent one says on what it depends."""
     chosen: dict[str, Any] = {}
@@ -114,7 +111,7 @@ def _inputs(
     stage: Stage, name: str, block: int, nodes: list[Node], ask: Choose
 ) -> tuple[tuple[str, ...], str]:
     """The block before, and with skips perhaps one earlier block of the stage."""
-    before = nodes[-1].name if nodes else SOURCE
+    before = nodes[-1].name if nodes else INPUT_NODE
     if not stage.skips or block < 3:
         return (before,), "add"
     earlier = tuple(f"block{at}" for at in range(1, block - 1))

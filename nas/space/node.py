@@ -9,18 +9,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, did_you_mean
+from nas.graph.graph import STEM, block_of, stage_of
 from nas.graph.ops import Add, Concat, Mean
 from nas.modules import Head, Module
 
 if TYPE_CHECKING:
     from nas.space.genotype import Genotype
 
-SOURCE = "stem"
-"""What the first nodes take: the stem, or the image (of a cell, its input) where there is none."""
+INPUT_NODE = STEM
+"""Input of the first nodes: the stem, or where there is none the image (the input of a cell)."""
 JOINS = {"add": Add(), "mean": Mean(), "concat": Concat()}
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
-TAKEN = re.compile(r"(stem|head|classifier|input|aux)\d*(\..*)?|(.*\.)?join")
-"""Names that a network has already for parts of its own."""
+RESERVED_NAMES = re.compile(r"(stem|head|classifier|input|aux)\d*(\..*)?|(.*\.)?join")
+"""Names of the parts that every network has, which no node can have."""
 MAX_INPUTS = 64
 
 
@@ -36,7 +37,7 @@ class Node:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or len(self.name) > 64:
             raise NasError(f"bad name {self.name!r}", hint="lower-case words joined by dots: stage1.block2")
-        if TAKEN.fullmatch(self.name):
+        if RESERVED_NAMES.fullmatch(self.name):
             raise NasError("the network has a part of this name", where=self.name)
         if len(self.inputs) > MAX_INPUTS:
             raise NasError(f"takes {len(self.inputs)} nodes, more than {MAX_INPUTS}", where=self.name)
@@ -48,6 +49,16 @@ class Node:
             )
         if len(self.inputs) == 1:
             object.__setattr__(self, "join", "add")  # equal when nothing is joined
+
+    @property
+    def stage(self) -> str:
+        """Stage that the node belongs to: `stage1` of `stage1.block2`."""
+        return stage_of(self.name)
+
+    @property
+    def block(self) -> str:
+        """Place within the stage: `block2` of `stage1.block2`, "" where the name has no dot."""
+        return block_of(self.name)
 
     @cached_property
     def text(self) -> str:
@@ -82,7 +93,7 @@ def ordered(nodes: Sequence[Node]) -> tuple[Node, ...]:
         names = [node.name for node in nodes]
         twice = next(name for name in names if names.count(name) > 1)
         raise NasError("two nodes of this name", where=twice)
-    if [node.inputs for node in nodes] == [(name,) for name in (SOURCE, *by_name)][:-1]:
+    if [node.inputs for node in nodes] == [(name,) for name in (INPUT_NODE, *by_name)][:-1]:
         return tuple(nodes)  # a chain has only one order
     return _sorted(nodes, by_name)
 
@@ -93,8 +104,8 @@ def _sorted(nodes: Sequence[Node], by_name: Mapping[str, Node]) -> tuple[Node, .
     dag = nx.DiGraph()
     for node in nodes:
         for name in node.inputs:
-            if name != SOURCE and name not in by_name:
-                hint = did_you_mean(name, [SOURCE, *by_name])
+            if name != INPUT_NODE and name not in by_name:
+                hint = did_you_mean(name, [INPUT_NODE, *by_name])
                 raise NasError(f"takes {name!r}, which is no node", where=node.name, hint=hint)
             dag.add_edge(name, node.name)
     try:
@@ -105,7 +116,7 @@ def _sorted(nodes: Sequence[Node], by_name: Mapping[str, Node]) -> tuple[Node, .
     sinks = [name for name in order if not dag.out_degree(name)]
     if len(sinks) > 1:
         raise NasError("no other node takes it, and only one may feed the head", where=sinks[0])
-    return tuple(by_name[name] for name in order if name != SOURCE)
+    return tuple(by_name[name] for name in order if name != INPUT_NODE)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

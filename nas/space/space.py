@@ -23,7 +23,7 @@ import yaml
 
 from nas.errors import NasError, NotFoundError, did_you_mean
 from nas.graph.cost import cost, depth
-from nas.graph.graph import Graph, Shape
+from nas.graph.graph import Graph, Shape, shape_text
 from nas.space.decisions import NO_SKIP, Choose, answers, build, count, natural, pick, replay
 from nas.space.genotype import Genotype, expand
 from nas.space.spec import Limits, SpaceSpec, parse_spec
@@ -75,7 +75,7 @@ class SearchSpace:
     def to_yaml(self) -> str:
         """A file that `parse_space` reads back to an equal space."""
         data = self.spec.model_dump(exclude_defaults=True)
-        data["input"] = "x".join(map(str, self.input_shape))
+        data["input"] = shape_text(self.input_shape)
         return str(yaml.safe_dump({**data, "classes": self.num_classes}, sort_keys=False))
 
     def build(self, choose: Choose) -> Genotype:

@@ -21,7 +21,6 @@ from nas.graph.cost import Cost
 from nas.pareto import Layers, front
 from nas.study.objectives import OBJECTIVES, check_objectives, objective
 from nas.study.trial import Proposal, Trial
-from nas.surrogate.learning_curve import Forecast, Forecasts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +73,6 @@ class History:
         self._waiting: dict[int, Trial] = {}
         self._arrived: list[Trial] = []
         self._arrivals = 0
-        self._forecasts = Forecasts()
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
 
@@ -111,11 +109,6 @@ class History:
     def arrivals(self) -> int:
         """How many have come to a rung by now, counted anew at each rung."""
         return self._arrivals
-
-    def forecast(self) -> tuple[Forecast, int]:
-        """What errors trainings would have at the end, by what has come to rungs, and to how many of the
-        arrivals that is fitted. ValueError where there are none."""
-        return self._forecasts.after(self._arrived)
 
     def by_number(self, number: int) -> Trial | None:
         return self._by_number.get(number)

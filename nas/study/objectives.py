@@ -177,7 +177,12 @@ def error_first(names: Sequence[str]) -> list[str]:
 
 
 def plot_axes(names: Sequence[str]) -> tuple[str, str]:
-    """The objectives of a plot, x and y: two that were searched for, with the error as y; else FLOPs and
-    error."""
-    x, y = sorted(names, key=lambda name: name == "error") if len(names) == 2 else ("flops", "error")
+    """The objectives x and y that a plot of a front shows.
+
+    The error is y where it is an objective, and FLOPs stand in where there is only one. Of more than two
+    objectives, error and FLOPs are preferred.
+    """
+    rest = [name for name in names if name != "error"]
+    y = "error" if "error" in names or rest in ([], ["flops"]) else rest.pop()
+    x = "flops" if "flops" in rest or not rest else rest[0]
     return x, y

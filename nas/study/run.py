@@ -14,6 +14,7 @@ from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
 from nas.study.objectives import error_first
 from nas.study.run_folder import LATEST, RunFolder
+from nas.study.storage_url import own_storage
 from nas.study.study import Study
 from nas.study.trial import Trial
 from nas.training.profile import Times, read_profile
@@ -153,10 +154,17 @@ class Run:
             return None
         return dataset if dataset.fingerprint == self.config["data_fingerprint"] else None
 
+    def none_complete(self) -> NotFoundError:
+        """The error to raise where a complete trial is needed and there is none."""
+        from nas.analysis.text.pareto import none_complete
+
+        outcomes = ((trial.state, trial.reason) for trial in self.study.trials)
+        return none_complete(outcomes, where=str(self.folder), name=self.name)
+
     def _some_front(self) -> list[Trial]:
         front = self.front()
         if not front:
-            raise NotFoundError("the run has no complete trial", where=str(self.folder))
+            raise self.none_complete()
         return front
 
 
@@ -170,18 +178,26 @@ def find(run: str | Path, results_dir: str | Path = RESULTS) -> RunFolder:
     return known[-1]
 
 
-def open_run(run: str | Path, results_dir: str | Path = RESULTS) -> Run:
-    """Open a run to read it, also while it is being written; `run` as for `find`."""
+def open_run(run: str | Path, results_dir: str | Path = RESULTS, *, storage: str | None = None) -> Run:
+    """Open a run to read it, also while it is being written; `run` as for `find`.
+
+    `storage` is the URL of the PostgreSQL database that holds the trials of a run with several drivers, by
+    default that of the environment variable NAS_STORAGE. NasError if the run names a server and
+    you do not name the same one: it is not contacted then.
+    """
     files = find(run, results_dir)
     config = run_folder.read_config(files)
-    return Run(files, config, open_study(files, config))
+    return Run(files, config, open_study(files, config, storage))
 
 
 def open_study(
     files: RunFolder, config: Mapping[str, Any], storage: str | None = None, kind: type[Study] = Study
 ) -> Study:
-    """The study of a run: in its folder, or in the database that its configuration names; `storage` is that
-    with a password. `kind` is what a driver opens to write."""
-    if "storage" not in config:
-        return Study.open(files.database)
-    return kind.open(storage or config["storage"], name=config["study"])
+    """The study of a run: in its folder, or in the database that its configuration and the user name
+    (`nas.study.storage_url.own_storage`). `kind` is what a driver opens to write."""
+    if "storage" in config:
+        own = own_storage(config["storage"], storage, str(files.path))
+        return kind.open(own, name=config["study"])
+    if storage is not None:
+        raise NasError("the study of this run is a file in its folder", where="storage")
+    return Study.open(files.database)

@@ -50,8 +50,10 @@ CLAIMS = "SELECT number, digest FROM nas_claims WHERE study_id = :study"
 CLAIM = "INSERT INTO nas_claims VALUES (:study, :number, :digest, :driver)"
 PRECISION = "nas:precision"
 """User attribute of the Optuna study: in which precision all drivers train."""
-SETTLED = "SELECT value_json FROM study_user_attributes WHERE study_id = :study AND key = :key"
-SETTLE = "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (:study, :key, :value)"
+RECORDED_PRECISION = "SELECT value_json FROM study_user_attributes WHERE study_id = :study AND key = :key"
+RECORD_PRECISION = (
+    "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (:study, :key, :value)"
+)
 DELETE = "DELETE FROM nas_claims WHERE study_id = :study AND number = :number AND driver = :driver"
 
 
@@ -102,14 +104,14 @@ class SharedStudy(Study):
         self._append(trial)
         self._last = key
 
-    def settle(self, precision: str) -> str:
-        """That of the driver which was first to measure one."""
+    def resolve_precision(self, precision: str) -> str:
+        """Record the precision if no driver has yet; return the recorded one."""
         with self._transaction():
             self._take_turn()
             with guarded(self._where):
-                known = self._ask(SETTLED, key=PRECISION).scalar()
+                known = self._ask(RECORDED_PRECISION, key=PRECISION).scalar()
                 if known is None:
-                    self._ask(SETTLE, key=PRECISION, value=json.dumps(precision))
+                    self._ask(RECORD_PRECISION, key=PRECISION, value=json.dumps(precision))
         return precision if known is None else str(json.loads(known))
 
     def close(self) -> None:

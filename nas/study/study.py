@@ -34,7 +34,7 @@ TABLES = "v3.2.0.a"
 """Version of Optuna's tables that is read."""
 
 FILE_HINT = "free some space, or see that the place exists and can be written"
-SERVER_HINT = "see that the server answers; a password is taken from --storage, PGPASSWORD or ~/.pgpass"
+SERVER_HINT = "see that the server answers; a password is taken from your URL, PGPASSWORD or ~/.pgpass"
 
 PROGRAMS = "SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index') OR sql LIKE '%VIRTUAL%'"
 """What runs when it is read or written: Optuna makes none, but a stranger may have."""
@@ -135,8 +135,8 @@ class Study(History):
         and takes half the time without."""
         return _storage(f"sqlite:///{Path(self._where).resolve()}")
 
-    def settle(self, precision: str) -> str:
-        """The precision of all trainings, from what this process has measured to be faster."""
+    def resolve_precision(self, precision: str) -> str:
+        """Return the precision of all trainings, given the one that suits this driver's first worker."""
         return precision
 
     def connect(self) -> None:

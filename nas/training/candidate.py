@@ -81,7 +81,6 @@ def _trained(
     lap: Laps,
 ) -> tuple[nn.Module, TrainingResult]:
     import torch
-    import torch._dynamo  # an optimiser loads it, which takes as long as torch itself
 
     from nas.codegen.build import build
     from nas.training.loop import train

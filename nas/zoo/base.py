@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nas.graph.graph import Shape
 from nas.modules import Head, Module, Stem
-from nas.space.genotype import SOURCE, Auxiliary, Genotype, Node
+from nas.space.genotype import INPUT_NODE, Auxiliary, Genotype, Node
 
 IMAGENET: Shape = (3, 224, 224)
 CIFAR: Shape = (3, 32, 32)
@@ -32,7 +32,7 @@ def chain(
     auxiliary: tuple[Auxiliary, ...] = (),
 ) -> Genotype:
     """Named modules, one after the other."""
-    nodes, before = [], SOURCE
+    nodes, before = [], INPUT_NODE
     for name, module in modules:
         nodes.append(Node(name, module, (before,)))
         before = name

@@ -14,7 +14,7 @@ from nas.controller.loop import run_search
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
-from nas.searchers import make_searcher
+from nas.searchers import Searcher, make_searcher
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.study import Study
@@ -54,7 +54,7 @@ def failed(task, reason="exception"):
     return Result(task.number, "failed", reason, f"Traceback of trial {task.number}")
 
 
-class Fixed:
+class Fixed(Searcher):
     """Proposes the given genotypes in turn, repeats included."""
 
     name = "fixed"
@@ -62,9 +62,9 @@ class Fixed:
     def __init__(self, genotypes):
         self.genotypes = genotypes
 
-    def ask(self, space, history, rng):
+    def ask(self, space, history, **request):
         index = len(history.trials) + len(history.pending)
-        return Proposal(self.genotypes[index], self.name)
+        return [Proposal(self.genotypes[index], self.name)]
 
 
 @pytest.fixture(scope="module")
@@ -187,11 +187,14 @@ def test_failure_is_reused_if_it_lies_in_the_network(space, genotypes, reason, e
 
 
 def test_exhausted_space_ends_the_search(space):
-    class Dry:
+    class Dry(Searcher):
         name = "dry"
 
-        def ask(self, space, history, rng):
-            return Proposal(space.sample(rng), "dry") if len(history.trials) < 2 else None
+        def __init__(self):
+            pass
+
+        def ask(self, space, history, *, number, **request):
+            return [Proposal(space.sample(number), "dry")] if len(history.trials) < 2 else []
 
     study = search(space, searcher=Dry(), evaluator=Scripted(complete, slots=1), uniform_share=0)
     assert len(study.trials) == 2

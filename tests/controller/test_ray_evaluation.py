@@ -149,25 +149,26 @@ def precision_of_recipe(task, dataset, recipe, device, on_epoch, on_batch):
     return Result(task.number, "complete", message=recipe.precision, error=0.5)
 
 
-def test_what_one_worker_measures_is_the_precision_of_all(ray_session):
+def test_the_precision_of_the_first_worker_is_that_of_all(ray_session):
     from nas.controller.evaluators.ray import RayEvaluator
+    from nas.training.loop import hardware_precision
 
     evaluator = RayEvaluator(None, Recipe(precision="auto"), workers=2, trainer=precision_of_recipe)
-    measured = []
+    suited = []
 
-    def settle(precision):
-        measured.append(precision)
-        return "float32" if precision == "bfloat16" else "bfloat16"  # what another driver may have measured
+    def resolve(precision):
+        suited.append(precision)
+        return "float32" if precision == "bfloat16" else "bfloat16"  # as another driver may have recorded
 
-    evaluator.settle = settle
+    evaluator.resolve_precision = resolve
     try:
         for number in range(6):
             evaluator.submit(Task(number, None, seed=number))
         found = []
         while len(found) < 6:
             found += evaluator.wait(5)
-        assert measured in (["float32"], ["bfloat16"])
-        assert {result.message for result in found} == {"float32", "bfloat16"} - {*measured}
+        assert suited == [hardware_precision("cpu")]
+        assert {result.message for result in found} == {"float32", "bfloat16"} - {*suited}
     finally:
         evaluator.close()
 

@@ -19,8 +19,7 @@ from nas.cli import run as nas_command
 from nas.controller.config import Setup, prepare, write_run
 from nas.controller.loop import run_search
 from nas.controller.replay import replay
-from nas.schedulers.rung_store import Rungs
-from nas.schedulers.successive_halving import Halving
+from nas.schedulers import make_scheduler
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import seed_proposals
@@ -90,7 +89,6 @@ def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> 
 
 
 def fill(files: RunFolder, study: Study, setup: Setup, evaluator: Shuffled) -> None:
-    halving = Halving(setup.fidelity, 60) if setup.fidelity else None
     run_search(
         study,
         setup.space,
@@ -101,7 +99,7 @@ def fill(files: RunFolder, study: Study, setup: Setup, evaluator: Shuffled) -> N
         epochs=setup.recipe.epochs,
         uniform_share=0.2,
         seeds=seed_proposals(setup.seeds),
-        rungs=Rungs(halving, files.rungs, study, setup.space) if halving else None,
+        scheduler=make_scheduler(setup.fidelity, study, setup.space, images=60, folder=files.rungs),
     )
 
 

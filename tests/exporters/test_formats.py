@@ -15,9 +15,28 @@ from testing.exports import CONFIG, make_trial, trained_weights
 import nas
 from nas.cli import run as command_line
 from nas.errors import NasError
-from nas.exporters.formats import hf, load_formats, pt2
+from nas.exporters.formats import FORMATS, hf, load_formats, pt2
 from nas.exporters.run import export
 
+PTH_FORMAT = """
+PACKAGES = ()
+
+
+def write(folder, network, images):
+    import torch
+
+    torch.save(network.state_dict(), folder / "model.pth")
+
+
+def runners(folder):
+    import runpy
+    import torch
+
+    state = torch.load(folder / "model.pth", weights_only=True)
+    network = runpy.run_path(str(folder / "network.py"))["Network"](num_classes=10, in_chans=1)
+    network.load_state_dict(state)
+    return {"pth": network.eval()}
+"""
 NAMES = [str(number) for number in range(10)]
 
 
@@ -157,6 +176,31 @@ def test_networks_with_masks_are_exported_too(tmp_path):
 def test_weights_are_needed(tmp_path):
     with pytest.raises(NasError, match="trial 0: no weights to write as pt2"):
         export([make_trial(0)], tmp_path, CONFIG, {}, formats=["pt2"])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_command_line_and_guide_read_the_list_of_formats(name, capsys):
+    assert command_line(["export", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"{name}: {FORMATS[name]}" in text
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "other_tools.md"
+    assert f"| `{name}` | {FORMATS[name]}" in guide.read_text()
+
+
+@pytest.mark.slow
+def test_a_format_is_a_file_and_a_line_of_the_list(tmp_path, monkeypatch):
+    """A format that only this test knows is written and verified like the others."""
+    file = tmp_path / "pth.py"
+    file.write_text(PTH_FORMAT)
+    spec = importlib.util.spec_from_file_location("nas.exporters.formats.pth", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, "nas.exporters.formats.pth", module)
+    monkeypatch.setitem(FORMATS, "pth", "a state dict")
+    trial = make_trial(0)
+    (done,) = export([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["pth"])
+    assert done.formats["pth"] <= 1e-5
+    assert (done.folder / "model.pth").is_file()
 
 
 def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):

@@ -253,7 +253,7 @@ def test_plots_are_written_as_png_and_svg(small, tmp_path):
 
 
 def test_a_run_with_nothing_complete_is_refused_with_the_way_out(tmp_path):
-    with pytest.raises(NasError, match=r"no trial is complete \(3 failed\)") as caught:
+    with pytest.raises(NasError, match=r"no trial is complete \(3 failed: ") as caught:
         overview([make_run(tmp_path, study(count=3, failing=range(3)))])
     assert caught.value.hint
     with pytest.raises(NasError, match="none is recorded"):
@@ -279,7 +279,7 @@ def test_one_module_type_alone_is_reported(tmp_path):
 def test_masks_have_the_error_called_by_its_name(tmp_path):
     _, text = written(make_run(tmp_path, study(count=8), task="segmentation"), drawn=False)
     assert "1 - mIoU of validation images, %" in text
-    assert "The lowest 1 - mIoU is" in text
+    assert "The lowest 1 - mIoU on it is" in text
     assert "validation error, %" not in text
 
 

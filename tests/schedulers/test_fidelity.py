@@ -19,28 +19,18 @@ from nas.data import load_data
 from nas.errors import NasError, StorageError
 from nas.graph.cost import Cost, cost
 from nas.pareto import front
-from nas.schedulers.extrapolated_history import Standing
-from nas.schedulers.rung_store import Rungs
-from nas.schedulers.successive_halving import (
-    BANDS,
-    FEW,
-    Drawn,
-    Halving,
-    Standings,
-    best_share,
-    check_rungs,
-    excess,
-    expected_epochs,
-    near_front,
-)
-from nas.searchers import make_searcher
+from nas.schedulers import make_scheduler
+from nas.schedulers.extrapolated_history import ExtrapolatedHistory
+from nas.schedulers.promotion import BANDS, best_share, check_rungs, excess, expected_epochs, near_front
+from nas.schedulers.successive_halving import MIN_TRIALS, SuccessiveHalving, UntrainedCandidate
+from nas.searchers import Searcher, make_searcher
 from nas.space.genotype import expand
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.run import open_run
 from nas.study.study import Study
 from nas.study.trial import Proposal, Trial
-from nas.surrogate.learning_curve import GROWTH
+from nas.surrogate.learning_curve import GROWTH, LearningCurveModel
 from nas.training.candidate import train_candidate
 from nas.training.recipe import Recipe, staged
 from nas.training.task import Result, Task, ignore
@@ -176,7 +166,7 @@ class TestRule:
         assert standings.promoted({1: 0, 2: 1, 3: 0}, images=100, closing=True) == 2
 
     def test_of_a_few_the_front_waits_for_more(self, space):
-        for count, found in ((FEW - 1, None), (FEW, FEW - 1)):
+        for count, found in ((MIN_TRIALS - 1, None), (MIN_TRIALS, MIN_TRIALS - 1)):
             standings = self.at_first_rung(space, [(0.9 - at / 20, 10 + at) for at in range(count)])
             waiting = {count - 1: 0}
             assert standings.promoted(waiting, images=100, closing=False) == found
@@ -237,7 +227,7 @@ class TestRule:
 
     def test_of_as_many_proposals_as_the_ratio_of_rungs_one_is_begun(self, space):
         standings = Standings(RUNGS, History())
-        for number in range(FEW):
+        for number in range(MIN_TRIALS):
             assert standings.draws() == 1
             standings.history.wait(
                 stood(space, number, [0.7 - 0.2 * (number % 2)], 100, {"width": number % 2})
@@ -260,7 +250,7 @@ class TestRule:
     )
     def test_how_many_proposals_there_are_for_a_trial(self, space, rungs, others, count):
         standings = Standings(rungs, History(("error", *others)))
-        for number in range(FEW):
+        for number in range(MIN_TRIALS):
             standings.history.wait(stood(space, number, [0.5], 100))
         assert standings.draws() == count
 
@@ -269,8 +259,8 @@ class TestRule:
         uniform = [trial.number for trial in study.trials if trial.proposal.uniform]
         slice_ = [number for number in range(30) if number % 5 == 4]
         assert {trial.proposal.proposer for trial in study.trials} == {"random"}
-        assert set(range(FEW)) <= set(uniform)
-        assert set(uniform) - set(range(FEW + 3)) <= set(slice_)
+        assert set(range(MIN_TRIALS)) <= set(uniform)
+        assert set(uniform) - set(range(MIN_TRIALS + 3)) <= set(slice_)
         assert all((t.proposal.log_probability is None) != t.proposal.uniform for t in study.trials)
 
     def test_near_the_front_is_within_the_standard_error(self):

@@ -75,7 +75,7 @@ def blocks(proposals):
 
 
 def test_every_context_has_every_type_in_both_arms_with_every_seed(space, paired):
-    contexts = blocks(plan(paired, space, paired.trainings(space, 0)))
+    contexts = blocks(plan(paired, space, paired.default_trials(space, 0)))
     assert len(contexts) == 20
     for members in contexts.values():
         cells = Counter(
@@ -125,7 +125,7 @@ def test_a_small_space_is_exhausted_and_not_repeated():
 
 
 def test_balanced_cells_are_filled_equally(space, balanced):
-    count = balanced.trainings(space, 0)
+    count = balanced.default_trials(space, 0)
     proposals = plan(balanced, space, count)
     cells = Counter((p.design["type"], p.design["flops_bin"], p.design["depth"]) for p in proposals)
     assert set(cells.values()) == {2}
@@ -222,7 +222,7 @@ def test_trials_without_a_design_are_recorded_as_before(space):
 
 def test_settings_of_a_design_are_checked(space):
     setup = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
-    assert setup.trials == setup.planner.trainings(setup.space, 0)
+    assert setup.trials == setup.planner.default_trials(setup.space, 0)
     assert setup.config()["repeats"] == 3
     assert "repeats" not in prepare(space, searcher="random").config()
     for wrong in ({"searcher": "random", "repeats": 2}, {"searcher": "paired", "repeats": 0}):
@@ -233,7 +233,7 @@ def test_settings_of_a_design_are_checked(space):
 
 
 def test_a_summary_says_what_is_planned_and_what_it_can_show(space, paired):
-    found = paired.summary(space, 0, paired.trainings(space, 0))
+    found = paired.summary(space, 0, paired.default_trials(space, 0))
     assert found["contexts"] == 20
     text = "\n".join(found["lines"])
     assert "4 of 5 studies" in text

@@ -18,6 +18,7 @@ from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundErro
 from nas.study import run_folder
 from nas.study.config_diff import describe_changes
 from nas.study.run_config import VERSION
+from nas.training.loop import hardware_precision
 
 SETTINGS: dict[str, Any] = {"data": "digits?limit=150", "epochs": 1, "workers": 0}
 
@@ -115,13 +116,16 @@ def test_trials_is_the_total_of_a_resumed_run(home: Path) -> None:
         assert list(straight.trials["digest"]) == list(grown.trials["digest"])
 
 
-def test_the_precision_is_measured_once_in_a_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.training.loop.prefers_bfloat16", lambda device: False)
-    begun = search(home, trials=2, name="precision", results_dir=home / "precision")
+def test_the_precision_is_decided_once_in_a_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[str] = []
+    settings: dict[str, Any] = {"results_dir": home / "precision", "on_precision": named.append}
+    monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "float32")
+    begun = search(home, trials=2, name="precision", **settings)
     with begun.study:
         assert begun.config["recipe"]["precision"] == "float32"
-    monkeypatch.setattr("nas.training.loop.prefers_bfloat16", pytest.fail)  # as another machine would choose
-    again = nas.search(name="precision", results_dir=home / "precision", resume=True, trials=3, workers=0)
+    monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "bfloat16")  # another machine
+    again = nas.search(name="precision", resume=True, trials=3, workers=0, **settings)
+    assert named == ["float32", "float32"]
     with again.study:
         assert len(again.study.complete) == 3
         assert again.config["recipe"]["precision"] == "float32"
@@ -254,7 +258,8 @@ def test_search_ends_with_commands_that_work(
     captured = capsys.readouterr()
     progress = captured.err.splitlines()
     assert progress[0].startswith("2 candidates on digits?limit=150, 1 epochs each")
-    assert [row.split()[:2] for row in progress[1:]] == [["1/2", "#0"], ["2/2", "#1"]]
+    assert progress[1] == f"precision: {hardware_precision('cpu')}"
+    assert [row.split()[:2] for row in progress[2:]] == [["1/2", "#0"], ["2/2", "#1"]]
     commands = captured.out.split("\nNext\n")[1].splitlines()
     assert [row.split()[1] for row in commands] == ["pareto", "analyze", "export", "train"]
     for row in commands[:2]:

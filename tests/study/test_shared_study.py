@@ -65,11 +65,12 @@ def test_two_drivers_see_the_same_trials_in_the_same_order(url: str, name: str) 
             assert list(read.trials) == [a_trial(1), a_trial(2, reason="diverged"), a_trial(0)]
 
 
-def test_all_drivers_train_in_the_precision_that_the_first_has_measured(url: str, name: str) -> None:
+def test_all_drivers_train_in_the_precision_of_the_first(url: str, name: str) -> None:
     with SharedStudy.open(url, name=name) as one, SharedStudy.open(url, name=name) as two:
-        assert [one.settle("bfloat16"), two.settle("float32"), one.settle("float32")] == ["bfloat16"] * 3
+        suited = [(one, "bfloat16"), (two, "float32"), (one, "float32")]
+        assert [study.resolve_precision(name) for study, name in suited] == ["bfloat16"] * 3
     with SharedStudy.open(url, name=name) as later:
-        assert later.settle("float32") == "bfloat16"
+        assert later.resolve_precision("float32") == "bfloat16"
 
 
 def test_what_a_driver_gives_up_another_takes(url: str, name: str) -> None:
@@ -187,6 +188,9 @@ def test_the_command_line_shares_a_search(
     monkeypatch.delenv("PGPASSWORD")
     assert nas_command([*first, "--results-dir", "one", "--storage", with_password]) == 0
     assert "secret" not in "".join(p.read_text() for p in Path("one/shared").glob("*.*") if p.is_file())
+    assert nas_command(["pareto", "shared", "--results-dir", "one"]) == 2
+    assert f"NAS_STORAGE={url}" in capsys.readouterr().err
+    monkeypatch.setenv("NAS_STORAGE", url)
     assert nas_command(["pareto", "shared", "--results-dir", "one"]) == 6
     assert "PGPASSWORD" in capsys.readouterr().err
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
@@ -196,7 +200,7 @@ def test_the_command_line_shares_a_search(
 
     words = ["search", "--resume", "--name", "shared", "--results-dir", "two", "--workers", "0"]
     assert nas_command([*words, "--trials", "6", "--storage", url]) == 0
-    assert nas_command([*words, "--trials", "7"]) == 0  # the folder knows its storage by now
+    assert nas_command([*words, "--trials", "7"]) == 0  # NAS_STORAGE names the server of the folder
     capsys.readouterr()
     configs = [read_config(nas.study.run.find("shared", folder)) for folder in ("one", "two")]
     assert [config["storage"] for config in configs] == [url, url]
@@ -208,9 +212,11 @@ def test_the_command_line_shares_a_search(
         assert nas_command(["pareto", "shared", "--results-dir", folder, "--json"]) == 0
         fronts.append(json.loads(capsys.readouterr().out))
         assert nas_command(["runs", "--results-dir", folder, "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["runs"][0]["complete"] == 7
-        with nas.open_run("shared", folder).study as study:
+        assert json.loads(capsys.readouterr().out)["runs"][0]["storage"] == url
+        monkeypatch.delenv("NAS_STORAGE", raising=False)
+        with nas.open_run("shared", folder, storage=with_password).study as study:
             assert sorted(trial.number for trial in study.trials) == list(range(7))
+        monkeypatch.setenv("NAS_STORAGE", url)
     assert fronts[0] == fronts[1]
 
 

@@ -136,13 +136,17 @@ def refusals(checked: Iterable[Gate], letter: str) -> list[Gate]:
     return [gate for gate in checked if not gate.passed and better in gate.grades]
 
 
-def sentence(letter: str, a: str, b: str, effect: Estimate, p: float, epochs: int = 0) -> str:
-    """What the grade allows to say of replacing type a by type b, at equal FLOPs; `epochs` are
-    those of the trainings."""
+def sentence(
+    letter: str, a: str, b: str, effect: Estimate, p: float, epochs: int = 0, among: str = ALLOWED["D"]
+) -> str:
+    """What the grade allows to say of replacing type a by type b, at equal FLOPs.
+
+    epochs: of the trainings; among: what a sentence of grade D speaks of.
+    """
     if letter == "X":
         return f"{a} and {b}: {ALLOWED['X']}"
     if not p < LEVEL:
-        prefix = "" if letter != "D" else f"{ALLOWED['D']}, "
+        prefix = "" if letter != "D" else f"{among}, "
         return f"{prefix}{a} and {b} are not separated (difference {percent(effect)} points)"
     better, worse = (b, a) if effect.value < 0 else (a, b)
     low, high = sorted((abs(effect.low), abs(effect.high)))
@@ -152,4 +156,4 @@ def sentence(letter: str, a: str, b: str, effect: Estimate, p: float, epochs: in
         return f"replacing {worse} by {better} lowers error by {size} points at equal FLOPs {where}"
     if letter == "C":
         return f"{better} {ALLOWED['C']} an error lower than that of {worse} by {size} points at equal FLOPs"
-    return f"{ALLOWED['D']}, {better} had an error lower than {worse} by {size} points at equal FLOPs"
+    return f"{among}, {better} had an error lower than {worse} by {size} points at equal FLOPs"

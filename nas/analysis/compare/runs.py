@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.analysis.comparison import DRAWN, RESAMPLES
 from nas.analysis.edf import Edf, edf_band, shared_bins
-from nas.errors import NasError, NotFoundError
+from nas.errors import NasError
 from nas.pareto import hypervolume, reference_point
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import CHUNK, Floats, bootstrap_counts
@@ -98,7 +98,7 @@ def check_comparable(a: Run, b: Run) -> None:
         raise NasError(message, where=f"{a.name} and {b.name}", hint=hint)
     for run in (a, b):
         if not run.study.complete:
-            raise NotFoundError("the run has no complete trial", where=str(run.folder))
+            raise run.none_complete()
 
 
 def _side(

@@ -13,6 +13,7 @@ from nas.analysis.compare.networks import ErrorDifference, Network, NetworkCompa
 from nas.analysis.compare.runs import QUANTILES, RunComparison, Side, quantile
 from nas.analysis.edf import Edf
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, table_of, to_text
+from nas.graph.graph import block_of, shape_text, stage_of
 from nas.stats.estimate import Estimate
 from nas.study.config_diff import shown
 from nas.study.objectives import OBJECTIVES, objective
@@ -46,7 +47,7 @@ def networks_dict(found: NetworkComparison) -> dict[str, Any]:
 
 def networks_text(found: NetworkComparison, advice: str = "", width: int = WIDTH) -> str:
     """Two networks: modules, costs, errors. `advice` is the command that gives an interval."""
-    size = "x".join(map(str, found.input_shape))
+    size = shape_text(found.input_shape)
     parts: list[RenderableType] = [
         f"a  {found.a.label}: {found.a.genotype}",
         f"b  {found.b.label}: {found.b.genotype}",
@@ -107,14 +108,14 @@ def _rows_table(rows: Sequence[Row]) -> RenderableType:
     table = table_of("place", "a", "b", "difference")
     for (_, state, a, b, changes), same in groupby(rows, _alike):
         places = [row.place for row in same]
-        last = places[-1].rpartition(".")[2]
+        last = block_of(places[-1])
         place = places[0] if len(places) == 1 else f"{places[0]} to {last}"
         table.add_row(place, a, b, ", ".join(changes) or ("" if state == "same" else state))
     return table
 
 
 def _alike(row: Row) -> tuple[str, str, str, str, tuple[str, ...]]:
-    return row.place.partition(".")[0], row.state, row.a, row.b, row.changes
+    return stage_of(row.place), row.state, row.a, row.b, row.changes
 
 
 def _error_parts(found: NetworkComparison, advice: str) -> Iterator[RenderableType]:

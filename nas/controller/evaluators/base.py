@@ -20,8 +20,8 @@ OnTimes = Callable[[Times], None]
 """Called with what a worker did, in the seconds of this process's monotonic clock."""
 
 
-Settle = Callable[[str], str]
-"""Told in which precision to train, as measured where a recipe leaves it open; says in which all do."""
+ResolvePrecision = Callable[[str], str]
+"""Maps the precision that suits a worker's hardware to the one that every worker must use."""
 
 Memory = Callable[[Task, bool], float]
 """Tells the bytes that training a task takes at its peak; the second says whether in bfloat16."""
@@ -35,7 +35,7 @@ class Evaluator(Protocol):
 
     on_epoch: OnEpoch
     on_times: OnTimes
-    settle: Settle
+    resolve_precision: ResolvePrecision
 
     @property
     def slots(self) -> int: ...
@@ -61,6 +61,6 @@ def asked_precision(recipe: Recipe) -> str:
     return getattr(recipe, "precision", "")
 
 
-def as_measured(precision: str) -> str:
-    """Each who measures trains in what it measured."""
+def same_precision(precision: str) -> str:
+    """Return the precision as it is, where no run has to agree on one."""
     return precision

@@ -6,7 +6,14 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nas.controller.evaluators.base import Memory, OnTimes, Settle, as_measured, asked_precision, too_large
+from nas.controller.evaluators.base import (
+    Memory,
+    OnTimes,
+    ResolvePrecision,
+    asked_precision,
+    same_precision,
+    too_large,
+)
 from nas.training.candidate import train_candidate
 from nas.training.memory import physical_memory
 from nas.training.task import OnEpoch, Result, Task, Trainer, ignore
@@ -32,7 +39,7 @@ class LocalEvaluator:
     ) -> None:
         self.on_epoch: OnEpoch = ignore
         self.on_times: OnTimes = ignore
-        self.settle: Settle = as_measured
+        self.resolve_precision: ResolvePrecision = same_precision
         self._dataset, self._recipe, self._device = dataset, recipe, device
         self._trainer = trainer or train_candidate
         self._memory = memory
@@ -48,8 +55,8 @@ class LocalEvaluator:
         if asked_precision(self._recipe) == "auto":
             from nas.training.loop import precision_of
 
-            measured = precision_of(self._recipe, self._device)
-            self._recipe = replace(self._recipe, precision=self.settle(measured))
+            suited = precision_of(self._recipe, self._device)
+            self._recipe = replace(self._recipe, precision=self.resolve_precision(suited))
         if refusal := self._refusal(task):
             return [refusal]
         result = self._trainer(task, self._dataset, self._recipe, self._device, self.on_epoch, ignore)

@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from nas.controller.evaluators.base import Memory, OnTimes, Settle, as_measured, asked_precision, too_large
+from nas.controller.evaluators.base import (
+    Memory,
+    OnTimes,
+    ResolvePrecision,
+    asked_precision,
+    same_precision,
+    too_large,
+)
 from nas.controller.evaluators.mps import start_mps, stop_mps
 from nas.controller.evaluators.ray_cluster import check_ray, end_ray, fitting_workers, room, start_ray
 from nas.controller.evaluators.ray_worker import Actors, Place
@@ -80,8 +87,8 @@ class RayEvaluator:
     address: a running cluster to join, None for a private one that ends with `close`;
     deadline: seconds a trial may take; stall: seconds it may take without a batch; memory:
     tells the bytes that a task needs, so that workers are packed by it (None: they are not).
-    Where the recipe leaves the precision open, what the worker that starts first measures goes for all,
-    by way of `settle`: measured by each, those of one search could differ.
+    Where the recipe leaves the precision open, the hardware of the worker that starts first decides for
+    all, through `resolve_precision`: the nodes of a cluster may differ.
     Raises NasError where no worker can be placed.
     """
 
@@ -100,7 +107,7 @@ class RayEvaluator:
     ) -> None:
         self.on_epoch: OnEpoch = ignore
         self.on_times: OnTimes = ignore
-        self.settle: Settle = as_measured
+        self.resolve_precision: ResolvePrecision = same_precision
         began = time.monotonic()
         self._deadline, self._stall, self._memory = deadline, stall, memory
         self.precision = asked_precision(recipe)
@@ -229,7 +236,7 @@ class RayEvaluator:
             self._tell(slot, "starting")
             self._rooms.setdefault(value.room, value.memory)
             if self.precision == "auto":
-                self.precision = self.settle(value.precision)
+                self.precision = self.resolve_precision(value.precision)
             if all(each.place for each in self._slots):
                 self._actors.all_started()
         elif ref is slot.progress:

@@ -7,9 +7,11 @@ import os
 import secrets
 import socket
 import sys
+from contextlib import suppress
 from math import inf
 from typing import Any
 
+import psutil
 import ray
 
 from nas.errors import ClusterLostError, NasError
@@ -61,10 +63,22 @@ def end_ray() -> None:
     """End the Ray that this process started, also where a part of it has ended before."""
     try:
         check_ray()
-    except ClusterLostError:  # what is left of it would wait for the rest
-        node: Any = ray._private.worker._global_node
-        node.kill_all_processes(check_alive=False, allow_graceful=False)
+    except ClusterLostError:  # the processes that are left would wait for those that have ended
+        left = [child for child in psutil.Process().children(recursive=True) if _is_of_ray(child)]
+        for child in left:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(left, timeout=5)
     ray.shutdown()
+
+
+def _is_of_ray(process: psutil.Process) -> bool:
+    """Whether a child of this process belongs to a node of Ray."""
+    try:
+        text = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return any(name in text for name in ("gcs_server", "raylet", "ray::", "/ray/"))
 
 
 def _knock(address: str) -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 class Place(NamedTuple):
     """Where a worker lives. device: the GPU that it is given, "cpu" without; memory: bytes free there
-    for training, where that is asked for; precision: in which it would train, where the recipe leaves it
-    open. clock: what its monotonic clock says."""
+    for training, where that is asked for; precision: the recipe's, or the one that suits the hardware where
+    the recipe leaves it open. clock: what its monotonic clock says."""
 
     node: str
     process: int
@@ -71,7 +71,7 @@ class Worker:
         return Place(node, os.getpid(), f"GPU {gpus}", gpu_memory(), precision, time.monotonic())
 
     def train(self, task: Task, precision: str) -> Result:
-        """`precision` counts where the recipe leaves it open: what one worker measures is that of all."""
+        """Train one candidate; `precision` is the run's, and counts where the recipe leaves it open."""
         self.epochs = epochs = []
         self.batches += 1
 

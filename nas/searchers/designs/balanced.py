@@ -15,6 +15,7 @@ import numpy as np
 
 from nas.errors import NasError
 from nas.graph.cost import cost
+from nas.searchers.base import SearcherSettings
 from nas.searchers.designs.base import TRIES, Design, module_types, of_type
 from nas.searchers.designs.paired import SUPPOSED_SD
 from nas.space.decisions import pick
@@ -60,7 +61,8 @@ class Balanced(Design):
 
     name = "balanced"
 
-    def __init__(self) -> None:
+    def __init__(self, settings: SearcherSettings) -> None:
+        super().__init__(settings)
         self._key: tuple[SearchSpace, int] | None = None
         self._plan: list[tuple[Cell, Genotype]] = []
         self._planned: Iterator[tuple[Cell, Genotype]] = iter(())
@@ -76,7 +78,7 @@ class Balanced(Design):
         design = {"design": self.name, "type": kind, "flops_bin": flops_bin, "depth": depth}
         return Proposal(genotype, self.name, uniform=True, design=design)
 
-    def trainings(self, space: SearchSpace, seed: int) -> int:
+    def default_trials(self, space: SearchSpace, seed: int) -> int:
         self._prepare(space, seed)
         return ROUNDS * len(self._open)
 

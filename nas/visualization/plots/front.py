@@ -11,7 +11,7 @@ import numpy as np
 from nas.analysis.analyze import trial_table
 from nas.analysis.front import front_table, network_means
 from nas.analysis.table import dominating_type
-from nas.errors import NasError
+from nas.analysis.text.pareto import none_complete, outcomes_of
 from nas.formatting import count
 from nas.study.objectives import objective
 from nas.visualization.plots.style import (
@@ -39,13 +39,13 @@ def plot_front(
     """Plot every complete network of a study or its frame, and the front of two objectives (x, y).
 
     Colour and marker tell the module type of most blocks. Labels give the trial numbers of
-    what one would export: the knee, the lowest error and the cheapest. NasError without a
-    complete trial or for an unknown suffix. Returns the file.
+    what one would export: the knee, the lowest error and the cheapest. NotFoundError without a
+    complete trial, NasError for an unknown suffix. Returns the file.
     """
     path = check_format(file)
     table = trial_table(source)
     if not (table["state"] == "complete").any():
-        raise NasError("no trial is complete, so there is nothing to plot", where=str(file))
+        raise none_complete(outcomes_of(table), where=str(file))
     task = getattr(source, "meta", {}).get("task", "")
     return save(front_figure(table, objectives, title, task), path)
 
