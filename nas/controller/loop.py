@@ -1,28 +1,26 @@
-"""The loop of a search: propose, count, train, record, with every slot busy.
+"""The loop of a search: propose, count costs, train, record, with every slot busy.
 
-There are no generations: whenever a slot is free the searcher is asked again, with all
-that is known by then. Each finished trial is recorded in one transaction before the next
-is looked at, so a search that is cut short loses only what was being trained.
-"""
+There are no generations: whenever a slot is free, the searcher is asked again with all results known by
+then. Each finished trial is recorded in one transaction before the next is looked at, so a search that is
+interrupted loses only the trainings in progress."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nas.controller.evaluators.base import Evaluator, OnTimes
+from nas.controller.planned_trial import PlannedTrial, training_seed
 from nas.controller.progress import Event, Progress
 from nas.controller.record import record
 from nas.controller.signals import Interrupted, Stop, stop_on_signals
 from nas.errors import AllTrialsFailedError, ClusterLostError
-from nas.graph.cost import Cost, cost
+from nas.graph.cost import cost
 from nas.schedulers import Scheduler, TrainFully
 from nas.searchers import Searcher, propose
 from nas.space.genotype import expand
@@ -35,21 +33,11 @@ from nas.training.task import Result, Task, ignore
 
 MAX_FAILURES_IN_ROW = 10
 TICK = 1.0
-"""Seconds after which the loop looks whether it has been asked to stop."""
+"""Seconds between two looks at whether the search was asked to stop."""
 
 REUSED = ("", "diverged", "oom", "timeout")
-"""Reasons that lie in the network; other failures are tried again when it is proposed again."""
-
-
-@dataclass(frozen=True)
-class PlannedTrial:
-    """A proposal with all that is known before it is trained."""
-
-    number: int
-    proposal: Proposal
-    cost: Cost
-    decisions: Mapping[str, Any]
-    seed: int
+"""Reasons that lie in the network. After any other failure a network that is proposed again is trained
+again."""
 
 
 def run_search(
@@ -115,11 +103,11 @@ def run_search(
 
 @dataclass(kw_only=True)
 class _Search:
-    """A running search; what is not given is its state.
+    """A running search: its settings, and its state from `running` on.
 
-    twins: candidates that wait for the result of an equal one, by digest; failures: the
-    last failures in a row; already: trials done when it began; failed: of the whole study;
-    exhausted: nothing new is found; lap: what this process does with its time.
+    running: by number. twins: trials that wait for the result of an equal network, by digest. failures: the
+    latest failures in a row. already: trials that were done when this search began. failed: failures of the
+    whole study. exhausted: whether the space holds nothing new. lap: how this process spends its time.
     """
 
     study: History
@@ -156,7 +144,7 @@ class _Search:
             if not self.running:
                 if self.stop.signal or self.exhausted or not self.trained_elsewhere():
                     break
-                time.sleep(TICK)  # other drivers train the rest, and one of them may be lost
+                time.sleep(TICK)  # other drivers train the rest; if one is lost, its trials are free again
             results = self.evaluator.wait(TICK)
             self.lap("waiting")
             for result in results:
@@ -168,7 +156,7 @@ class _Search:
     def trained_elsewhere(self) -> bool:
         """Return whether other drivers train trials: what is pending and is neither paused nor a twin
         here."""
-        twins = {candidate.number for twins in self.twins.values() for candidate in twins}
+        twins = {planned.number for twins in self.twins.values() for planned in twins}
         return bool(self.study.pending.keys() - self.study.waiting.keys() - twins)
 
     def fill(self) -> bool:
@@ -182,7 +170,7 @@ class _Search:
         return trial is not None
 
     def start(self) -> bool:
-        """Propose the next trial and dispatch it, or reuse a result. False where there is none."""
+        """Begin the next trial, by training it or by reusing a result. Return False where there is none."""
         if self.exhausted:
             return False
         with self.study.turn(self.trials) as number:
@@ -205,46 +193,51 @@ class _Search:
             earlier = self.study.by_digest(genotype.digest)
             in_flight = genotype.digest in self.study.pending.values()
             self.study.start(number, genotype.digest)
-        candidate = PlannedTrial(
-            number,
-            proposal,
-            cost(expand(genotype, self.space.input_shape, self.space.num_classes)),
-            decisions_of(self.space, genotype, strict=not proposal.design),
-            proposal.design.get("seed") or training_seed(self.seed, number),
-        )
-        self.lap("proposing")
-        if proposal.design:  # planned as a training of its own
-            self.dispatch(candidate)
-        elif earlier is not None and earlier.reason in REUSED and earlier.state != "stopped":
-            self.reuse(candidate, earlier)
-        elif in_flight:
-            self.twins[genotype.digest].append(candidate)
-        else:
-            self.dispatch(candidate)
+        self.begin(self.planned(number, proposal), earlier, in_flight)
         return True
+
+    def planned(self, number: int, proposal: Proposal) -> PlannedTrial:
+        genotype, seed = proposal.genotype, proposal.design.get("seed")
+        figures = cost(expand(genotype, self.space.input_shape, self.space.num_classes))
+        decisions = decisions_of(self.space, genotype, strict=not proposal.design)
+        return PlannedTrial(number, proposal, figures, decisions, seed or training_seed(self.seed, number))
+
+    def begin(self, planned: PlannedTrial, earlier: Trial | None, in_flight: bool) -> None:
+        """Train a trial, or reuse the result of an `earlier` one or of one in flight.
+
+        Of a design each trial is trained, as equal networks differ in their seeds.
+        """
+        self.lap("proposing")
+        proposal = planned.proposal
+        if not proposal.design and earlier and earlier.reason in REUSED and earlier.state != "stopped":
+            self.reuse(planned, earlier)
+        elif not proposal.design and in_flight:
+            self.twins[proposal.genotype.digest].append(planned)
+        else:
+            self.dispatch(planned)
 
     @cached_property
     def measures(self) -> dict[str, Callable[..., Any]]:
         return measures(self.study.objectives)
 
-    def dispatch(self, candidate: PlannedTrial) -> None:
-        self.running[candidate.number] = candidate
+    def dispatch(self, planned: PlannedTrial) -> None:
+        self.running[planned.number] = planned
         asked = "latency" in self.study.objectives
-        genotype, seed = candidate.proposal.genotype, candidate.seed
-        part = self.scheduler.next_epochs(candidate.number)
-        task = Task(candidate.number, genotype, seed, latency=asked, measures=self.measures, part=part)
+        genotype, seed = planned.proposal.genotype, planned.seed
+        part = self.scheduler.next_epochs(planned.number)
+        task = Task(planned.number, genotype, seed, latency=asked, measures=self.measures, part=part)
         self.evaluator.submit(task)
         self.lap("dispatching")
-        self.on_event(Event("start", candidate.number, candidate.proposal, candidate.cost))
+        self.on_event(Event("start", planned.number, planned.proposal, planned.cost))
 
     def epoch(self, number: int, row: Mapping[str, Any]) -> None:
-        candidate = self.running[number]
-        self.on_event(Event("epoch", number, candidate.proposal, candidate.cost, row))
+        planned = self.running[number]
+        self.on_event(Event("epoch", number, planned.proposal, planned.cost, row))
 
     def finish(self, result: Result) -> None:
-        """Record a result, or let the trial wait at the rung that it has come to."""
-        candidate = self.running.pop(result.number)
-        trial = self.trial(candidate, result)
+        """Record the trial of a result, or pause it at its rung."""
+        planned = self.running.pop(result.number)
+        trial = planned.trial(result, self.epochs, self.study.waiting.get(result.number))
         self.failures = [*self.failures, trial] if trial.state == "failed" else []
         if result.checkpoint:
             self.scheduler.pause(trial, result.checkpoint)
@@ -256,7 +249,7 @@ class _Search:
             raise _all_failed(self.failures, f"{len(self.failures)} trials in a row have failed")
 
     def settle(self, trial: Trial, weights: bytes | None = None) -> None:
-        """Record a trial that has ended, and with it the candidates that waited for its result."""
+        """Record a trial that has ended, and its twins with the same result."""
         self.record(trial, weights)
         for twin in self.twins.pop(trial.digest, ()):
             if trial.reason in REUSED:
@@ -264,36 +257,9 @@ class _Search:
             elif not self.stop.signal:
                 self.dispatch(twin)
 
-    def reuse(self, candidate: PlannedTrial, earlier: Trial) -> None:
-        """Record a network that was trained before with the result of then."""
-        origin = earlier.number if earlier.duplicate_of is None else earlier.duplicate_of
-        fields = ("state", "reason", "message", "error", "curve", "latency", "measured")
-        result = Result(candidate.number, **{name: getattr(earlier, name) for name in fields})
-        trial = self.trial(candidate, result)
-        self.record(replace(trial, duplicate_of=origin, seed=earlier.seed, epochs=earlier.epochs))
-
-    def trial(self, candidate: PlannedTrial, result: Result) -> Trial:
-        """With what it had come to before, where the result is of a part of its training."""
-        before = self.study.waiting.get(candidate.number)
-        curve = (*before.curve, *result.curve) if before else result.curve
-        return Trial(
-            number=candidate.number,
-            proposal=candidate.proposal,
-            state=result.state,
-            cost=candidate.cost,
-            decisions=candidate.decisions,
-            seed=candidate.seed,
-            epochs=len(curve) if result.state == "stopped" else self.epochs,
-            reason=result.reason,
-            message=result.message,
-            error=result.error,
-            duration=result.duration + (before.duration if before else 0.0),
-            retries=result.retries + (before.retries if before else 0),
-            curve=curve,
-            latency=result.latency,
-            measured=result.measured,
-            arrivals=before.arrivals if before else (),
-        )
+    def reuse(self, planned: PlannedTrial, earlier: Trial) -> None:
+        """Record a trial with the result of an earlier training of its network."""
+        self.record(planned.copy_of(earlier))
 
     def record(self, trial: Trial, weights: bytes | None = None) -> None:
         trial = self.scheduler.finish(trial)
@@ -319,11 +285,6 @@ class _Search:
         if self.failed and not self.study.complete:
             failed = [trial for trial in self.study.trials if trial.state == "failed"]
             raise _all_failed(failed, f"all {len(failed)} trials have failed")
-
-
-def training_seed(seed: int, number: int) -> int:
-    """Of trial `number` in a search of this seed."""
-    return int(np.random.default_rng([seed, number, 1]).integers(2**31))
 
 
 def _all_failed(failures: Any, message: str) -> AllTrialsFailedError:

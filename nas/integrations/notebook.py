@@ -99,13 +99,14 @@ def trial_html(trial: Trial) -> str:
 def run_html(run: Run) -> str:
     """Return the front as a plot and a table."""
     from nas.analysis.analyze import trial_table
+    from nas.analysis.front import pareto_front
     from nas.visualization.plots.front import front_figure
 
-    table, trials = trial_table(run.study), run.config["trials"]
-    title = Markup("<p><b>{}</b>: {} of {} trials</p>").format(run.name, len(table), trials)
+    table = trial_table(run.study)
+    title = Markup("<p><b>{}</b>: {} of {} trials</p>").format(run.name, len(table), run.config.trials)
     if not (table["state"] == "complete").any():
         return title
-    return title + _svg(front_figure(table)) + Markup(run.pareto_front().to_html(index=False))
+    return title + _svg(front_figure(table)) + Markup(pareto_front(run).to_html(index=False))
 
 
 def space_html(space: SearchSpace) -> str:

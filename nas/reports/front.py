@@ -41,7 +41,7 @@ def front_section(found: Overview, points: Sequence[Point]) -> Markup:
         chart=make_chart(points, found.axes, found.types, found.task),
         hidden=len(found.networks) - len(points),
         members=member_table(points),
-        drawings=drawings(points, tuple(first["input_shape"]), first["num_classes"]),
+        drawings=drawings(points, tuple(first.input_shape), first.num_classes),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 import nas
-from nas.analysis.overview import Overview
+from nas.analysis.overview import Overview, overview
 from nas.analysis.text.factors import factor_parts
 from nas.analysis.text.ranking import comparison_parts, motif_parts, paired_parts
 from nas.analysis.time_use import time_use_parts
@@ -26,7 +26,7 @@ from nas.reports.points import Point, points_data, points_of
 from nas.reports.render import Table, blocks, render, resource, table
 from nas.reports.reproduce import reproduce
 from nas.reports.summary import summary
-from nas.visualization.plots.figures import Plot
+from nas.visualization.plots.figures import Plot, draw_all
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,6 +47,30 @@ class Picture:
     svg: Markup | None
     caption: str
     missing: str
+
+
+def report(runs: Run | Sequence[Run], to: str | Path | None = None) -> Path:
+    """Write what runs found as one HTML page that needs no other file and no network.
+
+    Args:
+        runs: A run, or several that are pooled as `nas.analyze` pools them.
+        to: File to write; by default `report.html` in the folder of the first run.
+
+    Returns:
+        The file.
+
+    Raises:
+        NasError: No trial is complete, or the runs cannot be pooled.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> nas.report(run, "report.html").stat().st_size > 10_000
+        True
+    """
+    runs = list(runs) if isinstance(runs, Sequence) else [runs]
+    found = overview(runs)
+    return write_page(found, draw_all(found), to or runs[0].folder / "report.html")
 
 
 def write_page(found: Overview, plots: Mapping[str, Plot], file: str | Path) -> Path:
@@ -109,10 +133,10 @@ def _bodies(found: Overview, points: Sequence[Point]) -> dict[str, Any]:
 
 def _lead(run: Run) -> str:
     config = run.config
-    task, epochs = config.get("task", "classification"), count(config["recipe"]["epochs"], "epoch")
-    done = f"{len(run.study.trials)} of {count(config['trials'], 'trial')}"
-    searched = f"searched by {config['searcher']}, {done}, {epochs} each"
-    return f"{run.name}: the space {config['space']} on {config['data']} ({task}), {searched}."
+    task, epochs = config.task, count(config.recipe.epochs, "epoch")
+    done = f"{len(run.study.trials)} of {count(config.trials, 'trial')}"
+    searched = f"searched by {config.searcher}, {done}, {epochs} each"
+    return f"{run.name}: the space {config.space} on {config.data} ({task}), {searched}."
 
 
 def _contrasts(found: Overview) -> list[RenderableType]:

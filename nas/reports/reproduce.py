@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -28,11 +29,12 @@ def reproduce(found: Overview) -> Markup:
 
 
 def _described(run: Run) -> dict[str, Any]:
-    settings = {key: value for key, value in run.config.items() if key != "versions"}
+    settings = run.config.to_dict()
+    del settings["versions"]
     return {
         "name": run.name,
         "command": search_command(run),
-        "versions": table(["program", "version"], run.config.get("versions", {}).items()),
+        "versions": table(["program", "version"], run.config.versions.items()),
         "settings": json.dumps(settings, indent=2),
         "space": run.files.space.read_text(encoding="utf-8"),
     }
@@ -41,19 +43,19 @@ def _described(run: Run) -> dict[str, Any]:
 def search_command(run: Run) -> str:
     """Return the command that starts the same search again, with every setting that decides its results."""
     config = run.config
-    recipe = {key: value for key, value in config["recipe"].items() if key != "epochs"}
+    recipe = {key: value for key, value in asdict(config.recipe).items() if key != "epochs"}
     options = {
         "space": run.files.space,
-        "data": config["data"],
-        "searcher": config["searcher"],
-        "objectives": ",".join(config["objectives"]),
-        "trials": config["trials"],
-        "epochs": "" if config.get("fidelity") else config["recipe"]["epochs"],
-        "fidelity": ",".join(map(str, config.get("fidelity", ()))),
+        "data": config.data,
+        "searcher": config.searcher,
+        "objectives": ",".join(config.objectives),
+        "trials": config.trials,
+        "epochs": "" if config.fidelity else config.recipe.epochs,
+        "fidelity": ",".join(map(str, config.fidelity)),
         "recipe": ",".join(f"{key}={_scalar(value)}" for key, value in recipe.items()),
-        "seed": config["seed"],
-        "seed-with": ",".join(config.get("seed_with", ())),
-        "seeds": config.get("repeats", ""),
+        "seed": config.seed,
+        "seed-with": ",".join(config.seed_with),
+        "seeds": config.repeats or "",
     }
     given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if str(value)]
     return " \\\n  ".join(["nas search", *given])

@@ -175,8 +175,8 @@ def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
     run = finished(tmp_path, "evolution")
     run.study.close()
     config = run_folder.read_config(run.files)
-    versions = {**config["versions"], "numpy": "1.0"}
-    run_folder.write_config(run.files, config | {"seed": 6, "versions": versions})
+    versions = {**config.versions, "numpy": "1.0"}
+    run_folder.write_config(run.files, config.model_copy(update={"seed": 6, "versions": versions}))
     assert nas_command(["replay", str(run.folder), "--json"]) == 2
     out, err = capsys.readouterr()
     found = json.loads(out)
