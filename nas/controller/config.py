@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nas
 from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
+from nas.graph.graph import shape_text
 from nas.schedulers import check_rungs
 from nas.searchers.warm_start import Seed, find_seeds
 from nas.space.genotype import expand
@@ -236,7 +237,7 @@ def _check_task(space: SearchSpace, dataset: Dataset) -> None:
     found = expand(space.sample(0), space.input_shape, space.num_classes).output_shape
     expected = (dataset.num_classes, *dataset.train_labels.shape[1:])
     if found != expected:
-        sizes = ["x".join(map(str, shape)) for shape in (found, expected)]
+        sizes = [shape_text(shape) for shape in (found, expected)]
         message = f"its networks give scores of {sizes[0]} for an image, {dataset.name} needs {sizes[1]}"
         hint = f"the data are for {dataset.task}; nas spaces lists what there is"
         raise NasError(message, where=f"space {space.name}", hint=hint)
