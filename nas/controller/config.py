@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from nas.errors import NasError
-from nas.plugins import load_objectives
+from nas.graph.graph import shape_text
 from nas.schedulers import check_rungs
 from nas.searchers import Searcher, make_searcher
 from nas.searchers.warm_start import Seed, find_seeds
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space
 from nas.study import run_folder
+from nas.study.objectives import check_objectives, measures
 from nas.study.run_config import RunConfig
-from nas.study.trial import check_objectives
 from nas.training.recipe import Recipe, adjusted, default_recipe
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def prepare(
     chosen = DEFAULTS | {key: value for key, value in settings.items() if value is not None}
     objectives = check_objectives(chosen["objectives"])
     _check_bounds(chosen)
-    load_objectives(objectives)  # so that a fault in them shows before the search
+    measures(objectives)  # so that a fault in them shows before the search
     searcher = make_searcher(chosen["searcher"], objectives, chosen["repeats"])
     _check_searcher(searcher, chosen, settings)
     fidelity = _rungs(chosen, recipe or {}, searcher)
@@ -169,7 +169,7 @@ def _check_task(space: SearchSpace, dataset: Dataset) -> None:
     output = expand(space.sample(0), space.input_shape, space.num_classes).output_shape
     expected = (dataset.num_classes, *dataset.train_labels.shape[1:])
     if output != expected:
-        sizes = ["x".join(map(str, shape)) for shape in (output, expected)]
+        sizes = [shape_text(shape) for shape in (output, expected)]
         message = f"its networks give scores of {sizes[0]} for an image, {dataset.name} needs {sizes[1]}"
         hint = f"the data are for {dataset.task}; nas spaces lists the spaces"
         raise NasError(message, where=f"space {space.name}", hint=hint)
