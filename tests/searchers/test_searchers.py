@@ -16,7 +16,7 @@ from nas.searchers.optuna_sampler import UNSUPPORTED
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal
-from nas.surrogate.additive_model import Effects
+from nas.surrogate.additive_model import AdditiveModel
 
 OBJECTIVES = {1: ("error",), 2: ("error", "flops"), 3: ("error", "flops", "params")}
 ALL = [name for name in searcher_names() if name != "optuna:gp"]
@@ -203,16 +203,16 @@ def test_a_neighbourhood_that_is_exhausted_is_not_built_again():
     assert counts[-1] / len(counts) < 15  # most of them draws of the last networks
 
 
-def test_effects_tell_which_moves_help():
+def test_the_additive_model_ranks_moves():
     space, history, rng = ToySpace(length=6, base=4), History(), np.random.default_rng(0)
     for number in range(150):
         history.record(toy_trial(space, number, Proposal(space.sample(rng), "test")))
-    effects = Effects(OBJECTIVES[2])
-    effects.follow(history)
+    model = AdditiveModel(OBJECTIVES[2])
+    model.fit_incremental(history)
     decisions, moves = dict.fromkeys(("d1", "d2", "d3", "d4"), 1), [("d3", 0), ("d3", 2), ("d3", 3)]
-    outlook = np.mean([effects.outlook(np.zeros(2), decisions, moves, rng) for _ in range(100)], axis=0)
-    assert outlook[0, 0] > 0 > outlook[1, 0] > outlook[2, 0]  # the error falls with the options
-    assert outlook[0, 1] < 0 < outlook[1, 1] < outlook[2, 1]  # and FLOPs grow
+    samples = np.mean([model.sample(np.zeros(2), decisions, moves, rng) for _ in range(100)], axis=0)
+    assert samples[0, 0] > 0 > samples[1, 0] > samples[2, 0]  # the error falls with the options
+    assert samples[0, 1] < 0 < samples[1, 1] < samples[2, 1]  # and FLOPs grow
 
 
 def test_a_parent_from_outside_the_space_gives_way():

@@ -126,7 +126,7 @@ def test_equal_networks_are_proposed_once() -> None:
     names = ["resnet20", "resnet110", "resnet20", "resnet56"]
     seeds = find_seeds(load_space("plain_vs_residual"), names)
     assert [seed.same_as for seed in seeds] == ["", "", "resnet20", "resnet110"]
-    assert str(seeds[3]) == "resnet56: lies in the space; left out, as it is then resnet110"
+    assert str(seeds[3]) == "resnet56: lies in the space; skipped, because it is then the same as resnet110"
     assert [proposal.proposer for proposal in seed_proposals(seeds)] == ["seed:resnet20", "seed:resnet110"]
 
 
@@ -174,7 +174,7 @@ def test_a_search_begins_with_its_seeds_and_resumes(
     assert run([*common, *start, *seeds, "--trials", "1"]) == 0
     said = capsys.readouterr().err
     assert "seed resnet20: stem.width 16 -> 4, stages 3 -> 2, stage1.depth 3 -> 2" in said
-    assert "left out, as it is then resnet20" in said
+    assert "skipped, because it is then the same as resnet20" in said
     assert run([*common, "--resume", "--workers", "0", "--trials", "3"]) == 0
     assert "seed resnet20" not in capsys.readouterr().err
     with nas.open_run("seeded", tmp_path).study as study:
