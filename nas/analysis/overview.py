@@ -14,7 +14,7 @@ from nas.analysis.coverage import Coverage, Timing, coverage, failures, timing
 from nas.analysis.edf import Edf, edf_band, shared_bins
 from nas.analysis.fidelity import rungs_of
 from nas.analysis.paired.blocks import read_blocks
-from nas.analysis.pooling import analyze_runs, pool
+from nas.analysis.pooling import analyze, pool
 from nas.analysis.profiles import Deviations, Profile, of_blocks, of_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
 from nas.analysis.table import distinct_networks, sample_of
@@ -84,10 +84,10 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     paths, baseline = _trajectories(runs, trials, seed)
     return Overview(
         runs=tuple(runs),
-        analysis=analyze_runs(runs, seed=seed),
+        analysis=analyze(runs, seed=seed),
         trials=trials,
         networks=networks,
-        task=runs[0].config.get("task", "classification"),
+        task=runs[0].config.task,
         axes=_axes(runs[0], networks),
         sample=described,
         edfs=_edfs(sample, seed),
@@ -111,11 +111,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 def _axes(run: Run, networks: pd.DataFrame) -> tuple[str, str]:
     """Those of the objectives of the run that are known of all networks, also of those of other runs."""
     return two_axes(
-        [
-            name
-            for name in run.config.get("objectives", ())
-            if name in networks and networks[name].notna().all()
-        ]
+        [name for name in run.config.objectives if name in networks and networks[name].notna().all()]
     )
 
 
@@ -170,7 +166,7 @@ def _trajectories(
 
 
 def _space(run: Run) -> Any:
-    return run.config.get("space_digest")
+    return run.config.space_digest
 
 
 def _timing(run: Run) -> Timing | None:

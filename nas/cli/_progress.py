@@ -75,20 +75,22 @@ class SearchProgress:
 
     def start(self, run: Run, slots: int) -> None:
         from nas.cli._dry_run import epochs_text
+        from nas.searchers.warm_start import find_warm_starts
 
         self.started = True
-        self.total, self.epochs = run.config["trials"], run.config["recipe"]["epochs"]
+        self.total, self.epochs = run.config.trials, run.config.recipe.epochs
         self.began = time.monotonic()
         self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]
         self.best = min((error for _, error in self.points), default=None)
         done = len(run.study.trials)
         resumed = f", {done} of them done," if done else ""
-        epochs = epochs_text(run.config.get("fidelity", ()), self.epochs)
-        shown = f"{self.total} candidates{resumed} on {run.config['data']}, {epochs} epochs each"
+        epochs = epochs_text(run.config.fidelity, self.epochs)
+        shown = f"{self.total} candidates{resumed} on {run.config.data}, {epochs} epochs each"
         self.print(f"{shown}, {slots} at a time")
-        if run.config.get("task") == "segmentation":
+        if run.config.task == "segmentation":
             self.print("error: 1 - mIoU over the pixels of the validation images")
-        for seed in run.seeds if not done else ():
+        seeds = () if done else find_warm_starts(run.space, run.config.seed_with)
+        for seed in seeds:
             self.print(f"seed {seed}")
 
     def precision(self, name: str) -> None:

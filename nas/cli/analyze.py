@@ -29,7 +29,7 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
     paired and --seed, and more --epochs or another --recipe.
     """
     from nas.analysis.fidelity import rungs_list, rungs_of, rungs_text
-    from nas.analysis.pooling import analyze_runs
+    from nas.analysis.pooling import analyze
     from nas.analysis.text.ranking import analysis_dict, analysis_text
     from nas.study.run import open_run
 
@@ -37,7 +37,7 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
         opened = [open_run(run, results_dir) for run in runs]
         for run in opened:
             stack.enter_context(run.study)
-        analysis = analyze_runs(opened)
+        analysis = analyze(opened)
         rungs = [each for run in opened for each in rungs_of(run)]
     if as_json:
         emit(analysis_dict(analysis) | ({"rungs": rungs_list(rungs)} if rungs else {}))

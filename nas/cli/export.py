@@ -102,12 +102,14 @@ def command(
         raise NasError("name one run" if run is None else "--weights takes a file with --zoo only")
     if picked != 1:
         raise NasError("choose one of --best, --knee, --pareto and --trial N")
+    from nas.exporters.run import export
     from nas.study.run import open_run
 
     opened = open_run(run, results_dir)
     with opened.study:
         chosen = _chosen(opened, best, knee, trial)
-        exports = opened.export(
+        exports = export(
+            opened,
             chosen,
             to,
             weights=weights is not None,
@@ -118,11 +120,11 @@ def command(
         if as_json:
             emit({"exports": [_row(export) for export in exports]})
             return
-        for export in exports:
-            report(export)
+        for exported in exports:
+            report(exported)
             if column:
-                _compare(export, opened.trial(export.trial).error)
-            if weights and not export.weights:
+                _compare(exported, opened.trial(exported.trial).error)
+            if weights and not exported.weights:
                 note("  the search kept no weights of this trial; it keeps those of the front")
     note(f"train one fully with: nas train {exports[0].folder / 'network.py'}")
 

@@ -66,7 +66,7 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
     from nas.analysis.text.seeds import seeds_columns, seeds_dict, seeds_notes
     from nas.formatting import to_text
 
-    names, epochs = objectives or run.study.objectives, run.config["recipe"]["epochs"]
+    names, epochs = objectives or run.study.objectives, run.config.recipe.epochs
     members = sorted(run.front(names), key=lambda trial: trial.number)
     members = [replace(trial, error=run.study.means(trial, ("error",))[0]) for trial in members]
     found = repeated(members, run.reseeded, names)
@@ -89,7 +89,7 @@ def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -
     if not run.study.complete:
         raise run.none_complete()
     axes = two_axes(names)
-    shown = [each for each in found if each.epochs >= run.config["recipe"]["epochs"]] or found[-1:]
+    shown = [each for each in found if each.epochs >= run.config.recipe.epochs] or found[-1:]
     if shown:
         plot_front_over_seeds(run.study, shown[0], plot, axes)
     else:

@@ -52,7 +52,7 @@ def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Geno
     opened = open_run(run, results_dir)
     with opened.study:
         chosen = opened.knee() if trial is None else opened.trial(trial)
-    shape, classes = tuple(opened.config["input_shape"]), opened.config["num_classes"]
+    shape, classes = opened.config.input_shape, opened.config.num_classes
     return f"trial {chosen.number}", chosen.genotype, expand(chosen.genotype, shape, classes)
 
 

@@ -29,11 +29,28 @@ _loaded: deque[str] = deque()
 def build(
     genotype: Genotype, input_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10
 ) -> nn.Module:
-    """The network of a genotype for images of (channels, height, width).
+    """Build the network of a genotype as an `nn.Module`, with auxiliary heads where it has them.
 
-    It is an instance of the class that `source(expand(genotype, …))` prints, with weights
-    drawn from torch's global generator: call `torch.manual_seed` before for a given draw.
-    Auxiliary heads are in it, as training needs them; see `nas.space.genotype.expand`.
+    The network is an instance of the class that `nas.source` prints. Its weights are drawn from torch's
+    global generator: call `torch.manual_seed` before for a given draw.
+
+    Args:
+        genotype: The architecture.
+        input_shape: (channels, height, width) of an image.
+        num_classes: Classes to tell apart.
+
+    Returns:
+        The network, in training mode.
+
+    Raises:
+        NasError: Shapes do not fit, or the network is too large for any machine.
+
+    Example:
+        >>> import nas
+        >>> genotype = nas.load_space("residual_vs_fractal").sample(seed=0)
+        >>> network = nas.build(genotype, (3, 32, 32), num_classes=10)
+        >>> sum(p.numel() for p in network.parameters()) == nas.cost(nas.expand(genotype)).params
+        True
     """
     return build_graph(expand(genotype, input_shape, num_classes, auxiliary=bool(genotype.auxiliary)))
 

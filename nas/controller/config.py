@@ -15,12 +15,12 @@ from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
 from nas.plugins import load_objectives
 from nas.schedulers import check_rungs
-from nas.searchers.warm_start import Seed, find_seeds
+from nas.searchers.warm_start import WarmStart, find_warm_starts
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space, parse_space
 from nas.study import run_folder
-from nas.study.config_diff import describe_changes
-from nas.study.run_config import VERSION, check_config, check_version
+from nas.study.config_diff import BECAME, differences, lines
+from nas.study.run_config import VERSION, RunConfig
 from nas.study.run_folder import RunFolder
 from nas.study.storage_url import own_storage, shown, without_password
 from nas.study.study import Study
@@ -42,6 +42,9 @@ DEFAULTS: dict[str, Any] = {
     "fidelity": (),
 }
 UNIFORM_SHARE = 0.2
+FREE = frozenset({"trials", "versions", "task", "schema", "storage", "study", "mean", "std"})
+"""Settings that a resumed run may change, or that follow from others: mean and standard deviation from the
+data, whose fingerprint is compared, but for the last digit, which is the machine's."""
 
 
 @dataclass(frozen=True)
@@ -57,36 +60,36 @@ class Setup:
     searcher: str
     objectives: tuple[str, ...]
     seed: int
-    seeds: tuple[Seed, ...]
+    seeds: tuple[WarmStart, ...]
     repeats: int
     fidelity: tuple[int, ...]
     planner: Searcher
 
-    def config(self) -> dict[str, Any]:
-        """What `config.json` holds, less the versions."""
+    def run_config(self) -> RunConfig:
+        """Return the settings that the folder of a new run holds."""
         dataset = self.dataset
-        return {
-            "schema": VERSION,
-            "space": self.space.name,
-            "space_digest": run_folder.space_digest(self.space.to_yaml()),
-            "data": self.data,
-            "data_fingerprint": dataset.fingerprint,
-            "task": dataset.task,
-            "searcher": self.searcher,
-            "objectives": list(self.objectives),
-            "seed": self.seed,
-            "trials": self.trials,
-            **({"seed_with": [seed.name for seed in self.seeds]} if self.seeds else {}),
-            **({"repeats": self.repeats} if self.planner.repeats is not None else {}),
-            **({"fidelity": list(self.fidelity)} if self.fidelity else {}),
-            "uniform_share": UNIFORM_SHARE,
-            "recipe": asdict(self.recipe),
-            "input_shape": list(dataset.input_shape),
-            "num_classes": dataset.num_classes,
-            "classes": list(dataset.classes),
-            "mean": [float(value) for value in dataset.mean],
-            "std": [float(value) for value in dataset.std],
-        }
+        return RunConfig(
+            space=self.space.name,
+            space_digest=run_folder.space_digest(self.space.to_yaml()),
+            data=self.data,
+            data_fingerprint=dataset.fingerprint,
+            task=dataset.task,
+            searcher=self.searcher,
+            objectives=self.objectives,
+            seed=self.seed,
+            trials=self.trials,
+            seed_with=tuple(seed.name for seed in self.seeds),
+            repeats=self.planner.repeats,
+            fidelity=self.fidelity,
+            uniform_share=UNIFORM_SHARE,
+            recipe=self.recipe,
+            input_shape=dataset.input_shape,
+            num_classes=dataset.num_classes,
+            classes=tuple(dataset.classes),
+            mean=tuple(map(float, dataset.mean)),
+            std=tuple(map(float, dataset.std)),
+            versions=versions(),
+        )
 
 
 def prepare(
@@ -120,7 +123,7 @@ def prepare(
     dataset = load_data(chosen["data"], seed=chosen["seed"])
     fitted = loaded.with_input(dataset.input_shape, dataset.num_classes)
     _check_task(fitted, dataset)
-    seeds = find_seeds(fitted, chosen.pop("seed_with"))
+    seeds = find_warm_starts(fitted, chosen.pop("seed_with"))
     if settings.get("trials") is None:
         chosen["trials"] = planner.default_trials(fitted, chosen["seed"]) or chosen["trials"]
     if chosen["fidelity"]:
@@ -135,11 +138,11 @@ def write_run(files: RunFolder, setup: Setup, storage: str | None = None) -> Non
 
     With a `storage` the study goes there, with all that the folder of another driver needs.
     """
-    space, config = setup.space.to_yaml(), setup.config() | {"versions": versions()}
-    meta = config
+    space, config = setup.space.to_yaml(), setup.run_config()
+    meta = config.to_dict()
     if storage is not None:
-        config |= {"storage": without_password(storage), "study": files.name}
-        meta = {"config": config, "space": space}
+        config = config.model_copy(update={"storage": without_password(storage), "study": files.name})
+        meta = {"config": config.to_dict(), "space": space}
     write_atomic(files.space, space)
     domains = {path: list(options) for path, options in setup.space.domains().items()}
     where = storage or files.database
@@ -152,14 +155,13 @@ def join(results_dir: str | Path, name: str, storage: str) -> RunFolder:
     NotFoundError if there is no such study."""
     with Study.open(storage, name=name) as study:
         meta = study.meta
-    try:
-        config, space = dict(meta["config"]), str(meta["space"])
-    except (LookupError, TypeError, ValueError):
-        raise NotFoundError("is no study of nas search", where=f"{shown(storage)}: {name}") from None
-    config |= {"storage": without_password(storage), "study": name}
     where = f"{shown(storage)}: {name}"
-    check_version(config, where)
-    check_config(config, where)
+    try:
+        recorded, space = dict(meta["config"]), str(meta["space"])
+    except (LookupError, TypeError, ValueError):
+        raise NotFoundError("is no study of nas search", where=where) from None
+    recorded |= {"storage": without_password(storage), "study": name}
+    config = RunConfig.from_dict(recorded, where)
     parse_space(space, where)
     files = run_folder.create(results_dir, name, name)
     with run_folder.whole_or_none(files):
@@ -180,27 +182,28 @@ def resumed(
     from nas.data import check_recorded
 
     config = run_folder.read_config(files)
-    if "storage" in config and storage is None:
-        own_storage(config["storage"], None, str(files.path))  # refuses before anything is written
+    if config.storage is not None and storage is None:
+        own_storage(config.storage, None, str(files.path))  # refuses before anything is written
     if asked["data"] is None:
-        check_recorded(config["data"])
-    for name in config["objectives"] if asked["objectives"] is None else ():
-        check_recorded(name, f"--objectives {','.join(config['objectives'])}")
+        check_recorded(config.data)
+    for name in config.objectives if asked["objectives"] is None else ():
+        check_recorded(name, f"--objectives {','.join(config.objectives)}")
     kept = parse_space(run_folder.read_space(files, config), str(files.space))
-    recorded = {key: config.get(key) for key in asked}
+    recorded = {key: getattr(config, key) for key in asked}
     given = {key: value for key, value in asked.items() if value is not None}
-    setup = prepare(space or kept, recipe=config["recipe"] | recipe, **recorded | given)
-    changes = describe_changes(config, setup.config())
+    setup = prepare(space or kept, recipe={**asdict(config.recipe), **recipe}, **recorded | given)
+    changes = differences(config.to_dict(), setup.run_config().to_dict(), FREE)
     if changes:
+        message = "\n  ".join(("cannot resume with other settings", *lines(changes, BECAME)))
         hint = "leave these settings out to resume, or start a new run"
-        raise NasError(f"cannot resume with other settings\n  {changes}", where=str(files.path), hint=hint)
-    renewed: dict[str, Any] = {"trials": setup.trials, "schema": VERSION}  # as what is written from now on
+        raise NasError(message, where=str(files.path), hint=hint)
+    renewed: dict[str, Any] = {"trials": setup.trials, "layout": VERSION}  # as what is written from now on
     if storage is not None:
-        if "storage" not in config:
+        if config.storage is None:
             raise NasError("the study of this run is a file in its folder", where="storage")
         renewed["storage"] = without_password(storage)
-    if config | renewed != config:
-        run_folder.write_config(files, config | renewed)
+    if (updated := config.model_copy(update=renewed)) != config:
+        run_folder.write_config(files, updated)
     return setup
 
 

@@ -20,7 +20,7 @@ from nas.controller.evaluators.base import Evaluator
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.errors import NasError, StorageError
 from nas.files import write_atomic
-from nas.study.config_diff import describe_changes
+from nas.study.config_diff import BECAME, differences, lines
 from nas.study.run_folder import RunFolder, lock
 from nas.training.task import Result, Task, ignore
 from nas.zoo import zoo_entry
@@ -138,13 +138,15 @@ def _recorded(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         return {**settings, "networks": {}}
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        changes = describe_changes({key: document[key] for key in settings}, settings)
+        changes = differences({key: document[key] for key in settings}, settings)
         unknown = set(document["networks"]) - set(NETWORKS)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StorageError(f"cannot be read: {error}", where=str(path)) from None
     if changes or unknown:
         hint = "choose another folder with --to, or delete the file to start over"
-        raise NasError(f"is of another experiment\n  {changes}", where=str(path), hint=hint)
+        raise NasError(
+            "\n  ".join(("is of another experiment", *lines(changes, BECAME))), where=str(path), hint=hint
+        )
     return document
 
 

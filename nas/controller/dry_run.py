@@ -107,7 +107,7 @@ def describe(setup: Setup, planned: Plan) -> dict[str, Any]:
     size = setup.space.size()
     dataset = setup.dataset
     return {
-        "config": setup.config(),
+        "config": setup.run_config().to_dict(),
         "space_size": asdict(size),
         "seeds": [{"name": s.name, "changes": s.changes, "same_as": s.same_as} for s in setup.seeds],
         "decisions": len(setup.space.domains()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from nas.controller.signals import Interrupted
 from nas.controller.tracking import Tracker, Tracking
 from nas.errors import NasError, NotFoundError
 from nas.schedulers import make_scheduler
-from nas.searchers.warm_start import seed_proposals
+from nas.searchers.warm_start import warm_start_proposals
 from nas.space.space import SearchSpace
 from nas.study import run_folder
 from nas.study.run import RESULTS, Run, find, open_study
@@ -65,22 +66,61 @@ def search(
     on_trial: Callable[[Trial, Progress], None] = ignore,
     on_event: Callable[[Event], None] = ignore,
 ) -> Run:
-    """Search a space; returns when `trials` trials are recorded in all.
+    """Search a space for networks of low error at few FLOPs; return when `trials` trials are recorded.
 
-    A new run by default. `resume` goes on with the run `name`, or the latest: settings
-    left out are those of the run, and NasError says which differ if any do. `storage` is the URL of
-    a PostgreSQL database that holds the study in place of the folder, so that several drivers may work
-    on it: each resumes the run `name` from a results folder of its own. `recipe` sets fields of
-    `nas.training.recipe.Recipe`, such as lr, for all candidates. `seed_with` names
-    networks of the zoo that are tried first, brought into the space where need be; `repeats`
-    are the training seeds of each network of a paired design; `fidelity` are epochs at which
-    trainings stop unless they are promoted, the last in place of `epochs` (`nas.schedulers`). `on_plan`
-    is told what a new run will do before it starts, where the searcher is a design. `workers`
-    None means one per core, 0 trains in this process without Ray. `track` names trackers, or holds
-    your own: see `nas.controller.tracking`. `profile` keeps what each worker did and when, for `Run.profile`.
-    `on_start` is told the run and how many candidates train at once, `on_precision` float32 or bfloat16
-    once the run has settled on one, `on_trial` each trial once it is on disk, `on_event` what happens
-    between. Errors are those of `nas.controller.loop.run_search`.
+    Starts a new run, or with `resume` continues one: settings left out are then those of the run. What is
+    recorded is never lost; a search that was interrupted continues with `resume=True`.
+
+    Args:
+        space: Name of a shipped search space, path of a .yaml file, or a `SearchSpace`.
+        data: The data set: digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH,
+            parquet:PATH, npz:PATH, python:MODULE:FUNCTION; with masks shapes and masks:PATH.
+        trials: Trials in all, 24 by default, those of a resumed run included.
+        epochs: Epochs of each training; the data set has a default.
+        recipe: Fields of `nas.training.recipe.Recipe` to set for all trainings, such as `{"lr": 0.1}`.
+        searcher: What proposes networks: evolution (the default), random, optuna:SAMPLER, or a design
+            that compares module types and optimises nothing, balanced or paired.
+        objectives: Figures to minimise, `("error", "flops")` by default.
+        seed: Seed of the search, 0 by default: proposals, initial weights and batches follow from it.
+        seed_with: Networks of the zoo to try first, projected into the space where need be.
+        repeats: Training seeds of each network of the paired design, 2 by default.
+        fidelity: Rungs of successive halving, in epochs. A trial stops at each unless it is promoted;
+            the last takes the place of `epochs`.
+        workers: Networks that train at once; None for one per CPU core, 0 to train in this process
+            without Ray.
+        gpus_per_worker: GPUs, or the share of a GPU, that each worker gets.
+        ray_address: Ray cluster to join; None starts a private one.
+        name: Name of the run folder; by default the space, the time and four random digits.
+        results_dir: Folder that holds the runs.
+        resume: Continue the run `name`, or the latest.
+        profile: Record what each worker did and when, for `Run.profile`.
+        storage: URL of a PostgreSQL database that holds the study in place of the run folder, so that
+            several drivers can share it; each resumes the run `name` from a results folder of its own.
+        track: Trackers by name (tensorboard, mlflow, wandb), or your own: `nas.controller.tracking`.
+        on_plan: Called before a design starts, with the settings and the plan.
+        on_start: Called with the run and the number of trainings at once.
+        on_precision: Called with float32 or bfloat16 once the run has settled on one.
+        on_trial: Called with each trial once it is on disk, and with the progress.
+        on_event: Called with what happens in between: a trial starts, ends an epoch, reaches a rung.
+
+    Returns:
+        The run, whose study is open.
+
+    Raises:
+        NasError: A setting is wrong, or differs from the run that is resumed.
+        NotFoundError: There is no such space, data set, network or run.
+        LockedError: Another process writes to the run.
+        AllTrialsFailedError: No training succeeded, or too many in a row failed.
+        Interrupted: A signal stopped the search; every finished trial is recorded.
+        StorageError: A trial cannot be recorded.
+
+    Example:
+        >>> import nas
+        >>> run = nas.search(
+        ...     "residual_vs_fractal", data="digits?limit=150", trials=2, epochs=1, workers=0, name="second"
+        ... )
+        >>> len(run.trials)
+        2
     """
     asked: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
     fields = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
@@ -120,7 +160,7 @@ def search(
             if setup.recipe.precision != "auto":
                 on_precision(setup.recipe.precision)
             _run(run, setup, evaluator, *tracking.joined(on_trial, on_event), on_times)
-    return run
+    return replace(run, config=run_folder.read_config(files))
 
 
 def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | None) -> RunFolder:
@@ -163,8 +203,8 @@ def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: st
     """Agree on the precision of a run, given the one that suits its first worker, and record it, so that
     every later worker and a resumed run use the same."""
     precision = run.study.resolve_precision(suited)
-    run.config["recipe"]["precision"] = precision
-    run_folder.write_config(run.files, run.config)
+    recipe = replace(run.config.recipe, precision=precision)
+    run_folder.write_config(run.files, run.config.model_copy(update={"recipe": recipe}))
     on_precision(precision)
     return precision
 
@@ -188,7 +228,7 @@ def _run(
             seed=setup.seed,
             epochs=setup.recipe.epochs,
             uniform_share=UNIFORM_SHARE,
-            seeds=seed_proposals(setup.seeds),
+            seeds=warm_start_proposals(setup.seeds),
             scheduler=make_scheduler(
                 setup.fidelity, run.study, setup.space, images=images, folder=run.files.rungs
             ),
@@ -199,6 +239,6 @@ def _run(
         )
     except Interrupted as error:
         named = f" --data {shlex.quote(setup.data)}" if setup.data.startswith("python:") else ""
-        shared = f" --storage {shlex.quote(run.config['storage'])}" if "storage" in run.config else ""
+        shared = f" --storage {shlex.quote(run.config.storage)}" if run.config.storage else ""
         error.hint = f"go on with: nas search --resume --name {run.name}{shared}{named}"
         raise

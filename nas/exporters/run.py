@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nas.data import Dataset
+    from nas.study.run import Run
+    from nas.study.run_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,64 @@ class Export(Exported):
 
 
 def export(
+    run: Run,
+    trials: Sequence[Trial],
+    to: str | Path | None = None,
+    *,
+    weights: bool = False,
+    column: bool = False,
+    fold_bn: bool = False,
+    formats: Sequence[str] = (),
+) -> list[Export]:
+    """Write trials as PyTorch files that need only torch, each verified in a process without `nas`.
+
+    Args:
+        run: The run that the trials belong to.
+        trials: Complete trials of the run, such as `run.front()` or `[run.knee()]`.
+        to: Folder to write to, one folder `trial-N` per trial; by default `export/` in the run folder.
+        weights: Add the weights that the search trained, for trials whose weights it kept (the front).
+        column: Export only the deepest column of fractal modules. Its error is measured if the weights
+            and the data of the search are available.
+        fold_bn: Fold each batch norm into the convolution before it, for inference.
+        formats: Further formats by name, from `nas.exporters.formats`, such as `"onnx"`. They need
+            the weights.
+
+    Returns:
+        One record per trial: its folder, parameters, FLOPs, and by how much outputs differed at most.
+
+    Raises:
+        NasError: An exported network differs from the recorded one, or weights that a format needs
+            were not kept. Nothing is written then.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> (exported,) = nas.export(run, [run.knee()], "exported", weights=True)
+        >>> sorted(path.name for path in exported.folder.iterdir())
+        ['README.md', 'config.json', 'model.safetensors', 'network.py']
+    """
+    kept = {trial.number: run.weights(trial) for trial in trials} if weights or formats else {}
+    known = {number: data for number, data in kept.items() if data is not None}
+    dataset = _dataset_of(run) if column and known else None
+    folder = Path(to or run.folder / "export")
+    return export_trials(trials, folder, run.config, known, Form(column, fold_bn), dataset, formats)
+
+
+def _dataset_of(run: Run) -> Dataset | None:
+    """The data of the search, or None if they are missing or have changed."""
+    from nas.data import load_recorded
+
+    try:
+        dataset = load_recorded(run.config.data, seed=run.config.seed)
+    except NasError:
+        return None
+    return dataset if dataset.fingerprint == run.config.data_fingerprint else None
+
+
+def export_trials(
     trials: Sequence[Trial],
     to: Path,
-    config: Mapping[str, Any],
+    config: RunConfig,
     weights: Mapping[int, bytes],
     form: Form = WHOLE,
     dataset: Dataset | None = None,
@@ -76,14 +133,14 @@ def export(
     ]
 
 
-def _made(trial: Trial, config: Mapping[str, Any], weights: bytes | None, form: Form) -> Candidate:
+def _made(trial: Trial, config: RunConfig, weights: bytes | None, form: Form) -> Candidate:
     """The network with the trained weights, or else with fresh ones."""
     import torch
 
     from nas.codegen.build import build
 
     torch.manual_seed(trial.seed)
-    shape, classes = tuple(config["input_shape"]), config["num_classes"]
+    shape, classes = config.input_shape, config.num_classes
     network = build(trial.genotype, shape, classes)
     if weights is not None:
         from safetensors import SafetensorError
@@ -110,7 +167,7 @@ def _column_error(made: Candidate, dataset: Dataset | None) -> float | None:
 
 def _package(
     trial: Trial,
-    config: Mapping[str, Any],
+    config: RunConfig,
     made: Candidate,
     form: Form,
     error: float | None,
@@ -131,9 +188,13 @@ def _package(
 
 
 def _about(
-    trial: Trial, config: Mapping[str, Any], made: Candidate, form: Form, error: float | None
+    trial: Trial, config: RunConfig, made: Candidate, form: Form, error: float | None
 ) -> dict[str, Any]:
-    kept = ("space", "data", "data_fingerprint", "input_shape", "num_classes", "classes", "mean", "std")
+    settings = config.to_dict()
+    kept = (
+        *("space", "data", "data_fingerprint", "input_shape", "num_classes", "classes", "mean", "std"),
+        *("recipe", "versions"),
+    )
     column = {"column": DEEPEST, "whole_network_error": trial.error} if form.column else {}
     genotype = made.genotype if form.column else trial.genotype
     return {
@@ -146,16 +207,14 @@ def _about(
         **column,
         "fold_bn": form.fold_bn,
         "seed": trial.seed,
-        "split_seed": config["seed"],
-        **{name: config[name] for name in kept if name in config},
-        "recipe": config["recipe"],
-        "versions": config["versions"],
+        "split_seed": config.seed,
+        **{name: settings[name] for name in kept},
     }
 
 
 def model_card(
     trial: Trial,
-    config: Mapping[str, Any],
+    config: RunConfig,
     made: Candidate,
     form: Form,
     error: float | None,
@@ -163,18 +222,18 @@ def model_card(
     weights: bool,
 ) -> str:
     """A short description for whoever finds the folder: what, how good, how to use."""
-    shape, classes = config["input_shape"], config["num_classes"]
+    shape, classes = config.input_shape, config.num_classes
     figures = cost(made.graph)
     trained = "the search's weights are in `model.safetensors`" if weights else "it comes without weights"
     imports = "from safetensors.torch import load_file\n\n" if weights else ""
     load = '\nnetwork.load_state_dict(load_file("model.safetensors"))\nnetwork.eval()' if weights else ""
-    return f"""# Trial {trial.number} of a search over {config["space"]}{_form_title(form)}
+    return f"""# Trial {trial.number} of a search over {config.space}{_form_title(form)}
 
     {made.genotype}
 
 | | |
 |---|---|
-| validation error | {_error_text(trial, form, error)} on {config["data"]}, after {trial.epochs} epochs |
+| validation error | {_error_text(trial, form, error)} on {config.data}, after {trial.epochs} epochs |
 | parameters | {figures.params:,} |
 | FLOPs | {figures.flops:,} multiply-adds of convolutions and linear layers, one image |
 | input | {shape_text(shape)}, {classes} classes |
@@ -205,8 +264,6 @@ def _error_text(trial: Trial, form: Form, error: float | None) -> str:
     return f"{alone} alone, {trial.error:.2%} of the whole network"
 
 
-def _preprocessing(config: Mapping[str, Any]) -> str:
-    if "mean" not in config:
-        return ""
-    mean, std = ([round(value, 4) for value in config[name]] for name in ("mean", "std"))
+def _preprocessing(config: RunConfig) -> str:
+    mean, std = ([round(value, 4) for value in values] for values in (config.mean, config.std))
     return f"\nInputs are pixels from 0 to 1, less {mean} and divided by {std}, a figure a channel.\n"

@@ -93,13 +93,14 @@ def trial_html(trial: Trial) -> str:
 def run_html(run: Run) -> str:
     """The front as a plot and a table."""
     from nas.analysis.analyze import trial_table
+    from nas.analysis.front import pareto_front
     from nas.visualization.plots.front import front_figure
 
     table = trial_table(run.study)
-    title = f"<p><b>{escape(run.name)}</b>: {len(table)} of {run.config['trials']} trials</p>"
+    title = f"<p><b>{escape(run.name)}</b>: {len(table)} of {run.config.trials} trials</p>"
     if not (table["state"] == "complete").any():
         return title
-    rows: str = run.pareto_front().to_html(index=False)
+    rows: str = pareto_front(run).to_html(index=False)
     return title + _svg(front_figure(table)) + rows
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import nas
-from nas.analysis.overview import Overview
+from nas.analysis.overview import Overview, overview
 from nas.analysis.text.factors import factor_parts
 from nas.analysis.text.ranking import comparison_parts, motif_parts, paired_parts
 from nas.analysis.time_use import time_use_parts
@@ -25,7 +25,7 @@ from nas.reports.markup import Html, data, fill, join, of_text, resource, table,
 from nas.reports.picture import inline
 from nas.reports.reproduce import reproduce
 from nas.reports.summary import summary
-from nas.visualization.plots.figures import Plot
+from nas.visualization.plots.figures import Plot, draw_all
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -42,6 +42,30 @@ class Section:
     name: str
     title: str
     body: Html
+
+
+def report(runs: Run | Sequence[Run], to: str | Path | None = None) -> Path:
+    """Write what runs found as one HTML page that needs no other file and no network.
+
+    Args:
+        runs: A run, or several that are pooled as `nas.analyze` pools them.
+        to: File to write; by default `report.html` in the folder of the first run.
+
+    Returns:
+        The file.
+
+    Raises:
+        NasError: No trial is complete, or the runs cannot be pooled.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> nas.report(run, "report.html").stat().st_size > 10_000
+        True
+    """
+    runs = list(runs) if isinstance(runs, Sequence) else [runs]
+    found = overview(runs)
+    return write_page(found, draw_all(found), to or runs[0].folder / "report.html")
 
 
 def write_page(found: Overview, plots: Mapping[str, Plot], file: str | Path) -> Path:
@@ -77,10 +101,10 @@ def page(found: Overview, plots: Mapping[str, Plot]) -> str:
 
 def _lead(run: Run) -> str:
     config = run.config
-    task, epochs = config.get("task", "classification"), count(config["recipe"]["epochs"], "epoch")
-    done = f"{len(run.study.trials)} of {count(config['trials'], 'trial')}"
-    searched = f"searched by {config['searcher']}, {done}, {epochs} each"
-    return f"{run.name}: the space {config['space']} on {config['data']} ({task}), {searched}."
+    task, epochs = config.task, count(config.recipe.epochs, "epoch")
+    done = f"{len(run.study.trials)} of {count(config.trials, 'trial')}"
+    searched = f"searched by {config.searcher}, {done}, {epochs} each"
+    return f"{run.name}: the space {config.space} on {config.data} ({task}), {searched}."
 
 
 def _sections(found: Overview, plots: Mapping[str, Plot], points: Sequence[Point]) -> list[Section]:
@@ -132,13 +156,13 @@ def _front(found: Overview, points: Sequence[Point]) -> list[Any]:
     hidden = len(found.networks) - len(points)
     more = f" {hidden} further networks off the front are not shown." if hidden else ""
     first = found.runs[0].config
-    channels, height, width = first["input_shape"]
+    channels, height, width = first.input_shape
     return [
         chart(points, found.axes, found.types, found.task),
         tag("p", hint + more, class_="note"),
         tag("div", class_="card", aria_live="polite", hidden=""),
         member_table(points),
-        drawings(points, (channels, height, width), first["num_classes"]),
+        drawings(points, (channels, height, width), first.num_classes),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nas.analysis.overview import Overview
@@ -18,8 +19,9 @@ def reproduce(found: Overview) -> Html:
     """The section on every run of a report."""
     parts: list[Any] = []
     for run in found.runs:
-        versions = run.config.get("versions", {})
-        settings = {key: value for key, value in run.config.items() if key != "versions"}
+        versions = run.config.versions
+        settings = run.config.to_dict()
+        del settings["versions"]
         parts += [
             tag("h3", run.name),
             tag("pre", tag("code", search_command(run))),
@@ -37,19 +39,19 @@ def reproduce(found: Overview) -> Html:
 def search_command(run: Run) -> str:
     """The command that starts the same search again, with every setting that decides its results."""
     config = run.config
-    recipe = {key: value for key, value in config["recipe"].items() if key != "epochs"}
+    recipe = {key: value for key, value in asdict(config.recipe).items() if key != "epochs"}
     options = {
         "space": run.files.space,
-        "data": config["data"],
-        "searcher": config["searcher"],
-        "objectives": ",".join(config["objectives"]),
-        "trials": config["trials"],
-        "epochs": "" if config.get("fidelity") else config["recipe"]["epochs"],
-        "fidelity": ",".join(map(str, config.get("fidelity", ()))),
+        "data": config.data,
+        "searcher": config.searcher,
+        "objectives": ",".join(config.objectives),
+        "trials": config.trials,
+        "epochs": "" if config.fidelity else config.recipe.epochs,
+        "fidelity": ",".join(map(str, config.fidelity)),
         "recipe": ",".join(f"{key}={_scalar(value)}" for key, value in recipe.items()),
-        "seed": config["seed"],
-        "seed-with": ",".join(config.get("seed_with", ())),
-        "seeds": config.get("repeats", ""),
+        "seed": config.seed,
+        "seed-with": ",".join(config.seed_with),
+        "seeds": config.repeats or "",
     }
     given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if str(value)]
     return " \\\n  ".join(["nas search", *given])

@@ -104,7 +104,7 @@ def _answers(space: SearchSpace, genotype: Genotype, stages: Stages) -> Decision
 
     Where the space is longer, the last stage answers for the stages after it, and the last block of a stage
     for the blocks after it. A field of another module type takes the value of the same name, or else its
-    default. """
+    default."""
     answers: Decisions = {}
     for part, component in (("stem", genotype.stem), ("head", genotype.head)):
         answers |= {f"{part}.{name}": value for name, value in _fields(component).items()}

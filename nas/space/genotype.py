@@ -153,11 +153,27 @@ class Genotype:
 def expand(
     genotype: Genotype, input_shape: Shape = (3, 32, 32), num_classes: int = 10, auxiliary: bool = False
 ) -> Graph:
-    """The graph of a network for images of `input_shape` (channels, height, width).
+    """Expand a genotype into the graph of its network, with inferred shapes.
 
-    Its nested nodes carry the names of the genotype: stem, stage1.block1, …, head, and with
-    `auxiliary` aux1, aux2, … for the heads that only training has. NasError names the node
-    where shapes do not fit.
+    Nested nodes carry the names of the genotype: stem, stage1.block1, …, head.
+
+    Args:
+        genotype: The architecture.
+        input_shape: (channels, height, width) of an image.
+        num_classes: Classes to tell apart.
+        auxiliary: Include the auxiliary heads that only training has, as aux1, aux2, …
+
+    Returns:
+        The graph, valid by construction.
+
+    Raises:
+        NasError: Shapes do not fit; the message names the node.
+
+    Example:
+        >>> import nas
+        >>> genotype = nas.load_space("residual_vs_fractal").sample(seed=0)
+        >>> nas.expand(genotype, (3, 32, 32), num_classes=10).output_shape
+        (10,)
     """
     for size in (*input_shape, num_classes):  # here, as to the cache 32.0 is 32
         if type(size) is not int or not 1 <= size <= MAX_SIZE:

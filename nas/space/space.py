@@ -288,7 +288,24 @@ class SearchSpace:
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
-    """A space that is shipped, by name, or one of your own, by the path of its file."""
+    """Load a search space.
+
+    Args:
+        name_or_path: Name of a shipped space, or path of your own .yaml file.
+
+    Returns:
+        The search space.
+
+    Raises:
+        NotFoundError: There is no such space or file.
+        NasError: The file is wrong; the message names the line and the key.
+
+    Example:
+        >>> import nas
+        >>> space = nas.load_space("residual_vs_fractal")
+        >>> space.sample(seed=0) in space
+        True
+    """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         shipped = _shipped()

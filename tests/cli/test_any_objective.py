@@ -143,7 +143,7 @@ def test_runs_of_other_objectives_share_a_report(here, capsys):
     ("run", "state", "advice"),
     [
         ("failed", "3 failed: exception", "nas search --resume --name failed --trials 6 trains more"),
-        ("empty", "none is recorded", "nas search --resume --name empty goes on with the search"),
+        ("empty", "none is recorded", "nas search --resume --name empty continues the search"),
     ],
 )
 def test_without_a_complete_trial_each_view_says_what_to_do(words, run, state, advice, here, capsys):

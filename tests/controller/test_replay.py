@@ -22,7 +22,7 @@ from nas.controller.replay import replay
 from nas.schedulers import make_scheduler
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
-from nas.searchers.warm_start import seed_proposals
+from nas.searchers.warm_start import warm_start_proposals
 from nas.space.space import parse_space
 from nas.study import run_folder
 from nas.study.history import History
@@ -98,7 +98,7 @@ def fill(files: RunFolder, study: Study, setup: Setup, evaluator: Shuffled) -> N
         seed=setup.seed,
         epochs=setup.recipe.epochs,
         uniform_share=0.2,
-        seeds=seed_proposals(setup.seeds),
+        seeds=warm_start_proposals(setup.seeds),
         scheduler=make_scheduler(setup.fidelity, study, setup.space, images=60, folder=files.rungs),
     )
 
@@ -175,8 +175,8 @@ def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
     run = finished(tmp_path, "evolution")
     run.study.close()
     config = run_folder.read_config(run.files)
-    versions = {**config["versions"], "numpy": "1.0"}
-    run_folder.write_config(run.files, config | {"seed": 6, "versions": versions})
+    versions = {**config.versions, "numpy": "1.0"}
+    run_folder.write_config(run.files, config.model_copy(update={"seed": 6, "versions": versions}))
     assert nas_command(["replay", str(run.folder), "--json"]) == 2
     out, err = capsys.readouterr()
     found = json.loads(out)

@@ -11,6 +11,7 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+from testing.configs import make_config
 from testing.histories import study
 
 from nas.analysis.overview import overview
@@ -39,22 +40,9 @@ def make_run(folder, history, name="synthetic", **config):
     (folder / name).mkdir(parents=True)
     files = RunFolder(folder / name)
     files.space.write_text(load_space("residual_vs_fractal").to_yaml())
-    settings = {
-        "space": "residual_vs_fractal",
-        "space_digest": "s",
-        "data": "digits",
-        "data_fingerprint": "f",
-        "task": "classification",
-        "searcher": "evolution",
-        "objectives": list(getattr(history, "objectives", ("error", "flops"))),
-        "seed": 0,
-        "trials": len(history.trials),
-        "recipe": RECIPE,
-        "input_shape": [1, 8, 8],
-        "num_classes": 10,
-        "versions": {"nas": "0", "torch": "2"},
-    }
-    return Run(files, settings | config, history)
+    objectives = tuple(getattr(history, "objectives", ("error", "flops")))
+    settings = {"objectives": objectives, "trials": max(1, len(history.trials)), "recipe": RECIPE} | config
+    return Run(files, make_config(**settings), history)
 
 
 class Page(HTMLParser):
@@ -195,7 +183,7 @@ def test_repeated_trainings_give_the_members_intervals(tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_whatever_a_user_gave_is_text(tmp_path):
-    run = make_run(tmp_path, study(count=12), data=HOSTILE, versions={HOSTILE: HOSTILE}, classes=[HOSTILE])
+    run = make_run(tmp_path, study(count=12), data=HOSTILE, versions={"nas": HOSTILE}, classes=(HOSTILE,))
     run.files.space.write_text(f"# </code></pre>{HOSTILE}\n")
     object.__setattr__(run, "files", Hostile(run.files))
     _, text = written(run, drawn=False)

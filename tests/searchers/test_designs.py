@@ -223,8 +223,8 @@ def test_trials_without_a_design_are_recorded_as_before(space):
 def test_settings_of_a_design_are_checked(space):
     setup = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
     assert setup.trials == setup.planner.default_trials(setup.space, 0)
-    assert setup.config()["repeats"] == 3
-    assert "repeats" not in prepare(space, searcher="random").config()
+    assert setup.run_config().repeats == 3
+    assert prepare(space, searcher="random").run_config().repeats is None
     for wrong in ({"searcher": "random", "repeats": 2}, {"searcher": "paired", "repeats": 0}):
         with pytest.raises(NasError, match="repeats"):
             prepare(space, **wrong)
@@ -241,6 +241,18 @@ def test_a_summary_says_what_is_planned_and_what_it_can_show(space, paired):
     short = paired.summary(space, 0, 25)
     assert any("support no claim" in line for line in short["lines"])
     assert any("do not complete a context" in line for line in short["lines"])
+
+
+def test_a_balanced_plan_promises_what_is_left_after_holm_and_overlap(space, balanced):
+    found = balanced.summary(space, 0, balanced.default_trials(space, 0))
+    assert 0.5 < found["overlap"] <= 1
+    networks = int(found["networks_of_type"] * found["overlap"])
+    for row in found["detectable"]:
+        assert row["effect"] == power.detectable(networks, row["sd"] * np.sqrt(2))
+        assert row["after_holm"] == power.detectable(networks, row["sd"] * np.sqrt(2), tests=3)
+        assert f"of {100 * row['after_holm']:.2f} points after Holm's correction" in "\n".join(found["lines"])
+    assert balanced.summary(space, 0, 2)["overlap"] == 0  # one type is not there
+    assert balanced.summary(space, 0, 2)["detectable"] == []
 
 
 def test_power_is_that_of_the_rule():

@@ -12,7 +12,7 @@ import nas
 from nas.cli import run
 from nas.errors import NasError, NotFoundError
 from nas.searchers import make_searcher, propose
-from nas.searchers.warm_start import find_seeds, project, seed_proposals
+from nas.searchers.warm_start import find_warm_starts, project, warm_start_proposals
 from nas.space.genotype import Genotype
 from nas.space.space import load_space, parse_space, space_names
 from nas.study.history import History
@@ -43,7 +43,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["plain20", "resnet20", "resnet56", "plain44"])
 def test_what_lies_in_the_space_stays_as_it_is(name: str) -> None:
-    (seed,) = find_seeds(load_space("plain_vs_residual"), [name])
+    (seed,) = find_warm_starts(load_space("plain_vs_residual"), [name])
     assert seed.genotype == zoo_entry(name).build()
     assert not seed.changes
     assert str(seed) == f"{name}: lies in the space"
@@ -107,7 +107,7 @@ def test_constraints_reduce_numbers_and_keep_types() -> None:
 def test_where_no_network_fits_it_says_so() -> None:
     space = parse_space(SPACE + "constraints: {flops: {max: 1k}}\n", "tiny")
     with pytest.raises(NasError, match=r"seed resnet20: cannot be brought into tiny: flops .* above"):
-        find_seeds(space, ["resnet20"])
+        find_warm_starts(space, ["resnet20"])
 
 
 def test_a_network_with_branches_is_refused() -> None:
@@ -119,20 +119,23 @@ def test_a_network_with_branches_is_refused() -> None:
 
 def test_an_unknown_name_comes_with_the_nearest() -> None:
     with pytest.raises(NotFoundError, match="did you mean 'resnet20'"):
-        find_seeds(load_space("plain_vs_residual"), ["resnet_20"])
+        find_warm_starts(load_space("plain_vs_residual"), ["resnet_20"])
 
 
 def test_equal_networks_are_proposed_once() -> None:
     names = ["resnet20", "resnet110", "resnet20", "resnet56"]
-    seeds = find_seeds(load_space("plain_vs_residual"), names)
+    seeds = find_warm_starts(load_space("plain_vs_residual"), names)
     assert [seed.same_as for seed in seeds] == ["", "", "resnet20", "resnet110"]
     assert str(seeds[3]) == "resnet56: lies in the space; skipped, because it is then the same as resnet110"
-    assert [proposal.proposer for proposal in seed_proposals(seeds)] == ["seed:resnet20", "seed:resnet110"]
+    assert [proposal.proposer for proposal in warm_start_proposals(seeds)] == [
+        "seed:resnet20",
+        "seed:resnet110",
+    ]
 
 
 def test_seeds_are_the_first_proposals_by_number() -> None:
     space, searcher = load_space("plain_vs_residual"), make_searcher("random", ("error",))
-    seeds = seed_proposals(find_seeds(space, ["resnet20", "plain56"]))
+    seeds = warm_start_proposals(find_warm_starts(space, ["resnet20", "plain56"]))
 
     def proposals(first: int) -> list[Any]:
         history, found = History(("error",)), []

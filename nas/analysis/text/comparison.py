@@ -173,9 +173,9 @@ def _error_dict(each: ErrorDifference) -> dict[str, Any]:
 
 def _run_line(side: Side) -> str:
     config = side.run.config
-    epochs = count(config["recipe"]["epochs"], "epoch")
+    epochs = count(config.recipe.epochs, "epoch")
     return (
-        f"{side.run.name}: {config['space']} on {config['data']}, {config['searcher']}, "
+        f"{side.run.name}: {config.space} on {config.data}, {config.searcher}, "
         f"{count(len(side.run.study.trials), 'trial')} of {epochs}"
     )
 
@@ -262,8 +262,8 @@ def _side_dict(side: Side) -> dict[str, Any]:
     config = side.run.config
     return {
         "run": str(side.run.folder),
-        "space": config["space"],
-        "searcher": config["searcher"],
+        "space": config.space,
+        "searcher": config.searcher,
         "trials": len(side.run.study.trials),
         "failed": _failed(side),
         "networks": len(side.points),

@@ -10,48 +10,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas import pareto
-from nas.errors import NotFoundError
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, metric, table_of, to_text
 from nas.plugins import PYTHON
 from nas.stats.resampling import rank_correlation
 from nas.study.trial import Trial, error_first
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from nas.study.history import History
+from nas.study.outcomes import none_complete
 
 RESAMPLES = 1000
 """Of the interval of a rank correlation."""
-
-
-def none_complete(outcomes: Iterable[tuple[str, str]], where: str = "", name: str = "RUN") -> NotFoundError:
-    """The error to raise where something needs a complete trial and there is none.
-
-    outcomes: (state, reason) of each recorded trial; name: of the run, for the command in the hint.
-    """
-    known = list(outcomes)
-    reasons = Counter(reason for state, reason in known if state == "failed")
-    stopped = sum(state == "stopped" for state, _ in known)
-    parts = [f"{sum(reasons.values())} failed: {', '.join(sorted(reasons))}"] if reasons else []
-    parts += [f"{stopped} stopped early"] if stopped else []
-    resume = f"nas search --resume --name {name}"
-    more = f"{resume} --trials {2 * len(known)} trains more" if known else f"{resume} goes on with the search"
-    return NotFoundError(
-        f"no trial is complete ({'; '.join(parts) or 'none is recorded'})", where=where, hint=more
-    )
-
-
-def outcomes_of(trials: pd.DataFrame) -> Iterable[tuple[str, str]]:
-    """What `none_complete` takes, of a frame of trials; one from elsewhere may know no reasons."""
-    reasons = trials.reindex(columns=["reason"])["reason"].fillna("")
-    return zip(trials["state"], reasons, strict=True)
 
 
 def pareto_dict(study: History, objectives: Sequence[str] | None = None) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """The balanced design: equally many networks of every module type, FLOPs bin and depth.
 
 The bins divide the range of FLOPs that all types share, so that every bin can hold every type (Radosavovic et
-al., "On network design spaces for visual recognition", 2019).
+al., "On network design spaces for visual recognition", 2019). Within a cell FLOPs and depth still vary; the
+analysis adjusts for both (`nas.stats.adjusted`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from math import sqrt
+from itertools import combinations, islice
+from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from nas.searchers.designs.paired import SUPPOSED_SD
 from nas.space.decisions import pick
 from nas.space.genotype import Genotype, expand
 from nas.stats import power
+from nas.stats.adjusted import adjusted_effect
 from nas.stats.resampling import Floats
 from nas.study.trial import Proposal
 
@@ -47,14 +49,17 @@ STREAM = 4
 Cell = tuple[str, int, int]
 """Module type, FLOPs bin, class of depth."""
 
+Network = tuple[Genotype, int]
+"""A genotype with its FLOPs."""
+
 
 @dataclass
 class _Source:
     """Networks of one type as they are drawn, sorted into cells. `draws` counts them all."""
 
-    networks: Iterator[tuple[Genotype, int]]
+    networks: Iterator[Network]
     draws: int = 0
-    cells: dict[Cell, list[Genotype]] = field(default_factory=dict)
+    cells: dict[Cell, list[Network]] = field(default_factory=dict)
 
 
 class Balanced(Design):
@@ -65,8 +70,8 @@ class Balanced(Design):
     def __init__(self, settings: SearcherSettings) -> None:
         super().__init__(settings)
         self._key: tuple[SearchSpace, int] | None = None
-        self._plan: list[tuple[Cell, Genotype]] = []
-        self._planned: Iterator[tuple[Cell, Genotype]] = iter(())
+        self._plan: list[tuple[Cell, Network]] = []
+        self._planned: Iterator[tuple[Cell, Network]] = iter(())
 
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
         self._prepare(space, seed)
@@ -75,7 +80,7 @@ class Balanced(Design):
             if planned is None:
                 return None
             self._plan.append(planned)
-        (kind, flops_bin, depth), genotype = self._plan[number]
+        (kind, flops_bin, depth), (genotype, _) = self._plan[number]
         design = {"design": self.name, "type": kind, "flops_bin": flops_bin, "depth": depth}
         return Proposal(genotype, self.name, uniform=True, design=design)
 
@@ -87,7 +92,7 @@ class Balanced(Design):
         self._prepare(space, seed)
         types = module_types(space)
         planned = sum(self.proposal(space, seed, number) is not None for number in range(trials))
-        networks = planned // len(types)
+        per_type, overlap = planned // len(types), _overlap(types, self._plan[:planned])
         draws = sum(source.draws for source in self._sources.values())
         in_cells = sum(len(cell) for source in self._sources.values() for cell in source.cells.values())
         figures = {
@@ -95,12 +100,11 @@ class Balanced(Design):
             "types": list(types),
             "cells": len(self._open),
             "empty_cells": len(types) * FLOPS_BINS * self._depths - len(self._open),
-            "networks_of_type": networks,
+            "networks_of_type": per_type,
             "flops": [round(edge) for edge in self._edges],
             "acceptance": in_cells / draws,
-            "detectable": [
-                {"sd": sd, "effect": power.detectable(networks, sd * sqrt(2))} for sd in SUPPOSED_SD
-            ],
+            "overlap": overlap,
+            "detectable": _detectable(per_type, overlap, len(types)),
         }
         return figures | {"lines": _lines(figures, planned)}
 
@@ -117,45 +121,44 @@ class Balanced(Design):
         cuts = [depth_class[0] for depth_class in np.array_split(depths, self._depths)[1:]]
         self._sources = {}
         for kind, pilot in pilots.items():
-            source = _Source(_networks(space, kind, [seed, STREAM, types.index(kind)]))
-            self._sources[kind] = source
+            self._sources[kind] = _Source(_networks(space, kind, [seed, STREAM, types.index(kind)]))
             for _ in pilot:
-                self._draw(kind, source, cuts)
+                self._draw(kind, cuts)
         self._open = sorted(cell for source in self._sources.values() for cell in source.cells)
         self._planned = self._rounds(seed, cuts)
 
-    def _draw(self, kind: str, source: _Source, cuts: list[int]) -> bool:
+    def _draw(self, kind: str, cuts: list[int]) -> bool:
         """Draw a network of a type into its cell; return False where there are no more."""
-        drawn = next(source.networks, None)
-        if drawn is None:
+        source = self._sources[kind]
+        network = next(source.networks, None)
+        if network is None:
             return False
         source.draws += 1
-        genotype, flops = drawn
+        genotype, flops = network
         flops_bin = int(np.searchsorted(self._edges, flops, side="right")) - 1
         if 0 <= flops_bin < FLOPS_BINS:
             cell = kind, flops_bin, int(np.searchsorted(cuts, len(genotype.nodes), side="right"))
-            source.cells.setdefault(cell, []).append(genotype)
+            source.cells.setdefault(cell, []).append(network)
         return True
 
-    def _rounds(self, seed: int, cuts: list[int]) -> Iterator[tuple[Cell, Genotype]]:
+    def _rounds(self, seed: int, cuts: list[int]) -> Iterator[tuple[Cell, Network]]:
+        """Yield one network of every cell that is not exhausted, round after round."""
         cells, round_ = list(self._open), 0
         while cells:
             order = np.random.default_rng([seed, STREAM, len(self._sources), round_]).permutation(len(cells))
             for cell in [cells[i] for i in order]:
-                source, tries = self._sources[cell[0]], 0
-                while (
-                    len(source.cells[cell]) <= round_ and tries < TRIES and self._draw(cell[0], source, cuts)
-                ):
+                networks, tries = self._sources[cell[0]].cells[cell], 0
+                while len(networks) <= round_ and tries < TRIES and self._draw(cell[0], cuts):
                     tries += 1
-                if len(source.cells[cell]) <= round_:
+                if len(networks) <= round_:
                     cells.remove(cell)
                     continue
-                yield cell, source.cells[cell][round_]
+                yield cell, networks[round_]
             round_ += 1
 
 
-def _networks(space: SearchSpace, kind: str, entropy: list[int]) -> Iterator[tuple[Genotype, int]]:
-    """Yield different networks of one type with their FLOPs.
+def _networks(space: SearchSpace, kind: str, entropy: list[int]) -> Iterator[Network]:
+    """Yield different networks of one type.
 
     Each decision is uniform, and the constraints hold. Ends after many draws in a row without a new network.
     """
@@ -170,14 +173,14 @@ def _networks(space: SearchSpace, kind: str, entropy: list[int]) -> Iterator[tup
         yield genotype, cost(expand(genotype, space.input_shape, space.num_classes)).flops
 
 
-def _pilot(space: SearchSpace, kind: str, entropy: list[int]) -> list[tuple[Genotype, int]]:
+def _pilot(space: SearchSpace, kind: str, entropy: list[int]) -> list[Network]:
     pilot = list(islice(_networks(space, kind, entropy), PILOT))
     if not pilot:
         raise NasError(f"no network of {kind} alone meets the constraints", where=space.name)
     return pilot
 
 
-def _common_bins(space: SearchSpace, pilots: dict[str, list[tuple[Genotype, int]]]) -> Floats:
+def _common_bins(space: SearchSpace, pilots: dict[str, list[Network]]) -> Floats:
     """Return the edges of bins of equal width in log FLOPs, over the range that all types share."""
     ranges = [np.quantile([flops for _, flops in pilot], SUPPORT) for pilot in pilots.values()]
     low, high = max(a for a, _ in ranges), min(b for _, b in ranges)
@@ -190,18 +193,47 @@ def _common_bins(space: SearchSpace, pilots: dict[str, list[tuple[Genotype, int]
     return np.asarray(np.exp(np.linspace(np.log(low), np.log(high * (1 + 1e-9)), FLOPS_BINS + 1)))
 
 
+def _overlap(types: Sequence[str], plan: Sequence[tuple[Cell, Network]]) -> float:
+    """Return the effective overlap of the two least comparable types, as the analysis will compute it."""
+    kinds = [cell[0] for cell, _ in plan]
+    if not set(types) <= set(kinds):
+        return 0.0
+    shares = np.eye(len(types))[[types.index(kind) for kind in kinds]]
+    cost = np.log([float(flops) for _, (_, flops) in plan])
+    depth = np.array([float(len(genotype.nodes)) for _, (genotype, _) in plan])
+    pairs = combinations(range(len(types)), 2)
+    return min(adjusted_effect(shares, cost, (cost, depth), *pair).overlap for pair in pairs)
+
+
+def _detectable(per_type: int, overlap: float, types: int) -> list[dict[str, float]]:
+    """Return the effects that so many networks per type detect, alone and after Holm over all contrasts.
+
+    A difference of two networks has twice the variance of one.
+    """
+    tests, networks = types * (types - 1) // 2, int(per_type * overlap)
+    rows = [
+        {
+            "sd": sd,
+            "effect": power.detectable(networks, sd * sqrt(2)),
+            "after_holm": power.detectable(networks, sd * sqrt(2), tests),
+        }
+        for sd in SUPPOSED_SD
+    ]
+    return [row for row in rows if all(map(isfinite, row.values()))]
+
+
 def _lines(figures: dict[str, Any], planned: int) -> list[str]:
     low, high = figures["flops"][0] / 1e6, figures["flops"][-1] / 1e6
     lines = [
         f"{planned} networks in {figures['cells']} cells of module type x {FLOPS_BINS} FLOPs bins x depth, "
         f"{low:.3g}M to {high:.3g}M FLOPs",
-        f"{figures['acceptance']:.0%} of the networks drawn lie in a cell; "
-        f"{figures['empty_cells']} cells are empty",
+        f"{figures['acceptance']:.0%} of the networks drawn lie in a cell; {figures['empty_cells']} cells "
+        f"are empty; the effective overlap of any two types is {figures['overlap']:.0%} or more",
     ]
     for row in figures["detectable"]:
-        if row["effect"] < 1:
-            lines.append(
-                f"if the errors in a cell have an SD of {100 * row['sd']:g} points, 4 of 5 studies detect an "
-                f"effect of {100 * row['effect']:.2f} points"
-            )
+        lines.append(
+            f"if networks of equal FLOPs and depth have an SD of {100 * row['sd']:g} points, 4 of 5 studies "
+            f"detect an effect of {100 * row['effect']:.2f} points, or of {100 * row['after_holm']:.2f} "
+            "points after Holm's correction"
+        )
     return lines

@@ -11,8 +11,8 @@ import numpy as np
 from nas.analysis.analyze import trial_table
 from nas.analysis.front import front_table, network_means
 from nas.analysis.table import dominating_type
-from nas.analysis.text.pareto import none_complete, outcomes_of
 from nas.formatting import count
+from nas.study.outcomes import none_complete, outcomes_of
 from nas.visualization.plots.style import (
     GREY,
     INK,

@@ -41,7 +41,7 @@ def runs_figure(found: RunComparison) -> Figure:
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     curves, fronts = figure.subplots(1, 2)
-    task = found.a.run.config.get("task", "")
+    task = found.a.run.config.task
     looks = zip((found.a, found.b), COLOURS, MARKERS, ("-", "--"), strict=False)
     for side, colour, marker, line in looks:
         _curve(curves, side, colour, line)
