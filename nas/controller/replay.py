@@ -27,7 +27,7 @@ class Replay:
     """The outcome of a replay.
 
     same: how many proposals came out the same. unknown: numbers of the trials without a snapshot. differs:
-    the first trial whose proposal differs, with what is `proposed` now (None for nothing). """
+    the first trial whose proposal differs, with what is `proposed` now (None for nothing)."""
 
     same: int
     unknown: tuple[int, ...] = ()

@@ -62,7 +62,7 @@ def test_proposals_lie_in_the_space_and_never_repeat(name, objectives):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_proposal_follows_from_history_and_generator(name):
+def test_a_proposal_follows_from_history_seed_and_number(name):
     space = ToySpace(length=5, base=3)
     searcher, history = make_searcher(name, OBJECTIVES[2]), History(OBJECTIVES[2])
     for number in range(30):
@@ -85,7 +85,7 @@ def test_the_history_is_only_read(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_small_space_is_searched_whole_and_then_there_is_none(name):
+def test_a_small_space_is_searched_completely_and_then_exhausted(name):
     space = ToySpace(length=3, base=3, limit=4)
     history = run(name, space, 100, fails=lambda n: False)
     expected = {genotype.digest for genotype in space.enumerate()}
@@ -94,14 +94,14 @@ def test_a_small_space_is_searched_whole_and_then_there_is_none(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_only_failures_so_far(name):
+def test_a_history_of_failures_alone_is_searched_on(name):
     history = run(name, ToySpace(length=4, base=5), 15, fails=lambda n: True)
     assert len(history.trials) == 15
     assert not history.complete
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_is_in_flight_is_not_proposed(name):
+def test_networks_in_flight_are_not_proposed(name):
     space = ToySpace(length=3, base=2)
     searcher, history = make_searcher(name, OBJECTIVES[2]), History()
     digests = []
@@ -185,7 +185,7 @@ def test_evolution_derives_from_the_front():
         assert trial.proposal.parent < trial.number
 
 
-def test_a_neighbourhood_that_is_exhausted_is_not_built_again():
+def test_an_exhausted_neighbourhood_is_not_built_again():
     class Counting(ToySpace):
         built = 0
 
