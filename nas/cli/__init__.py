@@ -27,7 +27,6 @@ GROUPS = {
         "spaces": "List the search spaces, or show one.",
         "runs": "List the runs.",
         "replay": "Whether the searcher of a run proposes the same again.",
-        "study": "Fixed experiments: plain against residual nets by depth.",
     },
     "What a run found": {
         "pareto": "The Pareto front of a run, and how far it depends on the training seed.",

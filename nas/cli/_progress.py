@@ -12,6 +12,7 @@ import click
 
 from nas.cli._output import duration, percent
 from nas.formatting import metric
+from nas.study.objectives import objective
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -88,7 +89,7 @@ class SearchProgress:
         shown = f"{self.total} candidates{resumed} on {run.config.data}, {epochs} epochs each"
         self.print(f"{shown}, {slots} at a time")
         if run.config.task == "segmentation":
-            self.print("error: 1 - mIoU over the pixels of the validation images")
+            self.print(f"error: {objective('error').axis('segmentation')}")
         seeds = () if done else find_warm_starts(run.space, run.config.seed_with)
         for seed in seeds:
             self.print(f"seed {seed}")

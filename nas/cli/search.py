@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seeds", "repeats", type=int, metavar="K", help="Training seeds of each network of --searcher paired."
 )
-@click.option("--objectives", type=options.Names(), help="What to minimise; error,flops by default.")
+@options.objectives("Objectives to minimise. Default: error,flops.")
 @options.workers
 @options.gpus_per_worker
 @options.ray_address

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 import nas
 from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
-from nas.plugins import load_objectives
+from nas.graph.graph import shape_text
 from nas.schedulers import check_rungs
 from nas.searchers.warm_start import WarmStart, find_warm_starts
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space, parse_space
 from nas.study import run_folder
 from nas.study.config_diff import BECAME, differences, lines
+from nas.study.objectives import check_objectives, measures
 from nas.study.run_config import VERSION, RunConfig
 from nas.study.run_folder import RunFolder
 from nas.study.storage_url import own_storage, shown, without_password
 from nas.study.study import Study
-from nas.study.trial import check_objectives
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -112,7 +112,7 @@ def prepare(
     chosen = DEFAULTS | {key: value for key, value in settings.items() if value is not None}
     chosen["objectives"] = check_objectives(chosen["objectives"])
     _check_bounds(chosen)
-    load_objectives(chosen["objectives"])  # so that what is wrong with them is told before the search
+    measures(chosen["objectives"])  # so that what is wrong with them is told before the search
     planner = make_searcher(chosen["searcher"], chosen["objectives"], chosen["repeats"])
     if planner.plans_every_trial and chosen["seed_with"]:
         raise NasError("a design plans every network itself", where="seed_with")
@@ -237,7 +237,7 @@ def _check_task(space: SearchSpace, dataset: Dataset) -> None:
     found = expand(space.sample(0), space.input_shape, space.num_classes).output_shape
     expected = (dataset.num_classes, *dataset.train_labels.shape[1:])
     if found != expected:
-        sizes = ["x".join(map(str, shape)) for shape in (found, expected)]
+        sizes = [shape_text(shape) for shape in (found, expected)]
         message = f"its networks give scores of {sizes[0]} for an image, {dataset.name} needs {sizes[1]}"
         hint = f"the data are for {dataset.task}; nas spaces lists what there is"
         raise NasError(message, where=f"space {space.name}", hint=hint)

@@ -21,12 +21,12 @@ from nas.controller.record import record
 from nas.controller.signals import Interrupted, Stop, stop_on_signals
 from nas.errors import AllTrialsFailedError, ClusterLostError
 from nas.graph.cost import cost
-from nas.plugins import load_objectives
 from nas.schedulers import Scheduler, TrainFully
 from nas.searchers import Searcher, propose
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, decisions_of
 from nas.study.history import History
+from nas.study.objectives import measures
 from nas.study.trial import Proposal, Trial
 from nas.training.profile import DRIVER, Laps, Times
 from nas.training.task import Result, Task, ignore
@@ -218,7 +218,7 @@ class _Search:
 
     @cached_property
     def measures(self) -> dict[str, Callable[..., Any]]:
-        return load_objectives(self.study.objectives)
+        return measures(self.study.objectives)
 
     def dispatch(self, planned: PlannedTrial) -> None:
         self.running[planned.number] = planned

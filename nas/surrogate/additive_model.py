@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.pareto import Floats
-from nas.plugins import PYTHON
 from nas.study.history import History
+from nas.study.objectives import objective
 from nas.study.trial import Trial
 
 Move = tuple[str, Any]
@@ -40,7 +40,7 @@ class AdditiveModel:
     def __init__(self, objectives: Sequence[str]) -> None:
         self._objectives = tuple(objectives)
         # An objective of the user's own may be negative, so its logarithm is not taken.
-        self._logged = np.array([not name.startswith(PYTHON) for name in objectives])
+        self._logged = np.array([objective(name).logarithmic or name == "error" for name in objectives])
         self._reset(None)
 
     def _reset(self, history: History | None) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.files import read_text, write_atomic
+from nas.graph.graph import shape_text
 from nas.training.recipe import FULL_EPOCHS, default_recipe
 
 if TYPE_CHECKING:
@@ -208,13 +209,9 @@ def check_output(network: nn.Module, dataset: Dataset, where: str) -> None:
         found = tuple(network(torch.zeros(1, *dataset.input_shape)).shape[1:])
     expected = (dataset.num_classes, *dataset.train_labels.shape[1:])
     if found != expected:
-        message = f"the network gives scores of {_shape(found)} for an image, {dataset.name} needs"
+        message = f"the network gives scores of {shape_text(found)} for an image, {dataset.name} needs"
         hint = f"the data are for {dataset.task}"
-        raise NasError(f"{message} {_shape(expected)}", where=where, hint=hint)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+        raise NasError(f"{message} {shape_text(expected)}", where=where, hint=hint)
 
 
 def _recorded(
