@@ -27,7 +27,7 @@ from nas.study.run import open_run
 from nas.study.study import Study
 from nas.study.trial import Proposal
 from nas.training.candidate import train_candidate
-from nas.training.recipe import Recipe, staged
+from nas.training.recipe import staged
 from nas.training.task import Task
 
 
@@ -209,8 +209,8 @@ class TestDurability:
 class TestSettings:
     def test_the_last_rung_replaces_the_epochs(self, space):
         setup = prepare(space, fidelity=(1, 2))
-        assert (setup.recipe.epochs, setup.config()["fidelity"]) == (2, [1, 2])
-        assert "fidelity" not in prepare(space).config()
+        assert (setup.recipe.epochs, setup.run_config().fidelity) == (2, (1, 2))
+        assert prepare(space).run_config().fidelity == ()
 
     @pytest.mark.parametrize(
         ("settings", "message"),
@@ -256,8 +256,8 @@ class TestCommand:
         run = open_run(finished[1])
         with run.study:
             trial = run.best()
-            recipe = staged(Recipe(**run.config["recipe"]), run.config["fidelity"])
-            dataset = load_data(run.config["data"])
+            recipe = staged(run.config.recipe, run.config.fidelity)
+            dataset = load_data(run.config.data)
             whole = train_candidate(Task(trial.number, trial.genotype, trial.seed), dataset, recipe)
             assert whole.curve == trial.curve
             assert whole.weights == run.weights(trial)
