@@ -76,7 +76,7 @@ class SearchProgress:
 
     def start(self, run: Run, slots: int) -> None:
         from nas.cli._dry_run import epochs_text
-        from nas.searchers.warm_start import find_seeds
+        from nas.searchers.warm_start import find_warm_starts
 
         self.started = True
         self.total, self.epochs = run.config.trials, run.config.recipe.epochs
@@ -90,7 +90,7 @@ class SearchProgress:
         self.print(f"{shown}, {slots} at a time")
         if run.config.task == "segmentation":
             self.print(f"error: {objective('error').axis('segmentation')}")
-        seeds = () if done else find_seeds(run.space, run.config.seed_with)
+        seeds = () if done else find_warm_starts(run.space, run.config.seed_with)
         for seed in seeds:
             self.print(f"seed {seed}")
 

@@ -49,10 +49,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--searcher",
+    cls=options.SearcherOption,
     metavar="X",
     shell_complete=complete.searchers,
-    help="evolution (the default), random, optuna:tpe and the like; or "
-    "balanced or paired, which compare module types and optimise nothing.",
 )
 @click.option(
     "--seed-with",
