@@ -10,7 +10,7 @@ import numpy as np
 from nas import pareto
 from nas.errors import NasError
 from nas.stats.resampling import Floats
-from nas.study.trial import error_first
+from nas.study.objectives import error_first
 
 if TYPE_CHECKING:
     import pandas as pd

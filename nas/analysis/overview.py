@@ -22,7 +22,7 @@ from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, trajectories
 from nas.stats.estimate import Estimate
 from nas.study.history import History
-from nas.study.trial import two_axes
+from nas.study.objectives import plot_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
 def _axes(run: Run, networks: pd.DataFrame) -> tuple[str, str]:
     """Those of the objectives of the run that are known of all networks, also of those of other runs."""
-    return two_axes(
+    return plot_axes(
         [name for name in run.config.objectives if name in networks and networks[name].notna().all()]
     )
 

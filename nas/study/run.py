@@ -12,12 +12,13 @@ from nas.errors import NasError, NotFoundError
 from nas.pareto import knee
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
+from nas.study.objectives import error_first
 from nas.study.outcomes import none_complete
 from nas.study.run_config import RunConfig
 from nas.study.run_folder import LATEST, RunFolder
 from nas.study.storage_url import own_storage
 from nas.study.study import Study
-from nas.study.trial import Trial, error_first
+from nas.study.trial import Trial
 from nas.training.profile import Times, read_profile
 
 if TYPE_CHECKING:

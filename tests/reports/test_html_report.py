@@ -11,15 +11,18 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup
 from testing.configs import make_config
 from testing.histories import study
 
 from nas.analysis.overview import overview
 from nas.cli import run as nas_command
 from nas.errors import NasError
-from nas.reports import front
+from nas.reports import front, points
 from nas.reports.page import page
 from nas.reports.picture import inline
+from nas.reports.render import render, render_table
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.run import Run
@@ -196,6 +199,15 @@ def test_whatever_a_user_gave_is_text(tmp_path):
     assert "{{points}}" in text  # what is filled in is not filled again
 
 
+def test_templates_escape_all_but_markup():
+    cells = Page(render_table([HOSTILE], [[HOSTILE], [Markup("<code>ours</code>")]]))
+    assert [name for name, _ in cells.elements] == [
+        *("div", "table", "thead", "tr", "th", "tbody", "tr", "td", "tr", "td", "code")
+    ]
+    with pytest.raises(UndefinedError, match="runs"):
+        render("reproduce.html")
+
+
 class Hostile:
     """The files of a run whose name holds markup."""
 
@@ -261,19 +273,21 @@ def test_masks_have_the_error_called_by_its_name(tmp_path):
 
 def test_of_too_many_networks_a_part_is_shown_and_all_of_the_front(small, monkeypatch):
     found, _, _ = small
-    monkeypatch.setattr(front, "MOST_POINTS", 5)
-    points = front.points_of(found)
-    members = [point for point in points if point.member]
-    assert len(points) == 5 + len(members)
+    monkeypatch.setattr(points, "MOST_POINTS", 5)
+    shown = points.points_of(found)
+    members = [point for point in shown if point.member]
+    assert len(shown) == 5 + len(members)
     assert len(members) == len({trial.digest for trial in found.runs[0].study.front()})
 
 
 def test_drawings_stop_where_the_page_would_be_too_large(small, monkeypatch):
     found, _, _ = small
     monkeypatch.setattr(front, "DRAWINGS", 1)
-    shown = front.drawings(front.points_of(found), (1, 8, 8), 10)
-    assert 'class="net"' not in shown
-    assert "nas show" in shown
+    text = front.front_section(found, points.points_of(found))
+    assert 'class="net"' not in text
+    assert text.count("Draw it with <code>nas show ") == sum(
+        point.member for point in points.points_of(found)
+    )
 
 
 @pytest.mark.slow

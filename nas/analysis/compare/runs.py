@@ -16,6 +16,7 @@ from nas.pareto import hypervolume, reference_point
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import CHUNK, Floats, bootstrap_counts
 from nas.study.config_diff import differences, lines
+from nas.study.objectives import plot_axes
 from nas.study.trial import Trial
 
 if TYPE_CHECKING:
@@ -138,8 +139,8 @@ def quantile(curve: Edf, share: float) -> Estimate:
 
 def _objectives(a: Run, b: Run) -> tuple[str, str]:
     """Those of both searches, the error last, where they are the same two; else FLOPs and error."""
-    first, second = (sorted(run.study.objectives, key=lambda name: name == "error") for run in (a, b))
-    return (first[0], first[1]) if first == second and len(first) == 2 else ("flops", "error")
+    first, second = (plot_axes(run.study.objectives) for run in (a, b))
+    return first if first == second else plot_axes(())
 
 
 def _networks(run: Run, names: Sequence[str], trials: int | None = None) -> Floats:

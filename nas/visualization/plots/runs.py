@@ -13,9 +13,8 @@ from nas.visualization.plots.style import (
     MARKERS,
     check_format,
     in_style,
-    is_logarithmic,
     label,
-    log_axis,
+    objective_axis,
     save,
     scale,
 )
@@ -49,10 +48,9 @@ def runs_figure(found: RunComparison) -> Figure:
     curves.set(xlabel=label("error", task), ylabel="share of networks, %", ylim=(0, 102))
     curves.set_title("at most this error, with 95 % bands", fontsize=10, loc="left")
     for name, which in zip(found.objectives, "xy", strict=True):
-        getattr(fronts, f"set_{which}label")(label(name, task))
-        if is_logarithmic(name):
-            at = found.objectives.index(name)
-            log_axis(fronts, which, np.concatenate([side.points[:, at] for side in (found.a, found.b)]))
+        at = found.objectives.index(name)
+        values = np.concatenate([side.points[:, at] for side in (found.a, found.b)])
+        objective_axis(fronts, which, name, values, task)
     fronts.set_title("networks and fronts", fontsize=10, loc="left")
     curves.legend(loc="lower right")
     fronts.legend(loc="upper right")
