@@ -7,7 +7,8 @@ import time
 import click
 
 from nas.cli import _options as options
-from nas.cli._output import duration, emit, table
+from nas.cli._output import echo, emit, table
+from nas.formatting import duration
 
 
 @click.command("cache", epilog="Example: nas cache --clear")
@@ -26,7 +27,7 @@ def command(clear: bool, as_json: bool) -> None:
         if as_json:
             emit({"folder": str(cache.cache_folder()), "freed": freed})
         else:
-            click.echo(f"{freed / 1e6:,.1f} MB freed in {cache.cache_folder()}")
+            echo(f"{freed / 1e6:,.1f} MB freed in {cache.cache_folder()}")
         return
     entries = cache.entries()
     total, limit = sum(entry.bytes for entry in entries), cache.limit_bytes()
@@ -42,4 +43,4 @@ def command(clear: bool, as_json: bool) -> None:
         ],
         right=["MB", "last used"],
     )
-    click.echo(f"{total / 1e6:,.1f} MB of at most {limit / 1e9:g} GB in {cache.cache_folder()}")
+    echo(f"{total / 1e6:,.1f} MB of at most {limit / 1e9:g} GB in {cache.cache_folder()}")

@@ -8,7 +8,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, note, table
+from nas.cli._output import echo, emit, note, table
 
 MOST_CLASSES = 40
 """Classes that the table lists."""
@@ -47,13 +47,13 @@ def command(spec: str | None, seed: int, plot: Path | None, as_json: bool) -> No
         emit(data_dict(dataset))
         return
     for line in data_lines(dataset, spec):
-        click.echo(line)
+        echo(line)
     counts = class_counts(dataset)
     rows = [{"class": name, **of_parts} for name, of_parts in list(counts.items())[:MOST_CLASSES]]
-    click.echo()
+    echo()
     table(rows, right=["train", "validation", "test"])
     if len(counts) > MOST_CLASSES:
-        click.echo(f"… and {len(counts) - MOST_CLASSES} more classes")
+        echo(f"… and {len(counts) - MOST_CLASSES} more classes")
 
 
 def _list_forms(as_json: bool) -> None:

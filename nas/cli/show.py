@@ -10,7 +10,7 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._network_file import read_network
-from nas.cli._output import emit, note, table
+from nas.cli._output import echo, emit, note, table
 from nas.errors import NasError
 from nas.graph.graph import shape_text
 
@@ -52,7 +52,7 @@ def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Geno
     opened = open_run(run, results_dir)
     with opened.study:
         chosen = opened.knee() if trial is None else opened.trial(trial)
-    shape, classes = tuple(opened.config["input_shape"]), opened.config["num_classes"]
+    shape, classes = opened.config.input_shape, opened.config.num_classes
     return f"trial {chosen.number}", chosen.genotype, expand(chosen.genotype, shape, classes)
 
 
@@ -95,10 +95,10 @@ def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> 
             }
         )
         return
-    click.echo(f"{title}: {genotype}\n")
+    echo(f"{title}: {genotype}\n")
     table([layer.row() for layer in layers], right=["parameters", "FLOPs"])
     size = shape_text(graph.input_shape)
-    click.echo(
+    echo(
         f"\ninput {size}: {figures.params:,} parameters, {figures.flops:,} FLOPs "
         "(multiply-adds of convolutions and linear layers)"
     )

@@ -26,7 +26,7 @@ the one with the highest expected gain per unit of compute is begun.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,9 +39,10 @@ from nas.schedulers.rung_store import RungStore
 from nas.space.genotype import expand
 from nas.space.space import decisions_of
 from nas.study.history import History
+from nas.study.objectives import objective
 from nas.study.trial import Proposal, Trial
 from nas.surrogate.learning_curve import LearningCurveModel, LearningCurves
-from nas.training.task import Part
+from nas.training.task import EpochRange
 
 if TYPE_CHECKING:
     from nas.space.space import SearchSpace
@@ -51,9 +52,6 @@ MIN_TRIALS = 10
 
 MAX_PROPOSALS = 4
 """Proposals of which one is begun, at most: more would lean too much on the model."""
-
-COSTS = frozenset(field.name for field in fields(Cost))
-"""Objectives that are known before a training."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,8 @@ class UntrainedCandidate:
         return self.cost.flops
 
     def values(self, objectives: Sequence[str]) -> tuple[float, ...]:
-        """Return the values of objectives in `COSTS`."""
-        return tuple(float(getattr(self.cost, name)) for name in objectives)
+        """Return the values of objectives that are known before training."""
+        return tuple(float(objective(name).read(self) or 0) for name in objectives)
 
 
 class SuccessiveHalving:
@@ -132,12 +130,12 @@ class SuccessiveHalving:
             may_go[came] |= self._eligible([trials[i] for i in came], points[came], rung, gone) & ~gone
         return trials[self._best_gain(trials, points, spreads, may_go)] if may_go.any() else None
 
-    def next_epochs(self, number: int) -> Part:
+    def next_epochs(self, number: int) -> EpochRange:
         trial = self.history.waiting.get(number)
         if trial is None:
-            return Part(0, self.rungs[0])
+            return EpochRange(0, self.rungs[0])
         until = self.rungs[self.rungs.index(trial.epochs) + 1]
-        return Part(trial.epochs, until, self.store.checkpoint(number) if self.store else None)
+        return EpochRange(trial.epochs, until, self.store.checkpoint(number) if self.store else None)
 
     def pause(self, trial: Trial, checkpoint: bytes) -> None:
         trial = self._numbered(trial)
@@ -158,7 +156,9 @@ class SuccessiveHalving:
     def proposal_count(self) -> int:
         """Return 1 while little is known, and where an objective is known only after a training."""
         self._follow()
-        comparable = len(self.trials) >= MIN_TRIALS and COSTS.issuperset(self._costs)
+        comparable = len(self.trials) >= MIN_TRIALS and all(
+            objective(name).before_training for name in self._costs
+        )
         return min(MAX_PROPOSALS, self.rungs[1] // self.rungs[0]) if comparable else 1
 
     def choose(self, proposals: Sequence[Proposal], space: SearchSpace) -> Proposal:

@@ -23,7 +23,7 @@ from nas.searchers.designs.paired import Paired
 from nas.searchers.evolution import Evolution
 from nas.searchers.optuna_sampler import SAMPLERS, UNSUPPORTED, OptunaSearcher
 from nas.searchers.random import Random
-from nas.study.trial import check_objectives
+from nas.study.objectives import check_objectives
 
 __all__ = [
     "REPEATS",

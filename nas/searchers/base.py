@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.plugins import PYTHON
 from nas.schedulers import Scheduler, TrainFully
 from nas.study.history import History
+from nas.study.objectives import objective
 from nas.study.trial import Known, Proposal
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _next_proposal(
 def _snapshot(history: History) -> Known | None:
     """Return what the history held. None where trials wait at rungs and their results cannot be told later:
     those of an older version, and objectives that are measured anew at each rung."""
-    measured = any(name == "latency" or name.startswith(PYTHON) for name in history.objectives)
+    measured = any(name != "error" and not objective(name).before_training for name in history.objectives)
     if history.waiting and (measured or not all(trial.arrivals for trial in history.waiting.values())):
         return None
     running = tuple(item for item in history.pending.items() if item[0] not in history.waiting)

@@ -1,4 +1,4 @@
-"""The genotype: a frozen DAG of modules between a stem and a head.
+"""Genotypes: a frozen DAG of modules between a stem and a head.
 
 Chains are the common case; a node with several inputs joins them by add, mean or concat.
 Without stem and head a genotype is itself a module, so genotypes nest.
@@ -26,7 +26,7 @@ PARTS = ("stem", "nodes", "head", "taps", "auxiliary")
 MAX_NODES = 1024
 MAX_AUXILIARY = 8
 MAX_PRIMITIVES = 1 << 14
-"""Of one network: the deepest published has a quarter of it."""
+"""Most primitives of one network, four times those of the deepest that was published."""
 NOMINAL_INPUT = (3, 1024, 1024)
 """Large enough for any number of strides; shapes do not enter the digest."""
 
@@ -72,13 +72,13 @@ class Genotype:
     def digest(self) -> str:
         """32 hex digits: equal for isomorphic networks, stable over processes and versions."""
         try:
-            return expand(self).digest  # often at hand already
+            return expand(self).digest  # cached for most genotypes
         except NasError:
             return expand(self, NOMINAL_INPUT).digest
 
     @cached_property
     def module_types(self) -> tuple[str, ...]:
-        """The type of each module in order, those of nested genotypes included."""
+        """Type of each module in order, those of nested genotypes included."""
         return tuple(_types(self))
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class Genotype:
         return " | ".join([*parts, str(self.head)] if self.head else parts)
 
     def __call__(self, *values: Value, name: str = "") -> Value:
-        """As a module: apply the nodes to values of a graph, as a nested graph."""
+        """Apply the nodes to values of a graph as a nested graph, as a module does."""
         if self.stem or self.head:
             raise NasError("a genotype with a stem or a head cannot be nested", where=name)
         graph = _body(self, *(value.shape for value in values))
@@ -153,11 +153,27 @@ class Genotype:
 def expand(
     genotype: Genotype, input_shape: Shape = (3, 32, 32), num_classes: int = 10, auxiliary: bool = False
 ) -> Graph:
-    """The graph of a network for images of `input_shape` (channels, height, width).
+    """Expand a genotype into the graph of its network, with inferred shapes.
 
-    Its nested nodes carry the names of the genotype: stem, stage1.block1, …, head, and with
-    `auxiliary` aux1, aux2, … for the heads that only training has. NasError names the node
-    where shapes do not fit.
+    Nested nodes carry the names of the genotype: stem, stage1.block1, …, head.
+
+    Args:
+        genotype: The architecture.
+        input_shape: (channels, height, width) of an image.
+        num_classes: Classes to tell apart.
+        auxiliary: Include the auxiliary heads that only training has, as aux1, aux2, …
+
+    Returns:
+        The graph, valid by construction.
+
+    Raises:
+        NasError: Shapes do not fit; the message names the node.
+
+    Example:
+        >>> import nas
+        >>> genotype = nas.load_space("residual_vs_fractal").sample(seed=0)
+        >>> nas.expand(genotype, (3, 32, 32), num_classes=10).output_shape
+        (10,)
     """
     for size in (*input_shape, num_classes):  # here, as to the cache 32.0 is 32
         if type(size) is not int or not 1 <= size <= MAX_SIZE:

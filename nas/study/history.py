@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from nas.errors import NasError
 from nas.graph.cost import Cost
 from nas.pareto import Layers, front
-from nas.plugins import PYTHON
-from nas.study.trial import Proposal, Trial, check_objectives
+from nas.study.objectives import OBJECTIVES, check_objectives, objective
+from nas.study.trial import Proposal, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,8 +53,8 @@ COLUMNS: dict[str, str] = {
     "duplicate_of": "Int64",
     "genotype": "str",
 }
-"""Columns of `History.frame` and their types; the capital ones may be missing. Objectives of the user's
-own come after them."""
+"""Columns of `History.frame` and their types; the capital ones may be missing. Objectives that have
+no column here, such as functions of the user's own, come after them."""
 
 
 class History:
@@ -195,9 +195,9 @@ class History:
 
         kinds = {name: kind for name, kind in COLUMNS.items() if name not in without}
         columns = {name: _column(name, self._trials) for name in kinds}
-        for name in (name for name in self.objectives if name.startswith(PYTHON)):
-            kinds[name] = "float64"
-            columns[name] = [trial.measured.get(name, nan) for trial in self._trials]
+        for name in (name for name in dict.fromkeys((*OBJECTIVES, *self.objectives)) if name not in COLUMNS):
+            kinds[name], read = "float64", objective(name).read
+            columns[name] = [nan if (value := read(trial)) is None else value for trial in self._trials]
         return pd.DataFrame(columns).astype(kinds)
 
     def _check_number(self, trial: Trial) -> None:

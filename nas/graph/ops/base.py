@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from nas.errors import NasError
-from nas.graph.graph import Shape, Value, identity, shape_text
+from nas.graph.digest import identity
+from nas.graph.graph import Shape, Value, shape_text
 
 REQUIRED: Any = object()
 NUM_CLASSES = "num_classes"
@@ -17,7 +18,7 @@ MAX_SIZE = 65_536
 
 
 class Arg(NamedTuple):
-    """An argument of a PyTorch call; left out where it has its default."""
+    """Argument of a PyTorch call, printed unless it has its default value."""
 
     name: str
     value: Any
