@@ -148,7 +148,8 @@ def _nested_error(folder: Path, first: Path, second: Path, same: Collection[str]
 def _load(folder: Path, options: Options, where: str) -> Split:
     listing = list_classes(folder)
     if not listing.files:
-        raise NasError("has no images", where=where, hint=EXPECTED)
+        loose = f"has {listing.loose} images right in it, in no class folder" if listing.loose else ""
+        raise NasError(loose or "has no images", where=where, hint=EXPECTED)
     files, classes = listing.files, listing.classes
     key = file_key(((file, classes[label]) for file, label in files), folder)
     part = cached(

@@ -22,7 +22,25 @@ NEUTRAL = {"set", "data", "dataset", "images", "image", "imgs", "img", "split", 
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 """Files that are images by their names. Others are looked into."""
-FOREIGN_SUFFIXES = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef", ".dcm")
+FOREIGN_SUFFIXES = (
+    *(
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jp2",
+        ".jxl",
+        ".svg",
+        ".psd",
+        ".dcm",
+        ".ico",
+        ".tga",
+        ".exr",
+        ".hdr",
+        ".eps",
+    ),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+)
+"""Images that are not read. Raw photos would pass for TIFF, and give their thumbnails."""
 STRAYS = {
     "__macosx": "made by the archiver of macOS",
     "__pycache__": "made by Python",
@@ -115,12 +133,20 @@ def _image_files(
         elif entry.is_dir():
             if deep:
                 yield from _image_files(entry, unread, deep, above | {identity}, seen)
-        elif not entry.exists():
-            unread[str(entry)] = DANGLING
-        elif entry.suffix.lower() in SUFFIXES or looks_like_image(entry):
-            yield entry
+        elif reason := _no_image(entry):
+            unread[str(entry)] = reason
         else:
-            unread[str(entry)] = FOREIGN if entry.suffix.lower() in FOREIGN_SUFFIXES else NO_IMAGE
+            yield entry
+
+
+def _no_image(file: Path) -> str:
+    """Why a file is not read; "" for an image."""
+    suffix = file.suffix.lower()
+    if not file.is_file():
+        return "no ordinary file" if file.exists() else DANGLING
+    if suffix in FOREIGN_SUFFIXES:
+        return FOREIGN
+    return "" if suffix in SUFFIXES or looks_like_image(file) else NO_IMAGE
 
 
 def _identity(folder: Path) -> Identity:

@@ -96,7 +96,7 @@ def _jobs(files: list[Path], options: Options) -> Iterator[Job]:
 def _decode_cell(cell: Any, options: Options, where: str) -> Picture:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(data, bytes):
-        raise NasError("has no image bytes", where=where, hint="embed the images, not their paths")
+        raise NasError("has no image bytes: embed the images, not their paths", where=where)
     return decode(data, options.size, where, options.fit)
 
 

@@ -12,7 +12,7 @@ from nas.data.dataset import Dataset, Images, Labels, find_duplicates, image_dig
 from nas.data.layout import FOREIGN
 from nas.data.load import parse_spec
 from nas.errors import readable
-from nas.formatting import count
+from nas.formatting import count, metric
 
 LISTED = 3
 """Paths or names that a line gives as examples."""
@@ -91,7 +91,7 @@ def data_lines(dataset: Dataset, spec: str) -> list[str]:
         ("balance", _balance_text(dataset)),
         ("duplicates", str(find_duplicates(digests))),
         *(("unread", line) for line in _unread_lines(facts["unread"])),
-        ("memory", f"{facts['bytes'] / 1e6:,.1f} MB"),
+        ("memory", f"{metric(facts['bytes'])}B"),
         *(("warning", line) for line in _warnings(dataset, digests)),
     ]
     return [readable(f"{label:<11} {text}") for label, text in rows if text]
@@ -107,12 +107,6 @@ def _digests(dataset: Dataset) -> dict[str, list[bytes]]:
 
 
 def _warnings(dataset: Dataset, digests: Mapping[str, list[bytes]]) -> list[str]:
-    missing = (
-        f"class {name} has no image in the {part} part"
-        for name, counts in class_counts(dataset).items()
-        for part, n in counts.items()
-        if n == 0
-    )
     foreign = sum(reason == FOREIGN for reason in dataset.full_reading.unread.values())
     return [
         *(
@@ -122,8 +116,19 @@ def _warnings(dataset: Dataset, digests: Mapping[str, list[bytes]]) -> list[str]
         ),
         *_pixel_warnings(dataset.train_images),
         *_label_warnings(dataset, digests),
-        *missing,
+        *_missing_warnings(class_counts(dataset)),
     ]
+
+
+def _missing_warnings(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Classes without an image in a part."""
+    for part in next(iter(counts.values())):
+        missing = [name for name, of_parts in counts.items() if of_parts[part] == 0]
+        if missing:
+            names = ", ".join(missing[:LISTED]) + (", …" if len(missing) > LISTED else "")
+            subject = f"class {names} has" if len(missing) == 1 else f"{len(missing)} classes have"
+            listing = f" ({names})" if len(missing) > 1 else ""
+            yield f"{subject} no image in the {part} part{listing}; ?min_images=N leaves small classes out"
 
 
 def _pixel_warnings(images: Images) -> Iterator[str]:

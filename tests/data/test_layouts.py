@@ -167,6 +167,27 @@ def test_images_of_formats_that_are_not_read_are_named(tmp_path):
     assert warnings(data) == ["1 image of a format that is not read: convert to PNG or JPEG"]
 
 
+def test_raw_photos_are_not_read_as_their_thumbnails(tmp_path):
+    write_folder(tmp_path, ["cat", "dog"])
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat" / "x.NEF", "TIFF")
+    data = load_data(f"folder:{tmp_path}")
+    assert sum(sizes(data)) == 12
+    assert str(tmp_path / "cat" / "x.NEF") in data.full_reading.unread
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    write_folder(tmp_path, ["cat", "dog"])
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    data = load_data(f"folder:{tmp_path}")
+    assert data.full_reading.unread == {str(tmp_path / "cat" / "pipe.png"): "no ordinary file"}
+
+
+def test_images_without_class_folders_are_refused(tmp_path):
+    write_folder(tmp_path, ["photos"])
+    with pytest.raises(NasError, match="6 images right in it, in no class folder"):
+        load_data(f"folder:{tmp_path / 'photos'}")
+
+
 def test_strays_beside_the_parts_are_named(tmp_path):
     write_parts(tmp_path, {"train": 6, "test": 2})
     (tmp_path / "__MACOSX").mkdir()

@@ -65,7 +65,8 @@ def test_text_says_what_was_understood(photos, capsys):
     assert shown["changed"] == "transparency laid on white (1)"
     assert shown["balance"] == "largest class cat (37.5%): a constant guess has 50.00% error"
     assert shown["duplicates"] == "no image stands in two splits"
-    assert shown["warning"] == "class emu has no image in the validation part"
+    assert shown["warning"].startswith("class emu has no image in the validation part; ?min_images=N")
+    assert shown["memory"] == "6kB"
     assert lines[-1].split() == ["emu", "6", "0"]
 
 
@@ -156,6 +157,12 @@ class TestWarnings:
         write_folder(tmp_path, ["Cat", "cat ", "dog"])
         [line] = warnings(load_data(str(tmp_path)))
         assert line.startswith("classes differ in upper and lower case or blanks only: 'Cat', 'cat '")
+
+    def test_classes_that_a_part_lacks(self, tmp_path):
+        write_folder(tmp_path / "train", list("abcdef"))
+        write_folder(tmp_path / "val", ["a"], seed=1)
+        [line] = warnings(load_data(str(tmp_path)))
+        assert line.startswith("5 classes have no image in the validation part (b, c, d, …); ")
 
     def test_ordinary_images_give_none(self):
         assert warnings(load_data("digits")) == []
