@@ -101,8 +101,8 @@ def test_what_is_broken_and_skipped_is_named(photos, capsys):
     assert "not a readable image" in document["unread"][str(photos / "val" / "cat" / "1.png")]
 
 
-@pytest.mark.parametrize("spec", ["digits", "digits?size=16", "shapes"])
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("spec", "suffix"), [("digits", ".png"), ("shapes", ".svg")])
 def test_the_picture_is_drawn(tmp_path, capsys, spec, suffix):
     file = tmp_path / f"grid{suffix}"
     assert str(file) in show(capsys, spec, "--plot", file).err
