@@ -52,8 +52,8 @@ from nas.integrations.ray_trainable import (
     train_decisions,
     varied,
 )
-from nas.searchers import Searcher as OurSearcher
 from nas.searchers import make_searcher
+from nas.searchers.base import Searcher as OurSearcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
 from nas.space.genotype import Genotype, expand
