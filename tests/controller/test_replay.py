@@ -75,7 +75,7 @@ def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> 
     """A run whose driver was lost after `ends` results, resumed until it is done."""
     space = parse_space(LARGER, "small.yaml")
     settings |= {"data": "digits?limit=60", "trials": TRIALS, "searcher": searcher, "seed": 5}
-    files = run_folder.create(folder, space.name, "run")
+    files = run_folder.create_run(folder, space.name, "run")
     write_run(files, *prepare(space, **settings))
     for session in range(100):
         try:

@@ -128,7 +128,7 @@ def test_other_data_are_refused(results: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_run_that_another_process_writes_is_refused(results: Path) -> None:
-    with run_folder.lock(run_folder.find_run(results, "first")), pytest.raises(LockedError):
+    with run_folder.lock_run(run_folder.find_run("first", results)), pytest.raises(LockedError):
         again(results, 1)
 
 

@@ -181,8 +181,8 @@ def test_changes_are_described_by_their_path() -> None:
 
 
 def test_a_run_that_is_being_written_is_locked(home: Path) -> None:
-    files = run_folder.find_run(home / "results", "first")
-    with run_folder.lock(files), pytest.raises(LockedError, match="held by process"):
+    files = run_folder.find_run("first", home / "results")
+    with run_folder.lock_run(files), pytest.raises(LockedError, match="held by process"):
         nas.search(name="first", results_dir=home / "results", resume=True, trials=9, workers=0)
 
 
