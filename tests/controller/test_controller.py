@@ -1,4 +1,4 @@
-"""The loop of a search: budget, duplicates, resume, failures, signals, a full disk."""
+"""The loop of a search: budget, duplicates, resume, failures, signals and a full disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nas.training.task import Result, Task, ignore
 
 
 class Scripted:
-    """Evaluates in memory: `outcome` of a task is its result; the newest task ends first."""
+    """Evaluator in memory: `outcome(task)` is the result; the newest task ends first."""
 
     def __init__(self, outcome, slots=3):
         self.outcome, self.slots = outcome, slots
@@ -59,7 +59,7 @@ def failed(task, reason="exception"):
 
 
 class Fixed(Searcher):
-    """Proposes the given genotypes in turn, repeats included."""
+    """Searcher that proposes the given genotypes in turn, with repeats."""
 
     name = "fixed"
 
@@ -113,7 +113,7 @@ def test_same_seed_and_one_slot_give_the_same_search(space):
     assert digests[0] == digests[1]
 
 
-def test_callbacks_tell_what_happens(space):
+def test_callbacks_get_trials_progress_and_events(space):
     trials, events = [], []
     search(space, trials=5, on_trial=lambda *seen: trials.append(seen), on_event=events.append)
     assert [progress.done for _, progress in trials] == [1, 2, 3, 4, 5]

@@ -1,4 +1,4 @@
-"""Same seed, same search; and what several workers were proposed is proposed again."""
+"""Equal seeds give equal searches, and a replay proposes the same again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RUNGS = (1, 2, 4)
 
 
 class Shuffled:
-    """Four candidates at a time, which end in random order; raises after `ends` results."""
+    """Evaluator of four slots whose trainings end in random order; raises after `ends` results."""
 
     slots = 4
 
@@ -51,7 +51,7 @@ class Shuffled:
 
     def wait(self, timeout: float | None = None, **callbacks: object) -> list[Result]:
         if not self.left:
-            raise MemoryError  # of the driver: what is in flight is lost
+            raise MemoryError  # the driver is lost, with the trainings in progress
         self.left -= 1
         task = self.tasks.pop(int(self.rng.integers(len(self.tasks))))
         errors = np.random.default_rng(task.seed).random(RUNGS[-1])
@@ -72,7 +72,7 @@ class Shuffled:
 
 
 def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> Run:
-    """A run whose driver was lost after `ends` results, resumed until it is done."""
+    """Return a run whose driver was lost after every `ends` results, resumed until done."""
     space = parse_space(LARGER, "small.yaml")
     settings |= {"data": "digits?limit=60", "trials": TRIALS, "searcher": searcher, "seed": 5}
     files = run_folder.create_run(folder, space.name, "run")
@@ -96,7 +96,7 @@ def fill(files: RunFolder, study: Study, config: SearchConfig, evaluator: Shuffl
 @pytest.mark.parametrize(
     "searcher", ["random", "evolution", "optuna:tpe", "optuna:nsgaii", "optuna:nsgaiii", "paired", "balanced"]
 )
-def test_what_several_workers_were_proposed_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+def test_a_run_of_several_workers_is_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8)).study as study:
         numbers = [trial.number for trial in study.trials]
         assert numbers != sorted(numbers) == list(range(TRIALS))
@@ -110,7 +110,7 @@ def test_what_several_workers_were_proposed_is_proposed_again(tmp_path: Path, se
     "searcher",
     ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "optuna:tpe"))],
 )
-def test_a_run_whose_trials_waited_at_rungs_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+def test_a_run_with_rungs_is_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:
         assert {trial.state for trial in study.trials} == {"complete", "stopped", "failed"}
         places = sorted(place for trial in study.trials for place in trial.arrivals)
@@ -120,15 +120,15 @@ def test_a_run_whose_trials_waited_at_rungs_is_proposed_again(tmp_path: Path, se
         assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
 
 
-def test_what_waited_at_a_rung_matters_to_evolution(tmp_path: Path) -> None:
-    """Or the test above would pass without it."""
+def test_evolution_uses_trials_paused_at_a_rung(tmp_path: Path) -> None:
+    """Otherwise the test above could not fail."""
     with (run := finished(tmp_path, "evolution", 8, fidelity=RUNGS)).study as study:
         study._trials = [replace(trial, arrivals=()) for trial in study.trials]
         assert replay(run).differs is not None
 
 
-def test_a_latency_that_each_rung_measures_anew_is_not_replayed(tmp_path: Path) -> None:
-    """Nothing keeps what it was at an earlier rung."""
+def test_latencies_measured_at_each_rung_cannot_be_replayed(tmp_path: Path) -> None:
+    """Only the latency of the last rung is recorded."""
     history = History(("error", "latency"))
     space = parse_space(LARGER, "small.yaml").with_input((1, 8, 8), 10)
     searcher = make_searcher("random", history.objectives)

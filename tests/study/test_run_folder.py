@@ -1,4 +1,4 @@
-"""Run folders: names, the lock, atomic writes."""
+"""Run folders: names, lock, atomic writes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def made(root, name):
     return folder
 
 
-def test_a_name_tells_space_and_time(tmp_path):
+def test_a_new_name_holds_space_and_time(tmp_path):
     first, second = create_run(tmp_path, "plain_vs_residual"), create_run(tmp_path, "plain_vs_residual")
     assert re.fullmatch(r"plain_vs_residual-\d{8}-\d{6}-[0-9a-f]{4}", first.name)
     assert first.name != second.name
@@ -49,13 +49,13 @@ def test_a_name_tells_space_and_time(tmp_path):
 
 @settings(deadline=None)
 @given(st.text(max_size=200))
-def test_any_name_of_a_space_makes_a_name_of_a_run(space_name):
+def test_every_name_of_a_space_gives_a_valid_run_name(space_name):
     from nas.study.run_folder import _new_name
 
     assert NAME.fullmatch(_new_name(space_name))
 
 
-def test_an_existing_run_is_refused_and_resume_named(tmp_path):
+def test_an_existing_run_is_refused_with_a_hint_at_resume(tmp_path):
     made(tmp_path, "mine")
     (tmp_path / "notes").mkdir()
     for name, way_out in (("mine", "--resume"), ("notes", "another --name")):
@@ -111,7 +111,7 @@ def test_runs_are_found_by_name_and_by_path(tmp_path):
     assert list_runs(tmp_path / "nowhere") == []
 
 
-def test_an_unknown_run_is_not_found_and_the_closest_named(tmp_path):
+def test_an_unknown_run_is_refused_with_the_closest_name(tmp_path):
     made(tmp_path, "alpha")
     with pytest.raises(NotFoundError) as caught:
         find_run("alhpa", tmp_path)
