@@ -19,6 +19,7 @@ import click
 
 from nas import __version__
 from nas.cli import _options as options
+from nas.cli._output import accept_any_text, echo, show_warning
 from nas.errors import NasError, StorageError
 
 GROUPS = {
@@ -95,6 +96,9 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    for stream in (sys.stdout, sys.stderr):
+        accept_any_text(stream)
+    warnings.showwarning = show_warning
     code = run(args)
     gc.freeze()  # the process ends: to look for garbage in 10,000 trials once more takes 0.4 s
     sys.exit(code)
@@ -126,7 +130,7 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def complain(message: str, code: int, *, hint: str = "") -> int:
     """Print an error to stderr; returns its exit code."""
-    click.echo(f"error: {message}" + (f"\n  {hint}" if hint else ""), err=True)
+    echo(f"error: {message}" + (f"\n  {hint}" if hint else ""), err=True)
     return code
 
 

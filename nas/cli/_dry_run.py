@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from nas.cli._output import duration, emit, table
+from nas.cli._output import echo, emit, table
 from nas.cli.spaces import size
 from nas.errors import NasError
+from nas.formatting import duration
 
 if TYPE_CHECKING:
     from nas.controller.dry_run import Plan
@@ -36,24 +35,24 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
         emit(document)
         return
     images = document["images"]
-    click.echo(
+    echo(
         f"space       {config.space.name}: {size(config.space)} genotypes, {document['decisions']} decisions"
     )
-    click.echo(
+    echo(
         f"data        {config.data}: {images['train']:,} training and {images['validation']:,} validation "
         f"images, {'x'.join(map(str, dataset.input_shape))}, {dataset.num_classes} classes"
     )
-    click.echo(f"duplicates  {dataset.duplicates}")
+    echo(f"duplicates  {dataset.duplicates}")
     epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
-    click.echo(f"search      {config.trials} candidates by {config.searcher.name}, {epochs}")
+    echo(f"search      {config.trials} candidates by {config.searcher.name}, {epochs}")
     for seed in config.warm_starts:
-        click.echo(f"seed        {seed}")
-    click.echo(f"objectives  {', '.join(config.objectives)}")
+        echo(f"seed        {seed}")
+    echo(f"objectives  {', '.join(config.objectives)}")
     for line in design_lines(planned):
-        click.echo(f"design      {line}")
-    click.echo(f"time        {time_text(planned)}\n")
+        echo(f"design      {line}")
+    echo(f"time        {time_text(planned)}\n")
     kind = "networks of the design" if planned.design else "uniform samples"
-    click.echo(f"{planned.samples} {kind} cost, for one image:")
+    echo(f"{planned.samples} {kind} cost, for one image:")
     table(
         [{"figure": name, **{k: metric(v) for k, v in row.items()}} for name, row in planned.costs.items()],
         right=["low", "median", "high"],

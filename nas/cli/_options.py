@@ -60,8 +60,22 @@ plugin = click.Option(
     expose_value=False,
     callback=_load_plugin,
     metavar="FILE.py",
-    help="Module types of your own; the file is run.",
+    help="Module types and searchers of your own; the file is run.",
 )
+
+
+class SearcherOption(click.Option):
+    """An option whose help lists the searchers, which are imported only when it is printed."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from nas.searchers import design_names, searcher_names
+
+        designs = " and ".join(design_names())
+        self.help = f"{', '.join(searcher_names())}; {designs} compare module types and optimise nothing. "
+        self.help += "evolution by default."
+        return super().get_help_record(ctx)
+
+
 RUN_HELP = "RUN is a run folder, a name under the results folder, or `latest`."
 
 

@@ -8,10 +8,9 @@ from collections import deque
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-import click
-
-from nas.cli._output import duration, percent
-from nas.formatting import metric
+from nas.cli._output import console, echo, percent
+from nas.errors import escape_controls
+from nas.formatting import duration, metric
 from nas.study.objectives import objective
 
 if TYPE_CHECKING:
@@ -52,13 +51,12 @@ class SearchProgress:
         self.apart = redirect_stdout(sys.stderr)
 
     def __enter__(self) -> SearchProgress:
-        from rich.console import Console
         from rich.live import Live
 
         self.apart.__enter__()
-        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        if console.is_terminal:
-            self.live = Live(console=console, get_renderable=self.render, transient=True)
+        screen = console(stderr=True)
+        if screen.is_terminal:
+            self.live = Live(console=screen, get_renderable=self.render, transient=True)
             self.live.start()
         return self
 
@@ -76,7 +74,7 @@ class SearchProgress:
 
     def start(self, run: Run, slots: int) -> None:
         from nas.cli._dry_run import epochs_text
-        from nas.searchers.warm_start import find_seeds
+        from nas.searchers.warm_start import find_warm_starts
 
         self.started = True
         self.total, self.epochs = run.config.trials, run.config.recipe.epochs
@@ -90,7 +88,7 @@ class SearchProgress:
         self.print(f"{shown}, {slots} at a time")
         if run.config.task == "segmentation":
             self.print(f"error: {objective('error').axis('segmentation')}")
-        seeds = () if done else find_seeds(run.space, run.config.seed_with)
+        seeds = () if done else find_warm_starts(run.space, run.config.seed_with)
         for seed in seeds:
             self.print(f"seed {seed}")
 
@@ -135,9 +133,9 @@ class SearchProgress:
 
     def print(self, line: str) -> None:
         if self.live is None:
-            click.echo(line, err=True)
+            echo(line, err=True)
         else:
-            self.live.console.print(line, soft_wrap=True)
+            self.live.console.print(escape_controls(line), soft_wrap=True)
 
     def render(self) -> Group | str:
         """What is training now, and how far the search is."""
@@ -146,7 +144,7 @@ class SearchProgress:
         from rich.table import Column, Table
 
         if not self.running:
-            return "starting the workers …"
+            return "starting the workers"
         now = time.monotonic()
         done, left = 0, None
         if self.progress is not None:
@@ -172,8 +170,8 @@ class SearchProgress:
 
         assert self.live is not None
         width, height = SCATTER
-        size = self.live.console.size
-        if len(self.points) < 2 or size.width < width + 2 or size.height < 2 * height:
+        size, ascii_only = self.live.console.size, self.live.console.options.ascii_only
+        if len(self.points) < 2 or size.width < width + 2 or size.height < 2 * height or ascii_only:
             return []
         view = Table.grid(padding=(0, 3))
         beside = ["\n".join(("last results", *reversed(self.last)))] if size.width >= 2 * width else []
@@ -190,5 +188,5 @@ class SearchProgress:
             state = f"epoch {row['epoch']}/{self.epochs}" if row else "starts"
             error = f"error {percent(row['val_error'])}" if row.get("val_error") is not None else ""
             flops = f"{metric(event.cost.flops)} FLOPs"
-            rows.add_row(self.shown(number, event.proposal), types, flops, state, error)
+            rows.add_row(self.shown(number, event.proposal), escape_controls(types), flops, state, error)
         return rows

@@ -9,7 +9,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, text_width
+from nas.cli._output import echo, emit, text_width
 from nas.garbage import no_collection
 
 
@@ -42,8 +42,8 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
     if as_json:
         emit(analysis_dict(analysis) | ({"rungs": rungs_list(rungs)} if rungs else {}))
     elif as_csv:
-        click.echo(analysis.frame().to_csv(index=False), nl=False)
+        echo(analysis.frame().to_csv(index=False), newline=False)
     else:
-        click.echo(analysis_text(analysis, width=text_width()))
+        echo(analysis_text(analysis, width=text_width()))
         if rungs:
-            click.echo("\n" + rungs_text(rungs, width=text_width()))
+            echo("\n" + rungs_text(rungs, width=text_width()))

@@ -13,7 +13,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, note, text_width
+from nas.cli._output import echo, emit, note, text_width
 from nas.errors import NasError, NotFoundError, did_you_mean
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _show_networks(
     if as_json:
         emit(networks_dict(found))
         return
-    click.echo(networks_text(found, _advice(names, results_dir), width=text_width()))
+    echo(networks_text(found, _advice(names, results_dir), width=text_width()))
 
 
 def _show_runs(
@@ -161,7 +161,7 @@ def _show_runs(
         emit(runs_dict(found))
     else:
         best = f"{names[0]}:{found.a.best.number}", f"{names[1]}:{found.b.best.number}"
-        click.echo(runs_text(found, _advice(best, results_dir), width=text_width()))
+        echo(runs_text(found, _advice(best, results_dir), width=text_width()))
     if plot is not None:
         from nas.visualization.plots.runs import plot_runs
 

@@ -10,7 +10,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, note, percent
+from nas.cli._output import echo, emit, note, percent
 from nas.errors import NasError
 from nas.exporters.formats import FORMATS
 
@@ -131,13 +131,13 @@ def command(
 
 def report(export: ExportedFolder) -> None:
     """Print the folder, and what was verified of it."""
-    click.echo(f"{export.folder}")
-    click.echo(
+    echo(f"{export.folder}")
+    echo(
         f"  verified without nas: {export.params:,} parameters, {export.flops:,} FLOPs, "
         f"outputs differ by {export.difference:.1g}"
     )
     for name, difference in export.formats.items():
-        click.echo(f"  by {name}: outputs differ by {difference:.1g}")
+        echo(f"  by {name}: outputs differ by {difference:.1g}")
 
 
 def report_zoo(export: ExportedFolder, as_json: bool) -> None:
@@ -155,9 +155,7 @@ def _row(export: ExportedFolder) -> dict[str, Any]:
 def _compare(export: ExportedTrial, whole: float | None) -> None:
     missing = "not measured (it needs --weights, and the data of the run)"
     alone = missing if export.error is None else percent(export.error)
-    click.echo(
-        f"  validation error of the deepest column alone: {alone}, of the whole network: {percent(whole)}"
-    )
+    echo(f"  validation error of the deepest column alone: {alone}, of the whole network: {percent(whole)}")
 
 
 def _export_zoo(

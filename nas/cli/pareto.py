@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli import _options as options
-from nas.cli._output import emit, note, text_width
+from nas.cli._output import echo, emit, note, text_width
 
 if TYPE_CHECKING:
     from nas.analysis.seeds import Repeated
@@ -76,9 +76,9 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
         emit(pareto_dict(run.study, names) | {"reseeded": seeds_dict(found, epochs)})
         return
     width = text_width()
-    click.echo(pareto_text(run.study, names, width=width, columns=seeds_columns(found)))
+    echo(pareto_text(run.study, names, width=width, columns=seeds_columns(found)))
     if found:
-        click.echo(to_text(*seeds_notes(found, epochs), width=width))
+        echo(to_text(*seeds_notes(found, epochs), width=width))
 
 
 def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -> None:

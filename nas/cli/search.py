@@ -9,7 +9,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, heading, text_width
+from nas.cli._output import echo, emit, heading, text_width
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -49,10 +49,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--searcher",
+    cls=options.SearcherOption,
     metavar="X",
     shell_complete=complete.searchers,
-    help="evolution (the default), random, optuna:tpe and the like; or "
-    "balanced or paired, which compare module types and optimise nothing.",
 )
 @click.option(
     "--seed-with",
@@ -137,25 +136,25 @@ def _show(run: Run, profile: bool, started: bool) -> None:
     from nas.analysis.text.pareto import pareto_text
 
     if not started:
-        click.echo(f"All {len(run.study.trials)} trials are recorded already; --trials N adds more.")
+        echo(f"All {len(run.study.trials)} trials are recorded already; --trials N adds more.")
     heading("Pareto front")
-    click.echo(pareto_text(run.study, width=text_width()))
+    echo(pareto_text(run.study, width=text_width()))
     if rungs := rungs_of(run):
         heading("Rungs")
-        click.echo(rungs_text(rungs, width=text_width()))
+        echo(rungs_text(rungs, width=text_width()))
     if started:
         from nas.analysis.pooling import analyze
         from nas.analysis.text.ranking import ranking_text
 
         heading("Ranking of module types")
-        click.echo(ranking_text(analyze(run), width=text_width()))
+        echo(ranking_text(analyze(run), width=text_width()))
     if profile:
         _show_profile(run)
     heading("Run folder")
-    click.echo(run.folder)
+    echo(run.folder)
     heading("Next")
     for line in _next_commands(run):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
 
 
 def _profile_dict(run: Run) -> dict[str, Any]:
@@ -174,10 +173,10 @@ def _show_profile(run: Run) -> None:
     heading("Where the time went")
     bars = time_use(run.profile)
     if not bars:
-        click.echo("Nothing was trained, so no time was taken.")
+        echo("Nothing was trained, so no time was taken.")
         return
-    click.echo(to_text(*time_use_parts(bars), width=text_width()))
-    click.echo(f"timeline: {save(time_use_figure(bars), run.folder / 'profile.png')}")
+    echo(to_text(*time_use_parts(bars), width=text_width()))
+    echo(f"timeline: {save(time_use_figure(bars), run.folder / 'profile.png')}")
 
 
 def _next_commands(run: Run) -> list[str]:

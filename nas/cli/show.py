@@ -10,7 +10,7 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._network_file import read_network
-from nas.cli._output import emit, note, table
+from nas.cli._output import echo, emit, note, table
 from nas.errors import NasError
 from nas.graph.graph import shape_text
 
@@ -95,10 +95,10 @@ def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> 
             }
         )
         return
-    click.echo(f"{title}: {genotype}\n")
+    echo(f"{title}: {genotype}\n")
     table([layer.row() for layer in layers], right=["parameters", "FLOPs"])
     size = shape_text(graph.input_shape)
-    click.echo(
+    echo(
         f"\ninput {size}: {figures.params:,} parameters, {figures.flops:,} FLOPs "
         "(multiply-adds of convolutions and linear layers)"
     )

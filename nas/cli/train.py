@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nas.cli import _options as options
-from nas.cli._output import emit, note, percent
+from nas.cli._output import echo, emit, note, percent
 from nas.errors import NasError, NotFoundError
 from nas.training.recipe import FULL_EPOCHS
 
@@ -60,10 +60,10 @@ def command(
         return
     if report["duplicates"]:
         note(f"warning: {report['duplicates']} images stand in two splits, so the figures flatter")
-    click.echo(f"validation error  {_error(report, 'val')}")
-    click.echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
-    click.echo(f"weights           {Files(source).weights}")
-    click.echo(f"curve             {Files(source).report}")
+    echo(f"validation error  {_error(report, 'val')}")
+    echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
+    echo(f"weights           {Files(source).weights}")
+    echo(f"curve             {Files(source).report}")
 
 
 def _source(target: str, trial: int | None, data: str | None, results_dir: Path) -> Path:

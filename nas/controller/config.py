@@ -14,7 +14,7 @@ from nas.errors import NasError
 from nas.graph.graph import shape_text
 from nas.schedulers import check_rungs
 from nas.searchers import Searcher, make_searcher
-from nas.searchers.warm_start import Seed, find_seeds
+from nas.searchers.warm_start import WarmStart, find_warm_starts
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space
 from nas.study import run_folder
@@ -56,7 +56,7 @@ class SearchConfig:
     seed: int = 0
     objectives: tuple[str, ...] = ("error", "flops")
     data: str = ""
-    warm_starts: tuple[Seed, ...] = ()
+    warm_starts: tuple[WarmStart, ...] = ()
     fidelity: tuple[int, ...] = ()
     uniform_share: float = UNIFORM_SHARE
 
@@ -118,7 +118,7 @@ def prepare(
         seed=chosen["seed"],
         objectives=objectives,
         data=chosen["data"],
-        warm_starts=find_seeds(fitted, chosen["seed_with"]),
+        warm_starts=find_warm_starts(fitted, chosen["seed_with"]),
         fidelity=fidelity,
     )
     return config, dataset

@@ -55,7 +55,7 @@ from nas.integrations.ray_trainable import (
 from nas.searchers import Searcher as OurSearcher
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
-from nas.searchers.warm_start import find_seeds, seed_proposals
+from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
 from nas.space.genotype import Genotype, expand
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
@@ -163,7 +163,7 @@ class GenotypeSearcher(Searcher):
         super().__init__()
         self.run = run
         self.planner: OurSearcher = make_searcher(run.config.searcher, run.config.objectives)
-        self.seeds = seed_proposals(find_seeds(run.space, run.config.seed_with))
+        self.seeds = warm_start_proposals(find_warm_starts(run.space, run.config.seed_with))
 
     def suggest(self, trial_id: str) -> Any:
         run, number = self.run, self.run.next_number()

@@ -78,8 +78,8 @@ def space():
 
 @pytest.fixture(scope="module")
 def genotypes(space):
-    found = {g.digest: g for g in map(space.sample, range(10))}
-    return list(found.values())
+    by_digest = {g.digest: g for g in map(space.sample, range(10))}
+    return list(by_digest.values())
 
 
 def search(space, outcome=complete, *, study=None, searcher=None, evaluator=None, trials=12, **options):
@@ -113,7 +113,7 @@ def test_same_seed_and_one_slot_give_the_same_search(space):
     assert digests[0] == digests[1]
 
 
-def test_callbacks_get_trials_progress_and_events(space):
+def test_callbacks_get_every_trial_and_event(space):
     trials, events = [], []
     search(space, trials=5, on_trial=lambda *seen: trials.append(seen), on_event=events.append)
     assert [progress.done for _, progress in trials] == [1, 2, 3, 4, 5]
@@ -150,7 +150,7 @@ def test_resume_redoes_only_the_missing_numbers(space, tmp_path):
         assert again.executed == []
 
 
-def test_hole_left_by_a_lost_trial_is_filled(space):
+def test_the_number_of_a_lost_trial_is_used_again(space):
     study = search(space, trials=6)
     holed = History()
     for trial in study.trials:
@@ -262,7 +262,7 @@ def test_trial_that_cannot_be_recorded_ends_the_search(space):
     assert not study.pending
 
 
-def test_durations_and_progress_do_not_see_the_wall_clock(space, monkeypatch):
+def test_durations_and_progress_ignore_the_wall_clock(space, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: (_ for _ in ()).throw(AssertionError("wall clock")))
     seen = []
     search(space, trials=3, on_trial=lambda trial, progress: seen.append(progress.elapsed))
@@ -270,11 +270,11 @@ def test_durations_and_progress_do_not_see_the_wall_clock(space, monkeypatch):
 
 
 def test_runs_outside_the_main_thread(space):
-    found = []
-    thread = threading.Thread(target=lambda: found.append(search(space, trials=3)))
+    studies = []
+    thread = threading.Thread(target=lambda: studies.append(search(space, trials=3)))
     thread.start()
     thread.join(30)
-    assert len(found[0].trials) == 3
+    assert len(studies[0].trials) == 3
 
 
 def test_signal_handlers_are_restored(space):

@@ -96,38 +96,38 @@ def fill(files: RunFolder, study: Study, config: SearchConfig, evaluator: Shuffl
 @pytest.mark.parametrize(
     "searcher", ["random", "evolution", "optuna:tpe", "optuna:nsgaii", "optuna:nsgaiii", "paired", "balanced"]
 )
-def test_a_run_of_several_workers_is_replayed(tmp_path: Path, searcher: str) -> None:
+def test_proposals_to_several_workers_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8)).study as study:
         numbers = [trial.number for trial in study.trials]
         assert numbers != sorted(numbers) == list(range(TRIALS))
         known = [trial.proposal.known for trial in study.trials]
-        assert max(len(each.pending) for each in known if each) == Shuffled.slots - 1
-        found = replay(run)
-        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+        assert max(len(snapshot.pending) for snapshot in known if snapshot) == Shuffled.slots - 1
+        replayed = replay(run)
+        assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
 
 
 @pytest.mark.parametrize(
     "searcher",
     ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "optuna:tpe"))],
 )
-def test_a_run_with_rungs_is_replayed(tmp_path: Path, searcher: str) -> None:
+def test_proposals_between_rungs_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:
         assert {trial.state for trial in study.trials} == {"complete", "stopped", "failed"}
         places = sorted(place for trial in study.trials for place in trial.arrivals)
         assert places == list(range(1, len(places) + 1))
         assert any(trial.proposal.known.arrivals for trial in study.trials)
-        found = replay(run)
-        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+        replayed = replay(run)
+        assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
 
 
-def test_evolution_uses_trials_paused_at_a_rung(tmp_path: Path) -> None:
+def test_rung_results_change_what_evolution_proposes(tmp_path: Path) -> None:
     """Otherwise the test above could not fail."""
     with (run := finished(tmp_path, "evolution", 8, fidelity=RUNGS)).study as study:
         study._trials = [replace(trial, arrivals=()) for trial in study.trials]
         assert replay(run).differs is not None
 
 
-def test_latencies_measured_at_each_rung_cannot_be_replayed(tmp_path: Path) -> None:
+def test_a_search_that_measures_latency_at_rungs_is_not_replayed(tmp_path: Path) -> None:
     """Only the latency of the last rung is recorded."""
     history = History(("error", "latency"))
     space = parse_space(LARGER, "small.yaml").with_input((1, 8, 8), 10)
@@ -153,15 +153,13 @@ def test_latencies_measured_at_each_rung_cannot_be_replayed(tmp_path: Path) -> N
     assert second.known is None
 
 
-def test_networks_of_the_zoo_come_first_again(tmp_path: Path) -> None:
+def test_warm_starts_are_replayed(tmp_path: Path) -> None:
     with (run := finished(tmp_path, "evolution", 8, seed_with=("resnet20", "fractalnet20"))).study:
         assert run.trial(0).proposal.proposer == "seed:resnet20"
         assert replay(run).same == TRIALS
 
 
-def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished(tmp_path, "evolution")
     run.study.close()
     config = run_folder.read_config(run.files)
@@ -169,10 +167,10 @@ def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
     run_folder.write_config(run.files, config.model_copy(update={"seed": 6, "versions": versions}))
     assert nas_command(["replay", str(run.folder), "--json"]) == 2
     out, err = capsys.readouterr()
-    found = json.loads(out)
-    assert found["same"] == 0
-    assert found["differs"]["trial"] == 0
-    assert found["differs"]["recorded"] != found["differs"]["proposed"]
+    document = json.loads(out)
+    assert document["same"] == 0
+    assert document["differs"]["trial"] == 0
+    assert document["differs"]["recorded"] != document["differs"]["proposed"]
     assert "trial 0 is proposed differently" in err
     assert f"numpy 1.0 (now {np.__version__})" in err
 
@@ -183,13 +181,13 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
         other = study.trials[at]
         proposal = replace(other.proposal, genotype=study.trials[at - 1].genotype)
         study._trials[at] = replace(other, proposal=proposal)
-        found = replay(run)
-        assert found.differs is not None
-        assert found.differs.number == other.number
-        assert 0 < found.same < TRIALS
+        replayed = replay(run)
+        assert replayed.differs is not None
+        assert replayed.differs.number == other.number
+        assert 0 < replayed.same < TRIALS
 
 
-def test_a_run_of_an_older_program_says_that_it_cannot_be_replayed(
+def test_a_run_without_snapshots_cannot_be_replayed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert nas_command(["replay", str(ROOT / "tests" / "fixtures" / "run-v1")]) == 2
