@@ -25,6 +25,7 @@ from nas.errors import NasError, StorageError
 GROUPS = {
     "Search": {
         "search": "Search a space and end with the Pareto front and the ranking.",
+        "data": "Say what is understood of your images: parts, classes, sizes, what is not read.",
         "spaces": "List the search spaces, or show one.",
         "runs": "List the runs.",
         "replay": "Whether the searcher of a run proposes the same again.",
@@ -43,6 +44,7 @@ GROUPS = {
         "train": "Train one network fully, and read its test figure once.",
     },
     "This machine": {
+        "cache": "List the decoded images that are kept on disk, or remove them.",
         "doctor": "Versions, devices, memory and Ray, and a short test of them all.",
         "completion": "Print the completion script of a shell.",
     },

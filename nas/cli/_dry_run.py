@@ -21,6 +21,7 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     from nas.controller.config import prepare
     from nas.controller.dry_run import describe, plan
     from nas.controller.evaluators import Workers
+    from nas.data.summary import data_lines
     from nas.formatting import metric
 
     if options["space"] is None:
@@ -34,15 +35,11 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         emit(document)
         return
-    images = document["images"]
     echo(
         f"space       {config.space.name}: {size(config.space)} genotypes, {document['decisions']} decisions"
     )
-    echo(
-        f"data        {config.data}: {images['train']:,} training and {images['validation']:,} validation "
-        f"images, {'x'.join(map(str, dataset.input_shape))}, {dataset.num_classes} classes"
-    )
-    echo(f"duplicates  {dataset.duplicates}")
+    for line in data_lines(dataset, config.data):
+        echo(line)
     epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
     echo(f"search      {config.trials} candidates by {config.searcher.name}, {epochs}")
     for seed in config.warm_starts:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas.controller.config import SearchConfig
     from nas.controller.dry_run import Plan
     from nas.controller.progress import Event, Progress
+    from nas.data import Dataset
     from nas.study.run import Run
     from nas.study.trial import Proposal, Trial
 
@@ -64,6 +65,13 @@ class SearchProgress:
         if self.live is not None:
             self.live.stop()
         self.apart.__exit__(None, None, None)
+
+    def data(self, config: SearchConfig, dataset: Dataset) -> None:
+        """Print what was understood of the images."""
+        from nas.data.summary import data_lines
+
+        for line in data_lines(dataset, config.data):
+            self.print(line)
 
     def plan(self, config: SearchConfig, planned: Plan) -> None:
         from nas.cli._dry_run import design_lines, time_text

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     "--data",
     metavar="D",
     shell_complete=complete.data,
-    help="digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH, parquet:PATH, npz:PATH "
-    "or python:module:function; with masks: shapes, masks:PATH.",
+    help="digits (the default), cifar10, cifar100, mnist, fashion_mnist, the path of a folder of images, of "
+    "a .parquet or an .npz file, or python:module:function; with masks: shapes, masks:PATH. nas data says "
+    "what is understood.",
 )
 @click.option("--trials", type=int, metavar="N", help="Candidates in all, those of a resumed run included.")
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each candidate; the data set has a default.")
@@ -104,6 +105,7 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
         run = search(
             **settings,
             profile=profile,
+            on_data=progress.data,
             on_plan=progress.plan,
             on_start=progress.start,
             on_precision=progress.precision,

@@ -95,7 +95,7 @@ def prepare(
     data. settings: the keys of DEFAULTS, None for a default. NasError names the setting that is wrong,
     NotFoundError a space, data set or network that is not known.
     """
-    from nas.data import load_data
+    from nas.data import data_name, load_data
 
     chosen = DEFAULTS | {key: value for key, value in settings.items() if value is not None}
     objectives = check_objectives(chosen["objectives"])
@@ -106,6 +106,7 @@ def prepare(
     fidelity = _rungs(chosen, recipe or {}, searcher)
     loaded = space if isinstance(space, SearchSpace) else load_space(space)
     dataset = load_data(chosen["data"], seed=chosen["seed"])
+    chosen["data"] = data_name(chosen["data"])
     fitted = loaded.with_input(dataset.input_shape, dataset.num_classes)
     _check_task(fitted, dataset)
     fields = {**(recipe or {}), **({"epochs": fidelity[-1]} if fidelity else {})}

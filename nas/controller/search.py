@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def search(
     space: str | Path | SearchSpace | None = None,
     *,
-    data: str | None = None,
+    data: object = None,
     trials: int | None = None,
     epochs: int | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -58,6 +58,7 @@ def search(
     profile: bool = False,
     storage: str | None = None,
     track: Sequence[str | Tracker] = (),
+    on_data: Callable[[SearchConfig, Dataset], None] = ignore,
     on_plan: Callable[[SearchConfig, Plan], None] = ignore,
     on_start: Callable[[Run, int], None] = ignore,
     on_precision: Callable[[str], None] = ignore,
@@ -72,7 +73,8 @@ def search(
     Args:
         space: Name of a shipped search space, path of a .yaml file, or a `SearchSpace`.
         data: The data set: digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH,
-            parquet:PATH, npz:PATH, python:MODULE:FUNCTION; with masks shapes and masks:PATH.
+            parquet:PATH, npz:PATH, python:MODULE:FUNCTION; with masks shapes and masks:PATH; or images in
+            Python, as `nas.data.load_data` takes them.
         trials: Trials in all, 24 by default, those of a resumed run included.
         epochs: Epochs of each training; the data set has a default.
         recipe: Fields of `nas.training.recipe.Recipe` to set for all trainings, such as `{"lr": 0.1}`.
@@ -95,6 +97,7 @@ def search(
         storage: URL of a PostgreSQL database that holds the study in place of the run folder, so that
             several drivers can share it; each resumes the run `name` from a results folder of its own.
         track: Trackers by name (tensorboard, mlflow, wandb), or your own: `nas.controller.tracking`.
+        on_data: Called with the settings and the data set once the images are read.
         on_plan: Called before a design starts, with the settings and the plan.
         on_start: Called with the run and the number of trainings at once.
         on_precision: Called with float32 or bfloat16 once the run has settled on one.
@@ -129,7 +132,7 @@ def search(
     settings |= {"seed": seed, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
     fields = {**(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
     _check_storage(storage, fidelity)
-    callbacks = Callbacks(on_plan, on_start, on_precision, on_trial, on_event)
+    callbacks = Callbacks(on_data, on_plan, on_start, on_precision, on_trial, on_event)
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
     with ExitStack() as stack:
         if resume:
@@ -142,6 +145,7 @@ def search(
             stack.enter_context(run_folder.lock_run(files))
             with run_folder.removed_on_failure(files):
                 write_run(files, config, dataset, storage)
+        callbacks.on_data(config, dataset)
         recorded = run_folder.read_config(files)
         run = Run(files, recorded, open_study(files, recorded, storage, SharedStudy))
         if len(run.study.trials) < config.trials:
