@@ -123,16 +123,18 @@ def search(
         >>> len(run.trials)
         2
     """
-    settings: dict[str, Any] = {
-        "data": data,
-        "trials": trials,
-        "searcher": searcher,
-        "objectives": objectives,
-    }
-    settings |= {"seed": seed, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
+    settings: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "seed": seed}
+    settings |= {"objectives": objectives, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
     fields = {**(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
     _check_storage(storage, fidelity)
-    callbacks = Callbacks(on_data, on_plan, on_start, on_precision, on_trial, on_event)
+    callbacks = Callbacks(
+        on_data=on_data,
+        on_plan=on_plan,
+        on_start=on_start,
+        on_precision=on_precision,
+        on_trial=on_trial,
+        on_event=on_event,
+    )
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
     with ExitStack() as stack:
         if resume:
