@@ -1,4 +1,4 @@
-"""The loop of a search: budget, duplicates, resume, failures, signals, a full disk."""
+"""The loop of a search: budget, duplicates, resume, failures, signals and a full disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nas.training.task import Result, Task, ignore
 
 
 class Scripted:
-    """Evaluates in memory: `outcome` of a task is its result; the newest task ends first."""
+    """Evaluator in memory: `outcome(task)` is the result; the newest task ends first."""
 
     def __init__(self, outcome, slots=3):
         self.outcome, self.slots = outcome, slots
@@ -60,7 +60,7 @@ def failed(task, reason="exception"):
 
 
 class Fixed(Searcher):
-    """Proposes the given genotypes in turn, repeats included."""
+    """Searcher that proposes the given genotypes in turn, with repeats."""
 
     name = "fixed"
 
