@@ -15,7 +15,7 @@ from nas.analysis.edf import Edf, edf_band, shared_bins
 from nas.analysis.fidelity import rungs_of
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.pooling import analyze, pool
-from nas.analysis.profiles import Deviations, Profile, of_blocks, of_networks, profiles
+from nas.analysis.profiles import Deviations, Profile, from_blocks, from_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
 from nas.analysis.table import distinct_networks, sample_of
 from nas.analysis.time_use import Bar, time_use
@@ -147,7 +147,7 @@ def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[
 def _deviations(trials: pd.DataFrame, sample: pd.DataFrame) -> Deviations:
     """Of paired blocks where there are any, else of the sample."""
     in_blocks = np.array([design.get("design") == "paired" for design in trials["design"]], bool)
-    return of_blocks(read_blocks(trials[in_blocks])) if in_blocks.any() else of_networks(sample)
+    return from_blocks(read_blocks(trials[in_blocks])) if in_blocks.any() else from_networks(sample)
 
 
 def _trajectories(

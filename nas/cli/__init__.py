@@ -25,6 +25,7 @@ from nas.errors import NasError, StorageError
 GROUPS = {
     "Search": {
         "search": "Search a space for the Pareto front, and rank its module types.",
+        "data": "Show what is understood of your images: splits, classes, sizes, what is not read.",
         "spaces": "List the search spaces, or show one.",
         "runs": "List the runs.",
         "replay": "Check that the searcher of a run proposes the same again.",
@@ -43,6 +44,7 @@ GROUPS = {
         "train": "Train one network fully, and test it once.",
     },
     "This machine": {
+        "cache": "List the decoded images that are kept on disk, or remove them.",
         "doctor": "Check versions, devices, memory and Ray, and run a short search.",
         "completion": "Print the completion script for a shell.",
     },

@@ -18,9 +18,10 @@ def spaces(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 def data(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer data sets, and the kinds that take a path."""
-    from nas.data.load import AT_PATH, BUILT_IN
+    from nas.data.load import forms
 
-    return _starting([*BUILT_IN, *(f"{kind}:" for kind in AT_PATH)], incomplete)
+    names = [f"{form.name}:" if form.place else form.name for form in forms().values()]
+    return [*_starting(names, incomplete), CompletionItem(incomplete, type="file")]
 
 
 def searchers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

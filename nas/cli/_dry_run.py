@@ -20,6 +20,8 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     """Print what `nas search` would run with these options."""
     from nas.controller.config import prepare
     from nas.controller.dry_run import describe, plan
+    from nas.controller.evaluators import Workers
+    from nas.data.summary import data_lines
     from nas.formatting import metric
 
     if options["space"] is None:
@@ -27,24 +29,22 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     recipe = dict(options["recipe"] or {})
     if options["epochs"] is not None:
         recipe["epochs"] = options["epochs"]
-    setup = prepare(options["space"], recipe=recipe, **{name: options[name] for name in SETTINGS})
-    planned = plan(setup, options["workers"], gpu=options["gpus_per_worker"] > 0)
-    document = describe(setup, planned)
+    config, dataset = prepare(options["space"], recipe=recipe, **{name: options[name] for name in SETTINGS})
+    planned = plan(config, dataset, Workers(options["workers"], options["gpus_per_worker"]))
+    document = describe(config, dataset, planned)
     if as_json:
         emit(document)
         return
-    images = document["images"]
-    echo(f"space       {setup.space.name}: {size(setup.space)} genotypes, {document['decisions']} decisions")
     echo(
-        f"data        {setup.data}: {images['train']:,} training and {images['validation']:,} validation "
-        f"images, {'x'.join(map(str, setup.dataset.input_shape))}, {setup.dataset.num_classes} classes"
+        f"space       {config.space.name}: {size(config.space)} genotypes, {document['decisions']} decisions"
     )
-    echo(f"duplicates  {setup.dataset.duplicates}")
-    epochs = f"{epochs_text(setup.fidelity, setup.recipe.epochs)} epochs each"
-    echo(f"search      {setup.trials} candidates by {setup.searcher}, {epochs}")
-    for seed in setup.seeds:
+    for line in data_lines(dataset, config.data):
+        echo(line)
+    epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
+    echo(f"search      {config.trials} candidates by {config.searcher.name}, {epochs}")
+    for seed in config.warm_starts:
         echo(f"seed        {seed}")
-    echo(f"objectives  {', '.join(setup.objectives)}")
+    echo(f"objectives  {', '.join(config.objectives)}")
     for line in design_lines(planned):
         echo(f"design      {line}")
     echo(f"time        {time_text(planned)}\n")

@@ -63,8 +63,20 @@ plugin = click.Option(
     expose_value=False,
     callback=_load_plugin,
     metavar="FILE.py",
-    help="Python file that defines module types of your own. It is run.",
+    help="Python file that defines module types and searchers of your own. It is run.",
 )
+
+
+class SearcherOption(click.Option):
+    """An option whose help lists the searchers, which are imported only when it is printed."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from nas.searchers import design_names, searcher_names
+
+        designs = " and ".join(design_names())
+        self.help = f"Searcher: {', '.join(searcher_names())}; or {designs}, which compare module types and "
+        self.help += "optimise nothing. Default: evolution."
+        return super().get_help_record(ctx)
 
 
 class InputShape(click.ParamType[tuple[int, int, int]]):

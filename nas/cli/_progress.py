@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from nas.controller.config import Setup
+    from nas.controller.config import SearchConfig
     from nas.controller.dry_run import Plan
     from nas.controller.progress import Event, Progress
+    from nas.data import Dataset
     from nas.study.run import Run
     from nas.study.trial import Proposal, Trial
 
@@ -67,16 +68,23 @@ class SearchProgress:
             self.live.stop()
         self.apart.__exit__(None, None, None)
 
-    def plan(self, setup: Setup, planned: Plan) -> None:
+    def data(self, config: SearchConfig, dataset: Dataset) -> None:
+        """Print what was understood of the images."""
+        from nas.data.summary import data_lines
+
+        for line in data_lines(dataset, config.data):
+            self.print(line)
+
+    def plan(self, config: SearchConfig, planned: Plan) -> None:
         from nas.cli._dry_run import design_lines, time_text
 
-        self.print(f"{setup.trials} trainings of {setup.recipe.epochs} epochs, {time_text(planned)}")
+        self.print(f"{config.trials} trainings of {config.recipe.epochs} epochs, {time_text(planned)}")
         for line in design_lines(planned):
             self.print(f"design: {line}")
 
     def start(self, run: Run, slots: int) -> None:
         from nas.cli._dry_run import epochs_text
-        from nas.searchers.warm_start import find_seeds
+        from nas.searchers.warm_start import find_warm_starts
 
         self.started = True
         self.total, self.epochs = run.config.trials, run.config.recipe.epochs
@@ -90,7 +98,7 @@ class SearchProgress:
         self.print(f"{shown}, {slots} at a time")
         if run.config.task == "segmentation":
             self.print(f"error: {objective('error').axis('segmentation')}")
-        seeds = () if done else find_seeds(run.space, run.config.seed_with)
+        seeds = () if done else find_warm_starts(run.space, run.config.seed_with)
         for seed in seeds:
             self.print(f"seed {seed}")
 

@@ -15,9 +15,9 @@ from nas.errors import NasError
 from nas.exporters.formats import FORMATS
 
 if TYPE_CHECKING:
-    from nas.exporters.publish import Exported
-    from nas.exporters.run import Export
-    from nas.exporters.variants import Form
+    from nas.exporters.publish import ExportedFolder
+    from nas.exporters.run import ExportedTrial
+    from nas.exporters.variants import Variant
     from nas.study.run import Run
     from nas.study.trial import Trial
 
@@ -86,14 +86,14 @@ def command(
     of several sizes. With --zoo, FILE holds weights under the names of torchvision, as .safetensors or
     .pth, of which only tensors are read.
     """
-    from nas.exporters.variants import Form
+    from nas.exporters.variants import Variant
 
-    form = Form(column is not None, fold_bn)
+    variant = Variant(column is not None, fold_bn)
     picked = sum(value is not None and value is not False for value in pick.values())
     if zoo is not None:
         if run is not None or picked:
             raise NasError("takes no run, and no trial of one", where="--zoo")
-        _export_zoo(zoo, to or Path("export"), weights, form, formats, as_json)
+        _export_zoo(zoo, to or Path("export"), weights, variant, formats, as_json)
         return
     if run is None and weights not in (None, KEPT):
         run, weights = weights, KEPT  # `--weights RUN`: only with --zoo does a file follow
@@ -104,7 +104,7 @@ def command(
     from nas.study.run import open_run
 
     with (opened := open_run(run, results_dir)).study:
-        _export_run(opened, _chosen(opened, **pick), to, weights is not None, form, formats, as_json)
+        _export_run(opened, _chosen(opened, **pick), to, weights is not None, variant, formats, as_json)
 
 
 def _export_run(
@@ -112,27 +112,27 @@ def _export_run(
     trials: list[Trial],
     to: Path | None,
     weights: bool,
-    form: Form,
+    variant: Variant,
     formats: tuple[str, ...],
     as_json: bool,
 ) -> None:
     from nas.exporters.run import export
 
-    settings: dict[str, Any] = {"column": form.column, "fold_bn": form.fold_bn, "formats": formats}
+    settings: dict[str, Any] = {"column": variant.column, "fold_bn": variant.fold_bn, "formats": formats}
     exports = export(run, trials, to, weights=weights, **settings)
     if as_json:
         emit({"exports": [_row(exported) for exported in exports]})
         return
     for exported in exports:
         report(exported)
-        if form.column:
+        if variant.column:
             _compare(exported, run.trial(exported.trial).error)
         if weights and not exported.weights:
             note("  no weights: a search keeps those of networks on the front")
     note(f"train one fully with: nas train {exports[0].folder / 'network.py'}")
 
 
-def report(export: Exported) -> None:
+def report(export: ExportedFolder) -> None:
     """Print a folder and what was verified of it."""
     echo(f"{export.folder}")
     echo(
@@ -143,7 +143,7 @@ def report(export: Exported) -> None:
         echo(f"  by {name}: outputs differ by {difference:.1g}")
 
 
-def report_zoo(export: Exported, as_json: bool) -> None:
+def report_zoo(export: ExportedFolder, as_json: bool) -> None:
     """Print the export of one network of the zoo."""
     if as_json:
         emit({"exports": [_row(export)]})
@@ -151,26 +151,26 @@ def report_zoo(export: Exported, as_json: bool) -> None:
         report(export)
 
 
-def _row(export: Exported) -> dict[str, Any]:
+def _row(export: ExportedFolder) -> dict[str, Any]:
     return {**asdict(export), "folder": str(export.folder)}
 
 
-def _compare(export: Export, whole: float | None) -> None:
+def _compare(export: ExportedTrial, whole: float | None) -> None:
     missing = "not measured (it needs --weights, and the data of the run)"
     alone = missing if export.error is None else percent(export.error)
     echo(f"  validation error of the deepest column alone: {alone}, of the whole network: {percent(whole)}")
 
 
 def _export_zoo(
-    name: str, to: Path, weights: str | None, form: Form, formats: tuple[str, ...], as_json: bool
+    name: str, to: Path, weights: str | None, variant: Variant, formats: tuple[str, ...], as_json: bool
 ) -> None:
-    from nas.exporters.zoo import export_entry
+    from nas.exporters.zoo import export_zoo
     from nas.zoo import zoo_entry
 
     if weights == KEPT:
         raise NasError("name the file that holds the weights", where="--weights")
     file = Path(weights) if weights else None
-    report_zoo(export_entry(zoo_entry(name), to, file, form, formats), as_json)
+    report_zoo(export_zoo(zoo_entry(name), to, file, variant, formats), as_json)
 
 
 def _chosen(run: Run, *, best: bool, knee: bool, pareto: bool, trial: int | None) -> list[Trial]:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     "--data",
     metavar="D",
     shell_complete=complete.data,
-    help="Images: digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH, parquet:PATH, "
-    "npz:PATH or python:module:function; with masks: shapes, masks:PATH.",
+    help="Images: digits (the default), cifar10, cifar100, mnist, fashion_mnist, the path of a folder of "
+    "images, of a .parquet or an .npz file, or python:module:function; with masks: shapes, masks:PATH. "
+    "nas data PATH shows what is understood.",
 )
 @click.option(
     "--trials",
@@ -54,10 +55,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--searcher",
+    cls=options.SearcherOption,
     metavar="X",
     shell_complete=complete.searchers,
-    help="Searcher: evolution (the default), random, optuna:tpe and the like; or balanced or paired, which "
-    "compare module types and optimise nothing.",
 )
 @click.option(
     "--seed-with",
@@ -110,6 +110,7 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
         run = search(
             **settings,
             profile=profile,
+            on_data=progress.data,
             on_plan=progress.plan,
             on_start=progress.start,
             on_precision=progress.precision,

@@ -58,7 +58,10 @@ def command(
         images = count(report["duplicates"], "image")
         note(f"warning: {images} stand in two splits, which biases the errors downwards")
     echo(f"validation error  {_error(report, 'val')}")
-    echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
+    if "test_error" in report:
+        echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
+    else:
+        echo("test error        none: the data have no test set")
     echo(f"weights           {Files(source).weights}")
     echo(f"curve             {Files(source).report}")
 

@@ -65,9 +65,9 @@ def command(
         show_layers(name, genotype, graph, as_json)
         return
     from nas.cli.export import report_zoo
-    from nas.exporters.zoo import export_entry
+    from nas.exporters.zoo import export_zoo
 
-    report_zoo(export_entry(entry, to), as_json)
+    report_zoo(export_zoo(entry, to), as_json)
 
 
 def _row(entry: Entry) -> dict[str, Any]:

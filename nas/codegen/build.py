@@ -1,4 +1,4 @@
-"""From a genotype to a torch network: the generated source, executed."""
+"""Builds torch networks by executing their generated source."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 MAX_PARAMS = 1 << 30
 MAX_FEATURES = 1 << 34
-"""Bytes of the feature maps of one image. What needs more is refused by its figures, before
-anything is allocated for it."""
+"""Most bytes of feature maps per image. A network that needs more is refused by its figures, before
+memory is allocated."""
 KEPT_SOURCES = 64
-"""Sources that tracebacks can show; a worker that trains thousands drops the oldest."""
+"""Number of sources that tracebacks can show; the oldest are dropped, as a worker trains thousands."""
 
 _loaded: deque[str] = deque()
 
@@ -56,7 +56,7 @@ def build(
 
 
 def build_graph(graph: Graph) -> nn.Module:
-    """The network of a graph; see `build`. NasError where its figures are beyond any machine."""
+    """Build the network of a graph; see `build`. Raises NasError if its figures are beyond any machine."""
     figures = cost(graph)
     if figures.params > MAX_PARAMS or figures.peak_memory > MAX_FEATURES:
         size = f"{figures.params:,} parameters and {figures.peak_memory:,} bytes of feature maps an image"
@@ -69,9 +69,9 @@ def build_graph(graph: Graph) -> nn.Module:
 
 
 def load_source(text: str, name: str) -> dict[str, Any]:
-    """Execute Python source; returns its namespace. Tracebacks show its lines under `name`.
+    """Execute Python source and return its namespace. Tracebacks show its lines under `name`.
 
-    Raises NasError if it is no valid Python.
+    Raises NasError if it is not valid Python.
     """
     try:
         code = compile(text, name, "exec")
@@ -89,5 +89,5 @@ def _remember(text: str, name: str) -> None:
         _loaded.append(name)
     if len(_loaded) > KEPT_SOURCES:
         linecache.cache.pop(_loaded.popleft(), None)
-    # Without a modification time, linecache keeps the entry although there is no such file.
+    # linecache drops entries of files that do not exist, unless they have no modification time
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)

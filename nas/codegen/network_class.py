@@ -1,7 +1,7 @@
-"""The class `Network` of the generated code, with the interface of a timm model.
+"""Prints the class `Network`, which has the interface of a timm model.
 
-Stem and head are written into it, unless the head gives a map of scores: then it is a class
-of its own, as auxiliary heads are.
+The nodes of stem and head become its own. A head that scores every pixel is a class, as are
+auxiliary heads.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ INIT_WEIGHTS = """\
 
 
 def inlined(graph: Graph) -> list[Graph]:
-    """The graphs whose nodes become the network's own: the stem, and a head of one classifier."""
+    """Return the graphs whose nodes become the network's own: the stem, and a head of one classifier."""
     names = (STEM,) if is_map(graph) else (STEM, HEAD)
     ops = (graph.nodes[name].op for name in names if name in graph.nodes)
     return [op for op in ops if isinstance(op, Graph)]
 
 
 def is_map(graph: Graph) -> bool:
-    """Whether the network gives scores for every pixel."""
+    """Tell whether the network scores every pixel."""
     return len(graph.output_shape) == 3
 
 
 def network_class(graph: Graph, plans: Sequence[ClassPlan]) -> str:
+    """Return the source of the class; `plans` are those of all classes that it may call."""
     flat, renamed = network_views(graph, plans)
     units = plan_units(flat, renamed[HEAD])
     by_part = {"body": list[Unit](), HEAD: list[Unit](), CLASSIFIER: list[Unit](), "aux": list[Unit]()}
@@ -61,7 +62,7 @@ def network_class(graph: Graph, plans: Sequence[ClassPlan]) -> str:
 
 
 def _features(graph: Graph) -> list[str]:
-    """Nodes that leave the body: the last, and those that head and auxiliary heads take."""
+    """List the nodes that leave the body: the last, and those that head and auxiliary heads take."""
     nodes = graph.nodes
     taken = [source for name in (HEAD, *graph.auxiliary) for source in nodes[name].inputs]
     return list(dict.fromkeys(taken))
@@ -97,7 +98,7 @@ def _init(graph: Graph, flat: Sequence[View], units: Sequence[Unit]) -> list[str
         weights = ", ".join(f"{weight:g}" for weight in graph.auxiliary.values())
         lines.append(f"{INDENT * 2}self.aux_weights = ({weights}{',' if len(graph.auxiliary) == 1 else ''})")
     condition = "type(module) is nn.Conv2d" if is_map(graph) else "isinstance(module, nn.Conv2d)"
-    return [*lines, INIT_WEIGHTS.format(condition=condition)]  # scores keep the start of their own
+    return [*lines, INIT_WEIGHTS.format(condition=condition)]  # layers of scores initialise themselves
 
 
 def _head(units: Sequence[Unit], classifier: Unit, features: str) -> list[str]:
@@ -144,8 +145,8 @@ def _body(statements: Iterable[str]) -> list[str]:
 
 
 def network_views(graph: Graph, plans: Sequence[ClassPlan]) -> tuple[list[View], dict[str, str]]:
-    """The nodes of the network, with those of stem and head in their places, and what became
-    of the names of the graph."""
+    """Return the nodes of the network, with those of stem and head in their places, and the new names
+    of the nodes of the graph."""
     flat: list[View] = []
     own = {id(op) for op in inlined(graph)}
     renamed = {name: name for name in graph.nodes}
@@ -168,7 +169,7 @@ def network_views(graph: Graph, plans: Sequence[ClassPlan]) -> tuple[list[View],
 
 
 def _carries_image(flat: Sequence[View], graph: Graph) -> set[str]:
-    """Nodes that see the channels of the image: up to the first convolution of each path."""
+    """Return the nodes that see the channels of the image, up to the first convolution of each path."""
     raw, seeing = set(graph.input_names), set()
     for view in flat:
         if all(source in raw for source in view.inputs):

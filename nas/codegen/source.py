@@ -1,4 +1,4 @@
-"""The graph of a network printed as a PyTorch file that a person would want to read.
+"""Prints the graph of a network as a PyTorch file that a person would want to read.
 
 One class for each distinct module, numbers that differ as arguments, chains as
 `nn.Sequential`, and a `Network` with the interface of a timm model. The network that is

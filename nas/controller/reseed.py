@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
+from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.loop import REUSED, run_search
 from nas.controller.progress import Event, Progress
-from nas.controller.search import make_evaluator
 from nas.controller.signals import Interrupted
 from nas.errors import NasError
 from nas.searchers.designs.base import Design
@@ -25,7 +27,7 @@ from nas.study import run_folder
 from nas.study.run import RESULTS, Run, find, open_run
 from nas.study.study import Study
 from nas.study.trial import Proposal, Trial
-from nas.training.recipe import adjusted, staged
+from nas.training.recipe import Recipe, adjusted, staged
 from nas.training.task import ignore
 
 if TYPE_CHECKING:
@@ -123,10 +125,10 @@ def reseed(
         if missing:
             dataset, study = _dataset(opened, data), stack.enter_context(_study(opened))
             recipe = staged(recipe, opened.config.fidelity)
-            evaluator = make_evaluator(dataset, recipe, workers, gpus_per_worker, ray_address)
+            evaluator = make_evaluator(dataset, recipe, Workers(workers, gpus_per_worker, ray_address))
             stack.callback(evaluator.close)
             on_start(missing, recipe.epochs, evaluator.slots)
-            _train(opened, study, missing, evaluator, recipe.epochs, on_trial, on_event)
+            _train(opened, study, missing, evaluator, recipe, Callbacks(on_trial=on_trial, on_event=on_event))
     return open_run(run, results_dir)
 
 
@@ -190,23 +192,14 @@ def _train(
     study: Study,
     missing: Sequence[Proposal],
     evaluator: Evaluator,
-    epochs: int,
-    on_trial: Callable[[Trial, Progress], None],
-    on_event: Callable[[Event], None],
+    recipe: Recipe,
+    callbacks: Callbacks,
 ) -> None:
     design = Reseed(missing, study.trials)
+    trials = design.default_trials(run.space, 0)
+    config = SearchConfig(run.space, design, recipe, trials, run.config.seed)
     try:
-        run_search(
-            study,
-            run.space,
-            design,
-            evaluator,
-            trials=design.default_trials(run.space, 0),
-            seed=run.config.seed,
-            epochs=epochs,
-            on_trial=on_trial,
-            on_event=on_event,
-        )
+        run_search(config, study, evaluator, callbacks=callbacks)
     except Interrupted as error:
-        error.hint = "the same command goes on with what is missing"
+        error.hint = "the same command continues with the trainings that are missing"
         raise

@@ -1,4 +1,4 @@
-"""The deepest column of fractal modules alone, as a network of its own.
+"""Networks of the deepest column of fractal modules alone.
 
 Drop-path trains every column to work without the others; the deepest does nearly as well as
 the whole network (Larsson et al., 2017, table 1).
@@ -18,20 +18,19 @@ from nas.space.genotype import INPUT_NODE, Genotype, Node
 
 V = TypeVar("V")
 LONGEST = 4
-"""Convolutions that one plain module may have; a longer column is a chain of modules."""
+"""Most convolutions of one plain module; a longer column becomes a chain of modules."""
 
 
 def deepest_column(genotype: Genotype) -> Genotype:
-    """The genotype with each fractal module of C columns replaced by its deepest column, a
-    plain stack of 2^(C-1) convolutions, without the dropout of training. NasError if there is
-    no fractal module."""
+    """Replace each fractal module of C columns by its deepest column, a plain stack of 2^(C-1)
+    convolutions without the dropout of training. Raises NasError if there is no fractal module."""
     if "fractal" not in genotype.module_types:
         raise NasError("there is no fractal module", where="column", hint="only those have columns")
     return replace(genotype, nodes=tuple(_node(node) for node in genotype.nodes))
 
 
 def column_state(graph: Graph, column: Graph, state: Mapping[str, V]) -> dict[str, V]:
-    """The state dict of the deepest column's network, from one of the whole network's.
+    """Return the state dict of the deepest column's network, from one of the whole network's.
 
     `graph` and `column` are the expansions of a genotype and its `deepest_column`.
     """
@@ -58,8 +57,8 @@ def _stack(module: Fractal) -> Module | Genotype:
 
 
 def _with_parameters(graph: Graph) -> list[str]:
-    """Paths of the primitives with parameters in order, of fractal modules those of the
-    deepest column only."""
+    """Return the paths of the primitives with parameters in order; of fractal modules only those in the
+    deepest column."""
     return list(_paths(graph, ""))
 
 
@@ -76,7 +75,7 @@ def _paths(graph: Graph, prefix: str) -> Iterator[str]:
 
 
 def _deepest(graph: Graph) -> set[str]:
-    """The nodes of the deepest column: joins take it last."""
+    """Return the nodes of the deepest column, which joins take last."""
     kept, at = set[str](), graph.output
     while at not in graph.input_names:
         kept.add(at)

@@ -1,4 +1,4 @@
-"""The graph of a network: a DAG of primitives and nested graphs.
+"""Graph of a network: a DAG of primitives and nested graphs.
 
 Modules are written like a `forward` over symbolic values. Applying a primitive (or a
 nested graph) to values adds a node and infers its shape at once, so a graph that exists
@@ -45,7 +45,7 @@ def block_of(name: str) -> str:
 
 
 class Operation(Protocol):
-    """The part of a primitive or nested graph that a graph relies on."""
+    """Protocol of a primitive or nested graph, as far as a graph relies on it."""
 
     commutative: ClassVar[bool]
 
@@ -197,7 +197,7 @@ class Graph:
 
     @cached_property
     def primitives(self) -> tuple[Primitive, ...]:
-        """The flattened graph in topological order; paths look like `stage1.block2/conv1`."""
+        """Flattened graph in topological order. Paths look like `stage1.block2/conv1`."""
         named: list[tuple[str, tuple[Shape, ...], Shape]] = []
         for name, node in self.nodes.items():
             op = node.op

@@ -35,7 +35,8 @@ from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.search import Searcher
 
-from nas.controller.config import prepare, write_run
+from nas.controller.begin import write_run
+from nas.controller.config import prepare
 from nas.controller.planned_trial import training_seed
 from nas.controller.record import record
 from nas.data import Dataset, load_data
@@ -54,7 +55,7 @@ from nas.integrations.ray_trainable import (
 from nas.searchers import Searcher as OurSearcher
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
-from nas.searchers.warm_start import find_seeds, seed_proposals
+from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
 from nas.space.genotype import Genotype, expand
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
@@ -83,14 +84,14 @@ def tune_run(
     Raises NasError where a setting is wrong or the folder exists.
     """
     changes = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
-    setup = prepare(space, recipe=changes, **settings)
-    if setup.planner.plans_every_trial:
+    config, dataset = prepare(space, recipe=changes, **settings)
+    if config.searcher.plans_every_trial:
         hint = "a scheduler that stops trials would break it; nas search runs it"
-        raise NasError(f"{setup.searcher} plans equal trainings", where="searcher", hint=hint)
-    files = run_folder.create(results_dir, setup.space.name, name)
-    write_run(files, setup)
+        raise NasError(f"{config.searcher.name} plans equal trainings", where="searcher", hint=hint)
+    files = run_folder.create(results_dir, config.space.name, name)
+    write_run(files, config, dataset)
     run = TuneRun(files)
-    vars(run)["dataset"] = setup.dataset  # read already
+    vars(run)["dataset"] = dataset  # read already
     return run
 
 
@@ -163,7 +164,7 @@ class GenotypeSearcher(Searcher):
         super().__init__()
         self.run = run
         self.planner: OurSearcher = make_searcher(run.config.searcher, run.config.objectives)
-        self.seeds = seed_proposals(find_seeds(run.space, run.config.seed_with))
+        self.seeds = warm_start_proposals(find_warm_starts(run.space, run.config.seed_with))
 
     def suggest(self, trial_id: str) -> Any:
         run, number = self.run, self.run.next_number()

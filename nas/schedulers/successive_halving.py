@@ -42,7 +42,7 @@ from nas.study.history import History
 from nas.study.objectives import objective
 from nas.study.trial import Proposal, Trial
 from nas.surrogate.learning_curve import LearningCurveModel, LearningCurves
-from nas.training.task import Part
+from nas.training.task import EpochRange
 
 if TYPE_CHECKING:
     from nas.space.space import SearchSpace
@@ -130,12 +130,12 @@ class SuccessiveHalving:
             may_go[came] |= self._eligible([trials[i] for i in came], points[came], rung, gone) & ~gone
         return trials[self._best_gain(trials, points, spreads, may_go)] if may_go.any() else None
 
-    def next_epochs(self, number: int) -> Part:
+    def next_epochs(self, number: int) -> EpochRange:
         trial = self.history.waiting.get(number)
         if trial is None:
-            return Part(0, self.rungs[0])
+            return EpochRange(0, self.rungs[0])
         until = self.rungs[self.rungs.index(trial.epochs) + 1]
-        return Part(trial.epochs, until, self.store.checkpoint(number) if self.store else None)
+        return EpochRange(trial.epochs, until, self.store.checkpoint(number) if self.store else None)
 
     def pause(self, trial: Trial, checkpoint: bytes) -> None:
         trial = self._numbered(trial)

@@ -1,4 +1,4 @@
-"""The genotype: a frozen DAG of modules between a stem and a head.
+"""Genotypes: a frozen DAG of modules between a stem and a head.
 
 Chains are the common case; a node with several inputs joins them by add, mean or concat.
 Without stem and head a genotype is itself a module, so genotypes nest.
@@ -26,7 +26,7 @@ PARTS = ("stem", "nodes", "head", "taps", "auxiliary")
 MAX_NODES = 1024
 MAX_AUXILIARY = 8
 MAX_PRIMITIVES = 1 << 14
-"""Of one network: the deepest published has a quarter of it."""
+"""Most primitives of one network, four times those of the deepest that was published."""
 NOMINAL_INPUT = (3, 1024, 1024)
 """Large enough for any number of strides; shapes do not enter the digest."""
 
@@ -72,13 +72,13 @@ class Genotype:
     def digest(self) -> str:
         """32 hex digits: equal for isomorphic networks, stable over processes and versions."""
         try:
-            return expand(self).digest  # often at hand already
+            return expand(self).digest  # cached for most genotypes
         except NasError:
             return expand(self, NOMINAL_INPUT).digest
 
     @cached_property
     def module_types(self) -> tuple[str, ...]:
-        """The type of each module in order, those of nested genotypes included."""
+        """Type of each module in order, those of nested genotypes included."""
         return tuple(_types(self))
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class Genotype:
         return " | ".join([*parts, str(self.head)] if self.head else parts)
 
     def __call__(self, *values: Value, name: str = "") -> Value:
-        """As a module: apply the nodes to values of a graph, as a nested graph."""
+        """Apply the nodes to values of a graph as a nested graph, as a module does."""
         if self.stem or self.head:
             raise NasError("a genotype with a stem or a head cannot be nested", where=name)
         graph = _body(self, *(value.shape for value in values))

@@ -1,4 +1,4 @@
-"""The nodes of a genotype, and the order they are computed in."""
+"""Nodes of a genotype, and the order in which they are computed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_INPUTS = 64
 
 @dataclass(frozen=True)
 class Node:
-    """A module, the names of the nodes it takes, and how several of them are joined."""
+    """Module with the names of the nodes that it takes, and the join of several."""
 
     name: str
     module: Module | Genotype
@@ -62,7 +62,7 @@ class Node:
 
     @cached_property
     def text(self) -> str:
-        """What it computes, on one line."""
+        """Text of its module on one line."""
         return str(self.module) if isinstance(self.module, Module) else f"[{self.module}]"
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """A head at an inner node, whose loss is added with this weight in training only."""
+    """Head at an inner node, whose loss is added with this weight in training only."""
 
     node: str
     head: Head
@@ -87,7 +87,8 @@ class Auxiliary:
 
 
 def ordered(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """In one topological order whatever order they came in; NasError if there is none."""
+    """Sort nodes topologically, in an order that does not depend on the one given. NasError for a cycle or
+    an unknown input."""
     by_name = {node.name: node for node in nodes}
     if len(by_name) < len(nodes):
         names = [node.name for node in nodes]

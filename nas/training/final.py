@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.files import read_text, write_atomic
+from nas.graph.graph import shape_text
 from nas.training.recipe import FULL_EPOCHS, default_recipe
 
 if TYPE_CHECKING:
@@ -142,9 +143,9 @@ def train_fully(
     Returns what `network.training.json` holds: val_error and test_error (fractions in
     [0, 1]), val_loss, test_loss, curve, recipe, seed, data, data_fingerprint, weights; in
     segmentation an error is 1 - mIoU, and val_miou, val_pixel_accuracy and those of test
-    are there too. A finished training that is resumed returns what is recorded. Raises NasError where files
-    of an earlier training are in the way, the network is for another task than the data, or
-    the training diverges.
+    are there too; without a test set its figures are left out. A finished training that is
+    resumed returns what is recorded. Raises NasError where files of an earlier training are in the
+    way, the network is for another task than the data, or the training diverges.
     """
     import torch
 
@@ -154,6 +155,7 @@ def train_fully(
     recorded = _recorded(files, dataset, recipe, seed, resume)
     if recorded is not None:
         return recorded
+    dataset.check_test()
     torch.manual_seed(seed)
     network = load_network(source, dataset)
     check_output(network, dataset, str(source))
@@ -166,11 +168,13 @@ def train_fully(
             f"the training diverged in epoch {len(result.curve) + 1}", where=str(source), hint=hint
         )
     validation = {name: value for name, value in result.curve[-1].items() if name.startswith("val_")}
-    test = loop.evaluate(network, *dataset.test(), dataset, device)
+    test = (
+        loop.evaluate(network, *dataset.test(), dataset, device).figures("test") if dataset.has_test else {}
+    )
     report = {
         **_identity(dataset, recipe, seed),
         **validation,
-        **test.figures("test"),
+        **test,
         "duplicates": dataset.duplicates.count,
         "weights": files.weights.name,
         "curve": list(result.curve),
@@ -208,13 +212,9 @@ def check_output(network: nn.Module, dataset: Dataset, where: str) -> None:
         found = tuple(network(torch.zeros(1, *dataset.input_shape)).shape[1:])
     expected = (dataset.num_classes, *dataset.train_labels.shape[1:])
     if found != expected:
-        message = f"the network gives scores of {_shape(found)} for an image, {dataset.name} needs"
+        message = f"the network gives scores of {shape_text(found)} for an image, {dataset.name} needs"
         hint = f"the data are for {dataset.task}"
-        raise NasError(f"{message} {_shape(expected)}", where=where, hint=hint)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+        raise NasError(f"{message} {shape_text(expected)}", where=where, hint=hint)
 
 
 def _recorded(

@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_auxiliary_heads_stay_behind(tmp_path: Path) -> None:
-    """What was trained with them is exported without, under the same names, verified."""
+    """A network that was trained with them is exported without, under the same names."""
     from safetensors import safe_open
 
     plain = make_trial(0)

@@ -42,7 +42,7 @@ NAMES = [str(number) for number in range(10)]
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A network in every format that needs no other package than onnx; the name of its data, a
+    """Export of a network in every format that needs no package but onnx. The name of its data, a
     stranger's word, is a program that the card must not run."""
     folder, trial = tmp_path_factory.mktemp("exported"), make_trial(0)
     data = f"digits\n```python\nopen({str(folder / 'canary')!r}, 'w')\n```\n"
@@ -63,7 +63,7 @@ def test_every_format_computes_what_the_network_does(exported):
 
 
 @pytest.mark.slow
-def test_what_stands_in_a_card_is_not_run(exported):
+def test_text_in_a_card_is_not_run(exported):
     assert "canary" in (exported.folder / "README.md").read_text()
     assert not (exported.folder.parent / "canary").exists()
 

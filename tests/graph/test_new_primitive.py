@@ -69,7 +69,7 @@ def graph() -> Graph:
 
 
 def network(body: Callable[[Value], Value]) -> Graph:
-    """A network of a stem, a body and a head, as genotypes expand to."""
+    """Build a network of a stem, a body and a head, as genotypes expand to."""
     graph = Graph("Network", [IMAGE])
     x = Value(graph, *graph.input_names, *graph.input_shapes)
     for name, part in {

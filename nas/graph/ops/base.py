@@ -17,7 +17,7 @@ MAX_SIZE = 65_536
 
 
 class Arg(NamedTuple):
-    """An argument of a PyTorch call; left out where it has its default."""
+    """Argument of a PyTorch call, printed unless it has its default value."""
 
     name: str
     value: Any

@@ -125,6 +125,8 @@ class LocalResponseNorm(Op):
 
 @dataclass(frozen=True)
 class Relu(Op):
+    """Rectified linear unit."""
+
     label: ClassVar[str] = "relu"
     torch_names: ClassVar[tuple[str, ...]] = ("nn.ReLU", "torch.relu")
     backward_keeps: ClassVar[str] = "output"
@@ -138,6 +140,8 @@ class Relu(Op):
 
 @dataclass(frozen=True)
 class Dropout(Op):
+    """Dropout of single elements, at a rate from 0 to 1, in training only."""
+
     rate: float
     label: ClassVar[str] = "dropout"
     torch_names: ClassVar[tuple[str, ...]] = ("nn.Dropout",)
@@ -151,6 +155,8 @@ class Dropout(Op):
 
 @dataclass(frozen=True)
 class Linear(Op):
+    """Linear layer with a bias, from a vector to a vector of `features`."""
+
     features: int
     label: ClassVar[str] = "fc"
     torch_names: ClassVar[tuple[str, ...]] = ("nn.Linear",)
@@ -176,7 +182,7 @@ class Linear(Op):
 
 @dataclass(frozen=True)
 class Classifier(Linear):
-    """The last linear layer. The class count belongs to the data, so not to the digest."""
+    """Last linear layer. Its number of classes belongs to the data, so it is left out of the digest."""
 
     features: int = field(metadata={"in_digest": False})
     label: ClassVar[str] = "classifier"
@@ -187,7 +193,7 @@ class Classifier(Linear):
 
 @dataclass(frozen=True)
 class Score(Conv):
-    """A 1x1 convolution that gives every pixel the scores of the classes."""
+    """1x1 convolution from the channels of each pixel to the scores of the classes."""
 
     channels: int = field(metadata={"in_digest": False})
     kernel: int = 1
@@ -201,8 +207,8 @@ class Score(Conv):
 
 @dataclass(frozen=True)
 class UpsampleScores(Op):
-    """A transposed convolution of scores, of twice the stride in size, that starts as bilinear
-    interpolation (Long et al., 2015). Without padding it reaches over the edges by a stride."""
+    """Transposed convolution of scores with a kernel of twice the stride, which starts as bilinear
+    interpolation (Long et al., 2015). Without padding it reaches over the edges by one stride."""
 
     stride: int
     padded: bool = True

@@ -22,6 +22,8 @@ def crop(x, like, offset=None):
 
 @dataclass(frozen=True)
 class _Pool(Op):
+    """Window of `kernel` pixels that moves by `stride`; with `ceil` the last one may reach over the edge."""
+
     kernel: int = 2
     stride: int = 2
     padding: int = 0
@@ -63,7 +65,7 @@ class AvgPool(_Pool):
 
 @dataclass(frozen=True)
 class GlobalPool(Op):
-    """Mean over height and width: a feature map becomes a vector."""
+    """Mean over height and width, from a feature map to a vector."""
 
     label: ClassVar[str] = "pool"
     torch_names: ClassVar[tuple[str, ...]] = (".mean",)
@@ -96,7 +98,7 @@ class AdaptiveAvgPool(Op):
 
 @dataclass(frozen=True)
 class Flatten(Op):
-    """A feature map becomes a vector of all its elements."""
+    """Vector of all elements of a feature map."""
 
     label: ClassVar[str] = "flatten"
     torch_names: ClassVar[tuple[str, ...]] = ("nn.Flatten", "torch.flatten")
@@ -113,9 +115,11 @@ class Flatten(Op):
 
 @dataclass(frozen=True)
 class Subsample(Op):
-    """Every `stride`-th pixel: the spatial half of ResNet's parameter-free shortcut A. Written as a
-    pool over single pixels, because the gradient of a slice does not stay in channels-last
-    memory, and all that meets it becomes several times as slow."""
+    """Every `stride`-th pixel: the spatial half of ResNet's parameter-free shortcut A.
+
+    It is printed as a pool over single pixels, because the gradient of a slice leaves the
+    channels-last layout and slows down every layer that it reaches.
+    """
 
     stride: int = 2
     label: ClassVar[str] = "subsample"
@@ -132,7 +136,7 @@ class Subsample(Op):
 
 @dataclass(frozen=True)
 class PadChannels(Op):
-    """Zero channels appended: the other half of shortcut A (He et al., 2015)."""
+    """Zero channels appended to a feature map: the other half of shortcut A (He et al., 2015)."""
 
     extra: int
     label: ClassVar[str] = "pad"
@@ -151,7 +155,7 @@ class PadChannels(Op):
 
 @dataclass(frozen=True)
 class Crop(Op):
-    """The first input cut to the size of the second, at an offset or (None) in the middle."""
+    """Crop of the first input to the size of the second, at an offset, or in the middle if that is None."""
 
     offset: int | None = None
     label: ClassVar[str] = "crop"
