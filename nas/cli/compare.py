@@ -162,7 +162,7 @@ def _show_runs(
     from nas.analysis.text.comparison import runs_dict, runs_text
 
     if plot is not None:
-        from nas.visualization.plots import check_format
+        from nas.visualization.formats import check_format
 
         check_format(plot)
     found = compare_runs(a, b)

@@ -52,7 +52,7 @@ def command(
 
     chosen = check_objectives(objectives) if objectives else None
     if plot is not None:
-        from nas.visualization.plots import check_format
+        from nas.visualization.formats import check_format
 
         check_format(plot)
     if seeds is not None:
