@@ -1,4 +1,4 @@
-"""nas analyze: which module types matter."""
+"""nas analyze: rank the module types of runs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from nas.garbage import no_collection
 @click.option("--csv", "as_csv", is_flag=True, help="Print the contrasts as CSV to stdout.")
 @no_collection()
 def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: bool) -> None:
-    """Rank the module types of runs, with intervals, and say what the ranking supports.
+    """Rank the module types of runs, with intervals, and grade each claim by what the data support.
 
-    RUN is a run folder, a name under the results folder, or `latest`. Several runs are pooled
-    where data, split and recipe agree. A run that differs from the first in more epochs only says
-    how far the first can be trusted, and runs with other learning rates and weight decays only
-    whether effects hold beyond its recipe: for the same networks, search with the same --searcher
-    paired and --seed, and more --epochs or another --recipe.
+    RUN is a run folder, a name under the results folder, or `latest`.
+
+    Several runs are pooled if data, split and recipe agree. A run that differs from the first only in having
+    more epochs shows how reliable the first is. A run that differs only in learning rate or weight
+    decay shows whether effects hold beyond one recipe. To train the same networks in both, search with
+    the same --searcher paired and --seed, and more --epochs or another --recipe.
     """
     from nas.analysis.fidelity import rungs_list, rungs_of, rungs_text
     from nas.analysis.pooling import analyze
@@ -38,7 +39,7 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
         for run in opened:
             stack.enter_context(run.study)
         analysis = analyze(opened)
-        rungs = [each for run in opened for each in rungs_of(run)]
+        rungs = [rung for run in opened for rung in rungs_of(run)]
     if as_json:
         emit(analysis_dict(analysis) | ({"rungs": rungs_list(rungs)} if rungs else {}))
     elif as_csv:

@@ -148,7 +148,7 @@ def test_a_finished_run_says_so_and_is_not_ranked_again(
     words = ["search", "--resume", "--name", "first", "--results-dir", str(home / "results")]
     assert nas_command(words) == 0
     out = capsys.readouterr().out
-    assert "All 6 trials are recorded already; --trials N adds more." in out
+    assert "All 6 trials are recorded already. Add some with --trials N." in out
     assert "Pareto front" in out
     assert "Ranking" not in out
     assert nas_command([*words, "--json"]) == 0
