@@ -21,7 +21,6 @@ from nas.analysis.factors.motifs import motifs as count_motifs
 from nas.analysis.factors.ped_anova import top_quantile
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
-from nas.garbage import no_collection
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
 from nas.training.recipe import FULL_EPOCHS
@@ -104,7 +103,7 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
     the same figures. Two threads compute, as one is in numpy most of its time; those of BLAS would wait
     for each other where anything else runs, and take three times as long.
     """
-    with threadpool_limits(limits=1), no_collection(), _quick_switches():
+    with threadpool_limits(limits=1), _quick_switches():
         return _analyze(trial_table(source), seed, evidence)
 
 

@@ -20,7 +20,8 @@ from nas.files import read_checked, write_atomic, write_checked
 from nas.schedulers.successive_halving import Halving, Standings, arrived
 from nas.space.space import SearchSpace, decisions_of
 from nas.study.history import History
-from nas.study.trial import Trial, from_attributes, to_attributes
+from nas.study.trial import Trial
+from nas.study.trial_json import from_attributes, to_attributes
 from nas.training.task import Part
 
 
@@ -93,7 +94,7 @@ class Rungs:
 def _read(path: Path, space: SearchSpace, halving: Halving) -> Trial:
     attributes = read_checked(path)
     try:
-        trial = from_attributes(attributes, {})
+        trial = from_attributes(attributes)
         rests = trial.state == "stopped" and trial.epochs in halving.rungs[:-1]
         if path.stem != str(trial.number) or not rests or len(trial.curve) != trial.epochs:
             raise ValueError(f"is of trial {trial.number}, {trial.state} after {trial.epochs} epochs")

@@ -18,6 +18,7 @@ from nas.study.trial import Trial, error_first
 from nas.training.profile import Times, read_profile
 
 if TYPE_CHECKING:
+    import optuna
     import pandas as pd
 
     from nas.analysis.analyze import Analysis
@@ -69,6 +70,12 @@ class Run:
     def trials(self) -> pd.DataFrame:
         """One row a trial, in the order in which they finished."""
         return self.study.frame()
+
+    def to_optuna(self) -> optuna.Study:
+        """The run as a complete `optuna.Study` in memory, for Optuna's tools (`nas.study.optuna_study`)."""
+        from nas.study.optuna_study import to_optuna
+
+        return to_optuna(self.study, self.name)
 
     def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
         """The non-dominated networks, from the lowest error to the highest, each as its first

@@ -15,10 +15,9 @@ from nas.errors import NasError, StorageError
 from nas.graph.ops import MAX_SIZE
 from nas.study.storage_url import without_password
 
-VERSION = 3
+VERSION = 1
 """Of the layout of a run folder. It grows when a program that reads the layout before could
-misread the folder; older ones open for ever. 2: trials say what their searcher knew. 3: a
-trial has few attributes (`nas.study.optuna_tables`)."""
+misread the folder."""
 
 
 def _printable(text: str) -> str:
@@ -69,7 +68,7 @@ def check_version(config: Mapping[str, Any], where: str) -> None:
     if version > VERSION:
         versions = config.get("versions")
         written = versions.get("nas") if isinstance(versions, Mapping) else None
-        message = f"is of layout {version}, and this program reads layouts up to {VERSION}"
+        message = f"is of layout {version}, and this program reads layout {VERSION}"
         hint = f"it was written by nas {written}; install that or a newer one"
         raise NasError(message, where=where, hint=hint)
 

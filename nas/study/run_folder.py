@@ -1,7 +1,7 @@
 """The folder of a run: its name, its files, and the lock of the process that writes it.
 
 results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
-    study.db      the trials (Optuna, SQLite)
+    study.db      the trials (SQLite, docs/reference/run_folder.md)
     space.yaml    the search space
     config.json   everything else that defines the run, with a checksum
     weights/      safetensors, by trial
