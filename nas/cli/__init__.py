@@ -7,7 +7,6 @@ and end with the exit code of their kind. Commands import what is heavy when the
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ GROUPS = {
         "pareto": "The Pareto front of a run, and how far it depends on the training seed.",
         "analyze": "Rank the module types of a run, and say what the ranking supports.",
         "report": "What runs found as one HTML page, and its plots.",
+        "dashboard": "Show a run live in optuna-dashboard.",
         "compare": "What differs between two networks, or between two runs.",
     },
     "Networks": {
@@ -94,9 +94,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    code = run(args)
-    gc.freeze()  # the process ends: to look for garbage in 10,000 trials once more takes 0.4 s
-    sys.exit(code)
+    sys.exit(run(args))
 
 
 def run(args: Sequence[str] | None = None) -> int:

@@ -29,14 +29,15 @@ def to_optuna(study: Study, name: str) -> optuna.Study:
     return converted
 
 
-def empty_study(study: Study, name: str) -> optuna.Study:
-    """An `optuna.Study` in memory with the objectives of a study and no trial."""
+def empty_study(study: Study, name: str, storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
+    """An `optuna.Study` with the objectives of a study and no trial, by default in memory."""
     import optuna
 
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        made = optuna.create_study(study_name=name, directions=["minimize"] * len(study.objectives))
+        directions = [optuna.study.StudyDirection.MINIMIZE] * len(study.objectives)
+        made = optuna.create_study(study_name=name, directions=directions, storage=storage)
     finally:
         optuna.logging.set_verbosity(level)
     with warnings.catch_warnings():
