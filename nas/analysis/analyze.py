@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 ESTIMAND = (
     "Change of validation error when every block of type a is replaced by type b, over the networks of the "
-    f"sample: raw, and at equal FLOPs ({FLOPS_BINS} bins of log FLOPs). A network "
-    "of mixed types counts for each by its share of blocks. Intervals are 95 %, by bootstrap over distinct "
-    "networks."
+    "sample: raw, and at equal FLOPs and depth (by regression on smooth functions of log FLOPs and of depth, "
+    "where both types occur). A network of mixed types counts for each by its share of blocks. Intervals are "
+    "95 %: raw by bootstrap over distinct networks, at equal FLOPs from robust standard errors (HC3)."
 )
 ADAPTIVE = (
     "The searcher chose networks by their results, so these figures describe what the search visited, not "
@@ -141,7 +141,7 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
     if "network" not in complete:
         return ()
     arms = [design.get("arms", ("equal_flops",)) for design in complete["design"]]
-    matched = complete[[("equal_flops" in each) for each in arms]]
+    matched = complete[np.array(["equal_flops" in each for each in arms], bool)]
     mean = matched.groupby("digest")["error"].mean()
     first = matched.drop_duplicates("digest")
     if len(first) > MOST_MOTIFS:
@@ -200,6 +200,7 @@ def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) 
         shares=_shares(first["blocks"].tolist(), names),
         error=error,
         flops=first["flops"].to_numpy(float),
+        depth=np.array([len(blocks) for blocks in first["blocks"]], float),
         uniform=drawn > 0,
         seed=first["seed"].to_numpy(np.intp),
         runs=counted,

@@ -14,15 +14,15 @@ from nas.analysis.coverage import Coverage, Timing, coverage, failures, timing
 from nas.analysis.edf import Edf, edf_band, shared_bins
 from nas.analysis.fidelity import rungs_of
 from nas.analysis.paired.blocks import read_blocks
-from nas.analysis.pooling import analyze_runs, pool
-from nas.analysis.profiles import Deviations, Profile, of_blocks, of_networks, profiles
+from nas.analysis.pooling import analyze, pool
+from nas.analysis.profiles import Deviations, Profile, from_blocks, from_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
 from nas.analysis.table import distinct_networks, sample_of
 from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, trajectories
-from nas.errors import NasError
 from nas.stats.estimate import Estimate
 from nas.study.history import History
+from nas.study.objectives import plot_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,19 +67,12 @@ class Overview:
 
 
 def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
-    """Of one run or several. NasError where no trial is complete, or where runs differ in more than
-    `nas.analysis.pooling` allows."""
+    """Of one run or several. NotFoundError where no trial is complete, NasError where runs differ
+    in more than `nas.analysis.pooling` allows."""
     import pandas as pd
 
     found = pool(runs)
     trials = found.trials
-    if not (trials["state"] == "complete").any():
-        failed = f"{len(trials)} failed" if len(trials) else "none is recorded"
-        where = ", ".join(run.name for run in runs)
-        hint = "nas runs shows how far a run is; nas search --resume goes on with it"
-        raise NasError(
-            f"no trial is complete ({failed}), so there is nothing to report", where=where, hint=hint
-        )
     networks = distinct_networks(trials)
     sample, described = sample_of(networks)
     reseeded = _reseeded(runs)
@@ -91,11 +84,11 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     paths, baseline = _trajectories(runs, trials, seed)
     return Overview(
         runs=tuple(runs),
-        analysis=analyze_runs(runs, seed=seed),
+        analysis=analyze(runs, seed=seed),
         trials=trials,
         networks=networks,
-        task=runs[0].config.get("task", "classification"),
-        axes=_axes(runs[0]),
+        task=runs[0].config.task,
+        axes=_axes(runs[0], networks),
         sample=described,
         edfs=_edfs(sample, seed),
         normalised_edfs=_edfs(sample, seed, normalised=True),
@@ -115,11 +108,11 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     )
 
 
-def _axes(run: Run) -> tuple[str, str]:
-    """The objectives of the run, error upward; FLOPs and error where they are not two."""
-    names = run.config.get("objectives", ())
-    x, y = sorted(names, key=lambda name: name == "error") if len(names) == 2 else ("flops", "error")
-    return x, y
+def _axes(run: Run, networks: pd.DataFrame) -> tuple[str, str]:
+    """Those of the objectives of the run that are known of all networks, also of those of other runs."""
+    return plot_axes(
+        [name for name in run.config.objectives if name in networks and networks[name].notna().all()]
+    )
 
 
 def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:
@@ -154,7 +147,7 @@ def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[
 def _deviations(trials: pd.DataFrame, sample: pd.DataFrame) -> Deviations:
     """Of paired blocks where there are any, else of the sample."""
     in_blocks = np.array([design.get("design") == "paired" for design in trials["design"]], bool)
-    return of_blocks(read_blocks(trials[in_blocks])) if in_blocks.any() else of_networks(sample)
+    return from_blocks(read_blocks(trials[in_blocks])) if in_blocks.any() else from_networks(sample)
 
 
 def _trajectories(
@@ -173,7 +166,7 @@ def _trajectories(
 
 
 def _space(run: Run) -> Any:
-    return run.config.get("space_digest")
+    return run.config.space_digest
 
 
 def _timing(run: Run) -> Timing | None:

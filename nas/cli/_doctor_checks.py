@@ -125,11 +125,11 @@ def _gpus() -> Iterator[Check]:
 
 
 def _precision() -> Check:
-    from nas.training.loop import prefers_bfloat16
+    from nas.training.loop import hardware_precision
 
     device = _device()
-    chosen = "bfloat16" if prefers_bfloat16(device) else "float32"
-    return Check("precision", "ok", f"{chosen}, as measured on this {'CPU' if device == 'cpu' else 'GPU'}")
+    detail = f"{hardware_precision(device)}, as suits this {'CPU' if device == 'cpu' else 'GPU'}"
+    return Check("precision", "ok", detail)
 
 
 def _device() -> str:

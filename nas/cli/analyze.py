@@ -9,7 +9,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, text_width
+from nas.cli._output import echo, emit, text_width
 
 
 @click.command("analyze", epilog="Example: nas analyze latest")
@@ -27,7 +27,7 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
     paired and --seed, and more --epochs or another --recipe.
     """
     from nas.analysis.fidelity import rungs_list, rungs_of, rungs_text
-    from nas.analysis.pooling import analyze_runs
+    from nas.analysis.pooling import analyze
     from nas.analysis.text.ranking import analysis_dict, analysis_text
     from nas.study.run import open_run
 
@@ -35,13 +35,13 @@ def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: boo
         opened = [open_run(run, results_dir) for run in runs]
         for run in opened:
             stack.enter_context(run.study)
-        analysis = analyze_runs(opened)
+        analysis = analyze(opened)
         rungs = [each for run in opened for each in rungs_of(run)]
     if as_json:
         emit(analysis_dict(analysis) | ({"rungs": rungs_list(rungs)} if rungs else {}))
     elif as_csv:
-        click.echo(analysis.frame().to_csv(index=False), nl=False)
+        echo(analysis.frame().to_csv(index=False), newline=False)
     else:
-        click.echo(analysis_text(analysis, width=text_width()))
+        echo(analysis_text(analysis, width=text_width()))
         if rungs:
-            click.echo("\n" + rungs_text(rungs, width=text_width()))
+            echo("\n" + rungs_text(rungs, width=text_width()))

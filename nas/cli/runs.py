@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.cli import _options as options
 from nas.cli._output import emit, note, table
 
+if TYPE_CHECKING:
+    from nas.study.run_folder import RunFolder
+
+NOT_COUNTED = {"complete": None, "failed": None, "best_error": None}
+
 
 @click.command("runs", epilog="Example: nas runs")
 @options.results_dir
 @options.as_json
 def command(results_dir: Path, as_json: bool) -> None:
-    """List the runs, the oldest first; the last is `latest`."""
+    """List the runs, the oldest first; the last is `latest`.
+
+    Trials on a server are not counted: no server is contacted.
+    """
     from nas.errors import NasError
     from nas.study.run_folder import list_runs
 
     rows = []
     for files in list_runs(results_dir):
         try:
-            rows.append(_row(files.path))
+            rows.append(_row(files))
         except NasError as error:
             note(f"warning: {error}")
+            continue
+        if rows[-1]["storage"]:
+            note(f"{files.name}: its trials are on {rows[-1]['storage']}, which is not contacted")
     if as_json:
         emit({"runs": rows})
     elif not rows:
@@ -33,19 +44,28 @@ def command(results_dir: Path, as_json: bool) -> None:
         table([_readable(row) for row in rows], right=["complete", "failed", "of", "best error"])
 
 
-def _row(folder: Path) -> dict[str, Any]:
-    from nas.study.run import open_run
+def _row(files: RunFolder) -> dict[str, Any]:
+    """What the folder says; the counts are None where the trials are on a server."""
+    from nas.study.run_folder import read_config
 
-    run = open_run(folder.resolve())
-    with run.study as study:
+    config = read_config(files)
+    about: dict[str, Any] = {"name": files.path.resolve().name, "folder": str(files.path)}
+    about |= {
+        "space": config.space,
+        "data": config.data,
+        "searcher": config.searcher,
+        "trials": config.trials,
+    }
+    counts = NOT_COUNTED if config.storage else _counts(files)
+    return {**about, **counts, "storage": config.storage}
+
+
+def _counts(files: RunFolder) -> dict[str, Any]:
+    from nas.study.study import Study
+
+    with Study.open(files.database) as study:
         errors = [trial.objective("error") for trial in study.complete]
         return {
-            "name": run.name,
-            "folder": str(folder),
-            "space": run.config["space"],
-            "data": run.config["data"],
-            "searcher": run.config["searcher"],
-            "trials": run.config["trials"],
             "complete": len(study.complete),
             "failed": sum(trial.state == "failed" for trial in study.trials),
             "best_error": min(errors, default=None),
@@ -55,4 +75,5 @@ def _row(folder: Path) -> dict[str, Any]:
 def _readable(row: dict[str, Any]) -> dict[str, Any]:
     best = "" if row["best_error"] is None else f"{row['best_error']:.2%}"
     kept = ("name", "space", "data", "searcher", "complete", "failed")
-    return {name: row[name] for name in kept} | {"of": row["trials"], "best error": best}
+    shown = {name: "" if row[name] is None else row[name] for name in kept}
+    return shown | {"of": row["trials"], "best error": best}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 FILE_HINT = "free some space, or see that the place exists and can be written"
-SERVER_HINT = "see that the server answers; a password is taken from --storage, PGPASSWORD or ~/.pgpass"
+SERVER_HINT = "see that the server answers; a password is taken from your URL, PGPASSWORD or ~/.pgpass"
 DAMAGE_HINT = "restore a copy, or save what can be read with: sqlite3 FILE .recover"
 
 TABLE_LOCK = 0x6E6173

@@ -59,8 +59,8 @@ DELETE FROM claims WHERE study_id = :study AND driver <> :driver AND pg_try_advi
 CLAIMS = "SELECT number, digest FROM claims WHERE study_id = :study"
 CLAIM = "INSERT INTO claims VALUES (:study, :number, :digest, :driver)"
 DELETE = "DELETE FROM claims WHERE study_id = :study AND number = :number AND driver = :driver"
-SETTLE = "INSERT INTO precisions VALUES (:study, :precision) ON CONFLICT DO NOTHING"
-SETTLED = "SELECT precision FROM precisions WHERE study_id = :study"
+RECORD_PRECISION = "INSERT INTO precisions VALUES (:study, :precision) ON CONFLICT DO NOTHING"
+RECORDED_PRECISION = "SELECT precision FROM precisions WHERE study_id = :study"
 
 
 class SharedStudy(Study):
@@ -113,11 +113,11 @@ class SharedStudy(Study):
                 key, finished = self._insert(self._connection, trial)
         self._note(key, finished, trial)
 
-    def settle(self, precision: str) -> str:
-        """The precision of the driver that was first to measure one."""
+    def resolve_precision(self, precision: str) -> str:
+        """Record the precision if no driver has yet; return the recorded one."""
         with self._transaction(), translate_db_errors(self._where):
-            self._ask(SETTLE, precision=precision)
-            return str(self._ask(SETTLED).scalar_one())
+            self._ask(RECORD_PRECISION, precision=precision)
+            return str(self._ask(RECORDED_PRECISION).scalar_one())
 
     def close(self) -> None:
         with suppress(StorageError), translate_db_errors(self._where):

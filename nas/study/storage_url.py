@@ -6,6 +6,8 @@ in PGPASSWORD or in ~/.pgpass.
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
@@ -18,6 +20,10 @@ EXTRA = "postgresql"
 EXAMPLE = "postgresql://USER@HOST/DATABASE"
 OPTIONS = ("host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey")
 """What may follow the `?`; `host` may be the folder of a socket."""
+PORT = 5432
+"""Of PostgreSQL, where a URL gives none."""
+VARIABLE = "NAS_STORAGE"
+"""Environment variable with the URL of the one server that commands may contact to read a run."""
 CONNECT_LIMIT = 10
 """Seconds to wait for the server."""
 
@@ -57,6 +63,33 @@ def parse_storage(text: str) -> URL:
     if not url.database:
         raise NasError("names no database", where="storage", hint=f"write {EXAMPLE}")
     return url.set(drivername="postgresql")
+
+
+def own_storage(recorded: str, storage: str | None, where: str) -> str:
+    """Return the user's URL of the server that the run folder `where` has `recorded`.
+
+    The folder may be a stranger's, and whoever runs the server that is contacted learns a password. So the
+    user has to name the same host, port and database: as `storage` or in the environment variable
+    NAS_STORAGE. NasError if neither does.
+    """
+    own, named = storage or os.environ.get(VARIABLE), shown(recorded)
+    if not own:
+        hint = f"if you trust it, set the environment variable {VARIABLE}={shlex.quote(named)}"
+        ways = "(nas search: --storage URL; Python: nas.open_run(…, storage=URL))"
+        message = f"its trials are on a server, {named}, which is not contacted unless you name it too"
+        raise NasError(message, where=where, hint=f"{hint} {ways}")
+    if _server(own) != _server(recorded):
+        hint = (
+            "name the server of the run; if the study was moved, nas search --resume --storage URL records it"
+        )
+        raise NasError(f"its trials are on {named}, and you named {shown(own)}", where=where, hint=hint)
+    return own
+
+
+def _server(text: str) -> tuple[object, ...]:
+    """What two URLs of one database share."""
+    url = parse_storage(text)
+    return (url.host or "").lower(), url.port or PORT, url.database, url.query.get("host")
 
 
 def connection_of(where: str) -> tuple[URL, dict[str, Any]]:

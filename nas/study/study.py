@@ -12,6 +12,7 @@ from nas.errors import NasError, NotFoundError
 from nas.study import database
 from nas.study.database import refuse_damage, translate_db_errors
 from nas.study.history import History
+from nas.study.objectives import check_objectives
 from nas.study.storage_url import is_url, shown
 from nas.study.tables import (
     StudyRow,
@@ -22,7 +23,7 @@ from nas.study.tables import (
     read_study,
     read_trials,
 )
-from nas.study.trial import Trial, check_objectives
+from nas.study.trial import Trial
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -57,7 +58,7 @@ class Study(History):
     ) -> Self:
         """Make a new, empty study.
 
-        objectives: what is minimised, of `nas.study.trial.OBJECTIVES`; domains: the options of each
+        objectives: what is minimised, of `nas.study.objectives`; domains: the options of each
         decision of the space; meta: any JSON; name: of the study, by default that of the folder.
         NasError if it exists already, StorageError if it cannot be written.
         """
@@ -110,8 +111,8 @@ class Study(History):
         """The options of each decision of the space, by path."""
         return self._row.domains
 
-    def settle(self, precision: str) -> str:
-        """The precision of all trainings, given the one that this process has measured to be faster."""
+    def resolve_precision(self, precision: str) -> str:
+        """Return the precision of all trainings, given the one that suits this driver's first worker."""
         return precision
 
     def connect(self) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -28,9 +26,9 @@ WARM_UP = 0.3
 """Share of the training in which the rate rises."""
 EXPLODED = 10
 """A median loss this many times that of guessing is a divergence."""
-FASTER = 1.15
-"""bfloat16 must be this many times as fast as float32 to be chosen, so that noise in the
-measurement does not change the choice."""
+CPU_INFO = Path("/proc/cpuinfo")
+CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
+"""Flags of a CPU that multiplies in bfloat16; others convert each number first, which is slower."""
 
 
 @dataclass(frozen=True)
@@ -217,36 +215,28 @@ def one_cycle(progress: float) -> float:
 
 
 def precision_of(recipe: Recipe, device: str) -> str:
-    """float32 or bfloat16: that of a recipe's forward pass on a device, cpu or cuda."""
-    if recipe.precision != "auto":
-        return recipe.precision
-    return "bfloat16" if prefers_bfloat16(device) else "float32"
+    """Return the precision of a recipe's forward pass on a device (cpu or cuda): float32 or bfloat16."""
+    return hardware_precision(device) if recipe.precision == "auto" else recipe.precision
 
 
-@lru_cache(maxsize=8)
-def prefers_bfloat16(device: str) -> bool:
-    """Whether to train in bfloat16: a GPU says so, a CPU is measured, once in a process."""
+def hardware_precision(device: str) -> str:
+    """Return the precision that "auto" stands for on this machine: bfloat16 or float32.
+
+    A GPU computes in bfloat16 from compute capability 8.0, a CPU where it has instructions that multiply
+    in it. `device` is cpu or cuda. The answer depends on nothing else, so equal machines train alike.
+    """
     if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device != "cpu":
-        return False
-    with torch.random.fork_rng([]):
-        single, half = _probe(half=False), _probe(half=True)
-        seconds = [(single(), half()) for _ in range(11)][1:]
-    best_single, best_half = (min(column) for column in zip(*seconds, strict=True))
-    return bool(best_single > FASTER * best_half)
+        native = torch.cuda.get_device_capability() >= (8, 0)
+    else:
+        native = device == "cpu" and not CPU_BFLOAT16.isdisjoint(_cpu_flags())
+    return "bfloat16" if native else "float32"
 
 
-def _probe(half: bool) -> Callable[[], float]:
-    """A function that times a forward and backward pass of a convolution, in seconds."""
-    conv = nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.zeros(16, 32, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
-
-    def run() -> float:
-        start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            out = torch.relu(conv(images))
-        out.float().sum().backward()  # type: ignore[no-untyped-call]
-        return time.perf_counter() - start
-
-    return run
+def _cpu_flags() -> set[str]:
+    """Return the instruction sets that Linux lists for the first core; none on other systems."""
+    try:
+        with CPU_INFO.open() as lines:
+            flags = next((line for line in lines if line.startswith("flags")), "")
+    except OSError:
+        return set()
+    return set(flags.partition(":")[2].split())

@@ -49,7 +49,7 @@ class Recipe:
 
     lr: peak of the rate; pad: pixels by which a random crop shifts at most; cutout: side
     of the square that is blanked (DeVries and Taylor, 2017), 0 for none; precision of the
-    forward and backward pass: auto takes bfloat16 where the device is faster with it.
+    forward and backward pass: auto takes bfloat16 where the hardware multiplies in it, else float32.
     """
 
     epochs: int = 10

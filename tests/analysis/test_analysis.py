@@ -76,7 +76,7 @@ def test_a_type_that_differs_in_flops_only_is_equal_at_equal_flops():
 def test_mixed_networks_count_by_their_share_of_blocks():
     found = contrast(trials(300, blocks=4))
     assert found.raw.value == pytest.approx(-0.05, abs=0.01)
-    assert found.overlap == 1.0
+    assert found.overlap > 0.95
 
 
 @pytest.mark.parametrize(("uniform", "expected"), [(True, "C"), (False, "D")])
@@ -200,7 +200,6 @@ FACTS = {
     "balanced": True,
     "seeds": 5,
     "overlap": 0.9,
-    "empty_cells": 0,
     "raw": Estimate(-0.1, -0.2, -0.05),
     "equal_flops": Estimate(-0.1, -0.2, -0.05),
 }
@@ -211,7 +210,7 @@ FACTS = {
     [
         ({}, "C"),
         ({"balanced": False}, "D"),
-        ({"overlap": 0.79, "empty_cells": 2}, "D"),
+        ({"overlap": 0.79}, "D"),
         ({"seeds": 1}, "D"),
         ({"networks": 19}, "X"),
         ({"networks_b": 4}, "X"),
@@ -327,3 +326,30 @@ def test_what_was_refused_for_want_of_memory_counts_for_no_type():
     assert runs[0] == runs[1]
     assert runs[2]["fractal"] == (runs[0]["fractal"][0] + 6, 6)
     assert any("refused" in note for note in refused.notes)
+
+
+def test_a_balanced_sample_in_which_one_type_fails_more_often_is_described_alone():
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "number": at,
+            "state": "complete",
+            "error": 0.3 - 0.05 * (at % 2) + rng.normal(0, 0.01),
+            "flops": float(np.exp(rng.uniform(15, 17))),
+            "digest": str(at),
+            "module_types": ("plain", "residual")[at % 2],
+            "uniform": True,
+            "seed": at,
+        }
+        for at in range(120)
+    ]
+    frame = pd.DataFrame(rows)
+    (before,) = analyze(frame).comparisons[0].contrasts
+    assert before.grade == "C"
+    fails = (frame["module_types"] == "residual") & (frame["number"] < 40)
+    frame.loc[fails, ["state", "error"]] = ["failed", None]
+    (found,) = analyze(frame).comparisons[0].contrasts
+    assert found.grade == "D"
+    assert found.claim.startswith("among networks that train, residual had an error lower than plain by")
+    assert found.claim.endswith("(residual failed in 20 of 60 trainings)")
+    assert [gate.name for gate in found.refused] == ["equal failure rates"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from testing.paired_trials import CONTEXT_SD, SEED_SD, blocks
@@ -171,3 +172,90 @@ def test_permuted_labels_are_rarely_called_a_difference():
         frame = blocks(effect=0.0, types=("fractal", "plain", "residual"), contexts=20, rng=repeat)
         positives += any(c.p_equal_flops < 0.05 for c in analyze(frame).paired.contrasts)
     assert positives <= 4
+
+
+def with_failures(frame, contexts, kind):
+    """The trainings of a type failed in these contexts."""
+    fails = (frame["module_types"] == kind) & frame["design"].map(lambda d: d["context"] in contexts)
+    return frame.assign(
+        state=frame["state"].mask(fails, "failed"), error=frame["error"].astype(object).mask(fails, None)
+    )
+
+
+@pytest.mark.parametrize("share", [0.39, 0.67])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_type_that_diverges_where_it_is_worst_is_not_called_better(share, seed):
+    """The truth: residual raises the error by 0.71 points on average, and its worst contexts diverge."""
+    contexts = 100
+    harm = np.random.default_rng(seed).normal(0.0071, 0.0265, contexts)
+    frame = blocks(contexts=contexts, effect=0.0, rng=seed)
+    own = frame["design"].map(lambda d: harm[d["context"]] * (d["type"] == "residual"))
+    worst = np.argsort(harm)[-int(share * contexts) :]
+    found = contrast(
+        with_failures(frame.assign(error=frame["error"] + own), set(worst), "residual"), evidence=FULL
+    )
+    assert found.equal_flops.sign == -1  # among the contexts that are left it looks better
+    assert found.p_equal_flops < 0.05
+    assert found.grade == "D"
+    assert found.claim.startswith(
+        "among contexts where both train, residual had an error lower than plain by"
+    )
+    failed = 4 * len(worst)
+    assert found.claim.endswith(f"(residual failed in {failed} of 400 trainings)")
+    assert found.failures.p < 0.001
+    assert found.failures.bound.sign == 1  # with a guess for each failed training it is worse
+    assert "equal failure rates" in {gate.name for gate in found.refused}
+
+
+def test_few_failures_of_both_types_are_named_and_leave_the_grade():
+    frame = with_failures(with_failures(blocks(contexts=60), {1, 2}, "plain"), {3, 4}, "residual")
+    found = contrast(frame, evidence=FULL)
+    assert found.grade == "A"
+    assert found.claim.startswith("replacing plain by residual lowers error by")
+    assert found.claim.endswith(
+        "in this space and recipe (plain failed in 8 of 240 trainings, residual failed in 8 of 240 trainings)"
+    )
+
+
+def test_many_failures_of_both_types_need_a_sign_that_holds_with_a_guess_for_each():
+    frame = with_failures(blocks(contexts=60), set(range(5)), "plain")
+    found = contrast(with_failures(frame, set(range(5, 10)), "residual"), evidence=FULL)
+    assert found.failures.p > 0.05
+    assert found.grade == "D"
+    assert [gate.name for gate in found.refused] == ["at most 5% failed, or a sign that holds"]
+    both = with_failures(
+        with_failures(blocks(contexts=60), set(range(5)), "plain"), set(range(5)), "residual"
+    )
+    held = contrast(both, evidence=FULL)
+    assert held.failures.bound.sign == -1  # in contexts where both failed neither is better
+    assert held.grade == "A"
+
+
+def test_a_refused_contrast_names_its_failures_too():
+    found = contrast(with_failures(blocks(contexts=24), set(range(20)), "plain"))
+    assert found.grade == "X"
+    assert found.claim == "plain and residual: no ranking is supported (plain failed in 80 of 96 trainings)"
+
+
+def test_a_training_in_both_arms_fails_once():
+    frame = blocks(contexts=24)
+    shared = frame[[design["arms"] == ["same_shape"] for design in frame["design"]]]
+    shared = shared.assign(
+        design=[design | {"arms": ["same_shape", "equal_flops"]} for design in shared["design"]]
+    )
+    found = contrast(with_failures(shared, {0, 1}, "plain"))
+    assert (found.failures.failed, found.failures.trainings) == ((4, 0), (48, 48))
+    assert "plain failed in 4 of 48 trainings" in found.claim
+
+
+def test_failures_are_told_in_the_report_and_as_json():
+    analysis = analyze(with_failures(blocks(contexts=60), set(range(30)), "residual"), evidence=FULL)
+    text = " ".join(analysis_text(analysis).split())
+    assert "(among contexts where all types train)" in text
+    assert "residual failed in 120 of 240 trainings" in text
+    assert "50% of the other" in text
+    (found,) = analysis_dict(analysis)["paired"]["contrasts"]
+    assert found["failures"]["failed"] == [0, 120]
+    assert found["failures"]["trainings"] == [240, 240]
+    (row,) = analysis.frame().to_dict("records")
+    assert (row["failures_a"], row["failures_b"], row["trainings_b"]) == (0, 120, 240)

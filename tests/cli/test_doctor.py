@@ -9,12 +9,14 @@ import pytest
 
 from nas.cli import _doctor_checks as doctor
 from nas.cli import run
+from nas.training.loop import hardware_precision
 
 
 def test_the_checks_name_what_a_search_needs(tmp_path: Path) -> None:
     found = {check.name: check for check in doctor.checks(tmp_path / "results")}
     assert {"versions", "CPU cores", "memory", "results folder", "precision"} <= found.keys()
     assert "torch 2." in found["versions"].detail
+    assert found["precision"].detail.split(",")[0] == hardware_precision(doctor._device())
     assert found["results folder"].state == "ok"
     assert not (tmp_path / "results").exists()
 

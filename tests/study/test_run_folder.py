@@ -14,14 +14,15 @@ from contextlib import closing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testing.configs import make_config
 from testing.paths import FIXTURES
-from testing.stranger import KEPT, change_config, config_of, copied
+from testing.stranger import change_config, copied
 
 from nas.cli import run as nas
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
 from nas.files import write_atomic
 from nas.study.run_config import VERSION
-from nas.study.run_folder import NAME, RunFolder, create, find_run, list_runs, lock, read_config, write_config
+from nas.study.run_folder import NAME, create, find_run, list_runs, lock, read_config, write_config
 from nas.study.tables import SCHEMA_VERSION, checksum
 
 HELPER = """
@@ -36,7 +37,7 @@ with lock(RunFolder(Path(sys.argv[1]))):
 
 def made(root, name):
     folder = create(root, "space", name)
-    write_config(folder, {"schema": 1})
+    write_config(folder, make_config(layout=1))
     return folder
 
 
@@ -143,7 +144,7 @@ def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
 
 def test_config_round_trip_and_checksum(tmp_path):
     folder = create(tmp_path, "space", "run")
-    config = config_of(RunFolder(KEPT)) | {"later": "ä"}
+    config = make_config(classes=("ä", "b"))
     write_config(folder, config)
     assert read_config(folder) == config
     raw = folder.config.read_bytes()

@@ -65,11 +65,12 @@ def test_two_drivers_see_the_same_trials_in_the_same_order(url: str, name: str) 
             assert list(read.trials) == [a_trial(1), a_trial(2, reason="diverged"), a_trial(0)]
 
 
-def test_all_drivers_train_in_the_precision_that_the_first_has_measured(url: str, name: str) -> None:
+def test_all_drivers_train_in_the_precision_of_the_first(url: str, name: str) -> None:
     with SharedStudy.open(url, name=name) as one, SharedStudy.open(url, name=name) as two:
-        assert [one.settle("bfloat16"), two.settle("float32"), one.settle("float32")] == ["bfloat16"] * 3
+        suited = [(one, "bfloat16"), (two, "float32"), (one, "float32")]
+        assert [study.resolve_precision(name) for study, name in suited] == ["bfloat16"] * 3
     with SharedStudy.open(url, name=name) as later:
-        assert later.settle("float32") == "bfloat16"
+        assert later.resolve_precision("float32") == "bfloat16"
 
 
 def test_what_a_driver_gives_up_another_takes(url: str, name: str) -> None:
@@ -122,7 +123,9 @@ DRIVER = """
     import os, sys, time
     import numpy as np
     from pathlib import Path
+    from nas.controller.config import SearchConfig
     from nas.controller.loop import run_search
+    from nas.training.recipe import Recipe
     from nas.controller.evaluators.base import Result
     from nas.controller.evaluators.local import LocalEvaluator
     from nas.searchers import make_searcher
@@ -144,7 +147,7 @@ DRIVER = """
     with SharedStudy.open(sys.argv[1], name=sys.argv[2]) as study:
         searcher = make_searcher("evolution", study.objectives)
         evaluator = LocalEvaluator(None, None, trainer=train)
-        run_search(study, space, searcher, evaluator, trials=int(sys.argv[4]), seed=0, epochs=1)
+        run_search(SearchConfig(space, searcher, Recipe(epochs=1), int(sys.argv[4])), study, evaluator)
 """
 
 
@@ -192,6 +195,9 @@ def test_the_command_line_shares_a_search(
     monkeypatch.delenv("PGPASSWORD")
     assert nas_command([*first, "--results-dir", "one", "--storage", with_password]) == 0
     assert "secret" not in "".join(p.read_text() for p in Path("one/shared").glob("*.*") if p.is_file())
+    assert nas_command(["pareto", "shared", "--results-dir", "one"]) == 2
+    assert f"NAS_STORAGE={url}" in capsys.readouterr().err
+    monkeypatch.setenv("NAS_STORAGE", url)
     assert nas_command(["pareto", "shared", "--results-dir", "one"]) == 6
     assert "PGPASSWORD" in capsys.readouterr().err
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
@@ -201,10 +207,10 @@ def test_the_command_line_shares_a_search(
 
     words = ["search", "--resume", "--name", "shared", "--results-dir", "two", "--workers", "0"]
     assert nas_command([*words, "--trials", "6", "--storage", url]) == 0
-    assert nas_command([*words, "--trials", "7"]) == 0  # the folder knows its storage by now
+    assert nas_command([*words, "--trials", "7"]) == 0  # NAS_STORAGE names the server of the folder
     capsys.readouterr()
     configs = [read_config(nas.study.run.find("shared", folder)) for folder in ("one", "two")]
-    assert [config["storage"] for config in configs] == [url, url]
+    assert [config.storage for config in configs] == [url, url]
     for command in ("analyze", "replay", "export --best"):
         assert nas_command([*command.split(), "shared", "--results-dir", "two"]) == 0
     fronts = []
@@ -213,9 +219,11 @@ def test_the_command_line_shares_a_search(
         assert nas_command(["pareto", "shared", "--results-dir", folder, "--json"]) == 0
         fronts.append(json.loads(capsys.readouterr().out))
         assert nas_command(["runs", "--results-dir", folder, "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["runs"][0]["complete"] == 7
-        with nas.open_run("shared", folder).study as study:
+        assert json.loads(capsys.readouterr().out)["runs"][0]["storage"] == url
+        monkeypatch.delenv("NAS_STORAGE", raising=False)
+        with nas.open_run("shared", folder, storage=with_password).study as study:
             assert sorted(trial.number for trial in study.trials) == list(range(7))
+        monkeypatch.setenv("NAS_STORAGE", url)
     assert fronts[0] == fronts[1]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -250,6 +253,9 @@ def test_a_database_with_a_program_in_it_is_refused(folder, program):
         {"classes": [[]]},
         {"versions": {"nas": "\0"}},
         {"objectives": None},
+        {"later": 1},
+        {"recipe": {"epochs": 1, "flip": "yes"}},
+        {"mean": [float("nan")]},
     ],
     ids=repr,
 )
@@ -274,3 +280,85 @@ def test_the_kept_run_opens_as_it_is():
         assert [trial.number for trial in run.study.trials] == list(range(8))
         assert [trial.number for trial in run.front()] == [6, 5]
         assert run.trial(6).genotype in run.space.with_input((1, 8, 8), 10)
+
+
+CONTACTING = [
+    "show run --trial 4",
+    "pareto run",
+    "pareto run --reseed 1",
+    "analyze run",
+    "report run",
+    "replay run",
+    "export run --best",
+    "train run --trial 4",
+    "compare run run",
+    "search --resume --name run --workers 0",
+]
+
+
+@pytest.fixture
+def listening():
+    """A socket of a stranger that waits for passwords."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def contacted(server):
+    return bool(select.select([server], [], [], 0)[0])
+
+
+@pytest.mark.parametrize("own", [None, "postgresql://me@127.0.0.1:1/trials"], ids=["unnamed", "another"])
+@pytest.mark.parametrize("command", CONTACTING)
+def test_a_server_that_only_the_folder_names_is_not_contacted(
+    command, own, folder, listening, monkeypatch, capsys
+):
+    port = listening.getsockname()[1]
+    change_config(folder, storage=f"postgresql://bob@127.0.0.1:{port}/trials", study="run")
+    before = folder.config.read_bytes()
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "2")
+    monkeypatch.delenv("NAS_STORAGE", raising=False)
+    if own:
+        monkeypatch.setenv("NAS_STORAGE", own)
+    assert nas([*command.split(), "--results-dir", "."]) == 2
+    assert not contacted(listening)
+    assert folder.config.read_bytes() == before
+    told = capsys.readouterr().err
+    assert f"postgresql://bob@127.0.0.1:{port}/trials" in told
+    assert (own or "NAS_STORAGE=") in told
+
+
+@pytest.mark.parametrize("own", ["postgresql://me@127.0.0.1:{}/mine", "postgresql://me@127.0.0.2:{}/trials"])
+def test_a_server_is_the_same_by_host_port_and_database(own, folder, listening):
+    port = listening.getsockname()[1]
+    change_config(folder, storage=f"postgresql://bob@127.0.0.1:{port}/trials", study="run")
+    with pytest.raises(NasError, match="you named postgresql://me@"):
+        open_run(folder.path, storage=own.format(port))
+    assert not contacted(listening)
+
+
+def test_the_command_that_names_a_server_is_quoted(folder, monkeypatch):
+    monkeypatch.delenv("NAS_STORAGE", raising=False)
+    change_config(folder, storage="postgresql://bob@$(id)/trials", study="run")
+    with pytest.raises(NasError, match="not contacted") as caught:
+        open_run(folder.path)
+    assert "NAS_STORAGE='postgresql://bob@$(id)/trials'" in caught.value.hint
+
+
+def test_a_run_without_a_server_opens_by_no_url(folder):
+    with pytest.raises(NasError, match="is a file in its folder"):
+        open_run(folder.path, storage="postgresql://me@127.0.0.1:1/trials")
+
+
+def test_runs_lists_what_the_folder_says_and_contacts_no_server(folder, listening, monkeypatch, capsys):
+    url = f"postgresql://bob@127.0.0.1:{listening.getsockname()[1]}/trials"
+    change_config(folder, storage=url, study="run")
+    monkeypatch.setenv("NAS_STORAGE", url)
+    assert nas(["runs", "--results-dir", ".", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (row["name"], row["storage"], row["complete"]) == ("run", url, None)
+    assert nas(["runs", "--results-dir", "."]) == 0
+    told = capsys.readouterr()
+    assert "run" in told.out
+    assert f"its trials are on {url}" in told.err
+    assert not contacted(listening)

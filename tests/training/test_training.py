@@ -441,8 +441,29 @@ class TestRecipe:
         assert rates[peak] > rates[0] > rates[-1] == pytest.approx(0)
         assert rates == [*sorted(rates[: peak + 1]), *sorted(rates[peak + 1 :], reverse=True)]
 
-    def test_the_precision_is_chosen_once_without_touching_the_generator(self):
-        before = torch.get_rng_state()
-        chosen = training.prefers_bfloat16("cpu")
-        assert training.prefers_bfloat16("cpu") is chosen
-        assert torch.equal(torch.get_rng_state(), before)
+    @pytest.mark.parametrize(
+        ("flags", "precision"),
+        [
+            ("fpu avx2 avx512f avx512_bf16", "bfloat16"),
+            ("fpu avx512f amx_bf16 amx_tile", "bfloat16"),
+            ("fpu avx2 avx512f avx512_vnni", "float32"),
+            ("", "float32"),
+        ],
+    )
+    def test_the_flags_of_a_cpu_decide_the_precision(self, flags, precision, tmp_path, monkeypatch):
+        info = tmp_path / "cpuinfo"
+        info.write_text(f"model name\t: avx512_bf16\nflags\t\t: {flags}\nvmx flags\t: amx_bf16\n")
+        monkeypatch.setattr(training, "CPU_INFO", info)
+        assert training.hardware_precision("cpu") == precision
+
+    def test_a_system_that_lists_no_flags_trains_in_float32(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(training, "CPU_INFO", tmp_path / "missing")
+        assert training.hardware_precision("cpu") == "float32"
+
+    @pytest.mark.parametrize(
+        ("capability", "precision"),
+        [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16"), ((12, 0), "bfloat16")],
+    )
+    def test_the_capability_of_a_gpu_decides_the_precision(self, capability, precision, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+        assert training.hardware_precision("cuda") == precision

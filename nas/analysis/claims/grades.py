@@ -23,7 +23,7 @@ MIN_NETWORKS_OF_TYPE = 5
 """Distinct networks of one type below which a bootstrap over them means nothing."""
 
 MIN_OVERLAP = 0.8
-"""Share of the networks that must lie in FLOPs bins where both types occur, for grade C."""
+"""Effective overlap of two types in FLOPs and depth that grade C needs."""
 
 PAIRED_RUNS = 160
 """Runs of the least paired study of two types: 20 contexts, two arms, two seeds."""
@@ -56,7 +56,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the gates of a contrast look at; bins are those of equal FLOPs."""
+    """What the gates of a contrast look at."""
 
     networks: int
     networks_a: int
@@ -64,7 +64,6 @@ class Facts:
     balanced: bool
     seeds: int
     overlap: float
-    empty_cells: int
     raw: Estimate
     equal_flops: Estimate
 
@@ -95,10 +94,13 @@ def _association(facts: Facts) -> tuple[Gate, ...]:
     """What a statement about the space needs, beyond the networks that were visited."""
     wide = facts.overlap >= MIN_OVERLAP
     alone = "no context was trained with both types"
-    shared = f"{facts.overlap:.0%} of the networks lie in FLOPs bins where both types occur"
+    shared = (
+        f"{facts.networks} networks tell as much as {facts.overlap * facts.networks:.0f} of equal FLOPs and "
+        f"depth would ({facts.overlap:.0%})"
+    )
     return (
         Gate("uniform samples only", "C", facts.balanced, "the searcher chose networks by their results"),
-        Gate(f"overlap {MIN_OVERLAP:.0%}", "C", wide, shared, 0 if wide else facts.empty_cells),
+        Gate(f"effective overlap {MIN_OVERLAP:.0%}", "C", wide, shared),
         Gate("two seeds", "C", facts.seeds >= 2, "all runs share one seed", max(0, 2 - facts.seeds)),
         Gate("paired blocks", "AB", False, alone, PAIRED_RUNS),
     )
@@ -136,13 +138,17 @@ def refusals(checked: Iterable[Gate], letter: str) -> list[Gate]:
     return [gate for gate in checked if not gate.passed and better in gate.grades]
 
 
-def sentence(letter: str, a: str, b: str, effect: Estimate, p: float, epochs: int = 0) -> str:
-    """What the grade allows to say of replacing type a by type b, at equal FLOPs; `epochs` are
-    those of the trainings."""
+def sentence(
+    letter: str, a: str, b: str, effect: Estimate, p: float, epochs: int = 0, among: str = ALLOWED["D"]
+) -> str:
+    """What the grade allows to say of replacing type a by type b, at equal FLOPs.
+
+    epochs: of the trainings; among: what a sentence of grade D speaks of.
+    """
     if letter == "X":
         return f"{a} and {b}: {ALLOWED['X']}"
     if not p < LEVEL:
-        prefix = "" if letter != "D" else f"{ALLOWED['D']}, "
+        prefix = "" if letter != "D" else f"{among}, "
         return f"{prefix}{a} and {b} are not separated (difference {percent(effect)} points)"
     better, worse = (b, a) if effect.value < 0 else (a, b)
     low, high = sorted((abs(effect.low), abs(effect.high)))
@@ -152,4 +158,4 @@ def sentence(letter: str, a: str, b: str, effect: Estimate, p: float, epochs: in
         return f"replacing {worse} by {better} lowers error by {size} points at equal FLOPs {where}"
     if letter == "C":
         return f"{better} {ALLOWED['C']} an error lower than that of {worse} by {size} points at equal FLOPs"
-    return f"{ALLOWED['D']}, {better} had an error lower than {worse} by {size} points at equal FLOPs"
+    return f"{among}, {better} had an error lower than {worse} by {size} points at equal FLOPs"

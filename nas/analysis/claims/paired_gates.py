@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import isfinite, nan, sqrt
 
 from nas.analysis.claims.grades import LEVEL, Gate
+from nas.analysis.failures import NO_FAILURES, Failures, bound_gate, rate_gate
 from nas.analysis.paired.recipes import GRID, UNTUNED, Tuned
 from nas.stats import power
 from nas.stats.estimate import UNKNOWN, Estimate
@@ -26,13 +27,15 @@ MOST_CONTEXTS = 10_000
 class Evidence:
     """What is known beside the paired blocks. epochs: of their trainings; full_epochs: of a full
     schedule; fidelity: rank correlation with a longer schedule over `fidelity_networks`;
-    tuned: what came of trainings with other recipes."""
+    tuned: what came of trainings with other recipes; guess: the error of a network that always gives the
+    same answer, a fraction (1, the worst, where the classes are not known)."""
 
     epochs: int = 0
     full_epochs: int = 0
     fidelity: Estimate = UNKNOWN
     fidelity_networks: int = 0
     tuned: Tuned = UNTUNED
+    guess: float = 1.0
 
     @property
     def full(self) -> bool:
@@ -44,7 +47,7 @@ class PairedFacts:
     """What the gates look at. contexts: with both types in both arms; sd: of the differences
     between contexts at equal FLOPs; tests: contrasts adjusted together; reversed: strata in
     which the effect is significantly the other way; tuned: the effect with the recipe that suits
-    each type."""
+    each type; failures: of both types, over all contexts."""
 
     contexts: int
     seeds: int
@@ -56,6 +59,7 @@ class PairedFacts:
     tests: int
     reversed: tuple[str, ...]
     tuned: float = nan
+    failures: Failures = NO_FAILURES
 
     @property
     def runs_a_context(self) -> int:
@@ -64,7 +68,8 @@ class PairedFacts:
 
 def paired_gates(facts: PairedFacts, evidence: Evidence) -> tuple[Gate, ...]:
     """Every gate of a contrast, passed or not."""
-    return (*_support(facts), *_effect(facts), *_scope(facts, evidence))
+    failed = (rate_gate(facts.failures, "ABC"), bound_gate(facts.failures, facts.equal_flops.value))
+    return (*_support(facts), *failed, *_effect(facts), *_scope(facts, evidence))
 
 
 def _support(facts: PairedFacts) -> tuple[Gate, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.stats.resampling import Floats
+from nas.stats.resampling import Floats, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,12 +44,28 @@ class Blocks:
     def seed_sd(self) -> float:
         """Pooled standard deviation between trainings of one network of a context; NaN with one
         seed. A network that stands in both arms counts once."""
-        again = (self.digests[:, :1] == self.digests[:, 1:]) & (self.digests[:, 1:] != "")
-        error = np.concatenate([self.error[:, :1], np.where(again, np.nan, self.error[:, 1:])], axis=1)
+        error = np.where(self._again, np.nan, self.error)
         runs = (~np.isnan(error)).sum(axis=2)
         squares = np.nansum((error - mean_of(error, 2)[:, :, None]) ** 2)
         freedom = int(np.maximum(runs - 1, 0).sum())
         return float(np.sqrt(squares / freedom)) if freedom else float("nan")
+
+    @property
+    def _again(self) -> Mask:
+        """The trainings that stand in the first arm already."""
+        again: Mask = (self.digests[:, :1] == self.digests) & (self.digests != "")
+        again[:, 0] = False
+        return again
+
+    def tally(self) -> tuple[Ints, Ints]:
+        """How many trainings failed and how many ran, each by (context, type)."""
+        once = ~self._again
+        ran = self.failed | ~np.isnan(self.error)
+        return (self.failed & once).sum(axis=(1, 2)), (ran & once).sum(axis=(1, 2))
+
+    def with_failed_as(self, error: float) -> Blocks:
+        """The same with this error, a fraction, for every failed training."""
+        return replace(self, error=np.where(self.failed, error, self.error))
 
     def differences(self, a: int, b: int) -> Floats:
         """Error of b less that of a, (contexts, arms), averaged over the seeds they share."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from nas.analysis.claims.grades import LEVEL, Gate, Graded, best_grade, sentence
 from nas.analysis.claims.paired_gates import Evidence, PairedFacts, paired_gates
+from nas.analysis.failures import Failures, paired_failures
 from nas.analysis.paired.blocks import ARMS, Blocks, Mask, mean_of
 from nas.stats import resampling as statistics
 from nas.stats.estimate import UNKNOWN, Estimate
@@ -21,6 +22,9 @@ from nas.stats.resampling import Floats
 
 RESAMPLES = 2000
 PERMUTATIONS = 10_000
+BOTH_TRAIN = "among contexts where both train"
+"""What a contrast speaks of where trainings failed otherwise than by chance."""
+
 STRATUM_CONTEXTS = 5
 """Contexts below which a stratum is not looked at."""
 
@@ -36,7 +40,7 @@ ESTIMAND = (
 class PairedContrast(Graded):
     """Type a replaced by type b. Changes are fractions; `superiority` is the share of blocks at
     equal FLOPs in which b has the lower error; `heterogeneity` the SD of the effect between
-    contexts beyond seed noise; failures are shares of runs."""
+    contexts beyond seed noise; `failed_a` and `failed_b` are the shares of `failures`."""
 
     a: str
     b: str
@@ -54,11 +58,14 @@ class PairedContrast(Graded):
     failed_b: float
     heterogeneity: float
     epochs: int
+    failures: Failures
     gates: tuple[Gate, ...]
 
     @property
     def claim(self) -> str:
-        return sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops, self.epochs)
+        effect, p = self.equal_flops, self.p_equal_flops
+        said = sentence(self.grade, self.a, self.b, effect, p, self.epochs, BOTH_TRAIN)
+        return said + self.failures.note(self.a, self.b)
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ def _contrast(
 ) -> PairedContrast:
     both = np.isfinite(differences).all(axis=1)
     same_shape, matched = (_estimate(differences[:, arm], rng) for arm in range(len(ARMS)))
+    failures = paired_failures(blocks, pair, evidence.guess, rng.spawn(1)[0])
     d, sd = differences[both, 1], _sd(differences[both, 1])
     facts = PairedFacts(
         contexts=int(both.sum()),
@@ -126,9 +134,9 @@ def _contrast(
         tests=tests,
         reversed=_reversed(differences[:, 1], matched.value, blocks.strata, rng),
         tuned=evidence.tuned.effect(*(blocks.types[k] for k in pair)),
+        failures=failures,
     )
     digests = blocks.digests[..., list(pair)][both]
-    failures = [_share(blocks.failed[..., k], ~np.isnan(blocks.error[..., k])) for k in pair]
     noise = 2 * blocks.seed_sd**2 / max(blocks.seeds, 1)
     return PairedContrast(
         a=blocks.types[pair[0]],
@@ -143,10 +151,11 @@ def _contrast(
         in_seed_sd=_ratio(matched.value, blocks.seed_sd),
         flops_change=_change(blocks.flops[:, 0], pair),
         params_change=_change(blocks.params[:, 0], pair),
-        failed_a=failures[0],
-        failed_b=failures[1],
+        failed_a=failures.rates[0],
+        failed_b=failures.rates[1],
         heterogeneity=float(np.sqrt(np.maximum(sd**2 - noise, 0))),
         epochs=evidence.epochs,
+        failures=failures,
         gates=paired_gates(facts, evidence),
     )
 
@@ -188,11 +197,6 @@ def _estimate(differences: Floats, rng: np.random.Generator) -> Estimate:
 
 def _sd(values: Floats) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def _share(failed: Mask, complete: Mask) -> float:
-    runs = int(failed.sum() + complete.sum())
-    return float(failed.sum() / runs) if runs else 0.0
 
 
 def _ratio(value: float, by: float) -> float:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas import pareto
-from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, metric, table_of, to_text
+from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, table_of, to_text
 from nas.stats.resampling import rank_correlation
-from nas.study.trial import Trial, error_first
+from nas.study.objectives import error_first, objective
+from nas.study.trial import Trial
 
 if TYPE_CHECKING:
     from nas.study.history import History
+from nas.study.outcomes import none_complete
 
 RESAMPLES = 1000
 """Of the interval of a rank correlation."""
@@ -94,22 +96,22 @@ def pareto_text(
     ones: a header, and a cell for each trial."""
     found = pareto_dict(study, objectives)
     if not found["front"]:
-        stopped = f", {found['stopped']} were stopped early" if found["stopped"] else ""
-        return f"No trial is complete; {found['failed']} failed{stopped}."
+        error = none_complete((trial.state, trial.reason) for trial in study.trials)
+        return f"N{error.message[1:]}. {error.hint}."
     extra = [name for name in found["objectives"] if name not in ("error", "flops", "params")]
-    figures = ("error %>", "FLOPs>", "params>", *(f"{name}>" for name in extra))
+    columns_shown = [objective(name) for name in ("error", "flops", "params", *extra)]
+    figures = (f"{column.heading}>" for column in columns_shown)
     table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
     for row in found["front"]:
         table.add_row(
             "knee" if row["trial"] == found["knee"] else "",
             str(row["trial"]),
-            f"{100 * row['error']:.2f}",
-            *(_shown(name, row[name]) for name in ("flops", "params", *extra)),
+            *(column.cell(row[column.name]) for column in columns_shown),
             *(cells.get(row["trial"], "") for _, cells in columns),
             " + ".join(row["module_types"]),
         )
     reference = ", ".join(
-        f"{name} {_shown(name, value)}"
+        f"{objective(name).label} {objective(name).text(value)}"
         for name, value in zip(found["objectives"], found["reference_point"], strict=True)
     )
     failed = f" {count(found['failed'], 'trial')} failed." if found["failed"] else ""
@@ -136,9 +138,3 @@ def _latency_lines(latency: Mapping[str, Any] | None) -> list[str]:
 
 def _number(value: float) -> float | int:
     return int(value) if float(value).is_integer() and value > 1 else float(value)
-
-
-def _shown(name: str, value: float) -> str:
-    if name == "error":
-        return f"{100 * value:.2f} %"
-    return f"{1000 * value:.3g} ms" if name == "latency" else metric(value)

@@ -96,7 +96,11 @@ def contrasts_frame(analysis: Analysis) -> pd.DataFrame:
 def _row(contrast: AnyContrast) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for key, value in _contrast_dict(contrast).items():
-        if isinstance(value, dict):
+        if key == "failures":
+            row["failures_a"], row["failures_b"] = value["failed"]
+            row["trainings_a"], row["trainings_b"] = value["trainings"]
+            row["p_failures"] = value["p"]
+        elif isinstance(value, dict):
             row |= {key: value["value"], f"{key}_low": value["low"], f"{key}_high": value["high"]}
         elif key != "gates":
             row[key] = "; ".join(value) if isinstance(value, list) else value
@@ -119,7 +123,8 @@ def _paired_ranking(paired: PairedComparison) -> list[RenderableType]:
     noise = "" if math.isnan(paired.seed_sd) else f", SD between seeds {100 * paired.seed_sd:.2f} points"
     parts: list[RenderableType] = [f"{title}{noise}. Grade {paired.grade}."]
     if paired.groups:
-        parts.append(_order(paired.groups))
+        train = any(sum(c.failures.failed) for c in paired.contrasts)
+        parts.append(_order(paired.groups) + " (among contexts where all types train)" * train)
     return parts
 
 

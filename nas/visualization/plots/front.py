@@ -11,8 +11,9 @@ import numpy as np
 from nas.analysis.analyze import trial_table
 from nas.analysis.front import front_table, network_means
 from nas.analysis.table import dominating_type
-from nas.errors import NasError
 from nas.formatting import count
+from nas.study.objectives import objective
+from nas.study.outcomes import none_complete, outcomes_of
 from nas.visualization.plots.style import (
     GREY,
     INK,
@@ -20,9 +21,8 @@ from nas.visualization.plots.style import (
     check_format,
     dots,
     in_style,
-    label,
-    log_axis,
     looks,
+    objective_axis,
     save,
     scale,
 )
@@ -39,13 +39,13 @@ def plot_front(
     """Plot every complete network of a study or its frame, and the front of two objectives (x, y).
 
     Colour and marker tell the module type of most blocks. Labels give the trial numbers of
-    what one would export: the knee, the lowest error and the cheapest. NasError without a
-    complete trial or for an unknown suffix. Returns the file.
+    what one would export: the knee, the lowest error and the cheapest. NotFoundError without a
+    complete trial, NasError for an unknown suffix. Returns the file.
     """
     path = check_format(file)
     table = trial_table(source)
     if not (table["state"] == "complete").any():
-        raise NasError("no trial is complete, so there is nothing to plot", where=str(file))
+        raise none_complete(outcomes_of(table), where=str(file))
     task = getattr(source, "meta", {}).get("task", "")
     return save(front_figure(table, objectives, title, task), path)
 
@@ -92,29 +92,25 @@ def type_fronts_figure(table: pd.DataFrame, task: str = "", types: Sequence[str]
     return figure
 
 
-def _name(objective: str) -> str:
-    return "FLOPs" if objective == "flops" else objective.replace("_", " ")
-
-
 def _scatter(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], types: Sequence[str]) -> None:
     groups = complete["blocks"].map(dominating_type)
-    for name, look in looks(groups, types).items():
-        rows = complete[groups == name]
-        x, y = (scale(objective, rows[objective]) for objective in objectives)
-        dots(axes, x, y, look, f"{name} ({len(rows)})", size=30, among=len(complete))
+    for kind, look in looks(groups, types).items():
+        rows = complete[groups == kind]
+        x, y = (scale(name, rows[name]) for name in objectives)
+        dots(axes, x, y, look, f"{kind} ({len(rows)})", size=30, among=len(complete))
 
 
 def _front_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -> None:
     members = front_table(complete, objectives).sort_values(list(objectives))
-    x, y = (scale(objective, members[objective]) for objective in objectives)
+    x, y = (scale(name, members[name]) for name in objectives)
     text = f"Pareto front ({len(members)})"
     axes.step(x, y, where="post", color=INK, linewidth=1, zorder=0.9, label=text)
     axes.scatter(x, y, s=60, facecolors="none", edgecolors=INK, linewidths=0.9)
     roles: dict[int, list[str]] = {}
     for role, row in (
         ("knee", int(np.flatnonzero(members["knee"])[0])),
-        (f"lowest {_name(objectives[1])}", int(np.argmin(y))),
-        (f"lowest {_name(objectives[0])}", int(np.argmin(x))),
+        (f"lowest {objective(objectives[1]).label}", int(np.argmin(y))),
+        (f"lowest {objective(objectives[0]).label}", int(np.argmin(x))),
     ):
         roles.setdefault(row, []).append(role)
     for row, named in roles.items():  # below a front there are no points, nor left of its cheapest
@@ -133,8 +129,6 @@ def _front_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -
 
 def _dress(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], task: str) -> None:
     for name, which in zip(objectives, "xy", strict=True):
-        getattr(axes, f"set_{which}label")(label(name, task))
-        if name != "error":
-            log_axis(axes, which, complete[name])
+        objective_axis(axes, which, name, complete[name], task)
     axes.margins(0.2, 0.15)  # room for labels
     axes.legend(loc="upper right")  # where a front leaves room: to look for it takes long
