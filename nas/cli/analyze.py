@@ -10,7 +10,6 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._output import echo, emit, text_width
-from nas.garbage import no_collection
 
 
 @click.command("analyze", epilog="Example: nas analyze latest")
@@ -18,7 +17,6 @@ from nas.garbage import no_collection
 @options.results_dir
 @options.as_json
 @click.option("--csv", "as_csv", is_flag=True, help="Print the contrasts as CSV to stdout.")
-@no_collection()
 def command(runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: bool) -> None:
     """Rank the module types of runs, with intervals, and grade each claim by what the data support.
 
