@@ -29,8 +29,8 @@ BEYOND = {
     "A": "That the effect holds in another space or with another recipe.",
     "B": "That the effect holds for a full schedule, in another space or with another recipe.",
     "C": "That the type is the cause.",
-    "D": "That a type is better in the space, or that it is the cause: the networks were chosen by the search, "
-    "or by which trainings failed.",
+    "D": "That a type is better in the space, or that it is the cause: the networks were chosen by the "
+    "search, or by which trainings failed.",
 }
 """What the best grade of a sample does not support."""
 
@@ -92,8 +92,8 @@ def _described(point: Point) -> str:
 def _noise(found: Overview) -> str:
     if found.repeats is None:
         return (
-            "Every network was trained once, so the effect of the training seed alone is not known. The lowest "
-            "of many errors is partly luck, and retraining that network will likely give a higher one."
+            "Every network was trained once, so the effect of the training seed alone is not known. The "
+            "lowest of many errors is partly luck, and retraining that network will likely give a higher one."
         )
     sd = f"{100 * found.repeats.seed_sd:.2f}"
     return f"Between trainings of one network that differ only in the seed, errors have an SD of {sd} points."
