@@ -1,4 +1,4 @@
-"""How far an error can be trusted."""
+"""Reliability of an error: over training seeds, and over longer schedules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @in_style
 def repeats_figure(found: Repeats, types: Sequence[str] = ()) -> Figure:
-    """One training against another of the same network."""
+    """Draw one training against another of the same network."""
     figure, axes = canvas()
     _scatter(axes, found.first, found.second, found.types, types)
     both = scale("error", np.concatenate([found.first, found.second]))
@@ -34,7 +34,7 @@ def repeats_figure(found: Repeats, types: Sequence[str] = ()) -> Figure:
 
 @in_style
 def fidelity_figure(found: Fidelity, types: Sequence[str] = ()) -> Figure:
-    """A long training against a short one of the same network."""
+    """Draw a long training against a short one of the same network."""
     figure, axes = canvas()
     _scatter(axes, found.short, found.long, found.types, types)
     axes.set_title(f"{_rho(found.correlation)}, {len(found.short)} networks", fontsize=9, loc="left")
