@@ -37,7 +37,7 @@ def fidelity_figure(found: Fidelity, types: Sequence[str] = ()) -> Figure:
     """A long training against a short one of the same network."""
     figure, axes = canvas()
     _scatter(axes, found.short, found.long, found.types, types)
-    axes.set_title(f"{_rho(found.correlation)}, {len(found.short)} networks", fontsize=9, loc="left")
+    axes.set_title(_agreement(found), fontsize=9, loc="left")
     axes.set_xlabel(f"error at {count(found.epochs, 'epoch')}, %")
     axes.set_ylabel(f"error at {count(found.longer, 'epoch')}, %")
     return figure
@@ -49,6 +49,15 @@ def _scatter(axes: Axes, x: Floats, y: Floats, kinds: Sequence[str], types: Sequ
         at = own == name
         dots(axes, scale("error", x[at]), scale("error", y[at]), look, name, among=len(x))
     axes.legend(loc="upper left")
+
+
+def _agreement(found: Fidelity) -> str:
+    """The figures of a title, in two lines."""
+    alike, networks = found.agreement, count(len(found.short), "network")
+    if np.isnan(alike.rho.value):
+        return f"{_rho(alike.rho)}\n{networks}"
+    best = f"{alike.top.value:.0%} of the best {alike.best} stay the best"
+    return f"{_rho(alike.rho)}, tau {alike.tau.value:.2f}\n{networks}; {best}"
 
 
 def _rho(estimate: Estimate) -> str:
