@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,13 +22,15 @@ class Effect:
 
     error: standard error, robust to unequal spread (HC3; Long and Ervin, 2000), on `freedom` degrees of
     freedom. unexplained: share of the column's variance that the others do not explain, adjusted for their
-    number, so that n rows tell as much of the slope as n * unexplained rows would without them.
+    number, so that n rows tell as much of the slope as n * unexplained rows would without them. left: rows
+    less the parameters of the fit.
     """
 
     value: float
     error: float
     freedom: float
     unexplained: float
+    left: int
 
     @property
     def p(self) -> float:
@@ -50,7 +52,7 @@ class Effect:
         return Estimate(self.value, self.value - half, self.value + half)
 
 
-NO_EFFECT = Effect(float("nan"), float("nan"), float("nan"), 0.0)
+NO_EFFECT = Effect(float("nan"), float("nan"), float("nan"), 0.0, 0)
 
 
 def partial_effect(y: Floats, x: Floats, others: Floats, base: int = 1) -> Effect:
@@ -64,15 +66,41 @@ def partial_effect(y: Floats, x: Floats, others: Floats, base: int = 1) -> Effec
     spread, left = float(own @ own), len(y) - basis.shape[1] - 1
     if left < 1 or not spread > TINY * float(x @ x):
         return NO_EFFECT
-    value = float(own @ rest / spread)
-    weight = (own / spread) ** 2
+    residual = rest - own * float(own @ rest / spread)
     leverage = (basis**2).sum(axis=1) + own**2 / spread
-    free = np.maximum(1 - leverage, TINY)
-    error = float(np.sqrt((weight * ((rest - value * own) / free) ** 2 * (leverage < 1 - TINY)).sum()))
-    freedom = min(left, max(1.0, float(weight.sum() ** 2 / (weight**2).sum()) * left / len(y)))
+    effect = _robust(own / spread, rest, residual, leverage, left)
     whole = _residual(x, first)
     unexplained = spread / float(whole @ whole) * (len(y) - first.shape[1]) / (left + 1)
-    return Effect(value, error, freedom, min(1.0, unexplained))
+    return replace(effect, unexplained=min(1.0, unexplained))
+
+
+def slopes(y: Floats, columns: Floats, contrasts: Floats) -> list[Effect]:
+    """Weighted sums (k, p) `contrasts` of the slopes of y (n,) on `columns` (n, p), the constant among these.
+
+    `NO_EFFECT` for a sum that the columns do not determine; `unexplained` is not told apart and stands at 1.
+    """
+    left, values, right = np.linalg.svd(columns, full_matrices=False)
+    kept = values > TINY * values.max(initial=0.0)
+    basis, loadings = left[:, kept], right[kept] / values[kept, None]
+    residual, leverage = _residual(y, basis), (basis**2).sum(axis=1)
+    known = np.abs(contrasts - (contrasts @ right[kept].T) @ right[kept]).max(axis=1) < 1e-6
+    weights = basis @ (loadings @ contrasts.T)
+    found, freedom = [], len(y) - int(kept.sum())
+    for weight, determined in zip(weights.T, known, strict=True):
+        effect = _robust(weight, y, residual, leverage, freedom) if determined and freedom > 0 else NO_EFFECT
+        found.append(effect)
+    return found
+
+
+def _robust(weight: Floats, y: Floats, residual: Floats, leverage: Floats, left: int) -> Effect:
+    """The effect `weight` @ y of a fit with these residuals and leverages and so many rows left over."""
+    free = np.maximum(1 - leverage, TINY)
+    squares = weight**2
+    error = float(np.sqrt((squares * (residual / free) ** 2 * (leverage < 1 - TINY)).sum()))
+    equal = float(
+        squares.sum() ** 2 / (squares**2).sum()
+    )  # rows that would weigh as much if all weighed alike
+    return Effect(float(weight @ y), error, min(left, max(1.0, equal * left / len(y))), 1.0, left)
 
 
 def smooth(values: Floats, degrees: int) -> Floats:

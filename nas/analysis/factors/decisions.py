@@ -1,0 +1,159 @@
+"""Error against each decision: what its options come to, alone and with all other decisions held constant,
+and which of them the best networks take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.analysis.factors.encoding import Decision, encode
+from nas.analysis.table import distinct_networks
+from nas.stats.estimate import UNKNOWN, Estimate
+from nas.stats.regression import slopes
+from nas.stats.resampling import Floats, Ints, mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 1000
+QUARTER = 0.25
+"""Part of the networks in a draw of the empirical bootstrap (Radosavovic et al., 2020)."""
+
+MIN_FREEDOM = 20
+"""Networks beyond the number of options that partial dependence needs."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a decision.
+
+    networks: distinct ones that took it. error: their mean error. partial: partial dependence, the mean error
+    if every network with this decision took the option and all its other decisions stayed (additive model).
+    best: share of the draws of a quarter of the networks whose best network took it.
+    """
+
+    value: Any
+    networks: int
+    error: Estimate
+    partial: Estimate
+    best: float
+
+
+@dataclass(frozen=True)
+class DecisionEffect:
+    """A decision by its path, its options in ascending order.
+
+    errors: of the networks by option, for a plot. range: median of the best value with the limits that hold
+    95 % of the draws (the empirical bootstrap); unknown where the options are no numbers.
+    """
+
+    path: str
+    options: tuple[Option, ...]
+    errors: tuple[Floats, ...]
+    range: Estimate
+
+    @property
+    def spread(self) -> float:
+        """Difference of the mean errors of its best and its worst option; 0 with one option alone."""
+        means = [option.error.value for option in self.options if option.networks > 1]
+        return max(means) - min(means) if means else 0.0
+
+
+def decision_effects(trials: pd.DataFrame, *, seed: int = 0) -> tuple[DecisionEffect, ...]:
+    """Describe the decisions of distinct complete networks, those whose options differ most first.
+
+    trials: with the columns of `nas.analysis.analyze.trial_table`. () where no trial is complete and where no
+    decision is recorded or varies.
+    """
+    if "decisions" not in trials:
+        return ()
+    networks = distinct_networks(trials)
+    if not len(networks):
+        return ()
+    decisions = encode(list(networks["decisions"]))
+    error = networks["error"].to_numpy(float)
+    rng = np.random.default_rng(seed)
+    winners = _winners(error, rng)
+    partial = _partial_dependence(decisions, error)
+    effects = [_effect(path, decisions[path], error, winners, partial[path], rng) for path in decisions]
+    return tuple(sorted(effects, key=lambda effect: (-effect.spread, effect.path)))
+
+
+def _winners(error: Floats, rng: np.random.Generator) -> Ints:
+    """The best network of each draw of a quarter of the networks."""
+    drawn = rng.integers(len(error), size=(RESAMPLES, max(1, ceil(QUARTER * len(error)))))
+    return np.asarray(drawn[np.arange(RESAMPLES), error[drawn].argmin(axis=1)])
+
+
+def _effect(
+    path: str,
+    decision: Decision,
+    error: Floats,
+    winners: Ints,
+    partial: Sequence[Estimate],
+    rng: np.random.Generator,
+) -> DecisionEffect:
+    order = sorted(range(len(decision.options)), key=lambda at: _ascending(decision.options[at]))
+    taken = decision.level[winners]
+    errors = tuple(error[decision.level == at] for at in order)
+    options = tuple(
+        Option(
+            decision.options[at],
+            len(own),
+            Estimate(*mean_interval(own, RESAMPLES, rng)),
+            partial[at],
+            float((taken == at).mean()),
+        )
+        for at, own in zip(order, errors, strict=True)
+    )
+    return DecisionEffect(path, options, errors, _range(decision.options, taken))
+
+
+def _ascending(option: Any) -> tuple[bool, float, str]:
+    number = isinstance(option, (int, float))
+    return not number, float(option) if number else 0.0, str(option)
+
+
+def _range(options: Sequence[Any], taken: Ints) -> Estimate:
+    """Median and 95 % range of the best value, over the draws in which the decision came up."""
+    open_draws = taken[taken >= 0]
+    if not len(open_draws) or not all(type(option) in (int, float) for option in options):
+        return UNKNOWN
+    values = np.array(options, float)[open_draws]
+    low, value, high = np.quantile(values, [0.025, 0.5, 0.975], method="nearest")
+    return Estimate(float(value), float(low), float(high))
+
+
+def _partial_dependence(decisions: Mapping[str, Decision], error: Floats) -> dict[str, list[Estimate]]:
+    """For each option the mean error of the networks with the decision, were they all to take it.
+
+    The additive model is fitted by least squares with robust errors (HC3), not by ridge, whose shrunken
+    effects have no honest interval; unknown where the networks do not outnumber the options.
+    """
+    columns = [(decision.level[:, None] == range(len(decision.options))) for decision in decisions.values()]
+    design = np.hstack([np.ones((len(error), 1)), *columns]).astype(float)
+    unknown = {path: [UNKNOWN] * len(decision.options) for path, decision in decisions.items()}
+    if len(error) < design.shape[1] + MIN_FREEDOM:
+        return unknown
+    contrasts, found, start = [], dict[str, slice](), 1
+    for path, decision in decisions.items():
+        size = len(decision.options)
+        taken = np.bincount(decision.level[decision.level >= 0], minlength=size)
+        moved = np.eye(size) - taken / taken.sum()
+        contrasts.append(
+            np.hstack([np.zeros((size, start)), moved, np.zeros((size, design.shape[1] - start - size))])
+        )
+        found[path] = slice(sum(map(len, contrasts[:-1])), sum(map(len, contrasts)))
+        start += size
+    effects = [effect.estimate for effect in slopes(error, design, np.vstack(contrasts))]
+    return {path: _around(decisions[path], error, effects[rows]) for path, rows in found.items()}
+
+
+def _around(decision: Decision, error: Floats, effects: Sequence[Estimate]) -> list[Estimate]:
+    """Effects as errors, around the mean of the networks with the decision."""
+    mean = float(error[decision.level >= 0].mean())
+    return [Estimate(mean + each.value, mean + each.low, mean + each.high) for each in effects]
