@@ -65,6 +65,17 @@ def test_a_decision_that_comes_up_in_part_of_the_networks_is_described_over_thes
     assert effects["width"].options[-1].partial.value == pytest.approx(0.24, abs=0.005)
 
 
+def test_what_opens_a_decision_has_a_partial_dependence_too():
+    frame = trials()
+    frame["decisions"] = [
+        {"type": row["join"]} | ({"add.width": row["width"]} if row["join"] == "add" else {})
+        for row in frame["decisions"]
+    ]
+    effects = {effect.path: effect for effect in decision_effects(frame)}
+    for option in effects["type"].options:
+        assert option.partial.value == pytest.approx(option.error.value, abs=1e-6)
+
+
 def test_few_networks_have_no_partial_dependence_and_no_decisions_no_effect():
     width, *_ = decision_effects(trials(20))
     assert all(np.isnan(option.partial.value) for option in width.options)

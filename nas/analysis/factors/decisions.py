@@ -134,23 +134,22 @@ def _partial_dependence(decisions: Mapping[str, Decision], error: Floats) -> dic
     The additive model is fitted by least squares with robust errors (HC3), not by ridge, whose shrunken
     effects have no honest interval; unknown where the networks do not outnumber the options.
     """
-    columns = [(decision.level[:, None] == range(len(decision.options))) for decision in decisions.values()]
-    design = np.hstack([np.ones((len(error), 1)), *columns]).astype(float)
-    unknown = {path: [UNKNOWN] * len(decision.options) for path, decision in decisions.items()}
-    if len(error) < design.shape[1] + MIN_FREEDOM:
-        return unknown
-    contrasts, found, start = [], dict[str, slice](), 1
-    for path, decision in decisions.items():
-        size = len(decision.options)
-        taken = np.bincount(decision.level[decision.level >= 0], minlength=size)
-        moved = np.eye(size) - taken / taken.sum()
-        contrasts.append(
-            np.hstack([np.zeros((size, start)), moved, np.zeros((size, design.shape[1] - start - size))])
-        )
-        found[path] = slice(sum(map(len, contrasts[:-1])), sum(map(len, contrasts)))
-        start += size
-    effects = [effect.estimate for effect in slopes(error, design, np.vstack(contrasts))]
-    return {path: _around(decisions[path], error, effects[rows]) for path, rows in found.items()}
+    sizes = [len(decision.options) for decision in decisions.values()]
+    if len(error) < 1 + sum(sizes) + MIN_FREEDOM:
+        return {path: [UNKNOWN] * size for path, size in zip(decisions, sizes, strict=True)}
+    ends = np.cumsum([0, *sizes])
+    columns, contrasts = [np.ones((len(error), 1))], np.zeros((ends[-1], 1 + ends[-1]))
+    for start, size, decision in zip(ends[:-1], sizes, decisions.values(), strict=True):
+        is_open = decision.level >= 0
+        taken = np.bincount(decision.level[is_open], minlength=size) / is_open.sum()
+        # Less the mean over the networks with the decision, so that its effect is none of what opened it.
+        columns.append(((decision.level[:, None] == range(size)) - taken) * is_open[:, None])
+        contrasts[start : start + size, 1 + start : 1 + start + size] = np.eye(size) - taken
+    effects = [effect.estimate for effect in slopes(error, np.hstack(columns), contrasts)]
+    return {
+        path: _around(decision, error, effects[start : start + size])
+        for start, size, (path, decision) in zip(ends[:-1], sizes, decisions.items(), strict=True)
+    }
 
 
 def _around(decision: Decision, error: Floats, effects: Sequence[Estimate]) -> list[Estimate]:

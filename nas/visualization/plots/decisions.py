@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 COLUMNS, PANEL = 3, (2.5, 2.1)
 """Panels side by side, and inches of one."""
 
+WIDEST = 34
+"""Characters of option names that a panel shows side by side; longer ones are turned."""
+
 JITTER = 0.25
 """Part of the distance of two options over which networks are spread."""
 
@@ -61,11 +64,12 @@ def _panel(axes: Axes, effect: DecisionEffect) -> None:
         places = [at for at, _ in partial]
         value, low, high = 100 * np.array([(p.value, p.low, p.high) for _, p in partial]).T
         bars = np.array([value - low, high - value])
+        line = "x-" if np.isfinite(effect.range.value) else "x"  # nothing lies between two names
         axes.errorbar(
-            places, value, yerr=bars, fmt="x-", color=COLOURS[4], markersize=5, capsize=2, linewidth=1
+            places, value, yerr=bars, fmt=line, color=COLOURS[4], markersize=5, capsize=2, linewidth=1
         )
     axes.set_xticks(range(len(effect.options)), [str(option.value) for option in effect.options], fontsize=7)
-    if max(len(str(option.value)) for option in effect.options) * len(effect.options) > 24:
+    if max(len(str(option.value)) for option in effect.options) * len(effect.options) > WIDEST:
         axes.tick_params(axis="x", rotation=35)
     axes.set_xlim(-0.5, len(effect.options) - 0.5)
     axes.grid(axis="x", visible=False)
