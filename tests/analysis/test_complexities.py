@@ -41,7 +41,7 @@ def test_the_sign_may_depend_on_what_is_held_equal_and_this_is_said():
     expected = 0.01 + 0.04 * np.log(0.6)  # of equal parameters, a grouped network has more FLOPs
     assert params.differences[0].effect.value == pytest.approx(expected, abs=0.002)
     assert all(each.differences[0].p < 1e-6 for each in (flops, params))
-    text = at_equal_text([flops, params])
+    text = " ".join(at_equal_text([flops, params]).split())
     assert "The sign depends on what is held equal: plain -> resnext." in text
     assert "equal FLOPs" in text
     assert "equal parameters" in text

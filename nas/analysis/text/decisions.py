@@ -75,8 +75,8 @@ def decisions_list(effects: Sequence[DecisionEffect]) -> list[dict[str, Any]]:
     ]
 
 
-def budgets_text(budgets: Sequence[Budget], width: int = WIDTH) -> str:
-    """One row per factor, one column per budget."""
+def budgets_text(budgets: Sequence[Budget], run: str, width: int = WIDTH) -> str:
+    """One row per factor, one column per budget of the run."""
     titles = (f"{count(b.epochs, 'epoch')}, {count(b.networks, 'network')}" for b in budgets)
     table = table_of("factor", *(f"{title}>" for title in titles))
     columns = [importance(budget) for budget in budgets]
@@ -88,7 +88,8 @@ def budgets_text(budgets: Sequence[Budget], width: int = WIDTH) -> str:
     more = (
         [f"{count(len(names) - MOST_FACTORS, 'factor')} more in --json."] if len(names) > MOST_FACTORS else []
     )
-    return to_text("Importance of factors at each budget", table, " ".join([REACHED, *more]), width=width)
+    title = f"Importance of the factors of {run} at each budget"
+    return to_text(title, table, " ".join([REACHED, *more]), width=width)
 
 
 def budgets_list(budgets: Sequence[Budget]) -> list[dict[str, Any]]:
