@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def _complexities(trials: Any, names: Sequence[str]) -> Extra:
 
     found = at_equal(trials, list(dict.fromkeys(names)))
     figures: dict[str, Callable[[], Figure]] = {
-        f"edf_equal_{each.complexity}": lambda each=each: edf_figure(each.edfs) for each in found if each.edfs
+        f"edf_equal_{each.complexity}": partial(edf_figure, each.edfs) for each in found if each.edfs
     }
     if found[0].differences:
         figures["complexities"] = lambda: complexities_figure(found)

@@ -92,8 +92,9 @@ def _analyze(
         click.echo(analysis.frame().to_csv(index=False), nl=False)
     else:
         click.echo(analysis_text(analysis, width=text_width()))
-        for text in [lambda width: rungs_text(rungs, width=width)] * bool(rungs) + [p.text for p in parts]:
-            click.echo("\n" + text(text_width()))
+        texts = [rungs_text(rungs, width=text_width())] if rungs else []
+        for text in (*texts, *(part.text(text_width()) for part in parts)):
+            click.echo(f"\n{text}")
     return write_plots(parts, plots) if plots else []
 
 

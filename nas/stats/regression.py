@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nas.stats.estimate import UNKNOWN, Estimate
-from nas.stats.resampling import Floats
+from nas.stats.resampling import Floats, Ints
 
 EDGES = (0.05, 0.95)
 """Quantiles at which the outer knots of a spline lie; beyond them it is a straight line."""
@@ -74,10 +74,11 @@ def partial_effect(y: Floats, x: Floats, others: Floats, base: int = 1) -> Effec
     return replace(effect, unexplained=min(1.0, unexplained))
 
 
-def slopes(y: Floats, columns: Floats, contrasts: Floats) -> list[Effect]:
+def slopes(y: Floats, columns: Floats, contrasts: Floats, cluster: Ints) -> list[Effect]:
     """Weighted sums (k, p) `contrasts` of the slopes of y (n,) on `columns` (n, p), the constant among these.
 
-    `NO_EFFECT` for a sum that the columns do not determine; `unexplained` is not told apart and stands at 1.
+    cluster: (n,), numbers what was drawn independently; standard errors are robust to what its rows share.
+    `NO_EFFECT` for a sum that the columns do not determine; `unexplained` is not computed and is 1.
     """
     left, values, right = np.linalg.svd(columns, full_matrices=False)
     kept = values > TINY * values.max(initial=0.0)
@@ -87,20 +88,36 @@ def slopes(y: Floats, columns: Floats, contrasts: Floats) -> list[Effect]:
     weights = basis @ (loadings @ contrasts.T)
     found, freedom = [], len(y) - int(kept.sum())
     for weight, determined in zip(weights.T, known, strict=True):
-        effect = _robust(weight, y, residual, leverage, freedom) if determined and freedom > 0 else NO_EFFECT
-        found.append(effect)
+        if determined and freedom > 0:
+            found.append(_robust(weight, y, residual, leverage, freedom, cluster))
+        else:
+            found.append(NO_EFFECT)
     return found
 
 
-def _robust(weight: Floats, y: Floats, residual: Floats, leverage: Floats, left: int) -> Effect:
+def mean_of(values: Floats, cluster: Ints) -> Estimate:
+    """Mean of values (n,) with its 95 % interval, robust to what values of one cluster (n,) share; without
+    limits below two clusters."""
+    if len(np.unique(cluster)) < 2:
+        return Estimate(float(values.mean()), float("nan"), float("nan")) if len(values) else UNKNOWN
+    return slopes(values, np.ones((len(values), 1)), np.ones((1, 1)), cluster)[0].estimate
+
+
+def _robust(
+    weight: Floats, y: Floats, residual: Floats, leverage: Floats, left: int, cluster: Ints | None = None
+) -> Effect:
     """The effect `weight` @ y of a fit with these residuals and leverages and so many rows left over."""
     free = np.maximum(1 - leverage, TINY)
-    squares = weight**2
-    error = float(np.sqrt((squares * (residual / free) ** 2 * (leverage < 1 - TINY)).sum()))
-    equal = float(
-        squares.sum() ** 2 / (squares**2).sum()
-    )  # rows that would weigh as much if all weighed alike
-    return Effect(float(weight @ y), error, min(left, max(1.0, equal * left / len(y))), 1.0, left)
+    scores = weight * residual / free * (leverage < 1 - TINY)
+    shares, rows, most = weight**2, len(y), left
+    if cluster is not None:
+        scores = np.bincount(cluster, weights=scores).astype(float)
+        shares = np.bincount(cluster, weights=shares).astype(float)
+        rows = len(np.unique(cluster))
+        most = min(left, rows - 1)
+    equal = float(shares.sum() ** 2 / (shares**2).sum())  # rows that would weigh as much if all weighed alike
+    freedom = min(most, max(1.0, equal * left / len(y)))
+    return Effect(float(weight @ y), float(np.sqrt(scores @ scores)), freedom, 1.0, left)
 
 
 def smooth(values: Floats, degrees: int) -> Floats:

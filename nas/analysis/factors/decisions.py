@@ -13,8 +13,8 @@ import numpy as np
 from nas.analysis.factors.encoding import Decision, encode
 from nas.analysis.table import distinct_networks
 from nas.stats.estimate import UNKNOWN, Estimate
-from nas.stats.regression import slopes
-from nas.stats.resampling import Floats, Ints, mean_interval
+from nas.stats.regression import mean_of, slopes
+from nas.stats.resampling import Floats, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,8 @@ MIN_FREEDOM = 20
 class Option:
     """One option of a decision.
 
-    networks: distinct ones that took it. error: their mean error. partial: partial dependence, the mean error
+    networks: distinct ones that took it. error: their mean error; intervals are over contexts where networks
+    are paired. partial: partial dependence, the mean error
     if every network with this decision took the option and all its other decisions stayed (additive model).
     best: share of the draws of a quarter of the networks whose best network took it.
     """
@@ -78,8 +79,9 @@ def decision_effects(trials: pd.DataFrame, *, seed: int = 0) -> tuple[DecisionEf
     error = networks["error"].to_numpy(float)
     rng = np.random.default_rng(seed)
     winners = _winners(error, rng)
-    partial = _partial_dependence(decisions, error)
-    effects = [_effect(path, decisions[path], error, winners, partial[path], rng) for path in decisions]
+    cluster = networks["cluster"].to_numpy(np.intp)
+    partial = _partial_dependence(decisions, error, cluster)
+    effects = [_effect(path, decisions[path], error, cluster, winners, partial[path]) for path in decisions]
     return tuple(sorted(effects, key=lambda effect: (-effect.spread, effect.path)))
 
 
@@ -93,24 +95,24 @@ def _effect(
     path: str,
     decision: Decision,
     error: Floats,
+    cluster: Ints,
     winners: Ints,
     partial: Sequence[Estimate],
-    rng: np.random.Generator,
 ) -> DecisionEffect:
     order = sorted(range(len(decision.options)), key=lambda at: _ascending(decision.options[at]))
     taken = decision.level[winners]
-    errors = tuple(error[decision.level == at] for at in order)
+    rows = [np.flatnonzero(decision.level == at) for at in order]
     options = tuple(
         Option(
             decision.options[at],
             len(own),
-            Estimate(*mean_interval(own, RESAMPLES, rng)),
+            mean_of(error[own], cluster[own]),
             partial[at],
             float((taken == at).mean()),
         )
-        for at, own in zip(order, errors, strict=True)
+        for at, own in zip(order, rows, strict=True)
     )
-    return DecisionEffect(path, options, errors, _range(decision.options, taken))
+    return DecisionEffect(path, options, tuple(error[own] for own in rows), _range(decision.options, taken))
 
 
 def _ascending(option: Any) -> tuple[bool, float, str]:
@@ -128,7 +130,9 @@ def _range(options: Sequence[Any], taken: Ints) -> Estimate:
     return Estimate(float(value), float(low), float(high))
 
 
-def _partial_dependence(decisions: Mapping[str, Decision], error: Floats) -> dict[str, list[Estimate]]:
+def _partial_dependence(
+    decisions: Mapping[str, Decision], error: Floats, cluster: Ints
+) -> dict[str, list[Estimate]]:
     """For each option the mean error of the networks with the decision, were they all to take it.
 
     The additive model is fitted by least squares with robust errors (HC3), not by ridge, whose shrunken
@@ -145,7 +149,7 @@ def _partial_dependence(decisions: Mapping[str, Decision], error: Floats) -> dic
         # Less the mean over the networks with the decision, so that its effect is none of what opened it.
         columns.append(((decision.level[:, None] == range(size)) - taken) * is_open[:, None])
         contrasts[start : start + size, 1 + start : 1 + start + size] = np.eye(size) - taken
-    effects = [effect.estimate for effect in slopes(error, np.hstack(columns), contrasts)]
+    effects = [effect.estimate for effect in slopes(error, np.hstack(columns), contrasts, cluster)]
     return {
         path: _around(decision, error, effects[start : start + size])
         for start, size, (path, decision) in zip(ends[:-1], sizes, decisions.items(), strict=True)
