@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import Analysis
-from nas.analysis.pooling import analyze_runs
+from nas.analysis.pooling import analyze
 from nas.errors import NasError
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.meta import Ranking, Summary, friedman, random_effects
@@ -61,7 +61,7 @@ def by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
     groups: dict[str, list[Run]] = {}
     names: dict[Any, str] = {}
     for run in runs:
-        name, images = str(run.config["data"]).partition("?")[0], run.config["data_fingerprint"]
+        name, images = run.config.data.partition("?")[0], run.config.data_fingerprint
         groups.setdefault(names.setdefault(images, name), []).append(run)
     return groups
 
@@ -72,7 +72,7 @@ def across_data(groups: Mapping[str, Sequence[Run]], *, seed: int = 0) -> Across
     groups: runs by data set, as `by_data` sorts them. NasError where fewer than two types were compared on
     all of them, and where the runs of one data set cannot be analysed together.
     """
-    analyses = {name: analyze_runs(runs, seed=seed) for name, runs in groups.items()}
+    analyses = {name: analyze(runs, seed=seed) for name, runs in groups.items()}
     known = {name: _effects(analysis) for name, analysis in analyses.items()}
     types = sorted(
         set.intersection(*({kind for pair in effects for kind in pair} for effects in known.values()))

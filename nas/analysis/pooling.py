@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis.analyze import Analysis, analyze, trial_table
+from nas.analysis.analyze import Analysis, trial_table
+from nas.analysis.analyze import analyze as analyze_table
 from nas.analysis.claims.paired_gates import Evidence
 from nas.analysis.paired.recipes import tune
-from nas.analysis.text.pareto import none_complete, outcomes_of
 from nas.errors import NasError
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import rank_correlation
-from nas.study.config_diff import describe_changes
-from nas.training.recipe import FULL_EPOCHS
+from nas.study.config_diff import differences, lines
+from nas.study.outcomes import none_complete, outcomes_of
+from nas.training.recipe import FULL_EPOCHS, Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,14 +47,36 @@ class Pool:
     recipes: Mapping[tuple[float, float], pd.DataFrame]
 
 
-def analyze_runs(runs: Sequence[Run], *, seed: int = 0) -> Analysis:
-    """The analysis of one run or several. NasError says what differs from the first run where one
-    can be neither pooled with it nor taken as evidence."""
+def analyze(runs: Run | Sequence[Run], *, seed: int = 0) -> Analysis:
+    """Rank the module types of one run or several, with intervals, and grade what may be claimed.
+
+    Runs that agree in data, split and recipe are pooled. A run with more epochs than the first shows how
+    far the first can be trusted; runs with another learning rate or weight decay show whether effects
+    hold beyond its recipe.
+
+    Args:
+        runs: A run, or several with the reference run first.
+        seed: Seed of the bootstrap that the intervals come from.
+
+    Returns:
+        The contrasts of module types, each with estimate, interval and grade; `frame()` is the table.
+
+    Raises:
+        NasError: A run can neither be pooled with the first nor serve as evidence; the message lists
+            the settings that differ.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> nas.analyze(run).trials
+        6
+    """
+    runs = list(runs) if isinstance(runs, Sequence) else [runs]
     found = pool(runs)
     config = runs[0].config
-    guess = 1.0 if config.get("task") == "segmentation" else 1 - 1 / config["num_classes"]
-    evidence = _evidence(found, config["recipe"], guess, np.random.default_rng(seed))
-    return analyze(found.trials, seed=seed, evidence=evidence)
+    guess = 1.0 if config.task == "segmentation" else 1 - 1 / config.num_classes
+    evidence = _evidence(found, config.recipe, guess, np.random.default_rng(seed))
+    return analyze_table(found.trials, seed=seed, evidence=evidence)
 
 
 def pool(runs: Sequence[Run]) -> Pool:
@@ -65,18 +88,18 @@ def pool(runs: Sequence[Run]) -> Pool:
     recipes = defaultdict(list)
     for number, run in enumerate(runs):
         frame = trial_table(run.study).assign(run=number)
-        recipe = run.config["recipe"]
-        if recipe["epochs"] > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
+        recipe = run.config.recipe
+        if recipe.epochs > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
             longer.append(frame)
             continue
         if not _differ_in(run, first, GRID):
-            here, there = ({"data": each.config["data"], **_decisive(each)} for each in (runs[0], run))
-            changes = describe_changes(here, there)
+            here, there = ({"data": each.config.data, **_decisive(each)} for each in (runs[0], run))
+            changes = "\n  ".join(lines(differences(here, there)))
             hint = f"they are pooled only where these agree:\n  {changes}"
             raise NasError(f"differs from {runs[0].name}", where=run.name, hint=hint)
         if _decisive(run) == first:
             agreeing.append(frame)
-        recipes[recipe["lr"], recipe["weight_decay"]].append(frame)
+        recipes[recipe.lr, recipe.weight_decay].append(frame)
     joined = {key: pd.concat(frames) for key, frames in recipes.items()}
     pooled = pd.concat(agreeing, ignore_index=True)
     if not (pooled["state"] == "complete").any():
@@ -86,7 +109,8 @@ def pool(runs: Sequence[Run]) -> Pool:
 
 
 def _decisive(run: Run) -> dict[str, Any]:
-    return {key: run.config[key] for key in DECISIVE}
+    settings = run.config.to_dict()
+    return {key: settings[key] for key in DECISIVE}
 
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
@@ -96,7 +120,7 @@ def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
     return {**found, "recipe": recipe} == dict(first)
 
 
-def _evidence(found: Pool, recipe: Mapping[str, Any], guess: float, rng: np.random.Generator) -> Evidence:
+def _evidence(found: Pool, recipe: Recipe, guess: float, rng: np.random.Generator) -> Evidence:
     short, long = (
         frame[frame["state"] == "complete"].groupby("digest")["error"].mean()
         for frame in (found.trials, found.longer)
@@ -106,5 +130,5 @@ def _evidence(found: Pool, recipe: Mapping[str, Any], guess: float, rng: np.rand
     if len(both):
         x, y = short[both].to_numpy(float), long[both].to_numpy(float)
         rho = Estimate(*rank_correlation(x, y, RESAMPLES, rng))
-    tuned = tune(found.trials, found.recipes, (recipe["lr"], recipe["weight_decay"]))
-    return Evidence(int(recipe["epochs"]), FULL_EPOCHS, rho, len(both), tuned, guess)
+    tuned = tune(found.trials, found.recipes, (recipe.lr, recipe.weight_decay))
+    return Evidence(recipe.epochs, FULL_EPOCHS, rho, len(both), tuned, guess)

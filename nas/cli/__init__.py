@@ -10,6 +10,7 @@ import errno
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -18,15 +19,16 @@ import click
 
 from nas import __version__
 from nas.cli import _options as options
+from nas.cli._output import accept_any_text, echo, show_warning
 from nas.errors import NasError, StorageError
 
 GROUPS = {
     "Search": {
         "search": "Search a space and end with the Pareto front and the ranking.",
+        "data": "Say what is understood of your images: parts, classes, sizes, what is not read.",
         "spaces": "List the search spaces, or show one.",
         "runs": "List the runs.",
         "replay": "Whether the searcher of a run proposes the same again.",
-        "study": "Fixed experiments: plain against residual nets by depth.",
     },
     "What a run found": {
         "pareto": "The Pareto front of a run, and how far it depends on the training seed.",
@@ -42,6 +44,7 @@ GROUPS = {
         "train": "Train one network fully, and read its test figure once.",
     },
     "This machine": {
+        "cache": "List the decoded images that are kept on disk, or remove them.",
         "doctor": "Versions, devices, memory and Ray, and a short test of them all.",
         "completion": "Print the completion script of a shell.",
     },
@@ -94,6 +97,10 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    for stream in (sys.stdout, sys.stderr):
+        accept_any_text(stream)
+    warnings.showwarning = show_warning
     code = run(args)
     gc.freeze()  # the process ends: to look for garbage in 10,000 trials once more takes 0.4 s
     sys.exit(code)
@@ -125,7 +132,7 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def complain(message: str, code: int, *, hint: str = "") -> int:
     """Print an error to stderr; returns its exit code."""
-    click.echo(f"error: {message}" + (f"\n  {hint}" if hint else ""), err=True)
+    echo(f"error: {message}" + (f"\n  {hint}" if hint else ""), err=True)
     return code
 
 

@@ -60,8 +60,22 @@ plugin = click.Option(
     expose_value=False,
     callback=_load_plugin,
     metavar="FILE.py",
-    help="Module types of your own; the file is run.",
+    help="Module types and searchers of your own; the file is run.",
 )
+
+
+class SearcherOption(click.Option):
+    """An option whose help lists the searchers, which are imported only when it is printed."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from nas.searchers import design_names, searcher_names
+
+        designs = " and ".join(design_names())
+        self.help = f"{', '.join(searcher_names())}; {designs} compare module types and optimise nothing. "
+        self.help += "evolution by default."
+        return super().get_help_record(ctx)
+
+
 RUN_HELP = "RUN is a run folder, a name under the results folder, or `latest`."
 
 
@@ -151,6 +165,20 @@ def read_text(path: Path, limit: int = 1 << 20) -> str:
         raise NotFoundError("there is no such file", where=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise NasError(f"cannot be read: {error}", where=str(path)) from None
+
+
+def objectives(help: str) -> Decorator:
+    """--objectives A,B, with the objectives there are in its help."""
+    from nas.study.objectives import OBJECTIVES
+
+    known = f"{', '.join(OBJECTIVES)}, or your own as python:module:function."
+    return click.option(
+        "--objectives",
+        type=Names(),
+        metavar="A,B",
+        shell_complete=complete.objectives,
+        help=f"{help} Known: {known}",
+    )
 
 
 def reseeding(help: str) -> Decorator:

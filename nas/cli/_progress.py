@@ -8,19 +8,20 @@ from collections import deque
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-import click
-
-from nas.cli._output import duration, percent
-from nas.formatting import metric
+from nas.cli._output import console, echo, percent
+from nas.errors import escape_controls
+from nas.formatting import duration, metric
+from nas.study.objectives import objective
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
     from rich.table import Table
 
-    from nas.controller.config import Setup
+    from nas.controller.config import SearchConfig
     from nas.controller.dry_run import Plan
     from nas.controller.progress import Event, Progress
+    from nas.data import Dataset
     from nas.study.run import Run
     from nas.study.trial import Proposal, Trial
 
@@ -51,13 +52,12 @@ class SearchProgress:
         self.apart = redirect_stdout(sys.stderr)
 
     def __enter__(self) -> SearchProgress:
-        from rich.console import Console
         from rich.live import Live
 
         self.apart.__enter__()
-        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        if console.is_terminal:
-            self.live = Live(console=console, get_renderable=self.render, transient=True)
+        screen = console(stderr=True)
+        if screen.is_terminal:
+            self.live = Live(console=screen, get_renderable=self.render, transient=True)
             self.live.start()
         return self
 
@@ -66,29 +66,38 @@ class SearchProgress:
             self.live.stop()
         self.apart.__exit__(None, None, None)
 
-    def plan(self, setup: Setup, planned: Plan) -> None:
+    def data(self, config: SearchConfig, dataset: Dataset) -> None:
+        """Print what was understood of the images."""
+        from nas.data.summary import data_lines
+
+        for line in data_lines(dataset, config.data):
+            self.print(line)
+
+    def plan(self, config: SearchConfig, planned: Plan) -> None:
         from nas.cli._dry_run import design_lines, time_text
 
-        self.print(f"{setup.trials} trainings of {setup.recipe.epochs} epochs, {time_text(planned)}")
+        self.print(f"{config.trials} trainings of {config.recipe.epochs} epochs, {time_text(planned)}")
         for line in design_lines(planned):
             self.print(f"design: {line}")
 
     def start(self, run: Run, slots: int) -> None:
         from nas.cli._dry_run import epochs_text
+        from nas.searchers.warm_start import find_warm_starts
 
         self.started = True
-        self.total, self.epochs = run.config["trials"], run.config["recipe"]["epochs"]
+        self.total, self.epochs = run.config.trials, run.config.recipe.epochs
         self.began = time.monotonic()
         self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]
         self.best = min((error for _, error in self.points), default=None)
         done = len(run.study.trials)
         resumed = f", {done} of them done," if done else ""
-        epochs = epochs_text(run.config.get("fidelity", ()), self.epochs)
-        shown = f"{self.total} candidates{resumed} on {run.config['data']}, {epochs} epochs each"
+        epochs = epochs_text(run.config.fidelity, self.epochs)
+        shown = f"{self.total} candidates{resumed} on {run.config.data}, {epochs} epochs each"
         self.print(f"{shown}, {slots} at a time")
-        if run.config.get("task") == "segmentation":
-            self.print("error: 1 - mIoU over the pixels of the validation images")
-        for seed in run.seeds if not done else ():
+        if run.config.task == "segmentation":
+            self.print(f"error: {objective('error').axis('segmentation')}")
+        seeds = () if done else find_warm_starts(run.space, run.config.seed_with)
+        for seed in seeds:
             self.print(f"seed {seed}")
 
     def precision(self, name: str) -> None:
@@ -132,9 +141,9 @@ class SearchProgress:
 
     def print(self, line: str) -> None:
         if self.live is None:
-            click.echo(line, err=True)
+            echo(line, err=True)
         else:
-            self.live.console.print(line, soft_wrap=True)
+            self.live.console.print(escape_controls(line), soft_wrap=True)
 
     def render(self) -> Group | str:
         """What is training now, and how far the search is."""
@@ -143,7 +152,7 @@ class SearchProgress:
         from rich.table import Column, Table
 
         if not self.running:
-            return "starting the workers …"
+            return "starting the workers"
         now = time.monotonic()
         done, left = 0, None
         if self.progress is not None:
@@ -169,8 +178,8 @@ class SearchProgress:
 
         assert self.live is not None
         width, height = SCATTER
-        size = self.live.console.size
-        if len(self.points) < 2 or size.width < width + 2 or size.height < 2 * height:
+        size, ascii_only = self.live.console.size, self.live.console.options.ascii_only
+        if len(self.points) < 2 or size.width < width + 2 or size.height < 2 * height or ascii_only:
             return []
         view = Table.grid(padding=(0, 3))
         beside = ["\n".join(("last results", *reversed(self.last)))] if size.width >= 2 * width else []
@@ -187,5 +196,5 @@ class SearchProgress:
             state = f"epoch {row['epoch']}/{self.epochs}" if row else "starts"
             error = f"error {percent(row['val_error'])}" if row.get("val_error") is not None else ""
             flops = f"{metric(event.cost.flops)} FLOPs"
-            rows.add_row(self.shown(number, event.proposal), types, flops, state, error)
+            rows.add_row(self.shown(number, event.proposal), escape_controls(types), flops, state, error)
         return rows

@@ -12,7 +12,7 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._analysis_extras import Extra, extras, write_plots
-from nas.cli._output import emit, text_width
+from nas.cli._output import echo, emit, text_width
 from nas.garbage import no_collection
 
 if TYPE_CHECKING:
@@ -81,20 +81,20 @@ def _analyze(
 ) -> list[Path]:
     """Print the analysis of runs on one data set; returns the plots written."""
     from nas.analysis.fidelity import rungs_list, rungs_of, rungs_text
-    from nas.analysis.pooling import analyze_runs
+    from nas.analysis.pooling import analyze
     from nas.analysis.text.ranking import analysis_dict, analysis_text
 
-    analysis = analyze_runs(runs)
+    analysis = analyze(runs)
     rungs = [pair for run in runs for pair in rungs_of(run)]
     if as_json:
         emit(analysis_dict(analysis) | ({"rungs": rungs_list(rungs)} if rungs else {}) | _json(parts))
     elif as_csv:
-        click.echo(analysis.frame().to_csv(index=False), nl=False)
+        echo(analysis.frame().to_csv(index=False), newline=False)
     else:
-        click.echo(analysis_text(analysis, width=text_width()))
+        echo(analysis_text(analysis, width=text_width()))
         texts = [rungs_text(rungs, width=text_width())] if rungs else []
         for text in (*texts, *(part.text(text_width()) for part in parts)):
-            click.echo(f"\n{text}")
+            echo(f"\n{text}")
     return write_plots(parts, plots) if plots else []
 
 
@@ -119,9 +119,9 @@ def _across(
     if as_json:
         emit(across_dict(found))
     elif as_csv:
-        click.echo(across_frame(found).to_csv(index=False), nl=False)
+        echo(across_frame(found).to_csv(index=False), newline=False)
     else:
-        click.echo(across_text(found, width=text_width()))
+        echo(across_text(found, width=text_width()))
     if plots is None or found.ranking is None:
         return []
     return [save(ranks_figure(found.ranking, found.types), plots / "ranks.png")]

@@ -13,7 +13,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, note, text_width
+from nas.cli._output import echo, emit, note, text_width
 from nas.errors import NasError, NotFoundError, did_you_mean
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: E
     if trial is not None:
         run = _run(trial[1], results_dir, stack)
         found = run.trial(int(trial[2]))
-        shape, classes = tuple(run.config["input_shape"]), run.config["num_classes"]
+        shape, classes = run.config.input_shape, run.config.num_classes
         return Network(f"{run.name}:{found.number}", found.genotype, shape, classes, run, found)
     if name.endswith(".json"):
         from nas.cli._network_file import read_network
@@ -143,7 +143,7 @@ def _show_networks(
     if as_json:
         emit(networks_dict(found))
         return
-    click.echo(networks_text(found, _advice(names, results_dir), width=text_width()))
+    echo(networks_text(found, _advice(names, results_dir), width=text_width()))
 
 
 def _show_runs(
@@ -161,7 +161,7 @@ def _show_runs(
         emit(runs_dict(found))
     else:
         best = f"{names[0]}:{found.a.best.number}", f"{names[1]}:{found.b.best.number}"
-        click.echo(runs_text(found, _advice(best, results_dir), width=text_width()))
+        echo(runs_text(found, _advice(best, results_dir), width=text_width()))
     if plot is not None:
         from nas.visualization.plots.runs import plot_runs
 

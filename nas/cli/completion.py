@@ -6,6 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from nas.cli import _options as options
+from nas.cli._output import echo
 
 VARIABLE = "_NAS_COMPLETE"
 
@@ -18,4 +19,4 @@ def command(shell: str) -> None:
 
     found = get_completion_class(shell)
     assert found is not None
-    click.echo(found(cli, {}, "nas", VARIABLE).source())
+    echo(found(cli, {}, "nas", VARIABLE).source())

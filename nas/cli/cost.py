@@ -9,7 +9,8 @@ import click
 
 from nas.cli import _options as options
 from nas.cli._network_file import read_network
-from nas.cli._output import emit
+from nas.cli._output import echo, emit
+from nas.graph.graph import shape_text
 
 
 @click.command("cost", epilog="Example: nas cost chosen/resnet20/config.json --input 3x64x64")
@@ -30,14 +31,14 @@ def command(file: Path, shape: tuple[int, int, int] | None, classes: int | None,
     found = read_network(file)
     parsed, image, count = found.genotype, shape or found.input_shape, classes or found.num_classes
     figures = asdict(cost(expand(parsed, image, count)))
-    size = "x".join(map(str, image))
+    size = shape_text(image)
     if as_json:
         emit({"digest": parsed.digest, "input_shape": list(image), "num_classes": count, **figures})
         return
-    click.echo(f"genotype     {parsed}")
-    click.echo(f"digest       {parsed.digest}")
-    click.echo(f"input        {size}, {count} classes")
-    click.echo(f"parameters   {figures['params']:,}")
-    click.echo(f"FLOPs        {figures['flops']:,} multiply-adds of convolutions and linear layers")
-    click.echo(f"activations  {figures['activations']:,} outputs of the same layers")
-    click.echo(f"peak memory  {figures['peak_memory']:,} bytes of feature maps alive at once")
+    echo(f"genotype     {parsed}")
+    echo(f"digest       {parsed.digest}")
+    echo(f"input        {size}, {count} classes")
+    echo(f"parameters   {figures['params']:,}")
+    echo(f"FLOPs        {figures['flops']:,} multiply-adds of convolutions and linear layers")
+    echo(f"activations  {figures['activations']:,} outputs of the same layers")
+    echo(f"peak memory  {figures['peak_memory']:,} bytes of feature maps alive at once")

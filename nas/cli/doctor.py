@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from nas.cli import _options as options
-from nas.cli._output import duration, emit
+from nas.cli._output import emit, status
 from nas.errors import NasError
+from nas.formatting import duration
 
 if TYPE_CHECKING:
     from nas.cli._doctor_checks import Check
-
-COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 @click.command("doctor", epilog="Example: nas doctor --quick")
@@ -47,5 +46,4 @@ def command(quick: bool, results_dir: Path, as_json: bool) -> None:
 
 
 def _show(check: Check) -> None:
-    state = click.style(f"{check.state:<8}", fg=COLOURS[check.state])
-    click.echo(f"{state} {check.name:<16}  {check.detail}")
+    status(check.state, f"{check.name:<16}  {check.detail}")

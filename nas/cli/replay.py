@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli import _options as options
-from nas.cli._output import emit
+from nas.cli._output import echo, emit
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def command(run: str, results_dir: Path, as_json: bool) -> None:
         hint = f"{why}; the other {found.same} are the same"
         raise NasError(f"{message}; {first}", where=str(opened.folder), hint=hint)
     if not as_json:
-        click.echo(f"{found.same} of {trials} proposals are the same")
+        echo(f"{found.same} of {trials} proposals are the same")
 
 
 def _described(found: Replay) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _differs(run: Run, found: Replay) -> NasError:
         f"  recorded: {trial.genotype}",
         f"  proposed: {proposed.genotype if proposed else 'nothing'}",
     ]
-    pairs = [(name, then, versions().get(name, then)) for name, then in run.config["versions"].items()]
+    pairs = [(name, then, versions().get(name, then)) for name, then in run.config.versions.items()]
     changed = [f"{name} {then} (now {now})" for name, then, now in pairs if then != now]
     hint = f"the run was made with {', '.join(changed)}" if changed else "all versions are those of the run"
     return NasError("\n".join(lines), where=str(run.folder), hint=hint)

@@ -9,7 +9,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, note
+from nas.cli._output import echo, emit, note
 
 
 @click.command("report", epilog="Example: nas report latest --to report.html --plots plots")
@@ -49,6 +49,6 @@ def command(
     if as_json:
         emit({"report": str(file), "plots": [str(path) for path in saved]})
         return
-    click.echo(file)
+    echo(file)
     if saved:
         note(f"plots: {len(saved)} files in {plots}")

@@ -9,7 +9,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, heading, text_width
+from nas.cli._output import echo, emit, heading, text_width
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     "--data",
     metavar="D",
     shell_complete=complete.data,
-    help="digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH, parquet:PATH, npz:PATH "
-    "or python:module:function; with masks: shapes, masks:PATH.",
+    help="digits (the default), cifar10, cifar100, mnist, fashion_mnist, the path of a folder of images, of "
+    "a .parquet or an .npz file, or python:module:function; with masks: shapes, masks:PATH. nas data says "
+    "what is understood.",
 )
 @click.option("--trials", type=int, metavar="N", help="Candidates in all, those of a resumed run included.")
 @click.option("--epochs", type=int, metavar="E", help="Epochs of each candidate; the data set has a default.")
@@ -49,10 +50,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--searcher",
+    cls=options.SearcherOption,
     metavar="X",
     shell_complete=complete.searchers,
-    help="evolution (the default), random, optuna:tpe and the like; or "
-    "balanced or paired, which compare module types and optimise nothing.",
 )
 @click.option(
     "--seed-with",
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seeds", "repeats", type=int, metavar="K", help="Training seeds of each network of --searcher paired."
 )
-@click.option("--objectives", type=options.Names(), help="What to minimise; error,flops by default.")
+@options.objectives("Objectives to minimise. Default: error,flops.")
 @options.workers
 @options.gpus_per_worker
 @options.ray_address
@@ -105,6 +105,7 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
         run = search(
             **settings,
             profile=profile,
+            on_data=progress.data,
             on_plan=progress.plan,
             on_start=progress.start,
             on_precision=progress.precision,
@@ -120,10 +121,11 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
 
 def _emit(run: Run, profile: bool) -> None:
     from nas.analysis.fidelity import rungs_list, rungs_of
+    from nas.analysis.pooling import analyze
     from nas.analysis.text.pareto import pareto_dict
     from nas.analysis.text.ranking import analysis_dict
 
-    found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(run.analyze())}
+    found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analyze(run))}
     if rungs := rungs_of(run):
         found["rungs"] = rungs_list(rungs)
     emit({"run": str(run.folder), **found, **(_profile_dict(run) if profile else {})})
@@ -136,24 +138,25 @@ def _show(run: Run, profile: bool, started: bool) -> None:
     from nas.analysis.text.pareto import pareto_text
 
     if not started:
-        click.echo(f"All {len(run.study.trials)} trials are recorded already; --trials N adds more.")
+        echo(f"All {len(run.study.trials)} trials are recorded already; --trials N adds more.")
     heading("Pareto front")
-    click.echo(pareto_text(run.study, width=text_width()))
+    echo(pareto_text(run.study, width=text_width()))
     if rungs := rungs_of(run):
         heading("Rungs")
-        click.echo(rungs_text(rungs, width=text_width()))
+        echo(rungs_text(rungs, width=text_width()))
     if started:
+        from nas.analysis.pooling import analyze
         from nas.analysis.text.ranking import ranking_text
 
         heading("Ranking of module types")
-        click.echo(ranking_text(run.analyze(), width=text_width()))
+        echo(ranking_text(analyze(run), width=text_width()))
     if profile:
         _show_profile(run)
     heading("Run folder")
-    click.echo(run.folder)
+    echo(run.folder)
     heading("Next")
     for line in _next_commands(run):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
 
 
 def _profile_dict(run: Run) -> dict[str, Any]:
@@ -172,10 +175,10 @@ def _show_profile(run: Run) -> None:
     heading("Where the time went")
     bars = time_use(run.profile)
     if not bars:
-        click.echo("Nothing was trained, so no time was taken.")
+        echo("Nothing was trained, so no time was taken.")
         return
-    click.echo(to_text(*time_use_parts(bars), width=text_width()))
-    click.echo(f"timeline: {save(time_use_figure(bars), run.folder / 'profile.png')}")
+    echo(to_text(*time_use_parts(bars), width=text_width()))
+    echo(f"timeline: {save(time_use_figure(bars), run.folder / 'profile.png')}")
 
 
 def _next_commands(run: Run) -> list[str]:

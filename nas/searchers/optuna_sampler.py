@@ -1,4 +1,4 @@
-"""Any Optuna sampler that takes categorical decisions, as a searcher."""
+"""Optuna's samplers as searchers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.errors import NasError, did_you_mean
-from nas.searchers.base import uniform_proposal
+from nas.schedulers import Scheduler
+from nas.searchers.base import RandomizedSearcher, SearcherSettings, uniform_proposal
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
 
@@ -28,35 +28,38 @@ SAMPLERS = {
     "random": "RandomSampler",
     "tpe": "TPESampler",
 }
-NUMBERS_ONLY = ("cmaes", "qmc")
+"""Classes of `optuna.samplers` by the name that users give them after `optuna:`."""
+
+UNSUPPORTED = dict.fromkeys(
+    ("optuna:cmaes", "optuna:qmc"),
+    f"it samples numbers, and every decision here is a category; try {', '.join(SAMPLERS)}",
+)
+"""Why some searchers do not exist, by the name that users may try."""
+
 TRIES = 20
-"""Answers of a sampler before a uniform draw takes its place: it may only repeat itself."""
+"""Proposals of a sampler that are no new network before a uniform draw replaces them."""
 
 POPULATION = 20
-"""Of the genetic samplers. Optuna's 50 is more than many a search has trials in all."""
+"""Population of the genetic samplers. Optuna's 50 is more than the trials of many searches."""
 
 
-class OptunaSearcher:
-    """Asks a sampler, on an in-memory study that is rebuilt from the history.
+class OptunaSearcher(RandomizedSearcher):
+    """Asks an Optuna sampler on a study in memory, which is rebuilt from the history.
 
-    The study is kept between calls and only brought up to date; it follows from the
-    history alone, and a new sampler is seeded for every proposal.
+    The study is kept between calls and only brought up to date. A new sampler is seeded for every proposal.
     """
 
-    def __init__(self, sampler: str, objectives: Sequence[str]) -> None:
-        if sampler in NUMBERS_ONLY:
-            hint = f"it samples numbers, and every decision here is a category; try {', '.join(SAMPLERS)}"
-            raise NasError(f"optuna:{sampler} cannot search architectures", where="searcher", hint=hint)
-        if sampler not in SAMPLERS:
-            hint = did_you_mean(sampler, SAMPLERS)
-            raise NasError(f"unknown Optuna sampler {sampler!r}", where="searcher", hint=hint)
+    def __init__(self, sampler: str, settings: SearcherSettings) -> None:
+        super().__init__(settings)
         self.name = f"optuna:{sampler}"
-        self._sampler, self._objectives = sampler, tuple(objectives)
+        self._sampler = sampler
         self._history: History | None = None
         self._study: Study | None = None
-        self._known = 0
+        self._trials = 0
 
-    def ask(self, space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
+    def draw(
+        self, space: SearchSpace, history: History, scheduler: Scheduler, rng: np.random.Generator
+    ) -> Proposal | None:
         with _quiet():
             study = self._updated(space, history)
             study.sampler = self._new_sampler(int(rng.integers(2**31)))
@@ -74,26 +77,26 @@ class OptunaSearcher:
         return sampler
 
     def _updated(self, space: SearchSpace, history: History) -> Study:
-        """The Optuna study with every complete trial of the history, in order."""
+        """Return the Optuna study with every complete trial of the history, in order."""
         import optuna
 
-        # NSGA-III draws when it selects a generation, and Optuna keeps what it drew.
+        # NSGA-III draws at random when it selects a generation, and Optuna caches the outcome in the study.
         if self._study is None or history is not self._history or self._sampler == "nsgaiii":
-            minimize = [optuna.study.StudyDirection.MINIMIZE] * len(self._objectives)
-            self._study, self._history, self._known = optuna.create_study(directions=minimize), history, 0
+            minimize = [optuna.study.StudyDirection.MINIMIZE] * len(self.objectives)
+            self._study, self._history, self._trials = optuna.create_study(directions=minimize), history, 0
         domains = space.domains()
-        for trial in history.complete[self._known :]:
+        for trial in history.complete[self._trials :]:
             self._study.add_trial(self._frozen(trial, domains))
-            self._known += 1
+            self._trials += 1
         return self._study
 
     def _frozen(self, trial: Trial, domains: Any) -> Any:
         from optuna.distributions import CategoricalDistribution
         from optuna.trial import create_trial
 
-        generation = {f"{SAMPLERS[self._sampler]}:generation": self._known // POPULATION}
+        generation = {f"{SAMPLERS[self._sampler]}:generation": self._trials // POPULATION}
         return create_trial(
-            values=list(trial.values(self._objectives)),
+            values=list(trial.values(self.objectives)),
             params=dict(trial.decisions),
             distributions={path: CategoricalDistribution(domains[path]) for path in trial.decisions},
             system_attrs=generation if self._sampler.startswith("nsga") else None,
@@ -101,7 +104,8 @@ class OptunaSearcher:
 
 
 def _build(space: SearchSpace, study: Study) -> Genotype:
-    """Let Optuna answer the decisions. Its trial is dropped: results come by the history."""
+    """Let Optuna answer the decisions of a genotype. Its own trial is dropped: results come from the
+    history."""
     from optuna.trial import TrialState
 
     trial = study.ask()

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from testing.configs import make_config
 from testing.paired_trials import blocks
 
 from nas.analysis.across import across_data, by_data
@@ -15,13 +16,7 @@ RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size
 
 
 def run(data, effect=0.02, fingerprint="", types=("plain", "residual"), rng=0):
-    config = {
-        "data": data,
-        "data_fingerprint": fingerprint or data,
-        "input_shape": [1, 8, 8],
-        "num_classes": 10,
-        "recipe": RECIPE,
-    }
+    config = make_config(RECIPE, data=data, data_fingerprint=fingerprint or data)
     frame = blocks(contexts=24, effect=effect, types=types, rng=rng)
     return SimpleNamespace(name=f"run-{data}", config=config, study=frame)
 

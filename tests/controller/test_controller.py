@@ -6,19 +6,23 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
 from nas.controller.loop import run_search
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
-from nas.searchers import make_searcher
+from nas.searchers import Searcher, make_searcher
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.study import Study
 from nas.study.trial import Proposal
+from nas.training.recipe import Recipe
 from nas.training.task import Result, Task, ignore
 
 
@@ -26,7 +30,7 @@ class Scripted:
     """Evaluates in memory: `outcome` of a task is its result; the newest task ends first."""
 
     def __init__(self, outcome, slots=3):
-        self.outcome, self.slots, self.on_epoch = outcome, slots, ignore
+        self.outcome, self.slots = outcome, slots
         self.tasks: list[Task] = []
         self.executed: list[int] = []
         self.most = 0
@@ -35,10 +39,10 @@ class Scripted:
         self.tasks.append(task)
         self.most = max(self.most, len(self.tasks))
 
-    def wait(self, timeout=None):
+    def wait(self, timeout=None, *, on_epoch=ignore, on_times=ignore):
         task = self.tasks.pop()
         self.executed.append(task.number)
-        self.on_epoch(task.number, {"epoch": 1})
+        on_epoch(task.number, {"epoch": 1})
         return [self.outcome(task)]
 
     def close(self):
@@ -54,7 +58,7 @@ def failed(task, reason="exception"):
     return Result(task.number, "failed", reason, f"Traceback of trial {task.number}")
 
 
-class Fixed:
+class Fixed(Searcher):
     """Proposes the given genotypes in turn, repeats included."""
 
     name = "fixed"
@@ -62,9 +66,9 @@ class Fixed:
     def __init__(self, genotypes):
         self.genotypes = genotypes
 
-    def ask(self, space, history, rng):
+    def ask(self, space, history, **request):
         index = len(history.trials) + len(history.pending)
-        return Proposal(self.genotypes[index], self.name)
+        return [Proposal(self.genotypes[index], self.name)]
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +78,18 @@ def space():
 
 @pytest.fixture(scope="module")
 def genotypes(space):
-    found = {g.digest: g for g in map(space.sample, range(10))}
-    return list(found.values())
+    by_digest = {g.digest: g for g in map(space.sample, range(10))}
+    return list(by_digest.values())
 
 
 def search(space, outcome=complete, *, study=None, searcher=None, evaluator=None, trials=12, **options):
     study = History() if study is None else study
     searcher = searcher or make_searcher("random", study.objectives)
     evaluator = evaluator or Scripted(outcome)
-    run_search(study, space, searcher, evaluator, trials=trials, seed=7, epochs=2, **options)
+    given = {field.name: options.pop(field.name) for field in fields(SearchConfig) if field.name in options}
+    callbacks = Callbacks(**{name: options.pop(name) for name in [*options] if name.startswith("on_")})
+    config = SearchConfig(space, searcher, Recipe(epochs=2), trials, seed=7, **given)
+    run_search(config, study, evaluator, callbacks=callbacks, **options)
     return study
 
 
@@ -106,7 +113,7 @@ def test_same_seed_and_one_slot_give_the_same_search(space):
     assert digests[0] == digests[1]
 
 
-def test_callbacks_tell_what_happens(space):
+def test_callbacks_get_every_trial_and_event(space):
     trials, events = [], []
     search(space, trials=5, on_trial=lambda *seen: trials.append(seen), on_event=events.append)
     assert [progress.done for _, progress in trials] == [1, 2, 3, 4, 5]
@@ -143,7 +150,7 @@ def test_resume_redoes_only_the_missing_numbers(space, tmp_path):
         assert again.executed == []
 
 
-def test_hole_left_by_a_lost_trial_is_filled(space):
+def test_the_number_of_a_lost_trial_is_used_again(space):
     study = search(space, trials=6)
     holed = History()
     for trial in study.trials:
@@ -187,11 +194,14 @@ def test_failure_is_reused_if_it_lies_in_the_network(space, genotypes, reason, e
 
 
 def test_exhausted_space_ends_the_search(space):
-    class Dry:
+    class Dry(Searcher):
         name = "dry"
 
-        def ask(self, space, history, rng):
-            return Proposal(space.sample(rng), "dry") if len(history.trials) < 2 else None
+        def __init__(self):
+            pass
+
+        def ask(self, space, history, *, number, **request):
+            return [Proposal(space.sample(number), "dry")] if len(history.trials) < 2 else []
 
     study = search(space, searcher=Dry(), evaluator=Scripted(complete, slots=1), uniform_share=0)
     assert len(study.trials) == 2
@@ -252,7 +262,7 @@ def test_trial_that_cannot_be_recorded_ends_the_search(space):
     assert not study.pending
 
 
-def test_durations_and_progress_do_not_see_the_wall_clock(space, monkeypatch):
+def test_durations_and_progress_ignore_the_wall_clock(space, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: (_ for _ in ()).throw(AssertionError("wall clock")))
     seen = []
     search(space, trials=3, on_trial=lambda trial, progress: seen.append(progress.elapsed))
@@ -260,11 +270,11 @@ def test_durations_and_progress_do_not_see_the_wall_clock(space, monkeypatch):
 
 
 def test_runs_outside_the_main_thread(space):
-    found = []
-    thread = threading.Thread(target=lambda: found.append(search(space, trials=3)))
+    studies = []
+    thread = threading.Thread(target=lambda: studies.append(search(space, trials=3)))
     thread.start()
     thread.join(30)
-    assert len(found[0].trials) == 3
+    assert len(studies[0].trials) == 3
 
 
 def test_signal_handlers_are_restored(space):

@@ -16,14 +16,13 @@ from testing.small_spaces import LARGER
 
 import nas
 from nas.cli import run as nas_command
-from nas.controller.config import Setup, prepare, write_run
+from nas.controller.begin import write_run
+from nas.controller.config import SearchConfig, prepare
 from nas.controller.loop import run_search
 from nas.controller.replay import replay
-from nas.schedulers.rung_store import Rungs
-from nas.schedulers.successive_halving import Halving
+from nas.schedulers import make_scheduler
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
-from nas.searchers.warm_start import seed_proposals
 from nas.space.space import parse_space
 from nas.study import run_folder
 from nas.study.history import History
@@ -31,7 +30,7 @@ from nas.study.run import Run
 from nas.study.run_folder import RunFolder
 from nas.study.study import Study
 from nas.study.trial import Known, Trial
-from nas.training.task import Result, Task, ignore
+from nas.training.task import Result, Task
 
 SPACE = "residual_vs_fractal"
 TRIALS = 22
@@ -44,14 +43,13 @@ class Shuffled:
     slots = 4
 
     def __init__(self, seed: int, ends: int) -> None:
-        self.on_epoch = ignore
         self.rng, self.left = np.random.default_rng(seed), ends
         self.tasks: list[Task] = []
 
     def submit(self, task: Task) -> None:
         self.tasks.append(task)
 
-    def wait(self, timeout: float | None = None) -> list[Result]:
+    def wait(self, timeout: float | None = None, **callbacks: object) -> list[Result]:
         if not self.left:
             raise MemoryError  # of the driver: what is in flight is lost
         self.left -= 1
@@ -76,70 +74,60 @@ class Shuffled:
 def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> Run:
     """A run whose driver was lost after `ends` results, resumed until it is done."""
     space = parse_space(LARGER, "small.yaml")
-    setup = prepare(space, data="digits?limit=60", trials=TRIALS, searcher=searcher, seed=5, **settings)
+    settings |= {"data": "digits?limit=60", "trials": TRIALS, "searcher": searcher, "seed": 5}
     files = run_folder.create(folder, space.name, "run")
-    write_run(files, setup)
+    write_run(files, *prepare(space, **settings))
     for session in range(100):
         try:
             with Study.open(files.database) as study:
-                fill(files, study, setup, Shuffled(session, ends))
+                fill(files, study, prepare(space, **settings)[0], Shuffled(session, ends))
         except MemoryError:
             continue
         return nas.open_run(files.path)
     raise AssertionError("the run does not end")
 
 
-def fill(files: RunFolder, study: Study, setup: Setup, evaluator: Shuffled) -> None:
-    halving = Halving(setup.fidelity, 60) if setup.fidelity else None
-    run_search(
-        study,
-        setup.space,
-        make_searcher(setup.searcher, setup.objectives, setup.repeats),  # a new driver has one of its own
-        evaluator,
-        trials=setup.trials,
-        seed=setup.seed,
-        epochs=setup.recipe.epochs,
-        uniform_share=0.2,
-        seeds=seed_proposals(setup.seeds),
-        rungs=Rungs(halving, files.rungs, study, setup.space) if halving else None,
-    )
+def fill(files: RunFolder, study: Study, config: SearchConfig, evaluator: Shuffled) -> None:
+    """Search as a new driver, whose searcher has kept nothing."""
+    scheduler = make_scheduler(config.fidelity, study, config.space, images=60, folder=files.rungs)
+    run_search(config, study, evaluator, scheduler=scheduler)
 
 
 @pytest.mark.parametrize(
     "searcher", ["random", "evolution", "optuna:tpe", "optuna:nsgaii", "optuna:nsgaiii", "paired", "balanced"]
 )
-def test_what_several_workers_were_proposed_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+def test_proposals_to_several_workers_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8)).study as study:
         numbers = [trial.number for trial in study.trials]
         assert numbers != sorted(numbers) == list(range(TRIALS))
         known = [trial.proposal.known for trial in study.trials]
-        assert max(len(each.pending) for each in known if each) == Shuffled.slots - 1
-        found = replay(run)
-        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+        assert max(len(snapshot.pending) for snapshot in known if snapshot) == Shuffled.slots - 1
+        replayed = replay(run)
+        assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
 
 
 @pytest.mark.parametrize(
     "searcher",
     ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "optuna:tpe"))],
 )
-def test_a_run_whose_trials_waited_at_rungs_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+def test_proposals_between_rungs_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:
         assert {trial.state for trial in study.trials} == {"complete", "stopped", "failed"}
         places = sorted(place for trial in study.trials for place in trial.arrivals)
         assert places == list(range(1, len(places) + 1))
         assert any(trial.proposal.known.arrivals for trial in study.trials)
-        found = replay(run)
-        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+        replayed = replay(run)
+        assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
 
 
-def test_what_waited_at_a_rung_matters_to_evolution(tmp_path: Path) -> None:
+def test_rung_results_change_what_evolution_proposes(tmp_path: Path) -> None:
     """Or the test above would pass without it."""
     with (run := finished(tmp_path, "evolution", 8, fidelity=RUNGS)).study as study:
         study._trials = [replace(trial, arrivals=()) for trial in study.trials]
         assert replay(run).differs is not None
 
 
-def test_a_latency_that_each_rung_measures_anew_is_not_replayed(tmp_path: Path) -> None:
+def test_a_search_that_measures_latency_at_rungs_is_not_replayed(tmp_path: Path) -> None:
     """Nothing keeps what it was at an earlier rung."""
     history = History(("error", "latency"))
     space = parse_space(LARGER, "small.yaml").with_input((1, 8, 8), 10)
@@ -165,26 +153,24 @@ def test_a_latency_that_each_rung_measures_anew_is_not_replayed(tmp_path: Path) 
     assert second.known is None
 
 
-def test_networks_of_the_zoo_come_first_again(tmp_path: Path) -> None:
+def test_warm_starts_are_replayed(tmp_path: Path) -> None:
     with (run := finished(tmp_path, "evolution", 8, seed_with=("resnet20", "fractalnet20"))).study:
         assert run.trial(0).proposal.proposer == "seed:resnet20"
         assert replay(run).same == TRIALS
 
 
-def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished(tmp_path, "evolution")
     run.study.close()
     config = run_folder.read_config(run.files)
-    versions = {**config["versions"], "numpy": "1.0"}
-    run_folder.write_config(run.files, config | {"seed": 6, "versions": versions})
+    versions = {**config.versions, "numpy": "1.0"}
+    run_folder.write_config(run.files, config.model_copy(update={"seed": 6, "versions": versions}))
     assert nas_command(["replay", str(run.folder), "--json"]) == 2
     out, err = capsys.readouterr()
-    found = json.loads(out)
-    assert found["same"] == 0
-    assert found["differs"]["trial"] == 0
-    assert found["differs"]["recorded"] != found["differs"]["proposed"]
+    document = json.loads(out)
+    assert document["same"] == 0
+    assert document["differs"]["trial"] == 0
+    assert document["differs"]["recorded"] != document["differs"]["proposed"]
     assert "trial 0 is proposed differently" in err
     assert f"numpy 1.0 (now {np.__version__})" in err
 
@@ -195,13 +181,13 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
         other = study.trials[at]
         proposal = replace(other.proposal, genotype=study.trials[at - 1].genotype)
         study._trials[at] = replace(other, proposal=proposal)
-        found = replay(run)
-        assert found.differs is not None
-        assert found.differs.number == other.number
-        assert 0 < found.same < TRIALS
+        replayed = replay(run)
+        assert replayed.differs is not None
+        assert replayed.differs.number == other.number
+        assert 0 < replayed.same < TRIALS
 
 
-def test_a_run_of_an_older_program_says_that_it_cannot_be_replayed(
+def test_a_run_without_snapshots_cannot_be_replayed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert nas_command(["replay", str(ROOT / "tests" / "fixtures" / "run-v1")]) == 2

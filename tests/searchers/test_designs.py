@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from nas.controller.config import prepare
+from nas.controller.config import SearchConfig, prepare
 from nas.controller.loop import run_search
 from nas.errors import NasError
 from nas.graph.cost import cost
@@ -19,6 +19,7 @@ from nas.space.space import load_space, parse_space
 from nas.stats import power
 from nas.study.history import History
 from nas.study.trial import Proposal, from_attributes, to_attributes
+from nas.training.recipe import Recipe
 from nas.training.task import Result
 
 SPACE = """
@@ -68,14 +69,14 @@ def flops(space, genotype):
 
 
 def blocks(proposals):
-    found = defaultdict(list)
+    by_context = defaultdict(list)
     for proposal in proposals:
-        found[proposal.design["context"]].append(proposal)
-    return found
+        by_context[proposal.design["context"]].append(proposal)
+    return by_context
 
 
 def test_every_context_has_every_type_in_both_arms_with_every_seed(space, paired):
-    contexts = blocks(plan(paired, space, paired.trainings(space, 0)))
+    contexts = blocks(plan(paired, space, paired.default_trials(space, 0)))
     assert len(contexts) == 20
     for members in contexts.values():
         cells = Counter(
@@ -125,7 +126,7 @@ def test_a_small_space_is_exhausted_and_not_repeated():
 
 
 def test_balanced_cells_are_filled_equally(space, balanced):
-    count = balanced.trainings(space, 0)
+    count = balanced.default_trials(space, 0)
     proposals = plan(balanced, space, count)
     cells = Counter((p.design["type"], p.design["flops_bin"], p.design["depth"]) for p in proposals)
     assert set(cells.values()) == {2}
@@ -149,12 +150,12 @@ def test_designs_need_two_types_and_common_flops():
         make_searcher("balanced", ("error",)).proposal(apart, 0, 0)
 
 
-def test_widths_scale_until_the_flops_are_met(space):
+def test_widths_are_scaled_until_the_flops_match(space):
     genotype = load_space("all_modules").sample(3)
     whole = flops(load_space("all_modules"), genotype)
     for target in (whole // 3, whole * 2):
-        found = at_flops(genotype, target, (3, 32, 32), 10)
-        assert abs(flops(load_space("all_modules"), found) / target - 1) <= TOLERANCE
+        scaled = at_flops(genotype, target, (3, 32, 32), 10)
+        assert abs(flops(load_space("all_modules"), scaled) / target - 1) <= TOLERANCE
     assert at_flops(genotype, whole, (3, 32, 32), 10) == genotype
     assert at_flops(genotype, whole * 1000, (3, 32, 32), 10) is None
 
@@ -171,7 +172,7 @@ class Evaluator:
         self.tasks.append(task)
         self.waiting.append(task)
 
-    def wait(self, timeout=None):
+    def wait(self, timeout=None, **callbacks):
         if len(self.tasks) > self.left:
             raise KeyboardInterrupt
         done, self.waiting = self.waiting, []
@@ -183,7 +184,7 @@ class Evaluator:
 
 def searched(space, study, trials, evaluator=None, name="paired"):
     design = make_searcher(name, ("error",), 2)
-    run_search(study, space, design, evaluator or Evaluator(), trials=trials, seed=0, epochs=1)
+    run_search(SearchConfig(space, design, Recipe(epochs=1), trials), study, evaluator or Evaluator())
     return study
 
 
@@ -201,7 +202,7 @@ def test_a_search_trains_every_part_of_a_block_with_its_seed(space):
 
 
 @pytest.mark.parametrize("name", ["paired", "balanced"])
-def test_a_block_that_was_cut_short_goes_on(space, name):
+def test_an_interrupted_block_is_resumed(space, name):
     whole = searched(space, History(("error",)), 20, name=name)
     cut = History(("error",))
     with pytest.raises(KeyboardInterrupt):
@@ -213,7 +214,7 @@ def test_a_block_that_was_cut_short_goes_on(space, name):
     assert [by_number[t.number].error for t in whole.trials] == [t.error for t in whole.trials]
 
 
-def test_trials_without_a_design_are_recorded_as_before(space):
+def test_only_trials_of_a_design_record_one(space):
     trial = searched(space, History(("error",)), 3).trials[0]
     assert "design" in to_attributes(trial)["proposal"]
     plain = Proposal(trial.genotype, "random")
@@ -221,10 +222,11 @@ def test_trials_without_a_design_are_recorded_as_before(space):
 
 
 def test_settings_of_a_design_are_checked(space):
-    setup = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
-    assert setup.trials == setup.planner.trainings(setup.space, 0)
-    assert setup.config()["repeats"] == 3
-    assert "repeats" not in prepare(space, searcher="random").config()
+    config, dataset = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
+    assert config.trials == config.searcher.default_trials(config.space, 0)
+    assert config.run_config(dataset).repeats == 3
+    config, dataset = prepare(space, searcher="random")
+    assert config.run_config(dataset).repeats is None
     for wrong in ({"searcher": "random", "repeats": 2}, {"searcher": "paired", "repeats": 0}):
         with pytest.raises(NasError, match="repeats"):
             prepare(space, **wrong)
@@ -232,10 +234,10 @@ def test_settings_of_a_design_are_checked(space):
         prepare(space, searcher="paired", seed_with=("resnet20",))
 
 
-def test_a_summary_says_what_is_planned_and_what_it_can_show(space, paired):
-    found = paired.summary(space, 0, paired.trainings(space, 0))
-    assert found["contexts"] == 20
-    text = "\n".join(found["lines"])
+def test_a_summary_states_the_plan_and_the_detectable_effects(space, paired):
+    summary = paired.summary(space, 0, paired.default_trials(space, 0))
+    assert summary["contexts"] == 20
+    text = "\n".join(summary["lines"])
     assert "4 of 5 studies" in text
     assert "20 contexts x plain, residual, bottleneck" in text
     short = paired.summary(space, 0, 25)
@@ -243,15 +245,14 @@ def test_a_summary_says_what_is_planned_and_what_it_can_show(space, paired):
     assert any("do not complete a context" in line for line in short["lines"])
 
 
-def test_a_balanced_plan_promises_what_is_left_after_holm_and_overlap(space, balanced):
-    found = balanced.summary(space, 0, balanced.trainings(space, 0))
-    assert 0.5 < found["overlap"] <= 1
-    for row in found["detectable"]:
-        assert row["effect"] > power.detectable(found["networks_of_type"], row["sd"] * np.sqrt(2))
-        assert row["after_holm"] > power.detectable(
-            found["networks_of_type"], row["sd"] * np.sqrt(2), tests=3
-        )
-        assert f"of {100 * row['after_holm']:.2f} if Holm asks most of it" in "\n".join(found["lines"])
+def test_a_balanced_plan_states_the_effects_it_detects_after_holm_and_overlap(space, balanced):
+    summary = balanced.summary(space, 0, balanced.default_trials(space, 0))
+    assert 0.5 < summary["overlap"] <= 1
+    per_type, lines = summary["networks_of_type"], "\n".join(summary["lines"])
+    for row in summary["detectable"]:  # the adjustment costs some of the networks
+        assert row["effect"] > power.detectable(per_type, row["sd"] * np.sqrt(2))
+        assert row["after_holm"] > power.detectable(per_type, row["sd"] * np.sqrt(2), tests=3)
+        assert f"of {100 * row['after_holm']:.2f} points after Holm's correction" in lines
     assert balanced.summary(space, 0, 2)["overlap"] == 0  # one type is not there
     assert balanced.summary(space, 0, 2)["detectable"] == []
 

@@ -37,9 +37,9 @@ def factors_by_budget(run: Run, *, seed: int = 0) -> tuple[Budget, ...]:
     The budgets are the rungs of successive halving. Without rungs they are a quarter, half and all of the
     epochs of the recipe, at which the learning rate is not what it would be in a schedule of that length.
     """
-    epochs = int(run.config["recipe"]["epochs"])
-    budgets = run.config.get("fidelity") or sorted({max(1, epochs // part) for part in PARTS})
-    return tuple(_budget(run.study.trials, int(at), seed) for at in budgets)
+    epochs = run.config.recipe.epochs
+    budgets = run.config.fidelity or sorted({max(1, epochs // part) for part in PARTS})
+    return tuple(_budget(run.study.trials, at, seed) for at in budgets)
 
 
 def _budget(trials: Sequence[Trial], epochs: int, seed: int) -> Budget:

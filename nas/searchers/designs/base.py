@@ -1,13 +1,12 @@
-"""Designs: searchers that plan a sample to compare module types, and look at no result.
+"""Designs: searchers that plan a sample to compare module types, without looking at results.
 
-A network of a design has one module type in all its blocks. What a design plans follows from
-space and seed alone, so a run that was cut short goes on where it stopped.
+A network of a design has one module type in all its blocks.
 """
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,10 @@ import numpy as np
 
 from nas.errors import NasError
 from nas.modules import MODULE_TYPES
+from nas.schedulers import Scheduler
+from nas.searchers.base import Searcher
 from nas.space.spec import options_of
+from nas.study.history import History
 from nas.study.trial import Proposal
 
 if TYPE_CHECKING:
@@ -25,32 +27,34 @@ if TYPE_CHECKING:
     from nas.space.space import SearchSpace
 
 TRIES = 300
-"""Draws in a row that a design rejects before it finds the space exhausted."""
+"""Rejected draws in a row after which a design takes the space for exhausted."""
 
 
-class Design(ABC):
-    """Plans a sample. Trial `number` is a function of space and seed; equal networks may be
-    planned with different training seeds, so no result is ever reused."""
+class Design(Searcher):
+    """A searcher whose trial `number` is a function of space and seed.
 
-    name: str
+    Equal networks may be planned with different training seeds, so no result is ever reused.
+    """
+
+    plans_every_trial = True
+
+    def ask(
+        self, space: SearchSpace, history: History, *, seed: int, number: int, scheduler: Scheduler
+    ) -> list[Proposal]:
+        proposal = self.proposal(space, seed, number)
+        return [] if proposal is None else [proposal]
 
     @abstractmethod
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
-        """The network of trial `number`, None where the space is exhausted. Its `design` names
-        the design, the module type and, where the design sets it, the training seed."""
+        """Return the network of trial `number`, None if the space is exhausted.
 
-    @abstractmethod
-    def trainings(self, space: SearchSpace, seed: int) -> int:
-        """How many trainings the design asks for unless told otherwise."""
-
-    @abstractmethod
-    def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
-        """What so many trials hold, as JSON; `lines` say it in words."""
+        Its `design` names the design, the module type and, where the design sets it, the training seed.
+        """
 
 
 def module_types(space: SearchSpace) -> tuple[str, ...]:
-    """The module types that every stage may use; NasError if they are fewer than two."""
-    stages = [space.spec.stage_modules(at) for at in range(len(space.spec.stages))]
+    """Return the module types that every stage may use; NasError if there are fewer than two."""
+    stages = [space.spec.stage_modules(i) for i in range(len(space.spec.stages))]
     types = tuple(name for name in stages[0] if all(name in stage for stage in stages))
     if len(types) < 2:
         hint = f"every stage may use: {', '.join(types) or 'none'}"
@@ -59,33 +63,33 @@ def module_types(space: SearchSpace) -> tuple[str, ...]:
 
 
 def of_type(space: SearchSpace, kind: str, choose: Callable[[str, Sequence[Any]], Any]) -> Genotype:
-    """A network whose every block is of one type; `choose` answers all other decisions."""
+    """Return a network whose blocks are all of one type; `choose` answers all other decisions."""
     return space.build(
         lambda path, options: kind if path.rpartition(".")[2] == "type" else choose(path, options)
     )
 
 
 class Context:
-    """Everything of a network but its module type, drawn at random.
+    """All decisions of a network but its module type, drawn at random.
 
-    Types that have a field of the same name (the place of batch norm, the shortcut) share one
-    draw from the options that they have in common; fields of one type alone are drawn for it.
-    """
+    Types with a field of the same name (the place of batch norm, the shortcut) share one draw from the
+    options that they have in common. Fields that one type alone has are drawn for it."""
 
     def __init__(self, space: SearchSpace, types: Sequence[str], *entropy: int) -> None:
         self._space, self._types, self._entropy = space, tuple(types), entropy
 
     def network(self, kind: str) -> Genotype:
+        """Return the network of a module type in this context."""
         return of_type(self._space, kind, lambda path, options: self._answer(kind, path, options))
 
     def _answer(self, kind: str, path: str, options: Sequence[Any]) -> Any:
-        """By a number between 0 and 1 that depends on nothing but context and path."""
+        """Return the option at a random position in [0, 1) that depends on context and path alone."""
         scope, field = _split(path, kind)
-        share = np.random.default_rng([*self._entropy, crc32(f"{scope}{field}".encode())]).random()
+        position = np.random.default_rng([*self._entropy, crc32(f"{scope}{field}".encode())]).random()
         shared = f"{kind}.{field}" in path
         common = [o for o in options if self._all_have(path, field, o)] if shared else []
-        among = common or list(options)
-        return among[int(share * len(among))]
+        candidates = common or list(options)
+        return candidates[int(position * len(candidates))]
 
     def _all_have(self, path: str, field: str, option: Any) -> bool:
         stage = re.match(r"stage(\d+)\.", path)
@@ -94,7 +98,7 @@ class Context:
 
 
 def _split(path: str, kind: str) -> tuple[str, str]:
-    """`stage1.block2.residual.norm` is `norm` in the scope `stage1.block2.`."""
+    """Return scope and field of a path: `stage1.block2.residual.norm` is `norm` in `stage1.block2.`."""
     name, bracket, condition = path.partition("[")
     scope, _, field = name.rpartition(".")
     if scope.rpartition(".")[2] == kind:
@@ -103,7 +107,7 @@ def _split(path: str, kind: str) -> tuple[str, str]:
 
 
 def _options(name: str, settings: Mapping[str, Any], field: str, own: Any) -> Sequence[Any]:
-    """What a type may take for a field; `own` where it has no such field, or a dependent one."""
+    """Return the options of a type for a field; (own,) if it has no such field or it depends on others."""
     declared = {item.name: item.default for item in fields(MODULE_TYPES[name])}
     if field not in declared or isinstance(settings.get(field), Mapping):
         return (own,)
