@@ -90,6 +90,17 @@ def adjusted_means(shares: Floats, error: Floats, covariates: Sequence[Floats]) 
     return [_mean(shares, error, centred, at).estimate for at in range(shares.shape[1])]
 
 
+def adjusted_errors(shares: Floats, error: Floats, covariates: Sequence[Floats]) -> Floats:
+    """Errors (networks,) less what cost and depth account for, so that any two of them may be compared.
+
+    Arguments as of `adjusted_effect`. The mean stays that of the errors.
+    """
+    columns = _columns(covariates)
+    centred = columns - columns.mean(axis=0)
+    slopes = np.linalg.lstsq(np.hstack([shares, centred]), error, rcond=None)[0]
+    return np.asarray(error - centred @ slopes[shares.shape[1] :])
+
+
 def _mean(shares: Floats, error: Floats, centred: Floats, at: int) -> Effect:
     others = np.hstack([np.delete(shares, at, axis=1), centred])
     return partial_effect(error, shares[:, at], others, shares.shape[1] - 1)

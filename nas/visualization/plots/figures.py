@@ -108,7 +108,9 @@ def _effects(found: Overview) -> Iterator[Plot]:
             f"No two types can be compared in {sample}: nas search --searcher paired trains every type in "
             "the same contexts.",
         )
-    against = "the mean of all types in a context" if paired else "the mean of its FLOPs bin"
+    against = (
+        "the mean of all types in a context" if paired else "the mean of the types at its FLOPs and depth"
+    )
     for axis, words in (("flops", "FLOPs"), ("depth", "depth")):
         profiles = found.profiles[axis]
         yield Plot(
