@@ -94,11 +94,11 @@ class TypeResult:
 
 @dataclass(frozen=True)
 class Contrast(Graded):
-    """Type a replaced by type b: differences of error (b less a), p-values after Holm over
-    the contrasts of each estimand, the probability that a network mostly of b has a lower error than one mostly
-    of a at equal FLOPs and depth (NaN where few are), the effective overlap of the two (`nas.stats.adjusted`),
-    the failures of the runs that hold each type, whether a searcher steered the sample, and the gates that say
-    what may be claimed."""
+    """Type a replaced by type b: differences of error (b less a), p-values after Holm over the contrasts of
+    each estimand, the probability that a network mostly of b has a lower error than one mostly of a at equal
+    FLOPs and depth (NaN where few are), the effective overlap of the two (`nas.stats.adjusted`), the failures
+    of the runs that hold each type, whether a searcher steered the sample, and the gates that say what may be
+    claimed."""
 
     a: str
     b: str

@@ -112,8 +112,8 @@ def explain(
     """Return the motifs (n, motifs) that vary, strongest first; () below 20 networks.
 
     stratum: networks of nearly equal FLOPs, or of one context. cost: FLOPs, whose rank within the stratum is
-    held constant too, as the dearer networks of a bin have more of a motif and lower errors; equal values where
-    it is not to be. cluster: what was drawn independently.
+    held constant too, as the dearer networks of a bin have more of a motif and lower errors; equal values
+    where it is not to be. cluster: what was drawn independently.
     """
     varies = [at for at in range(counts.shape[1]) if np.ptp(counts[:, at]) > 0]
     if len(error) < MIN_NETWORKS or not varies:
