@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 COLUMNS, PANEL = 3, (2.5, 2.1)
 """Panels side by side, and inches of one."""
 
+MOST_DOTS = 50
+"""Networks of an option drawn one by one; more become an image in the plot."""
+
 WIDEST = 34
 """Characters of option names that a panel shows side by side; longer ones are turned."""
 
@@ -58,7 +61,9 @@ def _panel(axes: Axes, effect: DecisionEffect) -> None:
     for at, (option, errors) in enumerate(zip(effect.options, effect.errors, strict=True)):
         axes.axvspan(at - 0.5, at + 0.5, color=COLOURS[5], alpha=DARKEST * option.best, linewidth=0, zorder=0)
         x = at + rng.uniform(-JITTER, JITTER, len(errors))
-        axes.scatter(x, scale("error", errors), s=5, c=GREY, alpha=0.4, linewidths=0, rasterized=len(x) > 500)
+        axes.scatter(
+            x, scale("error", errors), s=5, c=GREY, alpha=0.4, linewidths=0, rasterized=len(x) > MOST_DOTS
+        )
     partial = [(at, o.partial) for at, o in enumerate(effect.options) if np.isfinite(o.partial.value)]
     if partial:
         places = [at for at, _ in partial]
