@@ -118,14 +118,13 @@ def _edfs(networks: pd.DataFrame, cost: Floats, seed: int) -> dict[str, Edf]:
 
 
 def at_equal_text(found: Sequence[AtEqual], width: int = WIDTH) -> str:
-    """One row per contrast, one column per complexity."""
-    table = table_of(
-        "a -> b",
-        *(column for each in found for column in (f"equal {NAMES[each.complexity]}", "p>", "overlap>")),
-    )
+    """One row per contrast and complexity."""
+    table = table_of("a -> b", "at equal", "b - a, points", "p>", "effective overlap>")
     for row in zip(*(each.differences for each in found), strict=True):
-        figures = [(interval(d.effect), known(d.p, ".3f"), f"{d.overlap:.0%}") for d in row]
-        table.add_row(f"{row[0].a} -> {row[0].b}", *(cell for cells in figures for cell in cells))
+        for each, d in zip(found, row, strict=True):
+            pair = f"{d.a} -> {d.b}" if each is found[0] else ""
+            figures = interval(d.effect), known(d.p, ".3f"), f"{d.overlap:.0%}"
+            table.add_row(pair, NAMES[each.complexity], *figures)
     lines = [NOTE.format(sample=found[0].sample), *_changed(found)]
     return to_text("Contrasts at equal complexity", table, " ".join(lines), width=width)
 

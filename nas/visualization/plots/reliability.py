@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDE = 4.8
+"""Inches of a plot with its legend beside it."""
+
 
 @in_style
 def repeats_figure(found: Repeats, types: Sequence[str] = ()) -> Figure:
     """One training against another of the same network."""
-    figure, axes = canvas()
+    figure, axes = canvas(WIDE)
     _scatter(axes, found.first, found.second, found.types, types)
+    figure.legend(loc="outside right upper")
     both = scale("error", np.concatenate([found.first, found.second]))
     ends = [both.min(), both.max()]
     axes.plot(ends, ends, color=INK, linewidth=0.8, zorder=0.9)
@@ -35,8 +39,9 @@ def repeats_figure(found: Repeats, types: Sequence[str] = ()) -> Figure:
 @in_style
 def fidelity_figure(found: Fidelity, types: Sequence[str] = ()) -> Figure:
     """A long training against a short one of the same network."""
-    figure, axes = canvas()
+    figure, axes = canvas(WIDE)
     _scatter(axes, found.short, found.long, found.types, types)
+    figure.legend(loc="outside right upper")
     axes.set_title(_agreement(found), fontsize=9, loc="left")
     axes.set_xlabel(f"error at {count(found.epochs, 'epoch')}, %")
     axes.set_ylabel(f"error at {count(found.longer, 'epoch')}, %")
@@ -48,7 +53,6 @@ def _scatter(axes: Axes, x: Floats, y: Floats, kinds: Sequence[str], types: Sequ
     for name, look in looks(kinds, types).items():
         at = own == name
         dots(axes, scale("error", x[at]), scale("error", y[at]), look, name, among=len(x))
-    axes.legend(loc="upper left")
 
 
 def _agreement(found: Fidelity) -> str:
