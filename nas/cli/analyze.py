@@ -1,4 +1,4 @@
-"""nas analyze: which module types matter."""
+"""nas analyze: rank the module types of runs."""
 
 from __future__ import annotations
 
@@ -49,14 +49,17 @@ def command(
     plots: Path | None,
     **added: Any,
 ) -> None:
-    """Rank the module types of runs, with intervals, and say what the ranking supports.
+    """Rank the module types of runs, with intervals, and grade each claim by what the data support.
 
-    RUN is a run folder, a name under the results folder, or `latest`. Several runs are pooled
-    where data, split and recipe agree. A run that differs from the first in more epochs only says
-    how far the first can be trusted, and runs with other learning rates and weight decays only
-    whether effects hold beyond its recipe: for the same networks, search with the same --searcher
-    paired and --seed, and more --epochs or another --recipe. Runs on different data sets are
-    summarised with the variance between data sets.
+    RUN is a run folder, a name under the results folder, or `latest`.
+
+    Several runs are pooled if data, split and recipe agree. A run that differs from the first only in having
+    more epochs shows how reliable the first is. A run that differs only in learning rate or weight
+    decay shows whether effects hold beyond one recipe. To train the same networks in both, search with
+    the same --searcher paired and --seed, and more --epochs or another --recipe.
+
+    Runs on different data sets are not pooled: their effects are summarised with the variance between data
+    sets, and the types are ranked.
     """
     from nas.analysis.across import by_data
     from nas.study.run import open_run

@@ -50,4 +50,4 @@ def command(spec: str, seed: int, plot: Path | None, as_json: bool) -> None:
     echo()
     table(rows, right=["train", "validation", "test"])
     if len(counts) > MOST_CLASSES:
-        echo(f"… and {len(counts) - MOST_CLASSES} more classes")
+        echo(f"and {len(counts) - MOST_CLASSES} more classes")
