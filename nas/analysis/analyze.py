@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nas.analysis.claims.paired_gates import Evidence
+from nas.analysis.paired.evidence import Evidence, last_falls
 from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
 from nas.analysis.factors.factors import Factors, factors_of
 from nas.analysis.factors.motifs import MotifEffect, explain
@@ -24,7 +24,6 @@ from nas.analysis.paired.comparison import PairedComparison, compare_blocks
 from nas.garbage import no_collection
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
-from nas.training.recipe import FULL_EPOCHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,9 +82,11 @@ class Analysis:
     estimand: str = ESTIMAND
 
     @property
-    def grade(self) -> str:
-        """That of the paired blocks, else of all networks together."""
-        return self.paired.grade if self.paired else self.comparisons[0].grade
+    def grade(self) -> dict[str, int]:
+        """How many contrasts have each grade: of the paired blocks, else of all networks together."""
+        if self.paired:
+            return self.paired.grades
+        return self.comparisons[0].grades if self.comparisons else {}
 
     def frame(self) -> pd.DataFrame:
         """One row a contrast, as `nas.analysis.text.ranking.contrasts_frame` has it."""
@@ -148,8 +149,10 @@ def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analy
 
 
 def _paired(frame: pd.DataFrame, evidence: Evidence | None, rng: np.random.Generator) -> PairedComparison:
-    epochs = int(frame["epochs"].max()) if "epochs" in frame else 0
-    return compare_blocks(read_blocks(frame), evidence or Evidence(epochs, FULL_EPOCHS), rng)
+    if evidence is None:
+        epochs = int(frame["epochs"].max()) if "epochs" in frame else 0
+        evidence = Evidence(epochs=epochs, falls=last_falls(frame))
+    return compare_blocks(read_blocks(frame), evidence, rng)
 
 
 def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffect, ...]:
@@ -194,6 +197,7 @@ def trial_table(source: Any) -> pd.DataFrame:
             "decisions": [trial.decisions for trial in source.trials],
             "design": [trial.proposal.design for trial in source.trials],
             "network": [trial.genotype for trial in source.trials],
+            "curve": [trial.curve for trial in source.trials],
         }
         return source.frame(without=["genotype"]).assign(**columns)
     frame = source.copy(deep=False)

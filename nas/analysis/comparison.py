@@ -19,7 +19,7 @@ from nas.analysis.claims.grades import (
     Facts,
     Gate,
     Graded,
-    best_grade,
+    count_grades,
     gates,
     sentence,
 )
@@ -116,9 +116,9 @@ class Comparison:
     groups: tuple[tuple[str, ...], ...]
 
     @property
-    def grade(self) -> str:
-        """The best of a contrast."""
-        return best_grade(self.contrasts)
+    def grades(self) -> dict[str, int]:
+        """How many contrasts have each grade."""
+        return count_grades(self.contrasts)
 
 
 def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparison:

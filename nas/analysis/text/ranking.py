@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ from nas.analysis.claims.grades import Gate
 from nas.analysis.comparison import Comparison, Contrast
 from nas.analysis.factors.motifs import MotifEffect
 from nas.analysis.paired.comparison import PairedComparison, PairedContrast
-from nas.analysis.paired.recipes import Tuned
 from nas.analysis.text.factors import factor_parts, factors_dict
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, known, table_of, to_text
+from nas.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +27,12 @@ MOTIF_NOTE = (
     "goes with lower error; p by permutation, after Holm. Motifs come together: none is shown to be a cause."
 )
 PAIRED_NOTE = (
-    "Effects in percentage points of error, b less a; p by sign flips, after Holm over the contrasts of each "
-    "column. FLOPs and parameters change at the same shape. The SD between contexts is beyond seed noise."
+    "Effects in percentage points of error, b less a; p is the larger of sign flips and bootstrap-t, after Holm "
+    "over the contrasts of one estimand. The SD between contexts is beyond seed noise."
+)
+STRATA_NOTE = (
+    "Effects in points where a property of the context is low and where it is high; p of an effect that does not "
+    "change with it, after Holm over the properties."
 )
 
 
@@ -38,6 +42,7 @@ def analysis_dict(analysis: Analysis) -> dict[str, Any]:
         "schema": SCHEMA,
         "estimand": analysis.estimand,
         "grade": analysis.grade,
+        "contrasts": claims_list(analysis),
         "trials": analysis.trials,
         "failed": analysis.failed,
         "repeated": analysis.repeated,
@@ -60,8 +65,7 @@ def analysis_text(analysis: Analysis, width: int = WIDTH) -> str:
         FLOPS_NOTE,
     ]
     if analysis.paired:
-        statements = _statements(analysis.paired.contrasts)
-        parts += ["", *paired_parts(analysis.paired), *statements]
+        parts += ["", *paired_parts(analysis.paired), *_paired_statements(analysis.paired)]
     for comparison in analysis.comparisons:
         parts += ["", *comparison_parts(comparison), *_statements(comparison.contrasts)]
     if analysis.factors:
@@ -75,20 +79,48 @@ def ranking_text(analysis: Analysis, width: int = WIDTH) -> str:
     """The short form of `analysis_text`: the types of each sample and what may be said."""
     parts: list[RenderableType] = []
     if analysis.paired:
-        parts += [*_paired_ranking(analysis.paired), *_statements(analysis.paired.contrasts), ""]
+        parts += [*_paired_ranking(analysis.paired), *_paired_statements(analysis.paired), ""]
     for comparison in analysis.comparisons:
         parts += [*_ranking_parts(comparison), *_statements(comparison.contrasts), ""]
     return to_text(*parts, *analysis.notes, width=width)
 
 
+def claims_list(analysis: Analysis) -> list[dict[str, Any]]:
+    """Every contrast with its estimand, effect, interval, p, grade, claim and what is missing for more."""
+    found: list[dict[str, Any]] = []
+    if analysis.paired:
+        found += [_claim(c, c.estimand, c.effect, c.p) for c in analysis.paired.contrasts]
+    for comparison in analysis.comparisons:
+        for c in comparison.contrasts:
+            found.append(_claim(c, "equal FLOPs", c.equal_flops, c.p_equal_flops, sample=comparison.sample))
+    return found
+
+
+def _claim(
+    c: AnyContrast, estimand: str, effect: Estimate, p: float, sample: str = "paired contexts"
+) -> dict[str, Any]:
+    return {
+        "a": c.a,
+        "b": c.b,
+        "estimand": estimand,
+        "effect": _finite(effect.value),
+        "interval": _finite([effect.low, effect.high]),
+        "p": _finite(p),
+        "grade": c.grade,
+        "claim": c.claim,
+        "missing": [str(gate) for gate in c.refused],
+        "sample": sample,
+    }
+
+
 def contrasts_frame(analysis: Analysis) -> pd.DataFrame:
-    """One row a contrast: its sample, its figures (estimates as value, `_low` and `_high`), its
+    """One row per contrast and estimand: its sample, its figures (estimates as value, `_low` and `_high`), its
     grade, what may be said, and what refuses more."""
     import pandas as pd
 
     samples: list[tuple[str, Sequence[AnyContrast]]] = []
     if analysis.paired:
-        samples.append(("paired blocks", analysis.paired.contrasts))
+        samples.append(("paired contexts", analysis.paired.contrasts))
     samples += [(comparison.sample, comparison.contrasts) for comparison in analysis.comparisons]
     return pd.DataFrame([{"sample": name} | _row(c) for name, contrasts in samples for c in contrasts])
 
@@ -100,78 +132,116 @@ def _row(contrast: AnyContrast) -> dict[str, Any]:
             row["failures_a"], row["failures_b"] = value["failed"]
             row["trainings_a"], row["trainings_b"] = value["trainings"]
             row["p_failures"] = value["p"]
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and value.keys() >= {"value", "low", "high"}:
             row |= {key: value["value"], f"{key}_low": value["low"], f"{key}_high": value["high"]}
-        elif key != "gates":
-            row[key] = "; ".join(value) if isinstance(value, list) else value
+        elif isinstance(value, list) and key == "refused":
+            row[key] = "; ".join(value)
+        elif not isinstance(value, dict | list):
+            row[key] = value
     return row
 
 
 def paired_parts(paired: PairedComparison) -> list[RenderableType]:
-    """The contrasts of paired blocks, in two tables: effects, and what came with them."""
+    """The contrasts of paired contexts: effects, what came with them, where they hold, and with which recipe."""
     parts = _paired_ranking(paired)
     if any(c.contexts for c in paired.contrasts):
-        parts += [_effect_table(paired.contrasts), "", _change_table(paired.contrasts), PAIRED_NOTE]
-    if paired.evidence.tuned.best:
-        parts += ["", *_tuned_parts(paired.evidence.tuned)]
+        parts += ["", _effect_table(paired.contrasts), "", _change_table(paired), PAIRED_NOTE]
+        if any(c.heterogeneity.interactions for c in paired.contrasts):
+            parts += ["", _strata_table(paired.contrasts), STRATA_NOTE]
+    if any(c.tuned.best for c in paired.contrasts):
+        parts += ["", *_tuned_parts(paired.contrasts)]
     return parts
 
 
 def _paired_ranking(paired: PairedComparison) -> list[RenderableType]:
     seeds = count(paired.seeds, "training seed")
-    title = f"Paired blocks: {count(paired.contexts, 'context')}, {paired.networks} networks, {seeds}"
+    title = f"Paired contexts: {count(paired.contexts, 'context')}, {paired.networks} networks, {seeds}"
     noise = "" if math.isnan(paired.seed_sd) else f", SD between seeds {100 * paired.seed_sd:.2f} points"
-    parts: list[RenderableType] = [f"{title}{noise}. Grade {paired.grade}."]
-    if paired.groups:
-        train = any(sum(c.failures.failed) for c in paired.contrasts)
-        parts.append(_order(paired.groups) + " (among contexts where all types train)" * train)
+    parts: list[RenderableType] = [f"{title}{noise}. {_grades(paired.grades)}"]
+    for name, order in paired.orders.items():
+        own = [c for c in paired.contrasts if c.estimand == name]
+        where = f"{own[0].where} ({name})"
+        if order.groups:
+            train = any(c.grade == "D" for c in own)
+            left = f" Not in this order, as a contrast is unsupported: {', '.join(order.left_out)}."
+            ordered = f"{_order(order.groups, where)}{' (among contexts where both train)' * train}."
+            parts.append(ordered + left * bool(order.left_out))
+        elif not order.left_out:
+            parts.append(f"The contrasts {where} contradict each other, so there is no order of the types.")
     return parts
+
+
+def _grades(counts: Mapping[str, int]) -> str:
+    """`Grades: 3 B, 7 C.`"""
+    if not counts:
+        return "No contrast."
+    return f"Grades: {', '.join(f'{number} {letter}' for letter, number in counts.items())}."
 
 
 def _effect_table(contrasts: Sequence[PairedContrast]) -> Table:
     table = table_of(
-        *("a -> b", "contexts>", "E1, same shape", "p>", "E2, equal FLOPs", "p>", "P(b better)>"),
-        *("effect / seed SD>", "grade"),
+        *("a -> b", "estimand", "contexts>", "effect", "p>", "p, equal>", "P(b better)>"),
+        *("effect / seed SD>", "skewness>", "grade"),
     )
     for c in contrasts:
         table.add_row(
-            *(_pair(c), str(c.contexts)),
-            *(interval(c.same_shape), known(c.p_same_shape, ".3f")),
-            *(interval(c.equal_flops), known(c.p_equal_flops, ".3f")),
-            *(known(c.superiority, ".2f"), known(c.in_seed_sd, ".1f"), c.grade),
+            *(_pair(c), c.estimand, str(c.contexts), interval(c.effect)),
+            *(known(c.p, ".3f"), known(c.p_equivalent, ".3f"), known(c.superiority, ".2f")),
+            *(known(c.in_seed_sd, ".1f"), known(c.skewness, ".1f"), c.grade),
         )
     return table
 
 
-def _change_table(contrasts: Sequence[PairedContrast]) -> Table:
+def _change_table(paired: PairedComparison) -> Table:
     table = table_of(
-        *("a -> b", "networks>", "FLOPs>", "params>", "failed, a>", "failed, b>", "SD between contexts>")
+        *("a -> b", "estimand", "networks>", "FLOPs>", "params>", "failed, a>", "failed, b>"),
+        "SD between contexts>",
     )
-    for c in contrasts:
+    for c in paired.contrasts:
         changes = (known(c.flops_change, "+.0%"), known(c.params_change, "+.0%"))
-        failures = (f"{c.failed_a:.0%}", f"{c.failed_b:.0%}")
-        table.add_row(_pair(c), str(c.networks), *changes, *failures, known(100 * c.heterogeneity, ".2f"))
+        failures = (f"{rate:.0%}" for rate in c.failures.rates)
+        spread = known(100 * c.heterogeneity.sd, ".2f")
+        table.add_row(_pair(c), c.estimand, str(c.networks), *changes, *failures, spread)
     return table
 
 
-def _tuned_parts(tuned: Tuned) -> list[RenderableType]:
-    """The types with the recipe that suits each."""
-    table = table_of("type", "learning rate>", "weight decay>", "error %>", "with the study's recipe>")
-    for kind, (rate, decay) in tuned.best.items():
-        errors = (f"{100 * each[kind]:.2f}" for each in (tuned.errors, tuned.untuned))
-        table.add_row(kind, f"{rate:g}", f"{decay:g}", *errors)
-    contexts = count(tuned.contexts, "context")
-    grid = f"Each type at equal FLOPs with the best of {len(tuned.recipes)} recipes, over {contexts}"
-    return [grid, table]
+def _strata_table(contrasts: Sequence[PairedContrast]) -> Table:
+    """Effects where a property of contexts is low and where it is high."""
+    table = table_of("a -> b", "estimand", "property", "low>", "high>", "p>")
+    for c in contrasts:
+        for found in c.heterogeneity.interactions:
+            effects = {stratum.name.split()[0]: interval(stratum.effect) for stratum in found.strata}
+            sides = (effects.get(side, "") for side in ("low", "high"))
+            table.add_row(_pair(c), c.estimand, found.covariate, *sides, known(found.p, ".3f"))
+    return table
 
 
-def _order(groups: Sequence[Sequence[str]]) -> str:
-    ties = [" = ".join(group) for group in groups]
+def _tuned_parts(contrasts: Sequence[PairedContrast]) -> list[RenderableType]:
+    """Each type with the recipe that suits it, and the effects with these."""
+    table = table_of(
+        *("a -> b", "estimand", "contexts>", "recipes>", "best lr, decay of a", "of b", "effect, tuned", "at the edge")
+    )
+    for c in contrasts:
+        if c.tuned.best:
+            best = (_recipe(c.tuned.best.get(name)) for name in (c.a, c.b))
+            counts = (str(c.tuned.contexts), str(len(c.tuned.recipes)))
+            edge = ", ".join(c.tuned.at_edge)
+            table.add_row(_pair(c), c.estimand, *counts, *best, interval(c.tuned.effect), edge)
+    return ["Each type with the recipe of a grid that suits it best", table]
+
+
+def _recipe(found: tuple[float, float] | None) -> str:
+    return "failed" if found is None else f"{found[0]:g}, {found[1]:g}"
+
+
+def _order(groups: Sequence[Sequence[str]], where: str = "at equal FLOPs") -> str:
+    """The groups as a line; `~` joins types that are not separated, which does not make them equal."""
+    ties = [" ~ ".join(group) for group in groups]
     if sum(map(len, groups)) == len(set().union(*groups)):
-        return f"Order of error at equal FLOPs, '=' where not separated: {'  <  '.join(ties)}"
+        return f"Order of error {where}, '~' where not separated: {'  <  '.join(ties)}"
     return (
-        f"Types not separated at equal FLOPs, the lowest errors first: {';  '.join(ties)}. Two types that "
-        "share no group are separated."
+        f"Types not separated {where}, the lowest errors first: {';  '.join(ties)}. Two types that "
+        "share no group are separated"
     )
 
 
@@ -194,7 +264,7 @@ def _ranking_parts(comparison: Comparison) -> list[RenderableType]:
     ):
         figures = (interval(row.raw), interval(row.equal_flops))
         types.add_row(row.name, str(row.networks), str(row.runs), str(row.failed), *figures)
-    parts: list[RenderableType] = [f"{title}. Grade {comparison.grade}.", types]
+    parts: list[RenderableType] = [f"{title}. {_grades(comparison.grades)}", types]
     if comparison.groups:
         parts.append(_order(comparison.groups))
     return parts
@@ -212,6 +282,20 @@ def _contrast_table(contrasts: Sequence[Contrast]) -> Table:
         )
         table.add_row(_pair(c), *figures, known(c.superiority, ".2f"), f"{c.overlap:.0%}", c.grade)
     return table
+
+
+def _paired_statements(paired: PairedComparison) -> list[str]:
+    """What may be said under each estimand. A contrast of the same trainings under both is said once."""
+    lines = []
+    for name in paired.orders:
+        own = [c for c in paired.contrasts if c.estimand == name]
+        new = [c for c in own if not (c.same_trainings and name == "E1")]
+        lines.append(f"{name}, {own[0].where}:")
+        if len(new) < len(own):
+            same = _listing([_pair(c) for c in own if c not in new], len(own))
+            lines.append(f"  {same}: the trainings are those of E2, so E1 confirms nothing and is not counted.")
+        lines += _statements(new) if new else []
+    return lines
 
 
 def _statements(contrasts: Sequence[AnyContrast]) -> list[str]:
@@ -262,14 +346,17 @@ def motif_parts(motifs: Sequence[MotifEffect]) -> list[RenderableType]:
 
 
 def _paired_dict(paired: PairedComparison) -> dict[str, Any]:
+    evidence = paired.evidence
     return {
         "contexts": paired.contexts,
         "networks": paired.networks,
         "seeds": paired.seeds,
         "seed_sd": _finite(paired.seed_sd),
-        "grade": paired.grade,
-        "groups": [list(group) for group in paired.groups],
-        "evidence": _finite(asdict(paired.evidence)) | {"recipe_contexts": paired.evidence.tuned.contexts},
+        "grade": paired.grades,
+        "orders": {name: _finite(asdict(order)) for name, order in paired.orders.items()},
+        "epochs": evidence.epochs,
+        "longer_epochs": evidence.longer_epochs,
+        "smallest_effect": evidence.smallest_effect,
         "contrasts": [_contrast_dict(c) for c in paired.contrasts],
     }
 
@@ -283,7 +370,7 @@ def _comparison_dict(comparison: Comparison) -> dict[str, Any]:
     return {
         "sample": comparison.sample,
         "networks": comparison.networks,
-        "grade": comparison.grade,
+        "grade": comparison.grades,
         "types": [_finite(asdict(row)) for row in comparison.types],
         "groups": [list(group) for group in comparison.groups],
         "contrasts": [_contrast_dict(c) for c in comparison.contrasts],
@@ -292,8 +379,8 @@ def _comparison_dict(comparison: Comparison) -> dict[str, Any]:
 
 def _finite(value: Any) -> Any:
     """With None for NaN, which JSON does not know, and lists for tuples."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
