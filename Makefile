@@ -1,7 +1,7 @@
 PYTHON ?= python
 JOBS ?= auto
 
-.PHONY: test test-all test-lowest audit lint docs bench
+.PHONY: test test-all test-lowest audit lint docs bench same-results
 
 test:  ## the quick tests, under two minutes
 	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile -m "not slow"
@@ -31,7 +31,11 @@ lint:  ## style and types
 docs:  ## the pages, into site/; warnings are errors
 	$(PYTHON) -m mkdocs build --strict
 
-NEED_DATA = analysis_macro rate_cycles train_table
+PROPOSALS ?= 200
+same-results:  ## compare with another commit: make same-results BASE=commit; exit code 1 where results differ
+	$(PYTHON) benchmarks/same_results.py --base $(BASE) --proposals $(PROPOSALS)
+
+NEED_DATA = analysis_macro rate_cycles same_results train_table
 bench:  ## the benchmarks that ask for no data, one after the other
 	for script in $(filter-out $(NEED_DATA:%=benchmarks/%.py),$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; $(PYTHON) $$script || exit 1; done

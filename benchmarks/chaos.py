@@ -79,12 +79,14 @@ def write(log: Path, event: str, number: int, process: int, attempt: int) -> Non
 
 def drive(folder: Path, trials: int, limit: int) -> int:
     """The driver: search until the study has so many trials; writes at most `limit` bytes if any."""
+    from nas.controller.config import SearchConfig
     from nas.controller.evaluators.ray import RayEvaluator
     from nas.controller.loop import run_search
     from nas.errors import NasError
     from nas.searchers import make_searcher
     from nas.space.space import load_space
     from nas.study.study import Study
+    from nas.training.recipe import Recipe
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
     path, space, objectives = folder / "study.db", load_space("all_modules"), ("error", "flops")
@@ -98,16 +100,8 @@ def drive(folder: Path, trials: int, limit: int) -> int:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
-        run_search(
-            study,
-            space,
-            make_searcher("evolution", objectives),
-            evaluator,
-            trials=trials,
-            seed=0,
-            epochs=1,
-            weights_dir=folder / "weights",
-        )
+        config = SearchConfig(space, make_searcher("evolution", objectives), Recipe(epochs=1), trials)
+        run_search(config, study, evaluator, weights_dir=folder / "weights")
     except NasError as error:
         print(error, file=sys.stderr)
         return error.exit_code

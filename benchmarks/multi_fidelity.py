@@ -41,7 +41,7 @@ import numpy as np
 from simulated import JUDGES, Found, Job, search
 
 from nas.pareto import Floats, hypervolume, reference_point
-from nas.schedulers.successive_halving import expected_epochs
+from nas.schedulers import expected_epochs
 from nas.stats.resampling import rank_correlation
 
 SHARES = (0.9, 0.95, 0.99, 1.0)

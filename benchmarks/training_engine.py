@@ -135,12 +135,11 @@ def ours(evaluator: RayEvaluator, jobs: list[Job]) -> tuple[list[float], float]:
     def on_times(times: Times) -> None:
         ends[times.worker] = times.end
 
-    evaluator.on_times = on_times
     for number, job in enumerate(jobs):
         evaluator.submit(Task(number, job.genotype, job.seed))
     errors: dict[int, float] = {}
     while len(errors) < len(jobs):
-        for result in evaluator.wait():
+        for result in evaluator.wait(on_times=on_times):
             if result.error is None:
                 raise RuntimeError(result.message)
             errors[result.number] = result.error

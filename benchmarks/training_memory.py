@@ -35,7 +35,7 @@ from nas.training.candidate import train_candidate
 from nas.training.loop import hardware_precision
 from nas.training.memory import candidate_memory
 from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, evaluation_batch
-from nas.training.task import Part, Task
+from nas.training.task import EpochRange, Task
 from nas.zoo import zoo_entry
 
 MIB = 1 << 20
@@ -121,7 +121,7 @@ def measure(case: Case) -> dict[str, int]:
             first.start()
             first.join()
         before = resident("VmRSS")
-        part = Part(1, 2, state.read_bytes()) if case.resumed else Part(0, 2)
+        part = EpochRange(1, 2, state.read_bytes()) if case.resumed else EpochRange(0, 2)
         result = train_candidate(Task(0, genotype, seed=0, part=part), dataset, recipe)
     if result.state != "complete" or len(result.curve) != part.until - part.done:
         raise RuntimeError(result.message)
@@ -130,7 +130,7 @@ def measure(case: Case) -> dict[str, int]:
 
 def write_first_part(case: Case, path: Path) -> None:
     """The checkpoint after the first epoch."""
-    result = train_candidate(Task(0, case.genotype, seed=0, part=Part(0, 1)), case.dataset, case.recipe)
+    result = train_candidate(Task(0, case.genotype, seed=0, part=EpochRange(0, 1)), case.dataset, case.recipe)
     path.write_bytes(result.checkpoint or b"")
 
 

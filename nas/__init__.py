@@ -9,36 +9,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.analysis.front import pareto_front
+    from nas.analysis.pooling import analyze
     from nas.codegen.build import build
     from nas.codegen.source import source
+    from nas.controller.replay import replay
+    from nas.controller.reseed import reseed
     from nas.controller.search import search
     from nas.errors import NasError
+    from nas.exporters.run import export
     from nas.graph.cost import cost
+    from nas.reports.page import report
     from nas.space.genotype import Genotype, expand
     from nas.space.space import load_space
     from nas.study.run import open_run
+    from nas.training.final import train
 
 _HOMES = {
     "Genotype": "space.genotype",
     "NasError": "errors",
+    "analyze": "analysis.pooling",
     "build": "codegen.build",
     "cost": "graph.cost",
     "expand": "space.genotype",
+    "export": "exporters.run",
     "load_space": "space.space",
     "open_run": "study.run",
+    "pareto_front": "analysis.front",
+    "replay": "controller.replay",
+    "report": "reports.page",
+    "reseed": "controller.reseed",
     "search": "controller.search",
     "source": "codegen.source",
+    "train": "training.final",
 }
+"""Module of each public name."""
 __all__ = [
     "Genotype",
     "NasError",
+    "analyze",
     "build",
     "cost",
     "expand",
+    "export",
     "load_space",
     "open_run",
+    "pareto_front",
+    "replay",
+    "report",
+    "reseed",
     "search",
     "source",
+    "train",
 ]
 __version__ = "0.1.0"
 

@@ -6,10 +6,8 @@ The command line prints them without a traceback and exits with `exit_code`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 MAX_LISTED = 24
 """Names that a hint lists; of more only those that are close."""
@@ -89,10 +87,11 @@ def readable(text: str) -> str:
     return "\n".join(s if len(s) <= MAX_LINE else f"{s[:MAX_LINE]}…" for s in kept.split("\n"))
 
 
-def located(where: str, function: Callable[[], T]) -> T:
-    """What a function gives; a NasError that it raises says that it happened at `where`."""
+@contextmanager
+def error_context(where: str) -> Iterator[None]:
+    """Add `where` to the place that a NasError raised inside names, unless it begins with it."""
     try:
-        return function()
+        yield
     except NasError as error:
         if error.where.startswith(where):
             raise

@@ -47,6 +47,13 @@ def metric(value: float) -> str:
     return f"{value:.3g}" if 0 < value < 1 else f"{value:.0f}"
 
 
+def duration(seconds: float) -> str:
+    """Return `4:05`: minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def known(value: float, form: str) -> str:
     """Formatted; "" for NaN."""
     return "" if math.isnan(value) else format(value, form)

@@ -50,7 +50,7 @@ LAYERS = [
     {"compare", "plots", "export"},
     {"html"},
     {"run"},
-    {"plan", "launch", "degradation", "doctor"},
+    {"plan", "launch", "doctor"},
     {"integrations", "replay", "reseed"},
     {"notebook"},
     {"cli"},

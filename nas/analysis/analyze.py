@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 ESTIMAND = (
     "Change of validation error when every block of type a is replaced by type b, over the networks of the "
-    f"sample: raw, and at equal FLOPs ({FLOPS_BINS} bins of log FLOPs). A network "
-    "of mixed types counts for each by its share of blocks. Intervals are 95 %, by bootstrap over distinct "
-    "networks."
+    "sample: raw, and at equal FLOPs and depth (by regression on smooth functions of log FLOPs and of depth, "
+    "where both types occur). A network of mixed types counts for each by its share of blocks. Intervals are "
+    "95 %: raw by bootstrap over distinct networks, at equal FLOPs from robust standard errors (HC3)."
 )
 ADAPTIVE = (
     "The searcher chose networks by their results, so these figures describe what the search visited, not "
@@ -221,6 +221,7 @@ def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) 
         shares=_shares(first["blocks"].tolist(), names),
         error=error,
         flops=first["flops"].to_numpy(float),
+        depth=np.array([len(blocks) for blocks in first["blocks"]], float),
         uniform=drawn > 0,
         seed=first["seed"].to_numpy(np.intp),
         runs=counted,

@@ -1,6 +1,7 @@
-"""Module types compared on one sample of distinct networks, raw and at equal FLOPs.
+"""Module types compared on one sample of distinct networks, raw and at equal FLOPs and depth.
 
-The statistics are in `nas.analysis.type_effects`, what may be said of them in `nas.analysis.claims.grades`.
+The statistics are in `nas.analysis.type_effects` (raw) and `nas.stats.adjusted` (equal FLOPs and depth),
+what may be said of them in `nas.analysis.claims.grades`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from nas.analysis.claims.grades import (
 from nas.analysis.failures import Failures, rate_gate, unpaired_failures
 from nas.analysis.type_effects import Effects, Sample, permutation_p, type_effects
 from nas.stats import resampling as statistics
+from nas.stats.adjusted import AdjustedEffect, adjusted_effect, adjusted_means
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats, Ints
 
@@ -48,20 +50,33 @@ THAT_TRAIN = "among networks that train"
 
 @dataclass(frozen=True)
 class Networks:
-    """Distinct complete networks, one a row: arrays (n,), `shares` (n, types) of blocks.
+    """Distinct complete networks, one a row: arrays (n,), `shares` (n, types) of blocks, `depth` in blocks.
     `runs` holds for each type how many runs hold it and how many of these failed."""
 
     names: tuple[str, ...]
     shares: Floats
     error: Floats
     flops: Floats
+    depth: Floats
     uniform: np.ndarray[Any, np.dtype[np.bool_]]
     seed: Ints
     runs: Mapping[str, tuple[int, int]]
 
     def rows(self, at: np.ndarray[Any, Any], runs: Mapping[str, tuple[int, int]]) -> Networks:
-        columns = (self.shares[at], self.error[at], self.flops[at], self.uniform[at], self.seed[at])
+        columns = (
+            self.shares[at],
+            self.error[at],
+            self.flops[at],
+            self.depth[at],
+            self.uniform[at],
+            self.seed[at],
+        )
         return Networks(self.names, *columns, runs)
+
+    @property
+    def covariates(self) -> tuple[Floats, Floats]:
+        """What is held constant where types are compared at equal cost: log FLOPs and depth."""
+        return np.log(self.flops), self.depth
 
 
 @dataclass(frozen=True)
@@ -80,8 +95,9 @@ class TypeResult:
 @dataclass(frozen=True)
 class Contrast(Graded):
     """Type a replaced by type b: differences of error (b less a), p-values after Holm over
-    all contrasts both raw and at equal FLOPs, the probability that a network mostly of b has a
-    lower error than one mostly of a of like FLOPs (NaN where few are), the failures of the runs that hold
+    the contrasts of each estimand, the probability that a network mostly of b has a
+    lower error than one mostly of a of like FLOPs (NaN where few are), the effective overlap of the two (see
+    `nas.stats.adjusted`), the failures of the runs that hold
     each type, whether a searcher steered the sample, and the gates that say what may be claimed."""
 
     a: str
@@ -126,13 +142,14 @@ def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparis
     kept, at = _comparable(networks)
     resamples = int(np.clip(DRAWN // max(len(at), 1), *RESAMPLES))
     fitted = networks.rows(at, networks.runs)
-    samples = [_sample(fitted, kept, matched) for matched in (False, True)] if kept else []
-    effects = [type_effects(sample, resamples, rng) for sample in samples]
-    contrasts = _contrasts(fitted, kept, samples, effects, rng) if len(kept) > 1 else {}
+    raw = type_effects(_sample(fitted, kept), resamples, rng) if kept else None
+    means = adjusted_means(fitted.shares[:, kept], fitted.error, fitted.covariates) if kept else []
+    contrasts = _contrasts(fitted, kept, raw, rng) if raw and len(kept) > 1 else {}
     pairs = combinations(range(len(networks.names)), 2)
     everything = tuple(contrasts.get(pair) or _unknown(networks, pair) for pair in pairs)
-    groups = _groups([networks.names[k] for k in kept], effects[1].means, everything) if contrasts else ()
-    types = _type_results(networks, kept, effects)
+    order = np.array([mean.value for mean in means])
+    groups = _groups([networks.names[k] for k in kept], order, everything) if contrasts else ()
+    types = _type_results(networks, kept, raw, means)
     return Comparison(name, len(networks.error), types, everything, groups)
 
 
@@ -148,17 +165,19 @@ def _comparable(networks: Networks) -> tuple[list[int], Ints]:
         keep = left
 
 
-def _sample(networks: Networks, kept: list[int], matched: bool) -> Sample:
-    """The rows for `nas.analysis.type_effects`; `matched` within FLOPs bins."""
-    stratum = _flops_bins(networks.flops) if matched else np.zeros(len(networks.error), np.intp)
+def _sample(networks: Networks, kept: list[int]) -> Sample:
+    """The rows for `nas.analysis.type_effects`, in one stratum."""
+    stratum = np.zeros(len(networks.error), np.intp)
     return Sample(networks.shares[:, kept], networks.error, stratum, np.arange(len(stratum)))
 
 
-def _type_results(networks: Networks, kept: list[int], effects: list[Effects]) -> tuple[TypeResult, ...]:
+def _type_results(
+    networks: Networks, kept: list[int], raw: Effects | None, means: list[Estimate]
+) -> tuple[TypeResult, ...]:
     estimates = dict.fromkeys(networks.names, (UNKNOWN, UNKNOWN))
     for row, k in enumerate(kept):
-        raw, matched = (_bounded(0, *effect.mean(row)) for effect in effects)
-        estimates[networks.names[k]] = (raw, matched)
+        assert raw is not None
+        estimates[networks.names[k]] = (_bounded(0, *raw.mean(row)), _bounded(0, *_limits(means[row])))
     counts = (networks.shares > 0).sum(axis=0)
     return tuple(
         TypeResult(name, *networks.runs[name], int(counts[k]), *estimates[name])
@@ -169,22 +188,24 @@ def _type_results(networks: Networks, kept: list[int], effects: list[Effects]) -
 def _contrasts(
     networks: Networks,
     kept: list[int],
-    samples: list[Sample],
-    effects: list[Effects],
+    effects: Effects,
     rng: np.random.Generator,
 ) -> dict[tuple[int, int], Contrast]:
-    """Every pair of the types that are kept, with one Holm adjustment over all tests."""
+    """Every pair of the types that are kept, with a Holm adjustment for each estimand."""
     pairs = list(combinations(range(len(kept)), 2))
-    permutations = max(PERMUTATIONS[0], PERMUTATIONS[1] * 2 * len(pairs))
-    p = statistics.holm(np.concatenate([permutation_p(s, permutations, rng) for s in samples]))
-    p_raw, p_matched = p[: len(pairs)], p[len(pairs) :]
-    bins = samples[1].stratum
+    permutations = max(PERMUTATIONS[0], PERMUTATIONS[1] * len(pairs))
+    p_raw = statistics.holm(permutation_p(_sample(networks, kept), permutations, rng))
+    shares, constant = networks.shares[:, kept], networks.covariates
+    adjusted = [adjusted_effect(shares, networks.error, constant, *pair) for pair in pairs]
+    p_matched = statistics.holm(np.array([effect.p for effect in adjusted]))
+    bins = _flops_bins(networks.flops)
     dominant = _dominant(networks.shares[:, kept])
     results = {}
     for at, (i, j) in enumerate(pairs):
-        raw, matched = (_bounded(-1, *effect.difference(i, j)) for effect in effects)
+        raw = _bounded(-1, *effects.difference(i, j))
+        matched = _bounded(-1, *_limits(adjusted[at].estimate))
         pair = (kept[i], kept[j])
-        facts = _facts(networks, pair, bins, raw, matched)
+        facts = _facts(networks, pair, adjusted[at], raw, matched)
         led = min((dominant == i).sum(), (dominant == j).sum())
         better = float("nan")
         if led >= MIN_NETWORKS_OF_TYPE:
@@ -193,6 +214,10 @@ def _contrasts(
         tests = (raw, float(p_raw[at]), matched, float(p_matched[at]))
         results[pair] = _contrast(networks, (a, b), tests, better, facts)
     return results
+
+
+def _limits(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high
 
 
 def _bounded(least: float, value: float, low: float, high: float) -> Estimate:
@@ -206,7 +231,8 @@ def _bounded(least: float, value: float, low: float, high: float) -> Estimate:
 
 def _unknown(networks: Networks, pair: tuple[int, int]) -> Contrast:
     """A contrast of which one type is held by too few networks to fit anything."""
-    facts = _facts(networks, pair, _flops_bins(networks.flops), UNKNOWN, UNKNOWN)
+    adjusted = adjusted_effect(networks.shares, networks.error, networks.covariates, *pair)
+    facts = _facts(networks, pair, adjusted, UNKNOWN, UNKNOWN)
     a, b = (networks.names[k] for k in pair)
     nothing = float("nan")
     return _contrast(networks, (a, b), (UNKNOWN, nothing, UNKNOWN, nothing), nothing, facts)
@@ -238,22 +264,18 @@ def _dominant(shares: Floats) -> Ints:
     return np.where(tied, -1, shares.argmax(axis=1)).astype(np.intp)
 
 
-def _facts(networks: Networks, pair: tuple[int, int], bins: Ints, raw: Estimate, matched: Estimate) -> Facts:
-    """How the networks that hold either type lie in the FLOPs bins."""
+def _facts(
+    networks: Networks, pair: tuple[int, int], adjusted: AdjustedEffect, raw: Estimate, matched: Estimate
+) -> Facts:
     holds = networks.shares[:, list(pair)] > 0
     either = holds.any(axis=1)
-    size = int(bins.max(initial=0)) + 1
-    counts = np.stack([np.bincount(bins, weights=column, minlength=size) for column in holds.T])
-    used = np.bincount(bins, weights=either, minlength=counts.shape[1])
-    common = (counts > 0).all(axis=0)
     return Facts(
         networks=int(either.sum()),
         networks_a=int(holds[:, 0].sum()),
         networks_b=int(holds[:, 1].sum()),
         balanced=bool(networks.uniform.all()),
         seeds=len(np.unique(networks.seed[either])),
-        overlap=float(used[common].sum() / max(used.sum(), 1)),
-        empty_cells=int((counts[:, used > 0] == 0).sum()),
+        overlap=adjusted.overlap,
         raw=raw,
         equal_flops=matched,
     )

@@ -26,7 +26,7 @@ SELECTED = (
 
 def rungs_of(run: Run, *, seed: int = 0) -> tuple[Fidelity, ...]:
     """Each rung and the next, then the first and the last; () where the run has no rungs."""
-    rungs = run.config.get("fidelity", ())
+    rungs = run.config.fidelity
     pairs = [*pairwise(rungs), *([(rungs[0], rungs[-1])] if len(rungs) > 2 else ())]
     return tuple(_fidelity(run, short, long, seed) for short, long in pairs)
 

@@ -10,10 +10,40 @@ import numpy as np
 from nas import pareto
 from nas.errors import NasError
 from nas.stats.resampling import Floats
-from nas.study.trial import error_first
+from nas.study.objectives import error_first
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from nas.study.run import Run
+
+
+def pareto_front(run: Run, objectives: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the Pareto front of a run as a table with one row per network, lowest error first.
+
+    Args:
+        run: The run, as `nas.open_run` and `nas.search` return it.
+        objectives: Columns of `run.trials` to minimise; by default the objectives of the search.
+
+    Returns:
+        The rows of `run.trials` that no other network beats in every objective. A network trained with
+        several seeds has one row, with means over them; the column `seeds` counts them. Empty if no
+        trial is complete.
+
+    Raises:
+        NasError: The run did not measure one of the objectives.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> front = nas.pareto_front(run)
+        >>> bool(front["error"].is_monotonic_increasing)
+        True
+        >>> nas.pareto_front(run, ["error", "params"]).shape[0] >= 1
+        True
+    """
+    names = tuple(objectives or run.study.objectives)
+    return front_table(run.study, names).sort_values(["error", "flops"]).drop(columns="knee")
 
 
 def network_means(trials: pd.DataFrame, objectives: Sequence[str] = ()) -> pd.DataFrame:

@@ -14,15 +14,15 @@ from nas.analysis.coverage import Coverage, Timing, coverage, failures, timing
 from nas.analysis.edf import Edf, edf_band, shared_bins
 from nas.analysis.fidelity import rungs_of
 from nas.analysis.paired.blocks import read_blocks
-from nas.analysis.pooling import analyze_runs, pool
-from nas.analysis.profiles import Deviations, Profile, of_blocks, of_networks, profiles
+from nas.analysis.pooling import analyze, pool
+from nas.analysis.profiles import Deviations, Profile, from_blocks, from_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
 from nas.analysis.table import distinct_networks, sample_of
 from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, trajectories
 from nas.stats.estimate import Estimate
 from nas.study.history import History
-from nas.study.trial import two_axes
+from nas.study.objectives import plot_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,10 +84,10 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     paths, baseline = _trajectories(runs, trials, seed)
     return Overview(
         runs=tuple(runs),
-        analysis=analyze_runs(runs, seed=seed),
+        analysis=analyze(runs, seed=seed),
         trials=trials,
         networks=networks,
-        task=runs[0].config.get("task", "classification"),
+        task=runs[0].config.task,
         axes=_axes(runs[0], networks),
         sample=described,
         edfs=_edfs(sample, seed),
@@ -110,12 +110,8 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
 def _axes(run: Run, networks: pd.DataFrame) -> tuple[str, str]:
     """Those of the objectives of the run that are known of all networks, also of those of other runs."""
-    return two_axes(
-        [
-            name
-            for name in run.config.get("objectives", ())
-            if name in networks and networks[name].notna().all()
-        ]
+    return plot_axes(
+        [name for name in run.config.objectives if name in networks and networks[name].notna().all()]
     )
 
 
@@ -151,7 +147,7 @@ def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[
 def _deviations(trials: pd.DataFrame, sample: pd.DataFrame) -> Deviations:
     """Of paired blocks where there are any, else of the sample."""
     in_blocks = np.array([design.get("design") == "paired" for design in trials["design"]], bool)
-    return of_blocks(read_blocks(trials[in_blocks])) if in_blocks.any() else of_networks(sample)
+    return from_blocks(read_blocks(trials[in_blocks])) if in_blocks.any() else from_networks(sample)
 
 
 def _trajectories(
@@ -170,7 +166,7 @@ def _trajectories(
 
 
 def _space(run: Run) -> Any:
-    return run.config.get("space_digest")
+    return run.config.space_digest
 
 
 def _timing(run: Run) -> Timing | None:

@@ -16,9 +16,10 @@ from nas.analysis.analyze import analyze as analyze_trials
 from nas.analysis.paired.evidence import SMALLEST_EFFECT, Evidence, last_falls
 from nas.analysis.paired.recipes import network_errors
 from nas.analysis.results import analyze_results
-from nas.analysis.text.pareto import none_complete, outcomes_of
 from nas.errors import NasError
-from nas.study.config_diff import describe_changes
+from nas.study.config_diff import differences, lines
+from nas.study.outcomes import none_complete, outcomes_of
+from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,17 +80,10 @@ def analyze(
     if hasattr(source, "columns"):
         return analyze_results(source, smallest_effect=smallest_effect, seed=seed)
     runs = list(source) if isinstance(source, Sequence) else [source]
-    return analyze_runs(runs, smallest_effect=smallest_effect, seed=seed)
-
-
-def analyze_runs(
-    runs: Sequence[Run], *, smallest_effect: float = SMALLEST_EFFECT, seed: int = 0
-) -> Analysis:
-    """The analysis of one run or several; see `analyze`."""
     found = pool(runs)
     config = runs[0].config
-    guess = 1.0 if config.get("task") == "segmentation" else 1 - 1 / config["num_classes"]
-    evidence = _evidence(found, config["recipe"], guess, smallest_effect)
+    guess = 1.0 if config.task == "segmentation" else 1 - 1 / config.num_classes
+    evidence = _evidence(found, config.recipe, guess, smallest_effect)
     return analyze_trials(found.trials, seed=seed, evidence=evidence)
 
 
@@ -102,18 +96,18 @@ def pool(runs: Sequence[Run]) -> Pool:
     recipes = defaultdict(list)
     for number, run in enumerate(runs):
         frame = trial_table(run.study).assign(run=number)
-        recipe = run.config["recipe"]
-        if recipe["epochs"] > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
+        recipe = run.config.recipe
+        if recipe.epochs > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
             longer.append(frame)
             continue
         if not _differ_in(run, first, GRID):
-            here, there = ({"data": each.config["data"], **_decisive(each)} for each in (runs[0], run))
-            changes = describe_changes(here, there)
+            here, there = ({"data": each.config.data, **_decisive(each)} for each in (runs[0], run))
+            changes = "\n  ".join(lines(differences(here, there)))
             hint = f"they are pooled only where these agree:\n  {changes}"
             raise NasError(f"differs from {runs[0].name}", where=run.name, hint=hint)
         if _decisive(run) == first:
             agreeing.append(frame)
-        recipes[recipe["lr"], recipe["weight_decay"]].append(frame)
+        recipes[recipe.lr, recipe.weight_decay].append(frame)
     joined = {key: pd.concat(frames) for key, frames in recipes.items()}
     pooled = pd.concat(agreeing, ignore_index=True)
     if not (pooled["state"] == "complete").any():
@@ -123,7 +117,8 @@ def pool(runs: Sequence[Run]) -> Pool:
 
 
 def _decisive(run: Run) -> dict[str, Any]:
-    return {key: run.config[key] for key in DECISIVE}
+    settings = run.config.to_dict()
+    return {key: settings[key] for key in DECISIVE}
 
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
@@ -133,14 +128,14 @@ def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
     return {**found, "recipe": recipe} == dict(first)
 
 
-def _evidence(found: Pool, recipe: Mapping[str, Any], guess: float, smallest_effect: float) -> Evidence:
+def _evidence(found: Pool, recipe: Recipe, guess: float, smallest_effect: float) -> Evidence:
     longest = int(found.longer["epochs"].max()) if len(found.longer) else 0
     return Evidence(
-        epochs=int(recipe["epochs"]),
+        epochs=recipe.epochs,
         longer=network_errors(found.longer[found.longer["epochs"] == longest]),
         longer_epochs=longest,
         recipes={key: network_errors(frame) for key, frame in found.recipes.items()},
-        usual=(recipe["lr"], recipe["weight_decay"]),
+        usual=(recipe.lr, recipe.weight_decay),
         falls=last_falls(found.trials),
         guess=guess,
         smallest_effect=smallest_effect,

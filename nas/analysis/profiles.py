@@ -43,7 +43,7 @@ class Profile:
     networks: Ints
 
 
-def of_blocks(blocks: Blocks) -> Deviations:
+def from_blocks(blocks: Blocks) -> Deviations:
     """Of a paired design at equal FLOPs, from whole contexts."""
     errors = mean_of(blocks.error[:, 1], 1)
     whole = np.isfinite(errors).all(axis=1)
@@ -59,7 +59,7 @@ def of_blocks(blocks: Blocks) -> Deviations:
     )
 
 
-def of_networks(networks: pd.DataFrame) -> Deviations:
+def from_networks(networks: pd.DataFrame) -> Deviations:
     """Of distinct networks (see `nas.analysis.table`), from the mean of their FLOPs bin."""
     flops, error = (networks[name].to_numpy(float) for name in ("flops", "error"))
     at = log_bins(flops, FLOPS_BINS)[1]

@@ -10,6 +10,7 @@ import errno
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -26,7 +27,6 @@ GROUPS = {
         "spaces": "List the search spaces, or show one.",
         "runs": "List the runs.",
         "replay": "Whether the searcher of a run proposes the same again.",
-        "study": "Fixed experiments: plain against residual nets by depth.",
     },
     "What a run found": {
         "pareto": "The Pareto front of a run, and how far it depends on the training seed.",
@@ -94,6 +94,7 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     code = run(args)
     gc.freeze()  # the process ends: to look for garbage in 10,000 trials once more takes 0.4 s
     sys.exit(code)

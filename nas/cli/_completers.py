@@ -29,11 +29,17 @@ def searchers(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 def networks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Networks of the zoo; of a list with commas the last."""
+    """Offer networks of the zoo, one or a list with commas."""
     from nas.zoo import zoo
 
-    before, comma, last = incomplete.rpartition(",")
-    return [CompletionItem(f"{before}{comma}{item.value}") for item in _starting(zoo(), last)]
+    return _last_of_list(zoo(), incomplete)
+
+
+def objectives(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the objectives that need no code of the user, a list with commas."""
+    from nas.study.objectives import OBJECTIVES
+
+    return _last_of_list(OBJECTIVES, incomplete)
 
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -47,3 +53,8 @@ def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
 
 def _starting(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def _last_of_list(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    before, comma, last = incomplete.rpartition(",")
+    return [CompletionItem(f"{before}{comma}{item.value}") for item in _starting(names, last)]

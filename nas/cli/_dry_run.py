@@ -21,6 +21,7 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     """Print what `nas search` with these options would run."""
     from nas.controller.config import prepare
     from nas.controller.dry_run import describe, plan
+    from nas.controller.evaluators import Workers
     from nas.formatting import metric
 
     if options["space"] is None:
@@ -28,26 +29,26 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     recipe = dict(options["recipe"] or {})
     if options["epochs"] is not None:
         recipe["epochs"] = options["epochs"]
-    setup = prepare(options["space"], recipe=recipe, **{name: options[name] for name in SETTINGS})
-    planned = plan(setup, options["workers"], gpu=options["gpus_per_worker"] > 0)
-    document = describe(setup, planned)
+    config, dataset = prepare(options["space"], recipe=recipe, **{name: options[name] for name in SETTINGS})
+    planned = plan(config, dataset, Workers(options["workers"], options["gpus_per_worker"]))
+    document = describe(config, dataset, planned)
     if as_json:
         emit(document)
         return
     images = document["images"]
     click.echo(
-        f"space       {setup.space.name}: {size(setup.space)} genotypes, {document['decisions']} decisions"
+        f"space       {config.space.name}: {size(config.space)} genotypes, {document['decisions']} decisions"
     )
     click.echo(
-        f"data        {setup.data}: {images['train']:,} training and {images['validation']:,} validation "
-        f"images, {'x'.join(map(str, setup.dataset.input_shape))}, {setup.dataset.num_classes} classes"
+        f"data        {config.data}: {images['train']:,} training and {images['validation']:,} validation "
+        f"images, {'x'.join(map(str, dataset.input_shape))}, {dataset.num_classes} classes"
     )
-    click.echo(f"duplicates  {setup.dataset.duplicates}")
-    epochs = f"{epochs_text(setup.fidelity, setup.recipe.epochs)} epochs each"
-    click.echo(f"search      {setup.trials} candidates by {setup.searcher}, {epochs}")
-    for seed in setup.seeds:
+    click.echo(f"duplicates  {dataset.duplicates}")
+    epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
+    click.echo(f"search      {config.trials} candidates by {config.searcher.name}, {epochs}")
+    for seed in config.warm_starts:
         click.echo(f"seed        {seed}")
-    click.echo(f"objectives  {', '.join(setup.objectives)}")
+    click.echo(f"objectives  {', '.join(config.objectives)}")
     for line in design_lines(planned):
         click.echo(f"design      {line}")
     click.echo(f"time        {time_text(planned)}\n")

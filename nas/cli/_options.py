@@ -153,6 +153,20 @@ def read_text(path: Path, limit: int = 1 << 20) -> str:
         raise NasError(f"cannot be read: {error}", where=str(path)) from None
 
 
+def objectives(help: str) -> Decorator:
+    """--objectives A,B, with the objectives there are in its help."""
+    from nas.study.objectives import OBJECTIVES
+
+    known = f"{', '.join(OBJECTIVES)}, or your own as python:module:function."
+    return click.option(
+        "--objectives",
+        type=Names(),
+        metavar="A,B",
+        shell_complete=complete.objectives,
+        help=f"{help} Known: {known}",
+    )
+
+
 def reseeding(help: str) -> Decorator:
     """--reseed K as `seeds`, and with it how it trains: settings of `nas.controller.reseed.reseed`."""
     several = (

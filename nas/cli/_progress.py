@@ -12,13 +12,14 @@ import click
 
 from nas.cli._output import duration, percent
 from nas.formatting import metric
+from nas.study.objectives import objective
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
     from rich.table import Table
 
-    from nas.controller.config import Setup
+    from nas.controller.config import SearchConfig
     from nas.controller.dry_run import Plan
     from nas.controller.progress import Event, Progress
     from nas.study.run import Run
@@ -66,29 +67,31 @@ class SearchProgress:
             self.live.stop()
         self.apart.__exit__(None, None, None)
 
-    def plan(self, setup: Setup, planned: Plan) -> None:
+    def plan(self, config: SearchConfig, planned: Plan) -> None:
         from nas.cli._dry_run import design_lines, time_text
 
-        self.print(f"{setup.trials} trainings of {setup.recipe.epochs} epochs, {time_text(planned)}")
+        self.print(f"{config.trials} trainings of {config.recipe.epochs} epochs, {time_text(planned)}")
         for line in design_lines(planned):
             self.print(f"design: {line}")
 
     def start(self, run: Run, slots: int) -> None:
         from nas.cli._dry_run import epochs_text
+        from nas.searchers.warm_start import find_seeds
 
         self.started = True
-        self.total, self.epochs = run.config["trials"], run.config["recipe"]["epochs"]
+        self.total, self.epochs = run.config.trials, run.config.recipe.epochs
         self.began = time.monotonic()
         self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]
         self.best = min((error for _, error in self.points), default=None)
         done = len(run.study.trials)
         resumed = f", {done} of them done," if done else ""
-        epochs = epochs_text(run.config.get("fidelity", ()), self.epochs)
-        shown = f"{self.total} candidates{resumed} on {run.config['data']}, {epochs} epochs each"
+        epochs = epochs_text(run.config.fidelity, self.epochs)
+        shown = f"{self.total} candidates{resumed} on {run.config.data}, {epochs} epochs each"
         self.print(f"{shown}, {slots} at a time")
-        if run.config.get("task") == "segmentation":
-            self.print("error: 1 - mIoU over the pixels of the validation images")
-        for seed in run.seeds if not done else ():
+        if run.config.task == "segmentation":
+            self.print(f"error: {objective('error').axis('segmentation')}")
+        seeds = () if done else find_seeds(run.space, run.config.seed_with)
+        for seed in seeds:
             self.print(f"seed {seed}")
 
     def precision(self, name: str) -> None:

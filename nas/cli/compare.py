@@ -100,7 +100,7 @@ def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: E
     if trial is not None:
         run = _run(trial[1], results_dir, stack)
         found = run.trial(int(trial[2]))
-        shape, classes = tuple(run.config["input_shape"]), run.config["num_classes"]
+        shape, classes = run.config.input_shape, run.config.num_classes
         return Network(f"{run.name}:{found.number}", found.genotype, shape, classes, run, found)
     if name.endswith(".json"):
         from nas.cli._network_file import read_network

@@ -10,6 +10,7 @@ import click
 from nas.cli import _options as options
 from nas.cli._network_file import read_network
 from nas.cli._output import emit
+from nas.graph.graph import shape_text
 
 
 @click.command("cost", epilog="Example: nas cost chosen/resnet20/config.json --input 3x64x64")
@@ -30,7 +31,7 @@ def command(file: Path, shape: tuple[int, int, int] | None, classes: int | None,
     found = read_network(file)
     parsed, image, count = found.genotype, shape or found.input_shape, classes or found.num_classes
     figures = asdict(cost(expand(parsed, image, count)))
-    size = "x".join(map(str, image))
+    size = shape_text(image)
     if as_json:
         emit({"digest": parsed.digest, "input_shape": list(image), "num_classes": count, **figures})
         return

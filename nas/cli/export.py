@@ -12,11 +12,12 @@ from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._output import emit, note, percent
 from nas.errors import NasError
+from nas.exporters.formats import FORMATS
 
 if TYPE_CHECKING:
-    from nas.exporters.publish import Exported
-    from nas.exporters.run import Export
-    from nas.exporters.variants import Form
+    from nas.exporters.publish import ExportedFolder
+    from nas.exporters.run import ExportedTrial
+    from nas.exporters.variants import Variant
     from nas.study.run import Run
     from nas.study.trial import Trial
 
@@ -52,11 +53,10 @@ KEPT = ""
 @click.option(
     "--format",
     "formats",
-    type=options.Choice(["onnx", "pt2", "hf"]),
+    type=options.Choice(list(FORMATS)),
     multiple=True,
-    help="Add an ONNX file, a program of torch.export, or the Hugging Face hub's card and names.",
+    help=f"Add {'; '.join(f'{name}: {what}' for name, what in FORMATS.items())}.",
 )
-@click.option("--timm", is_flag=True, help="Add a file that registers the network as a model of timm.")
 @click.option("--fold-bn", is_flag=True, help="Fold batch norms into convolutions, for inference.")
 @options.results_dir
 @options.as_json
@@ -72,7 +72,6 @@ def command(
     column: str | None,
     fold_bn: bool,
     formats: tuple[str, ...],
-    timm: bool,
     results_dir: Path,
     as_json: bool,
 ) -> None:
@@ -82,20 +81,20 @@ def command(
     imported, weights are loaded strictly, and outputs, parameters and FLOPs compared.
     RUN is a run folder, a name under the results folder, or `latest`.
 
-    --format and --timm write the weights, too, and are verified with batches of several sizes.
+    --format can be given several times. It writes the weights too, and each file is verified with batches
+    of several sizes.
 
     With --zoo, FILE holds weights in the names of torchvision, as .safetensors or .pth, which
     is read as tensors only.
     """
-    from nas.exporters.variants import Form
+    from nas.exporters.variants import Variant
 
-    form = Form(column is not None, fold_bn)
-    formats += ("timm",) * timm
+    variant = Variant(column is not None, fold_bn)
     picked = sum((best, knee, pareto, trial is not None))
     if zoo is not None:
         if run is not None or picked:
             raise NasError("--zoo takes no run", where="--zoo")
-        _export_zoo(zoo, to or Path("export"), weights, form, formats, as_json)
+        _export_zoo(zoo, to or Path("export"), weights, variant, formats, as_json)
         return
     if run is None and weights not in (None, KEPT):
         run, weights = weights, KEPT  # `--weights RUN`: only with --zoo does a file follow
@@ -103,32 +102,34 @@ def command(
         raise NasError("name one run" if run is None else "--weights takes a file with --zoo only")
     if picked != 1:
         raise NasError("choose one of --best, --knee, --pareto and --trial N")
+    from nas.exporters.run import export
     from nas.study.run import open_run
 
     opened = open_run(run, results_dir)
     with opened.study:
         chosen = _chosen(opened, best, knee, trial)
-        exports = opened.export(
+        exports = export(
+            opened,
             chosen,
             to,
             weights=weights is not None,
-            column=form.column,
-            fold_bn=form.fold_bn,
+            column=variant.column,
+            fold_bn=variant.fold_bn,
             formats=formats,
         )
         if as_json:
             emit({"exports": [_row(export) for export in exports]})
             return
-        for export in exports:
-            report(export)
+        for exported in exports:
+            report(exported)
             if column:
-                _compare(export, opened.trial(export.trial).error)
-            if weights and not export.weights:
+                _compare(exported, opened.trial(exported.trial).error)
+            if weights and not exported.weights:
                 note("  the search kept no weights of this trial; it keeps those of the front")
     note(f"train one fully with: nas train {exports[0].folder / 'network.py'}")
 
 
-def report(export: Exported) -> None:
+def report(export: ExportedFolder) -> None:
     """Print the folder, and what was verified of it."""
     click.echo(f"{export.folder}")
     click.echo(
@@ -139,7 +140,7 @@ def report(export: Exported) -> None:
         click.echo(f"  by {name}: outputs differ by {difference:.1g}")
 
 
-def report_zoo(export: Exported, as_json: bool) -> None:
+def report_zoo(export: ExportedFolder, as_json: bool) -> None:
     """Print the export of one network of the zoo."""
     if as_json:
         emit({"exports": [_row(export)]})
@@ -147,11 +148,11 @@ def report_zoo(export: Exported, as_json: bool) -> None:
         report(export)
 
 
-def _row(export: Exported) -> dict[str, Any]:
+def _row(export: ExportedFolder) -> dict[str, Any]:
     return {**asdict(export), "folder": str(export.folder)}
 
 
-def _compare(export: Export, whole: float | None) -> None:
+def _compare(export: ExportedTrial, whole: float | None) -> None:
     missing = "not measured (it needs --weights, and the data of the run)"
     alone = missing if export.error is None else percent(export.error)
     click.echo(
@@ -160,15 +161,15 @@ def _compare(export: Export, whole: float | None) -> None:
 
 
 def _export_zoo(
-    name: str, to: Path, weights: str | None, form: Form, formats: tuple[str, ...], as_json: bool
+    name: str, to: Path, weights: str | None, variant: Variant, formats: tuple[str, ...], as_json: bool
 ) -> None:
-    from nas.exporters.zoo import export_entry
+    from nas.exporters.zoo import export_zoo
     from nas.zoo import zoo_entry
 
     if weights == KEPT:
         raise NasError("name the file that holds them", where="--weights")
     file = Path(weights) if weights else None
-    report_zoo(export_entry(zoo_entry(name), to, file, form, formats), as_json)
+    report_zoo(export_zoo(zoo_entry(name), to, file, variant, formats), as_json)
 
 
 def _chosen(run: Run, best: bool, knee: bool, trial: int | None) -> list[Trial]:

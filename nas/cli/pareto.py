@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("pareto", epilog="Example: nas pareto latest --plot front.png")
 @options.run
-@click.option("--objectives", type=options.Names(), help="By default those of the search.")
+@options.objectives("Objectives of the front. Default: those of the search.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
 @options.reseeding("First train each network of the front with K further seeds.")
 @options.results_dir
@@ -42,8 +42,8 @@ def command(
 
     RUN is a run folder, a name under the results folder, or `latest`.
     """
+    from nas.study.objectives import check_objectives
     from nas.study.run import open_run
-    from nas.study.trial import check_objectives
 
     chosen = check_objectives(objectives) if objectives else None
     if plot is not None:
@@ -66,7 +66,7 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
     from nas.analysis.text.seeds import seeds_columns, seeds_dict, seeds_notes
     from nas.formatting import to_text
 
-    names, epochs = objectives or run.study.objectives, run.config["recipe"]["epochs"]
+    names, epochs = objectives or run.study.objectives, run.config.recipe.epochs
     members = sorted(run.front(names), key=lambda trial: trial.number)
     members = [replace(trial, error=run.study.means(trial, ("error",))[0]) for trial in members]
     found = repeated(members, run.reseeded, names)
@@ -83,13 +83,13 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
 
 def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -> None:
     """With intervals at the budget of the search, or at the next longer one that is known."""
-    from nas.study.trial import two_axes
+    from nas.study.objectives import plot_axes
     from nas.visualization.plots import plot_front, plot_front_over_seeds
 
     if not run.study.complete:
         raise run.none_complete()
-    axes = two_axes(names)
-    shown = [each for each in found if each.epochs >= run.config["recipe"]["epochs"]] or found[-1:]
+    axes = plot_axes(names)
+    shown = [each for each in found if each.epochs >= run.config.recipe.epochs] or found[-1:]
     if shown:
         plot_front_over_seeds(run.study, shown[0], plot, axes)
     else:

@@ -67,7 +67,7 @@ def _differs(run: Run, found: Replay) -> NasError:
         f"  recorded: {trial.genotype}",
         f"  proposed: {proposed.genotype if proposed else 'nothing'}",
     ]
-    pairs = [(name, then, versions().get(name, then)) for name, then in run.config["versions"].items()]
+    pairs = [(name, then, versions().get(name, then)) for name, then in run.config.versions.items()]
     changed = [f"{name} {then} (now {now})" for name, then, now in pairs if then != now]
     hint = f"the run was made with {', '.join(changed)}" if changed else "all versions are those of the run"
     return NasError("\n".join(lines), where=str(run.folder), hint=hint)

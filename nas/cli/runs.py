@@ -49,10 +49,15 @@ def _row(files: RunFolder) -> dict[str, Any]:
     from nas.study.run_folder import read_config
 
     config = read_config(files)
-    about = {"name": files.path.resolve().name, "folder": str(files.path)}
-    about |= {key: config[key] for key in ("space", "data", "searcher", "trials")}
-    storage = config.get("storage")
-    return {**about, **(NOT_COUNTED if storage else _counts(files)), "storage": storage}
+    about: dict[str, Any] = {"name": files.path.resolve().name, "folder": str(files.path)}
+    about |= {
+        "space": config.space,
+        "data": config.data,
+        "searcher": config.searcher,
+        "trials": config.trials,
+    }
+    counts = NOT_COUNTED if config.storage else _counts(files)
+    return {**about, **counts, "storage": config.storage}
 
 
 def _counts(files: RunFolder) -> dict[str, Any]:

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seeds", "repeats", type=int, metavar="K", help="Training seeds of each network of --searcher paired."
 )
-@click.option("--objectives", type=options.Names(), help="What to minimise; error,flops by default.")
+@options.objectives("Objectives to minimise. Default: error,flops.")
 @options.workers
 @options.gpus_per_worker
 @options.ray_address
@@ -120,10 +120,11 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
 
 def _emit(run: Run, profile: bool) -> None:
     from nas.analysis.fidelity import rungs_list, rungs_of
+    from nas.analysis.pooling import analyze
     from nas.analysis.text.pareto import pareto_dict
     from nas.analysis.text.ranking import analysis_dict
 
-    found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(run.analyze())}
+    found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analyze(run))}
     if rungs := rungs_of(run):
         found["rungs"] = rungs_list(rungs)
     emit({"run": str(run.folder), **found, **(_profile_dict(run) if profile else {})})
@@ -143,10 +144,11 @@ def _show(run: Run, profile: bool, started: bool) -> None:
         heading("Rungs")
         click.echo(rungs_text(rungs, width=text_width()))
     if started:
+        from nas.analysis.pooling import analyze
         from nas.analysis.text.ranking import ranking_text
 
         heading("Ranking of module types")
-        click.echo(ranking_text(run.analyze(), width=text_width()))
+        click.echo(ranking_text(analyze(run), width=text_width()))
     if profile:
         _show_profile(run)
     heading("Run folder")

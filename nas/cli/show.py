@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from nas.cli import _options as options
 from nas.cli._network_file import read_network
 from nas.cli._output import emit, note, table
 from nas.errors import NasError
+from nas.graph.graph import shape_text
 
 if TYPE_CHECKING:
     from nas.graph.graph import Graph
@@ -52,7 +52,7 @@ def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Geno
     opened = open_run(run, results_dir)
     with opened.study:
         chosen = opened.knee() if trial is None else opened.trial(trial)
-    shape, classes = tuple(opened.config["input_shape"]), opened.config["num_classes"]
+    shape, classes = opened.config.input_shape, opened.config.num_classes
     return f"trial {chosen.number}", chosen.genotype, expand(chosen.genotype, shape, classes)
 
 
@@ -97,7 +97,7 @@ def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> 
         return
     click.echo(f"{title}: {genotype}\n")
     table([layer.row() for layer in layers], right=["parameters", "FLOPs"])
-    size = _size(graph.input_shape)
+    size = shape_text(graph.input_shape)
     click.echo(
         f"\ninput {size}: {figures.params:,} parameters, {figures.flops:,} FLOPs "
         "(multiply-adds of convolutions and linear layers)"
@@ -113,7 +113,3 @@ def _row(layer: Layer) -> dict[str, Any]:
         "flops": layer.flops,
         "level": layer.level,
     }
-
-
-def _size(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))

@@ -11,6 +11,7 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._output import emit, table
+from nas.graph.graph import shape_text
 
 if TYPE_CHECKING:
     from nas.space.space import SearchSpace
@@ -45,7 +46,7 @@ def _show(space: SearchSpace, as_json: bool) -> None:
         emit({**_summary(space), "decisions": domains, "yaml": space.to_yaml()})
         return
     click.echo(f"{space.name}: {space.description}")
-    shape = "x".join(map(str, space.input_shape))
+    shape = shape_text(space.input_shape)
     click.echo(f"{size(space)} genotypes, counted at {shape} and {space.num_classes} classes\n")
     table([{"decision": path, "options": ", ".join(map(str, choices))} for path, choices in domains.items()])
 

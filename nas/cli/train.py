@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ from nas.cli import _options as options
 from nas.cli._output import emit, note, percent
 from nas.errors import NasError, NotFoundError
 from nas.training.recipe import FULL_EPOCHS
-
-ABOUT = {"data": str, "data_fingerprint": str, "split_seed": int}
-"""What is read of the config.json beside a source, where there is one."""
 
 
 @click.command("train", epilog="Example: nas train latest --trial 0 --epochs 2")
@@ -47,24 +43,15 @@ def command(
     Weights, curve and figures are written beside the source. A FILE.py is run as the program
     that it is: train only what you trust. No other command runs code that a file brings.
     """
-    from nas.data import load_data, load_recorded
-    from nas.training.final import Files, train_fully
-    from nas.training.recipe import default_recipe
+    from nas.training.final import Files, train
 
     source = _source(target, trial, data, results_dir)
-    about = _about(source)
-    spec = data or about.get("data")
-    if spec is None:
-        raise NasError("name the data", where="--data", hint="as for nas search, such as --data cifar10")
-    dataset = (load_data if data else load_recorded)(spec, seed=about.get("split_seed", 0))
-    if spec == about.get("data") and dataset.fingerprint != about.get("data_fingerprint"):
-        note("warning: the data are not those of the search")
-    report = train_fully(
+    report = train(
         source,
-        dataset,
-        default_recipe(dataset, epochs),
+        data,
+        epochs=epochs,
         seed=seed,
-        device=device or _device(),
+        device=device,
         resume=resume,
         on_epoch=lambda row: _show_epoch(row, epochs),
     )
@@ -91,34 +78,14 @@ def _source(target: str, trial: int | None, data: str | None, results_dir: Path)
     if trial is None:
         raise NasError("name the trial", where="--trial", hint="nas pareto lists those of the front")
     from nas.data import check_recorded
+    from nas.exporters.run import export
     from nas.study.run import open_run
 
     run = open_run(target, results_dir)
     if data is None:
-        check_recorded(run.config["data"])
+        check_recorded(run.config.data)
     with run.study:
-        return run.export([run.trial(trial)], run.folder / "train")[0].folder / "network.py"
-
-
-def _about(source: Path) -> dict[str, Any]:
-    """What the export says of the source, if it stands beside it."""
-    path = source.with_name("config.json")
-    if not path.is_file():
-        return {}
-    try:
-        about: dict[str, Any] = json.loads(options.read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise NasError(f"not valid JSON: {error}", where=str(path)) from None
-    for key, kind in ABOUT.items():
-        if not isinstance(about, dict) or not isinstance(about.get(key, kind()), kind):
-            raise NasError(f"must be an object, with {key} of type {kind.__name__}", where=str(path))
-    return about
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+        return export(run, [run.trial(trial)], run.folder / "train")[0].folder / "network.py"
 
 
 def _show_epoch(row: Mapping[str, float], epochs: int) -> None:

@@ -13,6 +13,7 @@ from nas.cli import _options as options
 from nas.cli._output import emit, note, table
 from nas.cli.show import draw_network, show_layers
 from nas.errors import NasError
+from nas.graph.graph import shape_text
 
 if TYPE_CHECKING:
     from nas.zoo import Entry
@@ -61,9 +62,9 @@ def command(
         show_layers(name, genotype, graph, as_json)
         return
     from nas.cli.export import report_zoo
-    from nas.exporters.zoo import export_entry
+    from nas.exporters.zoo import export_zoo
 
-    report_zoo(export_entry(entry, to), as_json)
+    report_zoo(export_zoo(entry, to), as_json)
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _list(rows: list[dict[str, Any]], as_json: bool) -> None:
             "name": row["name"],
             "parameters": f"{row['params']:,}",
             "FLOPs": f"{row['flops']:,}",
-            "input": "x".join(map(str, row["input_shape"])),
+            "input": shape_text(row["input_shape"]),
             "about": row["about"],
         }
         for row in rows

@@ -1,1 +1,1 @@
-"""Code generation: the graph of a network printed as PyTorch (`source`)."""
+"""Code generation: prints the graph of a network as PyTorch source."""

@@ -1,4 +1,4 @@
-"""From a genotype to a torch network: the generated source, executed."""
+"""Builds torch networks by executing their generated source."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 MAX_PARAMS = 1 << 30
 MAX_FEATURES = 1 << 34
-"""Bytes of the feature maps of one image. What needs more is refused by its figures, before
-anything is allocated for it."""
+"""Most bytes of feature maps per image. A network that needs more is refused by its figures, before
+memory is allocated."""
 KEPT_SOURCES = 64
-"""Sources that tracebacks can show; a worker that trains thousands drops the oldest."""
+"""Number of sources that tracebacks can show; the oldest are dropped, as a worker trains thousands."""
 
 _loaded: deque[str] = deque()
 
@@ -29,17 +29,34 @@ _loaded: deque[str] = deque()
 def build(
     genotype: Genotype, input_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10
 ) -> nn.Module:
-    """The network of a genotype for images of (channels, height, width).
+    """Build the network of a genotype as an `nn.Module`, with auxiliary heads where it has them.
 
-    It is an instance of the class that `source(expand(genotype, …))` prints, with weights
-    drawn from torch's global generator: call `torch.manual_seed` before for a given draw.
-    Auxiliary heads are in it, as training needs them; see `nas.space.genotype.expand`.
+    The network is an instance of the class that `nas.source` prints. Its weights are drawn from torch's
+    global generator: call `torch.manual_seed` before for a given draw.
+
+    Args:
+        genotype: The architecture.
+        input_shape: (channels, height, width) of an image.
+        num_classes: Classes to tell apart.
+
+    Returns:
+        The network, in training mode.
+
+    Raises:
+        NasError: Shapes do not fit, or the network is too large for any machine.
+
+    Example:
+        >>> import nas
+        >>> genotype = nas.load_space("residual_vs_fractal").sample(seed=0)
+        >>> network = nas.build(genotype, (3, 32, 32), num_classes=10)
+        >>> sum(p.numel() for p in network.parameters()) == nas.cost(nas.expand(genotype)).params
+        True
     """
     return build_graph(expand(genotype, input_shape, num_classes, auxiliary=bool(genotype.auxiliary)))
 
 
 def build_graph(graph: Graph) -> nn.Module:
-    """The network of a graph; see `build`. NasError where its figures are beyond any machine."""
+    """Build the network of a graph; see `build`. Raises NasError if its figures are beyond any machine."""
     figures = cost(graph)
     if figures.params > MAX_PARAMS or figures.peak_memory > MAX_FEATURES:
         size = f"{figures.params:,} parameters and {figures.peak_memory:,} bytes of feature maps an image"
@@ -52,9 +69,9 @@ def build_graph(graph: Graph) -> nn.Module:
 
 
 def load_source(text: str, name: str) -> dict[str, Any]:
-    """Execute Python source; returns its namespace. Tracebacks show its lines under `name`.
+    """Execute Python source and return its namespace. Tracebacks show its lines under `name`.
 
-    Raises NasError if it is no valid Python.
+    Raises NasError if it is not valid Python.
     """
     try:
         code = compile(text, name, "exec")
@@ -72,5 +89,5 @@ def _remember(text: str, name: str) -> None:
         _loaded.append(name)
     if len(_loaded) > KEPT_SOURCES:
         linecache.cache.pop(_loaded.popleft(), None)
-    # Without a modification time, linecache keeps the entry although there is no such file.
+    # linecache drops entries of files that do not exist, unless they have no modification time
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)

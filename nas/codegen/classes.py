@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from nas.codegen.format import CallText, fresh
-from nas.graph.graph import INPUT, Graph, Shape
+from nas.graph.graph import INPUT, STEM, Graph, Shape
 from nas.graph.ops import NUM_CLASSES, REQUIRED, Arg, Call
 
 CHANNELS = ("in_chs", "mid_chs", "out_chs", "chs")
@@ -21,7 +21,11 @@ CHANNELS = ("in_chs", "mid_chs", "out_chs", "chs")
 
 @dataclass
 class View:
-    """A node as the generator sees it: the calls that compute it, and what feeds it."""
+    """Node of a graph with the calls that compute it.
+
+    group: the attribute of `Network` that it becomes part of, or "".
+    nested: the call of the class that was generated for its graph.
+    """
 
     name: str
     op: Any
@@ -42,7 +46,7 @@ class View:
 
 @dataclass
 class Param:
-    """An argument of `__init__`: its value for each graph of the class."""
+    """Argument of `__init__`, with its value for each graph of the class."""
 
     name: str
     values: tuple[Any, ...]
@@ -56,13 +60,17 @@ class Param:
 
 @dataclass
 class ClassPlan:
-    """Graphs that share a class."""
+    """Class of the generated code, and the graphs that share it.
+
+    texts: code in place of a number, by node and argument.
+    views: the nodes of each of the graphs.
+    """
 
     graphs: list[Graph]
     name: str = ""
     params: list[Param] = field(default_factory=list)
-    texts: dict[tuple[str, str], str] = field(default_factory=dict)  # (node, argument) -> code
-    views: list[list[View]] = field(default_factory=list)  # of each of the graphs
+    texts: dict[tuple[str, str], str] = field(default_factory=dict)
+    views: list[list[View]] = field(default_factory=list)
 
     @property
     def graph(self) -> Graph:
@@ -73,19 +81,19 @@ class ClassPlan:
         return all(g.input_shape != g.output_shape for g in self.graphs)
 
     def call(self, graph: Graph) -> Call:
-        """The call that makes an instance for one of the graphs."""
-        at = next(i for i, g in enumerate(self.graphs) if g is graph)
-        args = (Arg(p.name, p.values[at], p.default, not p.is_positional) for p in self.params)
+        """Return the call that makes an instance for one of the graphs."""
+        i = next(i for i, g in enumerate(self.graphs) if g is graph)
+        args = (Arg(p.name, p.values[i], p.default, not p.is_positional) for p in self.params)
         return Call(self.name, tuple(args))
 
 
 def plan_classes(graph: Graph) -> list[ClassPlan]:
-    """Classes for all graphs nested in `graph`, the innermost first."""
+    """Plan the classes for all graphs nested in `graph`, the innermost first."""
     levels: dict[int, list[Graph]] = {}
     known: dict[int, int] = {}
     top = _height(graph, levels, known)
-    for again in _on_other_images(graph):
-        _height(again, levels, known)
+    for retraced in _on_other_images(graph):
+        _height(retraced, levels, known)
     plans: list[ClassPlan] = []
     homes: dict[int, ClassPlan] = {}
     for height in range(top):
@@ -104,19 +112,19 @@ def plan_classes(graph: Graph) -> list[ClassPlan]:
 
 
 def _on_other_images(graph: Graph) -> list[Graph]:
-    """Modules that take the image itself, once more for twice the channels, so that the
-    number of channels becomes an argument of their class."""
-    made = []
+    """Retrace the modules that take the image itself for twice its channels, so that the number of
+    channels becomes an argument of their class."""
+    retraced = []
     for name, node in graph.nodes.items():
-        op = node["op"]
-        if name != "stem" and isinstance(op, Graph) and op.again and node["inputs"][0] == INPUT:
+        op = node.op
+        if name != STEM and isinstance(op, Graph) and op.retrace and node.inputs[0] == INPUT:
             channels, *size = op.input_shape
-            made.append(op.again((2 * channels, *size)))
-    return made
+            retraced.append(op.retrace((2 * channels, *size)))
+    return retraced
 
 
 def views(graph: Graph, plans: Sequence[ClassPlan]) -> list[View]:
-    """The nodes of a graph in topological order, nested graphs as calls of their classes."""
+    """Return the nodes of a graph in topological order, nested graphs as calls of their classes."""
     homes = {id(g): plan for plan in plans for g in plan.graphs}
     plan = homes.get(id(graph))
     if plan is None:
@@ -125,11 +133,13 @@ def views(graph: Graph, plans: Sequence[ClassPlan]) -> list[View]:
 
 
 def arg_text(arg: Arg, text: str) -> str:
+    """Return an argument as it stands in a call."""
     return f"{arg.name}={text}" if arg.keyword else text
 
 
 def call_text(call: Call, texts: dict[str, str] | None = None) -> CallText:
-    """A constructor call: arguments at their default left out, `texts` in place of numbers."""
+    """Return a constructor call to print. Arguments at their default are left out; `texts` has the code
+    that replaces the number of an argument."""
     texts = texts or {}
     shown = []
     for arg in call.args:
@@ -141,6 +151,7 @@ def call_text(call: Call, texts: dict[str, str] | None = None) -> CallText:
 
 
 def literal(value: Any) -> str:
+    """Return a value as Python source, with strings in double quotes."""
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
@@ -150,7 +161,7 @@ def _is_channels(name: str) -> bool:
 
 def _height(graph: Graph, levels: dict[int, list[Graph]], known: dict[int, int]) -> int:
     if id(graph) not in known:
-        ops = [node["op"] for _, node in graph.nodes.items()]
+        ops = [node.op for node in graph.nodes.values()]
         nested = [op for op in ops if isinstance(op, Graph) and not _only_module(op)]
         known[id(graph)] = 1 + max((_height(inner, levels, known) for inner in nested), default=-1)
         levels.setdefault(known[id(graph)], []).append(graph)
@@ -160,16 +171,16 @@ def _height(graph: Graph, levels: dict[int, list[Graph]], known: dict[int, int])
 def _views(graph: Graph, homes: dict[int, ClassPlan]) -> Iterator[View]:
     nodes = graph.nodes
     for name, node in nodes.items():
-        op = node["op"]
+        op = node.op
         if op is not None:
-            shapes = tuple(nodes[source]["shape"] for source in node["inputs"])
+            shapes = graph.shapes_of(node.inputs)
             op = _only_module(op) or op
             nested = homes[id(op)].call(op) if isinstance(op, Graph) and id(op) in homes else None
-            yield View(name, op, node["inputs"], shapes, node["label"], nested=nested)
+            yield View(name, op, node.inputs, shapes, node.label, nested=nested)
 
 
 def _only_module(op: Any) -> Any:
-    """The one primitive of a nested graph that holds no more than a module, or None."""
+    """Return the primitive of a nested graph that holds no more than one module, else None."""
     if not isinstance(op, Graph) or len(op.primitives) != 1 or len(op.input_names) != 1:
         return None
     primitive = op.primitives[0]
@@ -177,14 +188,14 @@ def _only_module(op: Any) -> Any:
 
 
 def _signature(graph: Graph, shown: Sequence[View], homes: dict[int, ClassPlan]) -> Hashable:
-    """All but the numbers."""
-    position = {name: at for at, name in enumerate(graph.nodes)}
+    """Return all of a graph but its numbers, equal for graphs that share a class."""
+    position = {name: i for i, name in enumerate(graph.nodes)}
     parts: list[Hashable] = [graph.kind]
     for view in shown:
         calls = [view.module, view.function]
-        forms = tuple((call.target, tuple(arg.name for arg in call.args)) for call in calls if call)
+        printed = tuple((call.target, tuple(arg.name for arg in call.args)) for call in calls if call)
         home = id(homes[id(view.op)]) if isinstance(view.op, Graph) else type(view.op).__name__
-        parts.append((home, forms, view.label, tuple(position[source] for source in view.inputs)))
+        parts.append((home, printed, view.label, tuple(position[source] for source in view.inputs)))
     return (*parts, graph.output)
 
 
@@ -205,7 +216,7 @@ def _parametrise(plan: ClassPlan) -> None:
 
 
 def _derived(plan: ClassPlan, arg: Arg, values: tuple[Any, ...]) -> str:
-    """Code for numbers that follow from other arguments, or ""."""
+    """Return the code for numbers that follow from other arguments, or ""."""
     known = {param.name: param.values for param in plan.params}
     kernels = known.get("kernel_size", ())
     if arg.name == "padding" and values == tuple(k // 2 for k in kernels):
@@ -217,7 +228,7 @@ def _derived(plan: ClassPlan, arg: Arg, values: tuple[Any, ...]) -> str:
 def _param(
     plan: ClassPlan, arg: Arg, values: tuple[Any, ...], ins: tuple[int, ...], outs: tuple[int, ...]
 ) -> Param:
-    """The argument that carries these values, made if there is none yet."""
+    """Return the argument that carries these values; add it if there is none."""
     name = arg.name
     if _is_channels(name):
         name = "chs" if values == ins == outs else {ins: "in_chs", outs: "out_chs"}.get(values, "mid_chs")
@@ -231,11 +242,11 @@ def _param(
 
 
 def _name_by_branch(plan: ClassPlan) -> None:
-    """Where a class has several widths inside, each is called by the branch that it is first met in."""
+    """Name the widths inside a class, if there are several, after the branch in which each comes first."""
     widths = {param.name: param for param in plan.params if param.name.startswith("mid_chs")}
     if len(widths) < 2:
         return
-    branches: dict[str, str] = {}  # of each node: its label, else that of a node that it leads to
+    branches: dict[str, str] = {}  # label of each node, else of a node that it leads to
     for view in reversed(plan.views[0]):
         label = view.label or branches.get(view.name, "")
         branches |= dict.fromkeys((view.name, *view.inputs), label)
@@ -248,7 +259,7 @@ def _name_by_branch(plan: ClassPlan) -> None:
 
 
 def _name(plans: list[ClassPlan]) -> None:
-    """The kind of the graph, told apart by whether the shape changes, else by number."""
+    """Name each class after the kind of its graphs, told apart by a change of shape, else by number."""
     kinds: dict[str, list[ClassPlan]] = {}
     for plan in plans:
         kinds.setdefault(plan.graph.kind, []).append(plan)

@@ -1,4 +1,4 @@
-"""Laying out generated Python as `ruff format` would, at 88 columns."""
+"""Layout of generated Python as `ruff format` has it, at 88 columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INDENT = "    "
 
 @dataclass(frozen=True)
 class CallText:
-    """A call to be printed; `spread` puts each argument on a line of its own."""
+    """Call to print; `spread` puts each argument on a line of its own."""
 
     target: str
     args: tuple[str | CallText, ...] = ()
@@ -28,8 +28,8 @@ class CallText:
 
 
 def call_lines(call: CallText, level: int, before: str = "", after: str = "") -> list[str]:
-    """The lines of a call at an indentation, with text before and after it: on one line, or
-    its arguments on one line, or one argument a line."""
+    """Return the lines of a call at an indentation, with text before and after it: all on one line, or
+    its arguments on one line, or one argument per line."""
     pad = INDENT * level
     line = f"{pad}{before}{call.flat()}{after}"
     if not call.spreads and len(line) <= WIDTH:
@@ -48,7 +48,7 @@ def call_lines(call: CallText, level: int, before: str = "", after: str = "") ->
 
 
 def statement_lines(statement: str, level: int) -> list[str]:
-    """The lines of `return …` or `name = …` at an indentation."""
+    """Return the lines of `return …` or `name = …` at an indentation."""
     pad = INDENT * level
     if len(pad + statement) <= WIDTH:
         return [pad + statement]
@@ -71,20 +71,20 @@ def statement_lines(statement: str, level: int) -> list[str]:
 def split_top(text: str, separator: str) -> list[str]:
     """Split where no bracket is open."""
     parts, depth, start = [], 0, 0
-    for at, character in enumerate(text):
+    for i, character in enumerate(text):
         depth += (character in "([") - (character in ")]")
-        if not depth and text.startswith(separator, at):
-            parts.append(text[start:at])
-            start = at + len(separator)
+        if not depth and text.startswith(separator, i):
+            parts.append(text[start:i])
+            start = i + len(separator)
     return [*parts, text[start:]]
 
 
 def is_atomic(expression: str) -> bool:
-    """Can be followed by an attribute or an operator without brackets around it."""
+    """Tell whether an attribute or operator may follow without brackets around the expression."""
     return len(split_top(expression, " ")) == 1
 
 
 def fresh(base: str, taken: Container[str]) -> str:
-    """The name, with a number if it is taken."""
+    """Return the name, with a number if it is taken."""
     names = chain([base], (f"{base}{number}" for number in count(2)))
     return next(name for name in names if name not in taken)

@@ -1,4 +1,4 @@
-"""From the nodes of a graph to attributes and the statements of a `forward`."""
+"""Turns the nodes of a graph into attributes and the statements of a `forward`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from nas.codegen.classes import View
 from nas.codegen.format import WIDTH, fresh, is_atomic
-from nas.codegen.whitelist import RESERVED
+from nas.codegen.whitelist import allowed
+from nas.graph.graph import STEM
 
 Numbers = Callable[[View], Mapping[str, str]]
-STEM = "stem"
 BODY = 8
-"""Columns that the statements of a method are indented by."""
+"""Columns by which the statements of a method are indented."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ def plan_units(views: Sequence[View], output: str) -> list[Unit]:
 
 
 def _in_order(units: list[Unit]) -> list[Unit]:
-    """A chain stands where its last node does, after all that it needs."""
+    """Order the units so that each comes after all that it needs: a chain at the place of its last node."""
     ready: list[Unit] = []
     made = {unit.output for unit in units}
     done: set[str] = set()
@@ -72,9 +72,9 @@ def _in_order(units: list[Unit]) -> list[Unit]:
 
 
 def _named(units: list[Unit]) -> list[Unit]:
-    """Name the attributes: a group that is one unit by the group, else by label or operation."""
+    """Name each attribute after its group if the group is one unit, else after its label or operation."""
     whole = Counter(unit.views[0].group for unit in units if unit.is_attribute)
-    taken: set[str] = set(RESERVED)
+    taken: set[str] = set(allowed().reserved)
     split: list[Unit] = []
     for unit in units:
         group = unit.views[0].group
@@ -117,14 +117,14 @@ class Forward:
         return cls({node: _Expression(name, {name}) for node, name in inputs.items()}, left)
 
     def run(self, units: Sequence[Unit], numbers: Numbers = lambda view: {}) -> None:
-        """Compute the units; `numbers` gives code for numbers in the expression of a node."""
+        """Compute the units; `numbers` returns code for numbers in the expression of a node."""
         self.numbers = numbers
-        for at, unit in enumerate(units):
+        for i, unit in enumerate(units):
             self.labels[unit.output] = (unit.name, bool(unit.views[-1].label))
-            self._compute(unit, next((u for u in units[at + 1 :] if unit.output in u.inputs), None))
+            self._compute(unit, next((u for u in units[i + 1 :] if unit.output in u.inputs), None))
 
     def result(self, node: str) -> str:
-        """The expression of a node, for the end of the method."""
+        """Return the expression of a node, for the end of the method."""
         return self.known[node].text
 
     def _compute(self, unit: Unit, user: Unit | None) -> None:
@@ -149,24 +149,24 @@ class Forward:
             return _Expression(text, refs, pending=True)
         call = unit.views[0].function
         assert call is not None
-        given = self.numbers(unit.views[0])
-        fields = {arg.name: given.get(arg.name, str(arg.value)) for arg in call.args}
-        for at, source in enumerate(unit.inputs):
-            inside = re.search(rf"[(\[,] ?\{{{at}\}}[,)\]]", call.target)
+        numbers = self.numbers(unit.views[0])
+        fields = {arg.name: numbers.get(arg.name, str(arg.value)) for arg in call.args}
+        for i, source in enumerate(unit.inputs):
+            inside = re.search(rf"[(\[,] ?\{{{i}\}}[,)\]]", call.target)
             if not inside and not is_atomic(self.known[source].text):
                 self._assign(source)
-                operands[at] = self.known[source]
+                operands[i] = self.known[source]
         refs = set().union(*(operand.refs for operand in operands))
         text = call.target.format(*(operand.text for operand in operands), **fields)
         return _Expression(text, refs, pending=True)
 
     def _live(self, but: str) -> set[str]:
-        """Variables that are still needed, apart from one node's own."""
+        """Return the variables that are still needed for other nodes than `but`."""
         return set().union(*(e.refs for node, e in self.known.items() if node != but and self.left[node] > 0))
 
     def _assign(self, node: str) -> None:
-        live = self._live(node) | RESERVED
-        base, given = self.labels.get(node, ("x", False))
-        name = fresh(base, live) if given or "x" in live else "x"
+        live = self._live(node) | allowed().reserved
+        base, is_labelled = self.labels.get(node, ("x", False))
+        name = fresh(base, live) if is_labelled or "x" in live else "x"
         self.statements.append(f"{name} = {self.known[node].text}")
         self.known[node] = _Expression(name, {name})

@@ -1,4 +1,4 @@
-"""The class of a module in the generated code, and attributes as `__init__` sets them."""
+"""Prints the class of a module, and attributes as `__init__` sets them."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from nas.graph.graph import Graph
 from nas.graph.ops import REQUIRED
 
 Texts = Callable[[View], dict[str, str]]
-"""Code for arguments of a node's call, by name, in place of their numbers."""
+"""Function from a node to the code that replaces numbers in its call, by argument."""
 REPEATS = 3
-"""As many equal modules in a row are printed as a comprehension."""
+"""Number of equal modules in a row from which they are printed as a comprehension."""
 
 
 def module_class(plan: ClassPlan, plans: Sequence[ClassPlan]) -> str:
+    """Return the source of a class; `plans` are those of all classes that it may call."""
     graph = plan.graph
     units = plan_units(views(graph, plans), graph.output)
     if is_chain(graph, units):
         return _sequential_class(plan, units[0])
-    kept: dict[str, str] = {}  # numbers that the forward reads: attribute -> code
-    names = graph.input_names
-    variables = graph.variables
-    forward = Forward.over(units, dict(zip(names, variables, strict=True)), graph.output)
-    forward.run(units, lambda view: _kept(plan, view, kept))
+    attributes: dict[str, str] = {}  # code of the numbers that the forward reads
+    inputs = dict(zip(graph.input_names, graph.arg_names, strict=True))
+    forward = Forward.over(units, inputs, graph.output)
+    forward.run(units, lambda view: _as_attributes(plan, view, attributes))
     lines = [*_class_lines(plan, "nn.Module"), f"{INDENT * 2}super().__init__()"]
-    lines += [f"{INDENT * 2}self.{name} = {code}" for name, code in kept.items()]
+    lines += [f"{INDENT * 2}self.{name} = {code}" for name, code in attributes.items()]
     for unit in units:
         if unit.is_attribute:
             lines += attribute(unit, lambda view: _texts(plan, view))
-    lines += ["", f"{INDENT}def forward(self, {', '.join(variables)}):"]
+    lines += ["", f"{INDENT}def forward(self, {', '.join(graph.arg_names)}):"]
     for statement in (*forward.statements, f"return {forward.result(graph.output)}"):
         lines += statement_lines(statement, 2)
     return "\n".join(lines) + "\n"
 
 
 def is_chain(graph: Graph, units: Sequence[Unit]) -> bool:
-    """Whether the class is one chain from end to end, so an `nn.Sequential` of its own."""
+    """Tell whether the class is one chain from end to end, and so an `nn.Sequential`."""
     return len(units) == len(graph.input_names) == 1 and len(units[0].views) > 1
 
 
@@ -58,9 +58,9 @@ def _class_lines(plan: ClassPlan, base: str) -> list[str]:
 
 
 def _class_docstring(plan: ClassPlan) -> list[str]:
-    """What all graphs of the class have in common."""
-    notes = [str(graph.note).split(", ") for graph in plan.graphs]
-    common = ", ".join(part for part in notes[0] if part and all(part in note for note in notes))
+    """Return the docstring: the description that all graphs of the class share."""
+    first, *others = [str(graph.description).split(", ") for graph in plan.graphs]
+    common = ", ".join(part for part in first if part and all(part in other for other in others))
     if not common:
         return []
     lines = textwrap.wrap(common[0].upper() + common[1:] + ".", WIDTH - 10)
@@ -77,14 +77,15 @@ def _texts(plan: ClassPlan, view: View) -> dict[str, str]:
     return {name: code for (node, name), code in plan.texts.items() if node == view.name}
 
 
-def _kept(plan: ClassPlan, view: View, kept: dict[str, str]) -> Mapping[str, str]:
-    """Attributes in place of arguments, for an expression of the forward."""
-    given = {}
+def _as_attributes(plan: ClassPlan, view: View, attributes: dict[str, str]) -> Mapping[str, str]:
+    """Return the attributes that an expression of the forward reads in place of arguments, and add
+    them to `attributes`."""
+    texts = {}
     for name, code in _texts(plan, view).items():
-        attribute = fresh(name, {other for other, kept_code in kept.items() if kept_code != code})
-        kept[attribute] = code
-        given[name] = f"self.{attribute}"
-    return given
+        attribute = fresh(name, {other for other, other_code in attributes.items() if other_code != code})
+        attributes[attribute] = code
+        texts[name] = f"self.{attribute}"
+    return texts
 
 
 def _calls(unit: Unit, texts: Texts) -> list[CallText]:
@@ -93,13 +94,14 @@ def _calls(unit: Unit, texts: Texts) -> list[CallText]:
 
 
 def attribute(unit: Unit, texts: Texts) -> list[str]:
+    """Return the lines of `__init__` that set the attribute of a unit."""
     calls = _calls(unit, texts)
     whole = calls[0] if len(calls) == 1 else CallText("nn.Sequential", tuple(_folded(calls)), spread=True)
     return call_lines(whole, 2, f"self.{unit.name} = ")
 
 
 def _folded(calls: Sequence[CallText]) -> list[str | CallText]:
-    """Runs of equal modules as a comprehension, where that fits on a line."""
+    """Write runs of equal modules as a comprehension, where that fits on a line."""
     folded: list[str | CallText] = []
     for text, run in groupby(calls, key=CallText.flat):
         same = list(run)

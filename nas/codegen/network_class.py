@@ -1,7 +1,7 @@
-"""The class `Network` of the generated code, with the interface of a timm model.
+"""Prints the class `Network`, which has the interface of a timm model.
 
-Stem and head are written into it, unless the head gives a map of scores: then it is a class
-of its own, as auxiliary heads are.
+The nodes of stem and head become its own. A head that scores every pixel is a class, as are
+auxiliary heads.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from nas.codegen.classes import ClassPlan, View, views
-from nas.codegen.format import INDENT, statement_lines
+from nas.codegen.format import INDENT, WIDTH, statement_lines
 from nas.codegen.forward import Forward, Unit, plan_units
 from nas.codegen.module_class import attribute
-from nas.graph.graph import Graph
+from nas.graph.graph import HEAD, STEM, Graph, stage_of
 from nas.graph.ops import NUM_CLASSES, Classifier
 
-STEM, HEAD, CLASSIFIER = "stem", "head", "classifier"
+CLASSIFIER = "classifier"
 IN_CHANS = "in_chans"
 INIT_WEIGHTS = """\
         for module in self.modules():
@@ -25,18 +25,19 @@ INIT_WEIGHTS = """\
 
 
 def inlined(graph: Graph) -> list[Graph]:
-    """The graphs whose nodes become the network's own: the stem, and a head of one classifier."""
+    """Return the graphs whose nodes become the network's own: the stem, and a head of one classifier."""
     names = (STEM,) if is_map(graph) else (STEM, HEAD)
-    ops = (graph.nodes[name]["op"] for name in names if name in graph.nodes)
+    ops = (graph.nodes[name].op for name in names if name in graph.nodes)
     return [op for op in ops if isinstance(op, Graph)]
 
 
 def is_map(graph: Graph) -> bool:
-    """Whether the network gives scores for every pixel."""
+    """Tell whether the network scores every pixel."""
     return len(graph.output_shape) == 3
 
 
 def network_class(graph: Graph, plans: Sequence[ClassPlan]) -> str:
+    """Return the source of the class; `plans` are those of all classes that it may call."""
     flat, renamed = network_views(graph, plans)
     units = plan_units(flat, renamed[HEAD])
     by_part = {"body": list[Unit](), HEAD: list[Unit](), CLASSIFIER: list[Unit](), "aux": list[Unit]()}
@@ -61,20 +62,20 @@ def network_class(graph: Graph, plans: Sequence[ClassPlan]) -> str:
 
 
 def _features(graph: Graph) -> list[str]:
-    """Nodes that leave the body: the last, and those that head and auxiliary heads take."""
+    """List the nodes that leave the body: the last, and those that head and auxiliary heads take."""
     nodes = graph.nodes
-    taken = [source for name in (HEAD, *graph.auxiliary) for source in nodes[name]["inputs"]]
+    taken = [source for name in (HEAD, *graph.auxiliary) for source in nodes[name].inputs]
     return list(dict.fromkeys(taken))
 
 
 def _head_inputs(graph: Graph, names: Mapping[str, str]) -> list[str]:
-    return [names[source] for source in graph.nodes[HEAD]["inputs"]]
+    return [names[source] for source in graph.nodes[HEAD].inputs]
 
 
 def _init(graph: Graph, flat: Sequence[View], units: Sequence[Unit]) -> list[str]:
     from_image = _carries_image(flat, graph)
     classes, channels = graph.output_shape[0], graph.input_shape[0]
-    features = graph.nodes[_features(graph)[0]]["shape"][0]
+    features = graph.nodes[_features(graph)[0]].shape[0]
     classifier = next((view for view in flat if view.group == CLASSIFIER), None)
 
     def texts(view: View) -> dict[str, str]:
@@ -97,7 +98,7 @@ def _init(graph: Graph, flat: Sequence[View], units: Sequence[Unit]) -> list[str
         weights = ", ".join(f"{weight:g}" for weight in graph.auxiliary.values())
         lines.append(f"{INDENT * 2}self.aux_weights = ({weights}{',' if len(graph.auxiliary) == 1 else ''})")
     condition = "type(module) is nn.Conv2d" if is_map(graph) else "isinstance(module, nn.Conv2d)"
-    return [*lines, INIT_WEIGHTS.format(condition=condition)]  # scores keep the start of their own
+    return [*lines, INIT_WEIGHTS.format(condition=condition)]  # layers of scores initialise themselves
 
 
 def _head(units: Sequence[Unit], classifier: Unit, features: str) -> list[str]:
@@ -132,7 +133,7 @@ def _forward(maps: bool, taken: Sequence[str], head: Sequence[str], aux: Sequenc
     if not aux:
         return lines + _body([*statements, f"return {scores}"])
     listed = [f"{INDENT * 2}return scores, [{', '.join(aux)}]"]
-    if len(listed[0]) > 88:
+    if len(listed[0]) > WIDTH:
         items = [f"{INDENT * 3}{item}," for item in aux]
         listed = [f"{INDENT * 2}return scores, [", *items, f"{INDENT * 2}]"]
     checks = [f"{INDENT * 2}if not self.training:", f"{INDENT * 3}return scores"]
@@ -144,15 +145,15 @@ def _body(statements: Iterable[str]) -> list[str]:
 
 
 def network_views(graph: Graph, plans: Sequence[ClassPlan]) -> tuple[list[View], dict[str, str]]:
-    """The nodes of the network, with those of stem and head in their places, and what became
-    of the names of the graph."""
+    """Return the nodes of the network, with those of stem and head in their places, and the new names
+    of the nodes of the graph."""
     flat: list[View] = []
     own = {id(op) for op in inlined(graph)}
     renamed = {name: name for name in graph.nodes}
     for view in views(graph, plans):
         inputs = tuple(renamed[source] for source in view.inputs)
         if id(view.op) not in own:
-            stage = view.name.partition(".")[0]
+            stage = stage_of(view.name)
             label, nested = view.label, view.nested
             flat.append(View(view.name, view.op, inputs, view.shapes, label, stage, nested))
             continue
@@ -168,7 +169,7 @@ def network_views(graph: Graph, plans: Sequence[ClassPlan]) -> tuple[list[View],
 
 
 def _carries_image(flat: Sequence[View], graph: Graph) -> set[str]:
-    """Nodes that see the channels of the image: up to the first convolution of each path."""
+    """Return the nodes that see the channels of the image, up to the first convolution of each path."""
     raw, seeing = set(graph.input_names), set()
     for view in flat:
         if all(source in raw for source in view.inputs):

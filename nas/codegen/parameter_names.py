@@ -1,6 +1,6 @@
-"""Where the generated code keeps each primitive: from paths in a graph to names of modules.
+"""Names of modules in generated code, by the paths of primitives in the graph.
 
-With them, weights move between networks that share parts, and in from other code.
+They allow weights to move between networks that share parts, and in from other code.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TypeVar
 from nas.codegen.classes import ClassPlan, View, plan_classes, views
 from nas.codegen.forward import Unit, plan_units
 from nas.codegen.module_class import is_chain
-from nas.codegen.network_class import HEAD, network_views
-from nas.graph.graph import Graph
+from nas.codegen.network_class import network_views
+from nas.graph.graph import HEAD, Graph
 
 V = TypeVar("V")
 
 
 def module_names(graph: Graph) -> dict[str, str]:
-    """The name of the module in the generated `Network` that computes a primitive, by the
-    primitive's path; those that a function computes are left out."""
+    """Map the path of each primitive to the name of the module in the generated `Network` that computes
+    it. Primitives that a function computes are left out."""
     plans = plan_classes(graph)
     nodes, renamed = network_views(graph, plans)
     names: dict[str, str] = {}
@@ -31,7 +31,7 @@ def module_names(graph: Graph) -> dict[str, str]:
 
 
 def by_module(state: Mapping[str, V]) -> dict[str, dict[str, V]]:
-    """The entries of a state dict, by the name of the module that holds them."""
+    """Group the entries of a state dict by the name of the module that holds them."""
     modules: dict[str, dict[str, V]] = defaultdict(dict)
     for name, value in state.items():
         module, _, entry = name.rpartition(".")
@@ -42,8 +42,8 @@ def by_module(state: Mapping[str, V]) -> dict[str, dict[str, V]]:
 def carry(
     state: Mapping[str, V], old: Graph, new: Graph, origin: Mapping[str, str] | None = None
 ) -> dict[str, V]:
-    """A state dict for the network of `new` from one of `old`'s. `origin` gives the path in
-    `old` of a primitive in `new` where it is another."""
+    """Return a state dict for the network of `new` from one of `old`. `origin` maps the paths of
+    primitives in `new` to those in `old` where they differ."""
     before, entries = module_names(old), by_module(state)
     moved: dict[str, V] = {}
     for path, module in module_names(new).items():
@@ -53,15 +53,15 @@ def carry(
 
 
 def _attributes(units: Sequence[Unit]) -> Iterator[tuple[View, str]]:
-    """The nodes that modules compute, each with its name in the class."""
+    """Yield the nodes that modules compute, each with its name in the class."""
     for unit in units:
         if unit.is_attribute:
-            for at, view in enumerate(unit.views):
-                yield view, unit.name if len(unit.views) == 1 else f"{unit.name}.{at}"
+            for i, view in enumerate(unit.views):
+                yield view, unit.name if len(unit.views) == 1 else f"{unit.name}.{i}"
 
 
 def _inside(graph: Graph, path: str, view: View, module: str, plans: Sequence[ClassPlan]) -> dict[str, str]:
-    """Names of all primitives of one node, to which `path` leads from the outermost graph."""
+    """Name all primitives of one node, to which `path` leads from the outermost graph."""
     nested = _operation(graph, path)
     if not isinstance(nested, Graph):
         return {path: module}
@@ -80,9 +80,9 @@ def _inside(graph: Graph, path: str, view: View, module: str, plans: Sequence[Cl
 
 
 def _operation(graph: Graph, path: str) -> object:
-    """What the node at a path computes."""
-    found: object = graph
+    """Return the primitive or graph at a path."""
+    op: object = graph
     for name in path.split("/"):
-        assert isinstance(found, Graph)
-        found = found.nodes[name]["op"]
-    return found
+        assert isinstance(op, Graph)
+        op = op.nodes[name].op
+    return op

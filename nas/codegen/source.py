@@ -1,4 +1,4 @@
-"""The graph of a network printed as a PyTorch file that a person would want to read.
+"""Prints the graph of a network as a PyTorch file that a person would want to read.
 
 One class for each distinct module, numbers that differ as arguments, chains as
 `nn.Sequential`, and a `Network` with the interface of a timm model. The network that is
@@ -16,13 +16,27 @@ from nas.codegen.module_class import module_class
 from nas.codegen.network_class import inlined, network_class
 from nas.codegen.whitelist import checked
 from nas.graph.cost import cost
-from nas.graph.graph import Graph
+from nas.graph.graph import Graph, shape_text
 
 
 def source(graph: Graph) -> str:
-    """The Python source of a network: a file that imports torch only, with a class
-    `Network(num_classes, in_chans)`, laid out as `ruff format` would. Nothing leaves here that
-    is not on the whitelist of `nas.codegen.whitelist`."""
+    """Print a network as Python source that imports only torch, laid out as `ruff format` would.
+
+    Args:
+        graph: The graph of a network, as `nas.expand` returns it.
+
+    Returns:
+        The text of a file with a class `Network(num_classes, in_chans)`.
+
+    Raises:
+        NasError: The graph holds something that is not on the whitelist of `nas.codegen.whitelist`.
+
+    Example:
+        >>> import nas
+        >>> graph = nas.expand(nas.load_space("residual_vs_fractal").sample(seed=0))
+        >>> "class Network(nn.Module):" in nas.source(graph)
+        True
+    """
     plans = plan_classes(graph)
     helpers = list(dict.fromkeys(h for p in graph.primitives for h in p.op.helpers()))
     own = {id(op) for op in inlined(graph)}
@@ -41,8 +55,9 @@ def source(graph: Graph) -> str:
 
 def _docstring(graph: Graph) -> str:
     figures = cost(graph)
-    size, classes = "x".join(map(str, graph.input_shape)), graph.output_shape[0]
-    unbroken = str(graph.note or graph.kind).replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ")
+    size, classes = shape_text(graph.input_shape), graph.output_shape[0]
+    text = str(graph.description or graph.kind)
+    unbroken = text.replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ")
     title = textwrap.fill(unbroken, WIDTH - 3, break_on_hyphens=False).replace("\0", " ")
     return f'''"""{title}
 

@@ -1,9 +1,8 @@
-"""What generated source may consist of: a whitelist of Python, looked at before a line of it is
-executed or written.
+"""Whitelist of generated source, checked before a line of it is executed or written.
 
 Genotypes come from strangers. The generator prints checked fields only; this is the second
-lock: whatever else gets into a source, it is refused. The lists hold what the primitives
-print; one that prints more names it here.
+lock: whatever else gets into a source is refused. The grammar is fixed here; names of torch
+are those that the primitives declare, and those of the generator's own text.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ from __future__ import annotations
 import ast
 import keyword
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from nas.errors import NasError
+from nas.graph.ops.base import PRIMITIVES, Op
 
 IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
 TOP = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)
-"""Statements of the file itself, besides its docstring: importing it only defines."""
+"""Statements at the top of the file besides its docstring. They only define, so importing runs nothing."""
 PLAIN = {
     *(ast.Module, ast.alias, ast.arguments, ast.keyword),
     *(ast.Assign, ast.Expr, ast.Return, ast.If, ast.For),
@@ -28,21 +28,22 @@ PLAIN = {
     *(ast.BoolOp, ast.And, ast.UnaryOp, ast.Not, ast.USub),
     *(ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.GtE, ast.Is, ast.IsNot),
 }
-"""Nodes that are always allowed; those with a name or a value in them are looked at one by one."""
+"""Nodes that are always allowed. Those that hold a name or a value are checked one by one."""
 MODULES = frozenset({"torch", "nn", "F"})
-BUILTINS = frozenset({"isinstance", "len", "next", "range", "sum", "super", "type", "zip"})
-FUNCTIONS = {
-    "torch": {"arange", "cat", "eye", "flatten", "rand", "randint", "relu", "where"},
-    "F": {"avg_pool2d", "interpolate", "pad"},
-    "nn.init": {"kaiming_normal_", "zeros_"},
-}
-"""What may be called of torch; of nn, any class."""
-ATTRIBUTES = {
-    *("abs", "any", "device", "draw", "dtype", "long", "mean", "mode", "modules", "parameters"),
-    *("shape", "sum", "to", "weight"),
-}
-"""Attributes and methods of anything that is not `self`."""
-_OF_MODULES = """
+OWNERS = MODULES | {"nn.init"}
+"""Modules whose names are allowed one by one."""
+GENERATOR_NAMES = frozenset(
+    {"nn.Module", "nn.Sequential", "nn.Conv2d", "nn.Linear", "nn.init", "nn.init.kaiming_normal_"}
+    | {".weight"}
+)
+"""Names of torch, and attributes, in the generator's own text."""
+GENERATOR_BUILTINS = frozenset({"isinstance", "range", "super", "type"})
+HARMLESS_BUILTINS = frozenset(
+    {"abs", "all", "any", "bool", "enumerate", "float", "int", "isinstance", "len", "list", "max", "min"}
+    | {"next", "range", "reversed", "round", "sorted", "sum", "super", "tuple", "type", "zip"}
+)
+"""Builtins that the sources of primitives may call."""
+_MODULE_ATTRIBUTES = """
 T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double
 dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule
 half ipu load_state_dict modules mtia named_buffers named_children named_modules named_parameters
@@ -52,51 +53,85 @@ register_load_state_dict_pre_hook register_module register_parameter register_st
 register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory state_dict to
 to_empty train training type xpu zero_grad
 """
-MODULE_ATTRIBUTES = frozenset(_OF_MODULES.split())
-"""What `nn.Module` has already, so no module may be called so."""
-RESERVED = frozenset(
+MODULE_ATTRIBUTES = frozenset(_MODULE_ATTRIBUTES.split())
+"""Attributes that `nn.Module` has already, so no submodule can have their names."""
+RESERVED_BY_GENERATOR = frozenset(
     {"self", "forward_features", "forward_head", "reset_classifier", "num_features", "aux_weights"}
-    | {"crop", "draw_column", *keyword.kwlist, *BUILTINS, *MODULES, *MODULE_ATTRIBUTES}
+    | {*keyword.kwlist, *MODULES, *MODULE_ATTRIBUTES}
 )
-"""Names that the generator does not give, whatever a node is called."""
 MAX_INTEGER = 1 << 31
 LEAVES = frozenset({"id", "attr", "arg", "name", "ctx"})
-"""Fields that hold a name, or whether it is read or written: looked at with their node."""
+"""Fields that hold a name, or whether it is read or written. They are checked with their node."""
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef)
 
 
+class Allowed(NamedTuple):
+    """Names that generated source may use.
+
+    torch: names of torch (`nn.Conv2d`, `torch.cat`) and attributes of anything else (`.shape`).
+    builtins: functions of Python.
+    reserved: names that the generator gives to nothing, whatever a node is called.
+    """
+
+    torch: frozenset[str]
+    builtins: frozenset[str]
+    reserved: frozenset[str]
+
+
+def allowed() -> Allowed:
+    """Collect the names that the primitives defined so far declare, with the generator's own."""
+    return _collect(tuple(PRIMITIVES))
+
+
+@lru_cache(maxsize=8)
+def _collect(primitives: tuple[type[Op], ...]) -> Allowed:
+    torch, builtins = set(GENERATOR_NAMES), set(GENERATOR_BUILTINS)
+    helpers: set[str] = set()
+    for text in {text for op in primitives for text in op.sources}:
+        tree = ast.parse(text)
+        helpers |= {node.name for node in tree.body if isinstance(node, DEFINITIONS)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and _text(node.value) not in ("self", "super()"):
+                torch.add(_qualified(node))
+            elif isinstance(node, ast.Name) and node.id in HARMLESS_BUILTINS:
+                builtins.add(node.id)
+    torch.update(name for op in primitives for name in op.torch_names)
+    return Allowed(frozenset(torch), frozenset(builtins), RESERVED_BY_GENERATOR | helpers | builtins)
+
+
 def checked(text: str) -> str:
-    """The source itself; NasError names the line of what is not on the list."""
+    """Return the source itself. NasError names the line of anything that is not allowed."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _refused(str(error), getattr(error, "lineno", 0) or 0) from None
-    nodes = _nodes(tree)
-    known = _defined(nodes) | BUILTINS | MODULES
-    for at, statement in enumerate(tree.body):
-        if not isinstance(statement, TOP) and not (at == 0 and _is_docstring(statement)):
+    nodes, names = _nodes(tree), allowed()
+    known = _defined(nodes) | names.builtins | MODULES
+    for i, statement in enumerate(tree.body):
+        if not isinstance(statement, TOP) and not (i == 0 and _is_docstring(statement)):
             raise _refused(f"the statement {_shown(statement)}", statement.lineno)
     for node in nodes:
-        fault = _fault(node, known)
+        fault = _fault(node, known, names)
         if fault:
             raise _refused(fault, getattr(node, "lineno", 0))
     return text
 
 
 def _nodes(tree: ast.AST) -> list[ast.AST]:
-    """The nodes of a tree that are not plain, as `ast.walk` would give them in four times the time."""
-    walked, found = [tree], []
+    """Return the nodes of a tree that are not plain. `ast.walk` would do, but this check takes a part of
+    the time of every network that is built."""
+    walked, special = [tree], []
     for node in walked:  # grows meanwhile
         kind: Any = type(node)  # mypy takes classes for unhashable
         if kind not in PLAIN:
-            found.append(node)
+            special.append(node)
         for name in _inner_fields(kind):
             value = getattr(node, name, None)
             if isinstance(value, ast.AST):
                 walked.append(value)
             elif type(value) is list:
                 walked += [item for item in value if isinstance(item, ast.AST)]
-    return found
+    return special
 
 
 @cache
@@ -105,40 +140,40 @@ def _inner_fields(kind: Any) -> tuple[str, ...]:
 
 
 def _defined(nodes: Sequence[ast.AST]) -> set[str]:
-    """Every name that the source itself gives to something."""
-    found: set[str] = set()
+    """Return every name that the source itself gives to something."""
+    names: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Store):
-                found.add(node.id)
+                names.add(node.id)
         elif isinstance(node, ast.arg):
-            found.add(node.arg)
+            names.add(node.arg)
         elif isinstance(node, DEFINITIONS):
-            found.add(node.name)
-    return found
+            names.add(node.name)
+    return names
 
 
-def _fault(node: ast.AST, known: set[str]) -> str:
-    """What is not allowed by itself of a node that is not plain, or ""."""
+def _fault(node: ast.AST, known: set[str], names: Allowed) -> str:
+    """Name what is not allowed of a node that is not plain, or return ""."""
     if isinstance(node, ast.Name):
-        given = isinstance(node.ctx, ast.Store) and node.id in RESERVED
+        given = isinstance(node.ctx, ast.Store) and node.id in names.reserved
         return f"the name {node.id}" if given or node.id not in known or _private(node.id) else ""
     if isinstance(node, ast.Constant):
         return _constant_fault(node.value)
     if isinstance(node, ast.Attribute):
-        return _attribute_fault(node)
+        return _attribute_fault(node, names)
     if isinstance(node, ast.arg):
-        fine = node.annotation is None and (node.arg == "self" or node.arg not in RESERVED)
+        fine = node.annotation is None and (node.arg == "self" or node.arg not in names.reserved)
         return "" if fine and not _private(node.arg) else f"the argument {node.arg}"
     if isinstance(node, DEFINITIONS):
-        return _definition_fault(node)
+        return _definition_fault(node, names)
     if isinstance(node, ast.Import | ast.ImportFrom):
         return "" if ast.unparse(node) in IMPORTS else ast.unparse(node)
     return f"a {type(node).__name__}"
 
 
-def _definition_fault(node: ast.ClassDef | ast.FunctionDef) -> str:
-    plain = not node.decorator_list and node.name not in BUILTINS | MODULES
+def _definition_fault(node: ast.ClassDef | ast.FunctionDef, names: Allowed) -> str:
+    plain = not node.decorator_list and node.name not in names.builtins | MODULES
     if isinstance(node, ast.ClassDef):
         bases = all(isinstance(base, ast.Attribute) and _text(base.value) == "nn" for base in node.bases)
         return "" if plain and bases and not node.keywords else f"the class {node.name}"
@@ -146,21 +181,25 @@ def _definition_fault(node: ast.ClassDef | ast.FunctionDef) -> str:
     return "" if plain else f"the function {node.name}"
 
 
-def _attribute_fault(node: ast.Attribute) -> str:
+def _attribute_fault(node: ast.Attribute, names: Allowed) -> str:
     owner, name = _text(node.value), node.attr
-    if owner == "nn":
-        fine = name == "init" or name[0].isupper()
-    elif owner in FUNCTIONS:
-        fine = name in FUNCTIONS[owner]
-    elif owner == "self":
+    if owner == "self":
         fine = not _private(name)
+    elif owner == "super()" and name == "__init__":
+        fine = True
     else:
-        fine = name in ATTRIBUTES or (owner == "super()" and name == "__init__")
+        fine = _qualified(node) in names.torch and not _private(name)
     return "" if fine and type(node.ctx) in PLAIN else f"the attribute .{name}"
 
 
+def _qualified(node: ast.Attribute) -> str:
+    """Return the name as primitives declare it: `torch.cat`, `nn.init.zeros_`, `.shape`."""
+    owner = _text(node.value)
+    return f"{owner}.{node.attr}" if owner in OWNERS else f".{node.attr}"
+
+
 def _text(node: ast.expr) -> str:
-    """`nn`, `nn.init` or `super()`; "" of all that is longer, as nothing allowed depends on it."""
+    """Return `nn`, `nn.init` or `super()` as text, "" for anything longer, on which no rule depends."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -189,6 +228,6 @@ def _shown(node: ast.AST) -> str:
 
 
 def _refused(what: str, line: int) -> NasError:
-    hint = "nas/codegen/whitelist.py lists what is; a primitive that prints more names it there"
+    hint = "a primitive lists the names of torch that it prints in `torch_names`"
     message = f"not allowed in generated source: {what}"
     return NasError(message, where=f"generated source, line {line}", hint=hint)

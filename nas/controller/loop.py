@@ -1,104 +1,80 @@
-"""The loop of a search: propose, count, train, record, with every slot busy.
+"""The loop of a search: propose, count costs, train, record, with every slot busy.
 
-There are no generations: whenever a slot is free the searcher is asked again, with all
-that is known by then. Each finished trial is recorded in one transaction before the next
-is looked at, so a search that is cut short loses only what was being trained.
-"""
+There are no generations: whenever a slot is free, the searcher is asked again with all results known by
+then. Each finished trial is recorded in one transaction before the next is looked at, so a search that is
+interrupted loses only the trainings in progress."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from nas.controller.evaluators.base import Evaluator, OnTimes
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
+from nas.controller.evaluators.base import Evaluator
+from nas.controller.planned_trial import PlannedTrial, training_seed
 from nas.controller.progress import Event, Progress
 from nas.controller.record import record
 from nas.controller.signals import Interrupted, Stop, stop_on_signals
 from nas.errors import AllTrialsFailedError, ClusterLostError
-from nas.graph.cost import Cost, cost
-from nas.plugins import load_objectives
-from nas.schedulers.rung_store import Rungs
-from nas.searchers.base import Searcher, propose
-from nas.searchers.designs.base import Design
+from nas.graph.cost import cost
+from nas.schedulers import Scheduler, TrainFully
+from nas.searchers import propose
+from nas.searchers.warm_start import seed_proposals
 from nas.space.genotype import expand
-from nas.space.space import SearchSpace, decisions_of
+from nas.space.space import decisions_of
 from nas.study.history import History
+from nas.study.objectives import measures
 from nas.study.trial import Proposal, Trial
 from nas.training.profile import DRIVER, Laps, Times
-from nas.training.task import Result, Task, ignore
+from nas.training.task import Result, Task
 
 MAX_FAILURES_IN_ROW = 10
+NO_CALLBACKS = Callbacks()
 TICK = 1.0
-"""Seconds after which the loop looks whether it has been asked to stop."""
+"""Seconds between two looks at whether the search was asked to stop."""
 
 REUSED = ("", "diverged", "oom", "timeout")
-"""Reasons that lie in the network; other failures are tried again when it is proposed again."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A proposal with all that is known before it is trained."""
-
-    number: int
-    proposal: Proposal
-    cost: Cost
-    decisions: Mapping[str, Any]
-    seed: int
+"""Reasons that lie in the network. After any other failure a network that is proposed again is trained
+again."""
 
 
 def run_search(
+    config: SearchConfig,
     study: History,
-    space: SearchSpace,
-    searcher: Searcher | Design,
     evaluator: Evaluator,
     *,
-    trials: int,
-    seed: int,
-    epochs: int,
-    uniform_share: float = 0.2,
-    seeds: Sequence[Proposal] = (),
-    rungs: Rungs | None = None,
+    scheduler: Scheduler | None = None,
+    callbacks: Callbacks = NO_CALLBACKS,
     max_failures_in_row: int = MAX_FAILURES_IN_ROW,
     weights_dir: Path | None = None,
-    on_trial: Callable[[Trial, Progress], None] | None = None,
-    on_event: Callable[[Event], None] | None = None,
-    on_times: OnTimes | None = None,
     stop: Stop | None = None,
 ) -> None:
-    """Fill `study` up to `trials` trials, `seeds` first; those it already has are left as they are.
+    """Fill `study` up to `config.trials` trials, warm starts first; recorded trials are left as they are.
 
-    Ends early where the space is exhausted. With `rungs` a trial is trained on from each of them only
-    where it is promoted, and recorded as stopped if the search ends before. Weights of the trials on
-    the front are kept as weights_dir/<number>.safetensors. Raises Interrupted after a signal or a request on
-    `stop`, AllTrialsFailedError when nothing succeeds or too many trials fail in a row,
-    StorageError when a trial cannot be recorded; whatever is recorded then stays.
+    Ends early if the space is exhausted. Raises Interrupted after a signal or a request on `stop`,
+    AllTrialsFailedError if nothing succeeds or too many trials fail in a row, StorageError if a trial cannot
+    be recorded; what is recorded by then stays.
+
+    evaluator: trains the networks; it stays open. scheduler: says for how many epochs, by default all of the
+    recipe. max_failures_in_row: failures after which the search gives up. weights_dir: folder for the weights
+    of the trials on the front, as <number>.safetensors; None keeps none.
     """
     search = _Search(
+        config=config,
         study=study,
-        space=space,
-        searcher=searcher,
         evaluator=evaluator,
-        trials=trials,
-        seed=seed,
-        epochs=epochs,
-        uniform_share=uniform_share,
-        seeds=seeds,
-        rungs=rungs,
+        scheduler=scheduler or TrainFully(),
+        callbacks=callbacks,
         max_failures_in_row=max_failures_in_row,
         weights_dir=weights_dir,
-        on_trial=on_trial or ignore,
-        on_event=on_event or ignore,
-        on_times=on_times or ignore,
         stop=stop or Stop(),
     )
-    evaluator.on_epoch, evaluator.on_times = search.epoch, search.on_times
     try:
         with stop_on_signals(search.stop):
             search.run()
@@ -106,7 +82,6 @@ def run_search(
         if not search.stop.signal:
             raise
     finally:
-        evaluator.on_epoch = evaluator.on_times = ignore
         for number in list(study.pending):
             study.give_up(number)
     if search.stop.signal:
@@ -116,31 +91,23 @@ def run_search(
 
 @dataclass(kw_only=True)
 class _Search:
-    """A running search; what is not given is its state.
+    """A running search: its settings, and its state from `running` on.
 
-    twins: candidates that wait for the result of an equal one, by digest; failures: the
-    last failures in a row; already: trials done when it began; failed: of the whole study;
-    exhausted: nothing new is found; lap: what this process does with its time.
+    running: by number. twins: trials that wait for the result of an equal network, by digest. failures: the
+    latest failures in a row. already: trials that were done when this search began. failed: failures of the
+    whole study. exhausted: whether the space holds nothing new. lap: how this process spends its time.
     """
 
+    config: SearchConfig
     study: History
-    space: SearchSpace
-    searcher: Searcher | Design
     evaluator: Evaluator
-    trials: int
-    seed: int
-    epochs: int
-    uniform_share: float
-    seeds: Sequence[Proposal]
-    rungs: Rungs | None
+    scheduler: Scheduler
+    callbacks: Callbacks
     max_failures_in_row: int
     weights_dir: Path | None
-    on_trial: Callable[[Trial, Progress], None]
-    on_event: Callable[[Event], None]
-    on_times: OnTimes
     stop: Stop
-    running: dict[int, Candidate] = field(default_factory=dict)
-    twins: dict[str, list[Candidate]] = field(default_factory=lambda: defaultdict(list))
+    running: dict[int, PlannedTrial] = field(default_factory=dict)
+    twins: dict[str, list[PlannedTrial]] = field(default_factory=lambda: defaultdict(list))
     failures: list[Trial] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     already: int = 0
@@ -155,11 +122,10 @@ class _Search:
             while not self.stop.signal and len(self.running) < self.evaluator.slots and self.fill():
                 pass
             if not self.running:
-                # Beside rungs there is no other driver: what is pending waits at one, or for what does.
-                if self.stop.signal or self.exhausted or self.rungs or not self.study.pending:
+                if self.stop.signal or self.exhausted or not self.trained_elsewhere():
                     break
-                time.sleep(TICK)  # other drivers train the rest, and one of them may be lost
-            results = self.evaluator.wait(TICK)
+                time.sleep(TICK)  # other drivers train the rest; if one is lost, its trials are free again
+            results = self.evaluator.wait(TICK, on_epoch=self.epoch, on_times=self.callbacks.on_times)
             self.lap("waiting")
             for result in results:
                 self.finish(result)
@@ -167,32 +133,38 @@ class _Search:
             for trial in list(self.study.waiting.values()):
                 self.settle(trial)
 
-    def fill(self) -> bool:
-        """Go on with a trial that is promoted, else begin one. False where there is neither."""
-        return self.go_on(closing=False) or self.start() or self.go_on(closing=True)
+    def trained_elsewhere(self) -> bool:
+        """Return whether other drivers train trials: what is pending and is neither paused nor a twin
+        here."""
+        twins = {planned.number for twins in self.twins.values() for planned in twins}
+        return bool(self.study.pending.keys() - self.study.waiting.keys() - twins)
 
-    def go_on(self, *, closing: bool) -> bool:
-        trial = self.rungs.promoted(self.running, closing=closing) if self.rungs else None
+    def fill(self) -> bool:
+        """Promote a trial, or begin a new one. Return False where there is neither."""
+        return self.promote(closing=False) or self.start() or self.promote(closing=True)
+
+    def promote(self, *, closing: bool) -> bool:
+        trial = self.scheduler.promote(self.running, closing=closing)
         if trial is not None:
-            self.dispatch(Candidate(trial.number, trial.proposal, trial.cost, trial.decisions, trial.seed))
+            self.dispatch(PlannedTrial(trial.number, trial.proposal, trial.cost, trial.decisions, trial.seed))
         return trial is not None
 
     def start(self) -> bool:
-        """Propose the next trial and dispatch it, or reuse a result. False where there is none."""
+        """Begin the next trial, by training it or by reusing a result. Return False where there is none."""
         if self.exhausted:
             return False
-        with self.study.turn(self.trials) as number:
+        with self.study.turn(self.config.trials) as number:
             if number is None:
                 return False
             proposal = propose(
-                self.searcher,
-                self.space,
+                self.config.searcher,
+                self.config.space,
                 self.study,
-                seed=self.seed,
+                seed=self.config.seed,
                 number=number,
-                uniform_share=self.uniform_share,
-                seeds=self.seeds,
-                standings=self.rungs.standings if self.rungs else None,
+                uniform_share=self.config.uniform_share,
+                seeds=self.warm_starts,
+                scheduler=self.scheduler,
             )
             if proposal is None:
                 self.exhausted = True
@@ -201,58 +173,68 @@ class _Search:
             earlier = self.study.by_digest(genotype.digest)
             in_flight = genotype.digest in self.study.pending.values()
             self.study.start(number, genotype.digest)
-        candidate = Candidate(
-            number,
-            proposal,
-            cost(expand(genotype, self.space.input_shape, self.space.num_classes)),
-            decisions_of(self.space, genotype, strict=not proposal.design),
-            proposal.design.get("seed") or training_seed(self.seed, number),
-        )
-        self.lap("proposing")
-        if proposal.design:  # planned as a training of its own
-            self.dispatch(candidate)
-        elif earlier is not None and earlier.reason in REUSED and earlier.state != "stopped":
-            self.reuse(candidate, earlier)
-        elif in_flight:
-            self.twins[genotype.digest].append(candidate)
-        else:
-            self.dispatch(candidate)
+        self.begin(self.planned(number, proposal), earlier, in_flight)
         return True
+
+    def planned(self, number: int, proposal: Proposal) -> PlannedTrial:
+        genotype, space = proposal.genotype, self.config.space
+        figures = cost(expand(genotype, space.input_shape, space.num_classes))
+        decisions = decisions_of(space, genotype, strict=not proposal.design)
+        seed = proposal.design.get("seed") or training_seed(self.config.seed, number)
+        return PlannedTrial(number, proposal, figures, decisions, seed)
+
+    def begin(self, planned: PlannedTrial, earlier: Trial | None, in_flight: bool) -> None:
+        """Train a trial, or reuse the result of an `earlier` one or of one in flight.
+
+        Of a design each trial is trained, as equal networks differ in their seeds.
+        """
+        self.lap("proposing")
+        proposal = planned.proposal
+        if not proposal.design and earlier and earlier.reason in REUSED and earlier.state != "stopped":
+            self.reuse(planned, earlier)
+        elif not proposal.design and in_flight:
+            self.twins[proposal.genotype.digest].append(planned)
+        else:
+            self.dispatch(planned)
+
+    @cached_property
+    def warm_starts(self) -> list[Proposal]:
+        return seed_proposals(self.config.warm_starts)
 
     @cached_property
     def measures(self) -> dict[str, Callable[..., Any]]:
-        return load_objectives(self.study.objectives)
+        return measures(self.study.objectives)
 
-    def dispatch(self, candidate: Candidate) -> None:
-        self.running[candidate.number] = candidate
+    def dispatch(self, planned: PlannedTrial) -> None:
+        self.running[planned.number] = planned
         asked = "latency" in self.study.objectives
-        genotype, seed = candidate.proposal.genotype, candidate.seed
-        part = self.rungs.part(candidate.number) if self.rungs else None
-        task = Task(candidate.number, genotype, seed, latency=asked, measures=self.measures, part=part)
+        genotype, seed = planned.proposal.genotype, planned.seed
+        part = self.scheduler.next_epochs(planned.number)
+        task = Task(planned.number, genotype, seed, latency=asked, measures=self.measures, part=part)
         self.evaluator.submit(task)
         self.lap("dispatching")
-        self.on_event(Event("start", candidate.number, candidate.proposal, candidate.cost))
+        self.callbacks.on_event(Event("start", planned.number, planned.proposal, planned.cost))
 
     def epoch(self, number: int, row: Mapping[str, Any]) -> None:
-        candidate = self.running[number]
-        self.on_event(Event("epoch", number, candidate.proposal, candidate.cost, row))
+        planned = self.running[number]
+        self.callbacks.on_event(Event("epoch", number, planned.proposal, planned.cost, row))
 
     def finish(self, result: Result) -> None:
-        """Record a result, or let the trial wait at the rung that it has come to."""
-        candidate = self.running.pop(result.number)
-        trial = self.trial(candidate, result)
+        """Record the trial of a result, or pause it at its rung."""
+        planned = self.running.pop(result.number)
+        trial = planned.trial(result, self.config.recipe.epochs, self.study.waiting.get(result.number))
         self.failures = [*self.failures, trial] if trial.state == "failed" else []
-        if self.rungs and result.checkpoint:
-            self.rungs.wait(trial, result.checkpoint)
+        if result.checkpoint:
+            self.scheduler.pause(trial, result.checkpoint)
             progress, row = self.progress(), trial.curve[-1]
-            self.on_event(Event("rung", trial.number, trial.proposal, trial.cost, row, progress))
+            self.callbacks.on_event(Event("rung", trial.number, trial.proposal, trial.cost, row, progress))
         else:
             self.settle(trial, result.weights)
         if len(self.failures) >= self.max_failures_in_row:
             raise _all_failed(self.failures, f"{len(self.failures)} trials in a row have failed")
 
     def settle(self, trial: Trial, weights: bytes | None = None) -> None:
-        """Record a trial that has ended, and with it the candidates that waited for its result."""
+        """Record a trial that has ended, and its twins with the same result."""
         self.record(trial, weights)
         for twin in self.twins.pop(trial.digest, ()):
             if trial.reason in REUSED:
@@ -260,48 +242,18 @@ class _Search:
             elif not self.stop.signal:
                 self.dispatch(twin)
 
-    def reuse(self, candidate: Candidate, earlier: Trial) -> None:
-        """Record a network that was trained before with the result of then."""
-        origin = earlier.number if earlier.duplicate_of is None else earlier.duplicate_of
-        fields = ("state", "reason", "message", "error", "curve", "latency", "measured")
-        result = Result(candidate.number, **{name: getattr(earlier, name) for name in fields})
-        trial = self.trial(candidate, result)
-        self.record(replace(trial, duplicate_of=origin, seed=earlier.seed, epochs=earlier.epochs))
-
-    def trial(self, candidate: Candidate, result: Result) -> Trial:
-        """With what it had come to before, where the result is of a part of its training."""
-        before = self.study.waiting.get(candidate.number)
-        curve = (*before.curve, *result.curve) if before else result.curve
-        return Trial(
-            number=candidate.number,
-            proposal=candidate.proposal,
-            state=result.state,
-            cost=candidate.cost,
-            decisions=candidate.decisions,
-            seed=candidate.seed,
-            epochs=len(curve) if result.state == "stopped" else self.epochs,
-            reason=result.reason,
-            message=result.message,
-            error=result.error,
-            duration=result.duration + (before.duration if before else 0.0),
-            retries=result.retries + (before.retries if before else 0),
-            curve=curve,
-            latency=result.latency,
-            measured=result.measured,
-            arrivals=before.arrivals if before else (),
-        )
+    def reuse(self, planned: PlannedTrial, earlier: Trial) -> None:
+        """Record a trial with the result of an earlier training of its network."""
+        self.record(planned.copy_of(earlier))
 
     def record(self, trial: Trial, weights: bytes | None = None) -> None:
-        before = self.study.waiting.get(trial.number)
-        if self.rungs and trial.complete and trial.duplicate_of is None:
-            trial = self.rungs.placed(trial)
+        trial = self.scheduler.finish(trial)
         record(self.study, trial, weights, self.weights_dir)
-        if self.rungs:
-            self.rungs.recorded(trial, before)
+        self.scheduler.forget(trial)
         self.failed += trial.state == "failed"
-        self.on_trial(trial, self.progress())
+        self.callbacks.on_trial(trial, self.progress())
         self.lap("recording")
-        self.on_times(Times(self.lap.start, self.lap.last, self.lap.phases, trial.number, DRIVER))
+        self.callbacks.on_times(Times(self.lap.start, self.lap.last, self.lap.phases, trial.number, DRIVER))
         self.lap = Laps(self.lap.last)
 
     @property
@@ -309,20 +261,19 @@ class _Search:
         return len(self.study.trials) + len(self.study.waiting)
 
     def progress(self) -> Progress:
-        done, complete, running = self.done, len(self.study.complete), len(self.running)
-        elapsed, left, lately = time.monotonic() - self.began, max(0, self.trials - done), done - self.already
+        done, total, running = self.done, self.config.trials, len(self.running)
+        elapsed, left, lately = (
+            time.monotonic() - self.began,
+            max(0, total - done),
+            done - self.already,
+        )
         remaining = elapsed / lately * left if lately and (left or not running) else None
-        return Progress(done, self.trials, complete, self.failed, running, elapsed, remaining)
+        return Progress(done, total, len(self.study.complete), self.failed, running, elapsed, remaining)
 
     def check_outcome(self) -> None:
         if self.failed and not self.study.complete:
             failed = [trial for trial in self.study.trials if trial.state == "failed"]
             raise _all_failed(failed, f"all {len(failed)} trials have failed")
-
-
-def training_seed(seed: int, number: int) -> int:
-    """Of trial `number` in a search of this seed."""
-    return int(np.random.default_rng([seed, number, 1]).integers(2**31))
 
 
 def _all_failed(failures: Any, message: str) -> AllTrialsFailedError:

@@ -1,4 +1,4 @@
-"""A trial into its study, and its weights into the folder of the run."""
+"""Records a trial in its study and its weights in the run folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nas.study.trial import Trial
 
 
 def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Path | None) -> None:
-    """Append a trial, and keep in `weights_dir` the weights of the front, no others.
+    """Append a trial, and keep the weights of the front in `weights_dir`, no others.
 
-    Weights first: a trial on the front that is recorded has them, whatever happens.
+    Weights are written first, so that a recorded trial on the front has its weights whatever happens.
     """
     if weights_dir is not None and weights is not None and trial.complete and _on_front(study, trial):
         write_atomic(weights_dir / f"{trial.number}.safetensors", weights)
@@ -26,6 +26,6 @@ def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Pat
 
 
 def _on_front(study: History, trial: Trial) -> bool:
-    """Whether no network of the front dominates this trial."""
+    """Return whether no network of the front dominates this trial."""
     points = [*map(study.means, study.front()), trial.values(study.objectives)]
     return len(points) - 1 in front(points)

@@ -11,10 +11,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.schedulers.successive_halving import Standings, arrived
+from nas.schedulers import make_scheduler, rung_results
 from nas.searchers import REPEATS, make_searcher
 from nas.searchers.base import propose
-from nas.searchers.warm_start import seed_proposals
+from nas.searchers.warm_start import find_seeds, seed_proposals
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
 
@@ -34,13 +34,31 @@ class Replay:
 
 
 def replay(run: Run) -> Replay:
-    """Propose the trials of a run again, up to the first that differs. Nothing is trained."""
+    """Ask the searcher of a run for its proposals again, each with what it knew then. Trains nothing.
+
+    Args:
+        run: The run, as `nas.open_run` returns it.
+
+    Returns:
+        How many proposals are the same, and the first that differs, if any.
+
+    Raises:
+        StorageError: The study is damaged.
+
+    Example:
+        >>> import nas
+        >>> replayed = nas.replay(nas.open_run("first"))
+        >>> replayed.same, replayed.differs
+        (6, None)
+    """
     config, recorded = run.config, run.study.trials
-    searcher = make_searcher(config["searcher"], config["objectives"], config.get("repeats", REPEATS))
-    seeds, history = seed_proposals(run.seeds), History(run.study.objectives)
+    searcher = make_searcher(config.searcher, config.objectives, config.repeats or REPEATS)
+    seeds = seed_proposals(find_seeds(run.space, config.seed_with))
+    history = History(run.study.objectives)
     unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.known is None))
-    rungs = config.get("fidelity", ())
-    standings, came = Standings(rungs, history) if rungs else None, deque(arrived(recorded, rungs))
+    rungs = config.fidelity
+    scheduler = make_scheduler(rungs, history, run.space, images=1, folder=None)  # nothing is promoted here
+    came = deque(rung_results(recorded, rungs))
     same = 0
     for trial in sorted(recorded, key=_when):
         known = trial.proposal.known
@@ -59,11 +77,11 @@ def replay(run: Run) -> Replay:
             searcher,
             run.space,
             history,
-            seed=config["seed"],
+            seed=config.seed,
             number=trial.number,
-            uniform_share=config["uniform_share"],
+            uniform_share=config.uniform_share,
             seeds=seeds,
-            standings=standings,
+            scheduler=scheduler,
         )
         if proposed is None or _figures(proposed) != _figures(trial.proposal):
             return Replay(same, unknown, trial, proposed)

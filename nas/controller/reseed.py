@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
+from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.loop import REUSED, run_search
 from nas.controller.progress import Event, Progress
-from nas.controller.search import make_evaluator
 from nas.controller.signals import Interrupted
 from nas.errors import NasError
 from nas.searchers.designs.base import Design
@@ -54,7 +56,7 @@ class Reseed(Design):
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
         return self.proposals.get(number)
 
-    def trainings(self, space: SearchSpace, seed: int) -> int:
+    def default_trials(self, space: SearchSpace, seed: int) -> int:
         return max(self.proposals, default=-1) + 1
 
     def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
@@ -77,15 +79,39 @@ def reseed(
     on_trial: Callable[[Trial, Progress], None] = ignore,
     on_event: Callable[[Event], None] = ignore,
 ) -> Run:
-    """Train trials of a run with `seeds` further seeds each; returns when all are recorded.
+    """Train trials of a run again, each with `seeds` further seeds, so that errors have intervals.
 
-    By default those on the run's front of `objectives`, under the recipe of the search, but for
-    `epochs`. All of them share their seeds, which follow from the seed of the run. What is
-    recorded already counts. `data` says where the images are, by default where the search had
-    them; it is needed where they come from code. `on_start` is told what is missing, the epochs
-    and how many train at once; the other settings are those of `nas.search`. NasError if the
-    data are no longer those of the search or a trial did not complete, LockedError if another
-    process writes to the run.
+    The trainings are recorded beside the study of the search, which they do not change. All networks share
+    the same seeds, which follow from the seed of the run. What is recorded already is not trained again.
+
+    Args:
+        run: Name of a run in `results_dir`, path of a run folder, or `"latest"`.
+        seeds: Further seeds for each network.
+        trials: Numbers of the trials to train; by default those on the front of `objectives`.
+        objectives: Objectives of that front; by default those of the search.
+        epochs: Epochs of each training; by default those of the search.
+        data: Where the images are now; by default where the search had them. Needed if they come from code.
+        workers: Networks that train at once; None for one per CPU core, 0 to train in this process.
+        gpus_per_worker: GPUs, or the share of a GPU, that each worker gets.
+        ray_address: Ray cluster to join; None starts a private one.
+        results_dir: Folder that holds the runs.
+        on_start: Called with the proposals to train, their epochs and the number of trainings at once.
+        on_trial: Called with each trial once it is on disk, and with the progress.
+        on_event: Called with what happens in between: a trial starts, or ends an epoch.
+
+    Returns:
+        The run; `run.reseeded` lists the trainings.
+
+    Raises:
+        NasError: The data are no longer those of the search, or a trial did not complete.
+        NotFoundError: There is no such run or trial.
+        LockedError: Another process writes to the run.
+
+    Example:
+        >>> import nas
+        >>> run = nas.reseed("first", 1, trials=[0], workers=0)
+        >>> [trial.proposal.design["trial"] for trial in run.reseeded]
+        [0]
     """
     if seeds < 1:
         raise NasError(f"must be at least 1, not {seeds}", where="reseed")
@@ -93,16 +119,16 @@ def reseed(
         stack.enter_context(run_folder.lock(find(run, results_dir)))
         opened = open_run(run, results_dir)
         stack.callback(opened.study.close)
-        recipe = adjusted(Recipe(**opened.config["recipe"]), {} if epochs is None else {"epochs": epochs})
+        recipe = adjusted(opened.config.recipe, {} if epochs is None else {"epochs": epochs})
         wanted = _wanted(opened, _members(opened, trials, objectives), seeds)
         missing = _missing(wanted, opened.reseeded, recipe.epochs)
         if missing:
             dataset, study = _dataset(opened, data), stack.enter_context(_study(opened))
-            recipe = staged(recipe, opened.config.get("fidelity", ()))
-            evaluator = make_evaluator(dataset, recipe, workers, gpus_per_worker, ray_address)
+            recipe = staged(recipe, opened.config.fidelity)
+            evaluator = make_evaluator(dataset, recipe, Workers(workers, gpus_per_worker, ray_address))
             stack.callback(evaluator.close)
             on_start(missing, recipe.epochs, evaluator.slots)
-            _train(opened, study, missing, evaluator, recipe.epochs, on_trial, on_event)
+            _train(opened, study, missing, evaluator, recipe, Callbacks(on_trial=on_trial, on_event=on_event))
     return open_run(run, results_dir)
 
 
@@ -133,7 +159,7 @@ def _wanted(run: Run, members: Sequence[Trial], seeds: int) -> list[Proposal]:
 
 def training_seed(run: Run, repeat: int) -> int:
     """The seed of the n-th repetition, from 0, of every network; not 0, as that counts as none."""
-    return 1 + int(np.random.default_rng([run.config["seed"], repeat, STREAM]).integers(2**31 - 1))
+    return 1 + int(np.random.default_rng([run.config.seed, repeat, STREAM]).integers(2**31 - 1))
 
 
 def _missing(wanted: Sequence[Proposal], recorded: Sequence[Trial], epochs: int) -> list[Proposal]:
@@ -145,11 +171,11 @@ def _missing(wanted: Sequence[Proposal], recorded: Sequence[Trial], epochs: int)
 def _dataset(run: Run, data: str | None) -> Dataset:
     from nas.data import load_data, load_recorded
 
-    seed = run.config["seed"]
-    dataset = load_data(data, seed=seed) if data else load_recorded(run.config["data"], seed=seed)
-    if dataset.fingerprint != run.config["data_fingerprint"]:
+    seed = run.config.seed
+    dataset = load_data(data, seed=seed) if data else load_recorded(run.config.data, seed=seed)
+    if dataset.fingerprint != run.config.data_fingerprint:
         hint = "errors on other images cannot stand beside those of the search; restore the data"
-        raise NasError("the data are not those of the search", where=data or run.config["data"], hint=hint)
+        raise NasError("the data are not those of the search", where=data or run.config.data, hint=hint)
     return dataset
 
 
@@ -158,7 +184,7 @@ def _study(run: Run) -> Study:
     if path.exists():
         return Study.open(path)
     domains = {name: list(options) for name, options in run.space.domains().items()}
-    return Study.create(path, objectives=run.study.objectives, domains=domains, meta=run.config)
+    return Study.create(path, objectives=run.study.objectives, domains=domains, meta=run.config.to_dict())
 
 
 def _train(
@@ -166,23 +192,14 @@ def _train(
     study: Study,
     missing: Sequence[Proposal],
     evaluator: Evaluator,
-    epochs: int,
-    on_trial: Callable[[Trial, Progress], None],
-    on_event: Callable[[Event], None],
+    recipe: Recipe,
+    callbacks: Callbacks,
 ) -> None:
     design = Reseed(missing, study.trials)
+    trials = design.default_trials(run.space, 0)
+    config = SearchConfig(run.space, design, recipe, trials, run.config.seed)
     try:
-        run_search(
-            study,
-            run.space,
-            design,
-            evaluator,
-            trials=design.trainings(run.space, 0),
-            seed=run.config["seed"],
-            epochs=epochs,
-            on_trial=on_trial,
-            on_event=on_event,
-        )
+        run_search(config, study, evaluator, callbacks=callbacks)
     except Interrupted as error:
-        error.hint = "the same command goes on with what is missing"
+        error.hint = "the same command continues with the trainings that are missing"
         raise

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nas.errors import NasError, did_you_mean
 
 if TYPE_CHECKING:
+    from nas.controller.callbacks import Callbacks
     from nas.controller.progress import Event, Progress
     from nas.study.run import Run
     from nas.study.trial import Trial
@@ -55,21 +57,19 @@ class Tracking:
     def end(self) -> None:
         self._tell("end")
 
-    def joined(
-        self, on_trial: Callable[[Trial, Progress], None], on_event: Callable[[Event], None]
-    ) -> tuple[Callable[[Trial, Progress], None], Callable[[Event], None]]:
-        """Callbacks of a search that tell the trackers, and then call these."""
+    def joined(self, callbacks: Callbacks) -> Callbacks:
+        """Return callbacks that report to the trackers first."""
 
         def trial(finished: Trial, progress: Progress) -> None:
             self._tell("trial", finished)
-            on_trial(finished, progress)
+            callbacks.on_trial(finished, progress)
 
         def event(happened: Event) -> None:
             if happened.kind == "epoch":
                 self._tell("epoch", happened.number, happened.row)
-            on_event(happened)
+            callbacks.on_event(happened)
 
-        return trial, event
+        return replace(callbacks, on_trial=trial, on_event=event)
 
     def _tell(self, what: str, *arguments: Any) -> None:
         for tracker in list(self.trackers):

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import NasError
+from nas.graph.graph import shape_text
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.integer[Any]]
@@ -196,7 +197,7 @@ def match_shape(part: Part, shape: tuple[int, int, int], where: str) -> Part:
     if found[0] == 1 and shape[0] == 3 and found[1:] == shape[1:]:
         return part._replace(images=np.repeat(part.images, 3, axis=1))
     if found != shape:
-        sizes = " and ".join("x".join(map(str, size)) for size in (found, shape))
+        sizes = " and ".join(map(shape_text, (found, shape)))
         hint = "add ?size=N to bring all images to one size" if found[0] == shape[0] else ""
         raise NasError(f"images differ from the training part in shape: {sizes}", where=where, hint=hint)
     return part

@@ -1,1 +1,1 @@
-"""Networks of a run (`of_run`) and of the zoo (`of_zoo`) as folders that stand on their own."""
+"""Exports of a run (`run`) and of the zoo (`zoo`): folders that need neither `nas` nor the run."""

@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them, for inference.
+"""Folding of batch norms into the convolutions before them, for inference.
 
 In evaluation a batch norm is a scale and a shift of each channel, so a convolution with a
 bias computes both at once (Jacob et al., 2018, section 3.2).
@@ -18,36 +18,38 @@ from nas.graph.ops import BatchNorm, Conv, Dropout
 if TYPE_CHECKING:
     from torch import Tensor
 
-NOTE = "batch norms folded"
+FOLDED = "batch norms folded"
 
 
 def foldable(graph: Graph) -> dict[str, str]:
-    """Paths of the batch norms that follow a convolution directly, with that of the
-    convolution. Dropout between the two does nothing at test; where the convolution feeds
-    anything else as well, the batch norm stays."""
+    """Map the path of each batch norm that can be folded to the path of its convolution.
+
+    A batch norm is folded if it follows a convolution that feeds nothing else. Dropout between the
+    two does nothing at test.
+    """
     primitives = graph.primitives
     uses = Counter(source for primitive in primitives for source in primitive.inputs)
     uses[graph.output_index] += 1
-    found = {}
+    folds = {}
     for primitive in primitives:
         at = primitive.inputs[0]
         while at >= 0 and uses[at] == 1 and isinstance(primitives[at].op, Dropout):
             at = primitives[at].inputs[0]
         follows = at >= 0 and uses[at] == 1 and isinstance(primitives[at].op, Conv)
         if follows and isinstance(primitive.op, BatchNorm):
-            found[primitive.path] = primitives[at].path
-    return found
+            folds[primitive.path] = primitives[at].path
+    return folds
 
 
 def fold_graph(graph: Graph) -> Graph:
-    """The graph without the batch norms that can be folded; their convolutions have a bias.
-    Modules stay modules, so that the code reads like that of the network itself."""
+    """Return the graph without the batch norms that can be folded; their convolutions have a bias.
+    Nesting is kept, so that the generated code reads like that of the network itself."""
     folded = foldable(graph)
     return _rebuilt(graph, frozenset(folded), frozenset(folded.values()))
 
 
 def fold_state(graph: Graph, folded: Graph, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of `fold_graph(graph)`'s network from one of `graph`'s."""
+    """Return the state dict of the network of `fold_graph(graph)`, from one of `graph`."""
     old, new, entries = module_names(graph), module_names(folded), by_module(state)
     made = carry(state, graph, folded)
     eps = {primitive.path: getattr(primitive.op, "eps", 0.0) for primitive in graph.primitives}
@@ -58,7 +60,7 @@ def fold_state(graph: Graph, folded: Graph, state: Mapping[str, Tensor]) -> dict
 
 
 def _merged(conv: Mapping[str, Tensor], norm: Mapping[str, Tensor], eps: float) -> dict[str, Tensor]:
-    """Weight and bias of the convolution that computes both, worked out in double precision."""
+    """Compute weight and bias of the convolution that stands for both, in double precision."""
     weight = conv["weight"].double()
     gain, shift, mean, var = (norm[n].double() for n in ("weight", "bias", "running_mean", "running_var"))
     scale = gain / (var + eps).sqrt()
@@ -68,21 +70,21 @@ def _merged(conv: Mapping[str, Tensor], norm: Mapping[str, Tensor], eps: float) 
 
 
 def _rebuilt(graph: Graph, norms: frozenset[str], convs: frozenset[str]) -> Graph:
-    """A copy with the batch norms of these paths left out and these convolutions biased."""
+    """Copy the graph without the batch norms at these paths, and with a bias for these convolutions."""
     if not norms and not convs:
         return graph
     new = Graph(graph.kind, graph.input_shapes)
-    new.variables = graph.variables
-    new.note = ", ".join(part for part in (str(graph.note), NOTE) if part)
-    if graph.again:
-        again = graph.again
-        new.again = lambda *shapes: _rebuilt(again(*shapes), norms, convs)
-    values = {name: Value(new, name, graph.nodes[name]["shape"]) for name in graph.input_names}
+    new.arg_names = graph.arg_names
+    new.description = ", ".join(part for part in (str(graph.description), FOLDED) if part)
+    retrace = graph.retrace
+    if retrace:
+        new.retrace = lambda *shapes: _rebuilt(retrace(*shapes), norms, convs)
+    values = {name: Value(new, name, graph.nodes[name].shape) for name in graph.input_names}
     for name, node in graph.nodes.items():
-        op = node["op"]
+        op = node.op
         if op is None:
             continue
-        sources = [values[source] for source in node["inputs"]]
+        sources = [values[source] for source in node.inputs]
         if name in norms:
             values[name] = sources[0]
         else:
@@ -91,8 +93,8 @@ def _rebuilt(graph: Graph, norms: frozenset[str], convs: frozenset[str]) -> Grap
             elif isinstance(op, Graph):
                 op = _rebuilt(op, _below(name, norms), _below(name, convs))
             values[name] = new.add(op, sources, name)
-        label = node["label"]
-        if label and not new.nodes[values[name].node]["label"]:
+        label = node.label
+        if label and not new.nodes[values[name].node].label:
             values[name].named(label)
     return new.close(values[graph.output], graph.auxiliary)
 

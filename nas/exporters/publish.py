@@ -1,4 +1,4 @@
-"""Exported folders: drafted, verified in a fresh process without `nas`, then put in place.
+"""ExportedFolder folders: drafted, verified in a fresh process without `nas`, then put in place.
 
 A folder holds `network.py`, `config.json`, `README.md` and, where weights are to be kept,
 `model.safetensors`.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TOLERANCE = 1e-5
-"""Largest deviation of the outputs, relative to their size where that is above 1."""
+"""Largest deviation of the outputs that is accepted, relative to their size where that is above 1."""
 BATCH = 2
 CONFIG = "config.json"
 CARD = "README.md"
@@ -36,11 +36,15 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class Package:
-    """What goes into a folder, and what it has to hold.
+    """Contents of a folder, and the figures that it has to reproduce.
 
-    `graph` is printed as the source, and `state` its state dict, which is kept on
-    `keep_weights`. `network` computes the outputs that are expected of it, `expected` has
-    the parameters and FLOPs that were recorded. Errors name the package by `where`.
+    folder: its name.
+    where: name of the package in errors.
+    graph: printed as the source; `state` is a state dict of that source.
+    network: computes the outputs that are expected of the source.
+    expected: recorded parameters and FLOPs.
+    about, card: contents of config.json and README.md.
+    keep_weights: whether `state` stays in the folder after it was verified.
     """
 
     folder: str
@@ -55,9 +59,13 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A verified folder; `difference` is the largest deviation of its outputs, `formats` those of
-    the other forms by what computed them."""
+class ExportedFolder:
+    """A verified folder.
+
+    difference: largest deviation of its outputs; `formats` has those of the other formats, by the
+        name of what computed them.
+    weights: whether the folder holds weights.
+    """
 
     folder: Path
     params: int
@@ -75,14 +83,13 @@ class _Draft:
     keep_weights: bool
 
 
-def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) -> list[Exported]:
-    """Write each package to its folder in `to`, over an earlier one of the same name, and there
-    also in `formats`: modules of `nas.exporters.formats`.
+def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) -> list[ExportedFolder]:
+    """Write each package to its folder in `to`, over an earlier one of the same name, and in `formats`,
+    modules of `nas.exporters.formats`.
 
-    Nothing is put in place unless all hold what is expected: outputs within 1e-5 of the
-    network in this process, parameters and FLOPs equal. Packages are taken one by one, so
-    that a generator holds one network at a time. Raises NasError naming the one that fails,
-    StorageError where the disk does.
+    Nothing is put in place unless all packages hold: outputs within 1e-5 of the network in this
+    process, parameters and FLOPs equal. Packages are taken one by one, so that a generator holds one
+    network at a time. Raises NasError naming the package that fails, StorageError if the disk does.
     """
     try:
         to.mkdir(parents=True, exist_ok=True)
@@ -95,7 +102,7 @@ def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) 
 
 
 def _write(package: Package, scratch: Path, formats: Sequence[Any]) -> _Draft:
-    """All files, and the outputs that the network in this process gives."""
+    """Write all files, and the outputs that the network in this process gives."""
     import torch
     from safetensors.torch import save_file
 
@@ -149,7 +156,7 @@ def _fault(expected: Cost, result: Mapping[str, Any]) -> str:
     return ""
 
 
-def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> Exported:
+def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> ExportedFolder:
     """Move a verified draft to its place."""
     (draft.folder / verification.REFERENCE).unlink()
     if not draft.keep_weights:
@@ -161,4 +168,4 @@ def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> Exported:
     for file in sorted(draft.folder.iterdir()):
         os.replace(file, folder / file.name)
     shutil.rmtree(draft.folder)
-    return Exported(folder, weights=draft.keep_weights, **result)
+    return ExportedFolder(folder, weights=draft.keep_weights, **result)

@@ -1,5 +1,5 @@
-"""The forms in which a network is exported: whole, its deepest fractal column alone, and with
-batch norms folded into the convolutions."""
+"""Variants of a network that can be exported: the whole, its deepest fractal column alone, and either
+with batch norms folded into the convolutions."""
 
 from __future__ import annotations
 
@@ -20,26 +20,40 @@ DEEPEST = "deepest"
 
 
 @dataclass(frozen=True)
-class Form:
-    """`column`: the deepest column of fractal modules alone; `fold_bn`: batch norms folded
-    into the convolutions before them, for inference."""
+class Variant:
+    """Choice of what is exported.
+
+    column: only the deepest column of fractal modules.
+    fold_bn: batch norms folded into the convolutions before them, for inference.
+    """
 
     column: bool = False
     fold_bn: bool = False
 
     @property
     def suffix(self) -> str:
-        """What the name of the folder ends in."""
+        """End of the name of the folder."""
         return f"-{DEEPEST}" * self.column + "-folded" * self.fold_bn
 
+    @property
+    def title(self) -> str:
+        """End of the title of the model card."""
+        column = ", its deepest column alone" if self.column else ""
+        return column + (", batch norms folded for inference" if self.fold_bn else "")
 
-WHOLE = Form()
+
+WHOLE = Variant()
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A network in its form: the graph to export with its state dict, and the network in this
-    process that says what it has to compute, whose genotype this is."""
+class ExportedNetwork:
+    """A network in one of its variants.
+
+    graph: printed as the source of the export; state is a state dict of that source.
+    network: built in this process to give the outputs that the export has to reproduce. Its batch
+        norms are never folded.
+    genotype: that of `network`.
+    """
 
     genotype: Genotype
     graph: Graph
@@ -47,24 +61,26 @@ class Candidate:
     network: nn.Module
 
 
-def in_form(
+def make_variant(
     genotype: Genotype,
     shape: tuple[int, int, int],
     num_classes: int,
     state: Mapping[str, Tensor],
-    form: Form,
-) -> Candidate:
-    """The network for images of `shape` (channels, height, width) in a form, without auxiliary
-    heads; `state` is the state dict of the network without them. NasError where a column is
-    asked of a network without fractal modules."""
+    variant: Variant,
+) -> ExportedNetwork:
+    """Build a variant of a network for images of `shape` (channels, height, width), without auxiliary heads.
+
+    `state` is a state dict of the network without auxiliary heads. Raises NasError if the column is
+    asked of a network without fractal modules.
+    """
     graph = expand(genotype, shape, num_classes)
-    if form.column:
+    if variant.column:
         genotype = deepest_column(genotype)
         column = expand(genotype, shape, num_classes)
         graph, state = column, column_state(graph, column, state)
     network = build_graph(graph)
     network.load_state_dict(dict(state), strict=True)
-    if form.fold_bn:
+    if variant.fold_bn:
         folded = fold_graph(graph)
         graph, state = folded, fold_state(graph, folded, state)
-    return Candidate(genotype, graph, state, network.eval())
+    return ExportedNetwork(genotype, graph, state, network.eval())

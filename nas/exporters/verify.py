@@ -1,9 +1,9 @@
-"""What `export` runs in a fresh process: does an exported folder stand on its own?
+"""Verification of exported folders, run as a script in a fresh process that cannot import `nas`.
 
-Usage: python -I verification.py [--format FORMAT.py …] FOLDER …; prints one JSON object a line. A
-folder holds `network.py`, `reference.safetensors` (an input batch and the outputs of the trained
-network), the weights, and what the formats of `nas.exporters.formats` have written. The script needs
-torch and safetensors, and what the formats need; it makes `import nas` fail.
+Usage: python -I verify.py [--format FORMAT.py …] FOLDER …; prints one JSON object per folder. A folder
+holds `network.py`, `reference.safetensors` (an input batch and the outputs of the trained network),
+the weights, and the files of the formats in `nas.exporters.formats`. The script needs torch,
+safetensors and the packages of the formats.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def verify(folder: Path, formats: Sequence[Path] = ()) -> dict[str, Any]:
     """Import the source, load the weights strictly, and measure.
 
     Returns params, flops (multiply-adds of one image, half of torch's own counter),
-    difference: the largest deviation from the reference outputs, relative to their size
-    where that is above 1, and formats: that of each form, over batches of several sizes.
+    difference (the largest deviation from the reference outputs, relative to their size
+    where that is above 1), and formats (that of each format, over batches of several sizes).
     """
     import torch
     from safetensors.torch import load_file
@@ -45,18 +45,18 @@ def verify(folder: Path, formats: Sequence[Path] = ()) -> dict[str, Any]:
         difference = (network(images) - expected).abs().max().item() / scale
         with FlopCounterMode(display=False) as counter:
             network(images[:1])
-        found = {
+        by_format = {
             name: max(_differences(run, images, expected)) / scale
             for path in formats
             for name, run in _load(path).runners(folder).items()
         }
     params = sum(parameter.numel() for parameter in network.parameters())
     flops = counter.get_total_flops() // 2
-    return {"params": params, "flops": flops, "difference": difference, "formats": found}
+    return {"params": params, "flops": flops, "difference": difference, "formats": by_format}
 
 
 def _differences(run: Callable[[Any], Any], images: Any, expected: Any) -> Iterator[float]:
-    """For one image, for all, and for more than were exported with."""
+    """Yield the deviation for one image, for all, and for more than the format was written with."""
     for times in (1, len(images), len(images) + 1):
         at = [index % len(images) for index in range(times)]
         yield (run(images[at]) - expected[at]).abs().max().item()
@@ -72,7 +72,7 @@ def _load(path: Path) -> Any:
 
 
 def main(arguments: list[str]) -> None:
-    """Verify each folder; a failure is a line with its error."""
+    """Verify each folder and print its result, or its error."""
     blocked: dict[str, Any] = sys.modules
     blocked["nas"] = None  # the import system then raises ImportError
     parser = argparse.ArgumentParser()
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> None:
     asked = parser.parse_args(arguments)
     for folder in asked.folder:
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # what a package says is no result
+            with contextlib.redirect_stdout(sys.stderr):  # packages print, and stdout is for results
                 result = verify(folder, asked.format)
         except Exception as error:
             result = {"error": f"{type(error).__name__}: {error}"}

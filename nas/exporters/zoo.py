@@ -1,4 +1,4 @@
-"""Networks of the zoo as PyTorch files, with published weights where a file of them is given."""
+"""Export of zoo networks: PyTorch files, with published weights if a file of them is given."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from nas import __version__
 from nas.errors import NasError
+from nas.exporters.card import model_card, normalisation_text
 from nas.exporters.formats import load_formats
-from nas.exporters.publish import Exported, Package, publish
-from nas.exporters.variants import DEEPEST, WHOLE, Candidate, Form, in_form
+from nas.exporters.publish import ExportedFolder, Package, publish
+from nas.exporters.variants import DEEPEST, WHOLE, ExportedNetwork, Variant, make_variant
 from nas.graph.cost import cost
 from nas.space.genotype import expand
 from nas.zoo import Entry
@@ -21,39 +22,39 @@ if TYPE_CHECKING:
 
 SEED = 0
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-"""What torchvision's published weights expect images to be normalised by, but GoogLeNet's:
-those were ported from a network that takes pixels from -1 to 1."""
+"""Normalisation that torchvision's published weights expect. GoogLeNet's differ, because they were
+ported from a network that takes pixels from -1 to 1."""
 
 
-def export_entry(
+def export_zoo(
     entry: Entry,
     to: Path,
     weights: Path | None = None,
-    form: Form = WHOLE,
+    variant: Variant = WHOLE,
     formats: Sequence[str] = (),
-) -> Exported:
-    """Write a network of the zoo to a folder of its name in `to`, verified as `nas.exporters.run` does.
+) -> ExportedFolder:
+    """Write a network of the zoo to a folder of its name in `to`, verified as in `nas.exporters.run`.
 
-    `weights` is a file in torchvision's names; without it the other `formats` hold random ones.
-    NasError where they are of another network.
+    `weights` is a file of weights in torchvision's names; without it the other `formats` hold random
+    ones. Raises NasError if they belong to another network.
     """
     modules = load_formats(formats)
     state = _fresh(entry) if weights is None else _loaded(entry, weights)
     genotype = entry.build()
     try:
-        made = in_form(genotype, _shape(entry), entry.num_classes, state, form)
+        made = make_variant(genotype, _shape(entry), entry.num_classes, state, variant)
     except RuntimeError as error:
         raise NasError(f"the weights do not fit {entry.name}: {error}", where=str(weights)) from error
-    about = _about(entry, made, form, weights)
+    about = _about(entry, made, variant, weights)
     package = Package(
-        folder=entry.name + form.suffix,
+        folder=entry.name + variant.suffix,
         where=entry.name,
         graph=made.graph,
         state=made.state,
         network=made.network,
         expected=cost(made.graph),
         about=about,
-        card=_card(entry, made, form, about, weights),
+        card=_card(entry, made, variant, about, weights),
         keep_weights=weights is not None or bool(modules),
     )
     return publish([package], to, modules)[0]
@@ -80,7 +81,7 @@ def _loaded(entry: Entry, weights: Path) -> Mapping[str, Tensor]:
     return from_torchvision(read_weights(weights), entry.name, graph, where=str(weights))
 
 
-def _about(entry: Entry, made: Candidate, form: Form, weights: Path | None) -> dict[str, Any]:
+def _about(entry: Entry, made: ExportedNetwork, variant: Variant, weights: Path | None) -> dict[str, Any]:
     inception = entry.name.startswith("googlenet")
     published = {
         "weights_file": weights and weights.name,
@@ -96,46 +97,24 @@ def _about(entry: Entry, made: Candidate, form: Form, weights: Path | None) -> d
         "cost": asdict(cost(made.graph)),
         "input_shape": list(entry.input_shape),
         "num_classes": entry.num_classes,
-        "column": DEEPEST if form.column else None,
-        "fold_bn": form.fold_bn,
+        "column": DEEPEST if variant.column else None,
+        "fold_bn": variant.fold_bn,
         "weights": weights is not None,
         **(published if weights else {}),
         "versions": {"nas": __version__},
     }
 
 
-def _card(entry: Entry, made: Candidate, form: Form, about: Mapping[str, Any], weights: Path | None) -> str:
-    figures = cost(made.graph)
-    size, classes = "x".join(map(str, entry.input_shape)), entry.num_classes
-    column = ", its deepest column alone" if form.column else ""
-    folded = ", batch norms folded for inference" if form.fold_bn else ""
+def _card(
+    entry: Entry, made: ExportedNetwork, variant: Variant, about: Mapping[str, Any], weights: Path | None
+) -> str:
     origin = f"`model.safetensors` holds those of `{weights.name}`" if weights else "the weights are random"
-    imports = "from safetensors.torch import load_file\n\n" if weights else ""
-    load = '\nnetwork.load_state_dict(load_file("model.safetensors"))\nnetwork.eval()' if weights else ""
-    normalised = (
-        f"\ntorchvision's published weights expect pixels from 0 to 1, less {about['mean']} and divided by "
-        f"{about['std']}, a figure a channel.\n"
-        if weights
-        else ""
+    return model_card(
+        entry.name,
+        made,
+        variant,
+        f"The file needs torch only; {origin}. `nas train network.py --data NAME` trains it.",
+        about=f"{entry.about}.",
+        weights=weights is not None,
+        normalisation=normalisation_text(about["mean"], about["std"]) if weights else "",
     )
-    return f"""# {entry.name}{column}{folded}
-
-{entry.about}.
-
-    {made.genotype}
-
-| | |
-|---|---|
-| parameters | {figures.params:,} |
-| FLOPs | {figures.flops:,} multiply-adds of convolutions and linear layers, one image |
-| input | {size}, {classes} classes |
-| digest | {made.genotype.digest} |
-
-The file needs torch only; {origin}. `nas train network.py --data NAME` trains it.
-
-```python
-{imports}from network import Network
-
-network = Network(num_classes={classes}, in_chans={entry.input_shape[0]}){load}
-```
-{normalised}"""

@@ -1,1 +1,1 @@
-"""The graph of primitives: shapes, costs and identity of a network."""
+"""Graph of primitives: shapes, costs and identity of a network."""

@@ -1,4 +1,4 @@
-"""What a network costs, counted from its graph without building it."""
+"""Cost of a network, counted from its graph without building it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ BYTES = 4
 class Cost:
     """Figures for one image.
 
-    flops: multiply-adds of convolutions and linear layers; activations: output elements
-    of the same layers; peak_memory: bytes of the feature maps that must be alive at once
-    in inference, in single precision.
+    flops: multiply-adds of convolutions and linear layers.
+    activations: output elements of the same layers.
+    peak_memory: bytes of the feature maps that are alive at once in inference, in single precision.
     """
 
     params: int
@@ -29,16 +29,27 @@ class Cost:
 
 @lru_cache(maxsize=8192)
 def cost(graph: Graph) -> Cost:
-    """Parameters, FLOPs, activations and peak activation memory of a graph.
+    """Count parameters, FLOPs, activations and peak memory of a graph, for one image.
 
-    Nested graphs are counted once each, so modules that repeat cost nothing more.
+    Args:
+        graph: A graph, such as that of a network from `nas.expand`.
+
+    Returns:
+        `params`; `flops`, the multiply-adds of convolutions and linear layers; `activations`, the elements
+        of their outputs; `peak_memory`, the bytes of feature maps alive at once.
+
+    Example:
+        >>> import nas
+        >>> genotype = nas.load_space("residual_vs_fractal").sample(seed=0)
+        >>> nas.cost(nas.expand(genotype, (3, 64, 64))).flops > nas.cost(nas.expand(genotype)).flops
+        True
     """
     nodes, last = graph.nodes, _last_uses(graph)
     alive = sum(map(prod, graph.input_shapes))  # in elements
     params = flops = activations = 0
     peak = alive
     for name, node in nodes.items():
-        op, sources, shape = node["op"], node["inputs"], node["shape"]
+        op, sources, shape = node.op, node.inputs, node.shape
         if op is None:
             continue
         size = inside = prod(shape)
@@ -48,7 +59,7 @@ def cost(graph: Graph) -> Cost:
             activations += inner.activations
             inside = inner.peak_memory // BYTES - sum(map(prod, op.input_shapes))
         else:
-            shapes = [nodes[source]["shape"] for source in sources]
+            shapes = graph.shapes_of(sources)
             multiplied = op.flops(shape, *shapes)
             params, flops = params + op.params(*shapes), flops + multiplied
             activations += size if multiplied else 0
@@ -56,13 +67,13 @@ def cost(graph: Graph) -> Cost:
         alive += size
         for source in sources:
             if last[source] == name:
-                alive -= prod(nodes[source]["shape"])
-                last[source] = ""  # taken twice by one node, it goes once
+                alive -= prod(nodes[source].shape)
+                last[source] = ""  # a node that takes it twice frees it once
     return Cost(params, flops, activations, peak * BYTES)
 
 
 def depth(graph: Graph) -> int:
-    """Convolutions and linear layers on the longest path, the depth of the literature."""
+    """Count the convolutions and linear layers on the longest path: the depth of the literature."""
     deepest: list[int] = []
     for _, op, inputs, shapes, shape in graph.primitives:
         before = max((deepest[i] for i in inputs if i >= 0), default=0)
@@ -71,6 +82,6 @@ def depth(graph: Graph) -> int:
 
 
 def _last_uses(graph: Graph) -> dict[str, str]:
-    """The node that is the last to take each node; "" for the output, which stays."""
-    last = {source: name for name, node in graph.nodes.items() for source in node["inputs"]}
+    """Map each node to the last node that takes it; the output to "", because it stays."""
+    last = {source: name for name, node in graph.nodes.items() for source in node.inputs}
     return {**last, graph.output: ""}

@@ -1,4 +1,4 @@
-"""The graph of a network: a DAG of primitives and nested graphs.
+"""Graph of a network: a DAG of primitives and nested graphs.
 
 Modules are written like a `forward` over symbolic values. Applying a primitive (or a
 nested graph) to values adds a node and infers its shape at once, so a graph that exists
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -22,22 +22,54 @@ Shape = tuple[int, ...]
 """Without the batch: (channels, height, width) of a feature map, (features,) of a vector."""
 
 INPUT = "input"
+STEM, HEAD = "stem", "head"
+"""Nodes of the graph of a network that hold its stem and its head."""
 MASK = (1 << 128) - 1
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
-"""That of the 128-bit generator of O'Neill (2014), PCG."""
+"""The multiplier of the 128-bit generator PCG (O'Neill, 2014)."""
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as people write it: `3x32x32`."""
+    return "x".join(map(str, shape))
+
+
+def stage_of(name: str) -> str:
+    """Return the stage in the name of a node: `stage1` of `stage1.block2`, all of a name without a dot."""
+    return name.partition(".")[0]
+
+
+def block_of(name: str) -> str:
+    """Return the place within the stage: `block2` of `stage1.block2`, "" of a name without a dot."""
+    return name.partition(".")[2]
 
 
 class Operation(Protocol):
-    """What a node computes, as far as the graph has to know."""
+    """Protocol of a primitive or nested graph, as far as a graph relies on it."""
 
     commutative: ClassVar[bool]
 
     def shape(self, *inputs: Shape) -> Shape: ...
 
 
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """A node of a graph.
+
+    op: a primitive or a nested `Graph`; None for the inputs of the graph.
+    inputs: names of the nodes that it takes, in the order of its arguments.
+    label: the name that a person would give its value in code, or "".
+    """
+
+    op: Any
+    inputs: tuple[str, ...]
+    shape: Shape
+    label: str = ""
+
+
 class Primitive(NamedTuple):
-    """A node of the flattened graph; inputs index earlier primitives, below zero the
-    graph's own inputs (-1 is the first)."""
+    """A node of the flattened graph. Its inputs are indices of earlier primitives; below zero they
+    are the inputs of the graph (-1 is the first)."""
 
     path: str
     op: Any
@@ -47,7 +79,7 @@ class Primitive(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A symbolic value: what one node of a graph computes."""
+    """Symbolic value that one node of a graph computes."""
 
     graph: Graph
     node: str
@@ -58,17 +90,21 @@ class Value(NamedTuple):
         return self.shape[0]
 
     def named(self, label: str) -> Value:
-        """Tell the code generator what a person would call this value."""
+        """Set the name that the generated code gives to this value; an input keeps its own."""
         if self.node not in self.graph.input_names:
-            self.graph.nodes[self.node]["label"] = label
+            nodes = self.graph.nodes
+            nodes[self.node] = replace(nodes[self.node], label=label)
         return self
 
 
 class Graph:
-    """A DAG with shapes on every node, in topological order; `dag` is its `networkx.DiGraph`.
+    """A DAG with a shape on every node, in topological order.
 
-    Node attributes: `op` (a primitive or a nested `Graph`; None for inputs), `inputs`
-    (names, in argument order), `shape`, `label` (a name for the code, or "").
+    kind: name of its class in generated code.
+    auxiliary: weights of the auxiliary losses in training, by the node that gives their scores.
+    arg_names: arguments of the `forward` that is generated for it.
+    description: text for the reader of the generated code.
+    retrace: the function that traces the same module at other input shapes, where there is one.
     """
 
     commutative: ClassVar[bool] = False
@@ -78,18 +114,18 @@ class Graph:
         self.input_shapes = tuple(input_shapes)
         count = len(self.input_shapes)
         self.input_names = (INPUT,) if count == 1 else tuple(f"{INPUT}{i + 1}" for i in range(count))
-        self.nodes: dict[str, dict[str, Any]] = {}
+        self.nodes: dict[str, GraphNode] = {}
         self.output = INPUT
-        self.auxiliary: dict[str, float] = {}  # nodes whose losses help training, with weights
-        self.variables = ("x",) if count == 1 else tuple(f"x{i + 1}" for i in range(count))
-        self.note: object = ""  # a line on what it is, for the reader of the code
-        self.again: Callable[..., Graph] | None = None  # the same function at other shapes
+        self.auxiliary: dict[str, float] = {}
+        self.arg_names = ("x",) if count == 1 else tuple(f"x{i + 1}" for i in range(count))
+        self.description: object = ""
+        self.retrace: Callable[..., Graph] | None = None
         self._counts: dict[str, int] = {}
         for name, shape in zip(self.input_names, self.input_shapes, strict=True):
-            self.nodes[name] = {"op": None, "inputs": (), "shape": shape, "label": ""}
+            self.nodes[name] = GraphNode(None, (), shape)
 
     def __repr__(self) -> str:
-        sizes = ", ".join("x".join(map(str, s)) for s in (*self.input_shapes, self.output_shape))
+        sizes = ", ".join(map(shape_text, (*self.input_shapes, self.output_shape)))
         return f"<Graph {self.kind}: {len(self.primitives)} primitives, {sizes}>"
 
     @property
@@ -98,29 +134,32 @@ class Graph:
 
     @property
     def output_shape(self) -> Shape:
-        shape: Shape = self.nodes[self.output]["shape"]
-        return shape
+        return self.nodes[self.output].shape
 
     @cached_property
     def dag(self) -> nx.DiGraph:
-        """The closed graph for networkx: made when asked for, as it would be a quarter of
-        what a proposal of a search costs."""
+        """The closed graph as a `networkx.DiGraph`, with the fields of `GraphNode` as attributes.
+        It is made on demand, because most graphs of a search are never looked at in this form."""
         import networkx as nx
 
         dag = nx.DiGraph()
         for name, node in self.nodes.items():
-            dag.add_node(name, **node)
-            dag.add_edges_from((source, name) for source in node["inputs"])
+            dag.add_node(name, **{item.name: getattr(node, item.name) for item in fields(node)})
+            dag.add_edges_from((source, name) for source in node.inputs)
         return nx.freeze(dag)
 
     def shape(self, *inputs: Shape) -> Shape:
-        """As an operation of an outer graph: the output shape."""
+        """Return the output shape, as an operation of an outer graph does."""
         if inputs != self.input_shapes:
             raise NasError(f"{self.kind} was expanded for {self.input_shapes}, not {inputs}")
         return self.output_shape
 
     def add(self, op: Operation, values: Sequence[Value], name: str = "") -> Value:
-        """Add a node that applies `op` to values of this graph; NasError if shapes do not fit."""
+        """Add a node that applies `op` to values of this graph.
+
+        Raises NasError if shapes do not fit, ValueError for a value of another graph or a name
+        that is in use.
+        """
         for value in values:
             if value.graph is not self:
                 raise ValueError("a value of another graph; pass it in as an input")
@@ -132,18 +171,20 @@ class Graph:
         except NasError as error:
             raise error.at(name) from None
         inputs = tuple([value.node for value in values])
-        self.nodes[name] = {"op": op, "inputs": inputs, "shape": shape, "label": ""}
+        self.nodes[name] = GraphNode(op, inputs, shape)
         return Value(self, name, shape)
 
     def close(self, output: Value, auxiliary: Mapping[str, float] | None = None) -> Graph:
-        """Declare the output, and the weight of the loss of each auxiliary output by node;
-        every node must lead to one of them."""
+        """Declare the output, and the loss weights of auxiliary outputs by node. Return the graph.
+
+        Raises ValueError if a node leads to none of them.
+        """
         self.output = output.node
         self.auxiliary = dict(auxiliary or {})
         used = {self.output, *self.auxiliary, *self.input_names}
         for name in reversed(self.nodes):
             if name in used:
-                used.update(self.nodes[name]["inputs"])
+                used.update(self.nodes[name].inputs)
         if len(used) < len(self.nodes):
             unused = ", ".join(sorted(self.nodes.keys() - used))
             raise ValueError(f"{self.kind}: computed but never used: {unused}")
@@ -156,22 +197,25 @@ class Graph:
 
     @cached_property
     def primitives(self) -> tuple[Primitive, ...]:
-        """The flattened graph in topological order; paths look like `stage1.block2/conv1`."""
+        """Flattened graph in topological order. Paths look like `stage1.block2/conv1`."""
         named: list[tuple[str, tuple[Shape, ...], Shape]] = []
         for name, node in self.nodes.items():
-            op = node["op"]
+            op = node.op
             if isinstance(op, Graph):
                 named += [(f"{name}/{path}", shapes, shape) for path, _, _, shapes, shape in op.primitives]
             elif op is not None:
-                shapes = tuple(self.nodes[source]["shape"] for source in node["inputs"])
-                named.append((name, shapes, node["shape"]))
+                named.append((name, self.shapes_of(node.inputs), node.shape))
         rows = zip(named, self._links[0], strict=True)
         return tuple([Primitive(path, op, at, shapes, shape) for (path, shapes, shape), (op, at) in rows])
 
+    def shapes_of(self, names: Sequence[str]) -> tuple[Shape, ...]:
+        """Return the shapes of the nodes of these names."""
+        return tuple([self.nodes[name].shape for name in names])
+
     @cached_property
     def size(self) -> int:
-        """How many primitives there are."""
-        ops = [node["op"] for node in self.nodes.values()]
+        """Number of primitives."""
+        ops = [node.op for node in self.nodes.values()]
         return sum(op.size if isinstance(op, Graph) else op is not None for op in ops)
 
     @property
@@ -181,15 +225,15 @@ class Graph:
 
     @cached_property
     def _links(self) -> tuple[tuple[tuple[Any, tuple[int, ...]], ...], int]:
-        """The operation and inputs of each primitive, and the index of the output: all that a digest needs,
-        made in a third of the time that names and shapes take."""
+        """Operation and inputs of each primitive, and the index of the output. A digest needs no more, so
+        it does not wait for names and shapes."""
         flat: list[tuple[Any, tuple[int, ...]]] = []
         index = {name: -1 - i for i, name in enumerate(self.input_names)}
         for name, node in self.nodes.items():
-            op = node["op"]
+            op = node.op
             if op is None:
                 continue
-            at = tuple([index[source] for source in node["inputs"]])
+            at = tuple([index[source] for source in node.inputs])
             if not isinstance(op, Graph):
                 index[name] = len(flat)
                 flat.append((op, at))
@@ -206,9 +250,9 @@ class Graph:
         return tuple(flat), index[self.output]
 
     def flatten(self) -> Graph:
-        """The same network with primitives only."""
+        """Return the same network without nesting."""
         graph = Graph(self.kind, self.input_shapes)
-        values = [Value(graph, name, graph.nodes[name]["shape"]) for name in graph.input_names]
+        values = [Value(graph, name, graph.nodes[name].shape) for name in graph.input_names]
         inputs = list(values)
         flat: list[Value] = []
         for primitive in self.primitives:
@@ -224,8 +268,8 @@ class Graph:
         A colour of 128 bits for every primitive flows forward over its inputs, then backward over
         its consumers, so that a value used twice differs from the same value computed twice.
         Shapes, class count and input channels do not enter. Colours are mixed by multiplying and
-        folding, several times quicker than a cryptographic hash of each; the two lines of it stand
-        wherever it is done, as calls would take a third of the time.
+        folding, which is quicker than a cryptographic hash of each; its two lines are repeated in
+        place of a function, because the calls would dominate.
         """
         (links, output), factor, mask = self._links, MULTIPLIER, MASK
         forward: list[int] = []
@@ -259,17 +303,17 @@ class Graph:
 
 
 def trace(kind: str, input_shapes: Sequence[Shape], function: Callable[..., Value]) -> Graph:
-    """The graph of a function over values, given the shapes of its inputs."""
+    """Return the graph of a function over symbolic values, given the shapes of its inputs."""
     graph = Graph(kind, input_shapes)
-    graph.again = lambda *shapes: trace(kind, shapes, function)
+    graph.retrace = lambda *shapes: trace(kind, shapes, function)
     inputs = (Value(graph, n, s) for n, s in zip(graph.input_names, graph.input_shapes, strict=True))
     return graph.close(function(*inputs))
 
 
 @lru_cache(maxsize=4096)
 def identity(op: Any) -> int:
-    """128 bits for an operation's name and the fields that differ from their defaults, so that a field
-    added later leaves old digests as they are."""
+    """Return 128 bits that stand for an operation: its name and the fields that differ from their
+    defaults, so that a field added later leaves old digests as they are."""
     parts = [type(op).__name__]
     for item in fields(op):
         value = getattr(op, item.name)

@@ -32,7 +32,7 @@ class MLflow:
 
     def start(self, run: Run) -> None:
         """A resumed search goes on in the run of before."""
-        space, folder = run.config["space"], str(run.folder.resolve())
+        space, folder = run.config.space, str(run.folder.resolve())
         found = self.client.get_experiment_by_name(space)
         self.experiment = found.experiment_id if found else self.client.create_experiment(space)
         query = f"tags.`nas.study.run` = '{folder}'"
@@ -42,8 +42,9 @@ class MLflow:
             self.client.update_run(self.search, status="RUNNING")
             return
         self.search = self._create(run.name, {"nas.study.run": folder})
-        kept = {name: run.config[name] for name in ("data", "searcher", "seed", "trials")}
-        self._log(self.search, kept | {f"recipe.{k}": v for k, v in run.config["recipe"].items()})
+        settings = run.config.to_dict()
+        kept = {name: settings[name] for name in ("data", "searcher", "seed", "trials")}
+        self._log(self.search, kept | {f"recipe.{k}": v for k, v in settings["recipe"].items()})
 
     def epoch(self, number: int, row: Mapping[str, Any]) -> None:
         values = {name: value for name, value in row.items() if name != "epoch"}

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from nas.formatting import duration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from nas.study.trial import Trial
 
 INPUT, CLASSES = (3, 32, 32), 10
-"""For which a genotype is drawn that comes without data."""
+"""Input shape and number of classes of a genotype that comes without data."""
+LAST = 8
+"""Candidates that stay in view while a search runs."""
 
 
 def active() -> bool:
@@ -61,81 +66,77 @@ def search(*args: Any, **settings: Any) -> Run:
 
 
 def progress_html(seen: Sequence[Trial], progress: Progress) -> str:
-    """A bar, the best error, and the last candidates."""
+    """Return a progress bar, the best error, and the last candidates."""
     errors = [trial.error for trial in seen if trial.error is not None]
     best = f"best error {min(errors):.2%}" if errors else "no result yet"
-    left = "" if progress.remaining is None else f", {progress.remaining:.0f} s left"
+    left = "" if progress.remaining is None else f", {duration(progress.remaining)} left"
     rows = [
-        {
-            "trial": trial.number,
-            "module types": "+".join(sorted(set(trial.module_types))),
-            "FLOPs": f"{trial.flops:,}",
-            "error": trial.reason if trial.error is None else f"{trial.error:.2%}",
-        }
-        for trial in reversed(seen[-8:])
+        (
+            trial.number,
+            "+".join(sorted(set(trial.module_types))),
+            f"{trial.flops:,}",
+            trial.reason if trial.error is None else f"{trial.error:.2%}",
+        )
+        for trial in reversed(seen[-LAST:])
     ]
-    bar = f'<progress value="{progress.done}" max="{progress.total}"></progress>'
-    return f"<p>{bar} {progress.done} of {progress.total}, {best}{left}</p>{_table(rows)}"
+    head = Markup('<p><progress value="{0}" max="{1}"></progress> {0} of {1}, {2}{3}</p>')
+    table = _table(("trial>", "module types", "FLOPs>", "error>"), rows)
+    return head.format(progress.done, progress.total, best, left) + table
 
 
 def genotype_html(genotype: Genotype) -> str:
-    """The drawing and the table of layers, for images of 3x32x32 and 10 classes."""
+    """Return the drawing and the layer table, for images of 3x32x32 and 10 classes."""
     return _network_html(genotype, INPUT, CLASSES)
 
 
 def trial_html(trial: Trial) -> str:
-    """The figures of a trial and its network."""
+    """Return the figures of a trial and its network."""
     error = trial.reason if trial.error is None else f"error {trial.error:.2%}"
     title = f"trial {trial.number}: {error}, {trial.flops:,} FLOPs, {trial.cost.params:,} parameters"
-    return f"<p><b>{escape(title)}</b></p>{genotype_html(trial.genotype)}"
+    return Markup("<p><b>{}</b></p>").format(title) + genotype_html(trial.genotype)
 
 
 def run_html(run: Run) -> str:
-    """The front as a plot and a table."""
+    """Return the front as a plot and a table."""
     from nas.analysis.analyze import trial_table
+    from nas.analysis.front import pareto_front
     from nas.visualization.plots.front import front_figure
 
     table = trial_table(run.study)
-    title = f"<p><b>{escape(run.name)}</b>: {len(table)} of {run.config['trials']} trials</p>"
+    title = Markup("<p><b>{}</b>: {} of {} trials</p>").format(run.name, len(table), run.config.trials)
     if not (table["state"] == "complete").any():
         return title
-    rows: str = run.pareto_front().to_html(index=False)
-    return title + _svg(front_figure(table)) + rows
+    return title + _svg(front_figure(table)) + Markup(pareto_front(run).to_html(index=False))
 
 
 def space_html(space: SearchSpace) -> str:
-    """The decisions of a space and how many genotypes it holds."""
-    rows = [
-        {"decision": path, "options": ", ".join(map(str, options))}
-        for path, options in space.domains().items()
-    ]
+    """Return the decisions of a space and the number of its genotypes."""
     size = space.size()
     count = f"{'' if size.exact else 'up to '}{size.count:,} genotypes"
-    return f"<p><b>{escape(space.name)}</b>: {escape(space.description)}<br>{count}</p>{_table(rows)}"
+    head = Markup("<p><b>{}</b>: {}<br>{}</p>").format(space.name, space.description, count)
+    rows = ((path, ", ".join(map(str, options))) for path, options in space.domains().items())
+    return head + _table(("decision", "options"), rows)
 
 
-def _network_html(genotype: Genotype, shape: tuple[int, ...], classes: int) -> str:
+def _network_html(genotype: Genotype, shape: tuple[int, ...], classes: int) -> Markup:
     from nas.space.genotype import expand
     from nas.visualization.network import figure, layer_table
 
     graph = expand(genotype, shape, classes)
     rows = [layer.row() for layer in layer_table(graph)]
-    layers = f"<details><summary>{len(rows)} layers</summary>{_table(rows)}</details>"
-    return f"<p>{escape(str(genotype))}</p>{_svg(figure(graph))}{layers}"
+    table = _table(list(rows[0]), (tuple(row.values()) for row in rows))
+    layers = Markup("<details><summary>{} layers</summary>{}</details>").format(len(rows), table)
+    return Markup("<p>{}</p>{}{}").format(str(genotype), _svg(figure(graph)), layers)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    if not rows:
-        return ""
-    head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
+    from nas.reports.render import render_table
+
+    return render_table(columns, rows)
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure) -> Markup:
     file = io.StringIO()
     figure.savefig(file, format="svg")
     text: str = file.getvalue()
-    return text[text.index("<svg") :]
+    return Markup(text[text.index("<svg") :])

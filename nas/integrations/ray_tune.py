@@ -35,8 +35,9 @@ from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.search import Searcher
 
-from nas.controller.config import prepare, write_run
-from nas.controller.loop import training_seed
+from nas.controller.begin import write_run
+from nas.controller.config import prepare
+from nas.controller.planned_trial import training_seed
 from nas.controller.record import record
 from nas.data import Dataset, load_data
 from nas.errors import NasError
@@ -51,8 +52,8 @@ from nas.integrations.ray_trainable import (
     train_decisions,
     varied,
 )
-from nas.searchers import Design, make_searcher
 from nas.searchers import Searcher as OurSearcher
+from nas.searchers import make_searcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import find_seeds, seed_proposals
 from nas.space.genotype import Genotype, expand
@@ -63,7 +64,6 @@ from nas.study.run_folder import RunFolder
 from nas.study.study import Study
 from nas.study.trial import Proposal, Trial, proposal_from, provenance
 from nas.training.candidate import MESSAGE_LIMIT, out_of_memory
-from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial as TuneTrial
@@ -84,14 +84,14 @@ def tune_run(
     Raises NasError where a setting is wrong or the folder exists.
     """
     changes = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
-    setup = prepare(space, recipe=changes, **settings)
-    if isinstance(setup.planner, Design):
+    config, dataset = prepare(space, recipe=changes, **settings)
+    if config.searcher.plans_every_trial:
         hint = "a scheduler that stops trials would break it; nas search runs it"
-        raise NasError(f"{setup.searcher} plans equal trainings", where="searcher", hint=hint)
-    files = run_folder.create(results_dir, setup.space.name, name)
-    write_run(files, setup)
+        raise NasError(f"{config.searcher.name} plans equal trainings", where="searcher", hint=hint)
+    files = run_folder.create(results_dir, config.space.name, name)
+    write_run(files, config, dataset)
     run = TuneRun(files)
-    vars(run)["dataset"] = setup.dataset  # read already
+    vars(run)["dataset"] = dataset  # read already
     return run
 
 
@@ -103,7 +103,7 @@ class TuneRun:
         self.config = run_folder.read_config(files)
         self.space = parse_space(run_folder.read_space(files, self.config), str(files.space))
         self.study = Study.open(files.database)
-        self.recipe = Recipe(**self.config["recipe"])
+        self.recipe = self.config.recipe
         self.proposed: dict[str, tuple[int, Proposal]] = {}  # by the id of Tune's trial
 
     def __reduce__(self) -> Any:
@@ -121,11 +121,11 @@ class TuneRun:
 
     @property
     def trials(self) -> int:
-        return int(self.config["trials"])
+        return self.config.trials
 
     @cached_property
     def dataset(self) -> Dataset:
-        return load_data(self.config["data"], seed=self.config["seed"])
+        return load_data(self.config.data, seed=self.config.seed)
 
     @cached_property
     def searcher(self) -> GenotypeSearcher:
@@ -148,7 +148,7 @@ class TuneRun:
     def param_space(self) -> dict[str, Any]:
         """For `tune.Tuner(param_space=…)` where a scheduler bears no searcher, as population based
         training: uniform draws."""
-        rng = np.random.default_rng(self.config["seed"])
+        rng = np.random.default_rng(self.config.seed)
         draw = tune.sample_from(lambda _: self.space.decisions(self.space.sample(rng)))
         return {DECISIONS: draw, SEED: tune.randint(0, 2**31)}
 
@@ -163,12 +163,12 @@ class GenotypeSearcher(Searcher):
     def __init__(self, run: TuneRun) -> None:
         super().__init__()
         self.run = run
-        self.planner: OurSearcher | Design = make_searcher(run.config["searcher"], run.config["objectives"])
-        self.seeds = seed_proposals(find_seeds(run.space, run.config.get("seed_with", ())))
+        self.planner: OurSearcher = make_searcher(run.config.searcher, run.config.objectives)
+        self.seeds = seed_proposals(find_seeds(run.space, run.config.seed_with))
 
     def suggest(self, trial_id: str) -> Any:
         run, number = self.run, self.run.next_number()
-        seed, share = run.config["seed"], run.config["uniform_share"]
+        seed, share = run.config.seed, run.config.uniform_share
         proposal = propose(
             self.planner,
             run.space,

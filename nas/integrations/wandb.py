@@ -29,7 +29,8 @@ class WeightsAndBiases:
     def start(self, run: Run) -> None:
         import wandb
 
-        kept = {name: run.config[name] for name in ("space", "data", "searcher", "seed", "recipe")}
+        settings = run.config.to_dict()
+        kept = {name: settings[name] for name in ("space", "data", "searcher", "seed", "recipe")}
         self.shared = {
             "project": os.environ.get("WANDB_PROJECT", "nas"),
             "group": run.name,

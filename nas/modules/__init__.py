@@ -1,4 +1,4 @@
-"""Module types, one a file: everything else follows from what stands there."""
+"""Module types, one per file, from which everything else about them is derived."""
 
 from nas.modules.base import MODULE_TYPES, Component, Head, Module, Stem, choice, from_dict
 from nas.modules.bottleneck import Bottleneck

@@ -1,4 +1,4 @@
-"""What a module type is: a frozen dataclass with searchable fields and an `expand`."""
+"""Base classes of stems, modules and heads: frozen dataclasses with searchable fields and an `expand`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _kept: dict[Any, Any] = {}
 
 
 def choice(*options: Any, default: Any = None) -> Any:
-    """A searchable field: its options (or one `range` of integers), the first the default."""
+    """Declare a searchable field by its options, or by one `range` of integers. Unless `default` says
+    otherwise, the first option is the default."""
     values: Sequence[Any] = options
     if len(options) == 1 and isinstance(options[0], range):
         values = options[0]
@@ -30,7 +31,11 @@ def choice(*options: Any, default: Any = None) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Component:
-    """A function over primitives with checked fields: a stem, a module or a head."""
+    """A function over primitives with checked fields: a stem, a module or a head.
+
+    registry: the types of this kind by name; a subclass with a `name` joins it.
+    bounds: the least and the greatest value of integer fields that are not searched.
+    """
 
     type_name: ClassVar[str]
     registry: ClassVar[dict[str, type[Component]]]
@@ -59,12 +64,12 @@ class Component:
 
     @classmethod
     def choices(cls) -> tuple[tuple[str, Sequence[Any]], ...]:
-        """The searchable fields with their options."""
+        """Return the searchable fields with their options."""
         itself: Any = cls  # mypy takes dataclasses for unhashable classes
         return _choices(itself)
 
     def to_dict(self) -> dict[str, Any]:
-        """The type, the fields without a default, and those that differ from theirs."""
+        """Return the type, the fields without a default, and those that differ from their default."""
         cls: Any = type(self)  # mypy takes dataclasses for unhashable classes
         defaults = _defaults(cls)
         settings = {name: getattr(self, name) for name in defaults}
@@ -88,7 +93,7 @@ def _defaults(cls: type[Component]) -> dict[str, Any]:
 
 @cache
 def field_names(cls: type[Component]) -> tuple[str, ...]:
-    """The names of all fields of a component."""
+    """Return the names of all fields of a component."""
     itself: Any = cls  # mypy takes dataclasses for unhashable classes
     return tuple(_defaults(itself))
 
@@ -97,9 +102,9 @@ def field_names(cls: type[Component]) -> tuple[str, ...]:
 class Module(Component):
     """A module of the body.
 
-    `width` (output channels) and `stride` come from the skeleton, so that types are
-    compared at the same shape; the other fields are declared with `choice` and searched.
-    A new type is one file: a subclass that names itself and says how it expands.
+    `width` (output channels) and `stride` come from the stage, so that types are compared at
+    the same shape; the other fields are declared with `choice` and searched. A new type is one
+    file: a subclass with a name and an `expand`.
     """
 
     width: int
@@ -109,7 +114,7 @@ class Module(Component):
     bounds: ClassVar[dict[str, tuple[int, int]]] = {"width": (1, MAX_SIZE), "stride": (1, 8)}
 
     def expand(self, x: Value) -> Value:
-        """What the module computes, written like a `forward`."""
+        """Compute the output from the input, written like a `forward`."""
         raise NotImplementedError
 
     def __call__(self, *values: Value, name: str = "") -> Value:
@@ -124,16 +129,16 @@ class Module(Component):
 
 @dataclasses.dataclass(frozen=True)
 class Stem(Module):
-    """From the image to the first feature map."""
+    """First part of a network, from the image to the first feature map."""
 
     registry: ClassVar[dict[str, type[Component]]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Head(Component):
-    """From the last feature map to the scores of the classes.
+    """Last part of a network, from the last feature map to the scores of the classes.
 
-    `takes_image`: the head also takes the image, after the feature maps, for its size.
+    takes_image: whether it also takes the image, after the feature maps, for its size.
     """
 
     registry: ClassVar[dict[str, type[Component]]] = {}
@@ -141,11 +146,11 @@ class Head(Component):
 
     @property
     def taps(self) -> int:
-        """How many feature maps of earlier stages the head takes besides the last."""
+        """Number of feature maps of earlier stages that the head takes besides the last."""
         return 0
 
     def expand(self, x: Value, *others: Value, num_classes: int) -> Value:
-        """What the head computes, written like a `forward`."""
+        """Compute the scores from the last feature map and the others, written like a `forward`."""
         raise NotImplementedError
 
     def __call__(self, *values: Value, num_classes: int, name: str = "") -> Value:
@@ -153,12 +158,12 @@ class Head(Component):
         expand = partial(self.expand, num_classes=num_classes)
         graph = trace(type(self).__name__, [value.shape for value in values], expand)
         skips = (f"skip{i + 1}" for i in range(self.taps))
-        graph.variables = ("x", *skips, *(["image"] if self.takes_image else []))
+        graph.arg_names = ("x", *skips, *(["image"] if self.takes_image else []))
         return values[0].graph.add(graph, values, name)
 
 
-ALWAYS_NOTED = ("shortcut", "norm")
-"""Fields that a reader of the code wants to know even at their default."""
+ALWAYS_DESCRIBED = ("shortcut", "norm")
+"""Fields that the description of a module shows even at their default."""
 
 MODULE_TYPES = cast(dict[str, type[Module]], Module.registry)
 """The module types of the body by name."""
@@ -166,46 +171,49 @@ MODULE_TYPES = cast(dict[str, type[Module]], Module.registry)
 
 @lru_cache(maxsize=8192)
 def expansion(module: Module, *shapes: Shape) -> Graph:
-    """The graph of a module at given input shapes; modules that repeat share it."""
+    """Return the graph of a module at given input shapes. Modules that repeat share it."""
     graph = trace(type(module).__name__, shapes, module.expand)
     settings = module.to_dict()
-    names = [name for name, _ in module.choices() if name in settings or name in ALWAYS_NOTED]
-    graph.note = ", ".join(f"{name} {getattr(module, name)}" for name in names)
+    names = [name for name, _ in module.choices() if name in settings or name in ALWAYS_DESCRIBED]
+    graph.description = ", ".join(f"{name} {getattr(module, name)}" for name in names)
     return graph
 
 
 def is_option(value: Any, options: Sequence[Any]) -> bool:
-    """Membership that does not take True for 1 or 1.0 for 1."""
+    """Tell whether a value is among the options. True is not taken for 1, nor 1.0."""
     if isinstance(options, range):
         return type(value) is int and value in options
     return any(type(value) is type(option) and value == option for option in options)
 
 
 def options_hint(value: Any, options: Sequence[Any]) -> str:
+    """Return a hint that names the options, led by the one closest to `value`."""
     if isinstance(options, range):
         return f"an integer from {options[0]} to {options[-1]}"
     return did_you_mean(value, map(str, options))
 
 
 def find_type(kind: type[C], name: str) -> type[C] | None:
-    """The class of a stem, module or head; installed packages are asked where we know none."""
+    """Return the class of a stem, module or head. Entry points of installed packages are loaded only for
+    a name that is not known yet."""
     if name not in kind.registry:
         load_entry_points()
     return kind.registry.get(name)  # type: ignore[return-value]
 
 
 class UnknownTypeError(NasError):
-    """A stem, module or head that nothing which was loaded defines."""
+    """A stem, module or head whose type is not defined by anything that was loaded."""
 
 
 def type_hint(kind: type[Component], name: object) -> str:
-    """What to do about a type that is not known."""
+    """Return a hint for a type that is not known."""
     return f"{did_you_mean(name, kind.registry)}\n  one of your own comes with --plugin FILE.py"
 
 
 @lru_cache(maxsize=8192)
 def _text(component: Component) -> str:
-    """The type and what differs from its defaults; width and stride are shown by the whole network."""
+    """Return the type and the fields that differ from their defaults. Width and stride are left to the
+    text of the network."""
     shown = {k: v for k, v in component.to_dict().items() if k not in ("type", "width", "stride")}
     extras = ", ".join(f"{name}={value}" for name, value in shown.items())
     return f"{component.type_name}({extras})" if extras else component.type_name
@@ -223,7 +231,7 @@ def kept(key: Any, make: Callable[[], T]) -> T:
 
 
 def from_dict(kind: type[C], data: Any, *, where: str) -> C:
-    """The stem, module or head that `to_dict` wrote; NasError names the place of what is wrong."""
+    """Read the stem, module or head that `to_dict` wrote. NasError names the place of a fault."""
     if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
         raise NasError("must be an object with a 'type'", where=where)
     settings = {str(key): value for key, value in data.items() if key != "type"}

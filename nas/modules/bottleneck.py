@@ -1,6 +1,6 @@
-"""The bottleneck residual unit: 1x1, 3x3, 1x1 (He et al., 2015).
+"""Bottleneck residual unit: 1x1, 3x3, 1x1 (He et al., 2015).
 
-`stride_in` 1x1 is the paper's form, 3x3 the one of later code, which costs more FLOPs.
+The paper has the stride in the first 1x1 (`stride_in`); later code has it in the 3x3, for more FLOPs.
 """
 
 from dataclasses import dataclass

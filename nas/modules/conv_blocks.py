@@ -1,5 +1,5 @@
-"""Convolution units and residual units with batch normalisation in every place that the
-literature puts it, shared by the module types.
+"""Convolution units and residual units, shared by the module types, with batch normalisation in every
+place where the literature has it.
 
 The places are those of He et al., "Identity mappings in deep residual networks" (2016),
 figure 4, of the common experiment with BN after the ReLU, and none at all.
@@ -17,7 +17,7 @@ from nas.graph.ops import Add, BatchNorm, Conv, Dropout, PadChannels, Relu, Subs
 
 
 class Placement(NamedTuple):
-    """What surrounds convolutions, as strings of B (batch norm) and R (ReLU)."""
+    """Layers around convolutions, as strings of B (batch norm) and R (ReLU)."""
 
     before: str
     after: str
@@ -35,33 +35,35 @@ PLACEMENTS = {
     "none": Placement("", "R", "", "R"),
 }
 CHAIN_NORMS = ("after_conv", "pre_activation", "after_relu", "none")
-"""Places that differ in a module without an addition."""
+"""Placements that differ in a module without an addition."""
 RESIDUAL_NORMS = tuple(PLACEMENTS)
 
 
 class ConvSpec(NamedTuple):
+    """Convolution of a unit, and the eps of the batch norms around it."""
+
     width: int
     kernel: int = 3
     stride: int = 1
     groups: int = 1
     dilation: int = 1
     bias: bool = False  # kept even where a batch norm makes it redundant, as VGG and FractalNet do
-    eps: float = 1e-5  # of the batch norms around it
+    eps: float = 1e-5
 
 
 def activate(x: Value, steps: str, eps: float = 1e-5) -> Value:
-    """Batch norms (B) and ReLUs (R) in the order of `steps`."""
+    """Apply batch norms (B) and ReLUs (R) in the order of `steps`."""
     for step in steps:
         x = _norm(eps)(x) if step == "B" else RELU(x)
     return x
 
 
 def has_bias(norm: str) -> bool:
-    """A convolution has a bias unless a batch norm takes its place."""
+    """Tell whether convolutions have a bias, which a batch norm after them would make redundant."""
     return norm in ("after_relu", "none")
 
 
-# primitives are values: those that are asked for all the time are made once
+# made once, because sampling asks for the same few all the time
 RELU = Relu()
 _norm = lru_cache(BatchNorm)
 
@@ -72,10 +74,10 @@ def _conv(spec: ConvSpec, bias: bool = False) -> Conv:
 
 
 def conv_unit(x: Value, spec: ConvSpec, norm: str, *, dropout: float = 0.0, last: bool = False) -> Value:
-    """A convolution with what `norm` puts before and after it.
+    """Apply a convolution with the layers that `norm` places before and after it.
 
-    `last` marks the end of a residual branch; dropout follows the convolution, as in
-    FractalNet.
+    last: whether it ends a residual branch.
+    dropout: rate of the dropout after the convolution, as in FractalNet.
     """
     place = PLACEMENTS[norm]
     x = activate(x, place.before, spec.eps)
@@ -91,12 +93,12 @@ def _unit_graph(shape: Shape, spec: ConvSpec, norm: str, dropout: float) -> Grap
 
 
 def nested_conv_unit(x: Value, spec: ConvSpec, norm: str, dropout: float = 0.0) -> Value:
-    """A `conv_unit` as a graph of its own, for modules that hold many of them."""
+    """Apply a `conv_unit` as a nested graph, for modules that hold many of them."""
     return x.graph.add(_unit_graph(x.shape, spec, norm, dropout), [x])
 
 
 def residual_unit(x: Value, convs: Sequence[ConvSpec], shortcut: str, norm: str) -> Value:
-    """A branch of convolutions added to a shortcut (He et al., 2015 and 2016).
+    """Add a branch of convolutions to a shortcut (He et al., 2015 and 2016).
 
     Shortcut A subsamples and appends zero channels, B projects where the shape changes,
     C projects always. With full pre-activation a unit that changes the shape shares its

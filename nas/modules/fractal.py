@@ -1,4 +1,4 @@
-"""The fractal block: columns of convolutions of halving depth (Larsson et al., 2017).
+"""Fractal block: columns of convolutions of halving depth (Larsson et al., 2017).
 
 f_1 is one convolution, f_(C+1)(z) = f_C(f_C(z)) joined with conv(z). Joins that meet are
 merged into one, so after step t of the deepest column every column that ends a
@@ -21,7 +21,7 @@ class Fractal(Module, name="fractal"):
     norm: str = choice(*CHAIN_NORMS)
 
     def expand(self, x: Value) -> Value:
-        heads = [x] * self.columns  # what each column, from shallow to deep, has computed
+        heads = [x] * self.columns  # last value of each column, from shallow to deep
         for step in range(1, 2 ** (self.columns - 1) + 1):
             ending = [c for c in range(self.columns) if step % 2 ** (self.columns - 1 - c) == 0]
             for c in ending:

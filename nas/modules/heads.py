@@ -1,4 +1,4 @@
-"""Heads: from the last feature map to the scores of the classes."""
+"""Heads of classification, from the last feature map to the scores of the classes."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from nas.modules.conv_blocks import CHAIN_NORMS, PLACEMENTS, RESIDUAL_NORMS, Con
 class PoolHead(Head, name="pool"):
     """Global average pool and a linear layer (Lin et al., 2014; He et al., 2015).
 
-    `norm` is that of the last module: what pre-activation leaves out at the end is made
-    up for before the pool.
+    `norm` is that of the last module: the head adds, before the pool, the norm and activation
+    that pre-activation modules lack at their end.
     """
 
     dropout: float = choice(0.0, 0.1, 0.2, 0.3, 0.4, 0.5)

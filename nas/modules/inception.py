@@ -1,4 +1,4 @@
-"""The inception module: 1x1, 3x3, 5x5 and pooling branches, concatenated (Szegedy et al., 2015)."""
+"""Inception module: 1x1, 3x3, 5x5 and pooling branches, concatenated (Szegedy et al., 2015)."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,15 @@ from nas.modules.base import Module, choice
 from nas.modules.conv_blocks import CHAIN_NORMS, ConvSpec, conv_unit
 
 WIDTHS = range(0, 1025)
-"""Channels of a branch; 0 takes the share that the branch has in the module 3a of the paper."""
+"""Channels of a branch; 0 stands for the share that the branch has in module 3a of the paper."""
 
 
 @dataclass(frozen=True)
 class Inception(Module, name="inception"):
-    """The pooling branch gets what the others leave of the width. torchvision's "5x5" is a
-    3x3 (`large` 3), with batch norms of eps 1e-3."""
+    """Inception module. The pooling branch gets the channels that the others leave of the width.
+
+    `large` is the kernel of the "5x5" branch: torchvision has 3 there, and batch norms of eps 1e-3.
+    """
 
     conv1: int = choice(WIDTHS)
     reduce3: int = choice(WIDTHS)

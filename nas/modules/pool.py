@@ -10,8 +10,8 @@ from nas.modules.conv_blocks import CHAIN_NORMS, ConvSpec, conv_unit
 
 @dataclass(frozen=True)
 class Pool(Module, name="max_pool"):
-    """`edge` says what becomes of windows that reach over the edge: dropped (VGG, AlexNet),
-    kept (ceil: GoogLeNet), or the image padded (pad: ResNet)."""
+    """Max pooling. `edge` decides about windows that reach over the edge: drop leaves them out (VGG,
+    AlexNet), ceil keeps them (GoogLeNet), pad enlarges the image instead (ResNet)."""
 
     kernel: int = choice(2, 3)
     edge: str = choice("drop", "ceil", "pad")

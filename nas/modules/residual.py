@@ -1,4 +1,4 @@
-"""The basic residual unit: two 3x3 convolutions and a shortcut (He et al., 2015, 2016)."""
+"""Basic residual unit: two 3x3 convolutions and a shortcut (He et al., 2015, 2016)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The ResNeXt unit: a bottleneck whose 3x3 convolution is grouped (Xie et al., 2017).
+"""ResNeXt unit: a bottleneck whose 3x3 convolution is grouped (Xie et al., 2017).
 
 The inner width is D * cardinality with D = floor(n * base_width / 64), where n is a
 quarter of the output width: 32x4d is cardinality 32, base_width 4.

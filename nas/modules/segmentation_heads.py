@@ -1,4 +1,4 @@
-"""Heads of fully convolutional networks: the scores of the classes at every pixel."""
+"""Heads of fully convolutional networks, which score the classes at every pixel."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from nas.modules.base import Head, choice
 from nas.modules.conv_blocks import PLACEMENTS, RESIDUAL_NORMS, activate
 
 OFFSETS = (5, 9)
-"""Where the paper crops the scores of the first and second earlier stage."""
+"""Offsets, in pixels, at which the paper crops the scores of the first and second earlier stage."""
 LAST_OFFSETS = (19, 27, 31)
-"""Where the paper crops the image from the upsampled scores, by the number of skips."""
+"""Offset, in pixels, at which the paper crops the upsampled scores to the image, by number of skips."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class FcnHead(Head, name="fcn"):
     """FCN-32s, -16s and -8s with 0, 1 and 2 skips (Long et al., 2015): the linear layers of VGG
     as convolutions, scores of earlier stages added, upsampling by transposed convolution.
 
-    `geometry` paper cuts at the paper's offsets, for a stem padded by 100; same keeps sizes.
+    geometry: "paper" crops at the paper's offsets, for a stem padded by 100; "same" keeps sizes.
     """
 
     skips: int = choice(0, 1, 2)
@@ -59,7 +59,7 @@ class FcnHead(Head, name="fcn"):
 
 @dataclass(frozen=True)
 class MapHead(Head, name="map"):
-    """A 3x3 convolution to a quarter of the channels, scores, and bilinear interpolation to the
+    """3x3 convolution to a quarter of the channels, scores, and bilinear interpolation to the
     size of the image: the head of torchvision's fcn_resnet50."""
 
     dropout: float = choice(0.1, 0.0, 0.2, 0.5)
@@ -75,7 +75,7 @@ class MapHead(Head, name="map"):
 
 
 def _growth(scores: Value, like: Value) -> int:
-    """The stride that makes scores at least as large as another feature map."""
+    """Return the stride that makes scores at least as large as another feature map."""
     small, large = scores.shape[1], like.shape[1]
     if large < small:
         raise NasError(f"the earlier feature map is smaller: {large} against {small} pixels", where="fcn")

@@ -8,15 +8,15 @@ from nas.modules.base import Stem, choice
 from nas.modules.conv_blocks import PLACEMENTS, RESIDUAL_NORMS, activate, has_bias
 
 ENDINGS = {"BR": "", "R": "B"}
-"""How the stem ends when the modules begin with a BN and ReLU, or a ReLU, of their own."""
+"""End of the stem before modules that begin with a BN and ReLU, or with a ReLU."""
 
 
 @dataclass(frozen=True)
 class ConvStem(Stem, name="conv"):
-    """A convolution, and for large images a 3x3 max-pool with stride 2 (He et al., 2015).
+    """Convolution, followed for large images by a 3x3 max-pool of stride 2 (He et al., 2015).
 
-    `norm` is that of the first module: pre-activation modules bring along what would
-    otherwise end the stem.
+    `norm` is that of the first module: the stem leaves out the norm and activation with which
+    pre-activation modules begin.
     """
 
     kernel: int = choice(3, 5, 7, 11)

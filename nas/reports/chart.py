@@ -1,24 +1,28 @@
-"""The scatter of the front as an inline SVG, whose type is as large on a phone as on a desk."""
+"""The scatter of the front as the numbers that its template draws.
+
+Its type is as large on a phone as on a desk.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 
 from nas.analysis.table import MIXED
 from nas.formatting import metric
-from nas.reports.front import Point, classes
-from nas.reports.markup import Html, join, tag, text
-from nas.visualization.plots.style import MARKERS, is_logarithmic, label
+from nas.reports.points import Point, classes
+from nas.study.objectives import objective
+from nas.visualization.plots.style import MARKERS, label
 
 WIDTH, HEIGHT = 480, 330
 LEFT, RIGHT, TOP, BOTTOM = 42, 12, 24, 42
 PAD = 0.06
-"""Part of each axis that stays free beyond the outermost points."""
+"""Share of each axis that stays free beyond the outermost points."""
 
-SHAPES = {
+PATHS = {
     "o": "M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5 0 1 0 -4.5 0z",
     "s": "M-4 -4H4V4H-4z",
     "^": "M0 -5L4.8 3.8H-4.8z",
@@ -31,26 +35,89 @@ SHAPES = {
 """The markers of `nas.visualization.plots.style` around the origin."""
 
 Scale = Callable[[float], float]
+"""Maps a value, as it is shown, to a place on the chart."""
 
 
-def chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[str], task: str) -> Html:
-    """The points with the front as steps, the intervals of its members over seeds, and a legend."""
+@dataclass(frozen=True)
+class Symbol:
+    """The look of a module type: a CSS class and an SVG path around the origin."""
+
+    css: str
+    path: str
+
+
+@dataclass(frozen=True)
+class GridLine:
+    """A line of the grid and its tick label."""
+
+    path: str
+    x: float
+    y: float
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A network at (x, y); only members of the front have a title."""
+
+    x: float
+    y: float
+    symbol: Symbol
+    title: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """All that chart.html draws: `steps` is the front as an SVG path, `bars` are the intervals of its
+    members over seeds, `legend` holds (type, symbol, number of networks)."""
+
+    title: str
+    x_label: str
+    y_label: str
+    grid: list[GridLine]
+    steps: str
+    bars: list[str]
+    marks: list[Mark]
+    legend: list[tuple[str, Symbol, int]]
+    members: int
+    width: int = WIDTH
+    height: int = HEIGHT
+    right: int = WIDTH - RIGHT
+
+
+def make_chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[str], task: str) -> Chart:
+    """Place the points, the front, the intervals over seeds and the ticks of two objectives, x and y."""
     members = [point for point in points if point.member]
-    x = _scale([point.x for point in points], is_logarithmic(axes[0]), LEFT, WIDTH - RIGHT)
-    y = _scale([point.y for point in points], is_logarithmic(axes[1]), HEIGHT - BOTTOM, TOP)
-    marks = [_mark(at, point, x, y, types) for at, point in enumerate(points)]
-    bars = [_bar(point, x, y) for point in members] if axes[1] == "error" else []
-    grid = _grid(points, axes, x, y, task)
-    content = join([*grid, _steps(members, x, y), *bars, *marks], "")
-    words = f"{len(members)} of {len(points)} networks are on the front of {axes[0]} and {axes[1]}."
-    named = f'role="group" aria-label="{text(words)}"'
-    svg = Html(f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" {named}>{content}</svg>')
-    tip = tag("div", class_="tip-box", hidden="", aria_hidden="true")
-    return join([tag("div", svg, tip, class_="front"), _legend(points, types)])
+    xs, ys = [point.x for point in points], [point.y for point in points]
+    x = _scale(xs, axes[0], LEFT, WIDTH - RIGHT)
+    y = _scale(ys, axes[1], HEIGHT - BOTTOM, TOP)
+    names = " and ".join(objective(axis).label for axis in axes)
+    kinds = [point.kind for point in points]
+    symbols = _symbols(types)
+    return Chart(
+        title=f"{len(members)} of {len(points)} networks are on the front of {names}.",
+        x_label=label(axes[0], task),
+        y_label=label(axes[1], task),
+        grid=[*_columns(_ticks(xs, axes[0]), x), *_rows(_ticks(ys, axes[1]), y)],
+        steps=_steps(members, x, y),
+        bars=[bar for point in members if (bar := _bar(point, x, y))] if axes[1] == "error" else [],
+        marks=[
+            Mark(_round(x(point.x)), _round(y(point.y)), symbols[point.kind], _title(point))
+            for point in points
+        ],
+        legend=[(kind, symbols[kind], kinds.count(kind)) for kind in symbols if kind in kinds],
+        members=len(members),
+    )
 
 
-def _scale(values: Sequence[float], logarithmic: bool, start: float, end: float) -> Scale:
-    """From values to units between `start` and `end`, with some room."""
+def _logarithmic(axis: str, values: Sequence[float]) -> bool:
+    return objective(axis).logarithmic and min(values) > 0
+
+
+def _scale(values: Sequence[float], axis: str, start: float, end: float) -> Scale:
+    """Map values of an objective to places between `start` and `end`, with some room."""
+    logarithmic = _logarithmic(axis, values)
     first, last = np.array([min(values), max(values)], float)
     if logarithmic:
         first, last = np.log(first), np.log(last)
@@ -64,92 +131,65 @@ def _scale(values: Sequence[float], logarithmic: bool, start: float, end: float)
     return place
 
 
-def _grid(points: Sequence[Point], axes: tuple[str, str], x: Scale, y: Scale, task: str) -> list[Html]:
-    floor = HEIGHT - BOTTOM
-    parts = []
-    for value in _ticks([point.x for point in points], axes[0]):
-        at = x(value)
-        if LEFT <= at <= WIDTH - RIGHT:
-            parts.append(f'<path class="grid" d="M{at:.1f} {TOP}V{floor}"/>')
-            parts.append(_label(at, floor + 15, "middle", _shown(value, axes[0])))
-    for value in _ticks([point.y for point in points], axes[1]):
-        at = y(value)
-        if TOP <= at <= floor:
-            parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(_label(LEFT - 6, at + 4, "end", _shown(value, axes[1])))
-    parts.append(_label(WIDTH - RIGHT, HEIGHT - 6, "end", _title(axes[0], task)))
-    parts.append(_label(4, 13, "start", _title(axes[1], task)))
-    return [Html(part) for part in parts]
-
-
-def _ticks(values: Sequence[float], axis: str) -> Sequence[float]:
+def _ticks(values: Sequence[float], axis: str) -> list[float]:
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     low, high = min(values), max(values)
+    logarithmic = _logarithmic(axis, values)
     subs = (1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 6)
-    locator = LogLocator(base=10, subs=subs) if is_logarithmic(axis) else MaxNLocator(5)
-    return [float(value) for value in locator.tick_values(low, high)]
+    locator = LogLocator(base=10, subs=subs) if logarithmic else MaxNLocator(5)
+    found = [float(value) for value in locator.tick_values(low, high)]
+    return [value for value in found if value > 0] if logarithmic else found
 
 
-def _shown(value: float, axis: str) -> str:
-    return f"{value:.4g}" if axis == "error" or value < 1000 else metric(value)
+def _columns(ticks: Sequence[float], x: Scale) -> Iterator[GridLine]:
+    floor = HEIGHT - BOTTOM
+    for value in ticks:
+        at = _round(x(value))
+        if LEFT <= at <= WIDTH - RIGHT:
+            yield GridLine(f"M{at} {TOP}V{floor}", at, floor + 15, "middle", _shown(value))
 
 
-def _title(axis: str, task: str) -> str:
-    return "FLOPs (multiply-adds)" if axis == "flops" else label(axis, task)
+def _rows(ticks: Sequence[float], y: Scale) -> Iterator[GridLine]:
+    for value in ticks:
+        at = _round(y(value))
+        if TOP <= at <= HEIGHT - BOTTOM:
+            yield GridLine(f"M{LEFT} {at}H{WIDTH - RIGHT}", LEFT - 6, _round(at + 4), "end", _shown(value))
 
 
-def _label(x: float, y: float, anchor: str, content: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text(content)}</text>'
+def _shown(value: float) -> str:
+    return f"{value:.4g}" if value < 1000 else metric(value)
 
 
-def _steps(members: Sequence[Point], x: Scale, y: Scale) -> Html:
+def _steps(members: Sequence[Point], x: Scale, y: Scale) -> str:
     path = f"M{x(members[0].x):.1f} {y(members[0].y):.1f}"
-    path += "".join(f"H{x(member.x):.1f}V{y(member.y):.1f}" for member in members[1:])
-    return Html(f'<path class="step" d="{path}"/>')
+    return path + "".join(f"H{x(member.x):.1f}V{y(member.y):.1f}" for member in members[1:])
 
 
-def _bar(point: Point, x: Scale, y: Scale) -> Html:
-    """The interval over seeds, as far as the chart goes, with a tick at its mean."""
+def _bar(point: Point, x: Scale, y: Scale) -> str:
+    """The path of the interval over seeds, as far as the chart goes, with a tick at its mean."""
     found = point.over_seeds
     if not isfinite(found.low):
-        return Html("")
+        return ""
     at = x(point.x)
-    low, mean, high = (
-        np.clip(y(100 * v), TOP, HEIGHT - BOTTOM) for v in (found.low, found.value, found.high)
-    )
-    return Html(f'<path class="bar" d="M{at:.1f} {low:.1f}V{high:.1f}M{at - 4:.1f} {mean:.1f}h8"/>')
+    values = (found.low, found.value, found.high)
+    low, mean, high = (np.clip(y(100 * value), TOP, HEIGHT - BOTTOM) for value in values)
+    return f"M{at:.1f} {low:.1f}V{high:.1f}M{at - 4:.1f} {mean:.1f}h8"
 
 
-def _mark(at: int, point: Point, x: Scale, y: Scale, types: Sequence[str]) -> Html:
-    parts = _symbol(point.kind, types)
-    attributes = f'class="point" data-at="{at}" transform="translate({x(point.x):.1f} {y(point.y):.1f})"'
-    if point.member:
-        parts += '<circle class="ring" r="7.5"/>'
-        words = f"{point.name}: {', '.join((*point.roles, *point.facts))}"
-        attributes += f' tabindex="0" role="button" aria-label="{text(words)}"'
-    return Html(f"<g {attributes}>{parts}</g>")
+def _title(point: Point) -> str:
+    return f"{point.name}: {', '.join((*point.roles, *point.facts))}" if point.member else ""
 
 
-def _symbol(kind: str, types: Sequence[str]) -> str:
-    order = sorted(types)
-    marker = "." if kind == MIXED else MARKERS[order.index(kind) % len(MARKERS)]
-    return f'<path class="{classes(types)[kind]}" d="{SHAPES[marker]}"/>'
+def _symbols(types: Sequence[str]) -> dict[str, Symbol]:
+    """The symbol of each type in the order of the legend, the mixed last."""
+    colours = classes(types)
+    own = {
+        kind: Symbol(colours[kind], PATHS[MARKERS[i % len(MARKERS)]]) for i, kind in enumerate(sorted(types))
+    }
+    return own | {MIXED: Symbol(colours[MIXED], PATHS["."])}
 
 
-def _legend(points: Sequence[Point], types: Sequence[str]) -> Html:
-    kinds = [point.kind for point in points]
-    shown = [kind for kind in (*sorted(types), MIXED) if kind in kinds]
-    items = [
-        tag(
-            "li",
-            Html(f'<svg viewBox="-7 -7 14 14">{_symbol(kind, types)}</svg> '),
-            f"{kind} ({kinds.count(kind)})",
-        )
-        for kind in shown
-    ]
-    ring = (
-        '<svg viewBox="-9 -9 18 18"><circle class="ring" r="7.5" fill="none" stroke="currentColor"/></svg> '
-    )
-    items.append(tag("li", Html(ring), f"on the front ({sum(point.member for point in points)})"))
-    return tag("ul", *items, class_="legend")
+def _round(value: float) -> float:
+    """To a tenth, which is finer than a screen shows."""
+    return round(value, 1)

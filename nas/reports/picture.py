@@ -6,23 +6,27 @@ import re
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from nas.reports.markup import Html, text
+from markupsafe import Markup
+
 from nas.visualization.plots.style import COLOURS, GREY, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PIXELS = 108
-"""An inch of a figure on a wide page."""
+"""Pixels per inch of a figure on a wide page."""
 GRID = "#b0b0b0"
 
-VARIABLES = {colour.lower(): f"var(--c{at})" for at, colour in enumerate(COLOURS)}
+VARIABLES = {colour.lower(): f"var(--c{i})" for i, colour in enumerate(COLOURS)}
 VARIABLES |= {"#000000": "currentColor", GREY: "var(--mixed)", GRID: "var(--soft)"}
 
 
-def inline(figure: Figure, name: str, caption: str) -> Html:
-    """The figure as an SVG element with `caption` for readers who do not see it. `name` keeps its
-    identifiers apart from those of other figures on the page."""
+def inline(figure: Figure, name: str, caption: str) -> Markup:
+    """Turn a figure into an SVG element.
+
+    name: keeps its identifiers apart from those of other figures on the page.
+    caption: what the figure shows, for readers who do not see it.
+    """
     import matplotlib
 
     buffer = StringIO()
@@ -36,9 +40,6 @@ def inline(figure: Figure, name: str, caption: str) -> Html:
     svg = re.sub("|".join(VARIABLES), lambda match: VARIABLES[match[0]], svg)
     svg = re.sub(r"\n\s*", "\n", svg)
     box = re.search(r'viewBox="([^"]+)"', svg)
-    width = figure.get_size_inches()[0] * PIXELS
-    head = (
-        f'<svg class="plot" role="img" aria-label="{text(caption)}" viewBox="{box[1] if box else ""}" '
-        f'style="max-width: {width:.0f}px">'
-    )
-    return Html(re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1).strip())
+    head = Markup('<svg class="plot" role="img" aria-label="{}" viewBox="{}" style="max-width: {:.0f}px">')
+    head = head.format(caption, box[1] if box else "", figure.get_size_inches()[0] * PIXELS)
+    return Markup(re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1).strip())

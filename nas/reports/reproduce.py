@@ -4,52 +4,58 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from nas.analysis.overview import Overview
-from nas.reports.front import where
-from nas.reports.markup import Html, join, table, tag
+from nas.reports.points import run_argument
+from nas.reports.render import render, table
 
 if TYPE_CHECKING:
     from nas.study.run import Run
 
 
-def reproduce(found: Overview) -> Html:
-    """The section on every run of a report."""
-    parts: list[Any] = []
-    for run in found.runs:
-        versions = run.config.get("versions", {})
-        settings = {key: value for key, value in run.config.items() if key != "versions"}
-        parts += [
-            tag("h3", run.name),
-            tag("pre", tag("code", search_command(run))),
-            table(["program", "version"], versions.items()),
-            _folded(f"Settings of {run.name}", json.dumps(settings, indent=2)),
-            _folded(f"Search space of {run.name}", run.files.space.read_text(encoding="utf-8")),
-        ]
-    names = " ".join(where(run) for run in found.runs)
-    lines = [f"nas analyze {names}", f"nas report {names}", *(f"nas pareto {where(r)}" for r in found.runs)]
-    return join(
-        [*parts, tag("h3", "What this page was made from"), tag("pre", tag("code", "\n".join(lines)))]
+def reproduce(found: Overview) -> Markup:
+    """Fill the section on every run of a report."""
+    names = " ".join(run_argument(run) for run in found.runs)
+    fronts = [f"nas pareto {run_argument(run)}" for run in found.runs]
+    return render(
+        "reproduce.html",
+        runs=[_described(run) for run in found.runs],
+        commands=[f"nas analyze {names}", f"nas report {names}", *fronts],
     )
 
 
+def _described(run: Run) -> dict[str, Any]:
+    settings = run.config.to_dict()
+    del settings["versions"]
+    return {
+        "name": run.name,
+        "command": search_command(run),
+        "versions": table(["program", "version"], run.config.versions.items()),
+        "settings": json.dumps(settings, indent=2),
+        "space": run.files.space.read_text(encoding="utf-8"),
+    }
+
+
 def search_command(run: Run) -> str:
-    """The command that starts the same search again, with every setting that decides its results."""
+    """Return the command that starts the same search again, with every setting that decides its results."""
     config = run.config
-    recipe = {key: value for key, value in config["recipe"].items() if key != "epochs"}
+    recipe = {key: value for key, value in asdict(config.recipe).items() if key != "epochs"}
     options = {
         "space": run.files.space,
-        "data": config["data"],
-        "searcher": config["searcher"],
-        "objectives": ",".join(config["objectives"]),
-        "trials": config["trials"],
-        "epochs": "" if config.get("fidelity") else config["recipe"]["epochs"],
-        "fidelity": ",".join(map(str, config.get("fidelity", ()))),
+        "data": config.data,
+        "searcher": config.searcher,
+        "objectives": ",".join(config.objectives),
+        "trials": config.trials,
+        "epochs": "" if config.fidelity else config.recipe.epochs,
+        "fidelity": ",".join(map(str, config.fidelity)),
         "recipe": ",".join(f"{key}={_scalar(value)}" for key, value in recipe.items()),
-        "seed": config["seed"],
-        "seed-with": ",".join(config.get("seed_with", ())),
-        "seeds": config.get("repeats", ""),
+        "seed": config.seed,
+        "seed-with": ",".join(config.seed_with),
+        "seeds": config.repeats or "",
     }
     given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if str(value)]
     return " \\\n  ".join(["nas search", *given])
@@ -57,7 +63,3 @@ def search_command(run: Run) -> str:
 
 def _scalar(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _folded(title: str, content: str) -> Html:
-    return tag("details", tag("summary", title), tag("pre", tag("code", content)), class_="print")

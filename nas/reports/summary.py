@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
+
+from markupsafe import Markup
 
 from nas.analysis.overview import Overview
 from nas.analysis.text.ranking import stopped, unsupported
 from nas.formatting import FLOPS_NOTE, count, metric
-from nas.reports.front import Point
-from nas.reports.markup import Html, join, tag
-from nas.visualization.plots.style import short_name
+from nas.reports.points import Point
+from nas.reports.render import render
+from nas.study.objectives import objective
 
 GRADES = {
     "A": "causal: replacing one type by another changes the error by so much, in this space and recipe",
@@ -32,24 +35,34 @@ BEYOND = {
 """What the best grade of a sample leaves unsaid."""
 
 
-def summary(found: Overview, points: Sequence[Point]) -> Html:
-    """The summary of a report."""
+@dataclass(frozen=True)
+class Sample:
+    """What one sample of networks supports: `claims` are (grade, sentence), `beyond` is what the best grade
+    leaves unsaid, `silent` names the types without a ranking, `gates` are (types, what is missing)."""
+
+    of: str
+    claims: list[tuple[str, str]]
+    beyond: str
+    silent: str
+    gates: list[tuple[str, str]]
+
+
+def summary(found: Overview, points: Sequence[Point]) -> Markup:
+    """Fill the summary of a report."""
     analysis = found.analysis
-    parts: list[Any] = [
-        tag("p", _counts(found)),
-        tag("p", _front(found, points)),
-        tag("p", _noise(found)),
-        tag("p", tag("strong", "What is estimated. "), analysis.estimand),
-    ]
     samples: list[tuple[str, Sequence[Any]]] = [(c.sample, c.contrasts) for c in analysis.comparisons]
     if analysis.paired:
         samples.insert(0, ("paired blocks", analysis.paired.contrasts))
-    for sample, contrasts in samples:
-        parts += _sample(sample, contrasts, alone=len(samples) == 1)
-    parts += [tag("p", note) for note in analysis.notes]
-    rows = [tag("li", tag("span", grade, class_="grade"), meaning) for grade, meaning in GRADES.items()]
-    parts.append(tag("details", tag("summary", "What the grades mean"), tag("ul", *rows, class_="claims")))
-    return join(parts)
+    return render(
+        "summary.html",
+        counts=_counts(found),
+        front=_front(found, points),
+        noise=_noise(found),
+        estimand=analysis.estimand,
+        samples=[_sample(sample, contrasts, alone=len(samples) == 1) for sample, contrasts in samples],
+        notes=analysis.notes,
+        grades=GRADES,
+    )
 
 
 def _counts(found: Overview) -> str:
@@ -65,8 +78,8 @@ def _front(found: Overview, points: Sequence[Point]) -> str:
     members = [point for point in points if point.member]
     best = min(members, key=lambda point: point.costs["error"])
     knee = next(point for point in members if "knee" in point.roles)
-    x, y = map(short_name, found.axes)
-    error = "1 - mIoU" if found.task == "segmentation" else "validation error"
+    x, y = (objective(axis).label for axis in found.axes)
+    error = objective("error").title(found.task)
     front = f"The front of {x} and {y} holds {count(len(members), 'network')}."
     text = f"{front} The lowest {error} on it is {_described(best)}"
     return f"{text}; " + ("the same is its knee." if knee is best else f"its knee is {_described(knee)}.")
@@ -88,27 +101,20 @@ def _noise(found: Overview) -> str:
     )
 
 
-def _sample(sample: str, contrasts: Sequence[Any], *, alone: bool) -> Iterator[Html]:
-    """What one sample supports."""
-    of = "" if alone else f", of {sample}"
-    claims = [(c.grade, c.claim) for c in contrasts if c.grade != "X"]
-    yield tag("h3", f"What may be said{of}")
-    if claims:
-        items = [tag("li", tag("span", g, class_="grade"), tag("span", _sentence(c))) for g, c in claims]
-        yield tag("ul", *items, class_="claims")
-    else:
-        yield tag("p", "Nothing: the data support no ranking of module types.")
-    yield tag("h3", f"What may not be said{of}")
-    if claims:
-        yield tag("p", BEYOND[min(claims)[0]])
-    if silent := unsupported(contrasts):
-        known = [c for c in contrasts if c.grade == "X" and isfinite(c.equal_flops.value)]
-        also = " Differences that are shown below may be chance." if known else ""
-        item = tag("li", tag("span", "X", class_="grade"), tag("span", f"No ranking of {silent}.{also}"))
-        yield tag("ul", item, class_="claims")
-    if gates := stopped(contrasts):
-        yield tag("h3", f"What is missing for more{of}")
-        yield tag("ul", *(tag("li", f"For {pairs}: {gate}.") for pairs, gate in gates))
+def _sample(sample: str, contrasts: Sequence[Any], *, alone: bool) -> Sample:
+    claims = [(c.grade, _sentence(c.claim)) for c in contrasts if c.grade != "X"]
+    silent = unsupported(contrasts)
+    if silent:
+        known = any(c.grade == "X" and isfinite(c.equal_flops.value) for c in contrasts)
+        silent = f"No ranking of {silent}."
+        silent += " Differences that are shown below may be chance." if known else ""
+    return Sample(
+        of="" if alone else f", of {sample}",
+        claims=claims,
+        beyond=BEYOND[min(claims)[0]] if claims else "",
+        silent=silent,
+        gates=[(str(pairs), str(gate)) for pairs, gate in stopped(contrasts)],
+    )
 
 
 def _sentence(claim: str) -> str:

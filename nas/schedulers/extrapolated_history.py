@@ -1,4 +1,4 @@
-"""What a search may compare while trials stop at rungs: the errors that are to be expected at the end."""
+"""A history in which trials at rungs count as complete, with the errors expected at the end of training."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ from dataclasses import replace
 
 from nas.study.history import History
 from nas.study.trial import Trial
-from nas.surrogate.learning_curve import Forecast
+from nas.surrogate.learning_curve import LearningCurveModel, LearningCurves
 
 
-class Standing:
-    """Follows a history. `of` gives it with every trial that has come to a rung as if it were complete,
-    with the error that is forecast from what it had there."""
+class ExtrapolatedHistory:
+    """Extrapolates a history with a model of learning curves."""
 
-    _standing: History
-
-    def __init__(self) -> None:
-        self._forecast: Forecast | None = None
+    def __init__(self, model: LearningCurveModel) -> None:
+        self._model = model
+        self._curves: LearningCurves | None = None
+        self._history = History()
+        self._followed = 0
 
     def of(self, history: History) -> History:
-        """The history itself where there are no rungs. Follows from the order of arrivals alone, so a
-        resumed search is told what one in a single go would be."""
-        arrived = history.arrived
-        if not arrived:
-            return history
-        latest, fitted = history.forecast()
-        if latest is not self._forecast:
-            self._forecast, self._known = latest, fitted
-            self._standing = History(history.objectives)
-            self._record(latest, *{trial.number: trial for trial in arrived[:fitted]}.values())
-        self._record(latest, *arrived[self._known :])
-        self._known = len(arrived)
-        return self._standing
+        """Return the extrapolated history; the history itself where nothing has come to a rung.
 
-    def _record(self, model: Forecast, *trials: Trial) -> None:
-        """Those that it does not hold, each as it came first."""
+        It follows from the order of the rung results alone, so a resumed search gets the same.
+        """
+        results = history.arrived
+        if not results:
+            return history
+        curves, fitted = self._model.fit_incremental(results)
+        if curves is not self._curves:
+            self._curves, self._followed = curves, fitted
+            self._history = History(history.objectives)
+            self._record(curves, *{trial.number: trial for trial in results[:fitted]}.values())
+        self._record(curves, *results[self._followed :])
+        self._followed = len(results)
+        return self._history
+
+    def _record(self, curves: LearningCurves, *results: Trial) -> None:
+        """Record the trials that the extrapolated history lacks, each by its first result."""
         new: dict[int, Trial] = {}
-        for trial in trials:
-            if self._standing.by_number(trial.number) is None:
+        for trial in results:
+            if self._history.by_number(trial.number) is None:
                 new.setdefault(trial.number, trial)
-        for trial, error in zip(new.values(), model.errors(list(new.values())), strict=True):
-            self._standing.record(replace(trial, state="complete", error=float(error)))
+        for trial, (error, _) in zip(new.values(), curves.predict(list(new.values())), strict=True):
+            self._history.record(replace(trial, state="complete", error=error))

@@ -1,127 +1,62 @@
-"""Which trainings go on: asynchronous successive halving for two objectives and more.
+"""Asynchronous successive halving for one objective or several.
 
-A training stops at each rung, a number of epochs, and rests there until it is promoted to the next.
-As in ASHA (Li et al. 2020, A system for massively parallel hyperparameter tuning) there is no waiting for a
-rung to be full. What may go on, at any time:
+A training pauses at each rung, a number of epochs, until it is promoted to the next. As in ASHA (Li et al.
+2020, A system for massively parallel hyperparameter tuning) nobody waits for a rung to be full. A paused
+trial is eligible if one of these holds:
 
-- The best 1 / eta of what has come to a rung, where eta is the ratio of the two rungs, counted within
-  bands of FLOPs that hold equally many trials. Halving by error alone would kill the small networks. Best is
-  what stands least above the front of the rung, by its error. So the front comes first.
-- What is on the front of the rung or no farther from it than the noise of its error, whatever its band has
-  sent on.
+- It is among the best 1 / eta of its band of FLOPs at its rung, where eta is the ratio of the two rungs. The
+  bands hold equally many trials: halving by the error alone would discard all small networks. Trials rank by
+  how far their error lies above the front of the rung, so the front comes first.
+- It is on the front of the rung or no farther from it than the noise of its error, whatever its band has
+  promoted.
 
-An error after few epochs is luck in part. What is compared is the error that is to be expected at the
-end, after all that is known of the trial and of those that share its decisions (`nas.surrogate`). What is on
-the front by what was measured there may go on too, whatever is expected of it.
+Errors after few epochs are partly luck. So the errors compared are those expected at the end, given all
+that is known of the trial and of trials that share its decisions (`nas.surrogate.learning_curve`). A trial
+on the front by its measured error is eligible too, whatever is expected of it.
 
-Of these goes on what is expected to let the hypervolume of the complete networks grow most for the compute
-that it still takes. And it goes when promotions have had less compute than halving would have given them by
-then; else a further candidate is begun. The later a promotion, the more it is known to be worth. When there
-is no further candidate, all go on that may.
+The eligible trial with the highest expected hypervolume gain per unit of remaining compute is promoted, as
+soon as promotions have had less compute than plain halving would have given them by then; otherwise a new
+trial is begun. The later a promotion, the more is known. When no new trial is to come, all eligible trials
+go on.
 
-What has not begun costs nothing yet, and is compared in the same way: of as many proposals as the ratio of
-the first two rungs, four at most, one is begun, that from which most is hoped for its compute.
+New trials are chosen in the same way: of as many proposals as the ratio of the first two rungs, at most four,
+the one with the highest expected gain per unit of compute is begun.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import pairwise
-from typing import Any
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.errors import NasError
-from nas.graph.cost import Cost
-from nas.pareto import Bools, Floats, expected_improvement, front
+from nas.graph.cost import Cost, cost
+from nas.pareto import Bools, Floats, expected_improvement
+from nas.schedulers.extrapolated_history import ExtrapolatedHistory
+from nas.schedulers.promotion import eligible, expected_epochs, rung_results
+from nas.schedulers.rung_store import RungStore
+from nas.space.genotype import expand
+from nas.space.space import decisions_of
 from nas.study.history import History
-from nas.study.trial import Trial
-from nas.surrogate.learning_curve import Forecast
+from nas.study.objectives import objective
+from nas.study.trial import Proposal, Trial
+from nas.surrogate.learning_curve import LearningCurveModel, LearningCurves
+from nas.training.task import EpochRange
 
-BANDS = 5
-"""Bands of FLOPs; fewer while a rung holds too few trials to promote one of each."""
+if TYPE_CHECKING:
+    from nas.space.space import SearchSpace
 
-FEW = 10
-"""Trials, of fewer of which none goes on while further candidates are to come: nothing is known yet."""
+MIN_TRIALS = 10
+"""Trials at rungs before any is promoted while new ones are to come."""
 
-MOST_DRAWN = 4
-"""Proposals of which one is begun, at most: the more there are, the more a search leans on its forecast."""
-
-COSTS = frozenset(field.name for field in fields(Cost))
-"""Objectives that are known before a training."""
-
-
-@dataclass(frozen=True)
-class Halving:
-    """rungs: epochs, ascending, the last of them the full budget; images: those of validation, from
-    which the noise of an error follows."""
-
-    rungs: tuple[int, ...]
-    images: int
-
-
-def expected_epochs(rungs: Sequence[int]) -> float:
-    """Of a candidate, in the mean, where each rung promotes its share and no more."""
-    epochs = np.array(rungs)
-    return float((np.diff(epochs, prepend=0) * epochs[0] / epochs).sum())
-
-
-def check_rungs(rungs: Sequence[int]) -> tuple[int, ...]:
-    """NasError unless they are two or more numbers of epochs, ascending."""
-    found = tuple(rungs)
-    if len(found) < 2 or found[0] < 1 or any(b <= a for a, b in pairwise(found)):
-        given = ",".join(map(str, found)) or "nothing"
-        message = f"must be two or more ascending numbers of epochs, not {given}"
-        raise NasError(message, where="fidelity", hint="the last is the full budget, as in 1,3,9")
-    return found
-
-
-def excess(points: Floats) -> Floats:
-    """How far each error, column 0 of (n, d), lies above the lowest among the points that are no
-    dearer in any other objective: 0 on the front, and what a point would have to gain to be on it."""
-    best = points[front(points)]
-    no_dearer = (best[None, :, 1:] <= points[:, None, 1:]).all(axis=2)
-    return np.asarray(points[:, 0] - np.where(no_dearer, best[None, :, 0], np.inf).min(axis=1))
-
-
-def best_share(points: Floats, flops: Floats, eta: float, gone: Bools) -> Bools:
-    """Whether each point is among the best 1 / eta of its band of FLOPs, by excess and then by error,
-    in a band that has places left: those that went on before (`gone`) have taken theirs, also where
-    better ones have come since. Where the error, column 0, is the only objective, all is one band."""
-    n = len(points)
-    bands = max(1, min(BANDS, int(n / eta))) if points.shape[1] > 1 else 1
-    band = np.argsort(np.argsort(flops, kind="stable"), kind="stable") * bands // n
-    order = np.lexsort((points[:, 0], excess(points), band))
-    sizes = np.bincount(band)
-    places = np.floor(sizes / eta)
-    rank = np.empty(n)
-    rank[order] = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    left = np.bincount(band, weights=gone) < places
-    return np.asarray(~gone & left[band] & (rank < places[band]))
-
-
-def near_front(points: Floats, images: int) -> Bools:
-    """Whether each point is on the front, or within the standard error of its own error, measured on
-    so many images."""
-    error = points[:, 0]
-    return np.asarray(excess(points) <= np.sqrt(error * (1 - error) / images))
-
-
-def arrived(trials: Iterable[Trial], rungs: Sequence[int]) -> list[Trial]:
-    """How each trial stood when it came to a rung, in the order in which they came."""
-    came = [
-        (place, replace(trial.after(epochs), arrivals=trial.arrivals[: at + 1]))
-        for trial in trials
-        for at, (place, epochs) in enumerate(zip(trial.arrivals, rungs, strict=False))
-        if epochs <= len(trial.curve)
-    ]
-    return [trial for _, trial in sorted(came, key=lambda each: each[0])]
+MAX_PROPOSALS = 4
+"""Proposals of which one is begun, at most: more would lean too much on the model."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A network before it is trained, as far as it can be compared with trials."""
+class UntrainedCandidate:
+    """A proposed network, with what the model compares it by."""
 
     cost: Cost
     decisions: Mapping[str, Any]
@@ -132,115 +67,181 @@ class Drawn:
         return self.cost.flops
 
     def values(self, objectives: Sequence[str]) -> tuple[float, ...]:
-        """Of `COSTS`."""
-        return tuple(float(getattr(self.cost, name)) for name in objectives)
+        """Return the values of objectives that are known before training."""
+        return tuple(float(objective(name).read(self) or 0) for name in objectives)
 
 
-class Standings:
-    """How every trial of a history stands that has come to a rung."""
+class SuccessiveHalving:
+    """The scheduler of a search whose trainings pause at `rungs`, ascending numbers of epochs of which the
+    last is the full budget.
 
-    def __init__(self, rungs: Sequence[int], history: History) -> None:
-        self.rungs, self.history = tuple(rungs), history
-        self.others = [name for name in history.objectives if name != "error"]
+    images: how many validation images errors are measured on. Without a `store` no state of a training is
+    kept, so each begins anew after a rung. `trials` are all that have come to a rung, each as it stands now.
+    """
+
+    def __init__(
+        self, rungs: Sequence[int], history: History, *, images: int, store: RungStore | None = None
+    ) -> None:
+        self.rungs, self.history, self.images, self.store = tuple(rungs), history, images, store
         self.trials: dict[int, Trial] = {}
+        self._model = LearningCurveModel()
+        self._extrapolated = ExtrapolatedHistory(self._model)
+        self._costs = [name for name in history.objectives if name != "error"]
         self._compute = np.zeros(2)  # FLOPs x epochs up to the first rung, and beyond it
-        self._known = 0
-        self._forecast: Forecast | None = None
-        self._expected: dict[int, tuple[float, float]] = {}
+        self._followed = 0
+        self._curves: LearningCurves | None = None
+        self._predictions: dict[int, tuple[float, float]] = {}
+        self._restore()
 
-    def follow(self) -> None:
-        """Note what has come to a rung since, each in place of how it stood before."""
-        for trial in self.history.arrived[self._known :]:
+    def _restore(self) -> None:
+        """Let the trials wait again that an earlier process has recorded at rungs or left in the store."""
+        history = self.history
+        kept = self.store.read() if self.store else []
+        paused = [trial for trial in kept if history.by_number(trial.number) is None]
+        for trial in paused:
+            history.start(trial.number, trial.digest)
+        if not history.arrived:
+            for trial in rung_results((*history.trials, *paused), self.rungs):
+                history.wait(trial)
+        for trial in paused:
+            if trial.number not in history.waiting:  # known to the history, or without a place of arrival
+                history.wait(trial)
+        if self.store:
+            self.store.keep(history.waiting.values())
+
+    def promote(self, running: Container[int], *, closing: bool) -> Trial | None:
+        """Return the eligible trial with the highest expected gain per unit of remaining compute. None
+        where there is none, and where promotions have had their share of the compute while new trials are
+        to come."""
+        self._follow()
+        waiting = self.history.waiting
+        going = [number for number in waiting if number in running]
+        rung_of = {number: self.rungs.index(waiting[number].epochs) for number in waiting.keys() - going}
+        if not rung_of or not (closing or self._affordable(going)):
+            return None
+        trials = self._trials_by_number()
+        points, spreads = self._points(trials, self.predict(trials))
+        epochs = np.array([trial.epochs for trial in trials])
+        paused_at = np.array([rung_of.get(trial.number, -1) for trial in trials])
+        may_go = np.zeros(len(trials), dtype=bool)
+        for rung in set(rung_of.values()):
+            came = np.flatnonzero(epochs >= self.rungs[rung])
+            gone = paused_at[came] != rung
+            may_go[came] |= self._eligible([trials[i] for i in came], points[came], rung, gone) & ~gone
+        return trials[self._best_gain(trials, points, spreads, may_go)] if may_go.any() else None
+
+    def next_epochs(self, number: int) -> EpochRange:
+        trial = self.history.waiting.get(number)
+        if trial is None:
+            return EpochRange(0, self.rungs[0])
+        until = self.rungs[self.rungs.index(trial.epochs) + 1]
+        return EpochRange(trial.epochs, until, self.store.checkpoint(number) if self.store else None)
+
+    def pause(self, trial: Trial, checkpoint: bytes) -> None:
+        trial = self._numbered(trial)
+        if self.store:
+            self.store.write(trial, checkpoint)
+        self.history.wait(trial)
+
+    def finish(self, trial: Trial) -> Trial:
+        """Return a trial that was trained to the end with its place in the order of all rung results."""
+        return self._numbered(trial) if trial.complete and trial.duplicate_of is None else trial
+
+    def forget(self, trial: Trial) -> None:
+        if trial.complete and trial.arrivals:
+            self.history.wait(trial)
+        if self.store:
+            self.store.delete(trial.number)
+
+    def proposal_count(self) -> int:
+        """Return 1 while little is known, and where an objective is known only after a training."""
+        self._follow()
+        comparable = len(self.trials) >= MIN_TRIALS and all(
+            objective(name).before_training for name in self._costs
+        )
+        return min(MAX_PROPOSALS, self.rungs[1] // self.rungs[0]) if comparable else 1
+
+    def choose(self, proposals: Sequence[Proposal], space: SearchSpace) -> Proposal:
+        """Return the proposal with the highest expected gain per unit of compute."""
+        shape, classes = space.input_shape, space.num_classes
+        candidates = [
+            UntrainedCandidate(
+                cost(expand(proposal.genotype, shape, classes)),
+                decisions_of(space, proposal.genotype, strict=not proposal.design),
+            )
+            for proposal in proposals
+        ]
+        return proposals[self.best_candidate(candidates)]
+
+    def best_candidate(self, candidates: Sequence[UntrainedCandidate]) -> int:
+        """Return the index of the candidate with the highest expected gain per unit of compute."""
+        trials, (curves, _) = self._trials_by_number(), self._model.fit_incremental(self.history.arrived)
+        networks: list[Trial | UntrainedCandidate] = [*trials, *candidates]
+        points, spreads = self._points(networks, [*self.predict(trials), *curves.predict(candidates)])
+        asked = np.arange(len(networks)) >= len(trials)
+        return self._best_gain(networks, points, spreads, asked) - len(trials)
+
+    def expected_history(self, history: History) -> History:
+        return self._extrapolated.of(history)
+
+    def predict(self, trials: Sequence[Trial]) -> list[tuple[float, float]]:
+        """Return the expected error of each trial at the end and the standard deviation of what is not known
+        of it yet."""
+        curves, _ = self._model.fit_incremental(self.history.arrived)
+        if curves is not self._curves:
+            self._curves, self._predictions = curves, {}
+        new = [trial for trial in trials if trial.number not in self._predictions]
+        self._predictions |= zip((trial.number for trial in new), curves.predict(new), strict=True)
+        return [self._predictions[trial.number] for trial in trials]
+
+    def _numbered(self, trial: Trial) -> Trial:
+        return replace(trial, arrivals=(*trial.arrivals, self.history.arrivals + 1))
+
+    def _follow(self) -> None:
+        """Learn what has come to a rung since the last call."""
+        for trial in self.history.arrived[self._followed :]:
             before = self.trials.get(trial.number)
             done, now = before.epochs if before else 0, trial.epochs
             first = max(0, min(now, self.rungs[0]) - done)
             self._compute += trial.flops * np.array([first, now - done - first])
             self.trials[trial.number] = trial
-            self._expected.pop(trial.number, None)
-        self._known = len(self.history.arrived)
+            self._predictions.pop(trial.number, None)
+        self._followed = len(self.history.arrived)
 
-    def promoted(
-        self, waiting: Mapping[int, int], going: Iterable[int] = (), *, images: int, closing: bool
-    ) -> int | None:
-        """The trial that goes on next, of those that wait at a rung (counted from 0), while those that are
-        `going` on have yet to come to the next. `images` are those of validation. `closing` where no further
-        candidate is to come."""
-        self.follow()
-        if not waiting or not (closing or self._affordable(going)):
-            return None
-        known = self._known_trials()
-        points, spreads = self._points(known, self.expected(known))
-        epochs = np.array([each.epochs for each in known])
-        waits = np.array([waiting.get(each.number, -1) for each in known])
-        goes = np.zeros(len(known), dtype=bool)
-        for rung in set(waiting.values()):
-            came = np.flatnonzero(epochs >= self.rungs[rung])
-            at_rung = waits[came] == rung
-            eligible = self._eligible([known[at] for at in came], points[came], rung, ~at_rung, images)
-            goes[came] |= at_rung & eligible
-        return known[self._most_hoped(known, points, spreads, goes)].number if goes.any() else None
-
-    def draws(self) -> int:
-        """Of how many proposals one is begun. Of one where little is known yet, and where an objective is
-        only known of what is trained."""
-        self.follow()
-        told = len(self.trials) >= FEW and COSTS.issuperset(self.others)
-        return min(MOST_DRAWN, self.rungs[1] // self.rungs[0]) if told else 1
-
-    def preferred(self, drawn: Sequence[Drawn]) -> int:
-        """Which of some networks is begun."""
-        known, (latest, _) = self._known_trials(), self.history.forecast()
-        told = zip(latest.errors(drawn).tolist(), latest.spreads(drawn).tolist(), strict=True)
-        networks: list[Trial | Drawn] = [*known, *drawn]
-        points, spreads = self._points(networks, [*self.expected(known), *told])
-        asked = np.arange(len(networks)) >= len(known)
-        return self._most_hoped(networks, points, spreads, asked) - len(known)
-
-    def _known_trials(self) -> list[Trial]:
-        return [self.trials[number] for number in sorted(self.trials)]  # an order that a resumed one has too
+    def _trials_by_number(self) -> list[Trial]:
+        return [self.trials[number] for number in sorted(self.trials)]  # in the same order when resumed
 
     def _points(
-        self, networks: Sequence[Trial | Drawn], expected: Sequence[tuple[float, float]]
+        self, networks: Sequence[Trial | UntrainedCandidate], predictions: Sequence[tuple[float, float]]
     ) -> tuple[Floats, Floats]:
-        """The objectives of each, with the error that is expected of it, and how far off that may be."""
-        errors, spreads = np.array(expected).T
-        return np.column_stack([errors, [each.values(self.others) for each in networks]]), spreads
+        """Return the objectives (n, d) with the expected errors, and the standard deviations of these
+        (n,)."""
+        errors, spreads = np.array(predictions).T
+        return np.column_stack([errors, [network.values(self._costs) for network in networks]]), spreads
 
-    def _most_hoped(
-        self, networks: Sequence[Trial | Drawn], points: Floats, spreads: Floats, asked: Bools
+    def _best_gain(
+        self, networks: Sequence[Trial | UntrainedCandidate], points: Floats, spreads: Floats, asked: Bools
     ) -> int:
-        """Which of those that are asked for can be expected to let the hypervolume of the complete ones grow
-        most for the compute that it still takes."""
-        epochs = np.array([len(each.curve) for each in networks])
-        flops = np.array([max(1, each.flops) for each in networks])
-        left = np.maximum(1, self.rungs[-1] - epochs)
+        """Return the index of the asked network with the highest expected hypervolume gain of the complete
+        networks per unit of compute."""
+        epochs = np.array([len(network.curve) for network in networks])
+        flops = np.array([max(1, network.flops) for network in networks])
+        remaining = np.maximum(1, self.rungs[-1] - epochs)
         gains = expected_improvement(points, spreads, epochs == self.rungs[-1], asked)
-        return int(np.where(asked, gains / (flops * left), -1.0).argmax())
+        return int(np.where(asked, gains / (flops * remaining), -1.0).argmax())
 
     def _affordable(self, going: Iterable[int]) -> bool:
-        """Whether promotions have had less compute than where each rung promotes its share and no more."""
+        """Return whether promotions have had less compute than if each rung promoted its share and no
+        more."""
         rungs = self.rungs
-        begun = [self.trials[number] for number in going]
-        parts = [(each.flops, each.epochs, rungs[rungs.index(each.epochs) + 1]) for each in begun]
         first, beyond = self._compute.tolist()
-        beyond += sum(flops * (until - done) for flops, done, until in parts)
-        return len(self.trials) >= FEW and beyond < first * (expected_epochs(rungs) / rungs[0] - 1)
+        for trial in (self.trials[number] for number in going):
+            until = rungs[rungs.index(trial.epochs) + 1]
+            beyond += trial.flops * (until - trial.epochs)
+        return len(self.trials) >= MIN_TRIALS and beyond < first * (expected_epochs(rungs) / rungs[0] - 1)
 
-    def _eligible(self, came: Sequence[Trial], points: Floats, rung: int, gone: Bools, images: int) -> Bools:
-        """Which of those that came to a rung may go on."""
+    def _eligible(self, came: Sequence[Trial], points: Floats, rung: int, gone: Bools) -> Bools:
         now, longer = self.rungs[rung : rung + 2]
-        flops = np.array([each.flops for each in came], dtype=np.float64)
-        measured = [each.curve[now - 1]["val_error"] for each in came]
-        leads = excess(np.column_stack([measured, points[:, 1:]])) <= 0
-        near = near_front(points, images)
-        return np.asarray(best_share(points, flops, longer / now, gone) | near | leads)
-
-    def expected(self, trials: Sequence[Trial]) -> list[tuple[float, float]]:
-        """Of each: its expected error at the end, and how far off that may be (a standard deviation)."""
-        latest, _ = self.history.forecast()
-        if latest is not self._forecast:
-            self._forecast, self._expected = latest, {}
-        new = [trial for trial in trials if trial.number not in self._expected]
-        told = zip(latest.errors(new).tolist(), latest.spreads(new).tolist(), strict=True)
-        self._expected |= zip((trial.number for trial in new), told, strict=True)
-        return [self._expected[trial.number] for trial in trials]
+        measured = np.array([trial.curve[now - 1]["val_error"] for trial in came])
+        flops = np.array([trial.flops for trial in came], dtype=np.float64)
+        return eligible(points, measured, flops, longer / now, gone, self.images)

@@ -1,26 +1,23 @@
-"""What a searcher is, and how a proposal is drawn from one.
+"""What a searcher is, and how the proposal for a trial is made.
 
-Searchers are stateless: the history is the state, and the generator of a proposal is
-derived from the seed and the number of the proposal. So a search that was cut short goes
-on without a checkpoint of its searcher.
-"""
+Searchers are stateless: the history is the state, and the random generator of a proposal follows from the
+seed of the search and the number of the trial. So a search that was interrupted resumes without a
+checkpoint of its searcher. What a searcher keeps between calls follows from the history and only saves
+time."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.graph.cost import cost
-from nas.plugins import PYTHON
-from nas.schedulers.successive_halving import Drawn, Standings
-from nas.searchers.designs.base import Design
-from nas.space.genotype import expand
-from nas.space.space import decisions_of
+from nas.schedulers import Scheduler, TrainFully
 from nas.study.history import History
+from nas.study.objectives import objective
 from nas.study.trial import Known, Proposal
 
 if TYPE_CHECKING:
@@ -34,19 +31,78 @@ ENUMERATED = 10_000
 """Genotypes looked through where random draws find none that is new."""
 
 
-class Searcher(Protocol):
-    """Proposes networks. `ask` reads the history and never changes it; given equal space,
-    history and generator it proposes the same, and nothing that the history has seen. None
-    when no unseen network is found."""
+REPEATS = 2
+"""Training seeds of each network of a paired design, by default."""
 
-    @property
-    def name(self) -> str: ...
 
-    def ask(self, space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None: ...
+@dataclass(frozen=True)
+class SearcherSettings:
+    """What a searcher is made from: the objectives to minimise, and the training seeds per network of those
+    that take `repeats`."""
+
+    objectives: tuple[str, ...]
+    repeats: int = REPEATS
+
+
+class Searcher(ABC):
+    """Proposes networks.
+
+    `ask` never changes the history. For equal space, history, seed and number it returns equal proposals,
+    whatever was asked before.
+    """
+
+    name: str
+    """What users call it, recorded with each trial that it proposes."""
+
+    plans_every_trial: bool = False
+    """Whether the searcher plans a fixed sample from space and seed alone, in which equal networks are
+    trained with several seeds. Then no trial is drawn at random, warm-started, stopped early or reused."""
+
+    repeats: int | None = None
+    """Training seeds per network, None for a searcher without that setting."""
+
+    def __init__(self, settings: SearcherSettings) -> None:
+        self.objectives = settings.objectives
+
+    @abstractmethod
+    def ask(
+        self, space: SearchSpace, history: History, *, seed: int, number: int, scheduler: Scheduler
+    ) -> list[Proposal]:
+        """Return proposals for trial `number` of the search with this seed, [] if the space is exhausted.
+
+        One proposal is enough. `scheduler.proposal_count()` says among how many the scheduler would like to
+        choose, and `scheduler.expected_history(history)` holds the results to expect of paused trials.
+        """
+
+    def default_trials(self, space: SearchSpace, seed: int) -> int | None:
+        """Return how many trials the searcher needs, None if that is for the user to say."""
+        return None
+
+    def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
+        """Return what a plan of `trials` trials holds, as JSON whose `lines` say it in words; {} without a
+        plan."""
+        return {}
+
+
+class RandomizedSearcher(Searcher):
+    """A searcher that draws one proposal at a time."""
+
+    def ask(
+        self, space: SearchSpace, history: History, *, seed: int, number: int, scheduler: Scheduler
+    ) -> list[Proposal]:
+        rng = np.random.default_rng([seed, number])
+        draws = (self.draw(space, history, scheduler, rng) for _ in range(scheduler.proposal_count()))
+        return [proposal for proposal in draws if proposal is not None]
+
+    @abstractmethod
+    def draw(
+        self, space: SearchSpace, history: History, scheduler: Scheduler, rng: np.random.Generator
+    ) -> Proposal | None:
+        """Return a network that the history has not seen, None if none is found."""
 
 
 def propose(
-    searcher: Searcher | Design,
+    searcher: Searcher,
     space: SearchSpace,
     history: History,
     *,
@@ -54,68 +110,59 @@ def propose(
     number: int,
     uniform_share: float = 0.2,
     seeds: Sequence[Proposal] = (),
-    standings: Standings | None = None,
+    scheduler: Scheduler | None = None,
 ) -> Proposal | None:
-    """The proposal for trial `number`: the first are `seeds`, then the searcher's, or one of
-    the uniform slice.
+    """Return the proposal for trial `number`, None if the space is exhausted and the search should stop.
 
-    The slice is spread evenly over the numbers (every fifth at 0.2) and looks at no
-    result, so it supports claims about the whole space. It is drawn without replacement:
-    what has been evaluated or is in flight is drawn again. None when the space is
-    exhausted, which means to stop the search. A design plans every trial itself. With `standings`, where
-    trials stop at rungs, a searcher is asked for several, of which one is chosen. The proposal says what the
-    history held.
+    The first trials are `seeds`. The others come from the searcher, but for a uniform share: these are spread
+    evenly over the numbers (every fifth at 0.2) and drawn without looking at results, so they support claims
+    about the whole space. They are drawn without replacement, too: no network that was evaluated or is being
+    evaluated is drawn. A searcher that plans every trial is asked for all of them. The proposal holds a
+    snapshot of what the history held.
     """
-    found = _chosen(searcher, space, history, seed, number, uniform_share, seeds, standings)
-    return found and replace(found, known=_known(history))
+    proposal = _next_proposal(
+        searcher, space, history, seed, number, uniform_share, seeds, scheduler or TrainFully()
+    )
+    return proposal and replace(proposal, known=_snapshot(history))
 
 
-def _known(history: History) -> Known | None:
-    """None where trials wait at rungs and nobody can say later how they stood: those of an older program, and
-    those with objectives that are measured anew at each rung."""
-    measured = any(name == "latency" or name.startswith(PYTHON) for name in history.objectives)
-    if history.waiting and (measured or not all(trial.arrivals for trial in history.waiting.values())):
-        return None
-    pending = tuple(each for each in history.pending.items() if each[0] not in history.waiting)
-    return Known(len(history.trials), pending, history.arrivals)
-
-
-def _chosen(
-    searcher: Searcher | Design,
+def _next_proposal(
+    searcher: Searcher,
     space: SearchSpace,
     history: History,
     seed: int,
     number: int,
     uniform_share: float,
     seeds: Sequence[Proposal],
-    standings: Standings | None,
+    scheduler: Scheduler,
 ) -> Proposal | None:
-    if isinstance(searcher, Design):
-        return searcher.proposal(space, seed, number)
-    if number < len(seeds):
-        return seeds[number]
-    rng = np.random.default_rng([seed, number])
-    before, after = (int(round(count * uniform_share, 9)) for count in (number, number + 1))
-    if after > before:
-        return uniform_proposal(space, history, rng)
-    count = standings.draws() if standings else 1
-    asked = [searcher.ask(space, history, rng) for _ in range(count)]
-    found = list({each.genotype.digest: each for each in asked if each}.values())
-    if standings is None or len(found) < 2:
-        return found[0] if found else None
-    drawn = [
-        Drawn(
-            cost(expand(each.genotype, space.input_shape, space.num_classes)),
-            decisions_of(space, each.genotype, strict=not each.design),
-        )
-        for each in found
-    ]
-    chosen = found[standings.preferred(drawn)]
-    return replace(chosen, uniform=False, log_probability=None)  # as results had a say
+    if not searcher.plans_every_trial:
+        if number < len(seeds):
+            return seeds[number]
+        before, after = (int(round(count * uniform_share, 9)) for count in (number, number + 1))
+        if after > before:
+            return uniform_proposal(space, history, np.random.default_rng([seed, number]))
+    asked = searcher.ask(space, history, seed=seed, number=number, scheduler=scheduler)
+    proposals = list({proposal.genotype.digest: proposal for proposal in asked}.values())
+    if len(proposals) < 2:
+        return proposals[0] if proposals else None
+    # Results had a say in the choice, so the proposal is no longer a uniform draw.
+    return replace(scheduler.choose(proposals, space), uniform=False, log_probability=None)
+
+
+def _snapshot(history: History) -> Known | None:
+    """Return what the history held. None where trials wait at rungs and their results cannot be told later:
+    those of an older version, and objectives that are measured anew at each rung."""
+    measured = any(name != "error" and not objective(name).before_training for name in history.objectives)
+    if history.waiting and (measured or not all(trial.arrivals for trial in history.waiting.values())):
+        return None
+    running = tuple(item for item in history.pending.items() if item[0] not in history.waiting)
+    return Known(len(history.trials), running, history.arrivals)
 
 
 def uniform_proposal(space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
-    """An unseen network, each decision uniform over its options. None if none is found."""
+    """Return a network the history has not seen, each decision uniform over its options; None if none is
+    found."""
     genotype = _unseen(space, history, rng)
     if genotype is None:
         return None

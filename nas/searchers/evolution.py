@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from nas.errors import NasError
 from nas.pareto import crowding
-from nas.schedulers.extrapolated_history import Standing
-from nas.searchers.base import uniform_proposal
+from nas.schedulers import Scheduler
+from nas.searchers.base import RandomizedSearcher, SearcherSettings, uniform_proposal
 from nas.space.decisions import replay
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
@@ -50,7 +50,7 @@ DRAWS = 20
 """Moves that leave something to chance and led to nothing new, before a uniform draw is taken instead."""
 
 
-class Evolution:
+class Evolution(RandomizedSearcher):
     """The default searcher, for one objective or several.
 
     A parent is drawn from the elite, rather where the front is thin (its crowding distance)
@@ -60,15 +60,16 @@ class Evolution:
 
     name = "evolution"
 
-    def __init__(self, objectives: Sequence[str]) -> None:
-        self._objectives = tuple(objectives)
-        self._effects = Effects(objectives)
-        self._standing = Standing()
+    def __init__(self, settings: SearcherSettings) -> None:
+        super().__init__(settings)
+        self._effects = Effects(self.objectives)
         self._known: History | None = None
         self._spent: dict[int, set[Move]] = {}
 
-    def ask(self, space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
-        known = self._standing.of(history)
+    def draw(
+        self, space: SearchSpace, history: History, scheduler: Scheduler, rng: np.random.Generator
+    ) -> Proposal | None:
+        known = scheduler.expected_history(history)
         elite, ahead = self._elite(known)
         if not elite or len(history.trials) + len(history.pending) < INITIAL:
             return uniform_proposal(space, history, rng)
@@ -91,7 +92,7 @@ class Evolution:
         """The parents, and how many of them, the first, are the front."""
         elite: list[Trial] = []
         ahead = 0
-        for layer in history.layers(self._objectives):
+        for layer in history.layers(self.objectives):
             elite += layer
             ahead = ahead or len(layer)
             if len(elite) >= ELITE:
@@ -100,8 +101,8 @@ class Evolution:
 
     def _weights(self, elite: Sequence[Trial], history: History) -> NDArray[np.float64]:
         weights = np.array([1 / (1 + history.children(trial.number)) for trial in elite])
-        if len(self._objectives) > 1 and len(elite) > 2:
-            distance = crowding([trial.values(self._objectives) for trial in elite])
+        if len(self.objectives) > 1 and len(elite) > 2:
+            distance = crowding([trial.values(self.objectives) for trial in elite])
             if distance.any():
                 weights *= distance + CROWDED * distance.mean()
         return weights
@@ -151,7 +152,7 @@ class Evolution:
         moves = [(path, o) for path, held in decisions.items() for o in domains[path] if o != held]
         if not moves:
             return []
-        if len(self._objectives) == 1:  # in random order, paths with many options not preferred
+        if len(self.objectives) == 1:  # in random order, paths with many options not preferred
             others = np.array([len(domains[path]) - 1 for path, _ in moves])
             return [moves[at] for at in np.argsort(-(rng.random(len(moves)) ** others))]
         hoped = self._effects.outlook(self._effects.values([parent])[0], decisions, moves, rng)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.errors import NasError, did_you_mean
-from nas.searchers.base import uniform_proposal
+from nas.schedulers import Scheduler
+from nas.searchers.base import RandomizedSearcher, SearcherSettings, uniform_proposal
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
 
@@ -28,7 +28,12 @@ SAMPLERS = {
     "random": "RandomSampler",
     "tpe": "TPESampler",
 }
-NUMBERS_ONLY = ("cmaes", "qmc")
+UNSUPPORTED = dict.fromkeys(
+    ("optuna:cmaes", "optuna:qmc"),
+    f"it samples numbers, and every decision here is a category; try {', '.join(SAMPLERS)}",
+)
+"""Samplers of Optuna that cannot be used, by the name of the searcher, and why."""
+
 TRIES = 20
 """Answers of a sampler before a uniform draw takes its place: it may only repeat itself."""
 
@@ -36,27 +41,24 @@ POPULATION = 20
 """Of the genetic samplers. Optuna's 50 is more than many a search has trials in all."""
 
 
-class OptunaSearcher:
+class OptunaSearcher(RandomizedSearcher):
     """Asks a sampler, on an in-memory study that is rebuilt from the history.
 
     The study is kept between calls and only brought up to date; it follows from the
     history alone, and a new sampler is seeded for every proposal.
     """
 
-    def __init__(self, sampler: str, objectives: Sequence[str]) -> None:
-        if sampler in NUMBERS_ONLY:
-            hint = f"it samples numbers, and every decision here is a category; try {', '.join(SAMPLERS)}"
-            raise NasError(f"optuna:{sampler} cannot search architectures", where="searcher", hint=hint)
-        if sampler not in SAMPLERS:
-            hint = did_you_mean(sampler, SAMPLERS)
-            raise NasError(f"unknown Optuna sampler {sampler!r}", where="searcher", hint=hint)
+    def __init__(self, sampler: str, settings: SearcherSettings) -> None:
+        super().__init__(settings)
         self.name = f"optuna:{sampler}"
-        self._sampler, self._objectives = sampler, tuple(objectives)
+        self._sampler = sampler
         self._history: History | None = None
         self._study: Study | None = None
         self._known = 0
 
-    def ask(self, space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
+    def draw(
+        self, space: SearchSpace, history: History, scheduler: Scheduler, rng: np.random.Generator
+    ) -> Proposal | None:
         with _quiet():
             study = self._updated(space, history)
             study.sampler = self._new_sampler(int(rng.integers(2**31)))
@@ -79,7 +81,7 @@ class OptunaSearcher:
 
         # NSGA-III draws when it selects a generation, and Optuna keeps what it drew.
         if self._study is None or history is not self._history or self._sampler == "nsgaiii":
-            minimize = [optuna.study.StudyDirection.MINIMIZE] * len(self._objectives)
+            minimize = [optuna.study.StudyDirection.MINIMIZE] * len(self.objectives)
             self._study, self._history, self._known = optuna.create_study(directions=minimize), history, 0
         domains = space.domains()
         for trial in history.complete[self._known :]:
@@ -93,7 +95,7 @@ class OptunaSearcher:
 
         generation = {f"{SAMPLERS[self._sampler]}:generation": self._known // POPULATION}
         return create_trial(
-            values=list(trial.values(self._objectives)),
+            values=list(trial.values(self.objectives)),
             params=dict(trial.decisions),
             distributions={path: CategoricalDistribution(domains[path]) for path in trial.decisions},
             system_attrs=generation if self._sampler.startswith("nsga") else None,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.searchers.base import uniform_proposal
+from nas.schedulers import Scheduler
+from nas.searchers.base import RandomizedSearcher, uniform_proposal
 from nas.study.history import History
 from nas.study.trial import Proposal
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from nas.space.space import SearchSpace
 
 
-class Random:
-    """Uniform over the decisions, without repetition."""
+class Random(RandomizedSearcher):
+    """Draws each decision uniformly over its options, without repetition."""
 
     name = "random"
 
-    def ask(self, space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
+    def draw(
+        self, space: SearchSpace, history: History, scheduler: Scheduler, rng: np.random.Generator
+    ) -> Proposal | None:
         return uniform_proposal(space, history, rng)

@@ -14,9 +14,10 @@ from typing import Any
 
 from nas.errors import NasError
 from nas.graph.cost import cost
+from nas.graph.graph import stage_of
 from nas.modules import Component, Module
 from nas.modules.pool import Pool
-from nas.space.genotype import SOURCE, Genotype, expand
+from nas.space.genotype import INPUT_NODE, Genotype, expand
 from nas.space.space import Decisions, SearchSpace
 from nas.study.trial import Proposal
 from nas.zoo import zoo_entry
@@ -77,7 +78,7 @@ def project(space: SearchSpace, genotype: Genotype) -> tuple[Genotype, list[str]
 def _stages(genotype: Genotype) -> tuple[Stages, list[str]]:
     """The modules of each stage, and the names of the pools that were left out."""
     stages: dict[str, list[Module]] = {}
-    pools, stride, before = [], 1, SOURCE
+    pools, stride, before = [], 1, INPUT_NODE
     for node in genotype.nodes:
         module = node.module
         if node.inputs != (before,) or not isinstance(module, Module):
@@ -87,7 +88,7 @@ def _stages(genotype: Genotype) -> tuple[Stages, list[str]]:
             pools.append(node.name)
             stride *= module.stride
         else:
-            stage = stages.setdefault(node.name.partition(".")[0], [])
+            stage = stages.setdefault(node.stage, [])
             stage.append(replace(module, stride=module.stride * stride))
             stride = 1
     return list(stages.values()), pools
@@ -213,11 +214,7 @@ def _block_changes(pairs: Mapping[str, tuple[Module, Module]]) -> Iterator[str]:
         if len(names) == len(pairs) > 1:
             yield f"{change} in every block"
             continue
-        for stage, members in groupby(names, key=_stage):
+        for stage, members in groupby(names, key=stage_of):
             listed = list(members)
-            whole = len(listed) == sum(_stage(name) == stage for name in pairs)
+            whole = len(listed) == sum(stage_of(name) == stage for name in pairs)
             yield from ([f"{stage}.{change}"] if whole else [f"{name}.{change}" for name in listed])
-
-
-def _stage(name: str) -> str:
-    return name.partition(".")[0]

@@ -1,4 +1,4 @@
-"""The program of decisions behind a search space: forwards, backwards, and counted."""
+"""Program of decisions behind a search space: run forwards, read backwards, and counted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from nas.graph.graph import block_of
 from nas.modules import MODULE_TYPES, Component, Head, Stem
 from nas.modules.base import field_names
-from nas.space.genotype import SOURCE, Genotype, Node
+from nas.space.genotype import INPUT_NODE, Genotype, Node
 from nas.space.spec import SpaceSpec, Stage, options_of
 
 Choose = Callable[[str, Sequence[Any]], Any]
@@ -28,7 +29,7 @@ def build(spec: SpaceSpec, choose: Choose) -> Genotype:
 
     stem = _settings(spec.stem, "stem.", ask)
     nodes: list[Node] = []
-    types: dict[str, tuple[str, dict[str, Any]]] = {}  # what was chosen in each scope
+    types: dict[str, tuple[str, dict[str, Any]]] = {}  # type and settings chosen in each scope
     for number, stage in enumerate(spec.stages, start=1):
         name = f"stage{number}"
         modules = spec.stage_modules(number - 1)
@@ -45,61 +46,58 @@ def build(spec: SpaceSpec, choose: Choose) -> Genotype:
             inputs, join = _inputs(stage, name, block, nodes, ask)
             nodes.append(Node(f"{name}.block{block}", module, inputs, join))
     head = _end(Head, _settings(spec.head, "head.", ask), nodes[-1].module)
-    ends = [node.name for node, after in pairwise(nodes) if _stage(node) != _stage(after)]
+    ends = [node.name for node, after in pairwise(nodes) if node.stage != after.stage]
     taps = tuple(reversed(ends))[: head.taps]
     return Genotype(_end(Stem, stem, nodes[0].module), tuple(nodes), head, taps)
 
 
 def answers(genotype: Genotype) -> dict[str, Any]:
-    """Every answer that can be read off a genotype, by path, in each of the scopes."""
-    found: dict[str, Any] = {}
+    """Return every answer that can be read off a genotype, by path, in each of the scopes."""
+    known: dict[str, Any] = {}
     for part, component in (("stem", genotype.stem), ("head", genotype.head)):
-        found.update(_fields(component, f"{part}."))
+        known.update(_fields(component, f"{part}."))
     depths: dict[str, int] = {}
     for node in genotype.nodes:
-        stage = _stage(node)
+        stage = node.stage
         depths[stage] = depths.get(stage, 0) + 1
-        found.setdefault(f"{stage}.width", getattr(node.module, "width", None))
-        found.setdefault(f"{stage}.stride", getattr(node.module, "stride", None))
+        known.setdefault(f"{stage}.width", getattr(node.module, "width", None))
+        known.setdefault(f"{stage}.stride", getattr(node.module, "stride", None))
         kind = getattr(node.module, "type_name", "genotype")
         for scope in (f"{node.name}.", f"{stage}.", ""):
-            found.setdefault(f"{scope}type", kind)
+            known.setdefault(f"{scope}type", kind)
             for path, value in _fields(node.module, f"{scope}{kind}.").items():
-                found.setdefault(path, value)
+                known.setdefault(path, value)
         if len(node.inputs) > 1:
-            found[f"{node.name}.skip"] = node.inputs[1].partition(".")[2]
-            found[f"{node.name}.join"] = node.join
-    return {**found, **{f"{stage}.depth": depth for stage, depth in depths.items()}}
+            known[f"{node.name}.skip"] = block_of(node.inputs[1])
+            known[f"{node.name}.join"] = node.join
+    return {**known, **{f"{stage}.depth": depth for stage, depth in depths.items()}}
 
 
 def replay(known: Mapping[str, Any], rng: np.random.Generator) -> Choose:
-    """Answer what is known and still an option; draw the rest."""
+    """Return a function that answers what is known and still an option, and draws the rest."""
     return lambda path, options: known[path] if known.get(path) in options else pick(options, rng)
 
 
 def pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
-    return options[int(rng.random() * len(options))]  # rng.integers takes five times as long
+    """Draw an option uniformly."""
+    return options[int(rng.random() * len(options))]  # not rng.integers, which is slower
 
 
 def count(spec: SpaceSpec) -> int:
-    """How many different sequences of answers the program takes, constraints aside."""
+    """Count the different sequences of answers that the program takes, constraints aside."""
     total = _count_settings(spec.stem) * _count_settings(spec.head)
     if spec.vary == "network":
         total *= _count_types(spec.stage_modules(0))
-    for at, stage in enumerate(spec.stages):
-        types = _count_types(spec.stage_modules(at))
+    for i, stage in enumerate(spec.stages):
+        types = _count_types(spec.stage_modules(i))
         shapes = len(stage.width) * len(stage.stride) * (types if spec.vary == "stage" else 1)
         per_block = types if spec.vary == "block" else 1
         total *= shapes * sum(per_block**depth * _count_skips(stage, depth) for depth in stage.depth)
     return total
 
 
-def _stage(node: Node) -> str:
-    return node.name.partition(".")[0]
-
-
 def _settings(settings: Mapping[str, Any], prefix: str, ask: Choose) -> dict[str, Any]:
-    """Ask for the fields of a component; the path of a dependent one says on what it depends."""
+    """Ask for the fields of a component. The path of a dependent field names the field that it depends on."""
     chosen: dict[str, Any] = {}
     for key, value in settings.items():
         if key == "type":
@@ -113,8 +111,8 @@ def _settings(settings: Mapping[str, Any], prefix: str, ask: Choose) -> dict[str
 def _inputs(
     stage: Stage, name: str, block: int, nodes: list[Node], ask: Choose
 ) -> tuple[tuple[str, ...], str]:
-    """The block before, and with skips perhaps one earlier block of the stage."""
-    before = nodes[-1].name if nodes else SOURCE
+    """Return the inputs of a block, the one before and with skips perhaps an earlier one, and their join."""
+    before = nodes[-1].name if nodes else INPUT_NODE
     if not stage.skips or block < 3:
         return (before,), "add"
     earlier = tuple(f"block{at}" for at in range(1, block - 1))
@@ -125,7 +123,7 @@ def _inputs(
 
 
 def _end(kind: type[Component], settings: dict[str, Any], neighbour: Any) -> Any:
-    """A stem or head; unless its norm is given, it is that of the module next to it."""
+    """Return a stem or head. Unless its norm is set, it is that of the module next to it."""
     cls: Any = kind.registry[settings.pop("type")]
     if "norm" in field_names(cls):
         settings.setdefault("norm", getattr(neighbour, "norm", "after_conv"))
@@ -134,7 +132,7 @@ def _end(kind: type[Component], settings: dict[str, Any], neighbour: Any) -> Any
 
 @lru_cache(maxsize=8192, typed=True)
 def _component(cls: type[Component], *values: Any, **settings: Any) -> Any:
-    """A component, checked once: the same few are asked for all the time."""
+    """Return a component, made and checked once, because the same few are asked for all the time."""
     return cls(*values, **settings)
 
 
@@ -146,22 +144,22 @@ def _fields(component: Any, prefix: str) -> dict[str, Any]:
 
 
 def _count_settings(settings: Mapping[str, Any]) -> int:
-    """Remembers what was counted for the same options of those fields that others still depend on."""
+    """Count the settings; the count is shared by all choices that leave the same options to later fields."""
     items = list(settings.items())
 
-    def needed(at: int) -> set[str]:
-        return {value["by"] for _, value in items[at:] if isinstance(value, Mapping)}
+    def needed(i: int) -> set[str]:
+        return {value["by"] for _, value in items[i:] if isinstance(value, Mapping)}
 
     @cache
-    def along(at: int, chosen: tuple[tuple[str, Any], ...]) -> int:
-        if at == len(items):
+    def along(i: int, chosen: tuple[tuple[str, Any], ...]) -> int:
+        if i == len(items):
             return 1
-        (key, value), later = items[at], needed(at + 1)
+        (key, value), later = items[i], needed(i + 1)
         options = options_of(value, dict(chosen))
-        kept = tuple(pair for pair in chosen if pair[0] in later)
+        still_needed = tuple(pair for pair in chosen if pair[0] in later)
         if key not in later:
-            return len(options) * along(at + 1, kept)
-        return sum(along(at + 1, (*kept, (key, option))) for option in options)
+            return len(options) * along(i + 1, still_needed)
+        return sum(along(i + 1, (*still_needed, (key, option))) for option in options)
 
     return along(0, ())
 
@@ -177,5 +175,5 @@ def _count_skips(stage: Stage, depth: int) -> int:
 
 
 def natural(path: str) -> list[tuple[str, int]]:
-    """A key that sorts block10 after block9."""
+    """Return a sort key that puts block10 after block9."""
     return [(word, int(number or 0)) for word, number in re.findall(r"(\D+)(\d*)", path)]

@@ -1,4 +1,4 @@
-"""The genotype: a frozen DAG of modules between a stem and a head.
+"""Genotypes: a frozen DAG of modules between a stem and a head.
 
 Chains are the common case; a node with several inputs joins them by add, mean or concat.
 Without stem and head a genotype is itself a module, so genotypes nest.
@@ -9,24 +9,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import NasError, did_you_mean, located
-from nas.graph.graph import Graph, Shape, Value
+from nas.errors import NasError, did_you_mean, error_context
+from nas.graph.graph import HEAD, Graph, Shape, Value
 from nas.graph.ops import MAX_SIZE
 from nas.modules import Head, Stem
 from nas.space import genotype_json
-from nas.space.node import JOINS, SOURCE, Auxiliary, Node, ordered
+from nas.space.node import INPUT_NODE, JOINS, Auxiliary, Node, ordered
 
-__all__ = ["JOINS", "SOURCE", "Auxiliary", "Genotype", "Node", "expand"]
+__all__ = ["INPUT_NODE", "JOINS", "Auxiliary", "Genotype", "Node", "expand"]
 
 PARTS = ("stem", "nodes", "head", "taps", "auxiliary")
 MAX_NODES = 1024
 MAX_AUXILIARY = 8
 MAX_PRIMITIVES = 1 << 14
-"""Of one network: the deepest published has a quarter of it."""
+"""Most primitives of one network, four times those of the deepest that was published."""
 NOMINAL_INPUT = (3, 1024, 1024)
 """Large enough for any number of strides; shapes do not enter the digest."""
 
@@ -72,13 +72,13 @@ class Genotype:
     def digest(self) -> str:
         """32 hex digits: equal for isomorphic networks, stable over processes and versions."""
         try:
-            return expand(self).digest  # often at hand already
+            return expand(self).digest  # cached for most genotypes
         except NasError:
             return expand(self, NOMINAL_INPUT).digest
 
     @cached_property
     def module_types(self) -> tuple[str, ...]:
-        """The type of each module in order, those of nested genotypes included."""
+        """Type of each module in order, those of nested genotypes included."""
         return tuple(_types(self))
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class Genotype:
         return " | ".join([*parts, str(self.head)] if self.head else parts)
 
     def __call__(self, *values: Value, name: str = "") -> Value:
-        """As a module: apply the nodes to values of a graph, as a nested graph."""
+        """Apply the nodes to values of a graph as a nested graph, as a module does."""
         if self.stem or self.head:
             raise NasError("a genotype with a stem or a head cannot be nested", where=name)
         graph = _body(self, *(value.shape for value in values))
@@ -120,13 +120,15 @@ class Genotype:
     def from_dict(cls, data: Any, where: str = "genotype") -> Genotype:
         """What `to_dict` wrote; NasError names the place of what is wrong."""
         parts = genotype_json.from_dict(cls, data, where)
-        return located(where, lambda: cls(*parts))
+        with error_context(where):
+            return cls(*parts)
 
     @classmethod
     def from_json(cls, text: str, where: str = "genotype") -> Genotype:
         """Read JSON of at most 1 MiB; NasError with line and column, or the place in the genotype."""
         parts = genotype_json.from_json(cls, text, where)
-        return located(where, lambda: cls(*parts))
+        with error_context(where):
+            return cls(*parts)
 
     @classmethod
     def read_later(cls, text: str, where: str, **known: Any) -> Genotype:
@@ -151,11 +153,27 @@ class Genotype:
 def expand(
     genotype: Genotype, input_shape: Shape = (3, 32, 32), num_classes: int = 10, auxiliary: bool = False
 ) -> Graph:
-    """The graph of a network for images of `input_shape` (channels, height, width).
+    """Expand a genotype into the graph of its network, with inferred shapes.
 
-    Its nested nodes carry the names of the genotype: stem, stage1.block1, …, head, and with
-    `auxiliary` aux1, aux2, … for the heads that only training has. NasError names the node
-    where shapes do not fit.
+    Nested nodes carry the names of the genotype: stem, stage1.block1, …, head.
+
+    Args:
+        genotype: The architecture.
+        input_shape: (channels, height, width) of an image.
+        num_classes: Classes to tell apart.
+        auxiliary: Include the auxiliary heads that only training has, as aux1, aux2, …
+
+    Returns:
+        The graph, valid by construction.
+
+    Raises:
+        NasError: Shapes do not fit; the message names the node.
+
+    Example:
+        >>> import nas
+        >>> genotype = nas.load_space("residual_vs_fractal").sample(seed=0)
+        >>> nas.expand(genotype, (3, 32, 32), num_classes=10).output_shape
+        (10,)
     """
     for size in (*input_shape, num_classes):  # here, as to the cache 32.0 is 32
         if type(size) is not int or not 1 <= size <= MAX_SIZE:
@@ -170,19 +188,22 @@ def _expanded(genotype: Genotype, input_shape: Shape, num_classes: int, auxiliar
     graph = Graph("Network", [input_shape])
     image = Value(graph, graph.input_names[0], graph.input_shape)
     stem, head = genotype.stem, genotype.head
-    source = located(SOURCE, partial(stem, image, name=SOURCE)) if stem else image
+    with error_context(INPUT_NODE):
+        source = stem(image, name=INPUT_NODE) if stem else image
     values = _connect(genotype, source)
     for name in (*genotype.taps, *(item.node for item in genotype.auxiliary)):
         values[name].named(name.replace(".", "_"))  # what leaves in the middle has a name of its own
     sink = genotype.nodes[-1].name
     taken = [values[name] for name in (sink, *genotype.taps)] + [image] * head.takes_image
-    scores = located("head", lambda: head(*taken, num_classes=num_classes, name="head"))
+    with error_context(HEAD):
+        scores = head(*taken, num_classes=num_classes, name=HEAD)
     extra = {}
     for number, item in enumerate(genotype.auxiliary if auxiliary else (), start=1):
         name, inner = f"aux{number}", [values[item.node]] + [image] * item.head.takes_image
-        located(name, partial(item.head, *inner, num_classes=num_classes, name=name))
+        with error_context(name):
+            item.head(*inner, num_classes=num_classes, name=name)
         extra[name] = float(item.weight)
-    graph.note = genotype
+    graph.description = genotype
     return graph.close(scores, extra)
 
 
@@ -194,24 +215,25 @@ def _body(genotype: Genotype, *shapes: Shape) -> Graph:
 
 
 def _connect(genotype: Genotype, source: Value) -> dict[str, Value]:
-    values = {SOURCE: source}
+    values = {INPUT_NODE: source}
     total = 0
     for node in genotype.nodes:
         inputs = [values[name] for name in node.inputs]
         x = inputs[0] if len(inputs) == 1 else JOINS[node.join](*inputs, name=f"{node.name}.join")
-        values[node.name] = located(node.name, partial(node.module, x, name=node.name))
-        total += source.graph.nodes[node.name]["op"].size
+        with error_context(node.name):
+            values[node.name] = node.module(x, name=node.name)
+        total += source.graph.nodes[node.name].op.size
         if total > MAX_PRIMITIVES:
             raise NasError(f"the network has more than {MAX_PRIMITIVES:,} primitives", where=node.name)
     return values
 
 
 def _stage(pair: tuple[Node | None, Node]) -> str:
-    return pair[1].name.partition(".")[0]
+    return pair[1].stage
 
 
 def _node_text(before: Node | None, node: Node) -> str:
-    if node.inputs == (before.name if before else SOURCE,):
+    if node.inputs == (before.name if before else INPUT_NODE,):
         return node.text
     return f"{node.text} <- {f' {node.join} '.join(node.inputs)}"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import NasError, did_you_mean, located
+from nas.errors import NasError, did_you_mean, error_context
 from nas.modules import Head, Module, Stem
 from nas.modules import from_dict as component
 from nas.modules.base import kept
@@ -132,10 +132,12 @@ def _new_node(cls: type[Genotype], data: Any, where: str, depth: int) -> Node:
     if isinstance(module, Mapping) and module.get("type") == "genotype":
         _check_keys(module, ("type", "nodes"), f"{where}: module")
         nodes = _nodes_from(cls, module["nodes"], f"{where}: module", depth + 1)
-        inner: Module | Genotype = located(f"{where}: module", lambda: cls(None, nodes))
+        with error_context(f"{where}: module"):
+            inner: Module | Genotype = cls(None, nodes)
     else:
         inner = component(Module, module, where=f"{where}: module")
-    return located(where, lambda: Node(name, inner, inputs, join))
+    with error_context(where):
+        return Node(name, inner, inputs, join)
 
 
 def _place(data: Any, where: str) -> tuple[str, tuple[str, ...], str]:
@@ -161,7 +163,8 @@ def _auxiliary_from(data: Any, where: str) -> tuple[Auxiliary, ...]:
         place = f"{where}[{at}]"
         _check_keys(item, ("node", "weight", "head"), place)
         head = component(Head, item["head"], where=f"{place}: head")
-        made.append(located(place, partial(Auxiliary, str(item["node"]), head, item["weight"])))
+        with error_context(place):
+            made.append(Auxiliary(str(item["node"]), head, item["weight"]))
     return tuple(made)
 
 

@@ -1,4 +1,4 @@
-"""The nodes of a genotype, and the order they are computed in."""
+"""Nodes of a genotype, and the order in which they are computed."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, did_you_mean
+from nas.graph.graph import STEM, block_of, stage_of
 from nas.graph.ops import Add, Concat, Mean
 from nas.modules import Head, Module
 
 if TYPE_CHECKING:
     from nas.space.genotype import Genotype
 
-SOURCE = "stem"
-"""What the first nodes take: the stem, or the image (of a cell, its input) where there is none."""
+INPUT_NODE = STEM
+"""Input of the first nodes: the stem, or where there is none the image (the input of a cell)."""
 JOINS = {"add": Add(), "mean": Mean(), "concat": Concat()}
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
-TAKEN = re.compile(r"(stem|head|classifier|input|aux)\d*(\..*)?|(.*\.)?join")
-"""Names that a network has already for parts of its own."""
+RESERVED_NAMES = re.compile(r"(stem|head|classifier|input|aux)\d*(\..*)?|(.*\.)?join")
+"""Names of the parts that every network has, which no node can have."""
 MAX_INPUTS = 64
 
 
 @dataclass(frozen=True)
 class Node:
-    """A module, the names of the nodes it takes, and how several of them are joined."""
+    """Module with the names of the nodes that it takes, and the join of several."""
 
     name: str
     module: Module | Genotype
@@ -36,7 +37,7 @@ class Node:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or len(self.name) > 64:
             raise NasError(f"bad name {self.name!r}", hint="lower-case words joined by dots: stage1.block2")
-        if TAKEN.fullmatch(self.name):
+        if RESERVED_NAMES.fullmatch(self.name):
             raise NasError("the network has a part of this name", where=self.name)
         if len(self.inputs) > MAX_INPUTS:
             raise NasError(f"takes {len(self.inputs)} nodes, more than {MAX_INPUTS}", where=self.name)
@@ -49,9 +50,19 @@ class Node:
         if len(self.inputs) == 1:
             object.__setattr__(self, "join", "add")  # equal when nothing is joined
 
+    @property
+    def stage(self) -> str:
+        """Stage that the node belongs to: `stage1` of `stage1.block2`."""
+        return stage_of(self.name)
+
+    @property
+    def block(self) -> str:
+        """Place within the stage: `block2` of `stage1.block2`, "" where the name has no dot."""
+        return block_of(self.name)
+
     @cached_property
     def text(self) -> str:
-        """What it computes, on one line."""
+        """Text of its module on one line."""
         return str(self.module) if isinstance(self.module, Module) else f"[{self.module}]"
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,7 +72,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """A head at an inner node, whose loss is added with this weight in training only."""
+    """Head at an inner node, whose loss is added with this weight in training only."""
 
     node: str
     head: Head
@@ -76,13 +87,14 @@ class Auxiliary:
 
 
 def ordered(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """In one topological order whatever order they came in; NasError if there is none."""
+    """Sort nodes topologically, in an order that does not depend on the one given. NasError for a cycle or
+    an unknown input."""
     by_name = {node.name: node for node in nodes}
     if len(by_name) < len(nodes):
         names = [node.name for node in nodes]
         twice = next(name for name in names if names.count(name) > 1)
         raise NasError("two nodes of this name", where=twice)
-    if [node.inputs for node in nodes] == [(name,) for name in (SOURCE, *by_name)][:-1]:
+    if [node.inputs for node in nodes] == [(name,) for name in (INPUT_NODE, *by_name)][:-1]:
         return tuple(nodes)  # a chain has only one order
     return _sorted(nodes, by_name)
 
@@ -93,8 +105,8 @@ def _sorted(nodes: Sequence[Node], by_name: Mapping[str, Node]) -> tuple[Node, .
     dag = nx.DiGraph()
     for node in nodes:
         for name in node.inputs:
-            if name != SOURCE and name not in by_name:
-                hint = did_you_mean(name, [SOURCE, *by_name])
+            if name != INPUT_NODE and name not in by_name:
+                hint = did_you_mean(name, [INPUT_NODE, *by_name])
                 raise NasError(f"takes {name!r}, which is no node", where=node.name, hint=hint)
             dag.add_edge(name, node.name)
     try:
@@ -105,7 +117,7 @@ def _sorted(nodes: Sequence[Node], by_name: Mapping[str, Node]) -> tuple[Node, .
     sinks = [name for name in order if not dag.out_degree(name)]
     if len(sinks) > 1:
         raise NasError("no other node takes it, and only one may feed the head", where=sinks[0])
-    return tuple(by_name[name] for name in order if name != SOURCE)
+    return tuple(by_name[name] for name in order if name != INPUT_NODE)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

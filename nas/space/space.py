@@ -1,8 +1,8 @@
-"""A search space: a program of decisions that builds a genotype.
+"""Search spaces: programs of decisions that build a genotype.
 
 `build(choose)` runs the program and asks `choose(path, options)` for every decision with
-at least two options. All else replays it: sampling draws, mutation alters one answer and
-draws anew what then has no answer, enumeration counts through the answers.
+at least two options. Everything else replays the program: sampling draws, mutation changes one
+answer and redraws those that then are missing, enumeration counts through the answers.
 
 Paths read like `stage1.block2.residual.norm`; a path has the same options wherever it
 comes up, so dependent options carry what they depend on: `base_width[cardinality=8]`.
@@ -23,7 +23,7 @@ import yaml
 
 from nas.errors import NasError, NotFoundError, did_you_mean
 from nas.graph.cost import cost, depth
-from nas.graph.graph import Graph, Shape
+from nas.graph.graph import Graph, Shape, shape_text
 from nas.space.decisions import NO_SKIP, Choose, answers, build, count, natural, pick, replay
 from nas.space.genotype import Genotype, expand
 from nas.space.spec import Limits, SpaceSpec, parse_spec
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Decisions = dict[str, Any]
 MAX_RECENT = 1024
 MAX_TRIES = 10_000
-"""Draws before a space is said to hold nothing that its constraints allow."""
+"""Draws after which the constraints of a space are taken to allow nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Size:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A search space over a checked specification; see `load_space`."""
+    """Search space over a checked specification; see `load_space`."""
 
     spec: SpaceSpec
 
@@ -68,37 +68,37 @@ class SearchSpace:
         return self.spec.classes
 
     def with_input(self, input_shape: Shape, num_classes: int) -> SearchSpace:
-        """The same space for other images: constraints count FLOPs and parameters there."""
+        """Return the space for other images, for which its constraints then count FLOPs and parameters."""
         update = {"input": tuple(input_shape), "classes": num_classes}
         return SearchSpace(self.spec.model_copy(update=update))
 
     def to_yaml(self) -> str:
-        """A file that `parse_space` reads back to an equal space."""
+        """Return a file that `parse_space` reads as an equal space."""
         data = self.spec.model_dump(exclude_defaults=True)
-        data["input"] = "x".join(map(str, self.input_shape))
+        data["input"] = shape_text(self.input_shape)
         return str(yaml.safe_dump({**data, "classes": self.num_classes}, sort_keys=False))
 
     def build(self, choose: Choose) -> Genotype:
-        """Run the program of decisions. Constraints are not looked at: see `violations`."""
+        """Run the program of decisions. Constraints are not checked: see `violations`."""
         return build(self.spec, choose)
 
     def violations(self, genotype: Genotype) -> list[str]:
-        """What the constraints say against a genotype at the space's input; [] if nothing."""
+        """List the constraints that a genotype breaks at the input of the space."""
         try:
             graph = expand(genotype, self.input_shape, self.num_classes)
         except NasError as error:
             return [str(error)]
-        found = []
+        violations = []
         for name, (figure, limit) in self._limited(graph).items():
             if limit.min is not None and figure < limit.min:
-                found.append(f"{name} {figure:,} is below {limit.min:,}")
+                violations.append(f"{name} {figure:,} is below {limit.min:,}")
             if limit.max is not None and figure > limit.max:
-                found.append(f"{name} {figure:,} is above {limit.max:,}")
-        return found
+                violations.append(f"{name} {figure:,} is above {limit.max:,}")
+        return violations
 
     def excess(self, genotype: Genotype) -> float:
-        """By what share the constraints are violated, summed over them: 0 if they hold,
-        infinite where the network cannot be built."""
+        """Return the relative excess over the constraints, summed: 0 if they hold, infinite if the network
+        cannot be built."""
         try:
             graph = expand(genotype, self.input_shape, self.num_classes)
         except NasError:
@@ -110,7 +110,7 @@ class SearchSpace:
         return total
 
     def _limited(self, graph: Graph) -> dict[str, tuple[int, Limits]]:
-        """Each constrained figure of a network, with its limits."""
+        """Return each constrained figure of a network, with its limits."""
         limits = self.spec.constraints
         figures = {"flops": cost(graph).flops, "params": cost(graph).params} if limits else {}
         if "depth" in limits:
@@ -118,40 +118,41 @@ class SearchSpace:
         return {name: (figures[name], limit) for name, limit in limits.items()}
 
     def sample(self, seed: int | np.random.Generator) -> Genotype:
-        """Each decision uniform over its options, drawn again until the constraints hold.
+        """Draw each decision uniformly from its options, until the constraints hold.
 
         Raises NasError if 10,000 draws do not satisfy them.
         """
         rng = np.random.default_rng(seed)
         for _ in range(MAX_TRIES):
             genotype = self._noted(lambda _, options: pick(options, rng))
-            found = self.violations(genotype)
-            if not found:
+            violations = self.violations(genotype)
+            if not violations:
                 return genotype
-        hint = f"the last draw: {found[0]}"
+        hint = f"the last draw: {violations[0]}"
         raise NasError(f"none of {MAX_TRIES:,} draws satisfies the constraints", where=self.name, hint=hint)
 
     def suggest(self, trial: BaseTrial) -> Genotype:
-        """The genotype that an Optuna trial decides on, each decision a categorical parameter.
+        """Return the genotype that an Optuna trial decides on, each decision a categorical parameter.
 
         Raises optuna.TrialPruned where the constraints do not hold: Optuna asks once for each
         parameter of a trial, so there is no second draw.
         """
         genotype = self.build(trial.suggest_categorical)
-        found = self.violations(genotype)
-        if found:
+        violations = self.violations(genotype)
+        if violations:
             from optuna import TrialPruned
 
-            raise TrialPruned(found[0])
+            raise TrialPruned(violations[0])
         return genotype
 
     def log_probability(self, genotype: Genotype) -> float:
-        """Of being drawn by `sample`, in nats, up to the constant that the constraints add."""
+        """Return the log probability, in nats, that `sample` draws the genotype, up to the constant that
+        the constraints add."""
         domains = self.domains()
         return -sum(log(len(domains[path])) for path in self.decisions(genotype))
 
     def decisions(self, genotype: Genotype) -> Decisions:
-        """The answers that build a genotype, in the order of the program.
+        """Return the answers that build a genotype, in the order of the program.
 
         Raises NasError, naming the first that differs, if no answers do.
         """
@@ -161,7 +162,7 @@ class SearchSpace:
 
     @cached_property
     def _recent(self) -> dict[Genotype, Decisions]:
-        """Decisions of genotypes that came by: a search asks for its parents again and again."""
+        """Decisions of recent genotypes, because a search asks for its parents again and again."""
         return {}
 
     def _note(self, genotype: Genotype, decisions: Decisions) -> None:
@@ -170,7 +171,7 @@ class SearchSpace:
         self._recent[genotype] = decisions
 
     def _noted(self, choose: Choose) -> Genotype:
-        """What `build` gives, with its decisions at hand: to read them off again takes longer."""
+        """Build a genotype and remember its decisions, which takes less than reading them off it later."""
         decisions: Decisions = {}
 
         def answer(path: str, options: Sequence[Any]) -> Any:
@@ -205,7 +206,7 @@ class SearchSpace:
         return not self.violations(genotype)
 
     def mutate(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
-        """One decision changed, what then has no answer drawn anew, within the constraints.
+        """Change one decision within the constraints, and redraw those that then have no answer.
 
         Raises NasError if the space has no other genotype that close.
         """
@@ -214,17 +215,17 @@ class SearchSpace:
         moves = [(path, o) for path in decisions for o in domains[path] if o != decisions[path]]
         # in random order, weighted so that paths with many options are not preferred
         others = np.array([len(domains[path]) - 1 for path, _ in moves])
-        for at in np.argsort(-(rng.random(len(moves)) ** others)):
-            path, option = moves[at]
+        for i in np.argsort(-(rng.random(len(moves)) ** others)):
+            path, option = moves[i]
             mutant = self._noted(replay({**decisions, path: option}, rng))
             if mutant != genotype and not self.violations(mutant):
                 return mutant
         raise NasError("has no neighbour within the constraints", where=f"{self.name}: {genotype}")
 
     def crossover(self, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
-        """Each decision from one parent or the other, what neither answers drawn anew.
+        """Take each decision from one parent or the other, and redraw those that neither answers.
 
-        Falls back on a mutant of `a` where 100 children break the constraints.
+        Falls back on a mutant of `a` if 100 children break the constraints.
         """
         first, second = self.decisions(a), self.decisions(b)
         for _ in range(100):
@@ -238,12 +239,12 @@ class SearchSpace:
         return self.mutate(a, rng)
 
     def domains(self) -> Mapping[str, tuple[Any, ...]]:
-        """The options of every decision that can come up, by path."""
+        """Return the options of every decision that can come up, by path."""
         return self._domains
 
     @cached_property
     def _domains(self) -> Mapping[str, tuple[Any, ...]]:
-        """Found by asking: every option of every path is answered once where it comes up."""
+        """Options by path, found by running the program: every option of every path is chosen once."""
         domains: dict[str, tuple[Any, ...]] = {}
         waiting: list[Decisions] = [{}]
         known: Decisions
@@ -262,18 +263,18 @@ class SearchSpace:
         return {path: domains[path] for path in sorted(domains, key=natural)}
 
     def size(self) -> Size:
-        """How many genotypes the decisions build; exact where nothing is constrained."""
+        """Count the genotypes that the decisions build; exact if nothing is constrained."""
         return Size(count(self.spec), not self.spec.constraints)
 
     def enumerate(self) -> Iterator[Genotype]:
-        """Every genotype that the constraints allow, the first options first."""
+        """Yield every genotype that the constraints allow, the first options first."""
         asked: list[tuple[int, int]] = []  # which option of how many, decision by decision
 
         def answer(_: str, options: Sequence[Any]) -> Any:
-            at = next(position)
-            if at == len(asked):
+            i = next(position)
+            if i == len(asked):
                 asked.append((0, len(options)))
-            return options[asked[at][0]]
+            return options[asked[i][0]]
 
         while True:
             position = itertools.count()
@@ -288,7 +289,24 @@ class SearchSpace:
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
-    """A space that is shipped, by name, or one of your own, by the path of its file."""
+    """Load a search space.
+
+    Args:
+        name_or_path: Name of a shipped space, or path of your own .yaml file.
+
+    Returns:
+        The search space.
+
+    Raises:
+        NotFoundError: There is no such space or file.
+        NasError: The file is wrong; the message names the line and the key.
+
+    Example:
+        >>> import nas
+        >>> space = nas.load_space("residual_vs_fractal")
+        >>> space.sample(seed=0) in space
+        True
+    """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         shipped = _shipped()
@@ -307,12 +325,12 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
 
 
 def parse_space(text: str, where: str) -> SearchSpace:
-    """The space that a YAML text describes; `where` names the file in errors."""
+    """Read the space that a YAML text describes; `where` names the file in errors."""
     return SearchSpace(parse_spec(text, where))
 
 
 def space_names() -> list[str]:
-    """The names of the shipped spaces."""
+    """Return the names of the shipped spaces."""
     return sorted(_shipped())
 
 
@@ -325,19 +343,19 @@ def _shipped() -> dict[str, Path]:
 
 
 def decisions_of(space: SearchSpace, genotype: Genotype, *, strict: bool = True) -> Mapping[str, Any]:
-    """Return the decisions that build a genotype. A design scales widths between the options of the
-    space; unless `strict`, such widths are left out."""
+    """Return the decisions that build a genotype. A design scales widths to values between the options
+    of the space; unless `strict`, such widths are left out."""
     if strict:
         return space.decisions(genotype)
     known = answers(genotype)
-    found: dict[str, Any] = {}
+    decisions: Decisions = {}
 
     def read(path: str, options: Sequence[Any]) -> Any:
         value = known.get(path.partition("[")[0], options[0])
         if value in options:
-            found[path] = value
+            decisions[path] = value
             return value
         return options[0]
 
     space.build(read)
-    return found
+    return decisions

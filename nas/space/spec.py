@@ -1,4 +1,4 @@
-"""What a search-space file may say, checked before anything is built from it."""
+"""Schema of search-space files, checked before anything is built from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 FROM_SKELETON = ("width", "stride")
 LIMITED = ("flops", "params", "depth")
 MAX_BLOCKS = 192
-"""Of a network: with more, the number of genotypes would be longer than Python writes."""
+"""Most blocks of a network: with more, the number of genotypes has more digits than Python prints."""
 
 
 def _listed(value: Any) -> Any:
@@ -82,9 +82,9 @@ class Stage(_Spec):
 
 
 class SpaceSpec(_Spec):
-    """A search-space file. A single value is fixed, a list is searched.
+    """Search-space file. A single value is fixed, a list is searched.
 
-    `vary` says how often a module type is chosen anew: for each block, stage or network.
+    vary: scope in which one module type is chosen: every block, every stage, or the network.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -99,7 +99,7 @@ class SpaceSpec(_Spec):
     constraints: dict[str, Limits] = {}
 
     def stage_modules(self, at: int) -> Modules:
-        """Settings of each module type that stage `at` may use."""
+        """Return the settings of each module type that stage `at` may use."""
         return _as_mapping(self.stages[at].modules or self.modules)
 
 
@@ -120,7 +120,7 @@ def parse_spec(text: str, where: str) -> SpaceSpec:
 
 
 def options_of(value: Any, chosen: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The options of a setting: a value, a list, or `{by: FIELD, VALUE: options, …}`."""
+    """Return the options of a setting: a value, a list, or `{by: FIELD, VALUE: options, …}`."""
     if isinstance(value, Mapping):
         value = value[chosen[value["by"]]]
     return tuple(value) if isinstance(value, list) else (value,)
@@ -131,7 +131,7 @@ def _as_mapping(modules: Modules | list[str]) -> Modules:
 
 
 def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
-    """What the types of the file cannot say: names, options and dependencies."""
+    """Yield faults that the types of the file cannot express: names, options and dependencies."""
     yield from _component_problems(Stem, spec.stem, ("stem",))
     yield from _component_problems(Head, spec.head, ("head",))
     skips = _listed(spec.head.get("skips", 0))
@@ -217,7 +217,7 @@ def _setting_problems(
 
 
 def _possible(value: Any) -> list[Any]:
-    """Every option that a setting may come to."""
+    """Return every option that a setting can have."""
     if not isinstance(value, Mapping):
         return list(_listed(value))
     return [option for branch, options in value.items() if branch != "by" for option in _listed(options)]
@@ -239,7 +239,7 @@ def _option_problems(
 
 
 def _in_file(location: tuple[int | str, ...], document: Document) -> Path:
-    """A pydantic location without its notes on types, which are not in the file."""
+    """Return a location of pydantic without its marks of types, which are not in the file."""
     path: Path = ()
     for part in location:
         if (*path, part) in document.lines:
@@ -249,7 +249,7 @@ def _in_file(location: tuple[int | str, ...], document: Document) -> Path:
 
 
 def _explain(error: Any) -> tuple[str, str]:
-    """Message and hint for a pydantic error."""
+    """Return message and hint for a pydantic error."""
     name = error["loc"][-1] if error["loc"] else ""
     if error["type"] == "extra_forbidden":
         parent: type[BaseModel] = SpaceSpec

@@ -1,7 +1,7 @@
-"""YAML from strangers: safe types only, bounded, and with the line of every key.
+"""Loader for YAML from strangers: safe types only, bounded, and with the line of every key.
 
-Refused: files above 64 KiB, which would take seconds to parse, aliases, tags, keys that stand
-twice, nesting deeper than 50, and numbers of more than 64 bits.
+It refuses files above 64 KiB, which would take seconds to parse, aliases, tags, duplicate keys,
+nesting deeper than 50, and numbers of more than 64 bits.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Path = tuple[str | int, ...]
 
 
 class Document(NamedTuple):
-    """The data, and the line (from 1) on which each key path begins."""
+    """Data of a file, and the line (from 1) on which each key path begins."""
 
     data: Any
     lines: dict[Path, int]
 
     def line(self, path: Path) -> int:
-        """The line of a key path, or of the nearest place above it that is in the file."""
+        """Return the line of a key path, or of the nearest place above it that is in the file."""
         while path not in self.lines:
             path = path[:-1]
         return self.lines[path]

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from nas.errors import NasError
 from nas.graph.cost import Cost
 from nas.pareto import Layers, front
-from nas.plugins import PYTHON
-from nas.study.trial import Proposal, Trial, check_objectives
-from nas.surrogate.learning_curve import Forecast, Forecasts
+from nas.study.objectives import OBJECTIVES, check_objectives, objective
+from nas.study.trial import Proposal, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,8 +53,8 @@ COLUMNS: dict[str, str] = {
     "duplicate_of": "Int64",
     "genotype": "str",
 }
-"""Columns of `History.frame` and their types; the capital ones may be missing. Objectives of the user's
-own come after them."""
+"""Columns of `History.frame` and their types; the capital ones may be missing. Objectives that have
+no column here, such as functions of the user's own, come after them."""
 
 
 class History:
@@ -74,7 +73,6 @@ class History:
         self._waiting: dict[int, Trial] = {}
         self._arrived: list[Trial] = []
         self._arrivals = 0
-        self._forecasts = Forecasts()
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
 
@@ -111,11 +109,6 @@ class History:
     def arrivals(self) -> int:
         """How many have come to a rung by now, counted anew at each rung."""
         return self._arrivals
-
-    def forecast(self) -> tuple[Forecast, int]:
-        """What errors trainings would have at the end, by what has come to rungs, and to how many of the
-        arrivals that is fitted. ValueError where there are none."""
-        return self._forecasts.after(self._arrived)
 
     def by_number(self, number: int) -> Trial | None:
         return self._by_number.get(number)
@@ -202,9 +195,9 @@ class History:
 
         kinds = {name: kind for name, kind in COLUMNS.items() if name not in without}
         columns = {name: _column(name, self._trials) for name in kinds}
-        for name in (name for name in self.objectives if name.startswith(PYTHON)):
-            kinds[name] = "float64"
-            columns[name] = [trial.measured.get(name, nan) for trial in self._trials]
+        for name in (name for name in dict.fromkeys((*OBJECTIVES, *self.objectives)) if name not in COLUMNS):
+            kinds[name], read = "float64", objective(name).read
+            columns[name] = [nan if (value := read(trial)) is None else value for trial in self._trials]
         return pd.DataFrame(columns).astype(kinds)
 
     def _check_number(self, trial: Trial) -> None:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.errors import NasError, NotFoundError
-from nas.searchers.warm_start import Seed, find_seeds
+from nas.pareto import knee
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
+from nas.study.objectives import error_first
+from nas.study.outcomes import none_complete
+from nas.study.run_config import RunConfig
 from nas.study.run_folder import LATEST, RunFolder
 from nas.study.storage_url import own_storage
 from nas.study.study import Study
-from nas.study.trial import Trial, error_first
+from nas.study.trial import Trial
 from nas.training.profile import Times, read_profile
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from nas.analysis.analyze import Analysis
-    from nas.data import Dataset
-    from nas.exporters.run import Export
 
 RESULTS = Path("results")
 
@@ -33,7 +32,7 @@ class Run:
     """A run folder and the study in it."""
 
     files: RunFolder
-    config: Mapping[str, Any] = field(repr=False)
+    config: RunConfig = field(repr=False)
     study: Study = field(repr=False)
 
     @property
@@ -47,11 +46,6 @@ class Run:
     @cached_property
     def space(self) -> SearchSpace:
         return parse_space(run_folder.read_space(self.files, self.config), str(self.files.space))
-
-    @cached_property
-    def seeds(self) -> tuple[Seed, ...]:
-        """The networks of the zoo that the search began with, and what was changed of each."""
-        return find_seeds(self.space, self.config.get("seed_with", ()))
 
     @property
     def reseeded(self) -> Sequence[Trial]:
@@ -78,20 +72,6 @@ class Run:
         members = self.study.front(objectives)
         return sorted(members, key=lambda trial: self.study.means(trial, ("error", "flops")))
 
-    def pareto_front(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
-        """The rows of `trials` on the front, from the lowest error to the highest; objectives are
-        means over the seeds of a network."""
-        from nas.analysis.front import front_table
-
-        names = tuple(objectives or self.study.objectives)
-        return front_table(self.study, names).sort_values(["error", "flops"]).drop(columns="knee")
-
-    def analyze(self) -> Analysis:
-        """The ranking of module types with intervals, and what it may claim."""
-        from nas.analysis.pooling import analyze_runs
-
-        return analyze_runs([self])
-
     def trial(self, number: int) -> Trial:
         """A trial by its number; NotFoundError if it is not recorded."""
         found = self.study.by_number(number)
@@ -107,8 +87,6 @@ class Run:
 
     def knee(self) -> Trial:
         """The network at the knee of the front."""
-        from nas.pareto import knee
-
         front = self._some_front()
         names = error_first(self.study.objectives)
         return front[knee([self.study.means(trial, names) for trial in front])]
@@ -119,44 +97,8 @@ class Run:
         path = self.files.weights / f"{number}.safetensors"
         return path.read_bytes() if path.is_file() else None
 
-    def export(
-        self,
-        trials: Sequence[Trial],
-        to: str | Path | None = None,
-        *,
-        weights: bool = False,
-        column: bool = False,
-        fold_bn: bool = False,
-        formats: Sequence[str] = (),
-    ) -> list[Export]:
-        """Write verified PyTorch files, each to a folder `trial-N` in `to` (by default
-        `export/` in the run); see `nas.exporters.run`. `weights` adds the trained weights of the
-        search, for the trials whose were kept. `column` exports the deepest column of
-        fractal modules alone, measured where weights and data are at hand, and `fold_bn`
-        folds batch norms into the convolutions before them. `formats`: see `nas.exporters.formats`."""
-        from nas.exporters.run import export
-        from nas.exporters.variants import Form
-
-        kept = {trial.number: self.weights(trial) for trial in trials} if weights or formats else {}
-        known = {number: data for number, data in kept.items() if data is not None}
-        dataset = self._dataset() if column and known else None
-        folder = Path(to or self.folder / "export")
-        return export(trials, folder, self.config, known, Form(column, fold_bn), dataset, formats)
-
-    def _dataset(self) -> Dataset | None:
-        """The data of the run, or None where it is no longer what the run was given."""
-        from nas.data import load_recorded
-
-        try:
-            dataset = load_recorded(self.config["data"], seed=self.config["seed"])
-        except NasError:
-            return None
-        return dataset if dataset.fingerprint == self.config["data_fingerprint"] else None
-
     def none_complete(self) -> NotFoundError:
         """The error to raise where a complete trial is needed and there is none."""
-        from nas.analysis.text.pareto import none_complete
-
         outcomes = ((trial.state, trial.reason) for trial in self.study.trials)
         return none_complete(outcomes, where=str(self.folder), name=self.name)
 
@@ -178,11 +120,29 @@ def find(run: str | Path, results_dir: str | Path = RESULTS) -> RunFolder:
 
 
 def open_run(run: str | Path, results_dir: str | Path = RESULTS, *, storage: str | None = None) -> Run:
-    """Open a run to read it, also while it is being written; `run` as for `find`.
+    """Open a run to read it, also while a search is writing it.
 
-    `storage` is the URL of the PostgreSQL database that holds the trials of a run with several drivers, by
-    default that of the environment variable NAS_STORAGE. NasError if the run names a server and
-    you do not name the same one: it is not contacted then.
+    Args:
+        run: Name of a run in `results_dir`, path of a run folder, or `"latest"`.
+        results_dir: Folder that holds the runs.
+        storage: URL of the PostgreSQL database that holds the trials of a run with several drivers; by
+            default that of the environment variable NAS_STORAGE. A server that only the run folder names
+            is not contacted.
+
+    Returns:
+        The run: its folder, settings, search space and study. Its study holds the database open until
+        `run.study.close()`, or the end of a `with run.study:` block.
+
+    Raises:
+        NotFoundError: There is no such run; the message names the closest one.
+        NasError: The run names a server, and `storage` or NAS_STORAGE do not name the same one.
+        StorageError: A file of the run is damaged or was changed by hand.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> len(run.trials), run.best().complete
+        (6, True)
     """
     files = find(run, results_dir)
     config = run_folder.read_config(files)
@@ -190,13 +150,13 @@ def open_run(run: str | Path, results_dir: str | Path = RESULTS, *, storage: str
 
 
 def open_study(
-    files: RunFolder, config: Mapping[str, Any], storage: str | None = None, kind: type[Study] = Study
+    files: RunFolder, config: RunConfig, storage: str | None = None, kind: type[Study] = Study
 ) -> Study:
     """The study of a run: in its folder, or in the database that its configuration and the user name
     (`nas.study.storage_url.own_storage`). `kind` is what a driver opens to write."""
-    if "storage" in config:
-        own = own_storage(config["storage"], storage, str(files.path))
-        return kind.open(own, name=config["study"])
+    if config.storage is not None:
+        own = own_storage(config.storage, storage, str(files.path))
+        return kind.open(own, name=config.study)
     if storage is not None:
         raise NasError("the study of this run is a file in its folder", where="storage")
     return Study.open(files.database)

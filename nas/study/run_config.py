@@ -1,11 +1,12 @@
-"""What the config.json of a run must hold, so that whoever reads it may rely on it.
+"""The settings of a run, as its config.json holds them.
 
-The file may be a stranger's, or of another version of this program: what is read from it is
-checked here, once.
+The file may be a stranger's, or of another version of this program, so that what is read is checked here,
+once; whoever holds a `RunConfig` can rely on it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,11 +15,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from nas.errors import NasError, StorageError
 from nas.graph.ops import MAX_SIZE
 from nas.study.storage_url import without_password
+from nas.training.recipe import Recipe
 
 VERSION = 3
 """Of the layout of a run folder. It grows when a program that reads the layout before could
 misread the folder; older ones open for ever. 2: trials say what their searcher knew. 3: a
 trial has few attributes (`nas.study.optuna_tables`)."""
+RESTORE = "restore the file; no run wrote it so"
 
 
 def _printable(text: str) -> str:
@@ -28,67 +31,78 @@ def _printable(text: str) -> str:
 
 
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+Epochs = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
 Objective = Annotated[str, Field(pattern=r"^(python:[\w.]+:)?[\w.-]{1,64}$", max_length=256)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
-class _Config(BaseModel):
-    """What is read of config.json; other keys are left alone."""
+class RunConfig(BaseModel):
+    """The settings of a run. To change one, write a copy: `config.model_copy(update={"trials": 48})`.
 
-    model_config = ConfigDict(strict=True, extra="allow")
+    layout: version of the run folder's layout; space, space_digest: name of the search space and digest of
+    its YAML; data, data_fingerprint: the data set as it was named, and the fingerprint of its images and
+    split; repeats: training seeds of each network of the paired design, None without it; fidelity: rungs of
+    successive halving in epochs, () without; uniform_share: share of proposals drawn uniformly; mean, std:
+    of the training images, per channel; versions: of the programs that a result depends on; storage, study:
+    URL of the database, without password, and the name of the study in it, None for a study in the folder.
+    """
 
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_by_name=True
+    )
+
+    layout: Annotated[int, Field(alias="schema", ge=1)] = VERSION
     space: Name
+    space_digest: Text
     data: Text
     data_fingerprint: Text
     task: Text = "classification"
     searcher: Text
-    objectives: list[Objective]
+    objectives: tuple[Objective, ...]
     seed: Annotated[int, Field(ge=0)]
     trials: Annotated[int, Field(ge=1)]
-    seed_with: list[Text] = []
-    repeats: Annotated[int, Field(ge=1)] = 1
-    fidelity: list[Annotated[int, Field(ge=1)]] = []
+    seed_with: tuple[Text, ...] = ()
+    repeats: Annotated[int, Field(ge=1)] | None = None
+    fidelity: tuple[Epochs, ...] = ()
     uniform_share: Annotated[float, Field(ge=0, le=1)]
-    recipe: dict[Name, bool | int | float | str]
-    input_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
+    recipe: Recipe
+    input_shape: tuple[Size, Size, Size]
     num_classes: Size
-    classes: list[str]
-    mean: list[float]
-    std: list[float]
-    versions: dict[Name, Text]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    versions: Mapping[Name, Text]
     storage: Annotated[Text, AfterValidator(without_password)] | None = None
     study: Name | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON data, without those that are None."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
-def check_version(config: Mapping[str, Any], where: str) -> None:
-    """NasError, with the version that is needed, for a folder of a newer program."""
-    version = config.get("schema")
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str) -> RunConfig:
+        """Check JSON data from `where`. StorageError names the first value that no run could have
+        written, NasError the version of `nas` that is needed."""
+        check_version(data, where)
+        try:
+            return cls.model_validate_json(json.dumps(data))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise StorageError(f"{place}: {first['msg']}", where=where, hint=RESTORE) from None
+        except NasError as error:
+            raise StorageError(error.message, where=f"{where}: {error.where}", hint=RESTORE) from None
+
+
+def check_version(data: Mapping[str, Any], where: str) -> None:
+    """Raise NasError, with the version that is needed, for a folder of a newer program."""
+    version = data.get("schema")
     if type(version) is not int or version < 1:
         raise StorageError("says no version of its layout", where=where)
     if version > VERSION:
-        versions = config.get("versions")
+        versions = data.get("versions")
         written = versions.get("nas") if isinstance(versions, Mapping) else None
         message = f"is of layout {version}, and this program reads layouts up to {VERSION}"
         hint = f"it was written by nas {written}; install that or a newer one"
         raise NasError(message, where=where, hint=hint)
-
-
-def check_config(config: Mapping[str, Any], where: str) -> None:
-    """StorageError naming the first value that no run could have written."""
-    from nas.training.recipe import Recipe, adjusted
-
-    try:
-        _Config.model_validate(config)
-        adjusted(Recipe(config["recipe"]["epochs"]), config["recipe"])
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise StorageError(f"{place}: {first['msg']}", where=where, hint=_HINT) from None
-    except KeyError as error:
-        raise StorageError(f"recipe: lacks {error}", where=where, hint=_HINT) from None
-    except NasError as error:
-        raise StorageError(error.message, where=f"{where}: {error.where}", hint=_HINT) from None
-
-
-_HINT = "restore the file; no run wrote it so"

@@ -19,16 +19,15 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_you_mean
 from nas.files import read_checked, read_text, write_atomic, write_checked
-from nas.study.run_config import check_config, check_version
+from nas.study.run_config import RunConfig, check_version
 
 LATEST = "latest"
 """Stands for the run that was started last."""
@@ -163,24 +162,21 @@ def lock(folder: RunFolder) -> Iterator[None]:
         held.release()
 
 
-def write_config(folder: RunFolder, config: Mapping[str, Any]) -> None:
+def write_config(folder: RunFolder, config: RunConfig) -> None:
     """Write config.json with its checksum."""
-    write_checked(folder.config, config)
+    write_checked(folder.config, config.to_dict())
 
 
-def read_config(folder: RunFolder) -> dict[str, Any]:
-    """What `write_config` wrote. NotFoundError without the file, StorageError if it changed or
-    holds what no run writes, NasError if a newer program wrote it."""
-    where = str(folder.config)
-    held = read_checked(folder.config, check_version)
-    check_config(held, where)
-    return held
+def read_config(folder: RunFolder) -> RunConfig:
+    """Read config.json. NotFoundError without the file, StorageError if it changed or holds what no
+    run writes, NasError if a newer program wrote it."""
+    return RunConfig.from_dict(read_checked(folder.config, check_version), str(folder.config))
 
 
-def read_space(folder: RunFolder, config: Mapping[str, Any]) -> str:
-    """The text of the search space; StorageError if it is not what the run was begun with."""
+def read_space(folder: RunFolder, config: RunConfig) -> str:
+    """Read the text of the search space; StorageError if it is not the one that the run began with."""
     text = read_text(folder.space)
-    if space_digest(text) != config.get("space_digest"):
+    if space_digest(text) != config.space_digest:
         hint = "restore the file; a run in another space is a new run"
         raise StorageError("was damaged or changed by hand", where=str(folder.space), hint=hint)
     return text

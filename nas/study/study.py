@@ -20,9 +20,10 @@ from nas.errors import NasError, NotFoundError, StorageError, did_you_mean
 from nas.garbage import no_collection
 from nas.modules.base import UnknownTypeError
 from nas.study.history import History
+from nas.study.objectives import check_objectives
 from nas.study.optuna_tables import Ask, Domain, asking, read_study, read_trials, write_study, write_trial
 from nas.study.storage_url import connection_of, is_url, shown
-from nas.study.trial import Trial, check_objectives
+from nas.study.trial import Trial
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

@@ -14,18 +14,13 @@ from typing import Any
 
 from nas.errors import NasError, did_you_mean
 from nas.graph.cost import Cost
-from nas.plugins import PYTHON
 from nas.space.genotype import Genotype
+from nas.study.objectives import objective
 from nas.training.latency import Latency
 from nas.training.task import State
 
 REASONS = ("diverged", "oom", "exception", "worker_lost", "timeout", "too_large")
 """Why a trial failed; one that is too large for the memory there is was refused before it was trained."""
-
-OBJECTIVES = ("error", "flops", "params", "activations", "peak_memory", "latency")
-"""What a search can minimise: the validation error (a fraction), the fields of `Cost`, and the
-inference latency in seconds, which is measured where it is asked for; besides, as python:module:function,
-a function of the user's own from the trained network and the data set to a number."""
 
 
 @dataclass(frozen=True)
@@ -126,52 +121,18 @@ class Trial:
         return replace(self, state="stopped", reason="", message="", error=error, epochs=epochs, curve=curve)
 
     def objective(self, name: str) -> float:
-        """The value of one of `OBJECTIVES`; a failed trial has no error to give, and none has a latency
-        that was not measured."""
-        if name == "latency":
-            if self.latency is None:
-                hint = "nas search --objectives error,latency measures it"
-                raise NasError("the latency was not measured", where=f"trial {self.number}", hint=hint)
-            return self.latency.seconds
-        if name.startswith(PYTHON):
-            if name not in self.measured:
-                raise NasError(f"{name} was not measured", where=f"trial {self.number}")
-            return self.measured[name]
-        if name != "error":
-            return float(getattr(self.cost, name))
-        if self.error is None:
-            raise NasError("a failed trial has no error", where=f"trial {self.number}")
-        return self.error
+        """The recorded value of an objective; NasError where this trial has none."""
+        value = objective(name).read(self)
+        if value is None:
+            where = f"trial {self.number}"
+            if self.state == "failed":
+                raise NasError(f"a failed trial has no {name}", where=where)
+            hint = f"nas search --objectives error,{name} measures it"
+            raise NasError(f"{name} was not measured", where=where, hint=hint)
+        return value
 
     def values(self, objectives: Sequence[str]) -> tuple[float, ...]:
         return tuple(self.objective(name) for name in objectives)
-
-
-def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
-    """`objectives` as a tuple; NasError if empty, repeated or unknown."""
-    for name in objectives:
-        if name not in OBJECTIVES and not name.startswith(PYTHON):
-            raise NasError(f"unknown objective {name!r}", hint=did_you_mean(name, OBJECTIVES))
-    if not objectives or len(set(objectives)) < len(objectives):
-        raise NasError(
-            "objectives must be one or more different names", hint=f"known: {', '.join(OBJECTIVES)}"
-        )
-    return tuple(objectives)
-
-
-def error_first(objectives: Sequence[str]) -> list[str]:
-    """Objectives in an order that does not depend on how they were named: equals are told apart by
-    the error before all else."""
-    return sorted(objectives, key=lambda name: (name != "error", name))
-
-
-def two_axes(objectives: Sequence[str]) -> tuple[str, str]:
-    """The objectives x and y that a picture of a front shows. The error is y where it is an objective, and
-    FLOPs stand in where there is only one; of more than two, error and FLOPs are preferred."""
-    rest = [name for name in objectives if name != "error"]
-    y = "error" if "error" in objectives or rest in ([], ["flops"]) else rest.pop()
-    x = "flops" if "flops" in rest or not rest else rest[0]
-    return x, y
 
 
 _OUTCOME = ("error", "seed", "epochs", "duration", "retries", "duplicate_of")

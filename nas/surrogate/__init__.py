@@ -1,1 +1,1 @@
-"""Models of the error that searchers and schedulers ask."""
+"""Models of the objectives, which searchers and schedulers share."""

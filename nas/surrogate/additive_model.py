@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.plugins import PYTHON
 from nas.study.history import History
+from nas.study.objectives import objective
 from nas.study.trial import Trial
 
 Floats = NDArray[np.float64]
@@ -41,7 +41,7 @@ class Effects:
     def __init__(self, objectives: Sequence[str]) -> None:
         self._objectives = tuple(objectives)
         # An objective of the user's own may be negative, so it is taken as it is.
-        self._logged = np.array([not name.startswith(PYTHON) for name in objectives])
+        self._logged = np.array([objective(name).logarithmic or name == "error" for name in objectives])
         self._forget(None)
 
     def _forget(self, history: History | None) -> None:

@@ -1,12 +1,10 @@
-"""What the errors of trainings that stopped at rungs would be at the end.
+"""Predicts the final errors of trainings from their errors at rungs.
 
-The error of a network after the epochs of a rung is taken for a sum: the level of the rung, a slope times
-the logarithm of its FLOPs, an effect for each of its decisions, one of its own, and noise, of which there is
-the more the fewer the epochs. Effects are drawn towards nothing (a linear mixed model: Laird and Ware 1982,
-Random-effects models for longitudinal data). So a network that was lucky at a rung is brought back towards
-those that share its decisions, what is learnt at one rung counts at the others, and that large networks learn
-more slowly is no disadvantage of theirs.
-"""
+The error of a network at a rung is modelled as a sum: the level of the rung, a slope times log FLOPs, an
+effect of each of its decisions, an effect of its own, and noise that shrinks with the epochs. Effects are
+drawn towards 0 (a linear mixed model: Laird and Ware 1982, Random-effects models for longitudinal data). So
+a network that was lucky at a rung is pulled back towards networks that share its decisions, one rung
+informs the others, and that large networks learn more slowly is no disadvantage to them."""
 
 from __future__ import annotations
 
@@ -22,17 +20,19 @@ from nas.pareto import Floats
 from nas.study.trial import Trial
 
 PRIOR = 1.0
-"""Variance of an effect before any trial, in parts of that of the noise at the last rung."""
+"""Variance of an effect before any trial, relative to that of the noise at the last rung."""
+
 FREE = 1e-6
-"""Precision of what is drawn nowhere, so that it has a value also without trials that tell."""
+"""Precision of coefficients that are not shrunk: just enough to determine them without data."""
 
 GROWTH = 1.05
-"""By how many times what has come to rungs grows until the model is fitted anew: so a trial takes as long in
-a large search as in a small one."""
+"""Factor by which the rung results grow between two fits, so that large searches spend no more per trial."""
+
+Indices = NDArray[np.intp]
 
 
-class Compared(Protocol):
-    """What a forecast looks at: a trial, or what may become one and has no curve yet."""
+class Network(Protocol):
+    """What a prediction is made for: a trial, or a candidate whose curve is still empty."""
 
     @property
     def decisions(self) -> Mapping[str, Any]: ...
@@ -45,127 +45,137 @@ class Compared(Protocol):
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """A model fitted to trials. coefficients: of the options in `index`, of the levels and of the slopes of
-    `rungs`, each rung's beside what those before it have; sizes: mean and spread of the log FLOPs;
-    variance: of the noise at the last rung."""
+class LearningCurves:
+    """The model, fitted to trials.
+
+    coefficients: of the options in `index`, then the levels and the slopes of `rungs`, each rung's beside
+    those of the rungs before it. size_scale: mean and standard deviation of log FLOPs. variance: of the
+    noise at the last rung."""
 
     rungs: tuple[int, ...]
     index: Mapping[tuple[str, Any], int]
     coefficients: Floats
-    sizes: tuple[float, float]
+    size_scale: tuple[float, float]
     variance: float
 
-    def errors(self, trials: Sequence[Compared]) -> Floats:
-        """At the last rung (n,), of trials that may have come to any, or to none. Within [0, 1]."""
-        last = np.full(len(trials), len(self.rungs) - 1)
-        expected = _rows(self, trials, np.arange(len(trials)), last) @ self.coefficients
-        at, rung, errors = _observed(trials, self.rungs)
-        missed = errors - _rows(self, trials, at, rung) @ self.coefficients
-        weights = missed / noise(self.rungs)[rung]
-        own = np.bincount(at, weights=weights, minlength=len(trials)) / self._told(at, rung, len(trials))
-        return np.clip(expected + own, 0.0, 1.0)
+    def predict(self, networks: Sequence[Network]) -> list[tuple[float, float]]:
+        """Return `errors` and `spreads` of each network."""
+        return list(zip(self.errors(networks).tolist(), self.spreads(networks).tolist(), strict=True))
 
-    def spreads(self, trials: Sequence[Compared]) -> Floats:
-        """The standard deviation (n,) of what is a network's own and not known yet: how far from `errors` it
-        may come to be, but for the noise of measuring it."""
-        at, rung, _ = _observed(trials, self.rungs)
-        return np.sqrt(self.variance / self._told(at, rung, len(trials)))
+    def errors(self, networks: Sequence[Network]) -> Floats:
+        """Return the errors expected at the last rung, in [0, 1], (n,). Networks may be at any rung or at
+        none."""
+        last = np.full(len(networks), len(self.rungs) - 1)
+        expected = _design_matrix(self, networks, np.arange(len(networks)), last) @ self.coefficients
+        rows, rung, errors = _observations(networks, self.rungs)
+        residuals = errors - _design_matrix(self, networks, rows, rung) @ self.coefficients
+        weights = residuals / noise_variance(self.rungs)[rung]
+        own = np.bincount(rows, weights=weights, minlength=len(networks))
+        return np.clip(expected + own / self._precision(rows, rung, len(networks)), 0.0, 1.0)
 
-    def _told(self, at: NDArray[np.intp], rung: NDArray[np.intp], count: int) -> Floats:
-        """The precision with which each network's own is known (count,), in parts of 1 / variance."""
-        measured = np.bincount(at, weights=1 / noise(self.rungs)[rung], minlength=count)
+    def spreads(self, networks: Sequence[Network]) -> Floats:
+        """Return the standard deviations of what is each network's own and not known yet, without the noise
+        of measuring it, (n,)."""
+        rows, rung, _ = _observations(networks, self.rungs)
+        return np.sqrt(self.variance / self._precision(rows, rung, len(networks)))
+
+    def _precision(self, rows: Indices, rung: Indices, count: int) -> Floats:
+        """Return the precision of each network's own effect in units of 1 / variance, (count,)."""
+        measured = np.bincount(rows, weights=1 / noise_variance(self.rungs)[rung], minlength=count)
         return np.asarray(1 / PRIOR + measured, dtype=np.float64)
 
 
-def forecast(trials: Iterable[Trial], rungs: Iterable[int]) -> Forecast:
-    """Fit the model to trials as they stand, each by its curve; the same in whatever order they come.
-    ValueError where none has come to a rung."""
-    known = sorted(trials, key=lambda trial: trial.number)
+def fit_learning_curves(trials: Iterable[Trial], rungs: Iterable[int]) -> LearningCurves:
+    """Fit the model to trials by their curves; their order does not matter.
+
+    ValueError if no trial has come to a rung.
+    """
+    by_number = sorted(trials, key=lambda trial: trial.number)
     stops = tuple(sorted(rungs))
-    options = dict.fromkeys(chain.from_iterable(trial.decisions.items() for trial in known))
-    sizes = np.log([max(1, trial.flops) for trial in known])
-    spread = float(sizes.std()) or 1.0
+    options = dict.fromkeys(chain.from_iterable(trial.decisions.items() for trial in by_number))
+    sizes = np.log([max(1, trial.flops) for trial in by_number])
+    size_scale = float(sizes.mean()), float(sizes.std()) or 1.0
     empty = np.zeros(len(options) + 2 * len(stops))
-    index = {option: place for place, option in enumerate(options)}
-    model = Forecast(stops, index, empty, (float(sizes.mean()), spread), 0.0)
-    at, rung, errors = _observed(known, stops)
-    rows, errors = _independent(_rows(model, known, at, rung), errors, at, noise(stops)[rung])
+    index = {option: i for i, option in enumerate(options)}
+    model = LearningCurves(stops, index, empty, size_scale, 0.0)
+    rows, rung, errors = _observations(by_number, stops)
+    design = _design_matrix(model, by_number, rows, rung)
+    design, errors = _whiten(design, errors, rows, noise_variance(stops)[rung])
     precision = np.full(len(empty), 1 / PRIOR)
-    precision[len(options) : len(options) + len(stops) + 1] = FREE  # the levels, and the first slope
-    told = rows.T @ rows
-    covariance = np.linalg.inv(told + np.diag(precision))
-    fitted = covariance @ (rows.T @ errors)
-    left = errors - rows @ fitted
-    freedom = max(1.0, len(errors) - float(np.trace(covariance @ told)))
-    return replace(model, coefficients=fitted, variance=float(left @ left) / freedom)
+    precision[len(options) : len(options) + len(stops) + 1] = FREE  # the levels and the first slope
+    gram = design.T @ design
+    covariance = np.linalg.inv(gram + np.diag(precision))
+    coefficients = covariance @ (design.T @ errors)
+    residuals = errors - design @ coefficients
+    freedom = max(1.0, len(errors) - float(np.trace(covariance @ gram)))
+    return replace(model, coefficients=coefficients, variance=float(residuals @ residuals) / freedom)
 
 
-class Forecasts:
-    """The forecast for a search as it goes on, fitted anew as its arrivals at rungs grow."""
+class LearningCurveModel:
+    """The model of a search in progress, refitted as its rung results grow by `GROWTH`."""
 
     def __init__(self) -> None:
         self._fitted, self._next = 0, 1
-        self._last: Forecast | None = None
+        self._curves: LearningCurves | None = None
 
-    def after(self, arrived: Sequence[Trial]) -> tuple[Forecast, int]:
-        """The last one, and how many of the arrivals it is fitted to, the first ones. It follows from their
-        order alone, so that a resumed search has the one that a search in a single go would have.
-        ValueError where there are none."""
-        while self._next <= len(arrived):
+    def fit_incremental(self, results: Sequence[Trial]) -> tuple[LearningCurves, int]:
+        """Return the latest fit and how many of the rung results, from the first, it was fitted to.
+
+        It follows from the order of the results alone, so a resumed search gets the same fit. ValueError if
+        there are none.
+        """
+        while self._next <= len(results):
             self._fitted, self._next = self._next, max(self._next + 1, int(GROWTH * self._next))
-            self._last = None
-        if self._last is None:
-            known = arrived[: self._fitted]
-            latest = {trial.number: trial for trial in known}
-            self._last = forecast(latest.values(), {trial.epochs for trial in known})
-        return self._last, self._fitted
+            self._curves = None
+        if self._curves is None:
+            used = results[: self._fitted]
+            latest = {trial.number: trial for trial in used}
+            self._curves = fit_learning_curves(latest.values(), {trial.epochs for trial in used})
+        return self._curves, self._fitted
 
 
-def noise(rungs: Sequence[int]) -> Floats:
-    """Its variance at each rung, in parts of that at the last: it falls as the epochs grow."""
+def noise_variance(rungs: Sequence[int]) -> Floats:
+    """Return the variance of the noise at each rung relative to the last: it falls with the epochs."""
     return rungs[-1] / np.array(rungs, dtype=np.float64)
 
 
-def _independent(
-    rows: Floats, errors: Floats, at: NDArray[np.intp], variances: Floats
-) -> tuple[Floats, Floats]:
-    """Rows and errors, trial after trial, so turned that the errors have independent noise of variance 1.
-    What is a network's own is common to its errors: of their mean a part is taken away (Fuller and Battese
+def _whiten(design: Floats, errors: Floats, rows: Indices, variances: Floats) -> tuple[Floats, Floats]:
+    """Return design matrix and errors transformed so that the noise is independent, of variance 1.
+
+    The errors of a network share its own effect, so a part of their mean is subtracted (Fuller and Battese
     1974, Estimation of linear models with crossed-error structure)."""
     scale = 1 / np.sqrt(variances)
-    both = np.column_stack([rows, errors]) * scale[:, None]
-    starts = np.flatnonzero(np.diff(at, prepend=-1))
-    count = np.diff(starts, append=len(at))
-    told = np.add.reduceat(scale**2, starts)
-    part = np.repeat((1 - 1 / np.sqrt(1 + PRIOR * told)) / told, count) * scale
+    both = np.column_stack([design, errors]) * scale[:, None]
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    count = np.diff(starts, append=len(rows))
+    precision = np.add.reduceat(scale**2, starts)
+    part = np.repeat((1 - 1 / np.sqrt(1 + PRIOR * precision)) / precision, count) * scale
     both -= part[:, None] * np.repeat(np.add.reduceat(scale[:, None] * both, starts), count, axis=0)
     return both[:, :-1], both[:, -1]
 
 
-def _observed(
-    trials: Sequence[Compared], rungs: Sequence[int]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """Each error at a rung: of which trial, at which rung, how much; trial after trial."""
-    found = [
-        (at, rung, trial.curve[epochs - 1]["val_error"])
-        for at, trial in enumerate(trials)
+def _observations(networks: Sequence[Network], rungs: Sequence[int]) -> tuple[Indices, Indices, Floats]:
+    """Return the index of the network, the index of the rung, and the error of each error at a rung, network
+    by network."""
+    observations = [
+        (i, rung, network.curve[epochs - 1]["val_error"])
+        for i, network in enumerate(networks)
         for rung, epochs in enumerate(rungs)
-        if epochs <= len(trial.curve)
+        if epochs <= len(network.curve)
     ]
-    at, rung, errors = zip(*found, strict=True) if found else ((), (), ())
-    return np.array(at, dtype=np.intp), np.array(rung, dtype=np.intp), np.array(errors, dtype=np.float64)
+    rows, rung, errors = zip(*observations, strict=True) if observations else ((), (), ())
+    return np.array(rows, dtype=np.intp), np.array(rung, dtype=np.intp), np.array(errors, dtype=np.float64)
 
 
-def _rows(
-    model: Forecast, trials: Sequence[Compared], at: NDArray[np.intp], rung: NDArray[np.intp]
+def _design_matrix(
+    model: LearningCurves, networks: Sequence[Network], rows: Indices, rung: Indices
 ) -> Floats:
-    """What the coefficients are multiplied with: a row for each of some trials at some rungs."""
+    """Return what the coefficients are multiplied by: a row per network (`rows`) at a rung."""
     index, rungs = model.index, len(model.rungs)
-    options = np.zeros((len(trials), len(index)))
-    for row, trial in zip(options, trials, strict=True):
-        row[[index[option] for option in trial.decisions.items() if option in index]] = 1
-    mean, spread = model.sizes
-    size = (np.log([max(1, trial.flops) for trial in trials]) - mean) / spread
+    options = np.zeros((len(networks), len(index)))
+    for row, network in zip(options, networks, strict=True):
+        row[[index[option] for option in network.decisions.items() if option in index]] = 1
+    mean, spread = model.size_scale
+    size = (np.log([max(1, network.flops) for network in networks]) - mean) / spread
     reached = (rung[:, None] >= np.arange(rungs)).astype(np.float64)
-    return np.hstack([options[at], reached, reached * size[at, None]])
+    return np.hstack([options[rows], reached, reached * size[rows, None]])

@@ -14,7 +14,7 @@ from nas.space.genotype import Genotype, expand
 from nas.training.latency import Latency, measure_latency
 from nas.training.memory import release_memory
 from nas.training.profile import Laps, Times
-from nas.training.task import OnEpoch, Part, Result, Task, ignore
+from nas.training.task import EpochRange, OnEpoch, Result, Task, ignore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +81,6 @@ def _trained(
     lap: Laps,
 ) -> tuple[nn.Module, TrainingResult]:
     import torch
-    import torch._dynamo  # an optimiser loads it, which takes as long as torch itself
 
     from nas.codegen.build import build
     from nas.training.loop import train
@@ -90,7 +89,7 @@ def _trained(
     with torch.random.fork_rng([]):
         torch.manual_seed(task.seed)
         network = build(task.genotype, dataset.input_shape, dataset.num_classes)
-    part = task.part or Part(0, recipe.epochs)
+    part = task.part or EpochRange(0, recipe.epochs)
     training = train(
         network,
         dataset,

@@ -7,13 +7,16 @@ Beside `network.py` stand then `network.safetensors` (the trained weights) and
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, NotFoundError, StorageError
-from nas.files import write_atomic
+from nas.files import read_text, write_atomic
+from nas.graph.graph import shape_text
+from nas.training.recipe import FULL_EPOCHS, default_recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from nas.training.recipe import Recipe
 
 MAX_SOURCE = 1 << 20
+ABOUT = {"data": str, "data_fingerprint": str, "split_seed": int}
+"""Keys that are read from the config.json beside a source, with their types."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,86 @@ class Files:
     @property
     def checkpoint(self) -> Path:
         return self.source.with_suffix(".checkpoint")
+
+
+def train(
+    source: str | Path,
+    data: str | None = None,
+    *,
+    epochs: int = FULL_EPOCHS,
+    seed: int = 0,
+    device: str | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Train one exported network from scratch, then score it once on the test images.
+
+    Weights, curve and figures are written beside the source, as `network.safetensors` and
+    `network.training.json`. The source is run as the program that it is: train only what you trust.
+
+    Args:
+        source: The file `network.py` that `nas.export` wrote, or another with a class
+            `Network(num_classes, in_chans)`.
+        data: The data set, as for `nas.search`; by default the data of the search that found the
+            network, as the config.json beside the source names them.
+        epochs: Epochs to train.
+        seed: Seed of the initial weights and the order of batches.
+        device: `"cpu"`, `"cuda"` or `"cuda:1"`; by default a GPU if there is one.
+        resume: Continue from the checkpoint beside the source. A finished training returns its figures.
+        on_epoch: Called after each epoch with its figures: epoch, train_loss, val_loss, val_error.
+
+    Returns:
+        What `network.training.json` holds: val_error and test_error as fractions in [0, 1], val_loss,
+        test_loss, the curve, the recipe, the seed and the data. In segmentation an error is 1 - mIoU.
+
+    Raises:
+        NotFoundError: There is no such file or data set.
+        NasError: No data are named, files of an earlier training are in the way, the network does not
+            fit the data, or the training diverged.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> (exported,) = nas.export(run, [run.best()], "best")
+        >>> figures = nas.train(exported.folder / "network.py", epochs=1)
+        >>> 0 <= figures["test_error"] <= 1
+        True
+    """
+    from nas.data import load_data, load_recorded
+
+    source = Path(source)
+    if not source.is_file():
+        raise NotFoundError("there is no such file", where=str(source))
+    about = _about(source)
+    spec = data or about.get("data")
+    if spec is None:
+        raise NasError("name the data", where="data", hint="as for nas search, such as cifar10")
+    dataset = (load_data if data else load_recorded)(spec, seed=about.get("split_seed", 0))
+    if spec == about.get("data") and dataset.fingerprint != about.get("data_fingerprint"):
+        warnings.warn(f"{spec}: the data differ from those of the search", stacklevel=2)
+    recipe, device = default_recipe(dataset, epochs), device or _device()
+    return train_fully(source, dataset, recipe, seed=seed, device=device, resume=resume, on_epoch=on_epoch)
+
+
+def _about(source: Path) -> dict[str, Any]:
+    """What the export says about the source, or {} without its config.json."""
+    path = source.with_name("config.json")
+    if not path.is_file():
+        return {}
+    try:
+        about: dict[str, Any] = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise NasError(f"not valid JSON: {error}", where=str(path)) from None
+    for key, kind in ABOUT.items():
+        if not isinstance(about, dict) or not isinstance(about.get(key, kind()), kind):
+            raise NasError(f"must be an object, with {key} of type {kind.__name__}", where=str(path))
+    return about
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def train_fully(
@@ -64,7 +149,7 @@ def train_fully(
     """
     import torch
 
-    from nas.training.loop import evaluate, train
+    from nas.training import loop
 
     files = Files(source)
     recorded = _recorded(files, dataset, recipe, seed, resume)
@@ -73,7 +158,7 @@ def train_fully(
     torch.manual_seed(seed)
     network = load_network(source, dataset)
     check_output(network, dataset, str(source))
-    result = train(
+    result = loop.train(
         network, dataset, recipe, seed=seed, device=device, on_epoch=on_epoch, checkpoint=files.checkpoint
     )
     if result.diverged:
@@ -82,7 +167,7 @@ def train_fully(
             f"the training diverged in epoch {len(result.curve) + 1}", where=str(source), hint=hint
         )
     validation = {name: value for name, value in result.curve[-1].items() if name.startswith("val_")}
-    test = evaluate(network, *dataset.test(), dataset, device)
+    test = loop.evaluate(network, *dataset.test(), dataset, device)
     report = {
         **_identity(dataset, recipe, seed),
         **validation,
@@ -124,13 +209,9 @@ def check_output(network: nn.Module, dataset: Dataset, where: str) -> None:
         found = tuple(network(torch.zeros(1, *dataset.input_shape)).shape[1:])
     expected = (dataset.num_classes, *dataset.train_labels.shape[1:])
     if found != expected:
-        message = f"the network gives scores of {_shape(found)} for an image, {dataset.name} needs"
+        message = f"the network gives scores of {shape_text(found)} for an image, {dataset.name} needs"
         hint = f"the data are for {dataset.task}"
-        raise NasError(f"{message} {_shape(expected)}", where=where, hint=hint)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+        raise NasError(f"{message} {shape_text(expected)}", where=where, hint=hint)
 
 
 def _recorded(

@@ -112,10 +112,10 @@ def batch_memory(graph: Graph, batch: int, *, half: bool = False, spread: float 
     for at, (_, op, _, shapes, shape) in enumerate(primitives):
         back, weights = end - 1 - at, op.params(*shapes)
         size = spread * batch * element * prod(shape)
-        if not op.view:
+        if not op.is_view:
             alive(at, needed[at], size)
             alive(end - 1 - used[at], back, size)  # its gradient
-        alive(at, back, spread * batch * op.saved(*shapes) + (weights * HALF if half else 0))
+        alive(at, back, spread * batch * op.backward_bytes(*shapes) + (weights * HALF if half else 0))
         alive(back, end, weights * FLOAT)
     return max(accumulate(change))
 
@@ -128,13 +128,13 @@ def _last_uses(graph: Graph) -> tuple[list[int], list[int]]:
     used, needed = list(origin), list(origin)
     for at, (_, op, inputs, _, _) in enumerate(primitives):
         sources = [origin[i] if i >= 0 else i for i in inputs]
-        if op.view:
+        if op.is_view:
             origin[at] = sources[0]
         for source in sources:
             if source >= 0:
                 used[source] = at
                 needed[source] = max(needed[source], at)
-        for kept in {"input": (sources[0],), "output": (at,), "": ()}[op.keeps]:
+        for kept in {"input": (sources[0],), "output": (at,), "": ()}[op.backward_keeps]:
             if kept >= 0:
                 needed[kept] = max(needed[kept], end - 1 - at)
     return used, needed

@@ -21,7 +21,7 @@ preferred others. Its error is that of its last epoch, so it is compared with no
 
 
 @dataclass(frozen=True)
-class Part:
+class EpochRange:
     """Epochs of a training, from `done` to `until`; `state` is what the part before it gave. Where that
     is missing or of no use, the epochs before are trained again."""
 
@@ -42,7 +42,7 @@ class Task:
     attempt: int = 0
     latency: bool = False
     measures: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    part: Part | None = None
+    part: EpochRange | None = None
 
 
 @dataclass(frozen=True)

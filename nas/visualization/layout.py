@@ -13,7 +13,7 @@ from math import ceil
 from typing import Any
 
 from nas.graph.cost import cost
-from nas.graph.graph import Graph, Primitive
+from nas.graph.graph import Graph, GraphNode, Primitive, shape_text, stage_of
 
 LANE, RANK = 1.0, 0.42
 TILE = (0.86, 0.27)
@@ -104,7 +104,7 @@ def layout(graph: Graph, *, closed: bool = False) -> tuple[list[Box], list[Edge]
     """Boxes of the outermost modules, open or `closed`, and the arrows between them."""
     boxes: dict[str, Box] = {}
     left = 0.5
-    columns = _columns([name for name, node in graph.nodes.items() if node["op"] is not None])
+    columns = _columns([name for name, node in graph.nodes.items() if node.op is not None])
     for column in columns:
         stack, top = [], TOP
         for name in column:
@@ -120,7 +120,7 @@ def layout(graph: Graph, *, closed: bool = False) -> tuple[list[Box], list[Edge]
 def _columns(names: list[str]) -> list[list[str]]:
     """A column a stage (what stands before the dot), cut where it is long; stem and head join the
     first and the last."""
-    stages = [list(members) for _, members in groupby(names, key=lambda name: name.split(".")[0])]
+    stages = [list(members) for _, members in groupby(names, key=stage_of)]
     merged: list[list[str]] = []
     for members in stages:
         alone = len(members) == 1 and "." not in members[0]
@@ -142,7 +142,7 @@ def _between(graph: Graph, boxes: dict[str, Box], columns: list[list[str]]) -> I
     sides = [_sides([boxes[name] for name in column]) for column in columns]
     for name, box in boxes.items():
         left, _ = sides[column_of[name]]
-        for source in graph.nodes[name]["inputs"]:
+        for source in graph.nodes[name].inputs:
             if source not in boxes:
                 yield Edge(((box.middle, box.y - 0.3), (box.middle, box.y)))
                 continue
@@ -191,10 +191,10 @@ def _shift(box: Box, by: float) -> Box:
     return replace(box, x=box.x + by, tiles=tiles, edges=edges, entry=entry)
 
 
-def _box(name: str, node: dict[str, Any], y: float, closed: bool) -> Box:
+def _box(name: str, node: GraphNode, y: float, closed: bool) -> Box:
     """One outermost node, at the left: a module with its units in place, or a lone primitive (a join)."""
-    op = node["op"]
-    shape = "x".join(map(str, node["shape"]))
+    op = node.op
+    shape = shape_text(node.shape)
     if not isinstance(op, Graph):
         return Box(describe(op), shape, "", 0, y, 0.8, HEAD - 0.02)
     flops = cost(op).flops

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
 from nas.graph.cost import cost
-from nas.graph.graph import Graph, Primitive, Shape
+from nas.graph.graph import Graph, Primitive, Shape, shape_text
 from nas.visualization.layout import Box, Edge, describe, layout
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Layer:
         return {
             "layer": "  " * self.level + self.nested,
             "op": self.op,
-            "output": _size(self.shape),
+            "output": shape_text(self.shape),
             "parameters": f"{self.params:,}" if self.params else "",
             "FLOPs": f"{self.flops:,}" if self.flops else "",
         }
@@ -57,16 +57,16 @@ def layer_table(graph: Graph) -> list[Layer]:
 def _layers(graph: Graph, prefix: str, level: int) -> Iterator[Layer]:
     nodes = graph.nodes
     for name, node in nodes.items():
-        op = node["op"]
+        op = node.op
         if op is None:
             continue
-        path, shape = f"{prefix}{name}", node["shape"]
+        path, shape = f"{prefix}{name}", node.shape
         if isinstance(op, Graph):
             total = cost(op)
             yield Layer(path, op.kind, shape, total.params, total.flops, level)
             yield from _layers(op, f"{path}/", level + 1)
         else:
-            shapes = [nodes[source]["shape"] for source in node["inputs"]]
+            shapes = graph.shapes_of(node.inputs)
             yield Layer(path, describe(op), shape, op.params(*shapes), op.flops(shape, *shapes), level)
 
 
@@ -74,11 +74,14 @@ def to_dot(graph: Graph) -> str:
     """Graphviz source with a cluster a module."""
     lines = ["digraph network {", "  node [shape=box, fontname=sans, fontsize=10];"]
     lines += [
-        f'  {_input(-1 - i)} [label="input {_size(shape)}"];' for i, shape in enumerate(graph.input_shapes)
+        f'  {_input(-1 - i)} [label="input {shape_text(shape)}"];'
+        for i, shape in enumerate(graph.input_shapes)
     ]
     for at, (module, members) in enumerate(_clusters(graph)):
         lines += [f"  subgraph cluster{at} {{", f'    label="{module}";']
-        lines += [f'    n{i} [label="{describe(node.op)}\\n{_size(node.shape)}"];' for i, node in members]
+        lines += [
+            f'    n{i} [label="{describe(node.op)}\\n{shape_text(node.shape)}"];' for i, node in members
+        ]
         lines.append("  }")
     lines += [f"  {_input(i)} -> {_input(j)};" for i, j in _edges(graph)]
     return "\n".join([*lines, "}"]) + "\n"
@@ -87,10 +90,12 @@ def to_dot(graph: Graph) -> str:
 def to_mermaid(graph: Graph) -> str:
     """A Mermaid flowchart with a subgraph a module, as Markdown pages show it."""
     lines = ["flowchart TD"]
-    lines += [f'  {_input(-1 - i)}(["input {_size(shape)}"])' for i, shape in enumerate(graph.input_shapes)]
+    lines += [
+        f'  {_input(-1 - i)}(["input {shape_text(shape)}"])' for i, shape in enumerate(graph.input_shapes)
+    ]
     for at, (module, members) in enumerate(_clusters(graph)):
         lines.append(f'  subgraph m{at}["{module}"]')
-        lines += [f'    n{i}["{describe(node.op)}<br>{_size(node.shape)}"]' for i, node in members]
+        lines += [f'    n{i}["{describe(node.op)}<br>{shape_text(node.shape)}"]' for i, node in members]
         lines.append("  end")
     lines += [f"  {_input(i)} --> {_input(j)}" for i, j in _edges(graph)]
     return "\n".join(lines) + "\n"
@@ -114,10 +119,6 @@ def _edges(graph: Graph) -> Iterator[tuple[int, int]]:
 
 def _input(index: int) -> str:
     return f"n{index}" if index >= 0 else f"input{-index}"
-
-
-def _size(shape: Shape) -> str:
-    return "x".join(map(str, shape))
 
 
 def draw(graph: Graph, file: str | Path, title: str = "", *, closed: bool = False) -> Path:

@@ -11,13 +11,13 @@ __all__ = ["Entry", "zoo", "zoo_entry"]
 
 @lru_cache
 def zoo() -> dict[str, Entry]:
-    """Every entry by name, in the order in which they were published."""
+    """Return every entry by name, in the order of publication."""
     families = (alexnet, vgg, googlenet, resnet, resnext, fractalnet, fcn)
     return {entry.name: entry for family in families for entry in family.ENTRIES}
 
 
 def zoo_entry(name: str) -> Entry:
-    """The entry of this name; NotFoundError suggests the nearest."""
+    """Return the entry of this name; NotFoundError suggests the nearest."""
     if name not in zoo():
         raise NotFoundError(f"no network {name!r} in the zoo", hint=did_you_mean(name, zoo()))
     return zoo()[name]

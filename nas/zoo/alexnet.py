@@ -6,6 +6,8 @@ from nas.zoo.base import IMAGENET, Entry, chain
 
 
 def alexnet() -> Genotype:
+    """Return AlexNet: five convolutions and three linear layers, without batch norm."""
+
     def conv(width: int, kernel: int = 3) -> Plain:
         return Plain(width, convs=1, kernel=kernel, norm="none")
 

@@ -1,4 +1,4 @@
-"""What an entry of the zoo is, and how its chain of modules is written down."""
+"""Entries of the zoo, and helpers that write their chains of modules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nas.graph.graph import Shape
 from nas.modules import Head, Module, Stem
-from nas.space.genotype import SOURCE, Auxiliary, Genotype, Node
+from nas.space.genotype import INPUT_NODE, Auxiliary, Genotype, Node
 
 IMAGENET: Shape = (3, 224, 224)
 CIFAR: Shape = (3, 32, 32)
@@ -15,7 +15,7 @@ CIFAR: Shape = (3, 32, 32)
 
 @dataclass(frozen=True)
 class Entry:
-    """A published network: its genotype at the images and classes of its paper."""
+    """Published network: its genotype, with the images and classes of its paper."""
 
     name: str
     build: Callable[[], Genotype]
@@ -31,8 +31,8 @@ def chain(
     taps: tuple[str, ...] = (),
     auxiliary: tuple[Auxiliary, ...] = (),
 ) -> Genotype:
-    """Named modules, one after the other."""
-    nodes, before = [], SOURCE
+    """Return the genotype of named modules, one after the other."""
+    nodes, before = [], INPUT_NODE
     for name, module in modules:
         nodes.append(Node(name, module, (before,)))
         before = name
@@ -42,7 +42,7 @@ def chain(
 def stages(
     depths: Iterable[int], make: Callable[[int, int], Module], first_stride: int = 1
 ) -> list[tuple[str, Module]]:
-    """Blocks by stage; `make(stage, stride)` makes one, stages counted from 0. The first
+    """Return named blocks by stage. `make(stage, stride)` makes one, stages counted from 0; the first
     block of each stage but the first has stride 2."""
     return [
         (

@@ -12,12 +12,12 @@ from nas.zoo.vgg import CONFIGURATIONS, WIDTHS
 CLASSES = 21
 VOC = (3, 500, 500)
 DILATIONS = (1, 1, 2, 4)
-"""Of the stages of the ResNet: the last two keep their size, and look further instead."""
+"""Dilation by stage of the ResNet. The last two stages keep their size and are dilated instead."""
 
 
 def fcn_vgg16(skips: int) -> Genotype:
-    """Pools reach over the edges and the image is padded by 100, so that cutting at the paper's
-    offsets gives the size of the image."""
+    """Return FCN-32s, -16s or -8s with 0, 1 or 2 skips. Pools reach over the edges and the image is padded
+    by 100, so that cropping at the paper's offsets gives the size of the image."""
     modules: list[tuple[str, Module]] = []
     for stage, (width, convs) in enumerate(zip(WIDTHS, CONFIGURATIONS["vgg16"], strict=True), start=1):
         modules.append((f"stage{stage}.convs", Plain(width, convs=convs - (stage == 1), norm="none")))
@@ -28,12 +28,14 @@ def fcn_vgg16(skips: int) -> Genotype:
 
 
 def fcn_resnet50(auxiliary: bool = False) -> Genotype:
+    """Return torchvision's network, perhaps with its auxiliary head at the third stage."""
+
     def block(stage: int, stride: int) -> Module:
         stride = stride if stage < 2 else 1
         return Bottleneck(256 * 2**stage, stride, dilation=DILATIONS[stage])
 
     modules = stages(DEPTHS[50], block)
-    for stage in (2, 3):  # the first block of a stage still looks as far as the stage before
+    for stage in (2, 3):  # the first block of a stage still has the dilation of the stage before
         at = next(i for i, (name, _) in enumerate(modules) if name == f"stage{stage + 1}.block1")
         first = Bottleneck(256 * 2**stage, 1, dilation=DILATIONS[stage - 1])
         modules[at] = (modules[at][0], first)

@@ -9,10 +9,11 @@ from nas.zoo.base import CIFAR, Entry, chain
 
 WIDTHS = (64, 128, 256, 512, 512)
 NARROW = (16, 32, 64, 128, 128)
-"""Of the family that the paper makes up to 160 layers deep."""
+"""Widths of the family with up to 160 layers."""
 
 
 def fractalnet(columns: int, widths: tuple[int, ...] = WIDTHS) -> Genotype:
+    """Return FractalNet with this number of columns, and one block per width."""
     modules: list[tuple[str, Module]] = []
     for block, width in enumerate(widths):
         module = Fractal(width, columns=columns, drop_path="mixed", dropout=block / 10)

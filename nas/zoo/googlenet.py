@@ -22,13 +22,15 @@ MODULES = {
 """Channels of 1x1, 3x3 reduction, 3x3, 5x5 reduction, 5x5 and pooling projection."""
 
 
-def inception(sizes: tuple[int, ...], **form: Any) -> Inception:
+def inception(sizes: tuple[int, ...], **fields: Any) -> Inception:
+    """Return the module with these channels, in the order of `MODULES`."""
     conv1, reduce3, conv3, reduce5, conv5, projection = sizes
     width = conv1 + conv3 + conv5 + projection
-    return Inception(width, 1, conv1, reduce3, conv3, reduce5, conv5, **form)
+    return Inception(width, 1, conv1, reduce3, conv3, reduce5, conv5, **fields)
 
 
 def googlenet(paper: bool = False, auxiliary: bool = False) -> Genotype:
+    """Return the network of the paper, or as torchvision builds it, perhaps with its auxiliary heads."""
     unit: dict[str, Any] = {"norm": "none"} if paper else {"norm": "after_conv", "eps": 1e-3}
     last = Pool(832, 2, kernel=3, edge="ceil") if paper else Pool(832, 2, edge="ceil")
     modules: list[tuple[str, Module]] = [

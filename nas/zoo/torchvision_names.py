@@ -1,6 +1,6 @@
-"""Names of torchvision's models: where each layer of a zoo network stands there.
+"""Names in torchvision's models of the layers of zoo networks.
 
-One rule a family, so no lists of names:
+One rule per family replaces lists of names:
 
 ResNet, ResNeXt   The stem is conv1 and bn1. Block b of stage s is layer{s}.{b - 1}; its k-th
                   conv and batch norm are conv{k} and bn{k}, but those of the shortcut, which
@@ -27,14 +27,14 @@ from nas.graph.graph import Graph
 Rule = Callable[[Sequence[str]], dict[str, str]]
 BRANCHES = ("branch1", "branch2.0", "branch2.1", "branch3.0", "branch3.1", "branch4.1")
 UNUSED = ("aux1.", "aux2.", "aux_classifier.")
-"""Starts of names of auxiliary heads, which inference does not use."""
+"""Prefixes of auxiliary heads, which inference does not use."""
 
 
 def torchvision_names(name: str, graph: Graph) -> dict[str, str]:
-    """For each layer with parameters, by its path, the name of its module in torchvision.
+    """Map the path of each layer with parameters to the name of its module in torchvision.
 
-    `graph` is the expansion of the zoo network `name`. NasError where torchvision has no
-    network that is built in this way.
+    `graph` is the expansion of the zoo network `name`. Raises NasError if torchvision has no network
+    of this structure.
     """
     rule = next((rule for pattern, rule in RULES.items() if re.fullmatch(pattern, name)), None)
     if rule is None:
@@ -46,11 +46,11 @@ def torchvision_names(name: str, graph: Graph) -> dict[str, str]:
 
 
 def _resnet(paths: Sequence[str], convs: int) -> dict[str, str]:
-    """`convs` are those of the branch of a block."""
+    """Name the layers of a ResNet whose blocks have `convs` convolutions in their branch."""
     names = {"stem/conv1": "conv1", "stem/bn1": "bn1", "head/classifier1": "fc"}
     for path in paths:
-        if found := re.fullmatch(r"stage(\d+)\.block(\d+)/(conv|bn)(\d+)", path):
-            stage, block, kind, count = found.groups()
+        if match := re.fullmatch(r"stage(\d+)\.block(\d+)/(conv|bn)(\d+)", path):
+            stage, block, kind, count = match.groups()
             own = f"{kind}{count}" if int(count) <= convs else f"downsample.{('conv', 'bn').index(kind)}"
             names[path] = f"layer{stage}.{int(block) - 1}.{own}"
     return names
@@ -80,8 +80,8 @@ def _googlenet(paths: Sequence[str]) -> dict[str, str]:
         head, _, layer = path.partition("/")
         if re.fullmatch(r"aux\d", head):
             names |= {path: f"{head}.{layers[layer]}"} if layer in layers else {}
-        elif found := re.fullmatch(r"(.+)/(conv|bn)(\d+)", path):
-            module, kind, count = found.groups()
+        elif match := re.fullmatch(r"(.+)/(conv|bn)(\d+)", path):
+            module, kind, count = match.groups()
             stage, letter = re.fullmatch(r"(?:stem|stage(\d)\.(?:conv)?(\w))", module).groups()  # type: ignore[union-attr]
             own = "conv1" if module == "stem" else f"conv{int(letter) + 1}" if stage == "2" else ""
             own = own or f"inception{stage}{letter}.{BRANCHES[int(count) - 1]}"
@@ -96,4 +96,4 @@ RULES: dict[str, Rule] = {
     "googlenet(_aux)?": _googlenet,
     "fcn_resnet50(_aux)?": _fcn_resnet,
 }
-"""By the names in the zoo."""
+"""Rule of each family, by a pattern of names in the zoo."""

@@ -18,6 +18,7 @@ CONFIGURATIONS = {
 
 
 def vgg(name: str, norm: str = "none") -> Genotype:
+    """Return the network of a configuration; `norm` is after_conv for the version with batch norm."""
     modules: list[tuple[str, Module]] = []
     for stage, (width, convs) in enumerate(zip(WIDTHS, CONFIGURATIONS[name], strict=True), start=1):
         small = 1 if name == "vgg_c" and convs == 3 else 0

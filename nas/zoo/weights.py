@@ -1,4 +1,4 @@
-"""Weights in the names of torchvision, read for a network of the zoo."""
+"""Reader of weights in torchvision's names for networks of the zoo."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SHOWN = 5
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .safetensors file, or in a .pth file, which is read as tensors
-    only: no code in it is run. NasError names a file that holds none."""
+    """Read the state dict in a .safetensors or .pth file. A .pth file is read as tensors only, so no code
+    in it runs. NasError names a file that holds no state dict."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -43,10 +43,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def from_torchvision(
     state: Mapping[str, Tensor], name: str, graph: Graph, where: str = "weights"
 ) -> dict[str, Tensor]:
-    """The state dict of `graph`'s network from one of torchvision's model of this name.
+    """Return the state dict of the network of `graph` from that of torchvision's model of this name.
 
-    `graph` is the expansion of the zoo network `name`. Auxiliary heads that it lacks are left
-    out, and batch counts that older files lack are zero. NasError if names are missing or left over.
+    `graph` is the expansion of the zoo network `name`. Auxiliary heads that it lacks are left out, and
+    batch counts that older files lack are zero. Raises NasError if names are missing or left over.
     """
     import torch
 
@@ -57,13 +57,13 @@ def from_torchvision(
     if missing or unknown:
         parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unknown)}"] * bool(unknown)
         raise NasError(f"these are no weights of {name}: the file {' and '.join(parts)}", where=where)
-    made: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for path, module in theirs.items():
         entries = modules[module]
         if "running_mean" in entries:
             entries.setdefault("num_batches_tracked", torch.tensor(0))
-        made |= {f"{ours[path]}.{entry}": value for entry, value in entries.items()}
-    return {key: value.float() if value.is_floating_point() else value for key, value in made.items()}
+        weights |= {f"{ours[path]}.{entry}": value for entry, value in entries.items()}
+    return {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
 
 
 def _listed(names: list[str]) -> str:

@@ -76,7 +76,7 @@ def test_a_type_that_differs_in_flops_only_is_equal_at_equal_flops():
 def test_mixed_networks_count_by_their_share_of_blocks():
     found = contrast(trials(300, blocks=4))
     assert found.raw.value == pytest.approx(-0.05, abs=0.01)
-    assert found.overlap == 1.0
+    assert found.overlap > 0.95
 
 
 @pytest.mark.parametrize(("uniform", "expected"), [(True, "C"), (False, "D")])
@@ -200,7 +200,6 @@ FACTS = {
     "balanced": True,
     "seeds": 5,
     "overlap": 0.9,
-    "empty_cells": 0,
     "raw": Estimate(-0.1, -0.2, -0.05),
     "equal_flops": Estimate(-0.1, -0.2, -0.05),
 }
@@ -211,7 +210,7 @@ FACTS = {
     [
         ({}, "C"),
         ({"balanced": False}, "D"),
-        ({"overlap": 0.79, "empty_cells": 2}, "D"),
+        ({"overlap": 0.79}, "D"),
         ({"seeds": 1}, "D"),
         ({"networks": 19}, "X"),
         ({"networks_b": 4}, "X"),

@@ -26,7 +26,7 @@ from nas.modules import Plain, Residual
 from nas.pareto import hypervolume
 from nas.space.genotype import Genotype, Node
 from nas.space.space import load_space
-from nas.study.config_diff import changed
+from nas.study.config_diff import differences as setting_differences
 from nas.zoo import zoo_entry
 
 
@@ -194,7 +194,7 @@ def test_settings_are_compared_by_name() -> None:
         {"x": 1, "recipe": {"lr": 0.1, "pad": 1}},
         {"x": 1, "recipe": {"lr": 0.2, "pad": 1}, "seed_with": []},
     )
-    assert changed(a, b) == {"recipe.lr": (0.1, 0.2), "seed_with": (None, [])}
+    assert setting_differences(a, b) == {"recipe.lr": (0.1, 0.2), "seed_with": (None, [])}
 
 
 def compare(results: Path, *arguments: str) -> int:

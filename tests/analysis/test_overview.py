@@ -9,7 +9,7 @@ from testing.paired_trials import SEED_SD, blocks
 
 from nas.analysis.coverage import coverage, failures, timing
 from nas.analysis.paired.blocks import read_blocks
-from nas.analysis.profiles import of_blocks, of_networks, profiles
+from nas.analysis.profiles import from_blocks, from_networks, profiles
 from nas.analysis.reliability import fidelities, repeats, seed_intervals
 from nas.analysis.table import distinct_networks, sample_of
 from nas.analysis.trajectory import trajectories
@@ -39,14 +39,14 @@ def trials(count=200, rng=0, uniform=True):
 
 
 def test_a_profile_recovers_an_effect_that_holds_at_all_flops():
-    found = profiles(of_networks(distinct_networks(trials(400))), "flops")
+    found = profiles(from_networks(distinct_networks(trials(400))), "flops")
     gaps = [a.value - b.value for a, b in zip(found["a"].effects, found["b"].effects, strict=True)]
     assert len(gaps) == 5
     assert gaps == pytest.approx([0.05] * 5, abs=0.02)
 
 
 def test_a_profile_of_blocks_is_the_deviation_from_the_mean_of_the_context():
-    found = of_blocks(read_blocks(blocks(contexts=24, effect=0.02)))
+    found = from_blocks(read_blocks(blocks(contexts=24, effect=0.02)))
     by_depth = profiles(found, "depth")
     assert found.value.reshape(24, 2).sum(axis=1) == pytest.approx(np.zeros(24))
     assert by_depth["residual"].x.tolist() == pytest.approx([2, 3])

@@ -70,7 +70,7 @@ def test_more_objectives_are_taken_from_the_study_and_shown():
     assert found["objectives"] == ["error", "flops", "params", "peak_memory"]
     assert len(found["reference_point"]) == 4
     assert "peak_memory" in found["front"][0]
-    assert "peak_memory" in pareto_text(history)
+    assert "peak memory, bytes" in pareto_text(history)
 
 
 def test_the_table_marks_the_knee_and_says_what_flops_are():

@@ -10,7 +10,7 @@ from testing.small_spaces import TINY
 import nas
 from nas.cli import run as command
 from nas.errors import AllTrialsFailedError
-from nas.study.trial import two_axes
+from nas.study.objectives import plot_axes
 
 FUNCTIONS = """
 def saturation(network, dataset):
@@ -20,7 +20,8 @@ def saturation(network, dataset):
 def broken(network, dataset):
     raise RuntimeError("no such layer")
 """
-OWN = "python:own_objectives:saturation"
+LABEL = "own_objectives:saturation"
+OWN = f"python:{LABEL}"
 RUNS = {
     "own": ("error", OWN),
     "costly": ("flops", OWN),
@@ -69,11 +70,11 @@ def here(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("run", "axes"),
     [
-        ("own", (OWN, "validation error, %")),
-        ("costly", ("FLOPs (multiply-adds of conv and linear layers)", OWN)),
-        ("alone", ("FLOPs (multiply-adds of conv and linear layers)", OWN)),
-        ("timed", ("inference latency at batch 1, seconds", "validation error, %")),
-        ("many", ("inference latency at batch 1, seconds", OWN)),
+        ("own", (LABEL, "validation error, %")),
+        ("costly", ("FLOPs (multiply-adds of conv and linear layers)", LABEL)),
+        ("alone", ("FLOPs (multiply-adds of conv and linear layers)", LABEL)),
+        ("timed", ("inference latency at batch 1, ms", "validation error, %")),
+        ("many", ("inference latency at batch 1, ms", LABEL)),
     ],
 )
 def test_front_and_report_have_axes_of_the_objectives(run, axes, here, capsys):
@@ -97,7 +98,7 @@ def test_front_and_report_have_axes_of_the_objectives(run, axes, here, capsys):
     assert "nan" not in page[page.index('class="chart"') : page.index("</svg>", page.index('class="chart"'))]
     members = opened.front()
     if OWN in RUNS[run]:
-        assert f"{OWN} {members[0].measured[OWN]:.4g}" in page
+        assert f"{LABEL} {members[0].measured[OWN]:.4g}" in page
 
 
 def test_a_front_of_negative_values_is_told_to_the_digit(here, capsys):
@@ -143,7 +144,7 @@ def test_runs_of_other_objectives_share_a_report(here, capsys):
     ("run", "state", "advice"),
     [
         ("failed", "3 failed: exception", "nas search --resume --name failed --trials 6 trains more"),
-        ("empty", "none is recorded", "nas search --resume --name empty goes on with the search"),
+        ("empty", "none is recorded", "nas search --resume --name empty continues the search"),
     ],
 )
 def test_without_a_complete_trial_each_view_says_what_to_do(words, run, state, advice, here, capsys):
@@ -174,4 +175,4 @@ def test_an_empty_front_is_a_front(here, capsys):
     ],
 )
 def test_the_axes_of_a_front_are_objectives_of_the_search(objectives, axes):
-    assert two_axes(objectives) == axes
+    assert plot_axes(objectives) == axes

@@ -16,9 +16,9 @@ import nas
 from nas.cli import run
 from nas.codegen.build import build
 from nas.data import load_data
-from nas.exporters.run import export
-from nas.exporters.variants import Form
-from nas.exporters.zoo import export_entry
+from nas.exporters.run import export_trials
+from nas.exporters.variants import Variant
+from nas.exporters.zoo import export_zoo
 from nas.graph.cost import cost
 from nas.modules import ConvStem, FcnHead, Fractal, Pool, PoolHead
 from nas.space.genotype import Genotype, expand
@@ -51,7 +51,7 @@ def test_a_map_that_is_cut_from_a_larger_one_is_exported(tmp_path: Path) -> None
         )
 
     entry = Entry("cut", build, (3, 64, 64), 2, "a small FCN-32s")
-    assert export_entry(entry, tmp_path).folder == tmp_path / "cut"
+    assert export_zoo(entry, tmp_path).folder == tmp_path / "cut"
 
 
 def test_a_network_is_shown_at_its_own_size_and_at_another(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +145,7 @@ def trained() -> tuple[Trial, bytes]:
 def test_the_deepest_column_is_exported_and_measured(trained: tuple[Trial, bytes], tmp_path: Path) -> None:
     trial, weights = trained
     data = load_data("digits")
-    [made] = export([trial], tmp_path, CONFIG, {4: weights}, Form(column=True, fold_bn=True), data)
+    [made] = export_trials([trial], tmp_path, CONFIG, {4: weights}, Variant(column=True, fold_bn=True), data)
     assert made.folder == tmp_path / "trial-4-deepest-folded"
     assert made.weights
     assert made.difference <= 1e-5
@@ -167,7 +167,7 @@ def test_the_deepest_column_is_exported_and_measured(trained: tuple[Trial, bytes
 
 @pytest.mark.slow
 def test_a_column_without_weights_is_not_measured(trained: tuple[Trial, bytes], tmp_path: Path) -> None:
-    [made] = export([trained[0]], tmp_path, CONFIG, {}, Form(column=True))
+    [made] = export_trials([trained[0]], tmp_path, CONFIG, {}, Variant(column=True))
     assert made.error is None
     assert not made.weights
     assert "not measured alone" in (made.folder / "README.md").read_text()

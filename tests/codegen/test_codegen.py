@@ -59,7 +59,7 @@ class Residual(nn.Module):
     assert text.count("class ") == 3
 
 
-def test_docstring_says_what_it_is():
+def test_docstring_names_modules_and_figures():
     graph = expand(resnet(), (3, 32, 32), 10)
     docstring = ast.get_docstring(ast.parse(source(graph)))
     assert "3 x residual 16" in docstring

@@ -1,4 +1,4 @@
-"""Generated source holds what is on the whitelist, whatever a stranger's genotype says."""
+"""Generated source holds only code on the whitelist, whatever a stranger's genotype says."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_is_not_on_the_list_is_refused(text):
+def test_code_off_the_whitelist_is_refused(text):
     plain = (
         "from torch import nn\n\n\nclass Network(nn.Module):\n    def forward(self, x):\n        return x\n"
     )
@@ -110,7 +110,7 @@ WORDS = [
 
 
 def renamed(name):
-    """A chain whose last but one node has a name of the generator's own world."""
+    """Genotype of a chain whose last but one node has a name that the generator uses itself."""
     nodes = [
         {"name": "a", "inputs": ["stem"], "module": {"type": "plain", "width": 8}},
         {"name": name, "inputs": ["a"], "module": {"type": "plain", "width": 8}},

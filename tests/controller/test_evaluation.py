@@ -12,15 +12,15 @@ from safetensors.torch import load
 import nas.codegen.build
 import nas.training.loop
 from nas.codegen.build import build
+from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.evaluators.local import LocalEvaluator
-from nas.controller.search import make_evaluator
 from nas.data import Dataset
 from nas.space.space import load_space
 from nas.training.candidate import MESSAGE_LIMIT, out_of_memory, train_candidate
 from nas.training.latency import LEAST
 from nas.training.loop import default_recipe, evaluate
 from nas.training.memory import candidate_memory
-from nas.training.task import Part, Result, Task
+from nas.training.task import EpochRange, Result, Task
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +192,9 @@ def test_what_could_not_go_on_from_its_checkpoint_is_refused_before_it_begins(
         for resumed in (False, True)
     ]
     monkeypatch.setattr("nas.controller.evaluators.local.physical_memory", lambda: sum(need) / 2)
-    evaluator = make_evaluator(dataset, recipe, 0, 0.0, None)
+    evaluator = make_evaluator(dataset, recipe, Workers(0))
     evaluator.submit(task)
-    evaluator.submit(replace(task, part=Part(0, 1)))
+    evaluator.submit(replace(task, part=EpochRange(0, 1)))
     (whole,), (first,) = evaluator.wait(), evaluator.wait()
     assert whole.state == "complete"
     assert (first.state, first.reason, first.curve) == ("failed", "too_large", ())

@@ -27,7 +27,10 @@ KILLS = 20
 DRIVER = """
     import os, resource, signal, sys, time
     from pathlib import Path
+    from nas.controller.callbacks import Callbacks
+    from nas.controller.config import SearchConfig
     from nas.controller.loop import run_search
+    from nas.training.recipe import Recipe
     from nas.errors import NasError
     from nas.controller.evaluators.base import Result
     from nas.controller.evaluators.local import LocalEvaluator
@@ -64,8 +67,8 @@ DRIVER = """
     searcher = make_searcher("random", study.objectives)
     try:
         run_search(
-            study, space, searcher, evaluator, trials=100, seed=0, epochs=1,
-            on_trial=lambda trial, progress: print(trial.number, flush=True),
+            SearchConfig(space, searcher, Recipe(epochs=1), trials=100), study, evaluator,
+            callbacks=Callbacks(on_trial=lambda trial, progress: print(trial.number, flush=True)),
         )
     except NasError as error:
         print(error, file=sys.stderr)

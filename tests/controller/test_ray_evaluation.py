@@ -103,14 +103,17 @@ def run(ray_session, tmp_path):
         dataset = np.full(1000, 0.5)
         evaluator = RayEvaluator(dataset, Orders(script, log), workers=2, trainer=obey, **options)
         events = []
-        evaluator.on_epoch = lambda number, row: events.append((number, row["epoch"]))
+
+        def on_epoch(number, row):
+            events.append((number, row["epoch"]))
+
         try:
             for number in range(count):
                 evaluator.submit(Task(number, None, seed=number))
             results = {}
             end = time.monotonic() + PATIENCE
             while len(results) < count and time.monotonic() < end:
-                for result in evaluator.wait(5):
+                for result in evaluator.wait(5, on_epoch=on_epoch):
                     assert result.number not in results
                     results[result.number] = result
         finally:
@@ -153,14 +156,14 @@ def test_the_precision_of_the_first_worker_is_that_of_all(ray_session):
     from nas.controller.evaluators.ray import RayEvaluator
     from nas.training.loop import hardware_precision
 
-    evaluator = RayEvaluator(None, Recipe(precision="auto"), workers=2, trainer=precision_of_recipe)
     suited = []
 
     def resolve(precision):
         suited.append(precision)
         return "float32" if precision == "bfloat16" else "bfloat16"  # as another driver may have recorded
 
-    evaluator.resolve_precision = resolve
+    recipe = Recipe(precision="auto")
+    evaluator = RayEvaluator(None, recipe, workers=2, trainer=precision_of_recipe, resolve_precision=resolve)
     try:
         for number in range(6):
             evaluator.submit(Task(number, None, seed=number))

@@ -16,14 +16,13 @@ from testing.small_spaces import LARGER
 
 import nas
 from nas.cli import run as nas_command
-from nas.controller.config import Setup, prepare, write_run
+from nas.controller.begin import write_run
+from nas.controller.config import SearchConfig, prepare
 from nas.controller.loop import run_search
 from nas.controller.replay import replay
-from nas.schedulers.rung_store import Rungs
-from nas.schedulers.successive_halving import Halving
+from nas.schedulers import make_scheduler
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
-from nas.searchers.warm_start import seed_proposals
 from nas.space.space import parse_space
 from nas.study import run_folder
 from nas.study.history import History
@@ -31,7 +30,7 @@ from nas.study.run import Run
 from nas.study.run_folder import RunFolder
 from nas.study.study import Study
 from nas.study.trial import Known, Trial
-from nas.training.task import Result, Task, ignore
+from nas.training.task import Result, Task
 
 SPACE = "residual_vs_fractal"
 TRIALS = 22
@@ -44,14 +43,13 @@ class Shuffled:
     slots = 4
 
     def __init__(self, seed: int, ends: int) -> None:
-        self.on_epoch = ignore
         self.rng, self.left = np.random.default_rng(seed), ends
         self.tasks: list[Task] = []
 
     def submit(self, task: Task) -> None:
         self.tasks.append(task)
 
-    def wait(self, timeout: float | None = None) -> list[Result]:
+    def wait(self, timeout: float | None = None, **callbacks: object) -> list[Result]:
         if not self.left:
             raise MemoryError  # of the driver: what is in flight is lost
         self.left -= 1
@@ -76,33 +74,23 @@ class Shuffled:
 def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> Run:
     """A run whose driver was lost after `ends` results, resumed until it is done."""
     space = parse_space(LARGER, "small.yaml")
-    setup = prepare(space, data="digits?limit=60", trials=TRIALS, searcher=searcher, seed=5, **settings)
+    settings |= {"data": "digits?limit=60", "trials": TRIALS, "searcher": searcher, "seed": 5}
     files = run_folder.create(folder, space.name, "run")
-    write_run(files, setup)
+    write_run(files, *prepare(space, **settings))
     for session in range(100):
         try:
             with Study.open(files.database) as study:
-                fill(files, study, setup, Shuffled(session, ends))
+                fill(files, study, prepare(space, **settings)[0], Shuffled(session, ends))
         except MemoryError:
             continue
         return nas.open_run(files.path)
     raise AssertionError("the run does not end")
 
 
-def fill(files: RunFolder, study: Study, setup: Setup, evaluator: Shuffled) -> None:
-    halving = Halving(setup.fidelity, 60) if setup.fidelity else None
-    run_search(
-        study,
-        setup.space,
-        make_searcher(setup.searcher, setup.objectives, setup.repeats),  # a new driver has one of its own
-        evaluator,
-        trials=setup.trials,
-        seed=setup.seed,
-        epochs=setup.recipe.epochs,
-        uniform_share=0.2,
-        seeds=seed_proposals(setup.seeds),
-        rungs=Rungs(halving, files.rungs, study, setup.space) if halving else None,
-    )
+def fill(files: RunFolder, study: Study, config: SearchConfig, evaluator: Shuffled) -> None:
+    """Search as a new driver, whose searcher has kept nothing."""
+    scheduler = make_scheduler(config.fidelity, study, config.space, images=60, folder=files.rungs)
+    run_search(config, study, evaluator, scheduler=scheduler)
 
 
 @pytest.mark.parametrize(
@@ -177,8 +165,8 @@ def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
     run = finished(tmp_path, "evolution")
     run.study.close()
     config = run_folder.read_config(run.files)
-    versions = {**config["versions"], "numpy": "1.0"}
-    run_folder.write_config(run.files, config | {"seed": 6, "versions": versions})
+    versions = {**config.versions, "numpy": "1.0"}
+    run_folder.write_config(run.files, config.model_copy(update={"seed": 6, "versions": versions}))
     assert nas_command(["replay", str(run.folder), "--json"]) == 2
     out, err = capsys.readouterr()
     found = json.loads(out)

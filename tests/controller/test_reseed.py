@@ -99,7 +99,7 @@ def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(results: Path) -> Non
     with pytest.raises(Interrupted) as caught:
         again(results, 3, on_trial=stop_after_the_first)
     assert caught.value.exit_code == 130
-    assert "the same command goes on" in str(caught.value)
+    assert "the same command continues" in str(caught.value)
     with nas.open_run("first", results).study:
         recorded = nas.open_run("first", results).reseeded
     assert len(recorded) == len(done) >= 1

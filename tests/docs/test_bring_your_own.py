@@ -100,7 +100,7 @@ def test_an_objective_of_ones_own_is_recorded_and_nothing_runs_on_opening(page) 
     for trial in run.study.complete:
         assert 0 <= trial.objective(name) <= 1
         assert trial.values(run.study.objectives) == (trial.error, trial.measured[name])
-    assert set(run.pareto_front()[name]) == {trial.measured[name] for trial in run.front()}
+    assert set(nas.pareto_front(run)[name]) == {trial.measured[name] for trial in run.front()}
     with pytest.raises(NasError, match=r"runs only where you name it too\n.*--objectives error,python:cal"):
         nas.search(name="calibrated", results_dir=folder / "results", resume=True, workers=0)
 

@@ -13,7 +13,7 @@ from testing.exports import CLASSES, CONFIG, SHAPE, make_trial, trained_weights
 import nas
 from nas.errors import NasError, StorageError
 from nas.exporters import verify as verification
-from nas.exporters.run import export
+from nas.exporters.run import export_trials
 from nas.graph.cost import cost
 from nas.modules import AuxiliaryHead
 from nas.space.genotype import Auxiliary, expand
@@ -24,7 +24,7 @@ from nas.study.trial import Proposal
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     trials = [make_trial(0), make_trial(1)]
-    export(trials, folder, CONFIG, {0: trained_weights(trials[0])})
+    export_trials(trials, folder, CONFIG, {0: trained_weights(trials[0])})
     return folder
 
 
@@ -89,7 +89,7 @@ def test_a_figure_that_differs_from_the_recorded_one_is_refused(tmp_path: Path) 
     trial = make_trial()
     wrong = replace(trial, cost=replace(trial.cost, flops=1))
     with pytest.raises(NasError, match=r"trial 0: .* flops, recorded were 1"):
-        export([wrong], tmp_path, CONFIG, {})
+        export_trials([wrong], tmp_path, CONFIG, {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -103,7 +103,7 @@ def test_a_source_that_computes_something_else_is_refused(
         lambda graph: honest(graph).replace("return self.forward_head(", "return 2 * self.forward_head("),
     )
     with pytest.raises(NasError, match="outputs differ by"):
-        export([make_trial()], tmp_path, CONFIG, {})
+        export_trials([make_trial()], tmp_path, CONFIG, {})
 
 
 @pytest.mark.slow
@@ -113,25 +113,25 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     weights = load(trained_weights(make_trial()))
     weights.pop("classifier.weight")
     with pytest.raises(NasError, match="trial 0: the kept weights do not fit"):
-        export([make_trial()], tmp_path, CONFIG, {0: save(weights)})
+        export_trials([make_trial()], tmp_path, CONFIG, {0: save(weights)})
 
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file"):
-        export([make_trial()], tmp_path / "file" / "below", CONFIG, {})
+        export_trials([make_trial()], tmp_path / "file" / "below", CONFIG, {})
 
 
 @pytest.mark.slow
 def test_auxiliary_heads_stay_behind(tmp_path: Path) -> None:
-    """What was trained with them is exported without, under the same names, verified."""
+    """A network that was trained with them is exported without, under the same names."""
     from safetensors import safe_open
 
     plain = make_trial(0)
     head = AuxiliaryHead(grid=2, channels=16, hidden=64)
     genotype = replace(plain.genotype, auxiliary=(Auxiliary(plain.genotype.nodes[0].name, head),))
     trial = replace(plain, proposal=Proposal(genotype, "random"), cost=cost(expand(genotype, SHAPE, CLASSES)))
-    export([trial], tmp_path, CONFIG, {0: trained_weights(trial)})
+    export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)})
     assert "aux" not in (tmp_path / "trial-0" / "network.py").read_text()
     with safe_open(tmp_path / "trial-0" / "model.safetensors", "numpy") as file:
         assert file.keys()

@@ -15,20 +15,41 @@ from testing.exports import CONFIG, make_trial, trained_weights
 import nas
 from nas.cli import run as command_line
 from nas.errors import NasError
-from nas.exporters.formats import hf, load_formats, pt2
-from nas.exporters.run import export
+from nas.exporters.formats import FORMATS, hf, load_formats, pt2
+from nas.exporters.run import export_trials
 
+PTH_FORMAT = """
+PACKAGES = ()
+
+
+def write(folder, network, images):
+    import torch
+
+    torch.save(network.state_dict(), folder / "model.pth")
+
+
+def runners(folder):
+    import runpy
+    import torch
+
+    state = torch.load(folder / "model.pth", weights_only=True)
+    network = runpy.run_path(str(folder / "network.py"))["Network"](num_classes=10, in_chans=1)
+    network.load_state_dict(state)
+    return {"pth": network.eval()}
+"""
 NAMES = [str(number) for number in range(10)]
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A network in every format that needs no other package than onnx; the name of its data, a
+    """Export of a network in every format that needs no package but onnx. The name of its data, a
     stranger's word, is a program that the card must not run."""
     folder, trial = tmp_path_factory.mktemp("exported"), make_trial(0)
     data = f"digits\n```python\nopen({str(folder / 'canary')!r}, 'w')\n```\n"
-    config = CONFIG | {"classes": NAMES, "data": data}
-    (done,) = export([trial], folder, config, {0: trained_weights(trial)}, formats=["onnx", "pt2", "hf"])
+    config = CONFIG.model_copy(update={"classes": tuple(NAMES), "data": data})
+    (done,) = export_trials(
+        [trial], folder, config, {0: trained_weights(trial)}, formats=["onnx", "pt2", "hf"]
+    )
     return done
 
 
@@ -42,7 +63,7 @@ def test_every_format_computes_what_the_network_does(exported):
 
 
 @pytest.mark.slow
-def test_what_stands_in_a_card_is_not_run(exported):
+def test_text_in_a_card_is_not_run(exported):
     assert "canary" in (exported.folder / "README.md").read_text()
     assert not (exported.folder.parent / "canary").exists()
 
@@ -114,7 +135,7 @@ def test_the_verification_runs_the_lines_of_the_card_as_they_are_written(tmp_pat
     monkeypatch.setattr(hf, "__file__", str(faulty))
     trial = make_trial(0)
     with pytest.raises(NasError, match=r"trial 0: .* outputs of hf differ by"):
-        export([trial], tmp_path / "out", CONFIG, {0: trained_weights(trial)}, formats=["hf"])
+        export_trials([trial], tmp_path / "out", CONFIG, {0: trained_weights(trial)}, formats=["hf"])
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -130,7 +151,7 @@ def test_a_format_that_computes_something_else_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(pt2, "write", double)
     trial = make_trial(0)
     with pytest.raises(NasError, match=r"trial 0: .* outputs of pt2 differ by"):
-        export([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["pt2"])
+        export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["pt2"])
     assert not list(tmp_path.iterdir())
 
 
@@ -145,18 +166,45 @@ def test_networks_with_masks_are_exported_too(tmp_path):
     genotype = space.sample(1)
     figures = cost(nas.expand(genotype, (3, 16, 16), 4))
     trial = replace(make_trial(0), proposal=Proposal(genotype, "random"), cost=figures)
-    config = CONFIG | {"input_shape": [3, 16, 16], "num_classes": 4}
+    config = CONFIG.model_copy(update={"input_shape": (3, 16, 16), "num_classes": 4})
     network = nas.build(genotype, (3, 16, 16), 4)
     from safetensors.torch import save
 
-    (done,) = export([trial], tmp_path, config, {0: save(network.state_dict())}, formats=["onnx", "hf"])
+    (done,) = export_trials(
+        [trial], tmp_path, config, {0: save(network.state_dict())}, formats=["onnx", "hf"]
+    )
     assert max(done.formats.values()) <= 1e-5
     assert "image-segmentation" in (done.folder / "README.md").read_text()
 
 
 def test_weights_are_needed(tmp_path):
     with pytest.raises(NasError, match="trial 0: no weights to write as pt2"):
-        export([make_trial(0)], tmp_path, CONFIG, {}, formats=["pt2"])
+        export_trials([make_trial(0)], tmp_path, CONFIG, {}, formats=["pt2"])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_command_line_and_guide_read_the_list_of_formats(name, capsys):
+    assert command_line(["export", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"{name}: {FORMATS[name]}" in text
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "other_tools.md"
+    assert f"| `{name}` | {FORMATS[name]}" in guide.read_text()
+
+
+@pytest.mark.slow
+def test_a_format_is_a_file_and_a_line_of_the_list(tmp_path, monkeypatch):
+    """A format that only this test knows is written and verified like the others."""
+    file = tmp_path / "pth.py"
+    file.write_text(PTH_FORMAT)
+    spec = importlib.util.spec_from_file_location("nas.exporters.formats.pth", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, "nas.exporters.formats.pth", module)
+    monkeypatch.setitem(FORMATS, "pth", "a state dict")
+    trial = make_trial(0)
+    (done,) = export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["pth"])
+    assert done.formats["pth"] <= 1e-5
+    assert (done.folder / "model.pth").is_file()
 
 
 def test_an_unknown_format_and_a_missing_package_are_named(monkeypatch):
@@ -195,7 +243,7 @@ def test_timm_makes_the_network_and_its_backbone(tmp_path, monkeypatch):
 
     timm = timm_or_skip()
     trial = make_trial(0)
-    (done,) = export([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["timm"])
+    (done,) = export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["timm"])
     assert done.formats["timm"] <= 1e-5
     monkeypatch.syspath_prepend(str(done.folder))
     (name,) = importlib.import_module("timm_model").__all__

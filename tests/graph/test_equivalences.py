@@ -31,7 +31,7 @@ def output(graph: Graph, made: nn.ModuleList, x: Tensor) -> Tensor:
 
 
 def drawn(module: nn.Module, seed: int = 0) -> nn.Module:
-    """As after some training: batch norms whose statistics and gains are not 0 and 1."""
+    """Draw statistics and gains of batch norms that are not 0 and 1, as training leaves them."""
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):

@@ -34,7 +34,7 @@ def test_a_value_of_another_graph_is_refused():
         Relu()(Value(first, "input", IMAGE), Value(second, "input", IMAGE))
 
 
-def test_what_is_computed_must_be_used():
+def test_values_that_lead_to_no_output_are_refused():
     def wasteful(x):
         Conv(8)(x)
         return Relu()(x)

@@ -205,10 +205,10 @@ def test_asha_fills_a_run_folder_that_nas_reads(example, tmp_path):
     assert {trial.state for trial in stopped} == {"stopped"}
     assert all(len(trial.curve) == trial.epochs for trial in run.study.trials)
     assert {trial.number for trial in run.front()} <= {trial.number for trial in full}
-    found = run.analyze()
+    found = nas.analyze(run)
     assert found.networks == len(full)
     assert STOPPED in found.notes
     assert [each.sample for each in found.comparisons] == ["networks that the search visited"]
     assert f"{len(stopped)} trials stopped early" in pareto_text(run.study)
-    (exported,) = run.export([run.best()], tmp_path / "exported", weights=True)
+    (exported,) = nas.export(run, [run.best()], tmp_path / "exported", weights=True)
     assert exported.weights

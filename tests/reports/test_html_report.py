@@ -11,14 +11,18 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+from jinja2 import UndefinedError
+from markupsafe import Markup
+from testing.configs import make_config
 from testing.histories import study
 
 from nas.analysis.overview import overview
 from nas.cli import run as nas_command
 from nas.errors import NasError
-from nas.reports import front
+from nas.reports import front, points
 from nas.reports.page import page
 from nas.reports.picture import inline
+from nas.reports.render import render, render_table
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.run import Run
@@ -39,22 +43,9 @@ def make_run(folder, history, name="synthetic", **config):
     (folder / name).mkdir(parents=True)
     files = RunFolder(folder / name)
     files.space.write_text(load_space("residual_vs_fractal").to_yaml())
-    settings = {
-        "space": "residual_vs_fractal",
-        "space_digest": "s",
-        "data": "digits",
-        "data_fingerprint": "f",
-        "task": "classification",
-        "searcher": "evolution",
-        "objectives": list(getattr(history, "objectives", ("error", "flops"))),
-        "seed": 0,
-        "trials": len(history.trials),
-        "recipe": RECIPE,
-        "input_shape": [1, 8, 8],
-        "num_classes": 10,
-        "versions": {"nas": "0", "torch": "2"},
-    }
-    return Run(files, settings | config, history)
+    objectives = tuple(getattr(history, "objectives", ("error", "flops")))
+    settings = {"objectives": objectives, "trials": max(1, len(history.trials)), "recipe": RECIPE} | config
+    return Run(files, make_config(**settings), history)
 
 
 class Page(HTMLParser):
@@ -195,7 +186,7 @@ def test_repeated_trainings_give_the_members_intervals(tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_whatever_a_user_gave_is_text(tmp_path):
-    run = make_run(tmp_path, study(count=12), data=HOSTILE, versions={HOSTILE: HOSTILE}, classes=[HOSTILE])
+    run = make_run(tmp_path, study(count=12), data=HOSTILE, versions={"nas": HOSTILE}, classes=(HOSTILE,))
     run.files.space.write_text(f"# </code></pre>{HOSTILE}\n")
     object.__setattr__(run, "files", Hostile(run.files))
     _, text = written(run, drawn=False)
@@ -206,6 +197,15 @@ def test_whatever_a_user_gave_is_text(tmp_path):
     assert all(HOSTILE not in part for part in (text, *parsed.scripts))
     assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
     assert "{{points}}" in text  # what is filled in is not filled again
+
+
+def test_templates_escape_all_but_markup():
+    cells = Page(render_table([HOSTILE], [[HOSTILE], [Markup("<code>ours</code>")]]))
+    assert [name for name, _ in cells.elements] == [
+        *("div", "table", "thead", "tr", "th", "tbody", "tr", "td", "tr", "td", "code")
+    ]
+    with pytest.raises(UndefinedError, match="runs"):
+        render("reproduce.html")
 
 
 class Hostile:
@@ -273,19 +273,21 @@ def test_masks_have_the_error_called_by_its_name(tmp_path):
 
 def test_of_too_many_networks_a_part_is_shown_and_all_of_the_front(small, monkeypatch):
     found, _, _ = small
-    monkeypatch.setattr(front, "MOST_POINTS", 5)
-    points = front.points_of(found)
-    members = [point for point in points if point.member]
-    assert len(points) == 5 + len(members)
+    monkeypatch.setattr(points, "MOST_POINTS", 5)
+    shown = points.points_of(found)
+    members = [point for point in shown if point.member]
+    assert len(shown) == 5 + len(members)
     assert len(members) == len({trial.digest for trial in found.runs[0].study.front()})
 
 
 def test_drawings_stop_where_the_page_would_be_too_large(small, monkeypatch):
     found, _, _ = small
     monkeypatch.setattr(front, "DRAWINGS", 1)
-    shown = front.drawings(front.points_of(found), (1, 8, 8), 10)
-    assert 'class="net"' not in shown
-    assert "nas show" in shown
+    text = front.front_section(found, points.points_of(found))
+    assert 'class="net"' not in text
+    assert text.count("Draw it with <code>nas show ") == sum(
+        point.member for point in points.points_of(found)
+    )
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from nas.controller.config import prepare
+from nas.controller.config import SearchConfig, prepare
 from nas.controller.loop import run_search
 from nas.errors import NasError
 from nas.graph.cost import cost
@@ -19,6 +19,7 @@ from nas.space.space import load_space, parse_space
 from nas.stats import power
 from nas.study.history import History
 from nas.study.trial import Proposal, from_attributes, to_attributes
+from nas.training.recipe import Recipe
 from nas.training.task import Result
 
 SPACE = """
@@ -75,7 +76,7 @@ def blocks(proposals):
 
 
 def test_every_context_has_every_type_in_both_arms_with_every_seed(space, paired):
-    contexts = blocks(plan(paired, space, paired.trainings(space, 0)))
+    contexts = blocks(plan(paired, space, paired.default_trials(space, 0)))
     assert len(contexts) == 20
     for members in contexts.values():
         cells = Counter(
@@ -125,7 +126,7 @@ def test_a_small_space_is_exhausted_and_not_repeated():
 
 
 def test_balanced_cells_are_filled_equally(space, balanced):
-    count = balanced.trainings(space, 0)
+    count = balanced.default_trials(space, 0)
     proposals = plan(balanced, space, count)
     cells = Counter((p.design["type"], p.design["flops_bin"], p.design["depth"]) for p in proposals)
     assert set(cells.values()) == {2}
@@ -171,7 +172,7 @@ class Evaluator:
         self.tasks.append(task)
         self.waiting.append(task)
 
-    def wait(self, timeout=None):
+    def wait(self, timeout=None, **callbacks):
         if len(self.tasks) > self.left:
             raise KeyboardInterrupt
         done, self.waiting = self.waiting, []
@@ -183,7 +184,7 @@ class Evaluator:
 
 def searched(space, study, trials, evaluator=None, name="paired"):
     design = make_searcher(name, ("error",), 2)
-    run_search(study, space, design, evaluator or Evaluator(), trials=trials, seed=0, epochs=1)
+    run_search(SearchConfig(space, design, Recipe(epochs=1), trials), study, evaluator or Evaluator())
     return study
 
 
@@ -221,10 +222,11 @@ def test_trials_without_a_design_are_recorded_as_before(space):
 
 
 def test_settings_of_a_design_are_checked(space):
-    setup = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
-    assert setup.trials == setup.planner.trainings(setup.space, 0)
-    assert setup.config()["repeats"] == 3
-    assert "repeats" not in prepare(space, searcher="random").config()
+    config, dataset = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
+    assert config.trials == config.searcher.default_trials(config.space, 0)
+    assert config.run_config(dataset).repeats == 3
+    config, dataset = prepare(space, searcher="random")
+    assert config.run_config(dataset).repeats is None
     for wrong in ({"searcher": "random", "repeats": 2}, {"searcher": "paired", "repeats": 0}):
         with pytest.raises(NasError, match="repeats"):
             prepare(space, **wrong)
@@ -233,7 +235,7 @@ def test_settings_of_a_design_are_checked(space):
 
 
 def test_a_summary_says_what_is_planned_and_what_it_can_show(space, paired):
-    found = paired.summary(space, 0, paired.trainings(space, 0))
+    found = paired.summary(space, 0, paired.default_trials(space, 0))
     assert found["contexts"] == 20
     text = "\n".join(found["lines"])
     assert "4 of 5 studies" in text
@@ -241,6 +243,18 @@ def test_a_summary_says_what_is_planned_and_what_it_can_show(space, paired):
     short = paired.summary(space, 0, 25)
     assert any("support no claim" in line for line in short["lines"])
     assert any("do not complete a context" in line for line in short["lines"])
+
+
+def test_a_balanced_plan_promises_what_is_left_after_holm_and_overlap(space, balanced):
+    found = balanced.summary(space, 0, balanced.default_trials(space, 0))
+    assert 0.5 < found["overlap"] <= 1
+    networks = int(found["networks_of_type"] * found["overlap"])
+    for row in found["detectable"]:
+        assert row["effect"] == power.detectable(networks, row["sd"] * np.sqrt(2))
+        assert row["after_holm"] == power.detectable(networks, row["sd"] * np.sqrt(2), tests=3)
+        assert f"of {100 * row['after_holm']:.2f} if Holm asks most of it" in "\n".join(found["lines"])
+    assert balanced.summary(space, 0, 2)["overlap"] == 0  # one type is not there
+    assert balanced.summary(space, 0, 2)["detectable"] == []
 
 
 def test_power_is_that_of_the_rule():

@@ -34,7 +34,7 @@ def test_node_order_does_not_matter():
     assert len({diamond(order).digest for order in orders}) == 1
 
 
-def test_digest_ignores_names_and_the_order_of_what_is_added():
+def test_digest_ignores_names_and_the_order_of_summands():
     swapped = Genotype(
         ConvStem(width=16),
         (

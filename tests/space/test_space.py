@@ -34,7 +34,7 @@ def test_shipped_spaces(name):
     assert parse_space(space.to_yaml(), "again") == space.with_input(space.input_shape, space.num_classes)
 
 
-def test_the_issue_of_each_space():
+def test_shipped_spaces_hold_the_module_types_of_their_names():
     def types(name):
         space = load_space(name)
         return {kind for seed in range(60) for kind in space.sample(seed).module_types}
@@ -107,7 +107,7 @@ def test_decisions_build_the_genotype_again():
             assert space.build(lambda path, options, known=decisions: known[path]) == genotype
 
 
-def test_mutation_changes_one_decision_and_what_depends_on_it():
+def test_mutation_changes_one_decision_and_its_dependents():
     space = parse_space(SMALL, "small.yaml")
     rng = np.random.default_rng(1)
     seen = set()
@@ -153,7 +153,7 @@ def test_constraints_count_at_the_size_of_the_images():
         impossible.sample(0)
 
 
-def test_foreign_genotypes_are_told_what_differs():
+def test_foreign_genotypes_are_refused_with_the_first_difference():
     space = load_space("plain_vs_residual")
     foreign = load_space("residual_vs_fractal").sample(3)
     assert foreign not in space

@@ -44,7 +44,7 @@ def held(run: Run) -> tuple[object, ...]:
     """All that a run says; genotypes as they are read."""
     study = run.study
     genotypes = [trial.genotype.nodes for trial in study.trials]
-    return dict(run.config), run.space, study.objectives, study.meta, list(study.trials), genotypes
+    return run.config, run.space, study.objectives, study.meta, list(study.trials), genotypes
 
 
 def outcomes(

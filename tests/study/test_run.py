@@ -16,9 +16,10 @@ import nas
 from nas.cli import run as nas_command
 from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundError
 from nas.study import run_folder
-from nas.study.config_diff import describe_changes
+from nas.study.config_diff import BECAME, differences, lines
 from nas.study.run_config import VERSION
 from nas.training.loop import hardware_precision
+from nas.training.recipe import Recipe
 
 SETTINGS: dict[str, Any] = {"data": "digits?limit=150", "epochs": 1, "workers": 0}
 
@@ -50,7 +51,7 @@ def test_the_frame_has_a_row_a_trial(first: Any) -> None:
 
 
 def test_the_front_is_sorted_and_nothing_dominates_it(first: Any) -> None:
-    front, trials = first.pareto_front(), first.trials
+    front, trials = nas.pareto_front(first), first.trials
     assert front["error"].is_monotonic_increasing
     for row in front.itertuples():
         no_worse = (trials["error"] <= row.error) & (trials["flops"] <= row.flops)
@@ -61,23 +62,23 @@ def test_the_front_is_sorted_and_nothing_dominates_it(first: Any) -> None:
 
 
 def test_the_analysis_counts_the_trials(first: Any) -> None:
-    assert first.analyze().trials == 6
+    assert nas.analyze(first).trials == 6
 
 
 def test_the_configuration_says_what_made_the_run(first: Any) -> None:
     config = first.config
-    assert config["schema"] == VERSION
-    assert config["space"] == "tiny"
-    assert config["data"] == SETTINGS["data"]
-    assert config["recipe"]["epochs"] == 1
-    assert {"nas", "python", "torch", "ray", "optuna"} <= set(config["versions"])
+    assert config.layout == VERSION
+    assert config.space == "tiny"
+    assert config.data == SETTINGS["data"]
+    assert config.recipe.epochs == 1
+    assert {"nas", "python", "torch", "ray", "optuna"} <= set(config.versions)
     assert first.space.name == "tiny"
     assert first.space.input_shape == (1, 8, 8)
 
 
 def test_the_weights_of_the_front_are_kept(first: Any) -> None:
     kept = {path.stem for path in first.files.weights.iterdir()}
-    assert kept == {str(number) for number in first.pareto_front()["number"]}
+    assert kept == {str(number) for number in nas.pareto_front(first)["number"]}
     assert first.weights(first.best())
 
 
@@ -110,7 +111,7 @@ def test_trials_is_the_total_of_a_resumed_run(home: Path) -> None:
     grown = nas.search(name="grows", results_dir=home / "grown", resume=True, trials=4, workers=0)
     with grown.study:
         assert list(grown.trials["number"]) == [0, 1, 2, 3]
-        assert grown.config["trials"] == 4
+        assert grown.config.trials == 4
     straight = search(home, trials=4, name="straight", results_dir=home / "grown")
     with straight.study:
         assert list(straight.trials["digest"]) == list(grown.trials["digest"])
@@ -122,13 +123,13 @@ def test_the_precision_is_decided_once_in_a_run(home: Path, monkeypatch: pytest.
     monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "float32")
     begun = search(home, trials=2, name="precision", **settings)
     with begun.study:
-        assert begun.config["recipe"]["precision"] == "float32"
+        assert begun.config.recipe.precision == "float32"
     monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "bfloat16")  # another machine
     again = nas.search(name="precision", resume=True, trials=3, workers=0, **settings)
     assert named == ["float32", "float32"]
     with again.study:
         assert len(again.study.complete) == 3
-        assert again.config["recipe"]["precision"] == "float32"
+        assert again.config.recipe.precision == "float32"
 
 
 def test_a_finished_run_resumes_to_nothing(home: Path) -> None:
@@ -174,8 +175,9 @@ def test_resume_refuses_other_settings_and_names_them(home: Path, changed: dict[
 def test_changes_are_described_by_their_path() -> None:
     before = {"recipe": {"lr": 0.1, "pad": 1}, "trials": 5, "seed": 0}
     after = {"recipe": {"lr": 0.2, "pad": 1}, "trials": 9, "seed": 0}
-    assert describe_changes(before, after) == "recipe.lr: was 0.1, now 0.2"
-    assert describe_changes(before, before) == ""
+    changes = differences(before, after, frozenset({"trials"}))
+    assert lines(changes, BECAME) == ["recipe.lr: was 0.1, now 0.2"]
+    assert differences(before, before) == {}
 
 
 def test_a_run_that_is_being_written_is_locked(home: Path) -> None:
@@ -291,3 +293,13 @@ def test_export_and_training_of_a_trial(
     assert json.loads(capsys.readouterr().out) == report
     assert nas_command(["train", "first", "--trial", "0", "--epochs", "1"]) == 0
     assert "test error" in capsys.readouterr().out
+
+
+def test_a_changed_setting_is_a_new_object(first: Any) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        first.config.trials = 7
+    longer = first.config.model_copy(update={"trials": 7})
+    assert (first.config.trials, longer.trials) == (6, 7)
+    recorded = json.loads(first.files.config.read_text())
+    assert first.config.to_dict() == {key: value for key, value in recorded.items() if key != "checksum"}
+    assert first.config.recipe == Recipe(**recorded["recipe"])

@@ -14,13 +14,14 @@ from contextlib import closing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from testing.stranger import DATA, OLDER, change_config, config_of, copied, kept
+from testing.configs import make_config
+from testing.stranger import DATA, OLDER, change_config, config_of, copied
 
 from nas.cli import run as nas
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
 from nas.files import write_atomic
 from nas.study.run_config import VERSION
-from nas.study.run_folder import NAME, RunFolder, create, find_run, list_runs, lock, read_config, write_config
+from nas.study.run_folder import NAME, create, find_run, list_runs, lock, read_config, write_config
 from nas.study.study import Study
 
 HELPER = """
@@ -35,7 +36,7 @@ with lock(RunFolder(Path(sys.argv[1]))):
 
 def made(root, name):
     folder = create(root, "space", name)
-    write_config(folder, {"schema": 1})
+    write_config(folder, make_config(layout=1))
     return folder
 
 
@@ -142,7 +143,7 @@ def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
 
 def test_config_round_trip_and_checksum(tmp_path):
     folder = create(tmp_path, "space", "run")
-    config = config_of(RunFolder(kept())) | {"later": "ä"}
+    config = make_config(classes=("ä", "b"))
     write_config(folder, config)
     assert read_config(folder) == config
     raw = folder.config.read_bytes()
@@ -212,7 +213,7 @@ def test_a_folder_of_an_older_program_goes_on_as_one_of_this(tmp_path, layout):
     trials = config_of(folder)["trials"]
     words = ["search", "--resume", "--name", "old", "--results-dir", str(tmp_path), "--workers", "0"]
     assert nas([*words, "--trials", str(trials + 1)]) == 0
-    assert read_config(folder)["schema"] == VERSION
+    assert read_config(folder).layout == VERSION
     with Study.open(folder.database) as study:
         assert len(study.trials) == trials + 1
         known = [trial.proposal.known is not None for trial in study.trials]

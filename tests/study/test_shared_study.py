@@ -118,7 +118,9 @@ DRIVER = """
     import os, sys, time
     import numpy as np
     from pathlib import Path
+    from nas.controller.config import SearchConfig
     from nas.controller.loop import run_search
+    from nas.training.recipe import Recipe
     from nas.controller.evaluators.base import Result
     from nas.controller.evaluators.local import LocalEvaluator
     from nas.searchers import make_searcher
@@ -140,7 +142,7 @@ DRIVER = """
     with SharedStudy.open(sys.argv[1], name=sys.argv[2]) as study:
         searcher = make_searcher("evolution", study.objectives)
         evaluator = LocalEvaluator(None, None, trainer=train)
-        run_search(study, space, searcher, evaluator, trials=int(sys.argv[4]), seed=0, epochs=1)
+        run_search(SearchConfig(space, searcher, Recipe(epochs=1), int(sys.argv[4])), study, evaluator)
 """
 
 
@@ -203,7 +205,7 @@ def test_the_command_line_shares_a_search(
     assert nas_command([*words, "--trials", "7"]) == 0  # NAS_STORAGE names the server of the folder
     capsys.readouterr()
     configs = [read_config(nas.study.run.find("shared", folder)) for folder in ("one", "two")]
-    assert [config["storage"] for config in configs] == [url, url]
+    assert [config.storage for config in configs] == [url, url]
     for command in ("analyze", "replay", "export --best"):
         assert nas_command([*command.split(), "shared", "--results-dir", "two"]) == 0
     fronts = []

@@ -23,8 +23,9 @@ from nas.errors import NasError, NotFoundError, StorageError
 from nas.graph.cost import Cost
 from nas.pareto import front
 from nas.study.history import COLUMNS, History
+from nas.study.objectives import OBJECTIVES
 from nas.study.study import Study
-from nas.study.trial import OBJECTIVES, REASONS, Proposal
+from nas.study.trial import REASONS, Proposal
 from nas.training.latency import Latency
 
 LATENCY = Latency(2e-3, 1.9e-3, 2.3e-3, runs=50, batch=1, threads=1, device="cpu")
@@ -338,7 +339,7 @@ def test_a_trial_is_checked():
     with pytest.raises(NasError, match="not measured"):
         a_trial(0).objective("latency")
     measured = a_trial(0, latency=LATENCY)
-    assert measured.values(OBJECTIVES)[1] == measured.flops
+    assert measured.values(tuple(OBJECTIVES))[1] == measured.flops
     assert measured.objective("latency") == LATENCY.seconds
 
 

@@ -217,6 +217,9 @@ def test_a_database_with_a_program_in_it_is_refused(folder, program):
         {"classes": [[]]},
         {"versions": {"nas": "\0"}},
         {"objectives": None},
+        {"later": 1},
+        {"recipe": {"epochs": 1, "flip": "yes"}},
+        {"mean": [float("nan")]},
     ],
     ids=repr,
 )

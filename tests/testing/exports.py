@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import nas
 from nas.graph.cost import cost
 from nas.space.genotype import expand
 from nas.study.trial import Proposal, Trial
+from testing.configs import make_config
 
 SHAPE, CLASSES = (1, 8, 8), 10
 
-CONFIG: dict[str, Any] = {
-    "space": "residual_vs_fractal",
-    "data": "digits",
-    "seed": 0,
-    "data_fingerprint": "0" * 32,
-    "input_shape": list(SHAPE),
-    "num_classes": CLASSES,
-    "mean": [0.3],
-    "std": [0.37],
-    "recipe": {"epochs": 2},
-    "versions": {"nas": "0.1.0"},
-}
+CONFIG = make_config({"epochs": 2})
 
 
 def make_trial(number: int = 0) -> Trial:

@@ -53,7 +53,7 @@ def kept_for_backward(graph, batch):
     count = len(graph.primitives)
     _, needed = _last_uses(graph)
     return batch * sum(
-        op.saved(*shapes) + (0 if op.view or needed[at] < count else 4 * prod(shape))
+        op.backward_bytes(*shapes) + (0 if op.is_view or needed[at] < count else 4 * prod(shape))
         for at, (_, op, _, shapes, shape) in enumerate(graph.primitives)
     )
 

@@ -421,6 +421,6 @@ class TestThroughout:
         with run.study:
             trial = run.trial(0)
             assert trial.error == 1 - trial.curve[-1]["val_miou"]
-            exported = run.export([trial], tmp_path / "exported")[0]
+            exported = nas.export(run, [trial], tmp_path / "exported")[0]
         assert (exported.params, exported.flops) == (trial.params, trial.flops)
         assert "(1 - mIoU; pixel accuracy" in (exported.folder / "README.md").read_text()

@@ -58,8 +58,8 @@ def test_text_forms_have_every_node_and_edge_once(graph):
 def test_nothing_overlaps_in_the_picture(graph, closed):
     boxes, edges = layout(graph, closed=closed)
     assert any(box.tiles for box in boxes) is not closed
-    assert len(boxes) == sum(node["op"] is not None for _, node in graph.nodes.items())
-    assert len(edges) == sum(len(node["inputs"]) for _, node in graph.nodes.items())
+    assert len(boxes) == sum(node.op is not None for _, node in graph.nodes.items())
+    assert len(edges) == sum(len(node.inputs) for _, node in graph.nodes.items())
     assert not any(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
     for box in boxes:
         tiles = [centred(tile) for tile in box.tiles]

@@ -1,9 +1,9 @@
-"""What torchvision computes, as data: its outputs for weights and images that are made the
-same way wherever they are needed, and a digest of the names and shapes of its state dicts.
+"""Reference outputs of torchvision's models for reproducible weights and images, with a digest of the
+names and shapes of their state dicts.
 
-Run where torchvision is installed, this file writes `data/torchvision.json`, which the tests
-read; they need no torchvision. torchvision's extension for object detection need not load:
-    pip install --no-deps torchvision; python tests/torchvision_reference.py
+Run where torchvision is installed, this file writes `tests/fixtures/torchvision.json`. The tests read
+that and need no torchvision, whose extension for object detection need not load either:
+    pip install --no-deps torchvision; PYTHONPATH=tests python tests/zoo/torchvision_reference.py
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def images(name):
 
 
 def digest(shapes):
-    """Of the names and shapes of a state dict."""
+    """Return a digest of the names and shapes of a state dict."""
     lines = sorted(f"{name} {tuple(shape)}" for name, shape in shapes.items())
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 

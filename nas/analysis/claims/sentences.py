@@ -85,7 +85,7 @@ def on_average(
         wins = round((share if effect.value < 0 else 1 - share) * contexts)
         parts.insert(0, f"{better} was better in {wins} of {contexts}")
     listed = ", and ".join(parts)
-    return f", on average over contexts: {listed}" if listed else ", on average over contexts that differ"
+    return f", on average over contexts: {listed}" if listed else ", on average over contexts, which differ in it"
 
 
 def _interaction(covariate: str, strata: list[tuple[str, float]]) -> str:

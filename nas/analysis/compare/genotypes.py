@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
+from nas.graph.graph import stage_of
 from nas.modules import Component
-from nas.space.genotype import SOURCE, Genotype
+from nas.space.genotype import INPUT_NODE, Genotype
 
 State = Literal["same", "changed", "only in a", "only in b"]
 
@@ -56,8 +57,8 @@ def _row(place: str, a: Part | None, b: Part | None) -> Row:
 def _parts(genotype: Genotype) -> dict[str, Part]:
     """By place, in the order of the network."""
     places = _places(genotype)
-    found = {SOURCE: _component(genotype.stem)} if genotype.stem else {}
-    before = SOURCE
+    found = {INPUT_NODE: _component(genotype.stem)} if genotype.stem else {}
+    before = INPUT_NODE
     for node in genotype.nodes:
         part = _component(node.module)
         if node.inputs != (before,):
@@ -78,9 +79,9 @@ def _parts(genotype: Genotype) -> dict[str, Part]:
 def _places(genotype: Genotype) -> dict[str, str]:
     """The place of each node: its stage, and its position in the stage from 1."""
     counts: Counter[str] = Counter()
-    places = {SOURCE: SOURCE}
+    places = {INPUT_NODE: INPUT_NODE}
     for node in genotype.nodes:
-        stage = node.name.partition(".")[0]
+        stage = node.stage
         counts[stage] += 1
         places[node.name] = f"{stage}.{counts[stage]}"
     return places
@@ -108,7 +109,7 @@ def _in_order(first: dict[str, Part], second: dict[str, Part]) -> list[str]:
 def _stages(parts: dict[str, Part]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for place in parts:
-        found.setdefault(place.partition(".")[0], []).append(place)
+        found.setdefault(stage_of(place), []).append(place)
     return found
 
 

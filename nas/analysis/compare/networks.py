@@ -14,7 +14,8 @@ from nas.graph.cost import cost, depth
 from nas.graph.graph import Shape
 from nas.space.genotype import Genotype, expand
 from nas.stats.estimate import Estimate
-from nas.study.config_diff import changed, lines
+from nas.study.config_diff import differences as differing
+from nas.study.config_diff import lines
 from nas.study.trial import Trial
 
 if TYPE_CHECKING:
@@ -129,13 +130,14 @@ def _incomparable(a: Network, b: Network) -> str:
     lost = [network.label for network in (a, b) if network.run is None]
     if a.run is None or b.run is None:
         return f"{' and '.join(lost)} {'is' if len(lost) == 1 else 'are'} of no run"
-    differ = lines(changed(_decisive(a.run), _decisive(b.run)))
+    differ = lines(differing(_decisive(a.run), _decisive(b.run)))
     return "; ".join(("the runs differ", *differ)) if differ else ""
 
 
 def _decisive(run: Run) -> dict[str, Any]:
-    recipe = {name: value for name, value in run.config["recipe"].items() if name != "epochs"}
-    return {name: run.config[name] for name in DECISIVE} | {"recipe": recipe}
+    settings = run.config.to_dict()
+    recipe = {name: value for name, value in settings["recipe"].items() if name != "epochs"}
+    return {name: settings[name] for name in DECISIVE} | {"recipe": recipe}
 
 
 def _errors(a: Errors, b: Errors) -> Iterator[ErrorDifference]:

@@ -15,7 +15,8 @@ from nas.errors import NasError
 from nas.pareto import hypervolume, reference_point
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import CHUNK, Floats, bootstrap_counts
-from nas.study.config_diff import changed, lines
+from nas.study.config_diff import differences, lines
+from nas.study.objectives import plot_axes
 from nas.study.trial import Trial
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 DECISIVE = ("task", "data_fingerprint", "input_shape", "num_classes")
 """What two runs must agree in: the images, their split, and what is asked of them."""
+DERIVED = frozenset({"schema", "classes", "mean", "std"})
+"""Settings that follow from others, or say nothing about the search."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -78,7 +81,7 @@ def compare_runs(a: Run, b: Run) -> RunComparison:
     return RunComparison(
         first,
         second,
-        changed(a.config, b.config),
+        differences(a.config.to_dict(), b.config.to_dict(), DERIVED),
         names,
         (float(corner[0]), float(corner[1])),
         trials,
@@ -89,10 +92,10 @@ def compare_runs(a: Run, b: Run) -> RunComparison:
 
 def check_comparable(a: Run, b: Run) -> None:
     """NasError, with what differs, unless both were judged by the same validation images."""
-    first, second = ({key: run.config.get(key) for key in DECISIVE} for run in (a, b))
-    if first != second:
-        told = ({key: run.config.get(key) for key in ("data", "seed", *DECISIVE)} for run in (a, b))
-        message = "\n  ".join(("cannot be compared, as they differ:", *lines(changed(*told))))
+    changes = differences(a.config.to_dict(), b.config.to_dict())
+    if changes.keys() & set(DECISIVE):
+        shown = {name: pair for name, pair in changes.items() if name in ("data", "seed", *DECISIVE)}
+        message = "\n  ".join(("cannot be compared, as they differ:", *lines(shown)))
         hint = "the split follows from the data and --seed: search with the same of both"
         raise NasError(message, where=f"{a.name} and {b.name}", hint=hint)
     for run in (a, b):
@@ -136,8 +139,8 @@ def quantile(curve: Edf, share: float) -> Estimate:
 
 def _objectives(a: Run, b: Run) -> tuple[str, str]:
     """Those of both searches, the error last, where they are the same two; else FLOPs and error."""
-    first, second = (sorted(run.study.objectives, key=lambda name: name == "error") for run in (a, b))
-    return (first[0], first[1]) if first == second and len(first) == 2 else ("flops", "error")
+    first, second = (plot_axes(run.study.objectives) for run in (a, b))
+    return first if first == second else plot_axes(())
 
 
 def _networks(run: Run, names: Sequence[str], trials: int | None = None) -> Floats:

@@ -139,11 +139,11 @@ def _part(op: Any) -> _Part:
     more. Those of several inputs are seen through, as what lies before each may differ."""
     if not isinstance(op, Graph):
         return _of_primitive(op)
-    if any(isinstance(node["op"], Graph) and len(node["inputs"]) > 1 for node in op.nodes.values()):
+    if any(isinstance(node.op, Graph) and len(node.inputs) > 1 for node in op.nodes.values()):
         op = op.flatten()
     number = {name: at for at, name in enumerate(op.nodes)}
-    inputs = [[number[source] for source in node["inputs"]] for node in op.nodes.values()]
-    parts = [_Part() if node["op"] is None else _part(node["op"]) for node in op.nodes.values()]
+    inputs = [[number[source] for source in node.inputs] for node in op.nodes.values()]
+    parts = [_Part() if node.op is None else _part(node.op) for node in op.nodes.values()]
     found: list[_Part] = []
     for part, sources in zip(parts, inputs, strict=True):
         found.append(_beside([found[i] for i in sources]).then(part) if sources else part)

@@ -16,6 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from nas.analysis.factors.encoding import Mask, Setting
+from nas.graph.graph import stage_of
 from nas.stats.resampling import Floats, Ints
 
 STAGE, BLOCK = "stage", "block"
@@ -134,7 +135,7 @@ def _departures(places: Sequence[_Coded], most: int) -> Floats | None:
     """How the stages of a factor depart from its mean; blocks where there are no stages."""
     parts: dict[str, list[_Coded]] = {}
     for place in places:
-        parts.setdefault(place.place.partition(".")[0], []).append(place)
+        parts.setdefault(stage_of(place.place), []).append(place)
     if len(parts) < 2 or len(parts) * places[0].columns.shape[1] > most:
         return None
     mean = _mean(places)

@@ -105,8 +105,6 @@ class PairedContrast(Graded):
             epochs=self.epochs,
             smallest_effect=self.smallest_effect,
         )
-        if self.same_trainings and letter != "X":
-            said += ", where both types have the same shape and the same FLOPs"
         if letter != "X":
             wins = self.superiority, self.contexts
             said += on_average(self.heterogeneity, pair, self.effect, self.p, *wins)
@@ -168,9 +166,10 @@ def compare_blocks(
         where: Words for each estimand in a sentence.
     """
     contrasts: list[PairedContrast] = []
+    seed = int(rng.integers(2**32))
     for arm, name in enumerate(ESTIMANDS):
-        if blocks.planned[:, arm].any():
-            contrasts += _contrasts(blocks, arm, where[name], evidence, rng)
+        if blocks.planned[:, arm].any():  # the same resamples, so that the same trainings give the same figures
+            contrasts += _contrasts(blocks, arm, where[name], evidence, np.random.default_rng(seed))
     orders = {
         name: order_of(blocks.types, own)
         for name in ESTIMANDS
@@ -333,7 +332,8 @@ def _equal_flops(blocks: Blocks, arm: int, pair: tuple[int, int]) -> bool:
 def _same_trainings(blocks: Blocks, pair: tuple[int, int]) -> bool:
     """Whether both estimands are of the same networks in every context."""
     digests = blocks.networks[..., list(pair)]
-    return bool((digests != "").any() and (digests[:, 0] == digests[:, 1]).all())
+    same = (digests != "").any() and (digests[:, 0] == digests[:, 1]).all()
+    return bool(same) and _equal_flops(blocks, 1, pair)
 
 
 def _clipped(estimate: Estimate) -> Estimate:

@@ -12,22 +12,15 @@ from nas.analysis.compare.genotypes import Row
 from nas.analysis.compare.networks import ErrorDifference, Network, NetworkComparison
 from nas.analysis.compare.runs import QUANTILES, RunComparison, Side, quantile
 from nas.analysis.edf import Edf
-from nas.analysis.text.pareto import figure
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, table_of, to_text
+from nas.graph.graph import block_of, shape_text, stage_of
 from nas.stats.estimate import Estimate
 from nas.study.config_diff import shown
+from nas.study.objectives import OBJECTIVES, objective
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-COSTS = {
-    "flops": "FLOPs",
-    "params": "parameters",
-    "activations": "activations",
-    "peak_memory": "peak memory, bytes",
-    "latency": "latency, seconds",
-    "depth": "depth, layers",
-}
 ERROR_NOTE = (
     "Means over training seeds with 95 % intervals by Student's t, the difference over the seeds in common "
     "where there are two or more. Where there are further seeds, the search's own is left out, by which it "
@@ -54,7 +47,7 @@ def networks_dict(found: NetworkComparison) -> dict[str, Any]:
 
 def networks_text(found: NetworkComparison, advice: str = "", width: int = WIDTH) -> str:
     """Two networks: modules, costs, errors. `advice` is the command that gives an interval."""
-    size = "x".join(map(str, found.input_shape))
+    size = shape_text(found.input_shape)
     parts: list[RenderableType] = [
         f"a  {found.a.label}: {found.a.genotype}",
         f"b  {found.b.label}: {found.b.genotype}",
@@ -66,7 +59,8 @@ def networks_text(found: NetworkComparison, advice: str = "", width: int = WIDTH
     costs = table_of("", "a>", "b>", "b / a>")
     for name, (a, b) in found.costs.items():
         ratio = _ratio(a, b)
-        costs.add_row(COSTS[name], f"{a:,}", f"{b:,}", "" if ratio is None else f"{ratio:.3g}")
+        label = OBJECTIVES[name].heading if name in OBJECTIVES else f"{name}, layers"
+        costs.add_row(label, f"{a:,}", f"{b:,}", "" if ratio is None else f"{ratio:.3g}")
     parts += [costs, FLOPS_NOTE, "", *_error_parts(found, advice)]
     return to_text(*parts, width=width)
 
@@ -114,14 +108,14 @@ def _rows_table(rows: Sequence[Row]) -> RenderableType:
     table = table_of("place", "a", "b", "difference")
     for (_, state, a, b, changes), same in groupby(rows, _alike):
         places = [row.place for row in same]
-        last = places[-1].rpartition(".")[2]
+        last = block_of(places[-1])
         place = places[0] if len(places) == 1 else f"{places[0]} to {last}"
         table.add_row(place, a, b, ", ".join(changes) or ("" if state == "same" else state))
     return table
 
 
 def _alike(row: Row) -> tuple[str, str, str, str, tuple[str, ...]]:
-    return row.place.partition(".")[0], row.state, row.a, row.b, row.changes
+    return stage_of(row.place), row.state, row.a, row.b, row.changes
 
 
 def _error_parts(found: NetworkComparison, advice: str) -> Iterator[RenderableType]:
@@ -172,9 +166,9 @@ def _error_dict(each: ErrorDifference) -> dict[str, Any]:
 
 def _run_line(side: Side) -> str:
     config = side.run.config
-    epochs = count(config["recipe"]["epochs"], "epoch")
+    epochs = count(config.recipe.epochs, "epoch")
     return (
-        f"{side.run.name}: {config['space']} on {config['data']}, {config['searcher']}, "
+        f"{side.run.name}: {config.space} on {config.data}, {config.searcher}, "
         f"{count(len(side.run.study.trials), 'trial')} of {epochs}"
     )
 
@@ -200,7 +194,8 @@ def _front_parts(found: RunComparison) -> list[RenderableType]:
         cells = [*(f"{100 * each:.2f}" for each in early), f"{100 * (early[1] - early[0]):+.2f}"]
         table.add_row(f"the same after {count(found.trials, 'trial')}", *cells)
     x, y = (
-        f"{name} {figure(name, value)}" for name, value in zip(found.objectives, found.reference, strict=True)
+        f"{objective(name).label} {objective(name).text(value)}"
+        for name, value in zip(found.objectives, found.reference, strict=True)
     )
     box = f"The box reaches from the best of each objective in either run to {x} and {y}."
     return ["Fronts", table, box]
@@ -261,8 +256,8 @@ def _side_dict(side: Side) -> dict[str, Any]:
     config = side.run.config
     return {
         "run": str(side.run.folder),
-        "space": config["space"],
-        "searcher": config["searcher"],
+        "space": config.space,
+        "searcher": config.searcher,
         "trials": len(side.run.study.trials),
         "failed": _failed(side),
         "networks": len(side.points),

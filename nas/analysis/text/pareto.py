@@ -10,48 +10,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas import pareto
-from nas.errors import NotFoundError
-from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, metric, table_of, to_text
-from nas.plugins import PYTHON
+from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, table_of, to_text
 from nas.stats.resampling import rank_correlation
-from nas.study.trial import Trial, error_first
+from nas.study.objectives import error_first, objective
+from nas.study.trial import Trial
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from nas.study.history import History
+from nas.study.outcomes import none_complete
 
 RESAMPLES = 1000
 """Of the interval of a rank correlation."""
-
-
-def none_complete(outcomes: Iterable[tuple[str, str]], where: str = "", name: str = "RUN") -> NotFoundError:
-    """The error to raise where something needs a complete trial and there is none.
-
-    outcomes: (state, reason) of each recorded trial; name: of the run, for the command in the hint.
-    """
-    known = list(outcomes)
-    reasons = Counter(reason for state, reason in known if state == "failed")
-    stopped = sum(state == "stopped" for state, _ in known)
-    parts = [f"{sum(reasons.values())} failed: {', '.join(sorted(reasons))}"] if reasons else []
-    parts += [f"{stopped} stopped early"] if stopped else []
-    resume = f"nas search --resume --name {name}"
-    more = f"{resume} --trials {2 * len(known)} trains more" if known else f"{resume} goes on with the search"
-    return NotFoundError(
-        f"no trial is complete ({'; '.join(parts) or 'none is recorded'})", where=where, hint=more
-    )
-
-
-def outcomes_of(trials: pd.DataFrame) -> Iterable[tuple[str, str]]:
-    """What `none_complete` takes, of a frame of trials; one from elsewhere may know no reasons."""
-    reasons = trials.reindex(columns=["reason"])["reason"].fillna("")
-    return zip(trials["state"], reasons, strict=True)
 
 
 def pareto_dict(study: History, objectives: Sequence[str] | None = None) -> dict[str, Any]:
@@ -124,19 +99,19 @@ def pareto_text(
         error = none_complete((trial.state, trial.reason) for trial in study.trials)
         return f"N{error.message[1:]}. {error.hint}."
     extra = [name for name in found["objectives"] if name not in ("error", "flops", "params")]
-    figures = ("error %>", "FLOPs>", "params>", *(f"{name}>" for name in extra))
+    columns_shown = [objective(name) for name in ("error", "flops", "params", *extra)]
+    figures = (f"{column.heading}>" for column in columns_shown)
     table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
     for row in found["front"]:
         table.add_row(
             "knee" if row["trial"] == found["knee"] else "",
             str(row["trial"]),
-            f"{100 * row['error']:.2f}",
-            *(figure(name, row[name]) for name in ("flops", "params", *extra)),
+            *(column.cell(row[column.name]) for column in columns_shown),
             *(cells.get(row["trial"], "") for _, cells in columns),
             " + ".join(row["module_types"]),
         )
     reference = ", ".join(
-        f"{name} {figure(name, value)}"
+        f"{objective(name).label} {objective(name).text(value)}"
         for name, value in zip(found["objectives"], found["reference_point"], strict=True)
     )
     failed = f" {count(found['failed'], 'trial')} failed." if found["failed"] else ""
@@ -163,12 +138,3 @@ def _latency_lines(latency: Mapping[str, Any] | None) -> list[str]:
 
 def _number(value: float) -> float | int:
     return int(value) if float(value).is_integer() and value > 1 else float(value)
-
-
-def figure(name: str, value: float) -> str:
-    """The value of an objective with its unit; of one that is the user's own with four digits."""
-    if name.startswith(PYTHON):
-        return f"{value:.4g}"
-    if name == "error":
-        return f"{100 * value:.2f} %"
-    return f"{1000 * value:.3g} ms" if name == "latency" else metric(value)

@@ -110,6 +110,7 @@ def _claim(
         "claim": c.claim,
         "missing": [str(gate) for gate in c.refused],
         "sample": sample,
+        "same_trainings": getattr(c, "same_trainings", False),
     }
 
 

@@ -1,5 +1,5 @@
-"""The folder as a repository of the Hugging Face hub: config.json with the hub's names, and a model
-card with its metadata and six lines that load the network for inference, here or from the hub."""
+"""Repository of the Hugging Face hub: the hub's names in config.json, and a model card with metadata and
+six lines that load the network for inference, from this folder or from the hub."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 def _config(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What the hub and its tools look for."""
+    """Return the entries of config.json that the hub and its tools look for."""
     channels, height, width = about["input_shape"]
     classes = about.get("classes") or [f"class {index}" for index in range(about["num_classes"])]
     names = {"image_mean": about["mean"], "image_std": about["std"]} if "mean" in about else {}
@@ -74,7 +74,7 @@ def _config(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _front(name: str, task: str, about: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of the card, with the validation figure where there is one."""
+    """Return the metadata of the card, with the validation error if there is one."""
     front = {
         "library_name": "pytorch",
         "pipeline_tag": task,

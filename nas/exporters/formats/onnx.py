@@ -18,7 +18,7 @@ FILE = "model.onnx"
 def write(folder: Path, network: nn.Module, images: Tensor) -> None:
     import torch
 
-    # It says that torchvision is missing, and that torch calls what it has deprecated itself.
+    # The exporter warns that torchvision is missing, and of deprecated calls inside torch itself.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -36,7 +36,7 @@ def write(folder: Path, network: nn.Module, images: Tensor) -> None:
 
 
 def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
-    """onnx's reference evaluator, and onnxruntime."""
+    """Return the reference evaluator of onnx, and onnxruntime."""
     import onnx
     import onnxruntime
     import torch

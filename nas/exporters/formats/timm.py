@@ -82,7 +82,7 @@ def write(folder: Path, network: nn.Module, images: Tensor) -> None:
 
 
 def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
-    """What timm.create_model makes; AssertionError if its backbone is not what was written."""
+    """Return the model that timm creates; AssertionError if its backbone is not the one written."""
     import importlib.util
     import sys
 
@@ -105,23 +105,23 @@ def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 def _classifier(network: nn.Module, classes: int) -> str:
-    """The last layer with a score a class."""
+    """Return the name of the last layer with one score per class."""
     wide = [key for key, value in network.state_dict().items() if value.ndim > 1 and len(value) == classes]
     return wide[-1].removesuffix(".weight")
 
 
 def _features(network: nn.Module, images: Tensor) -> list[dict[str, Any]]:
-    """The last feature map of each resolution, with the part of the network that gives it."""
+    """Describe the last feature map of each resolution, with the part of the network that computes it."""
     import torch
 
-    found: dict[int, dict[str, Any]] = {}
+    features: dict[int, dict[str, Any]] = {}
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, torch.Tensor) and output.ndim == 4:
                 reduction = round(images.shape[2] / output.shape[2])
-                if reduction >= max(found, default=1):
-                    found[reduction] = {"num_chs": output.shape[1], "reduction": reduction, "module": name}
+                if reduction >= max(features, default=1):
+                    features[reduction] = {"num_chs": output.shape[1], "reduction": reduction, "module": name}
 
         return hook
 
@@ -130,4 +130,4 @@ def _features(network: nn.Module, images: Tensor) -> list[dict[str, Any]]:
         network(images)
     for hook in hooks:
         hook.remove()
-    return list(found.values())
+    return list(features.values())

@@ -1,4 +1,4 @@
-"""The primitives: the only code that knows shapes, parameters, FLOPs and PyTorch calls.
+"""Primitives: the only code that knows shapes, parameters, FLOPs and PyTorch calls.
 
 FLOPs are multiply-adds of convolutions and linear layers, the convention of the ResNet,
 VGG, ResNeXt and FractalNet papers. Activations are the output elements of the same

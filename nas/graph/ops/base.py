@@ -1,4 +1,4 @@
-"""What a primitive is: its shape, parameters, FLOPs and PyTorch call."""
+"""Base class of the primitives: shape, parameters, FLOPs and PyTorch call."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from nas.errors import NasError
-from nas.graph.graph import Shape, Value, identity
+from nas.graph.graph import Shape, Value, identity, shape_text
 
 REQUIRED: Any = object()
 NUM_CLASSES = "num_classes"
-"""The argument that every class with scores of classes in it has."""
+"""Argument of every generated class that scores the classes of the data."""
 MAX_SIZE = 65_536
-"""Bound on channels, features and the like: larger is refused before it is built."""
+"""Largest number of channels, features and the like; larger is refused before it is built."""
 
 
 class Arg(NamedTuple):
-    """An argument of a PyTorch call; left out where it has its default."""
+    """Argument of a PyTorch call, printed unless it has its default value."""
 
     name: str
     value: Any
@@ -27,20 +27,39 @@ class Arg(NamedTuple):
 
 class Call(NamedTuple):
     """A PyTorch call: a constructor (`nn.Conv2d`) with its arguments, or an expression
-    whose fields are the inputs ({0}, {1}, …) and the arguments by name."""
+    with fields for the inputs ({0}, {1}, …) and for the arguments by name."""
 
     target: str
     args: tuple[Arg, ...] = ()
 
 
+PRIMITIVES: list[type[Op]] = []
+"""Every class of primitives that has been defined, those of plugins included."""
+
+
 @dataclass(frozen=True)
 class Op:
-    """A primitive. Methods take the shapes of the inputs, without the batch."""
+    """A primitive. Methods take the shapes of the inputs, without the batch.
+
+    label: name of its nodes and attributes in generated code.
+    commutative: whether the order of its inputs makes no difference.
+    torch_names: every name of torch in its calls (`nn.Conv2d`, `torch.relu`, `F.pad`), and every
+        attribute of tensors that they use (`.shape`). Generated code may use no others.
+    sources: classes and functions that its calls need; their names of torch need not be listed.
+    backward_keeps: the tensor that its backward pass reads again: "input", "output" or neither.
+    is_view: whether the output lies in the memory of the first input.
+    """
 
     label: ClassVar[str]
     commutative: ClassVar[bool] = False
-    keeps: ClassVar[str] = ""  # what its backward pass needs again: its "input", its "output"
-    view: ClassVar[bool] = False  # whether the output lies in the memory of the first input
+    torch_names: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[str, ...]] = ()
+    backward_keeps: ClassVar[str] = ""
+    is_view: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        PRIMITIVES.append(cls)
 
     def __call__(self, *values: Value, name: str = "") -> Value:
         return values[0].graph.add(self, values, name)
@@ -52,50 +71,52 @@ class Op:
         return 0
 
     def flops(self, output: Shape, *inputs: Shape) -> int:
-        """Multiply-adds; above zero for convolutions and linear layers alone."""
+        """Return the multiply-adds, above zero for convolutions and linear layers alone."""
         return 0
 
     @cached_property
     def identity(self) -> int:
-        """128 bits that stand for the primitive in the digest of a graph."""
+        """Number of 128 bits that stands for the primitive in the digest of a graph."""
         return identity(self)
 
-    def saved(self, *inputs: Shape) -> int:
-        """Bytes that its backward pass needs for one image beside input and output."""
+    def backward_bytes(self, *inputs: Shape) -> int:
+        """Return the bytes per image that the backward pass needs beside input and output."""
         return 0
 
     def module(self, *inputs: Shape) -> Call | None:
-        """The `nn.Module` that computes it, or None where a function does."""
+        """Return the constructor of the `nn.Module` that computes it, or None where a function does."""
         return None
 
     def function(self, *inputs: Shape) -> Call | None:
-        """The expression that computes it, or None where a module is needed."""
+        """Return the expression that computes it, or None where a module is needed."""
         return None
 
     def helpers(self) -> tuple[str, ...]:
-        """Sources that a file has to carry for this primitive."""
-        return ()
+        """Return those of its `sources` that a file needs for this primitive."""
+        return self.sources
 
     def prologue(self) -> str:
-        """A statement that the network runs before each forward pass in training, or ""."""
+        """Return the statement that the network runs before each forward pass in training, or ""."""
         return ""
 
 
-def bounded(owner: str, low: int = 1, **sizes: int) -> None:
+def check_sizes(op: Op, **sizes: int) -> None:
+    """Raise NasError unless every size is an integer from 1 to `MAX_SIZE`."""
     for name, value in sizes.items():
-        if type(value) is not int or not low <= value <= MAX_SIZE:
-            raise NasError(f"{name} must be {low} to {MAX_SIZE}, not {value!r}", where=owner)
+        if type(value) is not int or not 1 <= value <= MAX_SIZE:
+            raise NasError(f"{name} must be 1 to {MAX_SIZE}, not {value!r}", where=op.label)
 
 
 def feature_map(op: Op, shape: Shape) -> tuple[int, int, int]:
+    """Return channels, height and width; NasError if the shape is that of a vector."""
     if len(shape) != 3:
         raise NasError(f"needs a feature map (channels, height, width), got {shape}", where=op.label)
     return shape[0], shape[1], shape[2]
 
 
 def slide(op: Op, size: int, kernel: int, stride: int, padding: int, ceil: bool = False) -> int:
-    """Output size of a window that slides over one axis; with `ceil` a last window may reach
-    over the end, if it starts within the image or its padding before."""
+    """Return the output size of a window that slides over one axis. With `ceil` a last window may reach
+    over the end, if it starts within the image or the padding before it."""
     reach = size + 2 * padding - kernel
     if reach < 0:
         raise NasError(f"a {kernel}x{kernel} window does not fit into size {size}", where=op.label)
@@ -105,7 +126,8 @@ def slide(op: Op, size: int, kernel: int, stride: int, padding: int, ceil: bool 
 
 
 def same_shapes(op: Op, inputs: tuple[Shape, ...]) -> Shape:
+    """Return the shape that all inputs share; NasError if they differ."""
     if any(shape != inputs[0] for shape in inputs):
-        sizes = ", ".join("x".join(map(str, shape)) for shape in inputs)
+        sizes = ", ".join(map(shape_text, inputs))
         raise NasError(f"the inputs differ in shape: {sizes}", where=op.label)
     return inputs[0]

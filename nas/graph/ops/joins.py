@@ -1,4 +1,4 @@
-"""Primitives that make one value of several."""
+"""Primitives that join several values into one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nas.errors import NasError
-from nas.graph.graph import Shape
+from nas.graph.graph import Shape, shape_text
 from nas.graph.ops.base import Arg, Call, Op, same_shapes
 
 
 @dataclass(frozen=True)
 class Add(Op):
+    """Elementwise sum: the join of residual modules."""
+
     label: ClassVar[str] = "add"
     commutative: ClassVar[bool] = True
 
@@ -19,7 +21,7 @@ class Add(Op):
         return same_shapes(self, inputs)
 
     def function(self, *inputs: Shape) -> Call:
-        return Call(" + ".join(f"{{{i}}}" for i in range(len(inputs))))
+        return Call(" + ".join(_operands(inputs)))
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,7 @@ class Mean(Op):
         return same_shapes(self, inputs)
 
     def function(self, *inputs: Shape) -> Call:
-        total = " + ".join(f"{{{i}}}" for i in range(len(inputs)))
-        return Call(f"({total}) / {len(inputs)}")
+        return Call(f"({' + '.join(_operands(inputs))}) / {len(inputs)}")
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,16 @@ class Concat(Op):
     """Concatenation of channels."""
 
     label: ClassVar[str] = "concat"
+    torch_names: ClassVar[tuple[str, ...]] = ("torch.cat",)
 
     def shape(self, *inputs: Shape) -> Shape:
         if any(shape[1:] != inputs[0][1:] for shape in inputs):
-            sizes = ", ".join("x".join(map(str, shape)) for shape in inputs)
-            raise NasError(f"the inputs differ in size: {sizes}", where="concat")
+            sizes = ", ".join(map(shape_text, inputs))
+            raise NasError(f"the inputs differ in size: {sizes}", where=self.label)
         return (sum(shape[0] for shape in inputs), *inputs[0][1:])
 
     def function(self, *inputs: Shape) -> Call:
-        return Call(f"torch.cat([{', '.join(f'{{{i}}}' for i in range(len(inputs)))}], dim=1)")
+        return Call(f"torch.cat([{', '.join(_operands(inputs))}], dim=1)")
 
 
 DROP_PATH_SOURCE = '''\
@@ -95,14 +97,16 @@ def draw_column(network):
 
 @dataclass(frozen=True)
 class DropPathMean(Op):
-    """Elementwise mean with drop-path in training; inputs go from shallow to deep.
+    """Elementwise mean with drop-path in training; its inputs go from shallow to deep.
 
-    `columns` is the number of columns of the block, `mode` local, global or mixed.
+    columns: columns of the block.
+    mode: how paths are dropped: "local", "global" or "mixed".
     """
 
     columns: int
     mode: str
     label: ClassVar[str] = "join"
+    sources: ClassVar[tuple[str, ...]] = (DROP_PATH_SOURCE, DRAW_COLUMN_SOURCE)
 
     def shape(self, *inputs: Shape) -> Shape:
         return same_shapes(self, inputs)
@@ -111,7 +115,12 @@ class DropPathMean(Op):
         return Call("DropPathMean", (Arg("columns", self.columns), Arg("mode", self.mode)))
 
     def helpers(self) -> tuple[str, ...]:
-        return (DROP_PATH_SOURCE, *([] if self.mode == "local" else [DRAW_COLUMN_SOURCE]))
+        return self.sources[:1] if self.mode == "local" else self.sources
 
     def prologue(self) -> str:
         return "" if self.mode == "local" else "draw_column(self)"
+
+
+def _operands(inputs: tuple[Shape, ...]) -> list[str]:
+    """Return the fields of an expression that stand for its inputs: {0}, {1}, …"""
+    return [f"{{{i}}}" for i in range(len(inputs))]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from nas.errors import NasError
 from nas.graph.graph import Shape
-from nas.graph.ops.base import NUM_CLASSES, Arg, Call, Op, bounded, feature_map, slide
+from nas.graph.ops.base import NUM_CLASSES, Arg, Call, Op, check_sizes, feature_map, slide
 
 SCORE_SOURCE = '''\
 class Score(nn.Conv2d):
@@ -43,11 +43,12 @@ class Conv(Op):
     padding: int | None = None
     dilation: int = 1
     label: ClassVar[str] = "conv"
-    keeps: ClassVar[str] = "input"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.Conv2d",)
+    backward_keeps: ClassVar[str] = "input"
 
     def __post_init__(self) -> None:
-        bounded("conv", channels=self.channels, kernel=self.kernel, stride=self.stride)
-        bounded("conv", groups=self.groups, dilation=self.dilation)
+        check_sizes(self, channels=self.channels, kernel=self.kernel, stride=self.stride)
+        check_sizes(self, groups=self.groups, dilation=self.dilation)
 
     @property
     def pad(self) -> int:
@@ -58,7 +59,7 @@ class Conv(Op):
         if channels % self.groups or self.channels % self.groups:
             raise NasError(
                 f"{channels} to {self.channels} channels do not divide into {self.groups} groups",
-                where="conv",
+                where=self.label,
             )
         reach, pad = self.dilation * (self.kernel - 1) + 1, self.pad
         rows = slide(self, height, reach, self.stride, pad)
@@ -94,7 +95,8 @@ class BatchNorm(Op):
 
     eps: float = 1e-5
     label: ClassVar[str] = "bn"
-    keeps: ClassVar[str] = "input"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.BatchNorm1d", "nn.BatchNorm2d")
+    backward_keeps: ClassVar[str] = "input"
 
     def params(self, *inputs: Shape) -> int:
         return 2 * inputs[0][0]
@@ -111,9 +113,10 @@ class LocalResponseNorm(Op):
 
     size: int = 5
     label: ClassVar[str] = "lrn"
-    keeps: ClassVar[str] = "input"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.LocalResponseNorm",)
+    backward_keeps: ClassVar[str] = "input"
 
-    def saved(self, *inputs: Shape) -> int:
+    def backward_bytes(self, *inputs: Shape) -> int:
         return 16 * prod(inputs[0])  # squares, their padded and their weighted sums, the divisor
 
     def module(self, *inputs: Shape) -> Call:
@@ -122,8 +125,11 @@ class LocalResponseNorm(Op):
 
 @dataclass(frozen=True)
 class Relu(Op):
+    """Rectified linear unit."""
+
     label: ClassVar[str] = "relu"
-    keeps: ClassVar[str] = "output"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.ReLU", "torch.relu")
+    backward_keeps: ClassVar[str] = "output"
 
     def module(self, *inputs: Shape) -> Call:
         return Call("nn.ReLU")
@@ -134,10 +140,13 @@ class Relu(Op):
 
 @dataclass(frozen=True)
 class Dropout(Op):
+    """Dropout of single elements, at a rate from 0 to 1, in training only."""
+
     rate: float
     label: ClassVar[str] = "dropout"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.Dropout",)
 
-    def saved(self, *inputs: Shape) -> int:
+    def backward_bytes(self, *inputs: Shape) -> int:
         return 4 * prod(inputs[0])  # the mask, as numbers
 
     def module(self, *inputs: Shape) -> Call:
@@ -146,12 +155,15 @@ class Dropout(Op):
 
 @dataclass(frozen=True)
 class Linear(Op):
+    """Linear layer with a bias, from a vector to a vector of `features`."""
+
     features: int
     label: ClassVar[str] = "fc"
-    keeps: ClassVar[str] = "input"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.Linear",)
+    backward_keeps: ClassVar[str] = "input"
 
     def __post_init__(self) -> None:
-        bounded("linear", features=self.features)
+        check_sizes(self, features=self.features)
 
     def shape(self, *inputs: Shape) -> Shape:
         if len(inputs[0]) != 1:
@@ -170,7 +182,7 @@ class Linear(Op):
 
 @dataclass(frozen=True)
 class Classifier(Linear):
-    """The last linear layer. The class count belongs to the data, so not to the digest."""
+    """Last linear layer. Its number of classes belongs to the data, so it is left out of the digest."""
 
     features: int = field(metadata={"in_digest": False})
     label: ClassVar[str] = "classifier"
@@ -181,32 +193,31 @@ class Classifier(Linear):
 
 @dataclass(frozen=True)
 class Score(Conv):
-    """A 1x1 convolution that gives every pixel the scores of the classes."""
+    """1x1 convolution from the channels of each pixel to the scores of the classes."""
 
     channels: int = field(metadata={"in_digest": False})
     kernel: int = 1
     bias: bool = True
     label: ClassVar[str] = "score"
+    sources: ClassVar[tuple[str, ...]] = (SCORE_SOURCE,)
 
     def module(self, *inputs: Shape) -> Call:
         return Call("Score", (Arg("in_chs", inputs[0][0]), Arg(NUM_CLASSES, self.channels)))
 
-    def helpers(self) -> tuple[str, ...]:
-        return (SCORE_SOURCE,)
-
 
 @dataclass(frozen=True)
 class UpsampleScores(Op):
-    """A transposed convolution of scores, of twice the stride in size, that starts as bilinear
-    interpolation (Long et al., 2015). Without padding it reaches over the edges by a stride."""
+    """Transposed convolution of scores with a kernel of twice the stride, which starts as bilinear
+    interpolation (Long et al., 2015). Without padding it reaches over the edges by one stride."""
 
     stride: int
     padded: bool = True
     label: ClassVar[str] = "upsample"
-    keeps: ClassVar[str] = "input"
+    sources: ClassVar[tuple[str, ...]] = (UPSAMPLE_SOURCE,)
+    backward_keeps: ClassVar[str] = "input"
 
     def __post_init__(self) -> None:
-        bounded(self.label, stride=self.stride)
+        check_sizes(self, stride=self.stride)
 
     def shape(self, *inputs: Shape) -> Shape:
         channels, *size = feature_map(self, inputs[0])
@@ -223,6 +234,3 @@ class UpsampleScores(Op):
         padding = Arg("padding", self.stride // 2 if self.padded else 0, 0, keyword=True)
         args = (Arg(NUM_CLASSES, inputs[0][0]), Arg("stride", self.stride), padding)
         return Call("UpsampleScores", args)
-
-    def helpers(self) -> tuple[str, ...]:
-        return (UPSAMPLE_SOURCE,)

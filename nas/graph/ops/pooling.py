@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from nas.errors import NasError
 from nas.graph.graph import Shape
-from nas.graph.ops.base import Arg, Call, Op, bounded, feature_map, slide
+from nas.graph.ops.base import Arg, Call, Op, check_sizes, feature_map, slide
 
 CROP_SOURCE = '''\
 def crop(x, like, offset=None):
@@ -22,15 +22,16 @@ def crop(x, like, offset=None):
 
 @dataclass(frozen=True)
 class _Pool(Op):
+    """Window of `kernel` pixels that moves by `stride`; with `ceil` the last one may reach over the edge."""
+
     kernel: int = 2
     stride: int = 2
     padding: int = 0
     ceil: bool = False
-    keeps: ClassVar[str] = "input"
-    torch_name: ClassVar[str]
+    backward_keeps: ClassVar[str] = "input"
 
     def __post_init__(self) -> None:
-        bounded(self.label, kernel=self.kernel, stride=self.stride)
+        check_sizes(self, kernel=self.kernel, stride=self.stride)
 
     def shape(self, *inputs: Shape) -> Shape:
         channels, *size = feature_map(self, inputs[0])
@@ -44,29 +45,30 @@ class _Pool(Op):
             Arg("padding", self.padding, 0, keyword=True),
             Arg("ceil_mode", self.ceil, False, keyword=True),
         )
-        return Call(self.torch_name, args)
+        return Call(self.torch_names[0], args)
 
 
 @dataclass(frozen=True)
 class MaxPool(_Pool):
     label: ClassVar[str] = "pool"
-    torch_name: ClassVar[str] = "nn.MaxPool2d"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.MaxPool2d",)
 
-    def saved(self, *inputs: Shape) -> int:
+    def backward_bytes(self, *inputs: Shape) -> int:
         return 8 * prod(self.shape(*inputs))  # where each maximum was
 
 
 @dataclass(frozen=True)
 class AvgPool(_Pool):
     label: ClassVar[str] = "pool"
-    torch_name: ClassVar[str] = "nn.AvgPool2d"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.AvgPool2d",)
 
 
 @dataclass(frozen=True)
 class GlobalPool(Op):
-    """Mean over height and width: a feature map becomes a vector."""
+    """Mean over height and width, from a feature map to a vector."""
 
     label: ClassVar[str] = "pool"
+    torch_names: ClassVar[tuple[str, ...]] = (".mean",)
 
     def shape(self, *inputs: Shape) -> Shape:
         return (feature_map(self, inputs[0])[0],)
@@ -81,10 +83,11 @@ class AdaptiveAvgPool(Op):
 
     size: int
     label: ClassVar[str] = "pool"
-    keeps: ClassVar[str] = "input"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.AdaptiveAvgPool2d",)
+    backward_keeps: ClassVar[str] = "input"
 
     def __post_init__(self) -> None:
-        bounded(self.label, size=self.size)
+        check_sizes(self, size=self.size)
 
     def shape(self, *inputs: Shape) -> Shape:
         return (feature_map(self, inputs[0])[0], self.size, self.size)
@@ -95,9 +98,10 @@ class AdaptiveAvgPool(Op):
 
 @dataclass(frozen=True)
 class Flatten(Op):
-    """A feature map becomes a vector of all its elements."""
+    """Vector of all elements of a feature map."""
 
     label: ClassVar[str] = "flatten"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.Flatten", "torch.flatten")
 
     def shape(self, *inputs: Shape) -> Shape:
         return (prod(feature_map(self, inputs[0])),)
@@ -111,13 +115,16 @@ class Flatten(Op):
 
 @dataclass(frozen=True)
 class Subsample(Op):
-    """Every `stride`-th pixel: the spatial half of ResNet's parameter-free shortcut A. Written as a
-    pool over single pixels, because the gradient of a slice does not stay in channels-last
-    memory, and all that meets it becomes several times as slow."""
+    """Every `stride`-th pixel: the spatial half of ResNet's parameter-free shortcut A.
+
+    It is printed as a pool over single pixels, because the gradient of a slice leaves the
+    channels-last layout and slows down every layer that it reaches.
+    """
 
     stride: int = 2
     label: ClassVar[str] = "subsample"
-    keeps: ClassVar[str] = "input"
+    torch_names: ClassVar[tuple[str, ...]] = ("F.avg_pool2d",)
+    backward_keeps: ClassVar[str] = "input"
 
     def shape(self, *inputs: Shape) -> Shape:
         channels, *size = feature_map(self, inputs[0])
@@ -129,13 +136,14 @@ class Subsample(Op):
 
 @dataclass(frozen=True)
 class PadChannels(Op):
-    """Zero channels appended: the other half of shortcut A (He et al., 2015)."""
+    """Zero channels appended to a feature map: the other half of shortcut A (He et al., 2015)."""
 
     extra: int
     label: ClassVar[str] = "pad"
+    torch_names: ClassVar[tuple[str, ...]] = ("F.pad",)
 
     def __post_init__(self) -> None:
-        bounded("pad", extra=self.extra)
+        check_sizes(self, extra=self.extra)
 
     def shape(self, *inputs: Shape) -> Shape:
         channels, *size = feature_map(self, inputs[0])
@@ -147,11 +155,12 @@ class PadChannels(Op):
 
 @dataclass(frozen=True)
 class Crop(Op):
-    """The first input cut to the size of the second, at an offset or (None) in the middle."""
+    """Crop of the first input to the size of the second, at an offset, or in the middle if that is None."""
 
     offset: int | None = None
     label: ClassVar[str] = "crop"
-    view: ClassVar[bool] = True
+    sources: ClassVar[tuple[str, ...]] = (CROP_SOURCE,)
+    is_view: ClassVar[bool] = True
 
     def shape(self, *inputs: Shape) -> Shape:
         (channels, *size), (_, *wanted) = feature_map(self, inputs[0]), feature_map(self, inputs[1])
@@ -166,15 +175,13 @@ class Crop(Op):
     def function(self, *inputs: Shape) -> Call:
         return Call("crop({0}, {1})" if self.offset is None else f"crop({{0}}, {{1}}, {self.offset})")
 
-    def helpers(self) -> tuple[str, ...]:
-        return (CROP_SOURCE,)
-
 
 @dataclass(frozen=True)
 class Resize(Op):
     """Bilinear interpolation of the first input to the size of the second."""
 
     label: ClassVar[str] = "resize"
+    torch_names: ClassVar[tuple[str, ...]] = ("F.interpolate", ".shape")
 
     def shape(self, *inputs: Shape) -> Shape:
         return (feature_map(self, inputs[0])[0], *feature_map(self, inputs[1])[1:])

@@ -1,25 +1,29 @@
 """A balanced sample: equally many networks of every module type, FLOPs bin and depth.
 
 The bins divide the FLOPs that all types have in common, so that every bin can hold every type
-(Radosavovic et al., "On network design spaces for visual recognition", 2019).
+(Radosavovic et al., "On network design spaces for visual recognition", 2019). Within a cell FLOPs and depth
+still vary; the analysis adjusts for both (`nas.stats.adjusted`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
+from itertools import combinations
+from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.errors import NasError
 from nas.graph.cost import cost
+from nas.searchers.base import SearcherSettings
 from nas.searchers.designs.base import TRIES, Design, module_types, of_type
 from nas.searchers.designs.paired import SUPPOSED_SD
 from nas.space.decisions import pick
 from nas.space.genotype import Genotype, expand
 from nas.stats import power
+from nas.stats.adjusted import adjusted_effect
 from nas.stats.resampling import Floats
 from nas.study.trial import Proposal
 
@@ -45,14 +49,17 @@ STREAM = 4
 Cell = tuple[str, int, int]
 """Module type, FLOPs bin, class of depth."""
 
+Network = tuple[Genotype, int]
+"""A genotype with its FLOPs."""
+
 
 @dataclass
 class _Source:
     """Networks of one type as they are drawn, sorted into cells; `draws` counts them all."""
 
-    networks: Iterator[tuple[Genotype, int]]
+    networks: Iterator[Network]
     draws: int = 0
-    cells: dict[Cell, list[Genotype]] = field(default_factory=dict)
+    cells: dict[Cell, list[Network]] = field(default_factory=dict)
 
 
 class Balanced(Design):
@@ -60,10 +67,11 @@ class Balanced(Design):
 
     name = "balanced"
 
-    def __init__(self) -> None:
+    def __init__(self, settings: SearcherSettings) -> None:
+        super().__init__(settings)
         self._key: tuple[SearchSpace, int] | None = None
-        self._plan: list[tuple[Cell, Genotype]] = []
-        self._planned: Iterator[tuple[Cell, Genotype]] = iter(())
+        self._plan: list[tuple[Cell, Network]] = []
+        self._planned: Iterator[tuple[Cell, Network]] = iter(())
 
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
         self._prepare(space, seed)
@@ -72,11 +80,11 @@ class Balanced(Design):
             if found is None:
                 return None
             self._plan.append(found)
-        (kind, flops_bin, depth), genotype = self._plan[number]
+        (kind, flops_bin, depth), (genotype, _) = self._plan[number]
         design = {"design": self.name, "type": kind, "flops_bin": flops_bin, "depth": depth}
         return Proposal(genotype, self.name, uniform=True, design=design)
 
-    def trainings(self, space: SearchSpace, seed: int) -> int:
+    def default_trials(self, space: SearchSpace, seed: int) -> int:
         self._prepare(space, seed)
         return ROUNDS * len(self._open)
 
@@ -84,7 +92,7 @@ class Balanced(Design):
         self._prepare(space, seed)
         types = module_types(space)
         planned = sum(self.proposal(space, seed, number) is not None for number in range(trials))
-        each = planned // len(types)
+        each, overlap = planned // len(types), _overlap(types, self._plan[:planned])
         draws = sum(source.draws for source in self._sources.values())
         drawn = sum(len(held) for s in self._sources.values() for held in s.cells.values())
         found = {
@@ -95,7 +103,8 @@ class Balanced(Design):
             "networks_of_type": each,
             "flops": [round(edge) for edge in self._edges],
             "acceptance": drawn / draws,
-            "detectable": [{"sd": sd, "effect": power.detectable(each, sd * sqrt(2))} for sd in SUPPOSED_SD],
+            "overlap": overlap,
+            "detectable": _detectable(each, overlap, len(types)),
         }
         return found | {"lines": _lines(found, planned)}
 
@@ -129,10 +138,11 @@ class Balanced(Design):
         at = int(np.searchsorted(self._edges, flops, side="right")) - 1
         if 0 <= at < FLOPS_BINS:
             cell = kind, at, int(np.searchsorted(cuts, len(genotype.nodes), side="right"))
-            source.cells.setdefault(cell, []).append(genotype)
+            source.cells.setdefault(cell, []).append(drawn)
         return True
 
-    def _rounds(self, seed: int, cuts: list[int]) -> Iterator[tuple[Cell, Genotype]]:
+    def _rounds(self, seed: int, cuts: list[int]) -> Iterator[tuple[Cell, Network]]:
+        """Yield one network of every cell that is not exhausted, round after round."""
         cells, turn = list(self._open), 0
         while cells:
             order = np.random.default_rng([seed, STREAM, len(self._sources), turn]).permutation(len(cells))
@@ -147,7 +157,7 @@ class Balanced(Design):
             turn += 1
 
 
-def _networks(space: SearchSpace, kind: str, entropy: list[int]) -> Iterator[tuple[Genotype, int]]:
+def _networks(space: SearchSpace, kind: str, entropy: list[int]) -> Iterator[Network]:
     """Different networks of one type with their FLOPs, each decision uniform, within the
     constraints; ends after many draws that bring none."""
     rng, seen, rejected = np.random.default_rng(entropy), set[str](), 0
@@ -161,14 +171,14 @@ def _networks(space: SearchSpace, kind: str, entropy: list[int]) -> Iterator[tup
         yield genotype, cost(expand(genotype, space.input_shape, space.num_classes)).flops
 
 
-def _pilot(space: SearchSpace, kind: str, entropy: list[int]) -> list[tuple[Genotype, int]]:
+def _pilot(space: SearchSpace, kind: str, entropy: list[int]) -> list[Network]:
     found = [drawn for drawn, _ in zip(_networks(space, kind, entropy), range(PILOT), strict=False)]
     if not found:
         raise NasError(f"no network of {kind} alone meets the constraints", where=space.name)
     return found
 
 
-def _common_bins(space: SearchSpace, pilots: dict[str, list[tuple[Genotype, int]]]) -> Floats:
+def _common_bins(space: SearchSpace, pilots: dict[str, list[Network]]) -> Floats:
     """Edges of bins of equal width in log FLOPs, over the range that all types share."""
     ranges = [np.quantile([flops for _, flops in held], SUPPORT) for held in pilots.values()]
     low, high = max(each[0] for each in ranges), min(each[1] for each in ranges)
@@ -181,18 +191,45 @@ def _common_bins(space: SearchSpace, pilots: dict[str, list[tuple[Genotype, int]
     return np.asarray(np.exp(np.linspace(np.log(low), np.log(high * (1 + 1e-9)), FLOPS_BINS + 1)))
 
 
+def _overlap(types: Sequence[str], plan: Sequence[tuple[Cell, Network]]) -> float:
+    """Effective overlap of the two types that are least comparable, as the analysis will find it."""
+    kinds = [cell[0] for cell, _ in plan]
+    if not set(types) <= set(kinds):
+        return 0.0
+    shares = np.eye(len(types))[[types.index(kind) for kind in kinds]]
+    cost = np.log([float(flops) for _, (_, flops) in plan])
+    depth = np.array([float(len(genotype.nodes)) for _, (genotype, _) in plan])
+    pairs = combinations(range(len(types)), 2)
+    return min(adjusted_effect(shares, cost, (cost, depth), *pair).overlap for pair in pairs)
+
+
+def _detectable(each: int, overlap: float, types: int) -> list[dict[str, float]]:
+    """Effects that so many networks of each type show, for each supposed SD, alone and after Holm over all
+    contrasts; a difference of two networks has twice the variance of one."""
+    tests, networks = types * (types - 1) // 2, int(each * overlap)
+    rows = [
+        {
+            "sd": sd,
+            "effect": power.detectable(networks, sd * sqrt(2)),
+            "after_holm": power.detectable(networks, sd * sqrt(2), tests),
+        }
+        for sd in SUPPOSED_SD
+    ]
+    return [row for row in rows if all(map(isfinite, row.values()))]
+
+
 def _lines(found: dict[str, Any], planned: int) -> list[str]:
     low, high = found["flops"][0] / 1e6, found["flops"][-1] / 1e6
     lines = [
         f"{planned} networks in {found['cells']} cells of module type x {FLOPS_BINS} FLOPs bins x depth, "
         f"{low:.3g}M to {high:.3g}M FLOPs",
         f"{found['acceptance']:.0%} of the networks drawn lie in a cell; {found['empty_cells']} cells are "
-        "empty",
+        f"empty; the effective overlap of any two types is {found['overlap']:.0%} or more",
     ]
     for row in found["detectable"]:
-        if row["effect"] < 1:
-            lines.append(
-                f"if networks of a cell have an SD of {100 * row['sd']:g} points, an effect of "
-                f"{100 * row['effect']:.2f} points is found in 4 of 5 studies"
-            )
+        lines.append(
+            f"if networks of equal FLOPs and depth have an SD of {100 * row['sd']:g} points, an effect of "
+            f"{100 * row['effect']:.2f} points is found in 4 of 5 studies, of {100 * row['after_holm']:.2f} "
+            "if Holm asks most of it"
+        )
     return lines

@@ -7,7 +7,7 @@ space and seed alone, so a run that was cut short goes on where it stopped.
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,10 @@ import numpy as np
 
 from nas.errors import NasError
 from nas.modules import MODULE_TYPES
+from nas.schedulers import Scheduler
+from nas.searchers.base import Searcher
 from nas.space.spec import options_of
+from nas.study.history import History
 from nas.study.trial import Proposal
 
 if TYPE_CHECKING:
@@ -28,24 +31,26 @@ TRIES = 300
 """Draws in a row that a design rejects before it finds the space exhausted."""
 
 
-class Design(ABC):
-    """Plans a sample. Trial `number` is a function of space and seed; equal networks may be
-    planned with different training seeds, so no result is ever reused."""
+class Design(Searcher):
+    """A searcher whose trial `number` is a function of space and seed.
 
-    name: str
+    Equal networks may be planned with different training seeds, so no result is ever reused.
+    """
+
+    plans_every_trial = True
+
+    def ask(
+        self, space: SearchSpace, history: History, *, seed: int, number: int, scheduler: Scheduler
+    ) -> list[Proposal]:
+        proposal = self.proposal(space, seed, number)
+        return [] if proposal is None else [proposal]
 
     @abstractmethod
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
-        """The network of trial `number`, None where the space is exhausted. Its `design` names
-        the design, the module type and, where the design sets it, the training seed."""
+        """Return the network of trial `number`, None if the space is exhausted.
 
-    @abstractmethod
-    def trainings(self, space: SearchSpace, seed: int) -> int:
-        """How many trainings the design asks for unless told otherwise."""
-
-    @abstractmethod
-    def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
-        """What so many trials hold, as JSON; `lines` say it in words."""
+        Its `design` names the design, the module type and, where the design sets it, the training seed.
+        """
 
 
 def module_types(space: SearchSpace) -> tuple[str, ...]:

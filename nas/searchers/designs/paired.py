@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.graph.cost import cost
+from nas.searchers.base import SearcherSettings
 from nas.searchers.designs.base import TRIES, Context, Design, module_types
 from nas.searchers.designs.flops_matching import at_flops
 from nas.space.genotype import Genotype, expand
@@ -50,8 +51,9 @@ class Paired(Design):
 
     name = "paired"
 
-    def __init__(self, repeats: int) -> None:
-        self.repeats = repeats
+    def __init__(self, settings: SearcherSettings) -> None:
+        super().__init__(settings)
+        self.repeats: int = settings.repeats
         self._key: tuple[SearchSpace, int] | None = None
         self._blocks: list[Block] = []
         self._drawn: Iterator[Block] = iter(())
@@ -66,7 +68,7 @@ class Paired(Design):
             first, context = first + size, context + 1
         return None
 
-    def trainings(self, space: SearchSpace, seed: int) -> int:
+    def default_trials(self, space: SearchSpace, seed: int) -> int:
         self._block(space, seed, MIN_CONTEXTS - 1)
         return sum(len(block.networks) for block in self._blocks[:MIN_CONTEXTS]) * self.repeats
 

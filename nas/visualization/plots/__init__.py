@@ -1,8 +1,7 @@
 """Pictures, as PNG, SVG or PDF by the suffix of the file."""
 
-from nas.visualization.plots.curves import plot_curves
 from nas.visualization.plots.front import plot_front
 from nas.visualization.plots.seeds import plot_front_over_seeds
 from nas.visualization.plots.style import check_format
 
-__all__ = ["check_format", "plot_curves", "plot_front", "plot_front_over_seeds"]
+__all__ = ["check_format", "plot_front", "plot_front_over_seeds"]

@@ -11,8 +11,9 @@ import numpy as np
 from nas.analysis.analyze import trial_table
 from nas.analysis.front import front_table, network_means
 from nas.analysis.table import dominating_type
-from nas.analysis.text.pareto import none_complete, outcomes_of
 from nas.formatting import count
+from nas.study.objectives import objective
+from nas.study.outcomes import none_complete, outcomes_of
 from nas.visualization.plots.style import (
     GREY,
     INK,
@@ -20,13 +21,10 @@ from nas.visualization.plots.style import (
     check_format,
     dots,
     in_style,
-    is_logarithmic,
-    label,
-    log_axis,
     looks,
+    objective_axis,
     save,
     scale,
-    short_name,
 )
 
 if TYPE_CHECKING:
@@ -96,23 +94,23 @@ def type_fronts_figure(table: pd.DataFrame, task: str = "", types: Sequence[str]
 
 def _scatter(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], types: Sequence[str]) -> None:
     groups = complete["blocks"].map(dominating_type)
-    for name, look in looks(groups, types).items():
-        rows = complete[groups == name]
-        x, y = (scale(objective, rows[objective]) for objective in objectives)
-        dots(axes, x, y, look, f"{name} ({len(rows)})", size=30, among=len(complete))
+    for kind, look in looks(groups, types).items():
+        rows = complete[groups == kind]
+        x, y = (scale(name, rows[name]) for name in objectives)
+        dots(axes, x, y, look, f"{kind} ({len(rows)})", size=30, among=len(complete))
 
 
 def _front_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -> None:
     members = front_table(complete, objectives).sort_values(list(objectives))
-    x, y = (scale(objective, members[objective]) for objective in objectives)
+    x, y = (scale(name, members[name]) for name in objectives)
     text = f"Pareto front ({len(members)})"
     axes.step(x, y, where="post", color=INK, linewidth=1, zorder=0.9, label=text)
     axes.scatter(x, y, s=60, facecolors="none", edgecolors=INK, linewidths=0.9)
     roles: dict[int, list[str]] = {}
     for role, row in (
         ("knee", int(np.flatnonzero(members["knee"])[0])),
-        (f"lowest {short_name(objectives[1])}", int(np.argmin(y))),
-        (f"lowest {short_name(objectives[0])}", int(np.argmin(x))),
+        (f"lowest {objective(objectives[1]).label}", int(np.argmin(y))),
+        (f"lowest {objective(objectives[0]).label}", int(np.argmin(x))),
     ):
         roles.setdefault(row, []).append(role)
     for row, named in roles.items():  # below a front there are no points, nor left of its cheapest
@@ -131,8 +129,6 @@ def _front_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -
 
 def _dress(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], task: str) -> None:
     for name, which in zip(objectives, "xy", strict=True):
-        getattr(axes, f"set_{which}label")(label(name, task))
-        if is_logarithmic(name):
-            log_axis(axes, which, complete[name])
+        objective_axis(axes, which, name, complete[name], task)
     axes.margins(0.2, 0.15)  # room for labels
     axes.legend(loc="upper right")  # where a front leaves room: to look for it takes long

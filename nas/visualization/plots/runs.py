@@ -13,9 +13,8 @@ from nas.visualization.plots.style import (
     MARKERS,
     check_format,
     in_style,
-    is_logarithmic,
     label,
-    log_axis,
+    objective_axis,
     save,
     scale,
 )
@@ -41,7 +40,7 @@ def runs_figure(found: RunComparison) -> Figure:
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     curves, fronts = figure.subplots(1, 2)
-    task = found.a.run.config.get("task", "")
+    task = found.a.run.config.task
     looks = zip((found.a, found.b), COLOURS, MARKERS, ("-", "--"), strict=False)
     for side, colour, marker, line in looks:
         _curve(curves, side, colour, line)
@@ -49,10 +48,9 @@ def runs_figure(found: RunComparison) -> Figure:
     curves.set(xlabel=label("error", task), ylabel="share of networks, %", ylim=(0, 102))
     curves.set_title("at most this error, with 95 % bands", fontsize=10, loc="left")
     for name, which in zip(found.objectives, "xy", strict=True):
-        getattr(fronts, f"set_{which}label")(label(name, task))
-        if is_logarithmic(name):
-            at = found.objectives.index(name)
-            log_axis(fronts, which, np.concatenate([side.points[:, at] for side in (found.a, found.b)]))
+        at = found.objectives.index(name)
+        values = np.concatenate([side.points[:, at] for side in (found.a, found.b)])
+        objective_axis(fronts, which, name, values, task)
     fronts.set_title("networks and fronts", fontsize=10, loc="left")
     curves.legend(loc="lower right")
     fronts.legend(loc="upper right")

@@ -43,7 +43,7 @@ def front_over_seeds_figure(
     for depends, text in ((False, mean), (True, depending)):
         members = [m for m in found.members if m.depends == depends and m.errors]
         if members:
-            x = [m.trial.objective(objectives[0]) for m in members]
+            x = scale(objectives[0], [m.trial.objective(objectives[0]) for m in members])
             y = scale("error", [m.error.value for m in members])
             look: dict[str, Any] = {"color": INK, "markerfacecolor": "white" if depends else INK}
             look |= {"markersize": 4, "ecolor": GREY, "elinewidth": 0.9, "capsize": 2.5, "zorder": 1.5}

@@ -15,6 +15,7 @@ import numpy as np
 from nas.analysis.table import MIXED
 from nas.errors import NasError
 from nas.formatting import metric
+from nas.study.objectives import objective
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,17 +43,6 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8,
 }
-AXES = {
-    "error": "validation error, %",
-    "flops": "FLOPs (multiply-adds of conv and linear layers)",
-    "params": "parameters",
-    "activations": "activations (outputs of conv and linear layers)",
-    "peak_memory": "peak activation memory, bytes at batch 1",
-    "latency": "inference latency at batch 1, seconds",
-}
-TASK_ERRORS = {"segmentation": "1 - mIoU of validation images, %"}
-"""What the error is, for tasks where it is no share of wrong answers."""
-
 WIDTH = 4.0
 """Inches of a picture with one panel: what a phone can show with its text readable."""
 
@@ -129,27 +119,21 @@ def dots(
     )
 
 
-def label(objective: str, task: str = "") -> str:
-    """The label of an axis; `task` is that of the data. An objective of the user's own goes by its name."""
-    known = AXES | {"error": TASK_ERRORS.get(task, AXES["error"])}
-    return known.get(objective, objective)
+def label(name: str, task: str = "") -> str:
+    """The label of an axis that shows an objective; `task` is that of the data."""
+    return objective(name).axis(task)
 
 
-def short_name(objective: str) -> str:
-    """The name of an objective within a sentence or beside a point."""
-    return (
-        "FLOPs" if objective == "flops" else objective.replace("_", " ") if objective in AXES else objective
-    )
+def scale(name: str, values: Any) -> Any:
+    """Values of an objective in the unit that people see: errors in percent, latency in ms."""
+    return objective(name).scale * np.asarray(values, float)
 
 
-def is_logarithmic(objective: str) -> bool:
-    """Whether its axis is logarithmic: costs are above zero, an objective of the user's own need not be."""
-    return objective in AXES and objective != "error"
-
-
-def scale(objective: str, values: Any) -> Any:
-    """As it is shown: errors in percent."""
-    return 100 * np.asarray(values, float) if objective == "error" else np.asarray(values, float)
+def objective_axis(axes: Axes, which: str, name: str, values: Any, task: str = "") -> None:
+    """Label an axis, "x" or "y", for an objective with these recorded values, and choose its scale."""
+    getattr(axes, f"set_{which}label")(label(name, task))
+    if objective(name).logarithmic and np.min(values) > 0:
+        log_axis(axes, which, scale(name, values))
 
 
 def log_axis(axes: Axes, which: str, values: Any) -> None:

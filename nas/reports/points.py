@@ -1,0 +1,146 @@
+"""The networks that the chart of the front shows, with all that is said of each."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.analysis.front import front_table
+from nas.analysis.overview import Overview
+from nas.analysis.table import MIXED
+from nas.formatting import interval
+from nas.space.genotype import Genotype
+from nas.stats.estimate import UNKNOWN, Estimate
+from nas.study.objectives import objective
+from nas.visualization.plots.style import COLOURS
+
+if TYPE_CHECKING:
+    from nas.study.run import Run
+
+MOST_POINTS = 1500
+"""Networks off the front that are shown; where there are more, a random sample."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network on the chart.
+
+    x, y: in the units that people see.
+    costs: recorded values by objective, the error first.
+    over_seeds: the error over repeated trainings.
+    member: whether it is on the front.
+    roles: "knee" and the like, for members of the front.
+    export, show: the commands that write its code and draw it.
+    """
+
+    name: str
+    digest: str
+    genotype: Genotype
+    kind: str
+    x: float
+    y: float
+    costs: Mapping[str, float]
+    over_seeds: Estimate
+    member: bool
+    roles: tuple[str, ...]
+    export: str
+    show: str
+
+    @property
+    def facts(self) -> list[str]:
+        """What is known of it, in words."""
+        entries = [(objective(name), value) for name, value in self.costs.items()]
+        error, *costs = [f"{entry.label} {entry.text(value)}" for entry, value in entries]
+        over_seeds = [f"over seeds {interval(self.over_seeds)} %"] if isfinite(self.over_seeds.value) else []
+        return [error, *over_seeds, *costs, " + ".join(dict.fromkeys(self.genotype.module_types))]
+
+
+def points_of(found: Overview, *, seed: int = 0) -> list[Point]:
+    """Return the networks to show, those of the front last and in its order."""
+    members = front_table(found.networks, found.axes).sort_values(list(found.axes))
+    on = found.networks["digest"].isin(members["digest"])
+    others = found.networks[~on]
+    if len(others) > MOST_POINTS:
+        others = others.iloc[np.random.default_rng(seed).choice(len(others), MOST_POINTS, replace=False)]
+    roles = _roles(members, found.axes)
+    shown: list[tuple[dict[str, Any], bool, tuple[str, ...]]]
+    shown = [(row, False, ()) for row in others.to_dict("records")]
+    shown += [(row, True, roles.get(i, ())) for i, row in enumerate(members.to_dict("records"))]
+    return [_point(found, *each) for each in shown]
+
+
+def _roles(members: Any, axes: Sequence[str]) -> dict[int, tuple[str, ...]]:
+    """The roles of the rows that one would export."""
+    roles: dict[int, tuple[str, ...]] = {}
+    for role, i in (
+        ("knee", int(np.flatnonzero(members["knee"])[0])),
+        *((f"lowest {objective(axis).label}", int(np.argmin(members[axis]))) for axis in reversed(axes)),
+    ):
+        roles[i] = (*roles.get(i, ()), role)
+    return roles
+
+
+def _point(found: Overview, row: dict[str, Any], member: bool, roles: tuple[str, ...]) -> Point:
+    run, number = found.runs[row["run"]], int(row["number"])
+    x, y = (objective(name).scale * float(row[name]) for name in found.axes)
+    return Point(
+        name=f"{run.name}, trial {number}" if len(found.runs) > 1 else f"trial {number}",
+        digest=row["digest"],
+        genotype=row["network"],
+        kind=row["type"],
+        x=x,
+        y=y,
+        costs={name: float(row[name]) for name in dict.fromkeys(("error", "flops", "params", *found.axes))},
+        over_seeds=found.intervals.get(row["digest"], UNKNOWN),
+        member=member,
+        roles=roles,
+        export=f"nas export {run_argument(run)} --trial {number}",
+        show=f"nas show {run_argument(run)} --trial {number} --plot network.svg",
+    )
+
+
+def run_argument(run: Run) -> str:
+    """Return what names a run on the command line: its name in the default folder, else its path."""
+    return shlex.quote(run.name if run.folder.parent == Path("results") else str(run.folder))
+
+
+def classes(types: Sequence[str]) -> dict[str, str]:
+    """Return the CSS class of each type's colour, as `nas.visualization.plots.style.looks` has it."""
+    return {name: f"c{i % len(COLOURS)}" for i, name in enumerate(sorted(types))} | {MIXED: "mixed"}
+
+
+def points_data(points: Sequence[Point], types: Sequence[str]) -> dict[str, Any]:
+    """Return what the page's script knows, as JSON."""
+    named = list(classes(types).items())
+    index = {name: i for i, (name, _) in enumerate(named)}
+    return {
+        "types": named,
+        "points": [
+            {
+                "name": point.name,
+                "architecture": str(point.genotype),
+                "facts": point.facts,
+                "roles": point.roles or (["on the front"] if point.member else []),
+                "command": point.export,
+                "show": point.show,
+                "blocks": [[index[kind], halvings] for kind, halvings in _blocks(point.genotype)],
+            }
+            for point in points
+        ],
+    }
+
+
+def _blocks(genotype: Genotype) -> Iterator[tuple[str, int]]:
+    """The type of each block, and how often the resolution was halved before its end."""
+    halvings = 0
+    for node in genotype.nodes:
+        halvings += getattr(node.module, "stride", 1) > 1
+        kinds = node.module.module_types if isinstance(node.module, Genotype) else (node.module.type_name,)
+        for kind in kinds:
+            yield kind, halvings
