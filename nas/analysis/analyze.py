@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nas.analysis.paired.evidence import Evidence, last_falls
 from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
 from nas.analysis.factors.factors import Factors, factors_of
 from nas.analysis.factors.motifs import MotifEffect, explain
@@ -21,6 +20,7 @@ from nas.analysis.factors.motifs import motifs as count_motifs
 from nas.analysis.factors.ped_anova import top_quantile
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
+from nas.analysis.paired.evidence import Evidence, last_falls
 from nas.garbage import no_collection
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins

@@ -113,6 +113,11 @@ class Contrast(Graded):
     gates: tuple[Gate, ...]
 
     @property
+    def effect(self) -> Estimate:
+        """At equal FLOPs, of which the claim speaks."""
+        return self.equal_flops
+
+    @property
     def claim(self) -> str:
         among = THAT_TRAIN if self.failures.differ and not self.steered else ALLOWED["D"]
         said = sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops, among=among)

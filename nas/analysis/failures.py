@@ -7,7 +7,7 @@ guess?
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
 import numpy as np
@@ -74,20 +74,18 @@ class Failures:
 NO_FAILURES = Failures()
 
 
-def paired_failures(
-    blocks: Blocks, arm: int, pair: tuple[int, int], rng: np.random.Generator
-) -> Failures:
+def paired_failures(blocks: Blocks, arm: int, pair: tuple[int, int], rng: np.random.Generator) -> Failures:
     """Count the failures of two types in an arm of paired blocks, and test equal rates by sign flips over
     contexts. The bound is left open."""
     failed, ran, absent = (counts[:, list(pair)] for counts in blocks.tally(arm))
     totals = [(int(counts[:, 0].sum()), int(counts[:, 1].sum())) for counts in (failed, ran, absent)]
-    found = Failures(*totals)
+    found = Failures(totals[0], totals[1], totals[2])
     if not (failed.any() or absent.any()):
         return found
     either = (ran + absent > 0).all(axis=1)
     rates = ((failed + absent) / np.maximum(ran + absent, 1))[either]
     p = statistics.sign_flip_p(rates[:, 1] - rates[:, 0], PERMUTATIONS, rng)
-    return Failures(*totals, p=p)
+    return replace(found, p=p)
 
 
 def unpaired_failures(a: tuple[int, int], b: tuple[int, int]) -> Failures:
@@ -109,14 +107,14 @@ def rate_gate(found: Failures, grades: str) -> Gate:
 
 
 def bound_gate(found: Failures, effect: float) -> Gate:
-    """Whether few trainings were lost, of both types alike, or the effect keeps its sign where each of them is
-    a guess."""
+    """Whether few trainings were lost, of both types alike, or the effect keeps its sign where each of them
+    is a guess."""
     bounded = "not known" if np.isnan(found.bound.value) else f"{percent(found.bound)} points"
     rates = " and ".join(f"{rate:.0%}" for rate in found.rates)
     absent = f", {sum(found.absent)} networks have no training" if any(found.absent) else ""
     detail = (
-        f"{rates} of the trainings failed (p = {found.p:.3f} of equal rates){absent}; with a constant guess for "
-        f"each of them the effect is {bounded}"
+        f"{rates} of the trainings failed (p = {found.p:.3f} of equal rates){absent}; with a constant guess "
+        f"for each of them the effect is {bounded}"
     )
     lost = any(found.failed) or any(found.absent)
     return Gate("failures", "ABC", not found.selects(effect), detail if lost else NONE)

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 ESTIMAND = (
     "Mean change of validation error when module type a is replaced by type b in the same context, over the "
-    "contexts of the table, taken as drawn at random. {e1} E2: at equal FLOPs (within 3 %{budget}). The two answer "
-    "different questions and may differ in sign. Intervals are 95 % and hold every mean that neither sign flips "
-    "nor a bootstrap-t over contexts reject; p is the larger of the two, after Holm over the contrasts of one "
-    "estimand. The validation images are taken as fixed: how far other images would move an effect is in no "
-    "interval, and 10,000 or more keep it small."
+    "contexts of the table, taken as drawn at random. {e1} E2: at equal FLOPs (within 3 %{budget}). The two "
+    "answer different questions and may differ in sign. Intervals are 95 % and hold every mean that neither "
+    "sign flips nor a bootstrap-t over contexts reject; p is the larger of the two, after Holm over the "
+    "contrasts of one estimand. The validation images are taken as fixed: how far other images would move an "
+    "effect is in no interval, and 10,000 or more keep it small."
 )
 SHAPE = "E1: as the context pairs them, whatever FLOPs they have."
 IN_CONTEXT = {**WHERE, "E1": "in the same context"}
 CHOSEN = (
-    "The table does not say how its contexts were chosen. Where they were chosen by their results, no claim above "
-    "grade D holds."
+    "The table does not say how its contexts were chosen. Where they were chosen by their results, no claim "
+    "above grade D holds."
 )
 STOPPED = "Trainings that were stopped early are no results: their networks count as absent."
 
@@ -41,8 +41,8 @@ def analyze_results(
 ) -> Analysis:
     """Compare the module types of a table of results; see `nas.analysis.results_table` for its columns.
 
-    Rows of one `context` are paired. Rows with more `epochs` than most say whether an effect holds at a longer
-    schedule, rows with another `lr` or `weight_decay` whether it holds where each type has its recipe.
+    Rows of one `context` are paired. Rows with more `epochs` than most say whether an effect holds at a
+    longer schedule, rows with another `lr` or `weight_decay` whether it holds where each type has its recipe.
 
     Args:
         table: One row per training.
@@ -68,7 +68,9 @@ def analyze_results(
         _blocks(main),
         evidence,
         np.random.default_rng(seed),
-        estimand=ESTIMAND.format(e1=SHAPE, budget=" of the budget of the context" if "budget" in rows else ""),
+        estimand=ESTIMAND.format(
+            e1=SHAPE, budget=" of the budget of the context" if "budget" in rows else ""
+        ),
         where=IN_CONTEXT,
     )
     complete = main["state"] == "complete"
@@ -96,7 +98,9 @@ def _with_arms(rows: pd.DataFrame, where: str) -> pd.DataFrame:
         known = rows["flops"].notna() if "flops" in rows else False
         return rows.assign(same_shape=True, equal_flops=known, at_budget=False)
     if "flops" not in rows:
-        raise NasError("no column 'flops'", where=where, hint="a budget says nothing of networks of unknown FLOPs")
+        raise NasError(
+            "no column 'flops'", where=where, hint="a budget says nothing of networks of unknown FLOPs"
+        )
     budgets = rows.groupby("context")["budget"].nunique()
     if (budgets > 1).any():
         hint = "give one budget per context, and analyze several budgets each apart"
@@ -110,7 +114,7 @@ def _named(rows: pd.DataFrame, where: str) -> pd.DataFrame:
     """With a digest for each network. A context with two networks of a type in one arm is refused, unless its
     `run` tells them apart: then it is another context."""
     place = rows["context"] + "/" + rows["type"] + rows["at_budget"].map({True: "/budget", False: ""})
-    digest = rows["digest"] if "digest" in rows else ""
+    digest = rows.get("digest", "")
     rows = rows.assign(digest=np.where(digest == "", place, digest), place=place)
     if "run" in rows and (rows.groupby("place")["digest"].nunique() > 1).any():
         rows = rows.assign(context=rows["run"] + "/" + rows["context"], place=rows["run"] + "/" + place)
@@ -132,8 +136,8 @@ def _named(rows: pd.DataFrame, where: str) -> pd.DataFrame:
 def _schedules(
     rows: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[float, float], pd.DataFrame], tuple[str, ...]]:
-    """The rows of the schedule and recipe that most have; those of the longest schedule beyond it; the rows of
-    each recipe, the usual one first; and a note on rows of other schedules."""
+    """The rows of the schedule and recipe that most have; those of the longest schedule beyond it; the rows
+    of each recipe, the usual one first; and a note on rows of other schedules."""
     epochs = rows["epochs"].fillna(0) if "epochs" in rows else rows["error"] * 0
     usual = _most(epochs)
     longest = epochs.max()
@@ -169,9 +173,9 @@ def _epochs(rows: pd.DataFrame) -> int:
 def _blocks(rows: pd.DataFrame) -> Blocks:
     """The rows as paired contexts. What a context was to hold are the types of its run, where runs hold
     several, else all types."""
-    run = rows["run"] if "run" in rows else "0"
+    run = rows.get("run", "0")
     several = "run" in rows and (rows.groupby("run")["type"].nunique() > 1).any()
-    known = {name: rows[name] if name in rows else np.nan for name in ("flops", "params", "depth", "width")}
+    known = {name: rows.get(name, np.nan) for name in ("flops", "params", "depth", "width")}
     return blocks_of(
         rows.assign(
             **known,

@@ -48,9 +48,9 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read the columns that are known, and say what was ignored.
 
     Args:
-        table: One row per training. Required are `type` and `error` (a fraction); known besides are `context`,
-            `seed`, `run`, `digest`, `state` (complete, failed, stopped), `flops`, `params`, `epochs`, `depth`,
-            `width`, `blocks`, `norm`, `budget`, `lr` and `weight_decay`.
+        table: One row per training. Required are `type` and `error` (a fraction); known besides are
+            `context`, `seed`, `run`, `digest`, `state` (complete, failed, stopped), `flops`, `params`,
+            `epochs`, `depth`, `width`, `blocks`, `norm`, `budget`, `lr` and `weight_decay`.
 
     Returns:
         The rows, with the known columns alone, and notes for the reader.
@@ -80,7 +80,9 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if len(rows["type"].unique()) < 2:
         only = rows["type"].iloc[0]
         raise NasError(
-            f"all rows are of one type, {only!r}", where=where.table, hint="a comparison needs two types or more"
+            f"all rows are of one type, {only!r}",
+            where=where.table,
+            hint="a comparison needs two types or more",
         )
     repeated = _repeated(rows)
     if repeated.any():
@@ -112,14 +114,20 @@ def _check_columns(table: pd.DataFrame) -> None:
     listed = f"columns found: {', '.join(names) or 'none'}"
     for name in REQUIRED:
         if name not in names:
-            hint = f"{listed}\n  {name!r} is required: a row is one training with its module type and its error"
+            hint = (
+                f"{listed}\n  {name!r} is required: a row is one training with its module type and its error"
+            )
             if close := [found for found in names if found.strip().lower() == name]:
                 hint = f"rename the column {close[0]!r} to {name!r}"
             elif name == "error" and (close := [n for n in names if "acc" in n.lower()]):
-                hint = f"error is a fraction: 1 - {close[0]}, or 1 - {close[0]} / 100 where that is in percent"
+                hint = (
+                    f"error is a fraction: 1 - {close[0]}, or 1 - {close[0]} / 100 where that is in percent"
+                )
             raise NasError(f"no column {name!r}", where=where, hint=hint)
     if twice := sorted({name for name in names if names.count(name) > 1 and name in KNOWN}):
-        raise NasError(f"two columns are called {twice[0]!r}", where=where, hint="each column needs its own name")
+        raise NasError(
+            f"two columns are called {twice[0]!r}", where=where, hint="each column needs its own name"
+        )
     if not len(table):
         raise NasError("no rows", where=where, hint="a row is one training")
 
@@ -164,7 +172,9 @@ def _states(rows: pd.DataFrame, where: _Places) -> pd.Series[str]:
 def _check_errors(rows: pd.DataFrame, where: _Places) -> None:
     error, complete = rows["error"], rows["state"] == "complete"
     where.refuse(
-        complete & error.isna(), "error", "is empty, but the state is 'complete'",
+        complete & error.isna(),
+        "error",
+        "is empty, but the state is 'complete'",
         "give the error, or the state 'failed' for a training that diverged",
     )
     above = f"{error.max():g} is above 1" if error.notna().any() else ""
@@ -181,7 +191,9 @@ def _depths(rows: pd.DataFrame, where: _Places) -> pd.DataFrame:
     lists = rows["blocks"].map(_block_list)
     mixed = [bool(found) and set(found) != {kind} for found, kind in zip(lists, rows["type"], strict=True)]
     where.refuse(
-        mixed, "blocks", "has blocks of another type than the row",
+        mixed,
+        "blocks",
+        "has blocks of another type than the row",
         "a table compares networks of one type each; nas analyze RUN reads mixed networks of a search",
     )
     if "depth" not in rows:
@@ -203,4 +215,4 @@ def _repeated(rows: pd.DataFrame) -> NDArray[np.bool_]:
     if "seed" not in rows:
         return np.zeros(len(rows), bool)
     others = [name for name in rows.columns if name != "run"]
-    return rows[others].astype(str).duplicated().to_numpy()
+    return np.asarray(rows[others].astype(str).duplicated(), bool)

@@ -25,8 +25,8 @@ from nas.garbage import no_collection
     default=0.5,
     show_default=True,
     metavar="POINTS",
-    help="Smallest effect of interest, in percentage points of error: types are called practically equal where "
-    "any effect is smaller, and plans are for an effect of this size.",
+    help="Smallest effect of interest, in points of error: types are called practically equal where any "
+    "effect is smaller, and plans are for an effect of this size.",
 )
 @no_collection()
 def command(
@@ -40,10 +40,10 @@ def command(
     whether effects hold beyond its recipe: for the same networks, search with the same --searcher
     paired and --seed, and more --epochs or another --recipe.
 
-    TABLE is a CSV file of results of any trainer, one row per training. It needs the columns type and error (a
-    fraction); rows with the same context are paired. Other columns are read where they are given: flops, params,
-    seed, state (complete, failed, stopped), epochs, digest, depth, width, blocks, run, budget (FLOPs), lr and
-    weight_decay.
+    TABLE is a CSV file of results of any trainer, one row per training. It needs the columns type and
+    error (a fraction); rows with the same context are paired. Other columns are read where they are
+    given: flops, params, seed, state (complete, failed, stopped), epochs, digest, depth, width, blocks,
+    run, budget (FLOPs), lr and weight_decay.
     """
     from nas.analysis.fidelity import rungs_list, rungs_of, rungs_text
     from nas.analysis.pooling import analyze

@@ -7,7 +7,7 @@ from math import isfinite
 
 from nas.analysis.claims.grades import LEVEL, Gate
 from nas.analysis.failures import NO_FAILURES, Failures, bound_gate
-from nas.analysis.paired.evidence import LAST_PART, Change, Evidence
+from nas.analysis.paired.evidence import LAST_PART, NO_CHANGE, Change, Evidence
 from nas.analysis.paired.recipes import SIDE, UNTUNED, Tuned
 from nas.stats import power
 from nas.stats.estimate import Estimate, percent
@@ -21,8 +21,8 @@ MOST_CONTEXTS = 10_000
 
 @dataclass(frozen=True)
 class PairedFacts:
-    """What the gates of one contrast of one estimand look at. contexts: with both types; seeds: trainings of a
-    network; p: after Holm over `tests` contrasts; sd: of the differences between contexts; tuned: the types
+    """What the gates of one contrast of one estimand look at. contexts: with both types; seeds: trainings of
+    a network; p: after Holm over `tests` contrasts; sd: of the differences between contexts; tuned: the types
     with the recipes that suit them; change: of the effect at a longer schedule; falls: of the error over the
     last part of the trainings of both types, empty where no learning curve is known."""
 
@@ -34,7 +34,7 @@ class PairedFacts:
     tests: int
     failures: Failures = NO_FAILURES
     tuned: Tuned = UNTUNED
-    change: Change = Change()
+    change: Change = NO_CHANGE
     falls: tuple[float, ...] = ()
 
     @property
@@ -87,8 +87,8 @@ def _recipes(facts: PairedFacts) -> Gate:
     if tuned.contexts < MIN_RECIPE_CONTEXTS:
         missing = (MIN_RECIPE_CONTEXTS - tuned.contexts) * 2 * (SIDE**2 - 1)
         detail = (
-            f"{tuned.contexts} of {MIN_RECIPE_CONTEXTS} contexts have both types on a grid of {SIDE} learning "
-            f"rates x {SIDE} weight decays"
+            f"{tuned.contexts} of {MIN_RECIPE_CONTEXTS} contexts have both types on a grid of {SIDE} "
+            f"learning rates x {SIDE} weight decays"
         )
         return Gate(name, "AB", False, detail, missing)
     if len(tuned.best) < 2:

@@ -79,13 +79,17 @@ def on_average(
     if not found.significant:
         return ""
     changes = [each for each in found.interactions if each.p < LEVEL]
-    parts = [_interaction(each.covariate, [(s.name, s.effect.value) for s in each.strata]) for each in changes]
+    parts = [_interaction(each.name, [(s.name, s.effect.value) for s in each.strata]) for each in changes]
     if p < LEVEL:
         better = pair[1] if effect.value < 0 else pair[0]
         wins = round((share if effect.value < 0 else 1 - share) * contexts)
         parts.insert(0, f"{better} was better in {wins} of {contexts}")
-    listed = ", and ".join(parts)
-    return f", on average over contexts: {listed}" if listed else ", on average over contexts, which differ in it"
+    listed = "; ".join(parts)
+    return (
+        f", on average over contexts: {listed}"
+        if listed
+        else ", on average over contexts, which differ in it"
+    )
 
 
 def _interaction(covariate: str, strata: list[tuple[str, float]]) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 ARMS = ("same_shape", "equal_flops")
 
+OR = " / "
+"""Joins the names of the two sides of a covariate that is 0 or 1."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -24,8 +27,8 @@ class Blocks:
     """Trainings by (context, arm, repeat, type): errors, FLOPs and parameters, NaN where there is
     none; `failed` marks those that failed. `digests` name the networks, "" where none was trained;
     `planned` (contexts, arms, types) marks the networks that a context was to have. `covariates` hold
-    a number per context (depth in blocks, width in channels, the place of batch norm as 0 or 1), NaN
-    where it is not known."""
+    a number per context (depth in blocks, width in channels, the place of batch norm as 0 or 1 under the
+    names of both sides), NaN where it is not known."""
 
     types: tuple[str, ...]
     error: Floats
@@ -97,9 +100,7 @@ def read_blocks(frame: pd.DataFrame) -> Blocks:
 
     designs = list(frame["design"])
     runs = frame["run"] if "run" in frame else [0] * len(frame)
-    contexts = [
-        (run, design["context"]) for run, design in zip(runs, designs, strict=True)
-    ]
+    contexts = [(run, design["context"]) for run, design in zip(runs, designs, strict=True)]
     refused = frame["reason"].eq("too_large") if "reason" in frame else np.zeros(len(frame), bool)
     failed = (frame["state"] == "failed") & ~refused  # what was refused for want of memory never ran
     decisions = frame["decisions"] if "decisions" in frame else [None] * len(frame)
@@ -119,7 +120,7 @@ def read_blocks(frame: pd.DataFrame) -> Blocks:
             "norm": [_norm(found) for found in decisions],
         }
     )
-    return blocks_of(rows.drop_duplicates(["digest", "seed"]))
+    return blocks_of(rows)
 
 
 def blocks_of(rows: pd.DataFrame) -> Blocks:
@@ -128,9 +129,11 @@ def blocks_of(rows: pd.DataFrame) -> Blocks:
     Args:
         rows: One row per training, with the columns `context`, `run` (which decides what was planned),
             `type`, one truth value per arm, `error` (NaN where there is none), `failed`, `flops`, `params`,
-            `digest`, `depth`, `width` and `norm`.
+            `digest`, `depth`, `width`, `norm` and, where it is known, `seed`.
     """
     rows = rows.assign(context=_merged(rows))
+    if "seed" in rows:
+        rows = rows[~rows[["context", *ARMS, "digest", "seed", "error"]].duplicated()]
     types, contexts = tuple(sorted(rows["type"].unique())), rows["context"].drop_duplicates()
     place = {context: at for at, context in enumerate(contexts)}
     at = rows["context"].map(place).to_numpy(np.intp)
@@ -149,11 +152,25 @@ def blocks_of(rows: pd.DataFrame) -> Blocks:
         digests[cell] = rows["digest"].to_numpy(str)[row]
     first = rows.groupby(at)[["depth", "width", "norm"]].first()
     covariates = {"depth": first["depth"].to_numpy(float), "width": first["width"].to_numpy(float)}
-    norms = first["norm"].fillna("").to_numpy(str)
-    covariates |= {f"norm {name}": (norms == name).astype(float) for name in sorted(set(norms) - {""})}
+    covariates |= _places(first["norm"].fillna("").to_numpy(str))
     planned = _planned(rows, at, kind, shape)
-    return Blocks(types, **values, failed=failed, digests=digests, planned=planned, depth=covariates["depth"],
-                  covariates=covariates)
+    return Blocks(
+        types,
+        **values,
+        failed=failed,
+        digests=digests,
+        planned=planned,
+        depth=covariates["depth"],
+        covariates=covariates,
+    )
+
+
+def _places(norms: NDArray[np.str_]) -> dict[str, Floats]:
+    """0 or 1 for the place of batch norm, by the names of both sides."""
+    names = sorted(set(norms) - {""})
+    if len(names) == 2:
+        return {f"norm {names[0]}{OR}norm {names[1]}": np.where(norms == "", np.nan, norms == names[1])}
+    return {f"other norm{OR}norm {name}": np.where(norms == "", np.nan, norms == name) for name in names}
 
 
 def _planned(rows: pd.DataFrame, at: Ints, kind: Ints, shape: tuple[int, ...]) -> Mask:
@@ -163,7 +180,8 @@ def _planned(rows: pd.DataFrame, at: Ints, kind: Ints, shape: tuple[int, ...]) -
         for arm, name in enumerate(ARMS):
             held = rows[name].to_numpy(bool)[numbers]
             if held.any():
-                planned[np.ix_(np.unique(at[numbers]), [arm], np.unique(kind[numbers][held]))] = True
+                cells = np.ix_(np.unique(at[numbers]), np.array([arm]), np.unique(kind[numbers][held]))
+                planned[cells] = True
     return planned
 
 

@@ -17,7 +17,7 @@ from nas.analysis.claims.grades import LEVEL, Gate, Graded, count_grades
 from nas.analysis.claims.paired_gates import PairedFacts, paired_gates
 from nas.analysis.claims.sentences import on_average, paired_sentence
 from nas.analysis.failures import Failures, paired_failures
-from nas.analysis.paired.blocks import ARMS, Blocks, mean_of
+from nas.analysis.paired.blocks import Blocks, mean_of
 from nas.analysis.paired.differences import differences
 from nas.analysis.paired.evidence import Change, Evidence, change
 from nas.analysis.paired.heterogeneity import Heterogeneity, heterogeneity
@@ -44,18 +44,19 @@ ESTIMAND = (
     "Mean change of validation error when module type a is replaced by type b in every block, over contexts "
     "(depth, width, batch norm, stem, skips) drawn at random from the space, on these data with this recipe. "
     "E1: at the same shape. E2: at equal FLOPs (within 3 % of the budget of the context, widths scaled). The "
-    "two answer different questions and may differ in sign; which type is better has no answer without a budget. "
-    "Intervals are 95 % and hold every mean that neither sign flips nor a bootstrap-t over contexts reject; p is "
-    "the larger of the two, after Holm over the contrasts of one estimand. The validation images are taken as "
-    "fixed: how far other images would move an effect is in no interval, and 10,000 or more keep it small."
+    "two answer different questions and may differ in sign; which type is better has no answer without a "
+    "budget. Intervals are 95 % and hold every mean that neither sign flips nor a bootstrap-t over contexts "
+    "reject; p is the larger of the two, after Holm over the contrasts of one estimand. The validation "
+    "images are taken as fixed: how far other images would move an effect is in no interval, and 10,000 or "
+    "more keep it small."
 )
 
 
 @dataclass(frozen=True)
 class PairedContrast(Graded):
     """Type a replaced by type b under one estimand, "E1" or "E2". Changes are fractions; `where` words the
-    estimand; `p_equivalent` is that of an effect beyond the smallest of interest, after Holm; `superiority` is
-    the share of contexts in which b has the lower error; `flops_change` and `params_change` are geometric
+    estimand; `p_equivalent` is that of an effect beyond the smallest of interest, after Holm; `superiority`
+    is the share of contexts in which b has the lower error; `flops_change` and `params_change` are geometric
     means; `same_trainings` says that the trainings are those of the other estimand too, so that the two
     confirm nothing of each other."""
 
@@ -168,7 +169,9 @@ def compare_blocks(
     contrasts: list[PairedContrast] = []
     seed = int(rng.integers(2**32))
     for arm, name in enumerate(ESTIMANDS):
-        if blocks.planned[:, arm].any():  # the same resamples, so that the same trainings give the same figures
+        if blocks.planned[
+            :, arm
+        ].any():  # the same resamples, so that the same trainings give the same figures
             contrasts += _contrasts(blocks, arm, where[name], evidence, np.random.default_rng(seed))
     orders = {
         name: order_of(blocks.types, own)
@@ -204,13 +207,24 @@ def _contrasts(
     failures = _failures(blocks, arm, pairs, evidence, rng)
     noise = [_noise(blocks, arm, pair, d) for pair, d in zip(pairs, effects.T, strict=True)]
     covariates = [_covariates(blocks, arm, pair) for pair in pairs]
-    differ = heterogeneity(effects, covariates, *np.array(noise, float).reshape(-1, 2).T, rng)
+    variances, freedom = np.array(noise, float).reshape(-1, 2).T
+    differ = heterogeneity(effects, covariates, variances, freedom, rng)
     p, p_equivalent = holm(found.p), holm(found.p_equivalent)
     return [
         _contrast(
-            blocks, arm, pair, where, evidence, rng,
-            found=found, at=at, d=effects[:, at], p=(float(p[at]), float(p_equivalent[at])),
-            failures=failures[at], differ=differ[at], tests=len(pairs),
+            blocks,
+            arm,
+            pair,
+            where,
+            evidence,
+            rng,
+            found=found,
+            at=at,
+            d=effects[:, at],
+            p=(float(p[at]), float(p_equivalent[at])),
+            failures=failures[at],
+            differ=differ[at],
+            tests=len(pairs),
         )
         for at, pair in enumerate(pairs)
     ]

@@ -57,6 +57,9 @@ class Change:
     change: Estimate = UNKNOWN
 
 
+NO_CHANGE = Change()
+
+
 def change(
     longer: Mapping[str, float],
     means: Floats,

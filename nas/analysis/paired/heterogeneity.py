@@ -8,6 +8,7 @@ from math import isfinite, nan, sqrt
 
 import numpy as np
 
+from nas.analysis.paired.blocks import OR, Mask
 from nas.stats.estimate import Estimate
 from nas.stats.paired_means import paired_means
 from nas.stats.resampling import Floats, Ints, holm
@@ -36,6 +37,11 @@ class Interaction:
     covariate: str
     p: float
     strata: tuple[Stratum, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the covariate in a sentence: depth, width, norm, FLOPs."""
+        return self.covariate.split(OR)[-1].split()[0] if OR in self.covariate else self.covariate
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def heterogeneity(
             Interaction(
                 name,
                 float(value),
-                tuple(Stratum(f"{side} {name}", int(mask.sum()), next(effects)) for side, mask in sides),
+                tuple(Stratum(_side(name, side), int(mask.sum()), next(effects)) for side, mask in sides),
             )
             for name, value, sides in zip(found, p, parts, strict=True)
         )
@@ -118,14 +124,21 @@ def _slope_p(d: Floats, values: Floats, order: Ints) -> float:
     return float((1 + (drawn >= abs(x @ y) * (1 - 1e-12)).sum()) / (1 + len(drawn)))
 
 
-def _halves(d: Floats, values: Floats) -> Iterator[tuple[str, Floats]]:
-    """The contexts where a covariate is low and those where it is high."""
+def _side(covariate: str, side: int) -> str:
+    return covariate.split(OR)[side] if OR in covariate else f"{('low', 'high')[side]} {covariate}"
+
+
+def _halves(d: Floats, values: Floats) -> Iterator[tuple[int, Mask]]:
+    """The contexts where a covariate is low (0) and those where it is high (1), as equally many as its values
+    allow."""
     known = np.isfinite(d) & np.isfinite(values)
     if not known.any():
         return
-    levels = np.unique(values[known])
-    low = known & (values <= (levels[0] if len(levels) == 2 else np.median(values[known])))
-    for side, mask in (("low", low), ("high", known & ~low)):
+    balance = [
+        (abs(2 * (values[known] <= level).sum() - known.sum()), level) for level in np.unique(values[known])
+    ]
+    low = known & (values <= min(balance)[1])
+    for side, mask in ((0, low), (1, known & ~low)):
         if mask.sum() >= STRATUM_CONTEXTS:
             yield side, mask
 

@@ -99,11 +99,11 @@ def _grid(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
     `SIDE`."""
     known = set(recipes)
     sides = [{recipe[at] for recipe in known} for at in (0, 1)]
-    while missing := [cell for cell in product(*sides) if cell not in known]:
+    while missing := [cell for cell in product(sides[0], sides[1]) if cell not in known]:
         gaps = [(sum(cell[at] == v for cell in missing), at, v) for at in (0, 1) for v in sides[at]]
         _, at, value = max(gaps)
         sides[at].discard(value)
-    return tuple(sorted(product(*sides))) if min(map(len, sides)) >= SIDE else ()
+    return tuple(sorted(product(sides[0], sides[1]))) if min(map(len, sides)) >= SIDE else ()
 
 
 def _at_edge(recipe: Recipe, grid: tuple[Recipe, ...]) -> bool:
