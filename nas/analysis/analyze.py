@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from nas.analysis.claims.grades import count_grades
 from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
 from nas.analysis.factors.factors import Factors, factors_of
 from nas.analysis.factors.motifs import MotifEffect, explain
@@ -21,6 +22,7 @@ from nas.analysis.factors.ped_anova import top_quantile
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
 from nas.analysis.paired.evidence import Evidence, last_falls
+from nas.analysis.unpaired import UnpairedContrast
 from nas.garbage import no_collection
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
@@ -62,12 +64,13 @@ REFUSALS = "Networks that did not fit into memory were refused untrained: they c
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyze` found. `paired` compares the types in paired blocks, `comparisons` in all
+    """What `analyze` found. `paired` compares the types in paired contexts, `comparisons` in all
     other trials: all networks first and, where a searcher steered some, the uniform samples
-    apart. `networks` counts the distinct ones that completed; `motifs` of the graphs are ranked by
-    how they go with error at equal FLOPs; `factors` say how much of the variance of error each
-    accounts for (None where no decision varies), and what tells the best part `top` of the
-    networks from the rest; `repeated` counts complete runs of a network already trained."""
+    apart; `unpaired` compares those of a table without contexts. `networks` counts the distinct ones that
+    completed; `motifs` of the graphs are ranked by how they go with error at equal FLOPs; `factors` say how
+    much of the variance of error each accounts for (None where no decision varies), and what tells the best
+    part `top` of the networks from the rest; `repeated` counts complete runs of a network already trained;
+    `of_table` says that the results are of another trainer."""
 
     trials: int
     failed: int
@@ -80,13 +83,15 @@ class Analysis:
     motifs: tuple[MotifEffect, ...]
     notes: tuple[str, ...]
     estimand: str = ESTIMAND
+    unpaired: tuple[UnpairedContrast, ...] = ()
+    of_table: bool = False
 
     @property
     def grade(self) -> dict[str, int]:
         """How many contrasts have each grade: of the paired blocks, else of all networks together."""
         if self.paired:
             return self.paired.grades
-        return self.comparisons[0].grades if self.comparisons else {}
+        return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
 
     def frame(self) -> pd.DataFrame:
         """One row a contrast, as `nas.analysis.text.ranking.contrasts_frame` has it."""

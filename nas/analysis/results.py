@@ -14,6 +14,8 @@ from nas.analysis.paired.comparison import SAME_FLOPS, WHERE, compare_blocks
 from nas.analysis.paired.evidence import SMALLEST_EFFECT, Evidence
 from nas.analysis.paired.recipes import network_errors
 from nas.analysis.results_table import check_table
+from nas.analysis.unpaired import ESTIMAND as UNPAIRED_ESTIMAND
+from nas.analysis.unpaired import compare_groups
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def analyze_results(
     """
     where = table.attrs.get("file", "table")
     rows, notes = check_table(table)
+    if "context" not in rows:
+        return _unpaired(rows, notes, seed)
     rows = _named(_with_arms(rows, where), where)
     main, longer, recipes, said = _schedules(rows)
     evidence = Evidence(
@@ -88,6 +92,39 @@ def analyze_results(
         motifs=(),
         notes=(*notes, *said, *stopped, CHOSEN),
         estimand=paired.estimand,
+        of_table=True,
+    )
+
+
+def _unpaired(rows: pd.DataFrame, notes: tuple[str, ...], seed: int) -> Analysis:
+    """The types of rows that share no contexts."""
+    main, _, recipes, said = _schedules(rows)
+    if len(recipes) > 1:
+        said += (f"Rows of other recipes were left out: {sum(map(len, recipes.values())) - len(main)}.",)
+    digest = main["digest"].replace("", np.nan) if "digest" in main else main["error"] * np.nan
+    main = main.assign(digest=digest.astype(object).fillna(main.index.to_series().astype(str)))
+    complete = main[main["state"] == "complete"]
+    means = complete.groupby(["type", "digest"])["error"].mean()
+    ended = main[main["state"] != "stopped"]
+    runs = {
+        str(kind): (len(part), int((part["state"] == "failed").sum())) for kind, part in ended.groupby("type")
+    }
+    errors = {str(kind): part.to_numpy(float) for kind, part in means.groupby(level=0)}
+    contrasts = compare_groups(errors, runs, np.random.default_rng(seed))
+    return Analysis(
+        trials=len(rows),
+        failed=int((rows["state"] == "failed").sum()),
+        networks=len(means),
+        repeated=len(complete) - len(means),
+        paired=None,
+        comparisons=(),
+        factors=None,
+        top=0.0,
+        motifs=(),
+        notes=(*notes, *said),
+        estimand=UNPAIRED_ESTIMAND,
+        unpaired=contrasts,
+        of_table=True,
     )
 
 

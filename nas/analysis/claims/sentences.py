@@ -79,7 +79,10 @@ def on_average(
     if not found.significant:
         return ""
     changes = [each for each in found.interactions if each.p < LEVEL]
-    parts = [_interaction(each.name, [(s.name, s.effect.value) for s in each.strata]) for each in changes]
+    sign = (-1 if effect.value < 0 else 1) if p < LEVEL else 0
+    parts = [
+        _interaction(each.name, [(s.name, s.effect.value) for s in each.strata], sign) for each in changes
+    ]
     if p < LEVEL:
         better = pair[1] if effect.value < 0 else pair[0]
         wins = round((share if effect.value < 0 else 1 - share) * contexts)
@@ -92,6 +95,9 @@ def on_average(
     )
 
 
-def _interaction(covariate: str, strata: list[tuple[str, float]]) -> str:
-    changes = ", ".join(f"{100 * value:+.2f} points at {name}" for name, value in strata)
+def _interaction(covariate: str, strata: list[tuple[str, float]], sign: int) -> str:
+    """The effects in strata, as reductions of the error where the sentence speaks of one (`sign` not 0)."""
+    form, scale = (".2f", 100 * sign) if sign else ("+.2f", 100)
+    figures = [(name, format(scale * value, form)) for name, value in strata]
+    changes = ", ".join(f"{figure} points at {name}" for name, figure in figures)
     return f"the effect changes with {covariate}" + (f" ({changes})" if changes else "")

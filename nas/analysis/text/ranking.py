@@ -54,12 +54,14 @@ def analysis_text(analysis: Analysis, width: int = WIDTH) -> str:
     parts: list[RenderableType] = [
         f"Estimand. {analysis.estimand}",
         f"{count(analysis.trials, 'trial')}: {networks}, {analysis.failed} failed{repeated}.",
-        FLOPS_NOTE,
+        *([] if analysis.of_table else [FLOPS_NOTE]),
     ]
     if analysis.paired:
         parts += ["", *paired_parts(analysis.paired), *paired_statements(analysis.paired)]
     for comparison in analysis.comparisons:
         parts += ["", *comparison_parts(comparison), *statements(comparison.contrasts)]
+    if analysis.unpaired:
+        parts += ["", grades_line(analysis.grade), *statements(analysis.unpaired)]
     if analysis.factors:
         parts += ["", *factor_parts(analysis.factors, analysis.top)]
     if analysis.motifs:
@@ -85,6 +87,7 @@ def claims_list(analysis: Analysis) -> list[dict[str, Any]]:
     for comparison in analysis.comparisons:
         for c in comparison.contrasts:
             found.append(_claim(c, "equal FLOPs", c.equal_flops, c.p_equal_flops, sample=comparison.sample))
+    found += [_claim(c, "raw", c.effect, c.p, sample="networks of the table") for c in analysis.unpaired]
     return found
 
 
@@ -115,6 +118,7 @@ def contrasts_frame(analysis: Analysis) -> pd.DataFrame:
     if analysis.paired:
         samples.append(("paired contexts", analysis.paired.contrasts))
     samples += [(comparison.sample, comparison.contrasts) for comparison in analysis.comparisons]
+    samples += [("networks of the table", analysis.unpaired)] if analysis.unpaired else []
     return pd.DataFrame([{"sample": name} | _row(c) for name, contrasts in samples for c in contrasts])
 
 

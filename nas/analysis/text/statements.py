@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from nas.analysis.claims.grades import Gate
 from nas.analysis.comparison import Contrast
 from nas.analysis.paired.comparison import PairedContrast
+from nas.analysis.unpaired import UnpairedContrast
 
-AnyContrast = Contrast | PairedContrast
+AnyContrast = Contrast | PairedContrast | UnpairedContrast
 
 
 def statements(contrasts: Sequence[AnyContrast]) -> list[str]:
