@@ -98,7 +98,7 @@ def pool(runs: Sequence[Run]) -> Pool:
         frame = trial_table(run.study).assign(run=number)
         recipe = run.config.recipe
         if recipe.epochs > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
-            longer.append(frame)
+            longer.append(frame.assign(epochs=recipe.epochs))
             continue
         if not _differ_in(run, first, GRID):
             here, there = ({"data": each.config.data, **_decisive(each)} for each in (runs[0], run))

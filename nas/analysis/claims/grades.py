@@ -54,7 +54,7 @@ class Gate:
     missing: int = 0
 
     def __str__(self) -> str:
-        runs = f"; {self.missing} more training{'s' * (self.missing > 1)} needed" if self.missing else ""
+        runs = f"; at least {self.missing} more run{'s' * (self.missing > 1)} needed" if self.missing else ""
         return f"{self.name}: {self.detail}{runs}"
 
 

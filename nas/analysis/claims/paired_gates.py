@@ -7,7 +7,7 @@ from math import isfinite
 
 from nas.analysis.claims.grades import LEVEL, Gate
 from nas.analysis.failures import NO_FAILURES, Failures, bound_gate
-from nas.analysis.paired.evidence import LAST_PART, NO_CHANGE, Change, Evidence
+from nas.analysis.paired.evidence import NO_CHANGE, Change, Evidence
 from nas.analysis.paired.recipes import SIDE, UNTUNED, Tuned
 from nas.stats import power
 from nas.stats.estimate import Estimate, percent
@@ -126,7 +126,7 @@ def _plateau(facts: PairedFacts, evidence: Evidence) -> Gate:
         return Gate("learning curves", "A", False, "no learning curves are known")
     falls = " and ".join(f"{100 * fall:.2f}" for fall in facts.falls)
     detail = (
-        f"in the last {LAST_PART}th of {evidence.epochs} epochs the errors still fell by {falls} points "
+        f"over the last tenth of {evidence.epochs} epochs the errors still fell by {falls} points "
         f"({100 * evidence.smallest_effect:.2f} allowed)"
     )
     return Gate("learning curves", "A", _at_plateau(facts, evidence), detail)

@@ -91,7 +91,7 @@ def on_average(
     return (
         f", on average over contexts: {listed}"
         if listed
-        else ", on average over contexts, which differ in it"
+        else ", on average over contexts, between which it differs"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nas.analysis.claims.grades import LEVEL
 from nas.analysis.paired.comparison import SKEWED, PairedComparison, PairedContrast
-from nas.analysis.text.statements import grades_line, listing, order_line, pair_name, statements
+from nas.analysis.text.statements import grades_line, listing, order_line, pair_name, statements, unsupported
 from nas.formatting import count, interval, known, table_of
 
 if TYPE_CHECKING:
@@ -148,4 +148,4 @@ def paired_statements(paired: PairedComparison) -> list[str]:
                 f"  {same}: the trainings are those of E2, so E1 confirms nothing and is not counted."
             )
         lines += statements(new) if new else []
-    return lines
+    return lines or [f"  X  no ranking is supported: {unsupported(())}"]
