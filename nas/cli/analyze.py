@@ -1,4 +1,4 @@
-"""nas analyze: which module types matter."""
+"""nas analyze: rank the module types of runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, text_width
+from nas.cli._output import echo, emit, text_width
 from nas.errors import NasError
-from nas.garbage import no_collection
 
 
 @click.command("analyze", epilog="Example: nas analyze latest")
@@ -28,17 +27,17 @@ from nas.garbage import no_collection
     help="Smallest effect of interest, in points of error: types are called practically equal where any "
     "effect is smaller, and plans are for an effect of this size.",
 )
-@no_collection()
 def command(
     runs: tuple[str, ...], results_dir: Path, as_json: bool, as_csv: bool, smallest_effect: float
 ) -> None:
-    """Rank the module types of runs, with intervals, and say what the ranking supports.
+    """Rank the module types of runs, or of a table of results, and grade each claim by what the data support.
 
-    RUN is a run folder, a name under the results folder, or `latest`. Several runs are pooled
-    where data, split and recipe agree. A run that differs from the first in more epochs only says
-    how far the first can be trusted, and runs with other learning rates and weight decays only
-    whether effects hold beyond its recipe: for the same networks, search with the same --searcher
-    paired and --seed, and more --epochs or another --recipe.
+    RUN is a run folder, a name under the results folder, or `latest`.
+
+    Several runs are pooled if data, split and recipe agree. A run that differs from the first only in having
+    more epochs shows how reliable the first is. A run that differs only in learning rate or weight
+    decay shows whether effects hold beyond one recipe. To train the same networks in both, search with
+    the same --searcher paired and --seed, and more --epochs or another --recipe.
 
     TABLE is a CSV file of results of any trainer, one row per training. It needs the columns type and
     error (a fraction); rows with the same context are paired. Other columns are read where they are
@@ -66,11 +65,11 @@ def command(
     if as_json:
         emit(analysis_dict(analysis) | ({"rungs": rungs_list(rungs)} if rungs else {}))
     elif as_csv:
-        click.echo(analysis.frame().to_csv(index=False), nl=False)
+        echo(analysis.frame().to_csv(index=False), newline=False)
     else:
-        click.echo(analysis_text(analysis, width=text_width()))
+        echo(analysis_text(analysis, width=text_width()))
         if rungs:
-            click.echo("\n" + rungs_text(rungs, width=text_width()))
+            echo("\n" + rungs_text(rungs, width=text_width()))
 
 
 def _is_table(name: str) -> bool:

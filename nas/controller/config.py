@@ -13,8 +13,9 @@ import nas
 from nas.errors import NasError
 from nas.graph.graph import shape_text
 from nas.schedulers import check_rungs
-from nas.searchers import Searcher, make_searcher
-from nas.searchers.warm_start import Seed, find_seeds
+from nas.searchers import make_searcher
+from nas.searchers.base import Searcher
+from nas.searchers.warm_start import WarmStart, find_warm_starts
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space
 from nas.study import run_folder
@@ -56,7 +57,7 @@ class SearchConfig:
     seed: int = 0
     objectives: tuple[str, ...] = ("error", "flops")
     data: str = ""
-    warm_starts: tuple[Seed, ...] = ()
+    warm_starts: tuple[WarmStart, ...] = ()
     fidelity: tuple[int, ...] = ()
     uniform_share: float = UNIFORM_SHARE
 
@@ -95,7 +96,7 @@ def prepare(
     data. settings: the keys of DEFAULTS, None for a default. NasError names the setting that is wrong,
     NotFoundError a space, data set or network that is not known.
     """
-    from nas.data import load_data
+    from nas.data import data_name, load_data
 
     chosen = DEFAULTS | {key: value for key, value in settings.items() if value is not None}
     objectives = check_objectives(chosen["objectives"])
@@ -106,6 +107,7 @@ def prepare(
     fidelity = _rungs(chosen, recipe or {}, searcher)
     loaded = space if isinstance(space, SearchSpace) else load_space(space)
     dataset = load_data(chosen["data"], seed=chosen["seed"])
+    chosen["data"] = data_name(chosen["data"])
     fitted = loaded.with_input(dataset.input_shape, dataset.num_classes)
     _check_task(fitted, dataset)
     fields = {**(recipe or {}), **({"epochs": fidelity[-1]} if fidelity else {})}
@@ -118,7 +120,7 @@ def prepare(
         seed=chosen["seed"],
         objectives=objectives,
         data=chosen["data"],
-        warm_starts=find_seeds(fitted, chosen["seed_with"]),
+        warm_starts=find_warm_starts(fitted, chosen["seed_with"]),
         fidelity=fidelity,
     )
     return config, dataset

@@ -24,8 +24,8 @@ from nas.controller.signals import Interrupted, Stop, stop_on_signals
 from nas.errors import AllTrialsFailedError, ClusterLostError
 from nas.graph.cost import cost
 from nas.schedulers import Scheduler, TrainFully
-from nas.searchers import propose
-from nas.searchers.warm_start import seed_proposals
+from nas.searchers.base import propose
+from nas.searchers.warm_start import warm_start_proposals
 from nas.space.genotype import expand
 from nas.space.space import decisions_of
 from nas.study.history import History
@@ -199,7 +199,7 @@ class _Search:
 
     @cached_property
     def warm_starts(self) -> list[Proposal]:
-        return seed_proposals(self.config.warm_starts)
+        return warm_start_proposals(self.config.warm_starts)
 
     @cached_property
     def measures(self) -> dict[str, Callable[..., Any]]:

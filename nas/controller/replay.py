@@ -1,22 +1,23 @@
-"""Asking the searcher of a run again for what it proposed, with what it knew then.
+"""Replays a run: asks its searcher for every proposal again, with the history it was made from.
 
-Every proposal says how many trials were recorded, what was in flight and how many had come to a rung
-when it was made (`trial.Known`). With that a run of any number of workers, and one that was resumed,
-can be followed proposal by proposal.
+Every proposal holds a snapshot of its history: how many trials were recorded, what was in flight and how many
+rung results there were (`nas.study.trial.Known`). So a run can be replayed proposal by proposal, whatever its
+number of workers and whether or not it was resumed.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nas.schedulers import make_scheduler, rung_results
-from nas.searchers import REPEATS, make_searcher
-from nas.searchers.base import propose
-from nas.searchers.warm_start import find_seeds, seed_proposals
+from nas.searchers import make_searcher
+from nas.searchers.base import REPEATS, propose
+from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
 from nas.study.history import History
-from nas.study.trial import Proposal, Trial
+from nas.study.trial import Known, Proposal, Trial
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Replay:
-    """How many proposals came out the same; `differs` is the first that did not, with what is
-    proposed now (None: nothing); `unknown` are the trials that do not say what was known."""
+    """The outcome of a replay.
+
+    same: how many proposals came out the same. unknown: numbers of the trials without a snapshot. differs:
+    the first trial whose proposal differs, with what is `proposed` now (None for nothing)."""
 
     same: int
     unknown: tuple[int, ...] = ()
@@ -53,26 +56,17 @@ def replay(run: Run) -> Replay:
     """
     config, recorded = run.config, run.study.trials
     searcher = make_searcher(config.searcher, config.objectives, config.repeats or REPEATS)
-    seeds = seed_proposals(find_seeds(run.space, config.seed_with))
+    seeds = warm_start_proposals(find_warm_starts(run.space, config.seed_with))
     history = History(run.study.objectives)
     unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.known is None))
-    rungs = config.fidelity
-    scheduler = make_scheduler(rungs, history, run.space, images=1, folder=None)  # nothing is promoted here
-    came = deque(rung_results(recorded, rungs))
+    scheduler = make_scheduler(config.fidelity, history, run.space, images=1, folder=None)  # promotes nothing
+    results = deque(rung_results(recorded, config.fidelity))
     same = 0
-    for trial in sorted(recorded, key=_when):
+    for trial in sorted(recorded, key=_in_order_of_proposal):
         known = trial.proposal.known
         if known is None:
             continue
-        for earlier in recorded[len(history.trials) : known.recorded]:
-            history.record(earlier)
-        while came and came[0].arrivals[-1] <= known.arrivals:
-            rested = came.popleft()
-            if history.by_number(rested.number) is None:
-                history.start(rested.number, rested.digest)
-            history.wait(rested)
-        for number, digest in known.pending:
-            history.start(number, digest)
+        _advance(history, recorded, results, known)
         proposed = propose(
             searcher,
             run.space,
@@ -83,7 +77,7 @@ def replay(run: Run) -> Replay:
             seeds=seeds,
             scheduler=scheduler,
         )
-        if proposed is None or _figures(proposed) != _figures(trial.proposal):
+        if proposed is None or _essence(proposed) != _essence(trial.proposal):
             return Replay(same, unknown, trial, proposed)
         for number, _ in known.pending:
             history.give_up(number)
@@ -91,11 +85,24 @@ def replay(run: Run) -> Replay:
     return Replay(same, unknown)
 
 
-def _when(trial: Trial) -> tuple[int, int, int]:
-    """What was known only grows; among equals a searcher is asked in the order of numbers."""
+def _advance(history: History, recorded: Sequence[Trial], results: deque[Trial], known: Known) -> None:
+    """Bring a history to a snapshot; takes the rung results that it adds from `results`."""
+    for trial in recorded[len(history.trials) : known.recorded]:
+        history.record(trial)
+    while results and results[0].arrivals[-1] <= known.arrivals:
+        paused = results.popleft()
+        if history.by_number(paused.number) is None:
+            history.start(paused.number, paused.digest)
+        history.wait(paused)
+    for number, digest in known.pending:
+        history.start(number, digest)
+
+
+def _in_order_of_proposal(trial: Trial) -> tuple[int, int, int]:
+    """Snapshots only grow; proposals from equal snapshots were made in the order of their numbers."""
     known = trial.proposal.known
     return (known.recorded, known.arrivals, trial.number) if known else (0, 0, trial.number)
 
 
-def _figures(proposal: Proposal) -> tuple[Any, ...]:
+def _essence(proposal: Proposal) -> tuple[Any, ...]:
     return proposal.genotype, proposal.proposer, proposal.parent

@@ -23,8 +23,8 @@ from nas.errors import NasError, NotFoundError
 from nas.schedulers import make_scheduler
 from nas.space.space import SearchSpace
 from nas.study import run_folder
-from nas.study.run import RESULTS, Run, find, open_study
-from nas.study.run_folder import LATEST, RunFolder
+from nas.study.run import Run, open_study
+from nas.study.run_folder import LATEST, RESULTS, RunFolder
 from nas.study.shared import SharedStudy
 from nas.study.storage_url import connection_of
 from nas.study.trial import Trial
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def search(
     space: str | Path | SearchSpace | None = None,
     *,
-    data: str | None = None,
+    data: object = None,
     trials: int | None = None,
     epochs: int | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -58,6 +58,7 @@ def search(
     profile: bool = False,
     storage: str | None = None,
     track: Sequence[str | Tracker] = (),
+    on_data: Callable[[SearchConfig, Dataset], None] = ignore,
     on_plan: Callable[[SearchConfig, Plan], None] = ignore,
     on_start: Callable[[Run, int], None] = ignore,
     on_precision: Callable[[str], None] = ignore,
@@ -72,7 +73,8 @@ def search(
     Args:
         space: Name of a shipped search space, path of a .yaml file, or a `SearchSpace`.
         data: The data set: digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH,
-            parquet:PATH, npz:PATH, python:MODULE:FUNCTION; with masks shapes and masks:PATH.
+            parquet:PATH, npz:PATH, python:MODULE:FUNCTION; with masks shapes and masks:PATH; or images in
+            Python, as `nas.data.load_data` takes them.
         trials: Trials in all, 24 by default, those of a resumed run included.
         epochs: Epochs of each training; the data set has a default.
         recipe: Fields of `nas.training.recipe.Recipe` to set for all trainings, such as `{"lr": 0.1}`.
@@ -95,6 +97,7 @@ def search(
         storage: URL of a PostgreSQL database that holds the study in place of the run folder, so that
             several drivers can share it; each resumes the run `name` from a results folder of its own.
         track: Trackers by name (tensorboard, mlflow, wandb), or your own: `nas.controller.tracking`.
+        on_data: Called with the settings and the data set once the images are read.
         on_plan: Called before a design starts, with the settings and the plan.
         on_start: Called with the run and the number of trainings at once.
         on_precision: Called with float32 or bfloat16 once the run has settled on one.
@@ -120,28 +123,31 @@ def search(
         >>> len(run.trials)
         2
     """
-    settings: dict[str, Any] = {
-        "data": data,
-        "trials": trials,
-        "searcher": searcher,
-        "objectives": objectives,
-    }
-    settings |= {"seed": seed, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
+    settings: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "seed": seed}
+    settings |= {"objectives": objectives, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
     fields = {**(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
     _check_storage(storage, fidelity)
-    callbacks = Callbacks(on_plan, on_start, on_precision, on_trial, on_event)
+    callbacks = Callbacks(
+        on_data=on_data,
+        on_plan=on_plan,
+        on_start=on_start,
+        on_precision=on_precision,
+        on_trial=on_trial,
+        on_event=on_event,
+    )
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
     with ExitStack() as stack:
         if resume:
             files = _resumed_folder(name, results_dir, storage)
-            stack.enter_context(run_folder.lock(files))
+            stack.enter_context(run_folder.lock_run(files))
             config, dataset = resume_run(files, space, fields, settings, storage)
         else:
             config, dataset = prepare(_given(space), recipe=fields, **settings)
-            files = run_folder.create(results_dir, config.space.name, name)
-            stack.enter_context(run_folder.lock(files))
-            with run_folder.whole_or_none(files):
+            files = run_folder.create_run(results_dir, config.space.name, name)
+            stack.enter_context(run_folder.lock_run(files))
+            with run_folder.removed_on_failure(files):
                 write_run(files, config, dataset, storage)
+        callbacks.on_data(config, dataset)
         recorded = run_folder.read_config(files)
         run = Run(files, recorded, open_study(files, recorded, storage, SharedStudy))
         if len(run.study.trials) < config.trials:
@@ -170,11 +176,11 @@ def _check_storage(storage: str | None, fidelity: Sequence[int] | None) -> None:
 def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | None) -> RunFolder:
     """Return the folder of the run; a new one for a driver that joins the study of others."""
     if storage is None:
-        return find(name or LATEST, results_dir)
+        return run_folder.find_run(name or LATEST, results_dir)
     if name is None:
         raise NasError("name the study in the storage", where="name", hint="--name is that of its first run")
     try:
-        return find(name, results_dir)
+        return run_folder.find_run(name, results_dir)
     except NotFoundError:
         return join_run(results_dir, name, storage)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from nas.data.cache import cache_folder, cached
 from nas.data.dataset import Images, Labels, Part
-from nas.data.source import Source
+from nas.data.source import Form, Options, Source
 from nas.errors import NasError
 
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
@@ -52,25 +52,25 @@ FASHION_CLASSES = (
 )
 
 
-def open_cifar10() -> Source:
+def open_cifar10(_: str, options: Options) -> Source:
     """50,000 + 10,000 colour images of 32x32 pixels in 10 classes (Krizhevsky, 2009)."""
     archive, train = "cifar-10-binary.tar.gz", tuple(f"data_batch_{i}.bin" for i in range(1, 6))
     return _source("cifar10", partial(_cifar, archive, 1, "batches.meta.txt"), train, ("test_batch.bin",))
 
 
-def open_cifar100() -> Source:
+def open_cifar100(_: str, options: Options) -> Source:
     """50,000 + 10,000 colour images of 32x32 pixels in 100 classes (Krizhevsky, 2009)."""
     read = partial(_cifar, "cifar-100-binary.tar.gz", 2, "fine_label_names.txt")
     return _source("cifar100", read, ("train.bin",), ("test.bin",))
 
 
-def open_mnist() -> Source:
+def open_mnist(_: str, options: Options) -> Source:
     """60,000 + 10,000 grey digits of 28x28 pixels (LeCun et al., 1998)."""
     read = partial(_mnist, "mnist", MNIST_URL, MNIST, tuple("0123456789"))
     return _source("mnist", read, ("train",), ("t10k",))
 
 
-def open_fashion_mnist() -> Source:
+def open_fashion_mnist(_: str, options: Options) -> Source:
     """60,000 + 10,000 grey articles of clothing of 28x28 pixels (Xiao et al., 2017)."""
     read = partial(_mnist, "fashion_mnist", FASHION_URL, FASHION, FASHION_CLASSES)
     return _source("fashion_mnist", read, ("train",), ("t10k",))
@@ -80,7 +80,10 @@ def _source(
     name: str, read: Callable[[tuple[str, ...]], Part], train: tuple[str, ...], test: tuple[str, ...]
 ) -> Source:
     # The archives are fixed by their hashes, so the names of their members are the content.
-    return Source(name, *(partial(cached, f"{name} {part}", partial(read, part)) for part in (train, test)))
+    parts = (partial(cached, f"{name} {part}", partial(read, part)) for part in (train, test))
+    return Source.of_parts(
+        name, dict(zip(("train", "test"), parts, strict=True)), {"test": "its own test set"}
+    )
 
 
 def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, ...]) -> Part:
@@ -123,3 +126,11 @@ def _fetch(url: str, name: str, sha256: str, folder: str) -> Path:
         return Path(pooch.retrieve(url + name, f"sha256:{sha256}", fname=name, path=place))
     except (requests.RequestException, OSError, ValueError, zlib.error) as error:
         raise NasError(f"cannot be downloaded: {error}", where=url + name, hint=hint) from None
+
+
+FORMS = (
+    Form("cifar10", open_cifar10, "60,000 colour images of 32x32 pixels in 10 classes; downloaded once"),
+    Form("cifar100", open_cifar100, "60,000 colour images of 32x32 pixels in 100 classes; downloaded once"),
+    Form("mnist", open_mnist, "70,000 grey digits of 28x28 pixels; downloaded once"),
+    Form("fashion_mnist", open_fashion_mnist, "70,000 grey images of clothing; downloaded once"),
+)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import NasError
+from nas.data.reading import Reading
+from nas.errors import NasError, NotFoundError, did_you_mean
 from nas.graph.graph import shape_text
 
 Images = npt.NDArray[np.uint8]
@@ -30,14 +31,21 @@ EXAMPLES = 5
 
 
 class Part(NamedTuple):
-    """Labelled images: uint8 (n, channels, height, width), classes or masks, and class names."""
+    """Labelled images: uint8 (n, channels, height, width), classes or masks, class names, and how they
+    were read."""
 
     images: Images
     labels: Labels
     classes: tuple[str, ...]
+    reading: Reading = Reading()
 
     def take(self, indices: npt.NDArray[np.intp]) -> Part:
+        """The images at `indices`; how the part was read is not repeated."""
         return Part(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
+
+    def with_unread(self, unread: Mapping[str, str]) -> Part:
+        """The same part, with more that was not read."""
+        return self._replace(reading=self.reading + Reading(unread=unread))
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,9 @@ class Dataset:
 
     `mean` and `std` are per channel, of the training images scaled to 0..1.
     `fingerprint` is a hash of the training and validation images and labels, so it
-    changes with the content and the split but not with the place of the files.
+    changes with the content and the split but not with the place of the files. `load_test` is None
+    where there is no test set. `origins` says where each part comes from, by its name, and `reading`
+    how the images were read.
     """
 
     name: str
@@ -73,7 +83,14 @@ class Dataset:
     train_labels: Labels
     val_images: Images
     val_labels: Labels
-    load_test: Callable[[], Part]
+    load_test: Callable[[], Part] | None
+    origins: Mapping[str, str] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test set."""
+        return self.load_test is not None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -100,11 +117,28 @@ class Dataset:
         )
 
     def test(self) -> tuple[Images, Labels]:
-        """The test images and labels, loaded on the first call; meant for one final figure."""
+        """The test images and labels, loaded on the first call; meant for one final figure.
+
+        Raises NotFoundError where there is no test set, NasError where it does not fit the training part.
+        """
         return self._test.images, self._test.labels
+
+    def check_test(self) -> None:
+        """Load the test set, where there is one, so that what is wrong with it is known before anything
+        is trained. Errors are those of `test`."""
+        if self.has_test:
+            self.test()
+
+    @property
+    def full_reading(self) -> Reading:
+        """How all parts were read; the test set takes part once it is loaded."""
+        return self.reading + self._test.reading if "_test" in self.__dict__ else self.reading
 
     @cached_property
     def _test(self) -> Part:
+        if self.load_test is None:
+            hint = "name a test part, or split one off with ?test=0.1"
+            raise NotFoundError("there is no test set", where=self.name, hint=hint)
         part = match_classes(self.load_test(), self.classes, f"{self.name}: test set")
         return match_shape(part, self.input_shape, f"{self.name}: test set")
 
@@ -144,8 +178,9 @@ class Dataset:
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is sent to workers, with the derived figures but without a loaded test set."""
-        derived = {"_moments": self._moments, "fingerprint": self.fingerprint}
+        """What is sent to workers: the derived figures too, but neither a loaded test set nor what is told
+        of the reading, which may name every file."""
+        derived = {"_moments": self._moments, "fingerprint": self.fingerprint, "reading": Reading()}
         return {key: value for key, value in self.__dict__.items() if key != "_test"} | derived
 
 
@@ -185,10 +220,12 @@ def match_classes(part: Part, classes: tuple[str, ...], where: str) -> Part:
     names = (part.classes[label] for label in used_classes(part.labels))
     unknown = [name for name in names if name not in position]
     if unknown:
-        raise NasError(f"class {unknown[0]!r} is not among those of the training part", where=where)
+        hint = f"{did_you_mean(unknown[0], classes)}; remove its images, or add some to the training part"
+        message = f"class {unknown[0]!r} is not among those of the training part"
+        raise NasError(message, where=where, hint=hint)
     table = np.full(max(len(part.classes), IGNORE + 1), IGNORE, dtype=part.labels.dtype)
     table[: len(part.classes)] = [position.get(name, 0) for name in part.classes]
-    return Part(part.images, table[part.labels], classes)
+    return part._replace(labels=table[part.labels], classes=classes)
 
 
 def match_shape(part: Part, shape: tuple[int, int, int], where: str) -> Part:

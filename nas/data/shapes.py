@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.data.dataset import IGNORE, Part
-from nas.data.source import Source
+from nas.data.source import Form, Options, Source
 
 CLASSES = ("background", "circle", "square", "triangle")
 SIZE = 32
@@ -32,7 +32,7 @@ NOISE = 12
 Array = npt.NDArray[np.float64]
 
 
-def open_shapes() -> Source:
+def open_shapes(_: str, options: Options) -> Source:
     """1,200 + 300 colour images of 32x32 pixels with masks of 4 classes, always the same."""
     return Source("shapes", partial(draw, TRAIN, 0), partial(draw, TEST, 1))
 
@@ -87,3 +87,6 @@ def _texture(colour: Array, rng: np.random.Generator) -> Array:
     step = int(rng.choice((2, 4, 8)))
     patches = rng.uniform(-30, 30, (3, SIZE // step, SIZE // step))
     return np.asarray(colour + patches.repeat(step, axis=1).repeat(step, axis=2))
+
+
+FORMS = (Form("shapes", open_shapes, "for segmentation: 1,500 drawn images of 32x32 pixels; no download"),)

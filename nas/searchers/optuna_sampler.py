@@ -1,4 +1,4 @@
-"""Any Optuna sampler that takes categorical decisions, as a searcher."""
+"""Optuna's samplers as searchers."""
 
 from __future__ import annotations
 
@@ -21,40 +21,26 @@ if TYPE_CHECKING:
     from nas.space.genotype import Genotype
     from nas.space.space import SearchSpace
 
-SAMPLERS = {
-    "gp": "GPSampler",
-    "nsgaii": "NSGAIISampler",
-    "nsgaiii": "NSGAIIISampler",
-    "random": "RandomSampler",
-    "tpe": "TPESampler",
-}
-UNSUPPORTED = dict.fromkeys(
-    ("optuna:cmaes", "optuna:qmc"),
-    f"it samples numbers, and every decision here is a category; try {', '.join(SAMPLERS)}",
-)
-"""Samplers of Optuna that cannot be used, by the name of the searcher, and why."""
-
 TRIES = 20
-"""Answers of a sampler before a uniform draw takes its place: it may only repeat itself."""
+"""Proposals of a sampler that are no new network before a uniform draw replaces them."""
 
 POPULATION = 20
-"""Of the genetic samplers. Optuna's 50 is more than many a search has trials in all."""
+"""Population of the genetic samplers. Optuna's 50 is more than the trials of many searches."""
 
 
 class OptunaSearcher(RandomizedSearcher):
-    """Asks a sampler, on an in-memory study that is rebuilt from the history.
+    """Asks an Optuna sampler on a study in memory, which is rebuilt from the history.
 
-    The study is kept between calls and only brought up to date; it follows from the
-    history alone, and a new sampler is seeded for every proposal.
+    The study is kept between calls and only brought up to date. A new sampler is seeded for every proposal.
     """
 
-    def __init__(self, sampler: str, settings: SearcherSettings) -> None:
+    def __init__(self, sampler: str, kind: str, settings: SearcherSettings) -> None:
         super().__init__(settings)
         self.name = f"optuna:{sampler}"
-        self._sampler = sampler
+        self._sampler, self._kind = sampler, kind
         self._history: History | None = None
         self._study: Study | None = None
-        self._known = 0
+        self._trials = 0
 
     def draw(
         self, space: SearchSpace, history: History, scheduler: Scheduler, rng: np.random.Generator
@@ -72,28 +58,28 @@ class OptunaSearcher(RandomizedSearcher):
         import optuna
 
         genetic = {"population_size": POPULATION} if self._sampler.startswith("nsga") else {}
-        sampler: BaseSampler = getattr(optuna.samplers, SAMPLERS[self._sampler])(seed=seed, **genetic)
+        sampler: BaseSampler = getattr(optuna.samplers, self._kind)(seed=seed, **genetic)
         return sampler
 
     def _updated(self, space: SearchSpace, history: History) -> Study:
-        """The Optuna study with every complete trial of the history, in order."""
+        """Return the Optuna study with every complete trial of the history, in order."""
         import optuna
 
-        # NSGA-III draws when it selects a generation, and Optuna keeps what it drew.
+        # NSGA-III draws at random when it selects a generation, and Optuna caches the outcome in the study.
         if self._study is None or history is not self._history or self._sampler == "nsgaiii":
             minimize = [optuna.study.StudyDirection.MINIMIZE] * len(self.objectives)
-            self._study, self._history, self._known = optuna.create_study(directions=minimize), history, 0
+            self._study, self._history, self._trials = optuna.create_study(directions=minimize), history, 0
         domains = space.domains()
-        for trial in history.complete[self._known :]:
+        for trial in history.complete[self._trials :]:
             self._study.add_trial(self._frozen(trial, domains))
-            self._known += 1
+            self._trials += 1
         return self._study
 
     def _frozen(self, trial: Trial, domains: Any) -> Any:
         from optuna.distributions import CategoricalDistribution
         from optuna.trial import create_trial
 
-        generation = {f"{SAMPLERS[self._sampler]}:generation": self._known // POPULATION}
+        generation = {f"{self._kind}:generation": self._trials // POPULATION}
         return create_trial(
             values=list(trial.values(self.objectives)),
             params=dict(trial.decisions),
@@ -103,7 +89,8 @@ class OptunaSearcher(RandomizedSearcher):
 
 
 def _build(space: SearchSpace, study: Study) -> Genotype:
-    """Let Optuna answer the decisions. Its trial is dropped: results come by the history."""
+    """Let Optuna answer the decisions of a genotype. Its own trial is dropped: results come from the
+    history."""
     from optuna.trial import TrialState
 
     trial = study.ask()

@@ -1,7 +1,7 @@
-"""Networks of the zoo as the first candidates of a search: each as the nearest network of the space.
+"""Warm starts: networks of the zoo as the first candidates of a search.
 
-Decision by decision a network keeps what it has where the space offers it, and takes what
-is nearest where it does not. What was changed is said.
+Each is projected to the nearest network of the space. Decision by decision it keeps its option if the space
+offers it, and takes the nearest option otherwise. The changes are reported.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ Stages = Sequence[Sequence[Module]]
 
 
 @dataclass(frozen=True)
-class Seed:
-    """A network of the zoo in a space; `changes` is empty where it lies in the space.
-    `same_as` names an earlier seed that it is equal to, which then stands for both."""
+class WarmStart:
+    """A network of the zoo, projected into a space.
+
+    changes: differences from the network of the zoo, () if it lies in the space. same_as: the name of an
+    earlier warm start that is then the same network, which is tried once.
+    """
 
     name: str
     genotype: Genotype
@@ -37,52 +40,54 @@ class Seed:
 
     def __str__(self) -> str:
         changes = ", ".join(self.changes) or "lies in the space"
-        left_out = f"; left out, as it is then {self.same_as}" if self.same_as else ""
+        left_out = f"; skipped, because it is then the same as {self.same_as}" if self.same_as else ""
         return f"{self.name}: {changes}{left_out}"
 
 
-def find_seeds(space: SearchSpace, names: Iterable[str]) -> tuple[Seed, ...]:
-    """The networks of these names in the space, in this order. NotFoundError for a name that
-    the zoo does not know, NasError for a network that cannot be brought into the space."""
-    found: list[Seed] = []
+def find_warm_starts(space: SearchSpace, names: Iterable[str]) -> tuple[WarmStart, ...]:
+    """Return the networks of the zoo of these names, projected into the space, in this order.
+
+    NotFoundError for a name that the zoo does not know, NasError for a network that cannot be projected.
+    """
+    warm_starts: list[WarmStart] = []
     for name in names:
         genotype = zoo_entry(name).build()
         try:
             nearest, changes = project(space, genotype)
         except NasError as error:
             raise error.at(f"seed {name}") from None
-        same = next((seed.name for seed in found if seed.genotype.digest == nearest.digest), "")
-        found.append(Seed(name, nearest, tuple(changes), same))
-    return tuple(found)
+        same = next((start.name for start in warm_starts if start.genotype.digest == nearest.digest), "")
+        warm_starts.append(WarmStart(name, nearest, tuple(changes), same))
+    return tuple(warm_starts)
 
 
-def seed_proposals(seeds: Iterable[Seed]) -> list[Proposal]:
-    """The proposals of the first trials, by their number."""
-    return [Proposal(seed.genotype, f"seed:{seed.name}") for seed in seeds if not seed.same_as]
+def warm_start_proposals(warm_starts: Iterable[WarmStart]) -> list[Proposal]:
+    """Return the proposals of the first trials, by their number."""
+    return [Proposal(start.genotype, f"seed:{start.name}") for start in warm_starts if not start.same_as]
 
 
 def project(space: SearchSpace, genotype: Genotype) -> tuple[Genotype, list[str]]:
-    """The nearest genotype of the space, and what was changed to get there.
+    """Return the nearest genotype of the space and a description of each change.
 
-    Pools that halve the image are left out, and the next module takes their stride: in a
-    space strides stand at the start of a stage. Where the constraints are violated, numbers
-    are reduced step by step. NasError if that does not help, or the network is no chain.
+    Pools that halve the image are left out and the next module takes their stride, because in a space strides
+    stand at the start of a stage. If the constraints are violated, numbers are changed one by one until they
+    hold. NasError if that fails, or if the network is not a chain of modules.
     """
     if genotype in space:
         return genotype, []
     stages, pools = _stages(genotype)
-    nearest = _within_constraints(space, _wanted(space, genotype, stages))
+    nearest = _within_constraints(space, _answers(space, genotype, stages))
     return nearest, list(_changes(genotype, stages, pools, nearest))
 
 
 def _stages(genotype: Genotype) -> tuple[Stages, list[str]]:
-    """The modules of each stage, and the names of the pools that were left out."""
+    """Return the modules of each stage, and the names of the pools that were left out."""
     stages: dict[str, list[Module]] = {}
     pools, stride, before = [], 1, INPUT_NODE
     for node in genotype.nodes:
         module = node.module
         if node.inputs != (before,) or not isinstance(module, Module):
-            raise NasError("is no chain of modules", where=node.name, hint="only chains seed a search")
+            raise NasError("is no chain of modules", where=node.name, hint="only chains can start a search")
         before = node.name
         if isinstance(module, Pool) and module.stride > 1:
             pools.append(node.name)
@@ -94,63 +99,69 @@ def _stages(genotype: Genotype) -> tuple[Stages, list[str]]:
     return list(stages.values()), pools
 
 
-def _wanted(space: SearchSpace, genotype: Genotype, stages: Stages) -> Decisions:
-    """What the network would answer, by path; where a space is longer, its last stage and the
-    last block of a stage answer on. Fields of other module types are those of the same name,
-    else at their default."""
-    wanted: Decisions = {}
+def _answers(space: SearchSpace, genotype: Genotype, stages: Stages) -> Decisions:
+    """Return the options that the network holds, by path.
+
+    Where the space is longer, the last stage answers for the stages after it, and the last block of a stage
+    for the blocks after it. A field of another module type takes the value of the same name, or else its
+    default."""
+    answers: Decisions = {}
     for part, component in (("stem", genotype.stem), ("head", genotype.head)):
-        wanted |= {f"{part}.{name}": value for name, value in _fields(component).items()}
+        answers |= {f"{part}.{name}": value for name, value in _fields(component).items()}
     scopes: dict[str, Module] = {}
-    for at, stage in enumerate(space.spec.stages):
-        modules, name = stages[min(at, len(stages) - 1)], f"stage{at + 1}"
-        wanted |= {f"{name}.width": modules[0].width, f"{name}.stride": modules[0].stride}
-        if at < len(stages):
-            wanted[f"{name}.depth"] = len(modules)
+    for i, stage in enumerate(space.spec.stages):
+        modules, name = stages[min(i, len(stages) - 1)], f"stage{i + 1}"
+        answers |= {f"{name}.width": modules[0].width, f"{name}.stride": modules[0].stride}
+        if i < len(stages):
+            answers[f"{name}.depth"] = len(modules)
         for block in range(max(stage.depth)):
             for scope in (f"{name}.block{block + 1}.", f"{name}.", ""):
                 scopes.setdefault(scope, modules[min(block, len(modules) - 1)])
     for scope, module in scopes.items():
-        wanted[f"{scope}type"] = module.type_name
+        answers[f"{scope}type"] = module.type_name
         for kind, cls in Module.registry.items():
             for item in fields(cls):
-                wanted[f"{scope}{kind}.{item.name}"] = getattr(module, item.name, item.default)
-    return wanted
+                answers[f"{scope}{kind}.{item.name}"] = getattr(module, item.name, item.default)
+    return answers
 
 
-def _within_constraints(space: SearchSpace, wanted: Decisions) -> Genotype:
-    """The nearest genotype that the constraints allow, one number after the other changed:
-    the one that helps most, and of those that suffice the one that changes the FLOPs least."""
-    nearest = _build(space, wanted)
+def _within_constraints(space: SearchSpace, answers: Decisions) -> Genotype:
+    """Return the nearest genotype that the constraints allow.
+
+    Numbers are changed one after the other: each time the one that reduces the excess most and, of those that
+    suffice, the one that changes the FLOPs least.
+    """
+    nearest = _build(space, answers)
     excess = space.excess(nearest)
-    while found := space.violations(nearest):
+    while violations := space.violations(nearest):
         flops = _flops(space, nearest)
         best: tuple[float, float, Decisions] | None = None
         for path, value in space.decisions(nearest).items():
             for option in space.domains()[path]:
                 if not _is_number(value) or option == value:
                     continue
-                move = {**wanted, path: option}
+                move = {**answers, path: option}
                 neighbour = _build(space, move)
                 rank = space.excess(neighbour), abs(_flops(space, neighbour) - flops)
                 if best is None or rank < best[:2]:
                     best = *rank, move
         if best is None or best[0] >= excess:
-            raise NasError(f"cannot be brought into {space.name}: {found[0]}", hint="leave it out")
-        excess, _, wanted = best
-        nearest = _build(space, wanted)
+            raise NasError(f"cannot be brought into {space.name}: {violations[0]}", hint="leave it out")
+        excess, _, answers = best
+        nearest = _build(space, answers)
     return nearest
 
 
-def _build(space: SearchSpace, wanted: Decisions) -> Genotype:
+def _build(space: SearchSpace, answers: Decisions) -> Genotype:
     def answer(path: str, options: Sequence[Any]) -> Any:
-        return _nearest(wanted.get(path, wanted.get(path.partition("[")[0])), options)
+        return _nearest(answers.get(path, answers.get(path.partition("[")[0])), options)
 
     return space.build(answer)
 
 
 def _nearest(value: Any, options: Sequence[Any]) -> Any:
-    """The value if it is an option, else of numbers the nearest (the lower of two), else the first."""
+    """Return the value if it is an option, else the nearest number (the lower of two), else the first
+    option."""
     if value in options:
         return value
     if _is_number(value) and all(map(_is_number, options)):
@@ -174,7 +185,7 @@ def _fields(component: Component | None) -> dict[str, Any]:
 
 
 def _changes(genotype: Genotype, stages: Stages, pools: Sequence[str], nearest: Genotype) -> Iterator[str]:
-    """Stem, stages, blocks, head: what differs from the network."""
+    """Yield the differences from the network: stem, stages, blocks, head."""
     yield from _component_changes("stem", genotype.stem, nearest.stem)
     if pools:
         yield f"without {', '.join(pools)}"
@@ -182,11 +193,11 @@ def _changes(genotype: Genotype, stages: Stages, pools: Sequence[str], nearest: 
     if len(built) != len(stages):
         yield f"stages {len(stages)} -> {len(built)}"
     pairs: dict[str, tuple[Module, Module]] = {}
-    for at, (before, after) in enumerate(zip(stages, built, strict=False), start=1):
+    for number, (before, after) in enumerate(zip(stages, built, strict=False), start=1):
         if len(before) != len(after):
-            yield f"stage{at}.depth {len(before)} -> {len(after)}"
+            yield f"stage{number}.depth {len(before)} -> {len(after)}"
         for block, pair in enumerate(zip(before, after, strict=False), start=1):
-            pairs[f"stage{at}.block{block}"] = pair
+            pairs[f"stage{number}.block{block}"] = pair
     yield from _block_changes(pairs)
     yield from _component_changes("head", genotype.head, nearest.head)
     if genotype.auxiliary:
@@ -202,7 +213,7 @@ def _component_changes(where: str, before: Component | None, after: Component | 
 
 
 def _block_changes(pairs: Mapping[str, tuple[Module, Module]]) -> Iterator[str]:
-    """Equal changes of all the blocks of a stage, or of the network, are said once."""
+    """Yield the changes of blocks; equal changes of all blocks of a stage or of the network once."""
     blocks: dict[str, list[str]] = {}
     for name, (before, after) in pairs.items():
         old, new = ({"type": module.type_name} | _fields(module) for module in (before, after))

@@ -143,9 +143,9 @@ def train_fully(
     Returns what `network.training.json` holds: val_error and test_error (fractions in
     [0, 1]), val_loss, test_loss, curve, recipe, seed, data, data_fingerprint, weights; in
     segmentation an error is 1 - mIoU, and val_miou, val_pixel_accuracy and those of test
-    are there too. A finished training that is resumed returns what is recorded. Raises NasError where files
-    of an earlier training are in the way, the network is for another task than the data, or
-    the training diverges.
+    are there too; without a test set its figures are left out. A finished training that is
+    resumed returns what is recorded. Raises NasError where files of an earlier training are in the
+    way, the network is for another task than the data, or the training diverges.
     """
     import torch
 
@@ -155,6 +155,7 @@ def train_fully(
     recorded = _recorded(files, dataset, recipe, seed, resume)
     if recorded is not None:
         return recorded
+    dataset.check_test()
     torch.manual_seed(seed)
     network = load_network(source, dataset)
     check_output(network, dataset, str(source))
@@ -167,11 +168,13 @@ def train_fully(
             f"the training diverged in epoch {len(result.curve) + 1}", where=str(source), hint=hint
         )
     validation = {name: value for name, value in result.curve[-1].items() if name.startswith("val_")}
-    test = loop.evaluate(network, *dataset.test(), dataset, device)
+    test = (
+        loop.evaluate(network, *dataset.test(), dataset, device).figures("test") if dataset.has_test else {}
+    )
     report = {
         **_identity(dataset, recipe, seed),
         **validation,
-        **test.figures("test"),
+        **test,
         "duplicates": dataset.duplicates.count,
         "weights": files.weights.name,
         "curve": list(result.curve),

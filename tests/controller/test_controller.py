@@ -1,4 +1,4 @@
-"""The loop of a search: budget, duplicates, resume, failures, signals, a full disk."""
+"""The loop of a search: budget, duplicates, resume, failures, signals and a full disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from nas.controller.loop import run_search
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
-from nas.searchers import Searcher, make_searcher
+from nas.searchers import make_searcher
+from nas.searchers.base import Searcher
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.study import Study
@@ -27,7 +28,7 @@ from nas.training.task import Result, Task, ignore
 
 
 class Scripted:
-    """Evaluates in memory: `outcome` of a task is its result; the newest task ends first."""
+    """Evaluator in memory: `outcome(task)` is the result; the newest task ends first."""
 
     def __init__(self, outcome, slots=3):
         self.outcome, self.slots = outcome, slots
@@ -59,7 +60,7 @@ def failed(task, reason="exception"):
 
 
 class Fixed(Searcher):
-    """Proposes the given genotypes in turn, repeats included."""
+    """Searcher that proposes the given genotypes in turn, with repeats."""
 
     name = "fixed"
 
@@ -78,8 +79,8 @@ def space():
 
 @pytest.fixture(scope="module")
 def genotypes(space):
-    found = {g.digest: g for g in map(space.sample, range(10))}
-    return list(found.values())
+    by_digest = {g.digest: g for g in map(space.sample, range(10))}
+    return list(by_digest.values())
 
 
 def search(space, outcome=complete, *, study=None, searcher=None, evaluator=None, trials=12, **options):
@@ -113,7 +114,7 @@ def test_same_seed_and_one_slot_give_the_same_search(space):
     assert digests[0] == digests[1]
 
 
-def test_callbacks_tell_what_happens(space):
+def test_callbacks_get_every_trial_and_event(space):
     trials, events = [], []
     search(space, trials=5, on_trial=lambda *seen: trials.append(seen), on_event=events.append)
     assert [progress.done for _, progress in trials] == [1, 2, 3, 4, 5]
@@ -150,7 +151,7 @@ def test_resume_redoes_only_the_missing_numbers(space, tmp_path):
         assert again.executed == []
 
 
-def test_hole_left_by_a_lost_trial_is_filled(space):
+def test_the_number_of_a_lost_trial_is_used_again(space):
     study = search(space, trials=6)
     holed = History()
     for trial in study.trials:
@@ -262,7 +263,7 @@ def test_trial_that_cannot_be_recorded_ends_the_search(space):
     assert not study.pending
 
 
-def test_durations_and_progress_do_not_see_the_wall_clock(space, monkeypatch):
+def test_durations_and_progress_ignore_the_wall_clock(space, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: (_ for _ in ()).throw(AssertionError("wall clock")))
     seen = []
     search(space, trials=3, on_trial=lambda trial, progress: seen.append(progress.elapsed))
@@ -270,11 +271,11 @@ def test_durations_and_progress_do_not_see_the_wall_clock(space, monkeypatch):
 
 
 def test_runs_outside_the_main_thread(space):
-    found = []
-    thread = threading.Thread(target=lambda: found.append(search(space, trials=3)))
+    studies = []
+    thread = threading.Thread(target=lambda: studies.append(search(space, trials=3)))
     thread.start()
     thread.join(30)
-    assert len(found[0].trials) == 3
+    assert len(studies[0].trials) == 3
 
 
 def test_signal_handlers_are_restored(space):

@@ -1,4 +1,4 @@
-"""Same seed, same search; and what several workers were proposed is proposed again."""
+"""Equal seeds give equal searches, and a replay proposes the same again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from testing.paths import ROOT
 from testing.small_spaces import LARGER
+from testing.stranger import change_trial, copied
 
 import nas
 from nas.cli import run as nas_command
@@ -38,7 +39,7 @@ RUNGS = (1, 2, 4)
 
 
 class Shuffled:
-    """Four candidates at a time, which end in random order; raises after `ends` results."""
+    """Evaluator of four slots whose trainings end in random order; raises after `ends` results."""
 
     slots = 4
 
@@ -51,7 +52,7 @@ class Shuffled:
 
     def wait(self, timeout: float | None = None, **callbacks: object) -> list[Result]:
         if not self.left:
-            raise MemoryError  # of the driver: what is in flight is lost
+            raise MemoryError  # the driver is lost, with the trainings in progress
         self.left -= 1
         task = self.tasks.pop(int(self.rng.integers(len(self.tasks))))
         errors = np.random.default_rng(task.seed).random(RUNGS[-1])
@@ -72,10 +73,10 @@ class Shuffled:
 
 
 def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> Run:
-    """A run whose driver was lost after `ends` results, resumed until it is done."""
+    """Return a run whose driver was lost after every `ends` results, resumed until done."""
     space = parse_space(LARGER, "small.yaml")
     settings |= {"data": "digits?limit=60", "trials": TRIALS, "searcher": searcher, "seed": 5}
-    files = run_folder.create(folder, space.name, "run")
+    files = run_folder.create_run(folder, space.name, "run")
     write_run(files, *prepare(space, **settings))
     for session in range(100):
         try:
@@ -96,39 +97,39 @@ def fill(files: RunFolder, study: Study, config: SearchConfig, evaluator: Shuffl
 @pytest.mark.parametrize(
     "searcher", ["random", "evolution", "optuna:tpe", "optuna:nsgaii", "optuna:nsgaiii", "paired", "balanced"]
 )
-def test_what_several_workers_were_proposed_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+def test_proposals_to_several_workers_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8)).study as study:
         numbers = [trial.number for trial in study.trials]
         assert numbers != sorted(numbers) == list(range(TRIALS))
         known = [trial.proposal.known for trial in study.trials]
-        assert max(len(each.pending) for each in known if each) == Shuffled.slots - 1
-        found = replay(run)
-        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+        assert max(len(snapshot.pending) for snapshot in known if snapshot) == Shuffled.slots - 1
+        replayed = replay(run)
+        assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
 
 
 @pytest.mark.parametrize(
     "searcher",
     ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "optuna:tpe"))],
 )
-def test_a_run_whose_trials_waited_at_rungs_is_proposed_again(tmp_path: Path, searcher: str) -> None:
+def test_proposals_between_rungs_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:
         assert {trial.state for trial in study.trials} == {"complete", "stopped", "failed"}
         places = sorted(place for trial in study.trials for place in trial.arrivals)
         assert places == list(range(1, len(places) + 1))
         assert any(trial.proposal.known.arrivals for trial in study.trials)
-        found = replay(run)
-        assert (found.same, found.unknown, found.differs) == (TRIALS, (), None)
+        replayed = replay(run)
+        assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
 
 
-def test_what_waited_at_a_rung_matters_to_evolution(tmp_path: Path) -> None:
-    """Or the test above would pass without it."""
+def test_rung_results_change_what_evolution_proposes(tmp_path: Path) -> None:
+    """Otherwise the test above could not fail."""
     with (run := finished(tmp_path, "evolution", 8, fidelity=RUNGS)).study as study:
         study._trials = [replace(trial, arrivals=()) for trial in study.trials]
         assert replay(run).differs is not None
 
 
-def test_a_latency_that_each_rung_measures_anew_is_not_replayed(tmp_path: Path) -> None:
-    """Nothing keeps what it was at an earlier rung."""
+def test_a_search_that_measures_latency_at_rungs_is_not_replayed(tmp_path: Path) -> None:
+    """Only the latency of the last rung is recorded."""
     history = History(("error", "latency"))
     space = parse_space(LARGER, "small.yaml").with_input((1, 8, 8), 10)
     searcher = make_searcher("random", history.objectives)
@@ -153,15 +154,13 @@ def test_a_latency_that_each_rung_measures_anew_is_not_replayed(tmp_path: Path) 
     assert second.known is None
 
 
-def test_networks_of_the_zoo_come_first_again(tmp_path: Path) -> None:
+def test_warm_starts_are_replayed(tmp_path: Path) -> None:
     with (run := finished(tmp_path, "evolution", 8, seed_with=("resnet20", "fractalnet20"))).study:
         assert run.trial(0).proposal.proposer == "seed:resnet20"
         assert replay(run).same == TRIALS
 
 
-def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished(tmp_path, "evolution")
     run.study.close()
     config = run_folder.read_config(run.files)
@@ -169,10 +168,10 @@ def test_a_run_of_another_seed_differs_and_the_first_difference_is_named(
     run_folder.write_config(run.files, config.model_copy(update={"seed": 6, "versions": versions}))
     assert nas_command(["replay", str(run.folder), "--json"]) == 2
     out, err = capsys.readouterr()
-    found = json.loads(out)
-    assert found["same"] == 0
-    assert found["differs"]["trial"] == 0
-    assert found["differs"]["recorded"] != found["differs"]["proposed"]
+    document = json.loads(out)
+    assert document["same"] == 0
+    assert document["differs"]["trial"] == 0
+    assert document["differs"]["recorded"] != document["differs"]["proposed"]
     assert "trial 0 is proposed differently" in err
     assert f"numpy 1.0 (now {np.__version__})" in err
 
@@ -181,18 +180,21 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
     with (run := finished(tmp_path, "evolution")).study as study:
         at = 15
         other = study.trials[at]
-        proposal = replace(other.proposal, genotype=study.trials[at - 1].genotype)
+        proposal = replace(other.proposal, network=study.trials[at - 1].genotype)
         study._trials[at] = replace(other, proposal=proposal)
-        found = replay(run)
-        assert found.differs is not None
-        assert found.differs.number == other.number
-        assert 0 < found.same < TRIALS
+        replayed = replay(run)
+        assert replayed.differs is not None
+        assert replayed.differs.number == other.number
+        assert 0 < replayed.same < TRIALS
 
 
-def test_a_run_of_an_older_program_says_that_it_cannot_be_replayed(
-    capsys: pytest.CaptureFixture[str],
+def test_a_run_without_snapshots_cannot_be_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert nas_command(["replay", str(ROOT / "tests" / "fixtures" / "run-v1")]) == 2
+    folder = copied(tmp_path / "run")
+    for row in range(1, 9):
+        change_trial(folder, lambda columns: columns["details"].pop("snapshot"), row)
+    assert nas_command(["replay", str(folder.path)]) == 2
     assert "8 of 8 trials do not say what was known" in capsys.readouterr().err
 
 

@@ -21,7 +21,8 @@ from nas.errors import NasError, StorageError
 from nas.pareto import front
 from nas.schedulers import make_scheduler
 from nas.schedulers.successive_halving import MIN_TRIALS
-from nas.searchers import Searcher, make_searcher
+from nas.searchers import make_searcher
+from nas.searchers.base import Searcher
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.run import open_run

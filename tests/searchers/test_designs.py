@@ -18,7 +18,8 @@ from nas.space.genotype import expand
 from nas.space.space import load_space, parse_space
 from nas.stats import power
 from nas.study.history import History
-from nas.study.trial import Proposal, from_attributes, to_attributes
+from nas.study.trial import Proposal
+from nas.study.trial_json import from_attributes, to_attributes
 from nas.training.recipe import Recipe
 from nas.training.task import Result
 
@@ -69,10 +70,10 @@ def flops(space, genotype):
 
 
 def blocks(proposals):
-    found = defaultdict(list)
+    by_context = defaultdict(list)
     for proposal in proposals:
-        found[proposal.design["context"]].append(proposal)
-    return found
+        by_context[proposal.design["context"]].append(proposal)
+    return by_context
 
 
 def test_every_context_has_every_type_in_both_arms_with_every_seed(space, paired):
@@ -150,12 +151,12 @@ def test_designs_need_two_types_and_common_flops():
         make_searcher("balanced", ("error",)).proposal(apart, 0, 0)
 
 
-def test_widths_scale_until_the_flops_are_met(space):
+def test_widths_are_scaled_until_the_flops_match(space):
     genotype = load_space("all_modules").sample(3)
     whole = flops(load_space("all_modules"), genotype)
     for target in (whole // 3, whole * 2):
-        found = at_flops(genotype, target, (3, 32, 32), 10)
-        assert abs(flops(load_space("all_modules"), found) / target - 1) <= TOLERANCE
+        scaled = at_flops(genotype, target, (3, 32, 32), 10)
+        assert abs(flops(load_space("all_modules"), scaled) / target - 1) <= TOLERANCE
     assert at_flops(genotype, whole, (3, 32, 32), 10) == genotype
     assert at_flops(genotype, whole * 1000, (3, 32, 32), 10) is None
 
@@ -197,12 +198,12 @@ def test_a_search_trains_every_part_of_a_block_with_its_seed(space):
         repeats[trial.digest].add(trial.error)
     assert any(len(errors) > 1 for errors in repeats.values())
     for trial in study.trials:
-        assert from_attributes(to_attributes(trial), trial.decisions) == trial
+        assert from_attributes(to_attributes(trial)) == trial
         assert all(value in space.domains()[path] for path, value in trial.decisions.items())
 
 
 @pytest.mark.parametrize("name", ["paired", "balanced"])
-def test_a_block_that_was_cut_short_goes_on(space, name):
+def test_an_interrupted_block_is_resumed(space, name):
     whole = searched(space, History(("error",)), 20, name=name)
     cut = History(("error",))
     with pytest.raises(KeyboardInterrupt):
@@ -214,7 +215,7 @@ def test_a_block_that_was_cut_short_goes_on(space, name):
     assert [by_number[t.number].error for t in whole.trials] == [t.error for t in whole.trials]
 
 
-def test_trials_without_a_design_are_recorded_as_before(space):
+def test_only_trials_of_a_design_record_one(space):
     trial = searched(space, History(("error",)), 3).trials[0]
     assert "design" in to_attributes(trial)["proposal"]
     plain = Proposal(trial.genotype, "random")
@@ -234,10 +235,10 @@ def test_settings_of_a_design_are_checked(space):
         prepare(space, searcher="paired", seed_with=("resnet20",))
 
 
-def test_a_summary_says_what_is_planned_and_what_it_can_show(space, paired):
-    found = paired.summary(space, 0, paired.default_trials(space, 0))
-    assert found["contexts"] == 20
-    text = "\n".join(found["lines"])
+def test_a_summary_states_the_plan_and_the_detectable_effects(space, paired):
+    summary = paired.summary(space, 0, paired.default_trials(space, 0))
+    assert summary["contexts"] == 20
+    text = "\n".join(summary["lines"])
     assert "4 of 5 studies" in text
     assert "20 contexts x plain, residual, bottleneck" in text
     short = paired.summary(space, 0, 25)
@@ -245,14 +246,16 @@ def test_a_summary_says_what_is_planned_and_what_it_can_show(space, paired):
     assert any("do not complete a context" in line for line in short["lines"])
 
 
-def test_a_balanced_plan_promises_what_is_left_after_holm_and_overlap(space, balanced):
-    found = balanced.summary(space, 0, balanced.default_trials(space, 0))
-    assert 0.5 < found["overlap"] <= 1
-    networks = int(found["networks_of_type"] * found["overlap"])
-    for row in found["detectable"]:
+def test_a_balanced_plan_states_the_effects_it_detects_after_holm_and_overlap(space, balanced):
+    summary = balanced.summary(space, 0, balanced.default_trials(space, 0))
+    assert 0.5 < summary["overlap"] <= 1
+    networks = int(summary["networks_of_type"] * summary["overlap"])
+    for row in summary["detectable"]:
         assert row["effect"] == power.detectable(networks, row["sd"] * np.sqrt(2))
         assert row["after_holm"] == power.detectable(networks, row["sd"] * np.sqrt(2), tests=3)
-        assert f"of {100 * row['after_holm']:.2f} if Holm asks most of it" in "\n".join(found["lines"])
+        assert f"of {100 * row['after_holm']:.2f} points after Holm's correction" in "\n".join(
+            summary["lines"]
+        )
     assert balanced.summary(space, 0, 2)["overlap"] == 0  # one type is not there
     assert balanced.summary(space, 0, 2)["detectable"] == []
 

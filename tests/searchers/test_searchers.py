@@ -11,12 +11,12 @@ from testing.toy_space import Toy, ToySpace, toy_trial
 
 from nas.errors import NasError
 from nas.schedulers import TrainFully
-from nas.searchers import Searcher, make_searcher, propose, searcher_names
-from nas.searchers.optuna_sampler import UNSUPPORTED
+from nas.searchers import UNSUPPORTED, make_searcher, searcher_names
+from nas.searchers.base import Searcher, propose
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal
-from nas.surrogate.additive_model import Effects
+from nas.surrogate.additive_model import AdditiveModel
 
 OBJECTIVES = {1: ("error",), 2: ("error", "flops"), 3: ("error", "flops", "params")}
 ALL = [name for name in searcher_names() if name != "optuna:gp"]
@@ -62,7 +62,7 @@ def test_proposals_lie_in_the_space_and_never_repeat(name, objectives):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_proposal_follows_from_history_and_generator(name):
+def test_a_proposal_follows_from_history_seed_and_number(name):
     space = ToySpace(length=5, base=3)
     searcher, history = make_searcher(name, OBJECTIVES[2]), History(OBJECTIVES[2])
     for number in range(30):
@@ -85,7 +85,7 @@ def test_the_history_is_only_read(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_small_space_is_searched_whole_and_then_there_is_none(name):
+def test_a_small_space_is_searched_completely_and_then_exhausted(name):
     space = ToySpace(length=3, base=3, limit=4)
     history = run(name, space, 100, fails=lambda n: False)
     expected = {genotype.digest for genotype in space.enumerate()}
@@ -94,14 +94,14 @@ def test_a_small_space_is_searched_whole_and_then_there_is_none(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_only_failures_so_far(name):
+def test_a_history_of_failures_alone_is_searched_on(name):
     history = run(name, ToySpace(length=4, base=5), 15, fails=lambda n: True)
     assert len(history.trials) == 15
     assert not history.complete
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_is_in_flight_is_not_proposed(name):
+def test_networks_in_flight_are_not_proposed(name):
     space = ToySpace(length=3, base=2)
     searcher, history = make_searcher(name, OBJECTIVES[2]), History()
     digests = []
@@ -185,7 +185,7 @@ def test_evolution_derives_from_the_front():
         assert trial.proposal.parent < trial.number
 
 
-def test_a_neighbourhood_that_is_exhausted_is_not_built_again():
+def test_an_exhausted_neighbourhood_is_not_built_again():
     class Counting(ToySpace):
         built = 0
 
@@ -203,16 +203,16 @@ def test_a_neighbourhood_that_is_exhausted_is_not_built_again():
     assert counts[-1] / len(counts) < 15  # most of them draws of the last networks
 
 
-def test_effects_tell_which_moves_help():
+def test_the_additive_model_ranks_moves():
     space, history, rng = ToySpace(length=6, base=4), History(), np.random.default_rng(0)
     for number in range(150):
         history.record(toy_trial(space, number, Proposal(space.sample(rng), "test")))
-    effects = Effects(OBJECTIVES[2])
-    effects.follow(history)
+    model = AdditiveModel(OBJECTIVES[2])
+    model.fit_incremental(history)
     decisions, moves = dict.fromkeys(("d1", "d2", "d3", "d4"), 1), [("d3", 0), ("d3", 2), ("d3", 3)]
-    outlook = np.mean([effects.outlook(np.zeros(2), decisions, moves, rng) for _ in range(100)], axis=0)
-    assert outlook[0, 0] > 0 > outlook[1, 0] > outlook[2, 0]  # the error falls with the options
-    assert outlook[0, 1] < 0 < outlook[1, 1] < outlook[2, 1]  # and FLOPs grow
+    samples = np.mean([model.sample(np.zeros(2), decisions, moves, rng) for _ in range(100)], axis=0)
+    assert samples[0, 0] > 0 > samples[1, 0] > samples[2, 0]  # the error falls with the options
+    assert samples[0, 1] < 0 < samples[1, 1] < samples[2, 1]  # and FLOPs grow
 
 
 def test_a_parent_from_outside_the_space_gives_way():

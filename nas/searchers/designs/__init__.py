@@ -1,1 +1,1 @@
-"""Designs: searchers that plan samples for a comparison instead of looking for the best network."""
+"""Designs: searchers that plan a sample to compare module types instead of looking for the best network."""

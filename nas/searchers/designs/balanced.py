@@ -1,15 +1,15 @@
-"""A balanced sample: equally many networks of every module type, FLOPs bin and depth.
+"""The balanced design: equally many networks of every module type, FLOPs bin and depth.
 
-The bins divide the FLOPs that all types have in common, so that every bin can hold every type
-(Radosavovic et al., "On network design spaces for visual recognition", 2019). Within a cell FLOPs and depth
-still vary; the analysis adjusts for both (`nas.stats.adjusted`).
+The bins divide the range of FLOPs that all types share, so that every bin can hold every type (Radosavovic et
+al., "On network design spaces for visual recognition", 2019). Within a cell FLOPs and depth still vary; the
+analysis adjusts for both (`nas.stats.adjusted`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, islice
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 FLOPS_BINS = 5
 DEPTHS = 3
-"""Classes of depth, where a space has more than so many depths."""
+"""Classes of depth, at most."""
 
 PILOT = 150
-"""Networks of each type drawn to place the bins; cells that none of them is in stay empty."""
+"""Networks of each type drawn to place the bins. Cells without any of them stay empty."""
 
 SUPPORT = (0.05, 0.95)
-"""Quantiles of each type's FLOPs between which it is said to occur."""
+"""Quantiles that bound the range of FLOPs of a type."""
 
 ROUNDS = 2
 """Networks planned for each cell."""
 
 STREAM = 4
-"""Keeps the generators apart from those of other searchers."""
+"""Keeps the random generators apart from those of other searchers."""
 
 Cell = tuple[str, int, int]
 """Module type, FLOPs bin, class of depth."""
@@ -55,7 +55,7 @@ Network = tuple[Genotype, int]
 
 @dataclass
 class _Source:
-    """Networks of one type as they are drawn, sorted into cells; `draws` counts them all."""
+    """Networks of one type as they are drawn, sorted into cells. `draws` counts them all."""
 
     networks: Iterator[Network]
     draws: int = 0
@@ -63,7 +63,7 @@ class _Source:
 
 
 class Balanced(Design):
-    """The design: rounds over all cells that are not empty, in random order."""
+    """Plans rounds over all cells that are not empty, each in random order."""
 
     name = "balanced"
 
@@ -76,10 +76,10 @@ class Balanced(Design):
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
         self._prepare(space, seed)
         while len(self._plan) <= number:
-            found = next(self._planned, None)
-            if found is None:
+            planned = next(self._planned, None)
+            if planned is None:
                 return None
-            self._plan.append(found)
+            self._plan.append(planned)
         (kind, flops_bin, depth), (genotype, _) = self._plan[number]
         design = {"design": self.name, "type": kind, "flops_bin": flops_bin, "depth": depth}
         return Proposal(genotype, self.name, uniform=True, design=design)
@@ -92,74 +92,76 @@ class Balanced(Design):
         self._prepare(space, seed)
         types = module_types(space)
         planned = sum(self.proposal(space, seed, number) is not None for number in range(trials))
-        each, overlap = planned // len(types), _overlap(types, self._plan[:planned])
+        per_type, overlap = planned // len(types), _overlap(types, self._plan[:planned])
         draws = sum(source.draws for source in self._sources.values())
-        drawn = sum(len(held) for s in self._sources.values() for held in s.cells.values())
-        found = {
+        in_cells = sum(len(cell) for source in self._sources.values() for cell in source.cells.values())
+        figures = {
             "design": self.name,
             "types": list(types),
             "cells": len(self._open),
             "empty_cells": len(types) * FLOPS_BINS * self._depths - len(self._open),
-            "networks_of_type": each,
+            "networks_of_type": per_type,
             "flops": [round(edge) for edge in self._edges],
-            "acceptance": drawn / draws,
+            "acceptance": in_cells / draws,
             "overlap": overlap,
-            "detectable": _detectable(each, overlap, len(types)),
+            "detectable": _detectable(per_type, overlap, len(types)),
         }
-        return found | {"lines": _lines(found, planned)}
+        return figures | {"lines": _lines(figures, planned)}
 
     def _prepare(self, space: SearchSpace, seed: int) -> None:
-        """Draw the pilot, place the bins, and start the plan."""
+        """Draw the pilot networks, place the bins and start the plan, unless that is done."""
         if self._key is not None and self._key[0] is space and self._key[1] == seed:
             return
         self._key, self._plan = (space, seed), []
         types = module_types(space)
-        pilots = {kind: _pilot(space, kind, [seed, STREAM, at]) for at, kind in enumerate(types)}
+        pilots = {kind: _pilot(space, kind, [seed, STREAM, i]) for i, kind in enumerate(types)}
         self._edges = _common_bins(space, pilots)
-        depths = np.unique([len(genotype.nodes) for held in pilots.values() for genotype, _ in held])
+        depths = np.unique([len(genotype.nodes) for pilot in pilots.values() for genotype, _ in pilot])
         self._depths = min(DEPTHS, len(depths))
-        cuts = [part[0] for part in np.array_split(depths, self._depths)[1:]]
+        cuts = [depth_class[0] for depth_class in np.array_split(depths, self._depths)[1:]]
         self._sources = {}
-        for kind, held in pilots.items():
-            source = _Source(_networks(space, kind, [seed, STREAM, types.index(kind)]))
-            self._sources[kind] = source
-            for _ in held:
-                self._draw(kind, source, cuts)
+        for kind, pilot in pilots.items():
+            self._sources[kind] = _Source(_networks(space, kind, [seed, STREAM, types.index(kind)]))
+            for _ in pilot:
+                self._draw(kind, cuts)
         self._open = sorted(cell for source in self._sources.values() for cell in source.cells)
         self._planned = self._rounds(seed, cuts)
 
-    def _draw(self, kind: str, source: _Source, cuts: list[int]) -> bool:
-        """Take one network of a type into its cell; False where there are no more."""
-        drawn = next(source.networks, None)
-        if drawn is None:
+    def _draw(self, kind: str, cuts: list[int]) -> bool:
+        """Draw a network of a type into its cell; return False where there are no more."""
+        source = self._sources[kind]
+        network = next(source.networks, None)
+        if network is None:
             return False
         source.draws += 1
-        genotype, flops = drawn
-        at = int(np.searchsorted(self._edges, flops, side="right")) - 1
-        if 0 <= at < FLOPS_BINS:
-            cell = kind, at, int(np.searchsorted(cuts, len(genotype.nodes), side="right"))
-            source.cells.setdefault(cell, []).append(drawn)
+        genotype, flops = network
+        flops_bin = int(np.searchsorted(self._edges, flops, side="right")) - 1
+        if 0 <= flops_bin < FLOPS_BINS:
+            cell = kind, flops_bin, int(np.searchsorted(cuts, len(genotype.nodes), side="right"))
+            source.cells.setdefault(cell, []).append(network)
         return True
 
     def _rounds(self, seed: int, cuts: list[int]) -> Iterator[tuple[Cell, Network]]:
         """Yield one network of every cell that is not exhausted, round after round."""
-        cells, turn = list(self._open), 0
+        cells, round_ = list(self._open), 0
         while cells:
-            order = np.random.default_rng([seed, STREAM, len(self._sources), turn]).permutation(len(cells))
-            for cell in [cells[at] for at in order]:
-                source, tries = self._sources[cell[0]], 0
-                while len(source.cells[cell]) <= turn and tries < TRIES and self._draw(cell[0], source, cuts):
+            order = np.random.default_rng([seed, STREAM, len(self._sources), round_]).permutation(len(cells))
+            for cell in [cells[i] for i in order]:
+                networks, tries = self._sources[cell[0]].cells[cell], 0
+                while len(networks) <= round_ and tries < TRIES and self._draw(cell[0], cuts):
                     tries += 1
-                if len(source.cells[cell]) <= turn:
+                if len(networks) <= round_:
                     cells.remove(cell)
                     continue
-                yield cell, source.cells[cell][turn]
-            turn += 1
+                yield cell, networks[round_]
+            round_ += 1
 
 
 def _networks(space: SearchSpace, kind: str, entropy: list[int]) -> Iterator[Network]:
-    """Different networks of one type with their FLOPs, each decision uniform, within the
-    constraints; ends after many draws that bring none."""
+    """Yield different networks of one type.
+
+    Each decision is uniform, and the constraints hold. Ends after many draws in a row without a new network.
+    """
     rng, seen, rejected = np.random.default_rng(entropy), set[str](), 0
     while rejected < TRIES:
         genotype = of_type(space, kind, lambda _, options: pick(options, rng))
@@ -172,27 +174,27 @@ def _networks(space: SearchSpace, kind: str, entropy: list[int]) -> Iterator[Net
 
 
 def _pilot(space: SearchSpace, kind: str, entropy: list[int]) -> list[Network]:
-    found = [drawn for drawn, _ in zip(_networks(space, kind, entropy), range(PILOT), strict=False)]
-    if not found:
+    pilot = list(islice(_networks(space, kind, entropy), PILOT))
+    if not pilot:
         raise NasError(f"no network of {kind} alone meets the constraints", where=space.name)
-    return found
+    return pilot
 
 
 def _common_bins(space: SearchSpace, pilots: dict[str, list[Network]]) -> Floats:
-    """Edges of bins of equal width in log FLOPs, over the range that all types share."""
-    ranges = [np.quantile([flops for _, flops in held], SUPPORT) for held in pilots.values()]
-    low, high = max(each[0] for each in ranges), min(each[1] for each in ranges)
+    """Return the edges of bins of equal width in log FLOPs, over the range that all types share."""
+    ranges = [np.quantile([flops for _, flops in pilot], SUPPORT) for pilot in pilots.values()]
+    low, high = max(a for a, _ in ranges), min(b for _, b in ranges)
     if low >= high:
         named = [
             f"{kind} {a / 1e6:.3g}M to {b / 1e6:.3g}M" for kind, (a, b) in zip(pilots, ranges, strict=True)
         ]
-        hint = f"{', '.join(named)}; --searcher paired scales the widths itself"
+        hint = f"{', '.join(named)}; --searcher paired scales widths to equal FLOPs"
         raise NasError("the module types have no FLOPs in common", where=space.name, hint=hint)
     return np.asarray(np.exp(np.linspace(np.log(low), np.log(high * (1 + 1e-9)), FLOPS_BINS + 1)))
 
 
 def _overlap(types: Sequence[str], plan: Sequence[tuple[Cell, Network]]) -> float:
-    """Effective overlap of the two types that are least comparable, as the analysis will find it."""
+    """Return the effective overlap of the two least comparable types, as the analysis will compute it."""
     kinds = [cell[0] for cell, _ in plan]
     if not set(types) <= set(kinds):
         return 0.0
@@ -203,10 +205,12 @@ def _overlap(types: Sequence[str], plan: Sequence[tuple[Cell, Network]]) -> floa
     return min(adjusted_effect(shares, cost, (cost, depth), *pair).overlap for pair in pairs)
 
 
-def _detectable(each: int, overlap: float, types: int) -> list[dict[str, float]]:
-    """Effects that so many networks of each type show, for each supposed SD, alone and after Holm over all
-    contrasts; a difference of two networks has twice the variance of one."""
-    tests, networks = types * (types - 1) // 2, int(each * overlap)
+def _detectable(per_type: int, overlap: float, types: int) -> list[dict[str, float]]:
+    """Return the effects that so many networks per type detect, alone and after Holm over all contrasts.
+
+    A difference of two networks has twice the variance of one.
+    """
+    tests, networks = types * (types - 1) // 2, int(per_type * overlap)
     rows = [
         {
             "sd": sd,
@@ -218,18 +222,18 @@ def _detectable(each: int, overlap: float, types: int) -> list[dict[str, float]]
     return [row for row in rows if all(map(isfinite, row.values()))]
 
 
-def _lines(found: dict[str, Any], planned: int) -> list[str]:
-    low, high = found["flops"][0] / 1e6, found["flops"][-1] / 1e6
+def _lines(figures: dict[str, Any], planned: int) -> list[str]:
+    low, high = figures["flops"][0] / 1e6, figures["flops"][-1] / 1e6
     lines = [
-        f"{planned} networks in {found['cells']} cells of module type x {FLOPS_BINS} FLOPs bins x depth, "
+        f"{planned} networks in {figures['cells']} cells of module type x {FLOPS_BINS} FLOPs bins x depth, "
         f"{low:.3g}M to {high:.3g}M FLOPs",
-        f"{found['acceptance']:.0%} of the networks drawn lie in a cell; {found['empty_cells']} cells are "
-        f"empty; the effective overlap of any two types is {found['overlap']:.0%} or more",
+        f"{figures['acceptance']:.0%} of the networks drawn lie in a cell; {figures['empty_cells']} cells "
+        f"are empty; the effective overlap of any two types is {figures['overlap']:.0%} or more",
     ]
-    for row in found["detectable"]:
+    for row in figures["detectable"]:
         lines.append(
-            f"if networks of equal FLOPs and depth have an SD of {100 * row['sd']:g} points, an effect of "
-            f"{100 * row['effect']:.2f} points is found in 4 of 5 studies, of {100 * row['after_holm']:.2f} "
-            "if Holm asks most of it"
+            f"if networks of equal FLOPs and depth have an SD of {100 * row['sd']:g} points, 4 of 5 studies "
+            f"detect an effect of {100 * row['effect']:.2f} points, or of {100 * row['after_holm']:.2f} "
+            "points after Holm's correction"
         )
     return lines

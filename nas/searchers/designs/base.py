@@ -1,7 +1,6 @@
-"""Designs: searchers that plan a sample to compare module types, and look at no result.
+"""Designs: searchers that plan a sample to compare module types, without looking at results.
 
-A network of a design has one module type in all its blocks. What a design plans follows from
-space and seed alone, so a run that was cut short goes on where it stopped.
+A network of a design has one module type in all its blocks.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from nas.space.space import SearchSpace
 
 TRIES = 300
-"""Draws in a row that a design rejects before it finds the space exhausted."""
+"""Rejected draws in a row after which a design takes the space for exhausted."""
 
 
 class Design(Searcher):
@@ -54,8 +53,8 @@ class Design(Searcher):
 
 
 def module_types(space: SearchSpace) -> tuple[str, ...]:
-    """The module types that every stage may use; NasError if they are fewer than two."""
-    stages = [space.spec.stage_modules(at) for at in range(len(space.spec.stages))]
+    """Return the module types that every stage may use; NasError if there are fewer than two."""
+    stages = [space.spec.stage_modules(i) for i in range(len(space.spec.stages))]
     types = tuple(name for name in stages[0] if all(name in stage for stage in stages))
     if len(types) < 2:
         hint = f"every stage may use: {', '.join(types) or 'none'}"
@@ -64,33 +63,33 @@ def module_types(space: SearchSpace) -> tuple[str, ...]:
 
 
 def of_type(space: SearchSpace, kind: str, choose: Callable[[str, Sequence[Any]], Any]) -> Genotype:
-    """A network whose every block is of one type; `choose` answers all other decisions."""
+    """Return a network whose blocks are all of one type; `choose` answers all other decisions."""
     return space.build(
         lambda path, options: kind if path.rpartition(".")[2] == "type" else choose(path, options)
     )
 
 
 class Context:
-    """Everything of a network but its module type, drawn at random.
+    """All decisions of a network but its module type, drawn at random.
 
-    Types that have a field of the same name (the place of batch norm, the shortcut) share one
-    draw from the options that they have in common; fields of one type alone are drawn for it.
-    """
+    Types with a field of the same name (the place of batch norm, the shortcut) share one draw from the
+    options that they have in common. Fields that one type alone has are drawn for it."""
 
     def __init__(self, space: SearchSpace, types: Sequence[str], *entropy: int) -> None:
         self._space, self._types, self._entropy = space, tuple(types), entropy
 
     def network(self, kind: str) -> Genotype:
+        """Return the network of a module type in this context."""
         return of_type(self._space, kind, lambda path, options: self._answer(kind, path, options))
 
     def _answer(self, kind: str, path: str, options: Sequence[Any]) -> Any:
-        """By a number between 0 and 1 that depends on nothing but context and path."""
+        """Return the option at a random position in [0, 1) that depends on context and path alone."""
         scope, field = _split(path, kind)
-        share = np.random.default_rng([*self._entropy, crc32(f"{scope}{field}".encode())]).random()
+        position = np.random.default_rng([*self._entropy, crc32(f"{scope}{field}".encode())]).random()
         shared = f"{kind}.{field}" in path
         common = [o for o in options if self._all_have(path, field, o)] if shared else []
-        among = common or list(options)
-        return among[int(share * len(among))]
+        candidates = common or list(options)
+        return candidates[int(position * len(candidates))]
 
     def _all_have(self, path: str, field: str, option: Any) -> bool:
         stage = re.match(r"stage(\d+)\.", path)
@@ -99,7 +98,7 @@ class Context:
 
 
 def _split(path: str, kind: str) -> tuple[str, str]:
-    """`stage1.block2.residual.norm` is `norm` in the scope `stage1.block2.`."""
+    """Return scope and field of a path: `stage1.block2.residual.norm` is `norm` in `stage1.block2.`."""
     name, bracket, condition = path.partition("[")
     scope, _, field = name.rpartition(".")
     if scope.rpartition(".")[2] == kind:
@@ -108,7 +107,7 @@ def _split(path: str, kind: str) -> tuple[str, str]:
 
 
 def _options(name: str, settings: Mapping[str, Any], field: str, own: Any) -> Sequence[Any]:
-    """What a type may take for a field; `own` where it has no such field, or a dependent one."""
+    """Return the options of a type for a field; (own,) if it has no such field or it depends on others."""
     declared = {item.name: item.default for item in fields(MODULE_TYPES[name])}
     if field not in declared or isinstance(settings.get(field), Mapping):
         return (own,)

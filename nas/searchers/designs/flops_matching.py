@@ -1,8 +1,8 @@
-"""Networks brought to equal FLOPs by scaling all widths alike."""
+"""Brings networks to equal FLOPs by scaling all widths alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import sqrt
 from typing import Any
@@ -13,41 +13,48 @@ from nas.graph.graph import Shape
 from nas.space.genotype import Genotype, expand
 
 TOLERANCE = 0.03
-"""FLOPs that differ by no more are equal."""
+"""Relative difference below which FLOPs count as equal."""
 
-HALVINGS = 10
-WIDEST = 8.0
-"""Factor of the width beyond which types are called incomparable."""
+BISECTIONS = 10
+MAX_FACTOR = 8.0
+"""Largest factor of the widths that is tried."""
 
-NUDGES, ROUNDS = (-2, -1, 1, 2), 4
-"""Channels by which single widths are moved, and how often, where no common factor meets the FLOPs."""
+STEPS, ROUNDS = (-2, -1, 1, 2), 4
+"""Channels by which single widths are changed, and how often, where no common factor meets the FLOPs."""
 
-NEAR = 0.3
-"""FLOPs further off are not worth a nudge."""
+MAX_MISS = 0.3
+"""Relative difference of FLOPs beyond which single widths are not changed."""
 
 Widths = Mapping[int, int]
+"""New widths by the old ones."""
+
+Miss = Callable[[Widths], float]
+"""Relative difference of FLOPs from a target, by widths."""
 
 
 def at_flops(genotype: Genotype, target: int, input_shape: Shape, num_classes: int) -> Genotype | None:
-    """The genotype with its widths scaled until its FLOPs are within 3 % of `target`, itself if
-    they are already; None where no widths meet it. Equal widths stay equal, so that a shortcut
-    keeps its kind."""
+    """Return the genotype with its widths scaled so that its FLOPs are within 3 % of `target`.
+
+    It is returned as it is if they are already, and None if no widths meet the target. Equal widths stay
+    equal, so that shortcuts keep their kind."""
 
     def miss(widths: Widths) -> float:
-        """FLOPs above the target as a share of it."""
+        """Return the relative difference of FLOPs from the target; infinity for widths that cannot be
+        built."""
         try:
             graph = expand(widened(genotype, widths), input_shape, num_classes)
         except NasError:
             return float("inf")
         return cost(graph).flops / target - 1
 
-    widths = {width: width for width in _widths(genotype)}
-    found = widths if abs(miss(widths)) <= TOLERANCE else _nudged(_scaled(list(widths), miss), miss)
-    return widened(genotype, found) if abs(miss(found)) <= TOLERANCE else None
+    widths: Widths = {width: width for width in _widths(genotype)}
+    if abs(miss(widths)) > TOLERANCE:
+        widths = _adjust(_scale(list(widths), miss), miss)
+    return widened(genotype, widths) if abs(miss(widths)) <= TOLERANCE else None
 
 
 def widened(genotype: Genotype, widths: Widths) -> Genotype:
-    """The genotype with each width replaced by another."""
+    """Return the genotype with each width replaced by another."""
 
     def wider(part: Any) -> Any:
         return replace(part, width=widths[part.width]) if hasattr(part, "width") else part
@@ -61,22 +68,22 @@ def _widths(genotype: Genotype) -> list[int]:
     return sorted({part.width for part in parts if hasattr(part, "width")})
 
 
-def _scaled(widths: list[int], miss: Any) -> Widths:
-    """The best of the widths that bisection of one common factor meets."""
-    low, high = 1 / WIDEST, WIDEST
-    tried = []
-    for _ in range(HALVINGS):
+def _scale(widths: list[int], miss: Miss) -> Widths:
+    """Return the best widths met by bisecting one common factor."""
+    low, high = 1 / MAX_FACTOR, MAX_FACTOR
+    tried: list[Widths] = []
+    for _ in range(BISECTIONS):
         factor = sqrt(low * high)
         tried.append({width: max(1, round(width * factor)) for width in widths})
         low, high = (low, factor) if miss(tried[-1]) > 0 else (factor, high)
-    return min(tried, key=lambda each: abs(miss(each)))
+    return min(tried, key=lambda candidate: abs(miss(candidate)))
 
 
-def _nudged(widths: Widths, miss: Any) -> Widths:
-    """Single widths moved by a few channels for as long as that comes nearer."""
+def _adjust(widths: Widths, miss: Miss) -> Widths:
+    """Return the widths with single ones changed by a few channels for as long as that helps."""
     for _ in range(ROUNDS):
-        if not TOLERANCE < abs(miss(widths)) < NEAR:
+        if not TOLERANCE < abs(miss(widths)) < MAX_MISS:
             break
-        near = [{**widths, old: max(1, new + by)} for old, new in widths.items() for by in NUDGES]
-        widths = min([widths, *near], key=lambda each: abs(miss(each)))
+        near = [{**widths, old: max(1, new + step)} for old, new in widths.items() for step in STEPS]
+        widths = min([widths, *near], key=lambda candidate: abs(miss(candidate)))
     return widths

@@ -1,8 +1,7 @@
-"""Paired blocks: every module type in the same contexts, which nothing but chance chose.
+"""The paired design: every module type in the same randomly drawn contexts.
 
-A block is a context with all types at the same shape (E1) and again at equal FLOPs (E2), each
-with the same training seeds, so that differences within a block are due to the type.
-"""
+A block is a context with all types at the same shape (E1) and again at equal FLOPs (E2), each trained with
+the same seeds, so that differences within a block are due to the type."""
 
 from __future__ import annotations
 
@@ -26,20 +25,21 @@ if TYPE_CHECKING:
 
 ARMS = ("same_shape", "equal_flops")
 MIN_CONTEXTS = 20
-"""Contexts below which no claim is supported, and so as many as are planned."""
+"""Contexts that a claim needs, and that are planned by default."""
 
 SUPPOSED_SD = (0.01, 0.02)
-"""Standard deviations of a paired difference of errors for which a plan says what it can show,
-while none is known."""
+"""Standard deviations of a paired difference of errors for which a plan states the detectable effect."""
 
 SEED_STREAM, CONTEXT_STREAM = 2, 3
-"""Keep the generators of training seeds and of contexts apart from those of other searchers."""
+"""Keep the random generators of seeds and contexts apart from those of other searchers."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A context with its networks, (type, arms, genotype) each; one network stands for both
-    arms where its FLOPs are the target already. `draws` is how many it took to find it."""
+    """A context with its networks as (type, arms, genotype).
+
+    One network stands for both arms if it has the target FLOPs already. draws: contexts drawn to find this
+    one."""
 
     number: int
     draws: int
@@ -47,7 +47,7 @@ class Block:
 
 
 class Paired(Design):
-    """The design; `repeats` training seeds per network."""
+    """Plans block after block, with `repeats` training seeds per network."""
 
     name = "paired"
 
@@ -63,8 +63,8 @@ class Paired(Design):
         while (block := self._block(space, seed, context)) is not None:
             size = len(block.networks) * self.repeats
             if number < first + size:
-                repeat, at = divmod(number - first, len(block.networks))
-                return self._proposal(block, seed, repeat, at)
+                repeat, index = divmod(number - first, len(block.networks))
+                return self._proposal(block, seed, repeat, index)
             first, context = first + size, context + 1
         return None
 
@@ -80,7 +80,7 @@ class Paired(Design):
             contexts += 1
             block = self._block(space, seed, contexts)
         draws = sum(block.draws for block in self._blocks[:contexts])
-        found = {
+        figures = {
             "design": self.name,
             "types": list(types),
             "contexts": contexts,
@@ -88,10 +88,10 @@ class Paired(Design):
             "acceptance": contexts / draws if draws else None,
             "detectable": _detectable(contexts, len(types)),
         }
-        return found | {"lines": _lines(found, left if block is not None else 0)}
+        return figures | {"lines": _lines(figures, left if block is not None else 0)}
 
-    def _proposal(self, block: Block, seed: int, repeat: int, at: int) -> Proposal:
-        kind, arms, genotype = block.networks[at]
+    def _proposal(self, block: Block, seed: int, repeat: int, index: int) -> Proposal:
+        kind, arms, genotype = block.networks[index]
         stream = np.random.default_rng([seed, block.number, repeat, SEED_STREAM])
         design = {
             "design": self.name,
@@ -105,7 +105,7 @@ class Paired(Design):
         return Proposal(genotype, self.name, uniform=True, design=design)
 
     def _block(self, space: SearchSpace, seed: int, context: int) -> Block | None:
-        """The block of a context; None where the space has no more."""
+        """Return the block of a context, None where the space has no more."""
         if self._key is None or self._key[0] is not space or self._key[1] != seed:
             self._key, self._blocks, self._drawn = (space, seed), [], _blocks(space, seed)
         while len(self._blocks) <= context:
@@ -117,7 +117,7 @@ class Paired(Design):
 
 
 def _blocks(space: SearchSpace, seed: int) -> Iterator[Block]:
-    """Blocks in the order of drawing; no two are of the same networks."""
+    """Yield blocks in the order of drawing, no two of the same networks."""
     types, seen = module_types(space), set[tuple[str, ...]]()
     number, draws, attempt = 0, 0, 0
     while draws < TRIES:
@@ -137,17 +137,18 @@ def _blocks(space: SearchSpace, seed: int) -> Iterator[Block]:
 
 
 def _matched(space: SearchSpace, shaped: Sequence[Genotype]) -> list[Genotype] | None:
-    """The networks at equal FLOPs: those of the type in the middle, which keeps its shape."""
+    """Return the networks scaled to the FLOPs of the median type, which keeps its shape; None if one cannot
+    be."""
     shape, classes = space.input_shape, space.num_classes
     flops = sorted(cost(expand(genotype, shape, classes)).flops for genotype in shaped)
     target = flops[(len(flops) - 1) // 2]
-    found = []
+    matched = []
     for genotype in shaped:
         scaled = at_flops(genotype, target, shape, classes)
         if scaled is None or space.violations(scaled):
             return None
-        found.append(scaled)
-    return found
+        matched.append(scaled)
+    return matched
 
 
 def _networks(
@@ -161,7 +162,7 @@ def _networks(
 
 
 def _detectable(contexts: int, types: int) -> list[dict[str, float]]:
-    """Effects that so many contexts show, for each supposed SD, after Holm over all contrasts."""
+    """Return the effects that so many contexts detect, alone and after Holm over all contrasts."""
     tests = types * (types - 1) // 2
     rows = [
         {
@@ -174,22 +175,22 @@ def _detectable(contexts: int, types: int) -> list[dict[str, float]]:
     return [row for row in rows if all(map(isfinite, row.values()))]
 
 
-def _lines(found: dict[str, Any], left: int) -> list[str]:
-    seeds = f"{found['seeds']} training seed{'s' * (found['seeds'] > 1)}"
-    types = ", ".join(found["types"])
-    lines = [f"{found['contexts']} contexts x {types}, at the same shape and at equal FLOPs, {seeds}"]
+def _lines(figures: dict[str, Any], left: int) -> list[str]:
+    seeds = f"{figures['seeds']} training seed{'s' * (figures['seeds'] > 1)}"
+    types = ", ".join(figures["types"])
+    lines = [f"{figures['contexts']} contexts x {types}, at the same shape and at equal FLOPs, {seeds}"]
     if left:
         lines.append(f"the last {left} trainings do not complete a context")
-    if found["contexts"] < MIN_CONTEXTS:
-        lines.append(f"fewer than {MIN_CONTEXTS} contexts support no claim; more --trials add some")
-    if found["seeds"] < 2:
-        lines.append("one training seed supports no claim; --seeds 2 or more does")
-    if found["acceptance"] is not None:
-        lines.append(f"{found['acceptance']:.0%} of the contexts drawn meet constraints and equal FLOPs")
-    for row in found["detectable"]:
+    if figures["contexts"] < MIN_CONTEXTS:
+        lines.append(f"fewer than {MIN_CONTEXTS} contexts support no claim; raise --trials")
+    if figures["seeds"] < 2:
+        lines.append("one training seed supports no claim; use --seeds 2 or more")
+    if figures["acceptance"] is not None:
+        lines.append(f"{figures['acceptance']:.0%} of the contexts drawn meet constraints and equal FLOPs")
+    for row in figures["detectable"]:
         lines.append(
-            f"if paired differences have an SD of {100 * row['sd']:g} points, an effect of "
-            f"{100 * row['effect']:.2f} points is found in 4 of 5 studies, of {100 * row['after_holm']:.2f} "
-            "if Holm asks most of it"
+            f"if paired differences have an SD of {100 * row['sd']:g} points, 4 of 5 studies detect an "
+            f"effect of {100 * row['effect']:.2f} points, or of {100 * row['after_holm']:.2f} points after "
+            "Holm's correction"
         )
     return lines

@@ -14,11 +14,11 @@ from nas.analysis.table import dominating_type
 from nas.formatting import count
 from nas.study.objectives import objective
 from nas.study.outcomes import none_complete, outcomes_of
+from nas.visualization.formats import check_format
 from nas.visualization.plots.style import (
     GREY,
     INK,
     canvas,
-    check_format,
     dots,
     in_style,
     looks,

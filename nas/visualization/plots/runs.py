@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.pareto import front
+from nas.visualization.formats import check_format
 from nas.visualization.plots.style import (
     COLOURS,
     MARKERS,
-    check_format,
     in_style,
     label,
     objective_axis,

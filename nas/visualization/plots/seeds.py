@@ -11,8 +11,9 @@ import numpy as np
 from nas.analysis.analyze import trial_table
 from nas.analysis.seeds import LEVEL, Member, Repeated
 from nas.formatting import count
+from nas.visualization.formats import check_format
 from nas.visualization.plots.front import front_figure
-from nas.visualization.plots.style import GREY, INK, check_format, in_style, save, scale
+from nas.visualization.plots.style import GREY, INK, in_style, save, scale
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,9 @@ import pytest
 import nas
 from nas.cli import run
 from nas.errors import NasError, NotFoundError
-from nas.searchers import make_searcher, propose
-from nas.searchers.warm_start import find_seeds, project, seed_proposals
+from nas.searchers import make_searcher
+from nas.searchers.base import propose
+from nas.searchers.warm_start import find_warm_starts, project, warm_start_proposals
 from nas.space.genotype import Genotype
 from nas.space.space import load_space, parse_space, space_names
 from nas.study.history import History
@@ -42,8 +43,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["plain20", "resnet20", "resnet56", "plain44"])
-def test_what_lies_in_the_space_stays_as_it_is(name: str) -> None:
-    (seed,) = find_seeds(load_space("plain_vs_residual"), [name])
+def test_a_network_inside_the_space_is_not_changed(name: str) -> None:
+    (seed,) = find_warm_starts(load_space("plain_vs_residual"), [name])
     assert seed.genotype == zoo_entry(name).build()
     assert not seed.changes
     assert str(seed) == f"{name}: lies in the space"
@@ -91,7 +92,7 @@ def test_every_projection_lies_in_the_space_and_stays_there(name: str) -> None:
         ),
     ],
 )
-def test_changes_are_said_decision_by_decision(space: str, name: str, changes: list[str]) -> None:
+def test_changes_are_reported_decision_by_decision(space: str, name: str, changes: list[str]) -> None:
     assert project(load_space(space), zoo_entry(name).build())[1] == changes
 
 
@@ -104,10 +105,10 @@ def test_constraints_reduce_numbers_and_keep_types() -> None:
     assert "stage1.width 64 -> 8" in changes
 
 
-def test_where_no_network_fits_it_says_so() -> None:
+def test_constraints_that_no_network_meets_are_an_error() -> None:
     space = parse_space(SPACE + "constraints: {flops: {max: 1k}}\n", "tiny")
     with pytest.raises(NasError, match=r"seed resnet20: cannot be brought into tiny: flops .* above"):
-        find_seeds(space, ["resnet20"])
+        find_warm_starts(space, ["resnet20"])
 
 
 def test_a_network_with_branches_is_refused() -> None:
@@ -117,31 +118,34 @@ def test_a_network_with_branches_is_refused() -> None:
         project(load_space("plain_vs_residual"), branched)
 
 
-def test_an_unknown_name_comes_with_the_nearest() -> None:
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(NotFoundError, match="did you mean 'resnet20'"):
-        find_seeds(load_space("plain_vs_residual"), ["resnet_20"])
+        find_warm_starts(load_space("plain_vs_residual"), ["resnet_20"])
 
 
 def test_equal_networks_are_proposed_once() -> None:
     names = ["resnet20", "resnet110", "resnet20", "resnet56"]
-    seeds = find_seeds(load_space("plain_vs_residual"), names)
+    seeds = find_warm_starts(load_space("plain_vs_residual"), names)
     assert [seed.same_as for seed in seeds] == ["", "", "resnet20", "resnet110"]
-    assert str(seeds[3]) == "resnet56: lies in the space; left out, as it is then resnet110"
-    assert [proposal.proposer for proposal in seed_proposals(seeds)] == ["seed:resnet20", "seed:resnet110"]
+    assert str(seeds[3]) == "resnet56: lies in the space; skipped, because it is then the same as resnet110"
+    assert [proposal.proposer for proposal in warm_start_proposals(seeds)] == [
+        "seed:resnet20",
+        "seed:resnet110",
+    ]
 
 
-def test_seeds_are_the_first_proposals_by_number() -> None:
+def test_warm_starts_are_the_first_proposals_by_number() -> None:
     space, searcher = load_space("plain_vs_residual"), make_searcher("random", ("error",))
-    seeds = seed_proposals(find_seeds(space, ["resnet20", "plain56"]))
+    seeds = warm_start_proposals(find_warm_starts(space, ["resnet20", "plain56"]))
 
     def proposals(first: int) -> list[Any]:
-        history, found = History(("error",)), []
+        history, proposals = History(("error",)), []
         for number in range(first, 4):
             proposal = propose(searcher, space, history, seed=3, number=number, seeds=seeds)
             assert proposal is not None
-            found.append((proposal.proposer, proposal.uniform, proposal.genotype))
+            proposals.append((proposal.proposer, proposal.uniform, proposal.genotype))
             history.start(number, proposal.genotype.digest)
-        return found
+        return proposals
 
     whole = proposals(0)
     assert [(name, uniform) for name, uniform, _ in whole[:2]] == [
@@ -163,7 +167,7 @@ def quick(genotypes: list[Genotype]) -> Any:
 
 
 @pytest.mark.slow
-def test_a_search_begins_with_its_seeds_and_resumes(
+def test_a_search_begins_with_its_warm_starts_and_resumes(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained: list[Genotype] = []
@@ -174,7 +178,7 @@ def test_a_search_begins_with_its_seeds_and_resumes(
     assert run([*common, *start, *seeds, "--trials", "1"]) == 0
     said = capsys.readouterr().err
     assert "seed resnet20: stem.width 16 -> 4, stages 3 -> 2, stage1.depth 3 -> 2" in said
-    assert "left out, as it is then resnet20" in said
+    assert "skipped, because it is then the same as resnet20" in said
     assert run([*common, "--resume", "--workers", "0", "--trials", "3"]) == 0
     assert "seed resnet20" not in capsys.readouterr().err
     with nas.open_run("seeded", tmp_path).study as study:
@@ -187,7 +191,7 @@ def test_a_search_begins_with_its_seeds_and_resumes(
 
 
 @pytest.mark.slow
-def test_the_plan_says_what_becomes_of_the_seeds(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_dry_run_lists_the_changes_of_warm_starts(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["search", "--space", str(tiny), "--data", "digits?limit=150", "--dry-run"]
     assert run([*arguments, "--seed-with", "plain20"]) == 0
     assert "seed        plain20: stem.width 16 -> 4" in capsys.readouterr().out
