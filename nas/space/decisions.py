@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from nas.graph.graph import block_of
 from nas.modules import MODULE_TYPES, Component, Head, Stem
 from nas.modules.base import field_names
 from nas.space.genotype import INPUT_NODE, Genotype, Node
@@ -57,6 +56,7 @@ def answers(genotype: Genotype) -> dict[str, Any]:
     for part, component in (("stem", genotype.stem), ("head", genotype.head)):
         known.update(_fields(component, f"{part}."))
     depths: dict[str, int] = {}
+    blocks = {node.name: node.block for node in genotype.nodes}
     for node in genotype.nodes:
         stage = node.stage
         depths[stage] = depths.get(stage, 0) + 1
@@ -68,7 +68,7 @@ def answers(genotype: Genotype) -> dict[str, Any]:
             for path, value in _fields(node.module, f"{scope}{kind}.").items():
                 known.setdefault(path, value)
         if len(node.inputs) > 1:
-            known[f"{node.name}.skip"] = block_of(node.inputs[1])
+            known[f"{node.name}.skip"] = blocks[node.inputs[1]]
             known[f"{node.name}.join"] = node.join
     return {**known, **{f"{stage}.depth": depth for stage, depth in depths.items()}}
 
