@@ -64,11 +64,11 @@ class Genotype:
         names = [node.name for node in self.nodes[:-1]]
         for where, name in taken:
             if name not in names:
-                raise NasError(f"{name!r} is no inner node", where=where, hint=did_you_mean(name, names))
+                raise NasError(f"{name!r} is not an inner node", where=where, hint=did_you_mean(name, names))
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits: equal for isomorphic networks, stable over processes and versions."""
+        """32 hex digits, equal exactly for isomorphic networks, stable over processes and versions."""
         try:
             return expand(self).digest  # cached for most genotypes
         except NasError:

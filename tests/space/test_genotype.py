@@ -127,7 +127,7 @@ def changed(**changes):
         (changed(nodes__1__module__width=16.0), "width: must be an integer"),
         (changed(nodes__1__module__depth=2), "unknown field 'depth' of plain"),
         (changed(nodes__1__module__width=None), "plain needs 'width'"),
-        (changed(nodes__0__inputs=["nothing"]), "takes 'nothing', which is no node"),
+        (changed(nodes__0__inputs=["nothing"]), "takes 'nothing', which is not a node"),
         (changed(nodes__0__inputs=["stage1.block2"]), "a cycle: "),
         (changed(nodes__1__inputs=["stem"]), "no other node takes it"),
         (changed(nodes__1__inputs=[]), "needs one input"),
@@ -137,9 +137,12 @@ def changed(**changes):
         (changed(nodes__1__join="concatenate"), "unknown join 'concatenate'"),
         (changed(nodes=[]), "needs 1 to 1024 nodes"),
         (changed(taps=["stage1.block1"]), "taps: the head takes 0 different inner nodes, not 1"),
-        (changed(taps=["nowhere"]), "'nowhere' is no inner node"),
+        (changed(taps=["nowhere"]), "'nowhere' is not an inner node"),
         (changed(auxiliary=[{}]), "auxiliary[0]: needs 'node'"),
-        (changed(auxiliary=[{"node": "x", "weight": 0.3, "head": {"type": "pool"}}]), "'x' is no inner node"),
+        (
+            changed(auxiliary=[{"node": "x", "weight": 0.3, "head": {"type": "pool"}}]),
+            "'x' is not an inner node",
+        ),
         (
             changed(auxiliary=[{"node": "x", "weight": -1, "head": {"type": "pool"}}]),
             "weight must be above 0",
