@@ -217,7 +217,7 @@ def test_an_interrupted_block_is_resumed(space, name):
 
 def test_only_trials_of_a_design_record_one(space):
     trial = searched(space, History(("error",)), 3).trials[0]
-    assert "design" in to_attributes(trial)["proposal"]
+    assert "design" in to_attributes(trial)
     plain = Proposal(trial.genotype, "random")
     assert plain.design == {}
 
