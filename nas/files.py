@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.errors import NotFoundError, StorageError
+from nas.errors import NasError, NotFoundError, StorageError
 
 MAX_BYTES = 1 << 20
 """Of the text files in a run folder."""
@@ -58,20 +58,21 @@ def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | N
     return held
 
 
-def read_text(path: Path) -> str:
-    """The text of a small file of a run. NotFoundError without it, StorageError if it is none."""
+def read_text(path: Path, error: type[NasError] = StorageError) -> str:
+    """Return the text of a small file. NotFoundError if it is missing, `error` if it is no plain file, too
+    large or not text."""
     try:
         if path.exists() and not path.is_file():
-            raise StorageError("is no plain file", where=str(path))
+            raise error("is not a plain file", where=str(path))
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
-            raise StorageError(f"larger than {MAX_BYTES:,} bytes", where=str(path))
+            raise error(f"is larger than {MAX_BYTES:,} bytes", where=str(path))
         return raw.decode()
     except FileNotFoundError:
         raise NotFoundError(f"no {path.name}", where=str(path.parent)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"cannot be read: {error}", where=str(path)) from error
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"cannot be read: {cause}", where=str(path)) from cause
 
 
 def _sync_folder(folder: Path) -> None:

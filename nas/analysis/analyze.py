@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nas.analysis.claims.paired_gates import Evidence
+from nas.analysis.claims.grades import count_grades
 from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
 from nas.analysis.factors.factors import Factors, factors_of
 from nas.analysis.factors.motifs import MotifEffect, explain
@@ -21,10 +19,10 @@ from nas.analysis.factors.motifs import motifs as count_motifs
 from nas.analysis.factors.ped_anova import top_quantile
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
-from nas.garbage import no_collection
+from nas.analysis.paired.evidence import Evidence, last_falls
+from nas.analysis.unpaired import UnpairedContrast
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
-from nas.training.recipe import FULL_EPOCHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,22 +51,19 @@ MOST_MOTIFS = 500
 FACTOR_STREAM, MOTIF_STREAM = 1, 2
 """Keep the generators of factors and motifs apart, so that they move no other figure."""
 
-SWITCH = 0.0005
-"""Seconds after which a thread lets another go on, in place of Python's 0.005: numpy's thread asks after
-each of its calls."""
-
 FAILURES = "Failed runs are outcomes: they are counted by type, and the errors speak of networks that train."
 REFUSALS = "Networks that did not fit into memory were refused untrained: they count for no type."
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyze` found. `paired` compares the types in paired blocks, `comparisons` in all
+    """What `analyze` found. `paired` compares the types in paired contexts, `comparisons` in all
     other trials: all networks first and, where a searcher steered some, the uniform samples
-    apart. `networks` counts the distinct ones that completed; `motifs` of the graphs are ranked by
-    how they go with error at equal FLOPs; `factors` say how much of the variance of error each
-    accounts for (None where no decision varies), and what tells the best part `top` of the
-    networks from the rest; `repeated` counts complete runs of a network already trained."""
+    apart; `unpaired` compares those of a table without contexts. `networks` counts the distinct ones that
+    completed; `motifs` of the graphs are ranked by how they go with error at equal FLOPs; `factors` say how
+    much of the variance of error each accounts for (None where no decision varies), and what tells the best
+    part `top` of the networks from the rest; `repeated` counts complete runs of a network already trained;
+    `of_table` says that the results are of another trainer."""
 
     trials: int
     failed: int
@@ -81,11 +76,15 @@ class Analysis:
     motifs: tuple[MotifEffect, ...]
     notes: tuple[str, ...]
     estimand: str = ESTIMAND
+    unpaired: tuple[UnpairedContrast, ...] = ()
+    of_table: bool = False
 
     @property
-    def grade(self) -> str:
-        """That of the paired blocks, else of all networks together."""
-        return self.paired.grade if self.paired else self.comparisons[0].grade
+    def grade(self) -> dict[str, int]:
+        """How many contrasts have each grade: of the paired blocks, else of all networks together."""
+        if self.paired:
+            return self.paired.grades
+        return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
 
     def frame(self) -> pd.DataFrame:
         """One row a contrast, as `nas.analysis.text.ranking.contrasts_frame` has it."""
@@ -104,18 +103,8 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
     the same figures. Two threads compute, as one is in numpy most of its time; those of BLAS would wait
     for each other where anything else runs, and take three times as long.
     """
-    with threadpool_limits(limits=1), no_collection(), _quick_switches():
+    with threadpool_limits(limits=1):
         return _analyze(trial_table(source), seed, evidence)
-
-
-@contextmanager
-def _quick_switches() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analysis:
@@ -148,8 +137,10 @@ def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analy
 
 
 def _paired(frame: pd.DataFrame, evidence: Evidence | None, rng: np.random.Generator) -> PairedComparison:
-    epochs = int(frame["epochs"].max()) if "epochs" in frame else 0
-    return compare_blocks(read_blocks(frame), evidence or Evidence(epochs, FULL_EPOCHS), rng)
+    if evidence is None:
+        epochs = int(frame["epochs"].max()) if "epochs" in frame else 0
+        evidence = Evidence(epochs=epochs, falls=last_falls(frame))
+    return compare_blocks(read_blocks(frame), evidence, rng)
 
 
 def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffect, ...]:
@@ -171,7 +162,9 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
     stratum = [at if block[1] is None else block for at, block in zip(bins, blocks, strict=True)]
     cluster = [at if block[1] is None else block for at, block in enumerate(blocks)]
     counts = np.array([list(count_motifs(expand(genotype)).values()) for genotype in first["network"]])
-    return explain(counts, mean[first["digest"]].to_numpy(float), _codes(stratum), _codes(cluster), rng)
+    cost = np.where([block[1] is None for block in blocks], first["flops"].to_numpy(float), 0.0)
+    error = mean[first["digest"]].to_numpy(float)
+    return explain(counts, error, _codes(stratum), _codes(cluster), rng, cost)
 
 
 def _codes(keys: Sequence[Hashable]) -> Ints:
@@ -194,6 +187,7 @@ def trial_table(source: Any) -> pd.DataFrame:
             "decisions": [trial.decisions for trial in source.trials],
             "design": [trial.proposal.design for trial in source.trials],
             "network": [trial.genotype for trial in source.trials],
+            "curve": [trial.curve for trial in source.trials],
         }
         return source.frame(without=["genotype"]).assign(**columns)
     frame = source.copy(deep=False)

@@ -1,4 +1,4 @@
-"""Is this machine ready for a search, and how fast would one be?"""
+"""Checks of `nas doctor`: whether this machine is ready for a search, and how fast one would be."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from nas.study.run import Run
 
 SPACE, DATA = "residual_vs_fractal", "digits"
-"""Of the self-test: the main job of the README, cut short."""
+"""Space and data of the self-test: the search of the README, cut short."""
 
 LEAST_MEMORY = 2 << 30
-"""Bytes that a search with two workers takes with Ray."""
+"""Free memory in bytes that a search with two workers needs with Ray."""
 
 LEAST_DISK = 1 << 30
+"""Free disk space in bytes below which `nas doctor` warns."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at; state is "ok", "warning" or "error"."""
+    """A check by its name, its result in words, and its state: "ok", "warning" or "error"."""
 
     name: str
     state: str
@@ -38,7 +39,7 @@ class Check:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """A short search: seconds in all, and those that its workers trained."""
+    """A short search: its seconds in all, and the seconds that its workers trained."""
 
     workers: int
     candidates: int
@@ -47,12 +48,12 @@ class SelfTest:
 
     @property
     def candidates_an_hour(self) -> float:
-        """Of a search that goes on, as the start of the workers does not count."""
+        """Candidates per hour of a longer search, where the start of the workers does not count."""
         return 3600 * self.workers * self.candidates / self.training_seconds
 
 
 def checks(results_dir: Path) -> Iterator[Check]:
-    """Versions, devices, memory and disk; what takes long comes last."""
+    """Check versions, devices, memory and disk; slow checks come last."""
     found = versions()
     yield Check("versions", "ok", ", ".join(f"{name} {version}" for name, version in found.items()))
     yield _cores()
@@ -64,8 +65,10 @@ def checks(results_dir: Path) -> Iterator[Check]:
 
 
 def self_test() -> SelfTest:
-    """A search by Ray of two candidates a worker, in a folder that is removed. Raises what a search
-    raises; NasError where a candidate failed."""
+    """Search with Ray, two candidates per core, in a folder that is removed afterwards.
+
+    Raises what a search raises, and NasError if a candidate failed.
+    """
     from nas.controller.search import search
 
     started, workers = time.monotonic(), 0
@@ -88,9 +91,11 @@ def self_test() -> SelfTest:
 def _cores() -> Check:
     cores = len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
-    detail = f"{cores} to use, load {load:.1f}"
+    detail = f"{cores} usable, load {load:.1f}"
     busy = load > 0.5 * cores
-    return Check("CPU cores", "warning" if busy else "ok", f"{detail}: others use them" if busy else detail)
+    return Check(
+        "CPU cores", "warning" if busy else "ok", f"{detail}: other programs use them" if busy else detail
+    )
 
 
 def _memory() -> Check:
@@ -102,13 +107,13 @@ def _memory() -> Check:
 
 def _disk(results_dir: Path) -> Check:
     name, folder = "results folder", results_dir.absolute()
-    at = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not at.is_dir():
-        return Check(name, "error", f"{at} is no folder")
-    if not os.access(at, os.W_OK):
-        return Check(name, "error", f"{at} cannot be written")
-    free = shutil.disk_usage(at).free
-    return Check(name, "ok" if free >= LEAST_DISK else "warning", f"{_gib(free)} GiB free at {at}")
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not nearest.is_dir():
+        return Check(name, "error", f"{nearest} is not a folder")
+    if not os.access(nearest, os.W_OK):
+        return Check(name, "error", f"{nearest} cannot be written")
+    free = shutil.disk_usage(nearest).free
+    return Check(name, "ok" if free >= LEAST_DISK else "warning", f"{_gib(free)} GiB free at {nearest}")
 
 
 def _gpus() -> Iterator[Check]:
@@ -117,10 +122,10 @@ def _gpus() -> Iterator[Check]:
     if not torch.cuda.is_available():
         yield Check("GPU", "ok", "none that torch can use; candidates train on CPU cores")
         return
-    for at in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(at)
+    for i in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(i)
         yield Check(
-            f"GPU {at}", "ok", f"{torch.cuda.get_device_name(at)}, {_gib(free)} of {_gib(total)} GiB free"
+            f"GPU {i}", "ok", f"{torch.cuda.get_device_name(i)}, {_gib(free)} of {_gib(total)} GiB free"
         )
 
 

@@ -1,4 +1,4 @@
-"""nas search --dry-run."""
+"""nas search --dry-run: show what a search would run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "re
 
 
 def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
-    """Print what `nas search` with these options would run."""
+    """Print what `nas search` would run with these options."""
     from nas.controller.config import prepare
     from nas.controller.dry_run import describe, plan
     from nas.controller.evaluators import Workers
@@ -57,15 +57,16 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
 
 
 def epochs_text(fidelity: Sequence[int], epochs: int) -> str:
-    """`9`, or `1 to 9 (rungs 1, 3, 9)`."""
+    """Return `9`, or `1 to 9 (rungs 1, 3, 9)`."""
     return f"{fidelity[0]} to {epochs} (rungs {', '.join(map(str, fidelity))})" if fidelity else str(epochs)
 
 
 def design_lines(planned: Plan) -> list[str]:
-    """What a design plans and can show; [] for other searchers."""
+    """Return what a design plans and can show; empty for other searchers."""
     return list(planned.design.get("lines", ()))
 
 
 def time_text(planned: Plan) -> str:
+    """Return the expected duration, and how many candidates train at a time."""
     time = "not estimated on GPUs" if planned.seconds is None else f"about {duration(planned.seconds)}"
     return f"{time}, {planned.workers} candidates at a time"

@@ -1,4 +1,4 @@
-"""Live progress of a search on stderr: with what is training now on a terminal, else plain lines."""
+"""Live progress of a search on stderr: on a terminal what is training now, elsewhere plain lines."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ BAR = 30
 """Columns of the progress bar."""
 
 SCATTER = (48, 10)
-"""Columns and lines of the scatter plot of the front."""
+"""Columns and lines of the scatter plot of the front, axes included."""
 
 LAST = 6
-"""Candidates whose results stay in view beside it."""
+"""Candidates whose results stay in view beside the plot."""
 
 
 class SearchProgress:
-    """Callbacks for `nas.search`; use as a context manager. What others print meanwhile, such as Ray
-    on the death of a worker, goes to stderr too: stdout is for data."""
+    """Callbacks for `nas.search`; use as a context manager.
+
+    What others print meanwhile, such as Ray on the death of a worker, goes to stderr too: stdout is for data.
+    """
 
     def __init__(self) -> None:
         self.started = False
@@ -127,7 +129,7 @@ class SearchProgress:
         return f" after {epochs} of {self.epochs} epochs"
 
     def shown(self, number: int, proposal: Proposal) -> str:
-        """What a person knows a training by."""
+        """Return what a person knows a training by."""
         return f"#{number}"
 
     def event(self, event: Event) -> None:
@@ -146,7 +148,7 @@ class SearchProgress:
             self.live.console.print(escape_controls(line), soft_wrap=True)
 
     def render(self) -> Group | str:
-        """What is training now, and how far the search is."""
+        """Return what is training now, and how far the search is."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Column, Table
@@ -159,19 +161,19 @@ class SearchProgress:
             done, left = self.progress.done, self.progress.remaining
         if left is not None:
             left = max(0.0, left - (now - self.updated))
-        words = (Column(no_wrap=True) for _ in range(4))  # where it is narrow the bar gives way
+        words = (Column(no_wrap=True) for _ in range(4))  # on a narrow screen the bar gives way
         foot = Table.grid("bar", *words, padding=(0, 2))
         foot.add_row(
             ProgressBar(total=self.total, completed=done, width=BAR),
             f"{done}/{self.total}",
             f"best {percent(self.best)}",
-            f"{duration(now - self.began)} passed",
+            f"{duration(now - self.began)} elapsed",
             f"{duration(left)} left",
         )
         return Group("", *self._front(), self._training(), foot)
 
     def _front(self) -> list[Table]:
-        """The front so far, with the last results beside it; left out where there is no room."""
+        """Return the front so far, with the last results beside it; nothing if there is no room."""
         from rich.table import Table
 
         from nas.cli._scatter import scatter

@@ -1,4 +1,4 @@
-"""nas cost: what a genotype costs at an input size."""
+"""nas cost: count what a network costs at an input size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from nas.graph.graph import shape_text
 @click.command("cost", epilog="Example: nas cost chosen/resnet20/config.json --input 3x64x64")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.json")
 @click.option(
-    "--input", "shape", type=options.InputShape(), help="One image; by default the file's, or 3x32x32."
+    "--input",
+    "shape",
+    type=options.InputShape(),
+    help="Size of an image. Default: the one in FILE, or 3x32x32.",
 )
-@click.option("--classes", type=click.IntRange(min=1), help="How many; by default the file's, or 10.")
+@click.option(
+    "--classes", type=click.IntRange(min=1), help="Number of classes. Default: the one in FILE, or 10."
+)
 @options.as_json
 def command(file: Path, shape: tuple[int, int, int] | None, classes: int | None, as_json: bool) -> None:
-    """Parameters, FLOPs, activations and peak activation memory of a network, for one image.
+    """Count parameters, FLOPs, activations and peak activation memory of a network, for one image.
 
     FILE is a genotype in JSON, or the config.json of an export.
     """

@@ -1,4 +1,4 @@
-"""nas pareto: the front of a run."""
+"""nas pareto: show the front of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 @click.command("pareto", epilog="Example: nas pareto latest --plot front.png")
 @options.run
 @options.objectives("Objectives of the front. Default: those of the search.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw the front to a .png, .svg or .pdf file.",
+)
 @options.reseeding("First train each network of the front with K further seeds.")
 @options.results_dir
 @options.as_json
@@ -33,12 +38,12 @@ def command(
     as_json: bool,
     **training: Any,
 ) -> None:
-    """The Pareto front of a run: the networks that no other beats in every objective. A network
-    that was trained with several seeds counts by its means over them.
+    """Show the Pareto front of a run: the networks that no other beats in every objective.
 
-    With --reseed its networks are trained again, and it is shown how far errors and places on
-    the front depend on the training seed. What is trained stays with the run and is shown from
-    then on; the search itself knows nothing of it. After Ctrl-C the same command goes on.
+    A network that was trained with several seeds counts by its means over them. With --reseed the networks
+    of the front are trained again, which shows how far errors and places on the front depend on the
+    training seed. The run keeps the results and shows them from then on; a search that is resumed does not
+    use them. After Ctrl-C the same command continues.
 
     RUN is a run folder, a name under the results folder, or `latest`.
     """
@@ -47,7 +52,7 @@ def command(
 
     chosen = check_objectives(objectives) if objectives else None
     if plot is not None:
-        from nas.visualization.plots import check_format
+        from nas.visualization.formats import check_format
 
         check_format(plot)
     if seeds is not None:
@@ -82,14 +87,14 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
 
 
 def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -> None:
-    """With intervals at the budget of the search, or at the next longer one that is known."""
+    """Draw the front, with intervals at the epochs of the search or the next longer ones that are known."""
     from nas.study.objectives import plot_axes
     from nas.visualization.plots import plot_front, plot_front_over_seeds
 
     if not run.study.complete:
         raise run.none_complete()
     axes = plot_axes(names)
-    shown = [each for each in found if each.epochs >= run.config.recipe.epochs] or found[-1:]
+    shown = [repeats for repeats in found if repeats.epochs >= run.config.recipe.epochs] or found[-1:]
     if shown:
         plot_front_over_seeds(run.study, shown[0], plot, axes)
     else:

@@ -1,4 +1,4 @@
-"""nas replay: whether the searcher of a run proposes the same again."""
+"""nas replay: check that the searcher of a run proposes the same again."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 @options.results_dir
 @options.as_json
 def command(run: str, results_dir: Path, as_json: bool) -> None:
-    """Ask the searcher of a run for its proposals again, each with what it knew then.
+    """Ask the searcher of a run for its proposals again, each with the history that it knew then.
 
-    Says that all are the same, or which is the first that is not (exit code 2). Trains nothing; a run
-    of several workers or drivers, and one that was resumed, is followed in the order of its events.
+    The answer is that all are the same, or which is the first that differs (exit code 2). Nothing is
+    trained. A run of several workers or drivers, or one that was resumed, is followed in the order of its
+    events.
 
     RUN is a run folder, a name under the results folder, or `latest`.
     """
@@ -39,8 +40,10 @@ def command(run: str, results_dir: Path, as_json: bool) -> None:
         raise _differs(opened, found)
     if found.unknown:
         first = f"the first is trial {found.unknown[0]}"
-        message = f"{len(found.unknown)} of {trials} trials do not say what was known when they were proposed"
-        why = "an older program made them, or what it measured at rungs is not kept"
+        message = (
+            f"{len(found.unknown)} of {trials} trials do not record what was known when they were proposed"
+        )
+        why = "an older version made them, or what it measured at rungs was not kept"
         hint = f"{why}; the other {found.same} are the same"
         raise NasError(f"{message}; {first}", where=str(opened.folder), hint=hint)
     if not as_json:
@@ -57,17 +60,17 @@ def _described(found: Replay) -> dict[str, Any]:
 
 
 def _differs(run: Run, found: Replay) -> NasError:
-    """What was recorded, what is proposed, and which versions are others."""
+    """The error that says what was recorded, what is proposed, and which versions differ."""
     from nas.controller.config import versions
 
     trial, proposed = found.differs, found.proposed
     assert trial is not None
     lines = [
-        f"trial {trial.number} is proposed differently, after {found.same} that are the same",
+        f"trial {trial.number} is proposed differently; {found.same} before it are the same",
         f"  recorded: {trial.genotype}",
         f"  proposed: {proposed.genotype if proposed else 'nothing'}",
     ]
     pairs = [(name, then, versions().get(name, then)) for name, then in run.config.versions.items()]
     changed = [f"{name} {then} (now {now})" for name, then, now in pairs if then != now]
-    hint = f"the run was made with {', '.join(changed)}" if changed else "all versions are those of the run"
+    hint = f"the run was made with {', '.join(changed)}" if changed else "the versions are those of the run"
     return NasError("\n".join(lines), where=str(run.folder), hint=hint)

@@ -1,4 +1,4 @@
-"""nas report: what runs found, as one page."""
+"""nas report: write what runs found as one page."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from nas.cli._output import echo, emit, note
     "--to",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Default: report.html in the first run folder.",
+    help="File to write. Default: report.html in the first run folder.",
 )
 @click.option(
-    "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Also the plots, as PNG and SVG."
+    "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the plots, as PNG and SVG."
 )
 @options.results_dir
 @options.as_json
@@ -30,8 +30,8 @@ def command(
 ) -> None:
     """Write what runs found as one HTML page that needs no network.
 
-    RUN is a run folder, a name under the results folder, or `latest`. Several runs are put
-    together as `nas analyze` does.
+    RUN is a run folder, a name under the results folder, or `latest`. Several runs are pooled
+    as `nas analyze` pools them.
     """
     from nas.analysis.overview import overview
     from nas.reports.page import write_page

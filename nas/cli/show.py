@@ -1,4 +1,4 @@
-"""nas show: one network, layer by layer."""
+"""nas show: show one network, layer by layer."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 def command(
     target: str, trial: int | None, plot: Path | None, closed: bool, results_dir: Path, as_json: bool
 ) -> None:
-    """The layers of a network, with shapes, parameters and FLOPs.
+    """Show the layers of a network, with shapes, parameters and FLOPs.
 
-    The network is trial N of a RUN (by default the knee of its front), or that of a FILE:
-    a genotype in JSON, or the config.json of an export.
+    The network is trial N of a RUN (default: the knee of its front), or that of a FILE: a genotype in JSON,
+    or the config.json of an export.
     """
     if target.endswith(".json"):
         if trial is not None:
@@ -65,14 +65,14 @@ def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
 
 
 def draw_network(title: str, graph: Graph, plot: Path | None, closed: bool) -> None:
-    """Draw it where a plot is asked for."""
+    """Draw a network if a file is given."""
     if plot is not None:
         from nas.visualization.network import draw
 
         draw(graph, plot, title, closed=closed)
         note(f"plot: {plot}")
     elif closed:
-        raise NasError("says how to draw", where="--closed", hint="add --plot FILE")
+        raise NasError("is a setting of --plot, which is not given", where="--closed", hint="add --plot FILE")
 
 
 def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> None:

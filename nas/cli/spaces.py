@@ -1,4 +1,4 @@
-"""nas spaces: the search spaces, or one of them."""
+"""nas spaces: list the search spaces, or show one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from nas.space.space import SearchSpace
 
 READABLE = 1_000_000_000
-"""Larger sizes are printed as powers of ten."""
+"""Sizes from this on are printed as powers of ten."""
 
 
 @click.command("spaces", epilog="Example: nas spaces residual_vs_fractal")
 @click.argument("name", required=False, shell_complete=complete.spaces)
 @options.as_json
 def command(name: str | None, as_json: bool) -> None:
-    """List the search spaces, or show the decisions of one: NAME, or the path of a .yaml file."""
+    """List the search spaces, or show the decisions of one.
+
+    NAME is a search space, or the path of a .yaml file.
+    """
     from nas.space.space import load_space, space_names
 
     if name is not None:
@@ -62,7 +65,7 @@ def _summary(space: SearchSpace) -> dict[str, Any]:
 
 
 def size(space: SearchSpace) -> str:
-    """The number of genotypes, with what is known of it."""
+    """Return the number of genotypes, as an upper bound if it is not known exactly."""
     found = space.size()
     count = f"{found.count:,}" if found.count < READABLE else f"{Decimal(found.count):.1e}"
     return count if found.exact else f"up to {count}"

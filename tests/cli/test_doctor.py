@@ -33,7 +33,7 @@ def test_a_results_folder_under_a_file_is_an_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert run(["doctor", "--quick", "--results-dir", str(tmp_path / "file" / "results")]) == 2
-    assert "is no folder" in capsys.readouterr().out
+    assert "is not a folder" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from nas.controller.loop import run_search
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
-from nas.searchers import Searcher, make_searcher
+from nas.searchers import make_searcher
+from nas.searchers.base import Searcher
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.study import Study

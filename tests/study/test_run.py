@@ -148,7 +148,7 @@ def test_a_finished_run_says_so_and_is_not_ranked_again(
     words = ["search", "--resume", "--name", "first", "--results-dir", str(home / "results")]
     assert nas_command(words) == 0
     out = capsys.readouterr().out
-    assert "All 6 trials are recorded already; --trials N adds more." in out
+    assert "All 6 trials are recorded already. Add some with --trials N." in out
     assert "Pareto front" in out
     assert "Ranking" not in out
     assert nas_command([*words, "--json"]) == 0
@@ -258,7 +258,10 @@ def test_search_ends_with_commands_that_work(
     )
     assert nas_command(line.split()) == 0
     captured = capsys.readouterr()
-    progress = captured.err.splitlines()
+    lines = captured.err.splitlines()
+    assert lines[0].startswith("data        digits?limit=150: classification, 10 classes")
+    start = next(at for at, text in enumerate(lines) if text.startswith("2 candidates"))
+    progress = lines[start:]
     assert progress[0].startswith("2 candidates on digits?limit=150, 1 epochs each")
     assert progress[1] == f"precision: {hardware_precision('cpu')}"
     assert [row.split()[:2] for row in progress[2:]] == [["1/2", "#0"], ["2/2", "#1"]]

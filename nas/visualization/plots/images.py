@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nas.visualization.plots.style import check_format, in_style, save
+from nas.visualization.formats import check_format
+from nas.visualization.plots.style import in_style, save
 
 if TYPE_CHECKING:
     from nas.data import Dataset
