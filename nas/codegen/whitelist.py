@@ -92,7 +92,7 @@ def _collect(primitives: tuple[type[Op], ...]) -> Allowed:
         helpers |= {node.name for node in tree.body if isinstance(node, DEFINITIONS)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and _text(node.value) not in ("self", "super()"):
-                torch.add(_qualified(node))
+                torch.add(_qualified(_text(node.value), node.attr))
             elif isinstance(node, ast.Name) and node.id in HARMLESS_BUILTINS:
                 builtins.add(node.id)
     torch.update(name for op in primitives for name in op.torch_names)
@@ -188,14 +188,13 @@ def _attribute_fault(node: ast.Attribute, names: Allowed) -> str:
     elif owner == "super()" and name == "__init__":
         fine = True
     else:
-        fine = _qualified(node) in names.torch and not _private(name)
+        fine = _qualified(owner, name) in names.torch and not _private(name)
     return "" if fine and type(node.ctx) in PLAIN else f"the attribute .{name}"
 
 
-def _qualified(node: ast.Attribute) -> str:
+def _qualified(owner: str, name: str) -> str:
     """Return the name as primitives declare it: `torch.cat`, `nn.init.zeros_`, `.shape`."""
-    owner = _text(node.value)
-    return f"{owner}.{node.attr}" if owner in OWNERS else f".{node.attr}"
+    return f"{owner}.{name}" if owner in OWNERS else f".{name}"
 
 
 def _text(node: ast.expr) -> str:
