@@ -85,18 +85,18 @@ def allowed() -> Allowed:
 
 @lru_cache(maxsize=8)
 def _collect(primitives: tuple[type[Op], ...]) -> Allowed:
-    torch, builtins = set(GENERATOR_NAMES), set(GENERATOR_BUILTINS)
+    names, builtins = set(GENERATOR_NAMES), set(GENERATOR_BUILTINS)
     helpers: set[str] = set()
     for text in {text for op in primitives for text in op.sources}:
         tree = ast.parse(text)
         helpers |= {node.name for node in tree.body if isinstance(node, DEFINITIONS)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and _text(node.value) not in ("self", "super()"):
-                torch.add(_qualified(_text(node.value), node.attr))
+                names.add(_qualified(_text(node.value), node.attr))
             elif isinstance(node, ast.Name) and node.id in HARMLESS_BUILTINS:
                 builtins.add(node.id)
-    torch.update(name for op in primitives for name in op.torch_names)
-    return Allowed(frozenset(torch), frozenset(builtins), RESERVED_BY_GENERATOR | helpers | builtins)
+    names.update(name for op in primitives for name in op.torch_names)
+    return Allowed(frozenset(names), frozenset(builtins), RESERVED_BY_GENERATOR | helpers | builtins)
 
 
 def checked(text: str) -> str:
