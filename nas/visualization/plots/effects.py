@@ -52,12 +52,12 @@ def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
 
 
 @in_style
-def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str] = ()) -> Figure:
+def profile_figure(profiles: Mapping[str, Profile], axis: str, types: Sequence[str] = ()) -> Figure:
     """Draw the mean deviation of each type from the mean of all, over "flops" or "depth"."""
     figure, axes = canvas()
-    for i, (name, (colour, marker)) in enumerate(looks(found, types).items()):
-        profile = found[name]
-        x = profile.x * (1 + APART * (i - (len(found) - 1) / 2))
+    for i, (name, (colour, marker)) in enumerate(looks(profiles, types).items()):
+        profile = profiles[name]
+        x = profile.x * (1 + APART * (i - (len(profiles) - 1) / 2))
         value, low, high = 100 * np.array([_limits(e) for e in profile.effects]).T
         bars = np.nan_to_num(np.array([value - low, high - value]))
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2}
@@ -70,7 +70,7 @@ def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str]
 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     else:
-        log_axis(axes, "x", np.concatenate([profile.x for profile in found.values()]))
+        log_axis(axes, "x", np.concatenate([profile.x for profile in profiles.values()]))
     figure.legend(loc="outside upper center", ncols=3)
     return figure
 
