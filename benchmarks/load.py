@@ -71,7 +71,7 @@ def load(folder: Path, trials: int, say: Callable[[str], None] = lambda line: No
     from nas.study.study import Study
 
     config, dataset = prepare(SPACE, trials=trials, searcher="random", recipe={"epochs": 1})
-    files = run_folder.create(folder, config.space.name, "load")
+    files = run_folder.create_run(folder, config.space.name, "load")
     write_run(files, config, dataset)
     evaluator = RayEvaluator(dataset, config.recipe, workers=WORKERS, trainer=train, stall=STALL)
     memory: dict[int, float] = {}

@@ -57,8 +57,8 @@ def join_run(results_dir: str | Path, name: str, storage: str) -> RunFolder:
     recorded |= {"storage": without_password(storage), "study": name}
     config = RunConfig.from_dict(recorded, where)
     parse_space(space, where)
-    files = run_folder.create(results_dir, name, name)
-    with run_folder.whole_or_none(files):
+    files = run_folder.create_run(results_dir, name, name)
+    with run_folder.removed_on_failure(files):
         write_atomic(files.space, space)
         run_folder.write_config(files, config)
     return files

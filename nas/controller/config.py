@@ -13,7 +13,8 @@ import nas
 from nas.errors import NasError
 from nas.graph.graph import shape_text
 from nas.schedulers import check_rungs
-from nas.searchers import Searcher, make_searcher
+from nas.searchers import make_searcher
+from nas.searchers.base import Searcher
 from nas.searchers.warm_start import WarmStart, find_warm_starts
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space

@@ -14,7 +14,7 @@ from nas.controller.config import SearchConfig
 from nas.controller.evaluators import Workers
 from nas.graph.cost import Cost, cost
 from nas.schedulers import expected_epochs
-from nas.searchers import propose
+from nas.searchers.base import propose
 from nas.space.genotype import Genotype, expand
 from nas.study.history import History
 

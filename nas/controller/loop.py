@@ -24,7 +24,7 @@ from nas.controller.signals import Interrupted, Stop, stop_on_signals
 from nas.errors import AllTrialsFailedError, ClusterLostError
 from nas.graph.cost import cost
 from nas.schedulers import Scheduler, TrainFully
-from nas.searchers import propose
+from nas.searchers.base import propose
 from nas.searchers.warm_start import warm_start_proposals
 from nas.space.genotype import expand
 from nas.space.space import decisions_of

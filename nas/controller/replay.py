@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nas.schedulers import make_scheduler, rung_results
-from nas.searchers import REPEATS, make_searcher, propose
+from nas.searchers import make_searcher
+from nas.searchers.base import REPEATS, propose
 from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
 from nas.study.history import History
 from nas.study.trial import Known, Proposal, Trial

@@ -23,8 +23,8 @@ from nas.errors import NasError, NotFoundError
 from nas.schedulers import make_scheduler
 from nas.space.space import SearchSpace
 from nas.study import run_folder
-from nas.study.run import RESULTS, Run, find, open_study
-from nas.study.run_folder import LATEST, RunFolder
+from nas.study.run import Run, open_study
+from nas.study.run_folder import LATEST, RESULTS, RunFolder
 from nas.study.shared import SharedStudy
 from nas.study.storage_url import connection_of
 from nas.study.trial import Trial
@@ -123,27 +123,29 @@ def search(
         >>> len(run.trials)
         2
     """
-    settings: dict[str, Any] = {
-        "data": data,
-        "trials": trials,
-        "searcher": searcher,
-        "objectives": objectives,
-    }
-    settings |= {"seed": seed, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
+    settings: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "seed": seed}
+    settings |= {"objectives": objectives, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
     fields = {**(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
     _check_storage(storage, fidelity)
-    callbacks = Callbacks(on_data, on_plan, on_start, on_precision, on_trial, on_event)
+    callbacks = Callbacks(
+        on_data=on_data,
+        on_plan=on_plan,
+        on_start=on_start,
+        on_precision=on_precision,
+        on_trial=on_trial,
+        on_event=on_event,
+    )
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
     with ExitStack() as stack:
         if resume:
             files = _resumed_folder(name, results_dir, storage)
-            stack.enter_context(run_folder.lock(files))
+            stack.enter_context(run_folder.lock_run(files))
             config, dataset = resume_run(files, space, fields, settings, storage)
         else:
             config, dataset = prepare(_given(space), recipe=fields, **settings)
-            files = run_folder.create(results_dir, config.space.name, name)
-            stack.enter_context(run_folder.lock(files))
-            with run_folder.whole_or_none(files):
+            files = run_folder.create_run(results_dir, config.space.name, name)
+            stack.enter_context(run_folder.lock_run(files))
+            with run_folder.removed_on_failure(files):
                 write_run(files, config, dataset, storage)
         callbacks.on_data(config, dataset)
         recorded = run_folder.read_config(files)
@@ -174,11 +176,11 @@ def _check_storage(storage: str | None, fidelity: Sequence[int] | None) -> None:
 def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | None) -> RunFolder:
     """Return the folder of the run; a new one for a driver that joins the study of others."""
     if storage is None:
-        return find(name or LATEST, results_dir)
+        return run_folder.find_run(name or LATEST, results_dir)
     if name is None:
         raise NasError("name the study in the storage", where="name", hint="--name is that of its first run")
     try:
-        return find(name, results_dir)
+        return run_folder.find_run(name, results_dir)
     except NotFoundError:
         return join_run(results_dir, name, storage)
 

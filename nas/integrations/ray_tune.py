@@ -52,17 +52,17 @@ from nas.integrations.ray_trainable import (
     train_decisions,
     varied,
 )
-from nas.searchers import Searcher as OurSearcher
 from nas.searchers import make_searcher
+from nas.searchers.base import Searcher as OurSearcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
 from nas.space.genotype import Genotype, expand
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
-from nas.study.run import RESULTS
-from nas.study.run_folder import RunFolder
+from nas.study.run_folder import RESULTS, RunFolder
 from nas.study.study import Study
-from nas.study.trial import Proposal, Trial, proposal_from, provenance
+from nas.study.trial import Proposal, Trial
+from nas.study.trial_json import proposal_from, provenance
 from nas.training.candidate import MESSAGE_LIMIT, out_of_memory
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def tune_run(
     if config.searcher.plans_every_trial:
         hint = "a scheduler that stops trials would break it; nas search runs it"
         raise NasError(f"{config.searcher.name} plans equal trainings", where="searcher", hint=hint)
-    files = run_folder.create(results_dir, config.space.name, name)
+    files = run_folder.create_run(results_dir, config.space.name, name)
     write_run(files, config, dataset)
     run = TuneRun(files)
     vars(run)["dataset"] = dataset  # read already
@@ -218,7 +218,7 @@ class RunRecorder(tune.Callback):
         self.held = ExitStack()
 
     def setup(self, *args: Any, **info: Any) -> None:
-        self.held.enter_context(run_folder.lock(self.run.files))
+        self.held.enter_context(run_folder.lock_run(self.run.files))
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         self.held.close()

@@ -62,7 +62,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int, str]:
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(job: tuple[Path, str, int, str]) -> None:
     _, _, code, said = job
     assert code == 130
-    assert "go on with: nas search --resume --name job" in said
+    assert "continue with: nas search --resume --name job" in said
     assert "Traceback" not in said
 
 

@@ -1,4 +1,4 @@
-"""The loop of a search: budget, duplicates, resume, failures, signals, a full disk."""
+"""The loop of a search: budget, duplicates, resume, failures, signals and a full disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from nas.controller.loop import run_search
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
-from nas.searchers import Searcher, make_searcher
+from nas.searchers import make_searcher
+from nas.searchers.base import Searcher
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.study import Study
@@ -27,7 +28,7 @@ from nas.training.task import Result, Task, ignore
 
 
 class Scripted:
-    """Evaluates in memory: `outcome` of a task is its result; the newest task ends first."""
+    """Evaluator in memory: `outcome(task)` is the result; the newest task ends first."""
 
     def __init__(self, outcome, slots=3):
         self.outcome, self.slots = outcome, slots
@@ -59,7 +60,7 @@ def failed(task, reason="exception"):
 
 
 class Fixed(Searcher):
-    """Proposes the given genotypes in turn, repeats included."""
+    """Searcher that proposes the given genotypes in turn, with repeats."""
 
     name = "fixed"
 

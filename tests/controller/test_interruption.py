@@ -1,4 +1,4 @@
-"""A search that is interrupted, killed, or runs out of disk, and is resumed."""
+"""Searches that are interrupted, killed or run out of disk, and are resumed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nas.study.study import Study
 pytestmark = pytest.mark.slow
 
 PATIENCE = 120
-"""Seconds for what takes a few on a machine that does nothing else."""
+"""Seconds allowed; an idle machine takes a few."""
 TRIALS = 100
 KILLS = 20
 
@@ -52,7 +52,7 @@ DRIVER = """
     if not path.exists():
         Study.create(path, objectives=("error", "flops"), domains=space.domains()).close()
     while kind == "forks" and sys.stdin.readline() and (child := os.fork()):
-        print(child, flush=True)  # for each line it is told: a driver that has everything loaded
+        print(child, flush=True)  # one driver with all modules loaded for each line of stdin
         os.waitpid(child, 0)
         print("ended", flush=True)
     study = Study.open(path)
@@ -113,7 +113,7 @@ def wait_until_training(driver, path):
 
 
 def started(path):
-    """How often each trial was trained."""
+    """Return how often each trial was trained."""
     log = path.with_name("log")
     return Counter(map(int, log.read_text().split())) if log.exists() else Counter()
 

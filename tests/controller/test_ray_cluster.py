@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def output(code):
-    """What a Python process of its own prints."""
+    """Return what another Python process prints."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,

@@ -30,11 +30,11 @@ pytestmark = [
 ]
 
 PATIENCE = 120
-"""Seconds for what takes a few on a machine that does nothing else."""
+"""Seconds allowed; an idle machine takes a few."""
 
 
 class Orders(NamedTuple):
-    """Takes the place of a recipe; a worker asks it for the precision."""
+    """Stands in for a recipe; a worker reads its precision."""
 
     script: dict[int, str]
     log: Path
@@ -42,7 +42,7 @@ class Orders(NamedTuple):
 
 
 def obey(task, dataset, recipe, device, on_epoch, on_batch):
-    """Do what the recipe says for the task's number, and write each execution to a log."""
+    """Do what the orders say for the number of the task, and log each execution."""
     script, log, *_ = recipe
     order = script.get(task.number, "")
     with open(log, "a") as file:
@@ -95,7 +95,7 @@ def ray_session():
 
 @pytest.fixture
 def run(ray_session, tmp_path):
-    """Run tasks under orders on two workers: results by number, and the execution log."""
+    """Run tasks under orders on two workers; return results by number, executions and epochs."""
     from nas.controller.evaluators.ray import RayEvaluator
 
     def run(script, count=4, **options):
@@ -167,11 +167,11 @@ def test_the_precision_of_the_first_worker_is_that_of_all(ray_session):
     try:
         for number in range(6):
             evaluator.submit(Task(number, None, seed=number))
-        found = []
-        while len(found) < 6:
-            found += evaluator.wait(5)
+        results = []
+        while len(results) < 6:
+            results += evaluator.wait(5)
         assert suited == [hardware_precision("cpu")]
-        assert {result.message for result in found} == {"float32", "bfloat16"} - {*suited}
+        assert {result.message for result in results} == {"float32", "bfloat16"} - {*suited}
     finally:
         evaluator.close()
 
@@ -223,7 +223,7 @@ def test_out_of_memory_gives_the_next_task_a_fresh_worker(run):
     assert broken.isdisjoint({pid for number, pid, _ in executions if number > 1})
 
 
-def test_workers_are_packed_by_memory_and_what_cannot_fit_is_refused(run):
+def test_workers_are_packed_by_memory_and_a_task_that_cannot_fit_is_refused(run):
     import ray
 
     room = ray.cluster_resources()["memory"]
@@ -321,7 +321,7 @@ DRIVER = """
 
 
 def children(pid):
-    """All processes below `pid`."""
+    """Return all processes below `pid`."""
     below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [grand for child in map(int, below) for grand in [child, *children(child)]]
 
@@ -340,7 +340,7 @@ def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(script):
 
 
 def agents(pids):
-    """Helpers of Ray's own, which wait a minute for the cluster to come back before they end."""
+    """Processes of Ray that wait a minute for the cluster to return before they end."""
     return {pid for pid in pids if "Agent" in Path(f"/proc/{pid}/cmdline").read_text()}
 
 
@@ -365,8 +365,8 @@ ENDED = """
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_where_ray_itself_is_ended_the_driver_ends_in_its_own_way(script, signum):
-    """As where a job's every process is told to end. Ray would wait for itself, and end the driver with 1."""
+def test_a_driver_ends_with_its_own_exit_code_when_ray_is_ended(script, signum):
+    """A signal to all processes of a job ends Ray, too, which would end the driver with 1."""
     driver = script(ENDED)
     assert driver.stdout.readline() == "trains\n"
     ray_processes = children(driver.pid)
@@ -381,8 +381,8 @@ def test_where_ray_itself_is_ended_the_driver_ends_in_its_own_way(script, signum
     assert gone(set(ray_processes) - lasting)
 
 
-def test_a_node_that_ends_before_ray_does_does_not_end_the_driver(script):
-    """Ray ends who owns something on a node that is gone, as the driver did the data it had sent."""
+def test_a_node_that_ends_before_ray_leaves_the_driver_running(script):
+    """Ray ends a process that owns an object on a lost node, such as the data that the driver sent."""
     driver = script(ENDED.replace("evaluator.wait()\n", "time.sleep(8)\n"))
     assert driver.stdout.readline() == "trains\n"
     [raylet] = [

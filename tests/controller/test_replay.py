@@ -1,4 +1,4 @@
-"""Same seed, same search; and what several workers were proposed is proposed again."""
+"""Equal seeds give equal searches, and a replay proposes the same again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from testing.paths import ROOT
 from testing.small_spaces import LARGER
+from testing.stranger import change_trial, copied
 
 import nas
 from nas.cli import run as nas_command
@@ -38,7 +39,7 @@ RUNGS = (1, 2, 4)
 
 
 class Shuffled:
-    """Four candidates at a time, which end in random order; raises after `ends` results."""
+    """Evaluator of four slots whose trainings end in random order; raises after `ends` results."""
 
     slots = 4
 
@@ -51,7 +52,7 @@ class Shuffled:
 
     def wait(self, timeout: float | None = None, **callbacks: object) -> list[Result]:
         if not self.left:
-            raise MemoryError  # of the driver: what is in flight is lost
+            raise MemoryError  # the driver is lost, with the trainings in progress
         self.left -= 1
         task = self.tasks.pop(int(self.rng.integers(len(self.tasks))))
         errors = np.random.default_rng(task.seed).random(RUNGS[-1])
@@ -72,10 +73,10 @@ class Shuffled:
 
 
 def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> Run:
-    """A run whose driver was lost after `ends` results, resumed until it is done."""
+    """Return a run whose driver was lost after every `ends` results, resumed until done."""
     space = parse_space(LARGER, "small.yaml")
     settings |= {"data": "digits?limit=60", "trials": TRIALS, "searcher": searcher, "seed": 5}
-    files = run_folder.create(folder, space.name, "run")
+    files = run_folder.create_run(folder, space.name, "run")
     write_run(files, *prepare(space, **settings))
     for session in range(100):
         try:
@@ -121,14 +122,14 @@ def test_proposals_between_rungs_are_replayed(tmp_path: Path, searcher: str) -> 
 
 
 def test_rung_results_change_what_evolution_proposes(tmp_path: Path) -> None:
-    """Or the test above would pass without it."""
+    """Otherwise the test above could not fail."""
     with (run := finished(tmp_path, "evolution", 8, fidelity=RUNGS)).study as study:
         study._trials = [replace(trial, arrivals=()) for trial in study.trials]
         assert replay(run).differs is not None
 
 
 def test_a_search_that_measures_latency_at_rungs_is_not_replayed(tmp_path: Path) -> None:
-    """Nothing keeps what it was at an earlier rung."""
+    """Only the latency of the last rung is recorded."""
     history = History(("error", "latency"))
     space = parse_space(LARGER, "small.yaml").with_input((1, 8, 8), 10)
     searcher = make_searcher("random", history.objectives)
@@ -179,7 +180,7 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
     with (run := finished(tmp_path, "evolution")).study as study:
         at = 15
         other = study.trials[at]
-        proposal = replace(other.proposal, genotype=study.trials[at - 1].genotype)
+        proposal = replace(other.proposal, network=study.trials[at - 1].genotype)
         study._trials[at] = replace(other, proposal=proposal)
         replayed = replay(run)
         assert replayed.differs is not None
@@ -188,9 +189,12 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
 
 
 def test_a_run_without_snapshots_cannot_be_replayed(
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert nas_command(["replay", str(ROOT / "tests" / "fixtures" / "run-v1")]) == 2
+    folder = copied(tmp_path / "run")
+    for row in range(1, 9):
+        change_trial(folder, lambda columns: columns["details"].pop("snapshot"), row)
+    assert nas_command(["replay", str(folder.path)]) == 2
     assert "8 of 8 trials do not say what was known" in capsys.readouterr().err
 
 

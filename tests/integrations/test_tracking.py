@@ -58,7 +58,7 @@ def test_a_tracker_is_told_of_every_epoch_and_trial(tmp_path):
 @pytest.mark.slow
 def test_a_tracker_that_fails_ends_no_search(tmp_path):
     failing, other = Failing(), Recorder()
-    with pytest.warns(UserWarning, match="Failing failed and is left out: OSError: the server is gone"):
+    with pytest.warns(UserWarning, match="Failing failed and is dropped: OSError: the server is gone"):
         run = search(tmp_path, failing, other)
     assert len(run.study.complete) == 2
     assert ("end", None) not in failing.told

@@ -18,7 +18,8 @@ from nas.space.genotype import expand
 from nas.space.space import load_space, parse_space
 from nas.stats import power
 from nas.study.history import History
-from nas.study.trial import Proposal, from_attributes, to_attributes
+from nas.study.trial import Proposal
+from nas.study.trial_json import from_attributes, to_attributes
 from nas.training.recipe import Recipe
 from nas.training.task import Result
 
@@ -197,7 +198,7 @@ def test_a_search_trains_every_part_of_a_block_with_its_seed(space):
         repeats[trial.digest].add(trial.error)
     assert any(len(errors) > 1 for errors in repeats.values())
     for trial in study.trials:
-        assert from_attributes(to_attributes(trial), trial.decisions) == trial
+        assert from_attributes(to_attributes(trial)) == trial
         assert all(value in space.domains()[path] for path, value in trial.decisions.items())
 
 
@@ -248,13 +249,11 @@ def test_a_summary_states_the_plan_and_the_detectable_effects(space, paired):
 def test_a_balanced_plan_states_the_effects_it_detects_after_holm_and_overlap(space, balanced):
     summary = balanced.summary(space, 0, balanced.default_trials(space, 0))
     assert 0.5 < summary["overlap"] <= 1
-    networks = int(summary["networks_of_type"] * summary["overlap"])
-    for row in summary["detectable"]:
-        assert row["effect"] == power.detectable(networks, row["sd"] * np.sqrt(2))
-        assert row["after_holm"] == power.detectable(networks, row["sd"] * np.sqrt(2), tests=3)
-        assert f"of {100 * row['after_holm']:.2f} points after Holm's correction" in "\n".join(
-            summary["lines"]
-        )
+    per_type, lines = summary["networks_of_type"], "\n".join(summary["lines"])
+    for row in summary["detectable"]:  # the adjustment costs some of the networks
+        assert row["effect"] > power.detectable(per_type, row["sd"] * np.sqrt(2))
+        assert row["after_holm"] > power.detectable(per_type, row["sd"] * np.sqrt(2), tests=3)
+        assert f"of {100 * row['after_holm']:.2f} points after Holm's correction" in lines
     assert balanced.summary(space, 0, 2)["overlap"] == 0  # one type is not there
     assert balanced.summary(space, 0, 2)["detectable"] == []
 

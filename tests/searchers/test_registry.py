@@ -11,7 +11,8 @@ from nas.cli.search import command
 from nas.controller.config import prepare
 from nas.errors import NasError
 from nas.plugins import load_plugin
-from nas.searchers import SEARCHERS, design_names, make_searcher, propose, register_searcher, searcher_names
+from nas.searchers import SEARCHERS, design_names, make_searcher, register_searcher, searcher_names
+from nas.searchers.base import propose
 from nas.study.history import History
 
 PLUGIN = """
@@ -76,6 +77,8 @@ def test_every_searcher_is_named_in_the_help():
 def test_designs_plan_every_trial_and_the_others_none():
     assert design_names() == ["balanced", "paired"]
     assert searcher_names()[:2] == ["evolution", "random"]
+    for name in (*searcher_names(), *design_names()):
+        assert make_searcher(name, ("error",)).plans_every_trial == (name in design_names())
     assert make_searcher("paired", ("error",), 3).repeats == 3
     assert make_searcher("evolution", ("error",)).repeats is None
 

@@ -11,8 +11,8 @@ from testing.toy_space import Toy, ToySpace, toy_trial
 
 from nas.errors import NasError
 from nas.schedulers import TrainFully
-from nas.searchers import Searcher, make_searcher, propose, searcher_names
-from nas.searchers.optuna_sampler import UNSUPPORTED
+from nas.searchers import UNSUPPORTED, make_searcher, searcher_names
+from nas.searchers.base import Searcher, propose
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal

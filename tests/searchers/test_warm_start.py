@@ -11,7 +11,8 @@ import pytest
 import nas
 from nas.cli import run
 from nas.errors import NasError, NotFoundError
-from nas.searchers import make_searcher, propose
+from nas.searchers import make_searcher
+from nas.searchers.base import propose
 from nas.searchers.warm_start import find_warm_starts, project, warm_start_proposals
 from nas.space.genotype import Genotype
 from nas.space.space import load_space, parse_space, space_names

@@ -112,6 +112,11 @@ def test_a_study_is_made_once_and_found_by_name(url: str, name: str) -> None:
     assert "--resume" in caught.value.hint
     with pytest.raises(NotFoundError, match="no study 'nobodys'"):
         Study.open(url, name="nobodys")
+    with pytest.raises(NotFoundError) as missing:
+        Study.open(url, name=name[:-1])
+    assert f"did you mean '{name}'" in missing.value.hint
+    with pytest.raises(NotFoundError, match="several"):
+        Study.open(url)
 
 
 DRIVER = """
@@ -204,7 +209,7 @@ def test_the_command_line_shares_a_search(
     assert nas_command([*words, "--trials", "6", "--storage", url]) == 0
     assert nas_command([*words, "--trials", "7"]) == 0  # NAS_STORAGE names the server of the folder
     capsys.readouterr()
-    configs = [read_config(nas.study.run.find("shared", folder)) for folder in ("one", "two")]
+    configs = [read_config(nas.study.run_folder.find_run("shared", folder)) for folder in ("one", "two")]
     assert [config.storage for config in configs] == [url, url]
     for command in ("analyze", "replay", "export --best"):
         assert nas_command([*command.split(), "shared", "--results-dir", "two"]) == 0

@@ -20,14 +20,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from nas.controller.evaluators.base import (
-    Memory,
-    OnTimes,
-    ResolvePrecision,
-    asked_precision,
-    same_precision,
-    too_large,
-)
+from nas.controller.evaluators import base
+from nas.controller.evaluators.base import Memory, OnTimes, ResolvePrecision, too_large
 from nas.controller.evaluators.mps import start_mps, stop_mps
 from nas.controller.evaluators.ray_cluster import (
     check_ray,
@@ -85,12 +79,12 @@ class RayEvaluator:
         stall: float = STALL,
         trainer: Trainer = train_candidate,
         memory: Memory | None = None,
-        resolve_precision: ResolvePrecision = same_precision,
+        resolve_precision: ResolvePrecision = base.same_precision,
     ) -> None:
         began = time.monotonic()
         self._deadline, self._stall = deadline, stall
         self._packing, self._resolve_precision = MemoryPacking(memory), resolve_precision
-        self.precision = asked_precision(recipe)
+        self.precision = base.asked_precision(recipe)
         self._refused: list[Result] = []
         self._queue: deque[Task] = deque()
         self._rows: list[tuple[int, dict[str, Any]]] = []
@@ -229,7 +223,7 @@ class RayEvaluator:
     def _started(self, slot: Slot, place: Place) -> None:
         slot.hello, slot.place, self._failed_starts = None, place, 0
         slot.ahead = 0.0 if place.node == self._node else time.monotonic() - place.clock
-        self._note_times(slot, "starting")
+        self._note_times(slot, slot.until_now("starting"))
         self._packing.add(place)
         if self.precision == "auto":
             self.precision = self._resolve_precision(place.precision)
@@ -240,20 +234,14 @@ class RayEvaluator:
         task = slot.task
         assert task is not None
         self._rows += ((task.number, row) for row in result.curve[len(slot.curve) :])
-        self._note_times(slot, "training", result.times)
+        times = slot.by_our_clock(result.times) if result.times else slot.until_now("training")
+        self._note_times(slot, times)
         slot.task = slot.result = slot.progress = None
         if result.reason == "oom":  # its worker's memory may be fragmented
             self._replace(slot)
         return replace(result, retries=result.retries + task.attempt)
 
-    def _note_times(self, slot: Slot, phase: str, times: Times | None = None) -> None:
-        """Note what a worker has done until now: by its own clock if it says, else all of it one phase."""
-        if times is None:
-            number = slot.task.number if slot.task else None
-            now = time.monotonic()
-            times = Times(slot.started, now, {phase: now - slot.started}, number)
-        else:
-            times = replace(times, start=times.start + slot.ahead, end=times.end + slot.ahead)
+    def _note_times(self, slot: Slot, times: Times) -> None:
         self._times.append(replace(times, worker=f"worker {self._slots.index(slot) + 1}"))
 
     def _note_progress(self, slot: Slot, batches: int, rows: Sequence[dict[str, Any]]) -> None:
@@ -285,23 +273,23 @@ class RayEvaluator:
         return results
 
     def _timed_out(self, slot: Slot, message: str) -> Result:
-        task, duration = slot.task, time.monotonic() - slot.started
+        task, times = slot.task, slot.until_now("lost")
         assert task is not None
-        self._note_times(slot, "lost")
+        self._note_times(slot, times)
         self._replace(slot, hung=True)
         failed = Result(task.number, "failed", "timeout", message, curve=slot.curve)
-        return replace(failed, duration=duration, retries=task.attempt)
+        return replace(failed, duration=times.end - times.start, retries=task.attempt)
 
     def _lost(self, slot: Slot, message: str) -> list[Result]:
         time.sleep(LOSS_DELAY)
         check_ray()
-        task, duration = slot.task, time.monotonic() - slot.started
+        task, times = slot.task, slot.until_now("lost")
         if slot.place is None:
             self._failed_starts += 1
             if self._failed_starts > MAX_RETRIES * self.slots:
                 raise NasError(f"workers die while they start: {message}", hint=resources_text())
         if task or not slot.place:
-            self._note_times(slot, "lost")
+            self._note_times(slot, times)
         self._replace(slot)
         if task is None:
             return []
@@ -309,7 +297,7 @@ class RayEvaluator:
             self._queue.appendleft(replace(task, attempt=task.attempt + 1))
             return []
         failed = Result(task.number, "failed", "worker_lost", message)
-        return [replace(failed, duration=duration, retries=task.attempt)]
+        return [replace(failed, duration=times.end - times.start, retries=task.attempt)]
 
     def _replace(self, slot: Slot, *, hung: bool = False) -> None:
         ray.kill(slot.actor)

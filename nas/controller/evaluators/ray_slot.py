@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.controller.evaluators.base import Memory
 from nas.controller.evaluators.ray_worker import Place
+from nas.training.profile import Times
 from nas.training.task import Task
 
 
@@ -38,6 +40,16 @@ class Slot:
     @property
     def refs(self) -> list[Any]:
         return [ref for ref in (self.hello, self.result, self.progress) if ref is not None]
+
+    def until_now(self, phase: str) -> Times:
+        """Return the time since `started` as one phase."""
+        now = time.monotonic()
+        number = self.task.number if self.task else None
+        return Times(self.started, now, {phase: now - self.started}, number)
+
+    def by_our_clock(self, times: Times) -> Times:
+        """Return what the worker says it did, in seconds of the driver's clock."""
+        return replace(times, start=times.start + self.ahead, end=times.end + self.ahead)
 
 
 class MemoryPacking:

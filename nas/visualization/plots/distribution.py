@@ -27,5 +27,5 @@ def edf_figure(edfs: Mapping[str, Edf], task: str = "", types: Sequence[str] = (
         axes.plot(x[::step], curve.y[::step], marker, color=colour, markersize=4)
         axes.plot([], [], "-", marker=marker, color=colour, markersize=4, label=name)
     axes.set(xlabel=label("error", task), ylabel="share of networks", ylim=(0, 1.02))
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=3)
     return figure

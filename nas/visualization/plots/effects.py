@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.comparison import Contrast
+from nas.analysis.complexities import NAMES, AtEqual
 from nas.analysis.factors.factors import Interaction
 from nas.analysis.paired.comparison import PairedContrast
 from nas.analysis.profiles import Profile
 from nas.stats.estimate import Estimate
 from nas.stats.resampling import Floats
-from nas.visualization.plots.style import COLOURS, INK, WIDTH, canvas, in_style, log_axis, looks
+from nas.visualization.plots.style import COLOURS, INK, MARKERS, WIDTH, canvas, in_style, log_axis, looks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +47,30 @@ def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(places, [f"{c.a} → {c.b}" for c in shown])
     axes.set(xlabel="change of error, percentage points", ylim=(-0.6, len(shown) - 0.4))
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@in_style
+def complexities_figure(found: Sequence[AtEqual]) -> Figure:
+    """Change of error of each contrast with its interval, at equal values of each complexity."""
+    pairs = [f"{d.a} → {d.b}" for d in found[0].differences]
+    figure, axes = canvas(WIDTH, 1.1 + ROW * len(pairs))
+    places = np.arange(len(pairs))[::-1]
+    for at, each in enumerate(found):
+        value, low, high = 100 * np.array([_limits(d.effect) for d in each.differences]).T
+        bars = np.nan_to_num(np.array([value - low, high - value]))
+        y = places + 0.5 * ((len(found) - 1) / 2 - at) / max(1, len(found) - 1)
+        look: dict[str, Any] = {
+            "color": COLOURS[at],
+            "fmt": MARKERS[at],
+            "label": f"equal {NAMES[each.complexity]}",
+        }
+        axes.errorbar(value, y, xerr=bars, markersize=4.5, capsize=2, **look)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(places, pairs)
+    axes.set(xlabel="change of error, percentage points", ylim=(-0.6, len(pairs) - 0.4))
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside upper center", ncols=2)
     return figure

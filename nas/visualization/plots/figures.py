@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.comparison import Contrast
+from nas.analysis.factors.decisions import QUARTER
 from nas.analysis.overview import Overview
 from nas.analysis.paired.comparison import PairedContrast
 from nas.formatting import count
+from nas.visualization.plots.decisions import budgets_figure, decisions_figure
 from nas.visualization.plots.distribution import edf_figure
 from nas.visualization.plots.effects import LEAST, forest_figure, interaction_figure, profile_figure
 from nas.visualization.plots.front import front_figure, type_fronts_figure
@@ -43,7 +45,7 @@ class Plot:
 
 def draw_all(overview: Overview) -> dict[str, Plot]:
     """Return the pictures of a report by name, in its order."""
-    parts = (_fronts, _distributions, _effects, _interactions, _outcomes, _reliability, _progress)
+    parts = (_fronts, _distributions, _effects, _interactions, _decisions, _outcomes, _reliability, _progress)
     return {plot.name: plot for part in parts for plot in part(overview)}
 
 
@@ -110,7 +112,9 @@ def _effects(overview: Overview) -> Iterator[Plot]:
             f"No two types can be compared in {sample}. Train every type in the same contexts with: "
             "nas search --searcher paired.",
         )
-    against = "the mean of all types in a context" if paired else "the mean of its FLOPs bin"
+    against = (
+        "the mean of all types in a context" if paired else "the mean of the types at its FLOPs and depth"
+    )
     for axis, words in (("flops", "FLOPs"), ("depth", "depth")):
         profiles = overview.profiles[axis]
         yield Plot(
@@ -139,6 +143,23 @@ def _interactions(overview: Overview) -> Iterator[Plot]:
         f"{LEAST:.1%} in both are left out; an empty cell was not estimated.",
         figure,
         missing,
+    )
+
+
+def _decisions(overview: Overview) -> Iterator[Plot]:
+    yield Plot(
+        "decisions",
+        "Validation error of the networks by option of each decision, those that differ most first. Crosses: "
+        "the error if every network took the option, all else held constant, with 95 % intervals. The darker "
+        f"the ground, the more often the best of a draw of {QUARTER:.0%} of the networks took the option.",
+        decisions_figure(overview.decisions) if overview.decisions else None,
+        "No decision varies among the complete networks.",
+    )
+    yield Plot(
+        "budgets",
+        f"Importance of each factor in {overview.runs[0].name} after fewer epochs and after all.",
+        budgets_figure(overview.budgets) if any(budget.factors for budget in overview.budgets) else None,
+        "No training curve is recorded, so the importance after fewer epochs is not known.",
     )
 
 
