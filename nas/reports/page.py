@@ -16,7 +16,8 @@ from markupsafe import Markup
 import nas
 from nas.analysis.overview import Overview, overview
 from nas.analysis.text.factors import factor_parts
-from nas.analysis.text.ranking import comparison_parts, motif_parts, paired_parts
+from nas.analysis.text.paired import paired_parts
+from nas.analysis.text.ranking import comparison_parts, motif_parts
 from nas.analysis.time_use import time_use_parts
 from nas.files import write_atomic
 from nas.formatting import count, duration

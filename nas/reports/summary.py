@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nas.analysis.overview import Overview
-from nas.analysis.text.ranking import stopped, unsupported
+from nas.analysis.text.statements import stopped, unsupported
 from nas.formatting import FLOPS_NOTE, count, metric
 from nas.reports.points import Point
 from nas.reports.render import render
@@ -52,7 +52,9 @@ def summary(overview: Overview, points: Sequence[Point]) -> Markup:
     analysis = overview.analysis
     samples: list[tuple[str, Sequence[Any]]] = [(c.sample, c.contrasts) for c in analysis.comparisons]
     if analysis.paired:
-        samples.insert(0, ("paired blocks", analysis.paired.contrasts))
+        paired = analysis.paired.contrasts
+        parts = {c.where: [each for each in paired if each.where == c.where] for c in paired}
+        samples = [(f"paired contexts {where}", part) for where, part in parts.items()] + samples
     return render(
         "summary.html",
         counts=_counts(overview),
@@ -103,7 +105,7 @@ def _sample(sample: str, contrasts: Sequence[Any], *, alone: bool) -> Sample:
     claims = [(c.grade, _sentence(c.claim)) for c in contrasts if c.grade != "X"]
     silent = unsupported(contrasts)
     if silent:
-        known = any(c.grade == "X" and isfinite(c.equal_flops.value) for c in contrasts)
+        known = any(c.grade == "X" and isfinite(c.effect.value) for c in contrasts)
         silent = f"No ranking of {silent}."
         silent += " Differences that are shown below may be chance." if known else ""
     return Sample(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.comparison import Contrast
-from nas.analysis.complexities import NAMES, AtEqual
+from nas.analysis.complexities import AtEqual
 from nas.analysis.factors.factors import Interaction
 from nas.analysis.paired.comparison import PairedContrast
 from nas.analysis.profiles import Profile
-from nas.stats.estimate import Estimate
+from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats
+from nas.study.objectives import objective
 from nas.visualization.plots.style import COLOURS, INK, MARKERS, WIDTH, canvas, in_style, log_axis, looks
 
 if TYPE_CHECKING:
@@ -31,21 +32,21 @@ APART = 0.008
 def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
     """Draw the difference of error of each contrast with its interval: raw or at the same shape (E1), and
     at equal FLOPs (E2)."""
-    shown = [c for c in contrasts if np.isfinite([e.value for e in _estimates(c)]).any()]
+    shown = _estimates(contrasts)
     figure, axes = canvas(WIDTH, 1.1 + ROW * len(shown))
     places = np.arange(len(shown))[::-1]
     names = ("E1, same shape", "E2, equal FLOPs")
-    if isinstance(shown[0], Contrast):
+    if isinstance(contrasts[0], Contrast):
         names = ("raw", "equal FLOPs")
     for i, (name, marker) in enumerate(zip(names, "os", strict=True)):
-        value, low, high = 100 * np.array([_limits(_estimates(c)[i]) for c in shown]).T
+        value, low, high = 100 * np.array([_limits(effects[i]) for effects in shown.values()]).T
         y = places + 0.14 - 0.28 * i
         bars = np.nan_to_num(np.array([value - low, high - value]))
         face = "none" if i == 0 else COLOURS[4]
         look: dict[str, Any] = {"color": COLOURS[4 * i], "markerfacecolor": face or COLOURS[0]}
         axes.errorbar(value, y, xerr=bars, fmt=marker, markersize=5, capsize=2, label=name, **look)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(places, [f"{c.a} → {c.b}" for c in shown])
+    axes.set_yticks(places, [f"{a} → {b}" for a, b in shown])
     axes.set(xlabel="change of error, percentage points", ylim=(-0.6, len(shown) - 0.4))
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside upper center", ncols=2)
@@ -65,7 +66,7 @@ def complexities_figure(found: Sequence[AtEqual]) -> Figure:
         look: dict[str, Any] = {
             "color": COLOURS[at],
             "fmt": MARKERS[at],
-            "label": f"equal {NAMES[each.complexity]}",
+            "label": f"equal {objective(each.complexity).label}",
         }
         axes.errorbar(value, y, xerr=bars, markersize=4.5, capsize=2, **look)
     axes.axvline(0, color=INK, linewidth=0.8)
@@ -147,9 +148,21 @@ def heatmap(axes: Any, table: Floats, texts: Sequence[Sequence[str]]) -> None:
     axes.tick_params(length=0)
 
 
-def _estimates(contrast: Contrast | PairedContrast) -> tuple[Estimate, Estimate]:
-    first = contrast.raw if isinstance(contrast, Contrast) else contrast.same_shape
-    return first, contrast.equal_flops
+def _estimates(
+    contrasts: Sequence[Contrast | PairedContrast],
+) -> dict[tuple[str, str], tuple[Estimate, Estimate]]:
+    """Both effects of each two types of which one is known, unknown where an estimand was not compared."""
+    found: dict[tuple[str, str], tuple[Estimate, Estimate]] = {}
+    for c in contrasts:
+        first, second = found.get((c.a, c.b), (UNKNOWN, UNKNOWN))
+        if isinstance(c, Contrast):
+            first, second = c.raw, c.equal_flops
+        elif c.estimand == "E1":
+            first = c.effect
+        else:
+            second = c.effect
+        found[c.a, c.b] = first, second
+    return {pair: effects for pair, effects in found.items() if np.isfinite([e.value for e in effects]).any()}
 
 
 def _limits(estimate: Estimate) -> tuple[float, float, float]:

@@ -101,9 +101,9 @@ def _effects(overview: Overview) -> Iterator[Plot]:
     samples: list[tuple[str, Sequence[Contrast | PairedContrast]]]
     samples = [(c.sample, c.contrasts) for c in comparisons]
     if paired:
-        samples = [("paired blocks", paired.contrasts)]
+        samples = [("paired contexts", paired.contrasts)]
     for i, (sample, contrasts) in enumerate(samples):
-        known = [c for c in contrasts if isfinite(c.equal_flops.value)]
+        known = [c for c in contrasts if isfinite(c.effect.value)]
         yield Plot(
             f"forest{i + 1 if i else ''}",
             f"Change of error when type a is replaced by type b, in {sample}, with 95 % intervals. Left of "
