@@ -284,7 +284,8 @@ def of_type(genotype, name):
 def test_the_budget_of_a_context_depends_on_no_type_that_takes_part(space):
     for proposal in plan(make_searcher("paired", ("error",), 1), space, 40):
         budgets = {
-            reference_flops(of_type(proposal.genotype, name), space) for name in ("fractal", "residual", "plain")
+            reference_flops(of_type(proposal.genotype, name), space)
+            for name in ("fractal", "residual", "plain")
         }
         assert budgets == {flops(space, of_type(proposal.genotype, "plain"))}
 
