@@ -87,8 +87,8 @@ class Analysis:
         return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
 
     def frame(self) -> pd.DataFrame:
-        """One row a contrast, as `nas.analysis.text.ranking.contrasts_frame` has it."""
-        from nas.analysis.text.ranking import contrasts_frame
+        """One row a contrast, as `nas.analysis.contrasts_frame.contrasts_frame` has it."""
+        from nas.analysis.contrasts_frame import contrasts_frame
 
         return contrasts_frame(self)
 
@@ -162,7 +162,9 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
     stratum = [at if block[1] is None else block for at, block in zip(bins, blocks, strict=True)]
     cluster = [at if block[1] is None else block for at, block in enumerate(blocks)]
     counts = np.array([list(count_motifs(expand(genotype)).values()) for genotype in first["network"]])
-    return explain(counts, mean[first["digest"]].to_numpy(float), _codes(stratum), _codes(cluster), rng)
+    cost = np.where([block[1] is None for block in blocks], first["flops"].to_numpy(float), 0.0)
+    error = mean[first["digest"]].to_numpy(float)
+    return explain(counts, error, _codes(stratum), _codes(cluster), rng, cost)
 
 
 def _codes(keys: Sequence[Hashable]) -> Ints:

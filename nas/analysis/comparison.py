@@ -27,7 +27,7 @@ from nas.analysis.claims.grades import (
 from nas.analysis.failures import Failures, rate_gate, unpaired_failures
 from nas.analysis.type_effects import Effects, Sample, permutation_p, type_effects
 from nas.stats import resampling as statistics
-from nas.stats.adjusted import AdjustedEffect, adjusted_effect, adjusted_means
+from nas.stats.adjusted import AdjustedEffect, adjusted_effect, adjusted_errors, adjusted_means
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats, Ints
 
@@ -94,11 +94,11 @@ class TypeResult:
 
 @dataclass(frozen=True)
 class Contrast(Graded):
-    """Type a replaced by type b: differences of error (b less a), p-values after Holm over
-    the contrasts of each estimand, the probability that a network mostly of b has a
-    lower error than one mostly of a of like FLOPs (NaN where few are), the effective overlap of the two (see
-    `nas.stats.adjusted`), the failures of the runs that hold
-    each type, whether a searcher steered the sample, and the gates that say what may be claimed."""
+    """Type a replaced by type b: differences of error (b less a), p-values after Holm over the contrasts of
+    each estimand, the probability that a network mostly of b has a lower error than one mostly of a at equal
+    FLOPs and depth (NaN where few are), the effective overlap of the two (`nas.stats.adjusted`), the failures
+    of the runs that hold each type, whether a searcher steered the sample, and the gates that say what may be
+    claimed."""
 
     a: str
     b: str
@@ -203,7 +203,8 @@ def _contrasts(
     shares, constant = networks.shares[:, kept], networks.covariates
     adjusted = [adjusted_effect(shares, networks.error, constant, *pair) for pair in pairs]
     p_matched = statistics.holm(np.array([effect.p for effect in adjusted]))
-    bins = _flops_bins(networks.flops)
+    alike = adjusted_errors(shares, networks.error, constant)
+    everywhere = np.zeros(len(alike), np.intp)
     dominant = _dominant(networks.shares[:, kept])
     results = {}
     for at, (i, j) in enumerate(pairs):
@@ -214,7 +215,7 @@ def _contrasts(
         led = min((dominant == i).sum(), (dominant == j).sum())
         better = float("nan")
         if led >= MIN_NETWORKS_OF_TYPE:
-            better = statistics.superiority(networks.error, dominant, bins, i, j)
+            better = statistics.superiority(alike, dominant, everywhere, i, j)
         a, b = (networks.names[k] for k in pair)
         tests = (raw, float(p_raw[at]), matched, float(p_matched[at]))
         results[pair] = _contrast(networks, (a, b), tests, better, facts)
@@ -253,13 +254,6 @@ def _contrast(
     failures = unpaired_failures(*(networks.runs[name] for name in pair))
     checked = (*gates(facts), rate_gate(failures, "C"))
     return Contrast(*pair, *tests, better, facts.overlap, failures, not facts.balanced, checked)
-
-
-def _flops_bins(flops: Floats) -> Ints:
-    """The bin of each network, numbered without gaps."""
-    if not len(flops):
-        return np.zeros(0, np.intp)
-    return np.unique(statistics.log_bins(flops, FLOPS_BINS)[1], return_inverse=True)[1].astype(np.intp)
 
 
 def _dominant(shares: Floats) -> Ints:

@@ -12,6 +12,8 @@ from nas.analysis.analyze import Analysis, trial_table
 from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.coverage import Coverage, Timing, coverage, failures, timing
 from nas.analysis.edf import Edf, edf_band, shared_bins
+from nas.analysis.factors.budgets import Budget, factors_by_budget
+from nas.analysis.factors.decisions import DecisionEffect, decision_effects
 from nas.analysis.fidelity import rungs_of
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.pooling import analyze, pool
@@ -37,8 +39,8 @@ class Overview:
     """What runs found. `trials` are those of the runs that agree, with the number of their `run`;
     `networks` the distinct complete ones of them; `axes` the two objectives of the front, x first;
     `sample` says of which networks the distributions and, without paired blocks, the profiles are.
-    `intervals` are of networks with repeated trainings, by digest; `timings` and
-    `time_uses` by name of the run."""
+    `budgets` are of the first run; `intervals` are of networks with repeated trainings, by digest; `timings`
+    and `time_uses` by name of the run."""
 
     runs: tuple[Run, ...]
     analysis: Analysis
@@ -50,6 +52,8 @@ class Overview:
     edfs: Mapping[str, Edf]
     normalised_edfs: Mapping[str, Edf]
     profiles: Mapping[str, Mapping[str, Profile]]
+    decisions: tuple[DecisionEffect, ...]
+    budgets: tuple[Budget, ...]
     coverage: Coverage
     failures: Mapping[str, Mapping[str, int]]
     repeats: Repeats | None
@@ -93,6 +97,8 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         edfs=_edfs(sample, seed),
         normalised_edfs=_edfs(sample, seed, normalised=True),
         profiles={axis: profiles(deviations, axis, seed=seed) for axis in PROFILES},
+        decisions=decision_effects(trials, seed=seed),
+        budgets=factors_by_budget(runs[0], seed=seed),
         coverage=coverage(networks, tuple(types)),
         failures=types,
         repeats=repeats(trainings, seed=seed),

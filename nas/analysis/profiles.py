@@ -11,6 +11,7 @@ import numpy as np
 from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.comparison import FLOPS_BINS
 from nas.analysis.paired.blocks import Blocks, mean_of
+from nas.stats.adjusted import adjusted_errors
 from nas.stats.estimate import Estimate
 from nas.stats.resampling import Floats, Ints, log_bins, mean_interval
 
@@ -24,8 +25,8 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Deviations:
-    """Error of networks (n,) less the mean of those they are compared with, in which every type
-    of the context, or every network of the FLOPs bin, counts the same."""
+    """Error of networks (n,) less that of those they are compared with, in which every type counts the same:
+    the types of the context, or all types at the FLOPs and depth of the network."""
 
     types: tuple[str, ...]
     flops: Floats
@@ -60,11 +61,15 @@ def from_blocks(blocks: Blocks) -> Deviations:
 
 
 def from_networks(networks: pd.DataFrame) -> Deviations:
-    """Of distinct networks (see `nas.analysis.table`), from the mean of their FLOPs bin."""
-    flops, error = (networks[name].to_numpy(float) for name in ("flops", "error"))
-    at = log_bins(flops, FLOPS_BINS)[1]
-    means = np.bincount(at, weights=error) / np.maximum(np.bincount(at), 1)
-    return Deviations(tuple(networks["type"]), flops, networks["depth"].to_numpy(float), error - means[at])
+    """Return the deviations of distinct networks (see `nas.analysis.table`) from what is expected at their
+    FLOPs and depth, averaged over the types."""
+    flops, error, depth = (networks[name].to_numpy(float) for name in ("flops", "error", "depth"))
+    kinds, at = np.unique(networks["type"].to_numpy(str), return_inverse=True)
+    if not len(kinds):
+        return Deviations((), flops, depth, error)
+    alike = adjusted_errors(np.eye(len(kinds))[at], error, (np.log(flops), depth))
+    means = np.bincount(at, weights=alike) / np.bincount(at)
+    return Deviations(tuple(networks["type"]), flops, depth, alike - means.mean())
 
 
 def profiles(found: Deviations, axis: str, *, seed: int = 0) -> Mapping[str, Profile]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.analysis.seeds import seed_interval
-from nas.analysis.table import dominating_type
+from nas.analysis.table import distinct_networks, dominating_type
 from nas.stats.estimate import Estimate
+from nas.stats.ranks import Agreement, agreement
 from nas.stats.resampling import Floats, rank_correlation
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ class Repeats:
 @dataclass(frozen=True)
 class Fidelity:
     """Networks trained for `epochs` and for more, `longer`: mean errors `short` and `long`
-    (networks,), their types, and Spearman's rho between the two."""
+    (networks,), their types, and how alike the two schedules rank them."""
 
     epochs: int
     longer: int
     short: Floats
     long: Floats
     types: tuple[str, ...]
-    correlation: Estimate
+    agreement: Agreement
 
 
 def repeats(trainings: pd.DataFrame, *, seed: int = 0) -> Repeats | None:
@@ -101,11 +102,13 @@ def _pooled_sd(errors: Sequence[Floats]) -> tuple[float, int]:
 
 
 def fidelities(short: pd.DataFrame, long: pd.DataFrame, *, seed: int = 0) -> tuple[Fidelity, ...]:
-    """The networks that both frames of trials hold complete, for each longer schedule."""
+    """The networks that both frames of trials hold complete, for each longer schedule. Networks of one
+    context were drawn together, so intervals are by bootstrap over contexts."""
     found = []
     known = short[short["state"] == "complete"]
-    mean, blocks = known.groupby("digest")["error"].mean(), known.drop_duplicates("digest")
-    types = {row["digest"]: dominating_type(row["blocks"]) for row in blocks.to_dict("records")}
+    mean, networks = known.groupby("digest")["error"].mean(), distinct_networks(short)
+    types = dict(zip(networks["digest"], networks["type"], strict=True))
+    cluster = dict(zip(networks["digest"], networks["cluster"], strict=True))
     done = long[long["state"] == "complete"]
     for epochs, rows in done.groupby("epochs"):
         other = rows.groupby("digest")["error"].mean()
@@ -113,6 +116,7 @@ def fidelities(short: pd.DataFrame, long: pd.DataFrame, *, seed: int = 0) -> tup
         before = int(known.loc[known["digest"].isin(both), "epochs"].max()) if len(both) else 0
         if before and int(epochs) > before:
             x, y = mean[both].to_numpy(float), other[both].to_numpy(float)
-            rho = Estimate(*rank_correlation(x, y, RESAMPLES, np.random.default_rng(seed)))
-            found.append(Fidelity(before, int(epochs), x, y, tuple(types[d] for d in both), rho))
+            rng = np.random.default_rng(seed)
+            alike = agreement(x, y, RESAMPLES, rng, np.array([cluster[d] for d in both], np.intp))
+            found.append(Fidelity(before, int(epochs), x, y, tuple(types[d] for d in both), alike))
     return tuple(found)

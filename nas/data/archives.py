@@ -1,6 +1,6 @@
 """CIFAR and MNIST from their official archives, downloaded once and checked by SHA-256.
 
-CIFAR's binary archives are read, never the pickled ones.
+Of CIFAR the binary archives are read: the pickled ones could run code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.cache import cache_folder, cached
-from nas.data.dataset import Images, Labels, Part
+from nas.data.dataset import Images, Labels, Split
 from nas.data.source import Form, Options, Source
 from nas.errors import NasError
 
@@ -53,31 +53,31 @@ FASHION_CLASSES = (
 
 
 def open_cifar10(_: str, options: Options) -> Source:
-    """50,000 + 10,000 colour images of 32x32 pixels in 10 classes (Krizhevsky, 2009)."""
+    """Open CIFAR-10: 50,000 + 10,000 colour images of 32x32 pixels in 10 classes (Krizhevsky, 2009)."""
     archive, train = "cifar-10-binary.tar.gz", tuple(f"data_batch_{i}.bin" for i in range(1, 6))
     return _source("cifar10", partial(_cifar, archive, 1, "batches.meta.txt"), train, ("test_batch.bin",))
 
 
 def open_cifar100(_: str, options: Options) -> Source:
-    """50,000 + 10,000 colour images of 32x32 pixels in 100 classes (Krizhevsky, 2009)."""
+    """Open CIFAR-100: 50,000 + 10,000 colour images of 32x32 pixels in 100 classes (Krizhevsky, 2009)."""
     read = partial(_cifar, "cifar-100-binary.tar.gz", 2, "fine_label_names.txt")
     return _source("cifar100", read, ("train.bin",), ("test.bin",))
 
 
 def open_mnist(_: str, options: Options) -> Source:
-    """60,000 + 10,000 grey digits of 28x28 pixels (LeCun et al., 1998)."""
+    """Open MNIST: 60,000 + 10,000 grey digits of 28x28 pixels (LeCun et al., 1998)."""
     read = partial(_mnist, "mnist", MNIST_URL, MNIST, tuple("0123456789"))
     return _source("mnist", read, ("train",), ("t10k",))
 
 
 def open_fashion_mnist(_: str, options: Options) -> Source:
-    """60,000 + 10,000 grey articles of clothing of 28x28 pixels (Xiao et al., 2017)."""
+    """Open Fashion-MNIST: 60,000 + 10,000 grey articles of clothing of 28x28 pixels (Xiao et al., 2017)."""
     read = partial(_mnist, "fashion_mnist", FASHION_URL, FASHION, FASHION_CLASSES)
     return _source("fashion_mnist", read, ("train",), ("t10k",))
 
 
 def _source(
-    name: str, read: Callable[[tuple[str, ...]], Part], train: tuple[str, ...], test: tuple[str, ...]
+    name: str, read: Callable[[tuple[str, ...]], Split], train: tuple[str, ...], test: tuple[str, ...]
 ) -> Source:
     # The archives are fixed by their hashes, so the names of their members are the content.
     parts = (partial(cached, f"{name} {part}", partial(read, part)) for part in (train, test))
@@ -86,8 +86,8 @@ def _source(
     )
 
 
-def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, ...]) -> Part:
-    """Records of one or two label bytes (coarse, fine) and 3x32x32 pixels."""
+def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, ...]) -> Split:
+    """Read records of one or two label bytes (coarse, fine) and 3x32x32 pixels."""
     path = _fetch(CIFAR_URL, archive, CIFAR[archive], "cifar")
     wanted: dict[str, bytes] = {}
     with tarfile.open(path, "r:gz") as tar:
@@ -100,23 +100,26 @@ def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, 
     rows = np.concatenate([np.frombuffer(wanted[name], np.uint8).reshape(-1, record) for name in members])
     classes = tuple(wanted[names_file].decode().split())
     images = np.ascontiguousarray(rows[:, label_bytes:]).reshape(-1, 3, 32, 32)
-    return Part(images, rows[:, label_bytes - 1].astype(np.int64), classes)
+    return Split(images, rows[:, label_bytes - 1].astype(np.int64), classes)
 
 
 def _mnist(
     folder: str, url: str, hashes: dict[str, str], classes: tuple[str, ...], split: tuple[str, ...]
-) -> Part:
+) -> Split:
     def read(name: str, header: int) -> bytes:
         return gzip.decompress(_fetch(url, name, hashes[name], folder).read_bytes())[header:]
 
     pixels = np.frombuffer(read(f"{split[0]}-images-idx3-ubyte.gz", 16), np.uint8)
     images: Images = pixels.reshape(-1, 1, 28, 28)
     labels: Labels = np.frombuffer(read(f"{split[0]}-labels-idx1-ubyte.gz", 8), np.uint8).astype(np.int64)
-    return Part(images, labels, classes)
+    return Split(images, labels, classes)
 
 
 def _fetch(url: str, name: str, sha256: str, folder: str) -> Path:
-    """The archive in the cache, downloaded if need be; NasError says where to put it by hand."""
+    """Return the path of an archive in the cache, downloaded if need be.
+
+    Raises NasError, saying where to put it by hand, if it cannot be downloaded.
+    """
     import pooch
     import requests
 

@@ -1,13 +1,13 @@
-"""A data set in memory: training and validation images, and a test set kept apart.
+"""A data set in memory: training and validation images, and a test set that is kept apart.
 
-The labels of a classification are classes, int64 (n,); those of a segmentation are masks,
-uint8 (n, height, width), in which IGNORE marks pixels that count for nothing.
+Labels are classes, int64 (n,), in classification, and masks, uint8 (n, height, width), in segmentation.
+Pixels of a mask that are IGNORE have no class.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -27,33 +27,41 @@ IGNORE = 255
 """The value of pixels of a mask that have no class, as in PASCAL VOC."""
 
 EXAMPLES = 5
-"""Pairs of identical images that a report names."""
+"""Number of identical pairs that a report names."""
 
 
-class Part(NamedTuple):
-    """Labelled images: uint8 (n, channels, height, width), classes or masks, class names, and how they
-    were read."""
+class Split(NamedTuple):
+    """Labelled images.
+
+    Attributes:
+        images: uint8 (n, channels, height, width).
+        labels: classes or masks.
+        classes: names of the classes.
+        reading: how the images were read.
+    """
 
     images: Images
     labels: Labels
     classes: tuple[str, ...]
     reading: Reading = Reading()
 
-    def take(self, indices: npt.NDArray[np.intp]) -> Part:
-        """The images at `indices`; how the part was read is not repeated."""
-        return Part(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
+    def take(self, indices: npt.NDArray[np.intp]) -> Split:
+        """Return the images at `indices`, without the reading."""
+        return Split(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
 
-    def with_unread(self, unread: Mapping[str, str]) -> Part:
-        """The same part, with more that was not read."""
+    def with_unread(self, unread: Mapping[str, str]) -> Split:
+        """Return the same images, with more entries in `reading.unread`."""
         return self._replace(reading=self.reading + Reading(unread=unread))
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Byte-identical images that stand in more than one split.
+    """Exact duplicates across splits, which bias the error downwards.
 
-    `count` images of a later split (train, validation, test is the order) stand in an
-    earlier one too; `examples` are a few of them as (split, index, split, index).
+    Attributes:
+        count: number of images of a later split that an earlier one has, too; the order is train,
+            validation, test.
+        examples: some of them, as (split, index, split, index).
     """
 
     count: int
@@ -70,11 +78,15 @@ class Duplicates:
 class Dataset:
     """Images as uint8 (n, channels, height, width), with labels: classes or masks.
 
-    `mean` and `std` are per channel, of the training images scaled to 0..1.
-    `fingerprint` is a hash of the training and validation images and labels, so it
-    changes with the content and the split but not with the place of the files. `load_test` is None
-    where there is no test set. `origins` says where each part comes from, by its name, and `reading`
-    how the images were read.
+    Attributes:
+        name: name of the data set.
+        classes: names of the classes.
+        load_test: loads the test set; None without one.
+        origins: where each part comes from, by "train", "validation" and "test".
+        reading: how training and validation images were read.
+        mean, std: of each channel of the training images, scaled to 0..1.
+        fingerprint: hash of the training and validation images and labels. It changes with the content
+            and the split, not with the place of the files.
     """
 
     name: str
@@ -83,7 +95,7 @@ class Dataset:
     train_labels: Labels
     val_images: Images
     val_labels: Labels
-    load_test: Callable[[], Part] | None
+    load_test: Callable[[], Split] | None
     origins: Mapping[str, str] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
 
@@ -107,7 +119,7 @@ class Dataset:
         return len(self.classes)
 
     def first(self, train: int, val: int | None = None) -> Dataset:
-        """With the first images of training alone, and the first of validation, all where None."""
+        """Return the data set with the first `train` and `val` images; None keeps all."""
         return replace(
             self,
             train_images=self.train_images[:train],
@@ -117,7 +129,7 @@ class Dataset:
         )
 
     def test(self) -> tuple[Images, Labels]:
-        """The test images and labels, loaded on the first call; meant for one final figure.
+        """Return the test images and labels, loaded on the first call; they are for one final figure.
 
         Raises NotFoundError where there is no test set, NasError where it does not fit the training part.
         """
@@ -131,11 +143,11 @@ class Dataset:
 
     @property
     def full_reading(self) -> Reading:
-        """How all parts were read; the test set takes part once it is loaded."""
+        """How all parts were read, the test set included once it is loaded."""
         return self.reading + self._test.reading if "_test" in self.__dict__ else self.reading
 
     @cached_property
-    def _test(self) -> Part:
+    def _test(self) -> Split:
         if self.load_test is None:
             hint = "name a test part, or split one off with ?test=0.1"
             raise NotFoundError("there is no test set", where=self.name, hint=hint)
@@ -144,11 +156,11 @@ class Dataset:
 
     @property
     def duplicates(self) -> Duplicates:
-        """Images in two splits. The test set takes part once `test` has loaded it."""
+        """Images in two splits, those of the test set included once it is loaded."""
         splits = {"train": self.train_images, "validation": self.val_images}
         if "_test" in self.__dict__:
             splits["test"] = self._test.images
-        return find_duplicates(splits)
+        return find_duplicates({name: image_digests(images) for name, images in splits.items()})
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -178,8 +190,8 @@ class Dataset:
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is sent to workers: the derived figures too, but neither a loaded test set nor what is told
-        of the reading, which may name every file."""
+        """Return what workers are sent: the derived figures, but neither a loaded test set nor the
+        reading, which may name every file."""
         derived = {"_moments": self._moments, "fingerprint": self.fingerprint, "reading": Reading()}
         return {key: value for key, value in self.__dict__.items() if key != "_test"} | derived
 
@@ -189,7 +201,7 @@ def task_of(labels: Labels) -> Task:
 
 
 def used_classes(labels: Labels) -> list[int]:
-    """The classes that occur, in order."""
+    """Return the classes that occur, in order."""
     if task_of(labels) == "classification":
         return list(np.unique(labels).tolist())
     seen = np.zeros(IGNORE + 1, dtype=bool)
@@ -198,22 +210,26 @@ def used_classes(labels: Labels) -> list[int]:
     return np.flatnonzero(seen[:IGNORE]).tolist()
 
 
-def find_duplicates(splits: Mapping[str, Images]) -> Duplicates:
-    """Byte-identical images that stand in more than one of the splits."""
+def image_digests(images: Images) -> list[bytes]:
+    """Return a digest of each image, equal for byte-identical ones."""
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
+
+
+def find_duplicates(digests: Mapping[str, Sequence[bytes]]) -> Duplicates:
+    """Find images that are in more than one split, from the digests of each split."""
     first: dict[bytes, tuple[str, int]] = {}
     count, examples = 0, []
-    for name, images in splits.items():
-        for index, image in enumerate(np.ascontiguousarray(images)):
-            digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-            split, at = first.setdefault(digest, (name, index))
-            if split != name:
+    for name, split in digests.items():
+        for i, digest in enumerate(split):
+            other, at = first.setdefault(digest, (name, i))
+            if other != name:
                 count += 1
-                examples.append((split, at, name, index))
+                examples.append((other, at, name, i))
     return Duplicates(count, tuple(examples[:EXAMPLES]))
 
 
-def match_classes(part: Part, classes: tuple[str, ...], where: str) -> Part:
-    """The same images with labels that index `classes`."""
+def match_classes(part: Split, classes: tuple[str, ...], where: str) -> Split:
+    """Return the same images with labels that index `classes`. Raises NasError for a class not among them."""
     if part.classes == classes:
         return part
     position = {name: index for index, name in enumerate(classes)}
@@ -228,8 +244,11 @@ def match_classes(part: Part, classes: tuple[str, ...], where: str) -> Part:
     return part._replace(labels=table[part.labels], classes=classes)
 
 
-def match_shape(part: Part, shape: tuple[int, int, int], where: str) -> Part:
-    """The same images; grey ones are repeated over three channels where colour is expected."""
+def match_shape(part: Split, shape: tuple[int, int, int], where: str) -> Split:
+    """Return the same images; grey ones are repeated over three channels where colour is expected.
+
+    Raises NasError if they differ from `shape` otherwise.
+    """
     found = part.images.shape[1:]
     if found[0] == 1 and shape[0] == 3 and found[1:] == shape[1:]:
         return part._replace(images=np.repeat(part.images, 3, axis=1))

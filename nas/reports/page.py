@@ -1,4 +1,4 @@
-"""A report of runs as one page: no other file and no network, for screen, phone and paper."""
+"""A report of runs as one HTML page that needs no other file and no network, for screen, phone and paper."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ POLICY = (
     "default-src 'none'; script-src '{script}'; style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'"
 )
-"""Nothing is fetched, and no script runs but the page's own."""
+"""Policy of the page: nothing is fetched, and only its own script runs."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What may be said of runs, what may not, and what is missing, in plain sentences."""
+"""The summary of a report: what the runs support, what they do not, and what is missing, in sentences."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from nas.reports.render import render
 from nas.study.objectives import objective
 
 GRADES = {
-    "A": "causal: replacing one type by another changes the error by so much, in this space and recipe",
+    "A": "causal: replacing one type by another changes the error by this much, in this space and recipe",
     "B": "causal at few epochs: the same, for trainings as short as these",
-    "C": "associational: one type goes with lower error in a sample that no result has steered",
-    "D": "descriptive: so it was among the networks that the search visited, or that train, and no more",
-    "X": "unsupported: no ranking, and the gate that failed is named",
+    "C": "associational: one type goes with lower error in a sample drawn without looking at results",
+    "D": "descriptive: it holds among the networks that the search visited, or that train, and no further",
+    "X": "unsupported: no ranking; the requirement that failed is named",
 }
 
 
 BEYOND = {
-    "A": "That it holds in another space or with another recipe.",
-    "B": "That it holds for a full schedule, in another space or with another recipe.",
+    "A": "That the effect holds in another space or with another recipe.",
+    "B": "That the effect holds for a full schedule, in another space or with another recipe.",
     "C": "That the type is the cause.",
-    "D": "That a type is better in the space, or that it is the cause: the search chose what it looked at, "
-    "or failed trainings did.",
+    "D": "That a type is better in the space, or that it is the cause: the networks were chosen by the "
+    "search, or by which trainings failed.",
 }
-"""What the best grade of a sample leaves unsaid."""
+"""What the best grade of a sample does not support."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,11 @@ def _described(point: Point) -> str:
 def _noise(found: Overview) -> str:
     if found.repeats is None:
         return (
-            "Every network was trained once, so it is not known how far the training seed alone moves these "
-            "errors; the lowest of many is lower than it would be again."
+            "Every network was trained once, so the effect of the training seed alone is not known. The "
+            "lowest of many errors is partly luck, and retraining that network will likely give a higher one."
         )
     sd = f"{100 * found.repeats.seed_sd:.2f}"
-    return (
-        f"Between trainings of one network that differ in the seed alone, errors have an SD of {sd} points."
-    )
+    return f"Between trainings of one network that differ only in the seed, errors have an SD of {sd} points."
 
 
 def _sample(sample: str, contrasts: Sequence[Any], *, alone: bool) -> Sample:

@@ -241,7 +241,7 @@ class TestCommand:
     def test_the_summary_has_the_rank_correlations_of_rungs(self, finished):
         done, folder = finished
         assert done.returncode == 0, done.stderr
-        assert "Rank correlation of the errors at two rungs" in done.stdout
+        assert "Agreement of the errors at two rungs" in done.stdout
         assert "9 candidates on digits?limit=300, 1 to 4 (rungs 1, 2, 4) epochs each" in done.stderr
         assert "stopped early" in done.stdout
         document = json.loads(nas_command("analyze", folder, "--json").stdout)

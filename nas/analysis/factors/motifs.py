@@ -107,15 +107,20 @@ def motifs(graph: Graph) -> dict[str, float]:
 
 
 def explain(
-    counts: Floats, error: Floats, stratum: Ints, cluster: Ints, rng: np.random.Generator
+    counts: Floats, error: Floats, stratum: Ints, cluster: Ints, rng: np.random.Generator, cost: Floats
 ) -> tuple[MotifEffect, ...]:
-    """The motifs (n, motifs) that vary, strongest first. A `stratum` holds networks of equal FLOPs;
-    `cluster` numbers what was drawn independently. Empty below 20 networks."""
+    """Return the motifs (n, motifs) that vary, strongest first; () below 20 networks.
+
+    stratum: networks of nearly equal FLOPs, or of one context. cost: FLOPs, whose rank within the stratum is
+    held constant too, as the dearer networks of a bin have more of a motif and lower errors; equal values
+    where it is not to be. cluster: what was drawn independently.
+    """
     varies = [at for at in range(counts.shape[1]) if np.ptp(counts[:, at]) > 0]
     if len(error) < MIN_NETWORKS or not varies:
         return ()
-    x = np.stack([_ranks(counts[:, at], stratum) for at in varies], axis=1)
-    y = _ranks(error, stratum)
+    price = _ranks(cost, stratum)
+    x = np.stack([_less(_ranks(counts[:, at], stratum), price) for at in varies], axis=1)
+    y = _less(_ranks(error, stratum), price)
     p = statistics.holm(_permutation_p(x, y, stratum, rng))
     weights = rng.multinomial(
         cluster.max() + 1, np.full(cluster.max() + 1, 1 / (cluster.max() + 1)), RESAMPLES
@@ -207,6 +212,12 @@ def _ranks(values: Floats, stratum: Ints) -> Floats:
         own = statistics.ranks(values[at])
         ranks[at] = (own - own.mean()) / len(own)
     return ranks
+
+
+def _less(values: Floats, price: Floats) -> Floats:
+    """Values less what a line through the price accounts for; both have mean zero."""
+    spread = float(price @ price)
+    return np.asarray(values - price * (values @ price / spread)) if spread else values
 
 
 def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:

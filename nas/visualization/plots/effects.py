@@ -1,4 +1,4 @@
-"""Effects of module types: differences, where they hold, and what they hang on."""
+"""Effects of module types: contrasts, profiles over cost and depth, and interactions of factors."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.comparison import Contrast
+from nas.analysis.complexities import NAMES, AtEqual
 from nas.analysis.factors.factors import Interaction
 from nas.analysis.paired.comparison import PairedContrast
 from nas.analysis.profiles import Profile
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats
-from nas.visualization.plots.style import COLOURS, INK, WIDTH, canvas, in_style, log_axis, looks
+from nas.visualization.plots.style import COLOURS, INK, MARKERS, WIDTH, canvas, in_style, log_axis, looks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROW = 0.42
-"""Inches of a contrast in a forest."""
+"""Height of a contrast in a forest plot, in inches."""
 LEAST = 0.005
-"""Share of the variance that counts as one, where factors are shown with their interactions."""
+"""Least share of the variance for which a factor or an interaction is shown."""
 APART = 0.008
-"""Part by which types at one place are set apart, so that their intervals can be told."""
+"""Share of x by which types at one place are set apart, so that their intervals do not overlap."""
 
 
 @in_style
 def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
-    """Difference of error of each contrast with its interval: raw or at the same shape (E1), and at
-    equal FLOPs (E2)."""
+    """Draw the difference of error of each contrast with its interval: raw or at the same shape (E1), and
+    at equal FLOPs (E2)."""
     shown = _estimates(contrasts)
     figure, axes = canvas(WIDTH, 1.1 + ROW * len(shown))
     places = np.arange(len(shown))[::-1]
     names = ("E1, same shape", "E2, equal FLOPs")
     if isinstance(contrasts[0], Contrast):
         names = ("raw", "equal FLOPs")
-    for at, (name, marker) in enumerate(zip(names, "os", strict=True)):
-        value, low, high = 100 * np.array([_limits(effects[at]) for effects in shown.values()]).T
-        y = places + 0.14 - 0.28 * at
+    for i, (name, marker) in enumerate(zip(names, "os", strict=True)):
+        value, low, high = 100 * np.array([_limits(effects[i]) for effects in shown.values()]).T
+        y = places + 0.14 - 0.28 * i
         bars = np.nan_to_num(np.array([value - low, high - value]))
-        face = "none" if at == 0 else COLOURS[4]
-        look: dict[str, Any] = {"color": COLOURS[4 * at], "markerfacecolor": face or COLOURS[0]}
+        face = "none" if i == 0 else COLOURS[4]
+        look: dict[str, Any] = {"color": COLOURS[4 * i], "markerfacecolor": face or COLOURS[0]}
         axes.errorbar(value, y, xerr=bars, fmt=marker, markersize=5, capsize=2, label=name, **look)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(places, [f"{a} → {b}" for a, b in shown])
@@ -52,18 +53,42 @@ def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
 
 
 @in_style
+def complexities_figure(found: Sequence[AtEqual]) -> Figure:
+    """Change of error of each contrast with its interval, at equal values of each complexity."""
+    pairs = [f"{d.a} → {d.b}" for d in found[0].differences]
+    figure, axes = canvas(WIDTH, 1.1 + ROW * len(pairs))
+    places = np.arange(len(pairs))[::-1]
+    for at, each in enumerate(found):
+        value, low, high = 100 * np.array([_limits(d.effect) for d in each.differences]).T
+        bars = np.nan_to_num(np.array([value - low, high - value]))
+        y = places + 0.5 * ((len(found) - 1) / 2 - at) / max(1, len(found) - 1)
+        look: dict[str, Any] = {
+            "color": COLOURS[at],
+            "fmt": MARKERS[at],
+            "label": f"equal {NAMES[each.complexity]}",
+        }
+        axes.errorbar(value, y, xerr=bars, markersize=4.5, capsize=2, **look)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(places, pairs)
+    axes.set(xlabel="change of error, percentage points", ylim=(-0.6, len(pairs) - 0.4))
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@in_style
 def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str] = ()) -> Figure:
-    """Mean deviation of each type from what it is compared with, over "flops" or "depth"."""
+    """Draw the mean deviation of each type from the mean of all, over "flops" or "depth"."""
     figure, axes = canvas()
-    for at, (name, (colour, marker)) in enumerate(looks(found, types).items()):
+    for i, (name, (colour, marker)) in enumerate(looks(found, types).items()):
         profile = found[name]
-        x = profile.x * (1 + APART * (at - (len(found) - 1) / 2))
+        x = profile.x * (1 + APART * (i - (len(found) - 1) / 2))
         value, low, high = 100 * np.array([_limits(e) for e in profile.effects]).T
         bars = np.nan_to_num(np.array([value - low, high - value]))
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2}
         axes.errorbar(x, value, yerr=bars, capsize=2, elinewidth=0.8, label=name, **look)
     axes.axhline(0, color=INK, linewidth=0.8)
-    axes.set_ylabel("error less the mean, points")
+    axes.set_ylabel("error minus mean, percentage points")
     axes.set_xlabel("FLOPs" if axis == "flops" else "depth, blocks")
     if axis == "depth":
         from matplotlib.ticker import MaxNLocator
@@ -77,23 +102,25 @@ def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str]
 
 @in_style
 def interaction_figure(main: Mapping[str, float], interactions: Sequence[Interaction], most: int) -> Figure:
-    """Share of the variance of error of each factor alone (the diagonal) and of two together, of the
-    first `most` factors that have one of `LEAST` or more in either."""
-    others = {name for each in interactions if each.share.value >= LEAST for name in (each.a, each.b)}
+    """Draw the share of the variance of error of each factor alone (the diagonal) and of pairs.
+
+    The first `most` factors that have a share of at least `LEAST` in either are shown.
+    """
+    others = {name for pair in interactions if pair.share.value >= LEAST for name in (pair.a, pair.b)}
     names = [name for name, share in main.items() if share >= LEAST or name in others][:most]
     names = names or list(main)[:most]
     table = np.full((len(names), len(names)), np.nan)
     np.fill_diagonal(table, [main.get(name, np.nan) for name in names])
-    for each in interactions:
-        if each.a in names and each.b in names:
-            a, b = names.index(each.a), names.index(each.b)
-            table[max(a, b), min(a, b)] = each.share.value
+    for pair in interactions:
+        if pair.a in names and pair.b in names:
+            a, b = names.index(pair.a), names.index(pair.b)
+            table[max(a, b), min(a, b)] = pair.share.value
     figure, axes = canvas(WIDTH, 1.5 + 0.42 * len(names))
-    # By the square root, as one factor alone often has ten times the share of any two together.
+    # Colours follow the square root: one factor alone often has ten times the share of any pair.
     heatmap(axes, np.sqrt(table), [["" if np.isnan(v) else _in_percent(v) for v in row] for row in table])
     axes.set_xticks(np.arange(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(names)), names)
-    axes.set_title("share of variance, %; alone on the diagonal", fontsize=9, loc="left")
+    axes.set_title("share of variance, %; single factors on the diagonal", fontsize=9, loc="left")
     return figure
 
 
@@ -102,7 +129,7 @@ def _in_percent(share: float) -> str:
 
 
 def heatmap(axes: Any, table: Floats, texts: Sequence[Sequence[str]]) -> None:
-    """Cells in the colours of cividis, each with its text; NaN stays empty. Row 0 is on top."""
+    """Draw cells in the colours of cividis, each with its text; NaN stays empty. Row 0 is on top."""
     import matplotlib
 
     top = float(np.nanmax(table, initial=0.0)) or 1.0
