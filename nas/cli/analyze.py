@@ -12,7 +12,7 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._analysis_extras import Extra, extras, write_plots
-from nas.cli._output import echo, emit, text_width
+from nas.cli._output import echo, emit, note, text_width
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def command(
         else:
             files = _analyze(opened, as_json, as_csv, plots, list(extras(opened, **added)), smallest)
     for file in files:
-        click.echo(f"wrote {file}", err=True)
+        note(f"wrote {file}")
 
 
 def _analyze(
