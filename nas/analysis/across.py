@@ -92,8 +92,8 @@ def across_data(groups: Mapping[str, Sequence[Run]], *, seed: int = 0) -> Across
 
 
 def _effects(analysis: Analysis) -> dict[tuple[str, str], Estimate]:
-    """The effect of each pair of types: of paired contexts at equal FLOPs, where these are known, else at the
-    same shape; else at equal FLOPs of the networks that no searcher chose where there are such, else of all."""
+    """The effect of each pair of types: of paired contexts at equal FLOPs where known, else at the same
+    shape; else at equal FLOPs of the networks that no searcher chose where there are such, else of all."""
     effects: dict[tuple[str, str], Estimate] = {}
     if analysis.paired:
         for estimand in ("E1", "E2"):
