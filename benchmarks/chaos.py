@@ -19,7 +19,6 @@ A last round without faults of the driver finishes the study. Then:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import resource
@@ -195,18 +194,10 @@ def rows(folder: Path) -> dict[int, Row]:
     if not (folder / "study.db").exists():
         return found
     with closing(sqlite3.connect(folder / "study.db")) as connection:
-        for key, state in connection.execute("SELECT trial_id, state FROM trials").fetchall():
-            ((text,),) = connection.execute(
-                "SELECT value_json FROM trial_user_attributes WHERE key = 'trial' AND trial_id = ?", (key,)
-            )
-            held = json.loads(text)
-            values = connection.execute(
-                "SELECT value FROM trial_values WHERE trial_id = ? ORDER BY objective", (key,)
-            )
-            number, origin = held["number"], held["outcome"]["duplicate_of"]
+        query = "SELECT number, state, reason, coalesce(duplicate_of, number), error, flops FROM trials"
+        for number, state, reason, origin, *values in connection.execute(query):
             assert number not in found, f"trial {number} is recorded twice"
-            origin = number if origin is None else origin
-            found[number] = Row(state, held.get("reason", ""), origin, tuple(value for (value,) in values))
+            found[number] = Row(state, reason, origin, tuple(values))
     return found
 
 
@@ -228,10 +219,10 @@ def check(folder: Path, trials: int) -> dict[str, int]:
 
     found = rows(folder)
     assert sorted(found) == list(range(trials)), "a trial is missing"
-    assert {row.state for row in found.values()} <= {"COMPLETE", "FAIL"}, "a trial is running"
+    assert {row.state for row in found.values()} <= {"complete", "failed"}, "a trial is running"
     wrong = {number: row for number, row in found.items() if row.reason != fate(row.origin)}
     assert not wrong, f"another outcome than that of the network: {wrong}"
-    complete = {number: row.values for number, row in found.items() if row.state == "COMPLETE"}
+    complete = {number: row.values for number, row in found.items() if row.state == "complete"}
     with Study.open(folder / "study.db") as study:
         of_study = {trial.number for trial in study.front()}
     assert of_study == front(complete), "the front is another"

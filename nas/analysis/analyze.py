@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,6 @@ from nas.analysis.factors.motifs import motifs as count_motifs
 from nas.analysis.factors.ped_anova import top_quantile
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
-from nas.garbage import no_collection
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
 from nas.training.recipe import FULL_EPOCHS
@@ -52,10 +49,6 @@ MOST_MOTIFS = 500
 
 FACTOR_STREAM, MOTIF_STREAM = 1, 2
 """Keep the generators of factors and motifs apart, so that they move no other figure."""
-
-SWITCH = 0.0005
-"""Seconds after which a thread lets another go on, in place of Python's 0.005: numpy's thread asks after
-each of its calls."""
 
 FAILURES = "Failed runs are outcomes: they are counted by type, and the errors speak of networks that train."
 REFUSALS = "Networks that did not fit into memory were refused untrained: they count for no type."
@@ -104,18 +97,8 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
     the same figures. Two threads compute, as one is in numpy most of its time; those of BLAS would wait
     for each other where anything else runs, and take three times as long.
     """
-    with threadpool_limits(limits=1), no_collection(), _quick_switches():
+    with threadpool_limits(limits=1):
         return _analyze(trial_table(source), seed, evidence)
-
-
-@contextmanager
-def _quick_switches() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analysis:

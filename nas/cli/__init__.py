@@ -7,7 +7,6 @@ and end with the exit code of their kind. Commands import heavy modules only whe
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import sys
 import warnings
@@ -34,6 +33,7 @@ GROUPS = {
         "pareto": "Show the Pareto front of a run, and how far it depends on the training seed.",
         "analyze": "Rank the module types of runs, and grade each claim.",
         "report": "Write runs as one HTML page, and as plots.",
+        "dashboard": "Show a run live in optuna-dashboard.",
         "compare": "Compare two networks, or two runs.",
     },
     "Networks": {
@@ -102,9 +102,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         accept_any_text(stream)
     warnings.showwarning = show_warning
-    code = run(args)
-    gc.freeze()  # the process ends, so nothing needs to be collected
-    sys.exit(code)
+    sys.exit(run(args))
 
 
 def run(args: Sequence[str] | None = None) -> int:

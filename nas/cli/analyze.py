@@ -13,7 +13,6 @@ from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._analysis_extras import Extra, extras, write_plots
 from nas.cli._output import echo, emit, text_width
-from nas.garbage import no_collection
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -40,7 +39,6 @@ COMPLEXITIES = ("flops", "params", "activations", "latency")
     type=click.Path(file_okay=False, path_type=Path),
     help="Write the plots of what was added, or of the ranks over data sets, into this folder.",
 )
-@no_collection()
 def command(
     runs: tuple[str, ...],
     results_dir: Path,

@@ -61,7 +61,8 @@ from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
 from nas.study.run_folder import RESULTS, RunFolder
 from nas.study.study import Study
-from nas.study.trial import Proposal, Trial, proposal_from, provenance
+from nas.study.trial import Proposal, Trial
+from nas.study.trial_json import proposal_from, provenance
 from nas.training.candidate import MESSAGE_LIMIT, out_of_memory
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from nas.study.trial import Trial
 from nas.training.profile import Times, read_profile
 
 if TYPE_CHECKING:
+    import optuna
     import pandas as pd
 
 
@@ -66,6 +67,12 @@ class Run:
     def trials(self) -> pd.DataFrame:
         """Table with one row per trial, in the order in which they finished."""
         return self.study.frame()
+
+    def to_optuna(self) -> optuna.Study:
+        """The run as a complete `optuna.Study` in memory, for Optuna's tools (`nas.study.optuna_study`)."""
+        from nas.study.optuna_study import to_optuna
+
+        return to_optuna(self.study, self.name)
 
     def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
         """Return the networks that no other beats in every objective, lowest error first, each as its first

@@ -1,12 +1,14 @@
 """The folder of a run: its name, its files, and the lock of the process that writes it.
 
 results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
-    study.db      the trials (Optuna, SQLite) space.yaml    the search space config.json   everything else
-    that defines the run, with a checksum weights/      safetensors, by trial rungs/        trials paused at a
-    rung (`nas.schedulers`); empty when the search has ended reseeded.db   trainings of chosen trials with
-    further seeds (`nas pareto --reseed`): a study of its own, so
-                  that the search's history, trial count, resume and replay do not see it
-    profile.jsonl what each process did and when, if --profile asked for it (`nas.training.profile`)
+    study.db      the trials (SQLite, docs/reference/run_folder.md)
+    space.yaml    the search space
+    config.json   everything else that defines the run, with a checksum
+    weights/      safetensors, by trial
+    rungs/        trials paused at a rung (`nas.schedulers`); empty when the search has ended
+    reseeded.db   trainings of chosen trials again with further seeds (`nas pareto --reseed`): a study of its
+                  own, so the search's history, trial count, resume and replay do not see it
+    profile.jsonl what each process did and when, if it was asked for (`nas.training.profile`)
 """
 
 from __future__ import annotations

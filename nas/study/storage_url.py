@@ -1,4 +1,4 @@
-"""Where a study lives that is no file: the URL of a PostgreSQL database, and opening it.
+"""The URL of a PostgreSQL database that holds a study in place of a file.
 
 A password is never written down: it is taken from the URL where it is given, else libpq finds it
 in PGPASSWORD or in ~/.pgpass.
@@ -92,11 +92,9 @@ def _server(text: str) -> tuple[object, ...]:
     return (url.host or "").lower(), url.port or PORT, url.database, url.query.get("host")
 
 
-def connection_of(where: str) -> tuple[str, dict[str, Any]]:
-    """The URL and the further arguments by which SQLAlchemy connects, of any database. NasError
-    where the driver is not installed."""
-    if not where.startswith("postgresql"):
-        return where, {}
-    need(EXTRA, "psycopg")
+def connection_of(where: str) -> tuple[URL, dict[str, Any]]:
+    """The URL by which SQLAlchemy connects, and the arguments of its driver. NasError if it is no URL of a
+    PostgreSQL database, or the driver is not installed."""
     url = parse_storage(where).set(drivername="postgresql+psycopg")
-    return url.render_as_string(hide_password=False), {"connect_args": {"connect_timeout": CONNECT_LIMIT}}
+    need(EXTRA, "psycopg")
+    return url, {"connect_timeout": CONNECT_LIMIT}

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from testing.paths import ROOT
 from testing.small_spaces import LARGER
+from testing.stranger import change_trial, copied
 
 import nas
 from nas.cli import run as nas_command
@@ -179,7 +180,7 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
     with (run := finished(tmp_path, "evolution")).study as study:
         at = 15
         other = study.trials[at]
-        proposal = replace(other.proposal, genotype=study.trials[at - 1].genotype)
+        proposal = replace(other.proposal, network=study.trials[at - 1].genotype)
         study._trials[at] = replace(other, proposal=proposal)
         replayed = replay(run)
         assert replayed.differs is not None
@@ -188,9 +189,12 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
 
 
 def test_a_run_without_snapshots_cannot_be_replayed(
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert nas_command(["replay", str(ROOT / "tests" / "fixtures" / "run-v1")]) == 2
+    folder = copied(tmp_path / "run")
+    for row in range(1, 9):
+        change_trial(folder, lambda columns: columns["details"].pop("snapshot"), row)
+    assert nas_command(["replay", str(folder.path)]) == 2
     assert "8 of 8 trials do not say what was known" in capsys.readouterr().err
 
 

@@ -18,7 +18,8 @@ from nas.space.genotype import expand
 from nas.space.space import load_space, parse_space
 from nas.stats import power
 from nas.study.history import History
-from nas.study.trial import Proposal, from_attributes, to_attributes
+from nas.study.trial import Proposal
+from nas.study.trial_json import from_attributes, to_attributes
 from nas.training.recipe import Recipe
 from nas.training.task import Result
 
@@ -197,7 +198,7 @@ def test_a_search_trains_every_part_of_a_block_with_its_seed(space):
         repeats[trial.digest].add(trial.error)
     assert any(len(errors) > 1 for errors in repeats.values())
     for trial in study.trials:
-        assert from_attributes(to_attributes(trial), trial.decisions) == trial
+        assert from_attributes(to_attributes(trial)) == trial
         assert all(value in space.domains()[path] for path, value in trial.decisions.items())
 
 

@@ -112,6 +112,11 @@ def test_a_study_is_made_once_and_found_by_name(url: str, name: str) -> None:
     assert "--resume" in caught.value.hint
     with pytest.raises(NotFoundError, match="no study 'nobodys'"):
         Study.open(url, name="nobodys")
+    with pytest.raises(NotFoundError) as missing:
+        Study.open(url, name=name[:-1])
+    assert f"did you mean '{name}'" in missing.value.hint
+    with pytest.raises(NotFoundError, match="several"):
+        Study.open(url)
 
 
 DRIVER = """
