@@ -49,7 +49,7 @@ def _fidelity(run: Run, short: int, long: int, seed: int) -> Fidelity:
 
 
 def rungs_text(found: Sequence[Fidelity], width: int = WIDTH) -> str:
-    """One row per pair of rungs, and what to make of them."""
+    """Return the agreement as a table with one row per pair of rungs."""
     table = table_of(
         "epochs", "networks>", "rank correlation", "Kendall's tau", f"overlap of the best {BEST:.0%}"
     )

@@ -1,4 +1,4 @@
-"""All that a report of runs shows, computed before anything is drawn."""
+"""Contents of a report of runs, computed before anything is drawn."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROFILES = ("flops", "depth")
 
 @dataclass(frozen=True)
 class Overview:
-    """What runs found. `trials` are those of the runs that agree, with the number of their `run`;
+    """Results of runs. `trials` are those of the runs that agree, with the number of their `run`;
     `networks` the distinct complete ones of them; `axes` the two objectives of the front, x first;
     `sample` says of which networks the distributions and, without paired blocks, the profiles are.
     `budgets` are of the first run; `intervals` are of networks with repeated trainings, by digest; `timings`
@@ -71,8 +71,8 @@ class Overview:
 
 
 def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
-    """Of one run or several. NotFoundError where no trial is complete, NasError where runs differ
-    in more than `nas.analysis.pooling` allows."""
+    """Collect the results of one run or several. NotFoundError where no trial is complete, NasError
+    where runs differ in more than `nas.analysis.pooling` allows."""
     import pandas as pd
 
     found = pool(runs)
@@ -115,14 +115,14 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
 
 def _axes(run: Run, networks: pd.DataFrame) -> tuple[str, str]:
-    """Those of the objectives of the run that are known of all networks, also of those of other runs."""
+    """Return two objectives of the run that are known for all networks, those of other runs included."""
     return plot_axes(
         [name for name in run.config.objectives if name in networks and networks[name].notna().all()]
     )
 
 
 def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:
-    """Trainings of trials again with further seeds, a frame a run that has some."""
+    """Return the trainings with further seeds, one frame per run that has some."""
     frames = []
     for run in runs:
         history = History()
@@ -134,8 +134,8 @@ def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:
 
 
 def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[str, Edf]:
-    """By dominating type; normalised over the FLOPs bins that all types of enough networks fill,
-    and of these types alone."""
+    """Return an EDF per dominating type, normalised over the FLOPs bins that all types of enough networks
+    fill, and of these types alone."""
     groups = {str(name): rows for name, rows in sample.groupby("type")}
     bins = None
     if normalised:
@@ -151,7 +151,7 @@ def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[
 
 
 def _deviations(trials: pd.DataFrame, sample: pd.DataFrame) -> Deviations:
-    """Of paired blocks where there are any, else of the sample."""
+    """Return the deviations in paired blocks where there are any, else in the sample."""
     in_blocks = np.array([design.get("design") == "paired" for design in trials["design"]], bool)
     return from_blocks(read_blocks(trials[in_blocks])) if in_blocks.any() else from_networks(sample)
 
@@ -159,7 +159,7 @@ def _deviations(trials: pd.DataFrame, sample: pd.DataFrame) -> Deviations:
 def _trajectories(
     runs: Sequence[Run], trials: pd.DataFrame, seed: int
 ) -> tuple[dict[str, Trajectory], Baseline | None]:
-    """Of the runs over the space of the first one that a searcher steered."""
+    """Return the trajectories of the runs over the space of the first one that a searcher steered."""
     parts = dict(list(trials.groupby("run")))
     steered = [number for number, rows in parts.items() if not rows["uniform"].all()]
     if not steered:

@@ -1,4 +1,4 @@
-"""Whether the effect of a module type holds over FLOPs and over depth."""
+"""Effects of module types over FLOPs and over depth."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Profile:
 
 
 def from_blocks(blocks: Blocks) -> Deviations:
-    """Of a paired design at equal FLOPs, from whole contexts."""
+    """Return the deviations of a paired design at equal FLOPs, from whole contexts."""
     errors = mean_of(blocks.error[:, 1], 1)
     whole = np.isfinite(errors).all(axis=1)
     flops = mean_of(mean_of(blocks.flops[:, 1], 1), 1)[whole]
@@ -73,7 +73,8 @@ def from_networks(networks: pd.DataFrame) -> Deviations:
 
 
 def profiles(found: Deviations, axis: str, *, seed: int = 0) -> Mapping[str, Profile]:
-    """By type, over "flops" (bins of equal width in the logarithm) or "depth" (in blocks)."""
+    """Return the profile of each type over "flops" (bins of equal width in the logarithm) or "depth"
+    (in blocks)."""
     if not len(found.value):
         return {}
     rng = np.random.default_rng(seed)

@@ -1,5 +1,4 @@
-"""How far an error can be trusted: one training against another of the same network, and a short
-schedule against a longer one."""
+"""Reliability of an error: against another training of the network, and against a longer schedule."""
 
 from __future__ import annotations
 
@@ -47,10 +46,10 @@ class Fidelity:
 
 
 def repeats(trainings: pd.DataFrame, *, seed: int = 0) -> Repeats | None:
-    """Of complete trainings with the same schedule; None where no network has two seeds.
+    """Return the networks trained twice or more with one schedule; None where there are none.
 
-    The column `source` says whether a training is of a search (0) or of a network trained again
-    (1): these are not held against each other, as those that a search chose look too good.
+    The column `source` is 0 for trainings of a search and 1 for networks trained again. The two are not
+    compared, as the networks that a search chose look too good.
     """
     groups = [group for each in _repeated(trainings).values() for group in each.values()]
     if not groups:

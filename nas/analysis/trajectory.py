@@ -1,4 +1,4 @@
-"""What a search had found after each trial, against as many uniform draws."""
+"""Progress of a search after each trial, against as many uniform draws."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST = 300
 
 @dataclass(frozen=True)
 class Trajectory:
-    """By number of trials (n,), failed ones included: the lowest error so far (NaN before the
+    """Progress by number of trials (n,), failed ones included: the lowest error so far (NaN before the
     first), and the hypervolume so far as a share of that of all networks together."""
 
     best: Floats
@@ -31,7 +31,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The same of uniform draws in random order: mean, and the middle 95 % of orders."""
+    """Progress of uniform draws in random order: mean, and the middle 95 % of orders."""
 
     mean: Trajectory
     low: Trajectory
@@ -41,7 +41,7 @@ class Baseline:
 def trajectories(
     runs: Sequence[pd.DataFrame], axes: Sequence[str] = ("error", "flops"), *, seed: int = 0
 ) -> tuple[list[Trajectory], Baseline | None]:
-    """One trajectory a run whose trials a searcher chose by results, and the baseline of the
+    """Return one trajectory per run whose trials a searcher chose by results, and the baseline of the
     uniform draws of all; None where there are fewer than two. `axes` are the objectives of the
     hypervolume; the frames hold trials of one space in the order in which they finished."""
     points = [_points(run, axes) for run in runs]
@@ -65,7 +65,7 @@ def trajectories(
 
 
 def _points(run: pd.DataFrame, axes: Sequence[str]) -> Floats:
-    """The error first, then the axes (n, 1 + axes); NaN where a trial failed."""
+    """Return the error, then the axes (n, 1 + axes); NaN where a trial failed."""
     table: Floats = run[["error", *axes]].to_numpy(float, copy=True)
     table[(run["state"] != "complete").to_numpy()] = np.nan
     return table

@@ -266,8 +266,8 @@ def test_errors_of_other_splits_are_not_compared(results: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["first"], 2, "two are compared, not 1"),
-        (["first", "0", "x"], 2, "two are compared, not 3"),
+        (["first"], 2, "two things are compared, not 1"),
+        (["first", "0", "x"], 2, "two things are compared, not 3"),
         (["first", "0"], 3, "no run and no network of the zoo '0'"),
         (["first", "resnet21"], 3, "did you mean 'resnet"),
         (["first:0", "second"], 2, "name two networks, such as second:0"),

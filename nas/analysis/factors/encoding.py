@@ -24,7 +24,7 @@ APART = ("stem", "head")
 
 @dataclass(frozen=True)
 class Decision:
-    """What the networks answered: `level` (n,) counts the `options` seen from 0, -1 where the
+    """The answers of the networks: `level` (n,) counts the `options` seen from 0, -1 where the
     decision did not come up."""
 
     level: Ints
@@ -47,7 +47,7 @@ class Setting:
 
 
 def encode(decisions: Sequence[Mapping[str, Any]]) -> dict[str, Decision]:
-    """By path, the decisions of which at least two options were seen."""
+    """Return the decisions of which at least two options were seen, by path."""
     taken: dict[str, tuple[list[int], list[Any]]] = {}
     for row, chosen in enumerate(decisions):
         for path, value in chosen.items():
@@ -76,7 +76,7 @@ def factor_names(decisions: Mapping[str, Decision]) -> dict[str, str]:
 
 
 def settings(decisions: Mapping[str, Decision]) -> dict[str, tuple[Setting, ...]]:
-    """The settings of each factor, one a place; levels mean the same at all places."""
+    """Return the settings of each factor, one per place; levels mean the same at all places."""
     names = factor_names(decisions)
     levels = {name: _levels([p for p in names if names[p] == name], decisions) for name in names.values()}
     found: dict[str, dict[str, Ints]] = {}

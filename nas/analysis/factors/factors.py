@@ -1,4 +1,4 @@
-"""How much of the variance of validation error each factor accounts for, and what that supports.
+"""Shares of the variance of validation error that the factors account for, graded.
 
 Where the sample is a table of (nearly) all combinations of the decisions, the functional ANOVA
 is exact. Else a surrogate is fitted to it, and each of its parts has its Shapley share of the
@@ -79,15 +79,15 @@ class Factors(Graded):
 
 @dataclass(frozen=True)
 class _Shares:
-    """Of factors and pairs of them, and of factors with all that they take part in."""
+    """Shares of factors and of pairs of them, and of factors with all that they take part in."""
 
     parts: Mapping[tuple[str, ...], Estimate]
     totals: Mapping[str, Estimate]
 
 
 def factors_of(complete: pd.DataFrame, rng: np.random.Generator) -> Factors | None:
-    """The factors in complete trials (columns as in `nas.analysis.analyze`); None where no decision
-    varies. Runs of one network count as one with their mean error."""
+    """Return the factors in complete trials (columns as in `nas.analysis.analyze`); None where no decision
+    varies. Trainings of one network count as one with their mean error."""
     answered = encode(_answers(complete))
     if not answered:
         return None
@@ -128,7 +128,7 @@ def _distinct(complete: pd.DataFrame, decisions: Mapping[str, Decision]) -> Ints
 
 
 def _clusters(points: pd.DataFrame) -> Ints:
-    """What was drawn independently: a context of paired blocks, else a network."""
+    """Number what was drawn independently: contexts of paired blocks, else networks."""
     runs = points["run"] if "run" in points else [0] * len(points)
     rows = zip(runs, points["design"], points["digest"], strict=True)
     keys = [(run, design["context"]) if "context" in design else digest for run, design, digest in rows]
@@ -149,7 +149,7 @@ def _fit(decisions: Mapping[str, Decision], error: Floats, cluster: Ints, rng: n
 
 
 def _exact(names: Sequence[str], levels: Ints, error: Floats) -> _Shares:
-    """Of the whole table, so without sampling error."""
+    """Return the shares in a whole table, which have no sampling error."""
     parts: dict[tuple[str, ...], Estimate] = {}
     for name, value in zip(names, anova.main_shares(levels, error), strict=True):
         parts[name,] = _known(value)
@@ -174,13 +174,13 @@ def _shapley(fitted: Shares) -> _Shares:
 
 
 def _at_least(total: Estimate, alone: Estimate) -> Estimate:
-    """A total that interactions below zero, which is noise, do not lower."""
+    """Return the total, not lowered by interactions below zero, which are noise."""
     limits = zip((total.value, total.low, total.high), (alone.value, alone.low, alone.high), strict=True)
     return Estimate(*(float(np.fmax(a, b)) for a, b in limits))
 
 
 def _share(fitted: Shares, held: Sequence[bool]) -> Estimate:
-    """Of some terms together, with limits by the jackknife over groups of clusters."""
+    """Return the share of some terms together, with limits by the jackknife over groups of clusters."""
     weights = np.array(held, float)
     value, groups = float(fitted.share @ weights), len(fitted.without)
     if not groups:
@@ -195,7 +195,7 @@ def _share(fitted: Shares, held: Sequence[bool]) -> Estimate:
 def _leading(
     decisions: Mapping[str, Decision], error: Floats, flops: Floats
 ) -> dict[str, tuple[float, float]]:
-    """Of each factor the sums of its decisions' PED-ANOVA shares: to the top, and to the front."""
+    """Sum the PED-ANOVA shares of the decisions of each factor: to the top, and to the front."""
     top, front = (importance(decisions, best) for best in (lowest(error), nearest_to_front(error, flops)))
     names = factor_names(decisions)
     paths = {name: [path for path in names if names[path] == name] for name in names.values()}
@@ -226,8 +226,8 @@ def _interactions(shares: _Shares) -> tuple[Interaction, ...]:
 
 
 def _noise_ceiling(complete: pd.DataFrame) -> float:
-    """One less the variance between training seeds, of the mean of a network's runs, as a part of
-    that between networks."""
+    """Return 1 less the variance between training seeds (of the mean of a network's trainings) as a part
+    of the variance between networks."""
     runs = complete.drop_duplicates(["digest", "seed"]).groupby("digest")["error"]
     count, squares = runs.size().to_numpy(), (runs.var(ddof=0) * runs.size()).to_numpy(float)
     freedom, between = int((count - 1).sum()), float(runs.mean().var(ddof=0))
@@ -238,7 +238,7 @@ def _noise_ceiling(complete: pd.DataFrame) -> float:
 
 
 def _gates(complete: pd.DataFrame, clusters: int, r2: float) -> tuple[Gate, ...]:
-    """What shares need to be shown, and to speak of the space."""
+    """Return the gates that shares must pass to be shown, and to describe the space."""
     short = max(0, MIN_NETWORKS - clusters)
     uniform = bool(complete.groupby("digest")["uniform"].any().all())
     seeds = complete["seed"].nunique()

@@ -54,7 +54,7 @@ class _Counts(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What lies between the input and the output of a primitive, or of a graph: the counts of motifs
+    """Part between the input and the output of a primitive, or of a graph: the counts of motifs
     inside; most and fewest layers on a path, the number of paths and the sum of their lengths; whether
     the longest path is a single 1x1 convolution; by how many pixels the window of a value grows, at its
     widest and at the output, and the stride there."""
@@ -70,8 +70,8 @@ class _Part(NamedTuple):
     stride: int = 1
 
     def then(self, part: _Part) -> _Part:
-        """All from this input to the output of a part that takes this output; the motifs inside and the
-        widest window are the part's own."""
+        """Join this part with one that takes its output; the motifs inside and the widest window are those
+        of the second."""
         longest = self.longest + part.longest
         return _Part(
             part.counts,
@@ -87,7 +87,7 @@ class _Part(NamedTuple):
 
 
 def _beside(parts: Sequence[_Part]) -> _Part:
-    """Branches of one input, as what takes them all sees them."""
+    """Merge the branches of one input into the part that their join sees."""
     if len(parts) == 1:  # nearly all
         return parts[0]
     return max(parts, key=attrgetter("longest"))._replace(
@@ -100,7 +100,7 @@ def _beside(parts: Sequence[_Part]) -> _Part:
 
 
 def motifs(graph: Graph) -> dict[str, float]:
-    """How much of each motif a network has, by the names in `NAMES`."""
+    """Return how much of each motif a network has, by the names in `NAMES`."""
     whole = _part(graph)
     depth = (whole.longest, whole.shortest, log2(whole.paths), whole.lengths / whole.paths)
     return dict(zip(NAMES, map(float, (*whole.counts, *depth, 1 + whole.widest)), strict=True))
@@ -140,8 +140,8 @@ def explain(
 
 @lru_cache(maxsize=8192)
 def _part(op: Any) -> _Part:
-    """Of a primitive or a graph; nested graphs are counted once each, so modules that repeat cost nothing
-    more. Those of several inputs are seen through, as what lies before each may differ."""
+    """Measure a primitive or a graph. Nested graphs are measured once each, so repeated modules cost nothing.
+    Those of several inputs are flattened, as what lies before each input may differ."""
     if not isinstance(op, Graph):
         return _of_primitive(op)
     if any(isinstance(node.op, Graph) and len(node.inputs) > 1 for node in op.nodes.values()):
@@ -173,7 +173,7 @@ def _of_primitive(op: Any) -> _Part:
 
 
 def _branches(parts: Sequence[_Part], inputs: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """Joins with a branch of no layer, and with a branch of a single 1x1 convolution, beside a
+    """Count joins with a branch of no layer, and with a branch of a single 1x1 convolution, beside a
     branch of more layers; branches begin where all paths to the join last met."""
     meets = _meets(inputs)
     shortcuts = projections = 0
@@ -192,8 +192,8 @@ def _branches(parts: Sequence[_Part], inputs: Sequence[Sequence[int]]) -> tuple[
 
 
 def _meets(inputs: Sequence[Sequence[int]]) -> list[int]:
-    """Where all paths to each node last met: its immediate dominator, found in one pass as nodes stand
-    in topological order (Cooper, Harvey and Kennedy, 2001)."""
+    """Return the node where all paths to each node last met: its immediate dominator, in one pass as nodes
+    stand in topological order (Cooper, Harvey and Kennedy, 2001)."""
     found: list[int] = []
     for at, sources in enumerate(inputs):
         meet, *others = sources or (at,)
@@ -205,7 +205,7 @@ def _meets(inputs: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _ranks(values: Floats, stratum: Ints) -> Floats:
-    """Ranks within each stratum in parts of its size, less their mean."""
+    """Return ranks within each stratum in parts of its size, less their mean."""
     ranks = np.zeros(len(values))
     for s in np.unique(stratum):
         at = stratum == s
@@ -221,13 +221,13 @@ def _less(values: Floats, price: Floats) -> Floats:
 
 
 def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Of each column of x with y, for each weighting (b, n): (b, columns); NaN without spread."""
+    """Correlate each column of x with y under each weighting (b, n): (b, columns); NaN without spread."""
     norm = np.sqrt((weights @ x**2) * (weights @ y**2)[:, None])
     return np.asarray(np.where(norm > 0, (weights @ (x * y[:, None])) / np.where(norm > 0, norm, 1), np.nan))
 
 
 def _permutation_p(x: Floats, y: Floats, stratum: Ints, rng: np.random.Generator) -> Floats:
-    """Two-sided p of each column, errors permuted within strata; NaN without spread."""
+    """Return the two-sided p of each column, permuting errors within strata; NaN without spread."""
     observed = np.abs(y @ x)
     permuted = np.tile(y, (PERMUTATIONS, 1))
     for s in np.unique(stratum):

@@ -1,8 +1,7 @@
-"""A small surrogate of validation error: effects of factors and of pairs of them, with ridge.
+"""Surrogate of validation error: ridge regression on factors and pairs of them.
 
-On 300 networks of NAS-Bench-Macro it predicts the others with R² 0.87, a forest of 200 trees
-with 0.74, boosted trees with 0.83 (10-fold). And its parts add up, so that each has a share:
-the covariance of a part with the whole is its Shapley value in the variance of the sum
+Its parts add up, so that each has a share of the variance: the covariance of a part with the whole is
+its Shapley value in the variance of the sum
 (Colini-Baldeschi, Scarsini and Vaccari, 2018).
 """
 
@@ -25,7 +24,7 @@ FIRST = ("type", "norm", "depth", "width", STAGE, BLOCK)
 
 MOST_COLUMNS = 200
 PAIR_PENALTY = 10.0
-"""How much more the effects of pairs are shrunk: most are smaller than those of factors."""
+"""Penalty of pairs as a multiple of that of factors: most effects of pairs are smaller."""
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 FOLDS, UNITS = 10, 40
@@ -42,8 +41,8 @@ class Term:
 
 @dataclass(frozen=True)
 class Shares:
-    """Of each term its share of the variance of errors that the surrogate was not fitted to, the
-    same without each group of clusters (groups, terms), and the R² there of all terms together."""
+    """Share of each term in the variance of errors that the surrogate was not fitted to, the same
+    without each group of clusters (groups, terms), and the R² there of all terms together."""
 
     terms: tuple[tuple[str, ...], ...]
     share: Floats
@@ -107,7 +106,7 @@ def shares(
 
 
 def _coded(settings: Sequence[Setting]) -> list[_Coded]:
-    """The settings of one factor, whose levels mean the same at all places."""
+    """Code the settings of one factor, whose levels mean the same at all places."""
     contrasts = _contrasts(1 + max(int(setting.level.max()) for setting in settings))
     found = []
     for setting in settings:
@@ -125,14 +124,15 @@ def _contrasts(count: int) -> Floats:
 
 
 def _mean(places: Sequence[_Coded]) -> Floats:
-    """Over the places that are open."""
+    """Average over the places that are open."""
     number = np.sum([place.is_open for place in places], axis=0)
     total = np.sum([place.columns for place in places], axis=0)
     return np.asarray(total / np.maximum(number, 1)[:, None])
 
 
 def _departures(places: Sequence[_Coded], most: int) -> Floats | None:
-    """How the stages of a factor depart from its mean; blocks where there are no stages."""
+    """Return the departures of the stages of a factor (else of its blocks) from its mean; None where these
+    are fewer than two or take too many columns."""
     parts: dict[str, list[_Coded]] = {}
     for place in places:
         parts.setdefault(stage_of(place.place), []).append(place)
@@ -172,7 +172,7 @@ def _products(terms: Sequence[Term], error: Floats, fold: Ints) -> Floats:
 def _held_out(
     terms: Sequence[Term], folds: Floats, penalty: float
 ) -> tuple[dict[tuple[str, ...], float], float]:
-    """Each term's share of the variance of errors, as the other folds predict it, and R²."""
+    """Return the share of each term in the variance of errors as the other folds predict it, and R²."""
     sizes = [term.columns.shape[1] for term in terms]
     ridge = np.repeat([penalty * PAIR_PENALTY ** (len(term.factors) - 1) for term in terms], sizes)
     others, total = folds.sum(axis=0) - folds, folds[:, -1, -1].sum()

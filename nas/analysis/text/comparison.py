@@ -29,7 +29,7 @@ ERROR_NOTE = (
 
 
 def networks_dict(found: NetworkComparison) -> dict[str, Any]:
-    """Two networks as JSON; what is not known is None."""
+    """Return two networks as JSON; what is not known is None."""
     return {
         "schema": SCHEMA,
         "kind": "networks",
@@ -46,7 +46,7 @@ def networks_dict(found: NetworkComparison) -> dict[str, Any]:
 
 
 def networks_text(found: NetworkComparison, advice: str = "", width: int = WIDTH) -> str:
-    """Two networks: modules, costs, errors. `advice` is the command that gives an interval."""
+    """Return modules, costs and errors of two networks. `advice` is the command that gives an interval."""
     size = shape_text(found.input_shape)
     parts: list[RenderableType] = [
         f"a  {found.a.label}: {found.a.genotype}",
@@ -66,7 +66,7 @@ def networks_text(found: NetworkComparison, advice: str = "", width: int = WIDTH
 
 
 def runs_dict(found: RunComparison) -> dict[str, Any]:
-    """Two runs as JSON; hypervolumes are parts of the box that `RunComparison` tells of."""
+    """Return two runs as JSON; hypervolumes are shares of the box of `RunComparison`."""
     return {
         "schema": SCHEMA,
         "kind": "runs",
@@ -82,7 +82,7 @@ def runs_dict(found: RunComparison) -> dict[str, Any]:
 
 
 def runs_text(found: RunComparison, advice: str = "", width: int = WIDTH) -> str:
-    """Two runs: settings, fronts, and errors of all that they visited. `advice` is the command that
+    """Return settings, fronts and errors of two runs. `advice` is the command that
     compares their best networks."""
     settings = table_of("setting", "a", "b")
     for name, (a, b) in found.settings.items():
@@ -245,7 +245,7 @@ def _failed(side: Side) -> int:
 
 
 def _limits(estimate: Estimate) -> str:
-    """As `interval`, with a limit that the band does not reach left open."""
+    """Format as `interval` does, with a limit that the band does not reach left open."""
     if math.isnan(estimate.low) and math.isnan(estimate.high):
         return f"{100 * estimate.value:.2f}"
     low, high = ("" if math.isnan(x) else f"{100 * x:.2f}" for x in (estimate.low, estimate.high))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 from nas.study.outcomes import none_complete
 
 RESAMPLES = 1000
-"""Of the interval of a rank correlation."""
+"""Resamples for the interval of a rank correlation."""
 
 
 def pareto_dict(study: History, objectives: Sequence[str] | None = None) -> dict[str, Any]:

@@ -16,8 +16,8 @@ MARK = "*"
 
 
 def seeds_dict(found: Sequence[Repeated], epochs: int) -> list[dict[str, Any]]:
-    """One object a budget; `rank_correlation` is with the budget of the search, `epochs`, and
-    stands where it is shorter. What is not known is None."""
+    """Return one object per budget; `rank_correlation` is with the budget of the search, `epochs`, where
+    that is shorter. What is not known is None."""
     return [
         {
             "epochs": each.epochs,
@@ -42,7 +42,7 @@ def seeds_dict(found: Sequence[Repeated], epochs: int) -> list[dict[str, Any]]:
 
 
 def seeds_columns(found: Sequence[Repeated]) -> list[tuple[str, Mapping[int, str]]]:
-    """Columns of a table, with a cell for each trial: mean error with interval, share of fronts."""
+    """Return columns of a table with one cell per trial: mean error with interval, share of fronts."""
     columns: list[tuple[str, Mapping[int, str]]] = []
     for each in found:
         errors = {
@@ -59,11 +59,11 @@ def seeds_columns(found: Sequence[Repeated]) -> list[tuple[str, Mapping[int, str
 
 
 def seeds_notes(found: Sequence[Repeated], epochs: int) -> list[str]:
-    """What the columns mean and what they do not show; [] without trainings."""
+    """Return what the columns mean and what they do not show; [] without trainings."""
     if not found:
         return []
     notes = [
-        "Beside them stand means over further training seeds, the same for every network, with 95 % "
+        "The further columns are means over new training seeds, the same for every network, with 95 % "
         "intervals by Student's t."
     ]
     for each in found:
@@ -81,13 +81,13 @@ def seeds_notes(found: Sequence[Repeated], epochs: int) -> list[str]:
 
 
 def _shift(each: Repeated) -> str:
-    """How far the search's own figures flattered the networks that it chose by them."""
+    """Return how far the search's own errors flattered the networks that it chose by them."""
     changes = [m.error.value - m.trial.objective("error") for m in each.members if m.errors]
     mean = fmean(changes) if changes else 0.0
     way = "higher" if mean > 0 else "lower"
     return (
-        "The search's own trainings are not among them, as they chose the members: over the further "
-        f"seeds errors are {abs(100 * mean):.2f} points {way} on average."
+        "The search's own trainings are left out, as the members were chosen by them: over the new seeds "
+        f"errors are {abs(100 * mean):.2f} points {way} on average."
     )
 
 
@@ -98,8 +98,8 @@ def _incomplete(known: int, failed: int, seeds: int) -> str:
 
 
 def _correlation(found: Sequence[Repeated], longer: Repeated, epochs: int) -> tuple[Estimate, int, bool]:
-    """With the means over seeds at the budget of the search where there are such, else with
-    the search's own errors: the estimate, the networks, and whether it was means."""
+    """Correlate a longer budget with that of the search, by its means over seeds where there are such, else
+    by its own errors: the estimate, the networks, and whether means were used."""
     short = next((each for each in found if each.epochs == epochs), None)
     means = {m.trial.digest: m.error.value for m in short.members} if short else {}
     pairs = [

@@ -1,4 +1,4 @@
-"""Where the networks lie, and which trials failed."""
+"""Plots of where the networks lie, and of which trials failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\")
 
 @in_style
 def coverage_figure(found: Coverage) -> Figure:
-    """Networks by type and FLOPs bin; an empty cell is one that no claim at equal FLOPs can rest on."""
+    """Draw the networks by type and FLOPs bin; no claim at equal FLOPs can rest on an empty cell."""
     figure, axes = canvas(WIDTH, 1.2 + 0.36 * len(found.types))
     table = np.where(found.counts > 0, found.counts, np.nan).astype(float)
     heatmap(axes, table, [[str(count) for count in row] for row in found.counts])
@@ -34,7 +34,7 @@ def coverage_figure(found: Coverage) -> Figure:
 
 @in_style
 def failures_figure(found: Mapping[str, Mapping[str, int]]) -> Figure:
-    """Share of the runs that hold each type which failed, by reason."""
+    """Draw the share of the trials with each type that failed, by reason."""
     names = list(found)
     figure, axes = canvas(WIDTH, 1.3 + 0.34 * len(names))
     left = np.zeros(len(names))

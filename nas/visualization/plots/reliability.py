@@ -1,4 +1,4 @@
-"""How far an error can be trusted."""
+"""Plots of one training against another, and of a short schedule against a long one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDE = 4.8
 
 @in_style
 def repeats_figure(found: Repeats, types: Sequence[str] = ()) -> Figure:
-    """One training against another of the same network."""
+    """Plot one training against another of the same network."""
     figure, axes = canvas(WIDE)
     _scatter(axes, found.first, found.second, found.types, types)
     figure.legend(loc="outside right upper")
@@ -38,7 +38,7 @@ def repeats_figure(found: Repeats, types: Sequence[str] = ()) -> Figure:
 
 @in_style
 def fidelity_figure(found: Fidelity, types: Sequence[str] = ()) -> Figure:
-    """A long training against a short one of the same network."""
+    """Plot a long training against a short one of the same network."""
     figure, axes = canvas(WIDE)
     _scatter(axes, found.short, found.long, found.types, types)
     figure.legend(loc="outside right upper")
