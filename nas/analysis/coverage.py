@@ -67,14 +67,14 @@ def coverage(networks: pd.DataFrame, types: Sequence[str]) -> Coverage:
 
 def failures(trials: pd.DataFrame) -> Mapping[str, Mapping[str, int]]:
     """Count by type the trials that hold it, under "", and those of them that failed, by reason."""
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for blocks, reason in zip(trials["blocks"], trials["reason"], strict=True):
         for name in set(blocks):
-            own = found.setdefault(name, Counter())
+            own = counts.setdefault(name, Counter())
             own[""] += 1
             if reason:
                 own[reason] += 1
-    return {name: dict(found[name]) for name in sorted(found)}
+    return {name: dict(counts[name]) for name in sorted(counts)}
 
 
 def timing(end: Floats, duration: Floats) -> Timing:

@@ -75,14 +75,14 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     where runs differ in more than `nas.analysis.pooling` allows."""
     import pandas as pd
 
-    found = pool(runs)
-    trials = found.trials
+    pooled = pool(runs)
+    trials = pooled.trials
     networks = distinct_networks(trials)
     sample, described = sample_of(networks)
     reseeded = _reseeded(runs)
     epochs = trials["epochs"].max()
     again = [trials.assign(source=0), *(r.assign(source=1) for r in reseeded)]
-    trainings = pd.concat([each[each["epochs"] == epochs] for each in again])
+    trainings = pd.concat([frame[frame["epochs"] == epochs] for frame in again])
     types = failures(trials)
     deviations = _deviations(trials, sample)
     paths, baseline = _trajectories(runs, trials, seed)
@@ -103,8 +103,8 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         failures=types,
         repeats=repeats(trainings, seed=seed),
         fidelities=(
-            *fidelities(trials, pd.concat([found.longer, *reseeded]), seed=seed),
-            *(each for run in runs for each in rungs_of(run, seed=seed)),
+            *fidelities(trials, pd.concat([pooled.longer, *reseeded]), seed=seed),
+            *(rungs for run in runs for rungs in rungs_of(run, seed=seed)),
         ),
         trajectories=paths,
         baseline=baseline,
@@ -143,11 +143,11 @@ def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[
         bins = shared_bins([rows["flops"] for rows in groups.values()])
         groups = groups if len(bins) else {}
     rng = np.random.default_rng(seed)
-    found = {}
+    curves = {}
     for name, rows in groups.items():
         flops, cluster = rows["flops"] if normalised else None, rows["cluster"].to_numpy(np.intp)
-        found[name] = edf_band(rows["error"], flops, bins=bins, cluster=cluster, rng=rng)
-    return found
+        curves[name] = edf_band(rows["error"], flops, bins=bins, cluster=cluster, rng=rng)
+    return curves
 
 
 def _deviations(trials: pd.DataFrame, sample: pd.DataFrame) -> Deviations:

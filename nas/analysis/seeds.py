@@ -78,7 +78,7 @@ def seed_interval(errors: Sequence[float], least: float = 0.0) -> Estimate:
 
 
 def seed_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
-    """Return the mean error of b less that of a, each by training seed, with 95 % limits.
+    """Return the mean error of b less that of a, both by training seed, with 95 % limits.
 
     Seeds in common are paired where there are two or more of them, so that what a seed does to both
     cancels. Else seeds are independent (Welch); limits are NaN where either has one seed only.
@@ -93,10 +93,12 @@ def seed_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
     value = fmean(b.values()) - fmean(a.values())
     if len(a) < 2 or len(b) < 2:
         return Estimate(value, float("nan"), float("nan"))
-    parts = [float(np.var(list(each.values()), ddof=1)) / len(each) for each in (a, b)]
+    parts = [float(np.var(list(by_seed.values()), ddof=1)) / len(by_seed) for by_seed in (a, b)]
     if not sum(parts):
         return Estimate(value, value, value)
-    freedom = sum(parts) ** 2 / sum(p**2 / (len(each) - 1) for p, each in zip(parts, (a, b), strict=True))
+    freedom = sum(parts) ** 2 / sum(
+        p**2 / (len(by_seed) - 1) for p, by_seed in zip(parts, (a, b), strict=True)
+    )
     half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(sum(parts)))
     return Estimate(value, max(value - half, -1.0), min(value + half, 1.0))
 
@@ -158,8 +160,8 @@ def _repeated(
     points = np.array([trial.values(objectives) for trial in members], float)
     column = list(objectives).index("error") if "error" in objectives else None
     shares = front_shares(errors, points, column, np.random.default_rng(seed))
-    found = [tuple(line[np.isfinite(line)].tolist()) for line in errors]
-    rows = zip(members, found, failed, shares, strict=True)
+    known_errors = [tuple(line[np.isfinite(line)].tolist()) for line in errors]
+    rows = zip(members, known_errors, failed, shares, strict=True)
     return Repeated(
         trainings[0].epochs,
         len(seeds),

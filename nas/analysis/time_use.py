@@ -38,7 +38,7 @@ class Bar(NamedTuple):
 def time_use(sessions: Sequence[Sequence[Times]]) -> list[Bar]:
     """Return the phases by worker, the driver last. The times of a trial in a phase are joined where the
     phase first began, so that its epochs are one bar."""
-    found: list[Bar] = []
+    bars_of_all: list[Bar] = []
     origin = 0.0
     for session in sessions:
         spans: dict[str, list[Times]] = defaultdict(list)
@@ -47,9 +47,9 @@ def time_use(sessions: Sequence[Sequence[Times]]) -> list[Bar]:
         last = max((times.end for times in session if times.worker != DRIVER), default=0.0)
         for worker, own in spans.items():
             bars = _driver_bars(own) if worker == DRIVER else _worker_bars(worker, own, last)
-            found += [bar._replace(start=bar.start + origin, end=bar.end + origin) for bar in bars]
+            bars_of_all += [bar._replace(start=bar.start + origin, end=bar.end + origin) for bar in bars]
         origin += last
-    return sorted(found, key=lambda bar: (bar.worker == DRIVER, len(bar.worker), bar.worker, bar.start))
+    return sorted(bars_of_all, key=lambda bar: (bar.worker == DRIVER, len(bar.worker), bar.worker, bar.start))
 
 
 def _driver_bars(spans: Sequence[Times]) -> Iterator[Bar]:
@@ -77,11 +77,11 @@ def _phases(times: Times) -> Iterator[Bar]:
 
 def seconds_of(bars: Sequence[Bar]) -> dict[str, dict[str, float]]:
     """Return the seconds by worker and phase."""
-    found: dict[str, dict[str, float]] = {}
+    by_worker: dict[str, dict[str, float]] = {}
     for worker, phase, start, end in bars:
-        own = found.setdefault(worker, defaultdict(float))
+        own = by_worker.setdefault(worker, defaultdict(float))
         own[phase] += end - start
-    return {worker: dict(own) for worker, own in found.items()}
+    return {worker: dict(own) for worker, own in by_worker.items()}
 
 
 def share(seconds: Mapping[str, Mapping[str, float]], *phases: str) -> float:

@@ -270,7 +270,7 @@ def test_errors_of_other_splits_are_not_compared(results: Path, capsys: pytest.C
         (["first", "0", "x"], 2, "two things are compared, not 3"),
         (["first", "0"], 3, "no run and no network of the zoo '0'"),
         (["first", "resnet21"], 3, "did you mean 'resnet"),
-        (["first:0", "second"], 2, "name two networks, such as second:0"),
+        (["first:0", "second"], 2, "name two networks, such as first:0 and second:0"),
         (["first:0", "first:99"], 3, "no trial 99"),
         (["first:0", "nothing.json"], 3, "no such file"),
         (["first:0", "first:1", "--plot", "x.png"], 2, "only two runs are drawn"),

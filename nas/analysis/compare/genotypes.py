@@ -57,23 +57,23 @@ def _row(place: str, a: Part | None, b: Part | None) -> Row:
 def _parts(genotype: Genotype) -> dict[str, Part]:
     """Return the contents by place, in the order of the network."""
     places = _places(genotype)
-    found = {INPUT_NODE: _component(genotype.stem)} if genotype.stem else {}
+    contents = {INPUT_NODE: _component(genotype.stem)} if genotype.stem else {}
     before = INPUT_NODE
     for node in genotype.nodes:
         part = _component(node.module)
         if node.inputs != (before,):
             taken = f" {node.join} ".join(sorted(places[name] for name in node.inputs))
             part = Part(f"{part.text} <- {taken}", part.fields | {"inputs": taken})
-        found[places[node.name]] = part
+        contents[places[node.name]] = part
         before = node.name
     if genotype.head:
         part, taps = _component(genotype.head), ", ".join(places[name] for name in genotype.taps)
-        found["head"] = Part(f"{part.text} <- {taps}", part.fields | {"taps": taps}) if taps else part
+        contents["head"] = Part(f"{part.text} <- {taps}", part.fields | {"taps": taps}) if taps else part
     for number, item in enumerate(genotype.auxiliary, start=1):
         part, at = _component(item.head), places[item.node]
         extra = {"node": at, "weight": item.weight}
-        found[f"aux{number}"] = Part(f"{part.text} <- {at}, weight {item.weight}", part.fields | extra)
-    return found
+        contents[f"aux{number}"] = Part(f"{part.text} <- {at}, weight {item.weight}", part.fields | extra)
+    return contents
 
 
 def _places(genotype: Genotype) -> dict[str, str]:
@@ -107,10 +107,10 @@ def _in_order(first: dict[str, Part], second: dict[str, Part]) -> list[str]:
 
 
 def _stages(parts: dict[str, Part]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    stages: dict[str, list[str]] = {}
     for place in parts:
-        found.setdefault(stage_of(place), []).append(place)
-    return found
+        stages.setdefault(stage_of(place), []).append(place)
+    return stages
 
 
 def _shown(value: Any) -> str:

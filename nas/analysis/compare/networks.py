@@ -94,14 +94,14 @@ def errors_of(network: Network) -> Errors:
     which may have been chosen for its error."""
     if network.run is None:
         return {}
-    found: dict[int, dict[int, float]] = {}
+    errors: dict[int, dict[int, float]] = {}
     for trials in (network.run.study.trials, network.run.reseeded):
         known: dict[int, dict[int, float]] = defaultdict(dict)
         for trial in trials:
             if trial.digest == network.genotype.digest and trial.error is not None:
                 known[trial.epochs][trial.seed] = trial.error
-        found |= known
-    return found
+        errors |= known
+    return errors
 
 
 def _common_input(a: Network, b: Network) -> tuple[Shape, int]:
@@ -109,8 +109,8 @@ def _common_input(a: Network, b: Network) -> tuple[Shape, int]:
     failure = None
     for network in known:
         try:
-            for each in (a, b):
-                expand(each.genotype, network.input_shape, network.num_classes)
+            for one in (a, b):
+                expand(one.genotype, network.input_shape, network.num_classes)
         except NasError as error:
             failure = error
         else:

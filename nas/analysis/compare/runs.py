@@ -146,11 +146,11 @@ def _objectives(a: Run, b: Run) -> tuple[str, str]:
 
 def _networks(run: Run, names: Sequence[str], trials: int | None = None) -> Floats:
     """Return the objectives of each distinct network (networks, objectives) among the first `trials`."""
-    found: dict[str, list[tuple[float, ...]]] = {}
+    values_of: dict[str, list[tuple[float, ...]]] = {}
     for trial in run.study.trials[:trials]:
         if trial.complete:
-            found.setdefault(trial.digest, []).append(trial.values(names))
-    return np.array([np.mean(values, axis=0) for values in found.values()], float).reshape(-1, len(names))
+            values_of.setdefault(trial.digest, []).append(trial.values(names))
+    return np.array([np.mean(values, axis=0) for values in values_of.values()], float).reshape(-1, len(names))
 
 
 def _volumes(points: Floats, corner: Floats, resamples: int) -> Floats:

@@ -92,11 +92,14 @@ def factors_of(complete: pd.DataFrame, rng: np.random.Generator) -> Factors | No
     if not answered:
         return None
     rows = _distinct(complete, answered)
-    points, decisions = complete.iloc[rows], {path: each.rows(rows) for path, each in answered.items()}
+    points, decisions = (
+        complete.iloc[rows],
+        {path: decision.rows(rows) for path, decision in answered.items()},
+    )
     error = complete.groupby("digest")["error"].transform("mean").to_numpy(float)[rows]
     cluster = _clusters(points)
     fitted = _fit(decisions, error, cluster, rng)
-    levels = np.column_stack([each.level for each in decisions.values()])
+    levels = np.column_stack([decision.level for decision in decisions.values()])
     exact = error.var() > 0 and anova.complete(levels)
     shares = _exact(list(decisions), levels, error) if exact else _shapley(fitted)
     return Factors(
@@ -119,10 +122,10 @@ def _answers(complete: pd.DataFrame) -> list[Mapping[str, Any]]:
 
 
 def _distinct(complete: pd.DataFrame, decisions: Mapping[str, Decision]) -> Ints:
-    """The first row of each network; where different decisions led to it, of each of these."""
+    """Return the first row of each network, and of each set of decisions that led to it."""
     import pandas as pd
 
-    levels = {path: each.level for path, each in decisions.items()}
+    levels = {path: decision.level for path, decision in decisions.items()}
     columns = pd.DataFrame({**levels, "": complete["digest"].to_numpy()})
     return np.flatnonzero(~columns.duplicated())
 
@@ -144,7 +147,7 @@ def _fit(decisions: Mapping[str, Decision], error: Floats, cluster: Ints, rng: n
     if clusters > MOST_CLUSTERS:
         rows = np.flatnonzero(rng.permutation(clusters)[cluster] < MOST_CLUSTERS)
         cluster = np.unique(cluster[rows], return_inverse=True)[1].astype(np.intp)
-    factors = settings({path: each.rows(rows) for path, each in decisions.items()})
+    factors = settings({path: decision.rows(rows) for path, decision in decisions.items()})
     return shares(factors, error[rows], cluster, MIN_R2, rng)
 
 
@@ -189,7 +192,7 @@ def _share(fitted: Shares, held: Sequence[bool]) -> Estimate:
 
     spread = np.sqrt(groups - 1) * (fitted.without @ weights).std()
     reach = stdtrit(groups - 1, 0.975) * spread
-    return Estimate(*(float(np.clip(each, 0, 1)) for each in (value, value - reach, value + reach)))
+    return Estimate(*(float(np.clip(limit, 0, 1)) for limit in (value, value - reach, value + reach)))
 
 
 def _leading(
@@ -221,8 +224,8 @@ def _factors(shares: _Shares, leading: Mapping[str, tuple[float, float]]) -> tup
 
 
 def _interactions(shares: _Shares) -> tuple[Interaction, ...]:
-    found = [Interaction(*term, share) for term, share in shares.parts.items() if len(term) == 2]
-    return tuple(sorted(found, key=lambda each: -each.share.value))
+    interactions = [Interaction(*term, share) for term, share in shares.parts.items() if len(term) == 2]
+    return tuple(sorted(interactions, key=lambda pair: -pair.share.value))
 
 
 def _noise_ceiling(complete: pd.DataFrame) -> float:

@@ -126,13 +126,13 @@ def explain(
         cluster.max() + 1, np.full(cluster.max() + 1, 1 / (cluster.max() + 1)), RESAMPLES
     )
     draws = _correlation(x, y, weights[:, cluster].astype(float))
-    found = _correlation(x, y, np.ones((1, len(y))))[0]
+    correlations = _correlation(x, y, np.ones((1, len(y))))[0]
     effects = []
     for column, at in enumerate(varies):
         known = draws[np.isfinite(draws[:, column]), column]
         estimate = UNKNOWN
-        if np.isfinite(found[column]) and len(known):
-            estimate = Estimate(float(found[column]), *map(float, np.quantile(known, [0.025, 0.975])))
+        if np.isfinite(correlations[column]) and len(known):
+            estimate = Estimate(float(correlations[column]), *map(float, np.quantile(known, [0.025, 0.975])))
         low, high = counts[:, at].min(), counts[:, at].max()
         effects.append(MotifEffect(NAMES[at], float(low), float(high), estimate, float(p[column])))
     return tuple(sorted(effects, key=lambda effect: -abs(np.nan_to_num(effect.correlation.value))))
@@ -149,12 +149,12 @@ def _part(op: Any) -> _Part:
     number = {name: at for at, name in enumerate(op.nodes)}
     inputs = [[number[source] for source in node.inputs] for node in op.nodes.values()]
     parts = [_Part() if node.op is None else _part(node.op) for node in op.nodes.values()]
-    found: list[_Part] = []
+    reached: list[_Part] = []
     for part, sources in zip(parts, inputs, strict=True):
-        found.append(_beside([found[i] for i in sources]).then(part) if sources else part)
+        reached.append(_beside([reached[i] for i in sources]).then(part) if sources else part)
     own = _Counts(*_branches(parts, inputs))
     inside = _Counts(*map(sum, zip(own, *(part.counts for part in parts), strict=True)))
-    return found[number[op.output]]._replace(counts=inside, widest=max(part.widest for part in found))
+    return reached[number[op.output]]._replace(counts=inside, widest=max(part.widest for part in reached))
 
 
 def _of_primitive(op: Any) -> _Part:
@@ -194,14 +194,14 @@ def _branches(parts: Sequence[_Part], inputs: Sequence[Sequence[int]]) -> tuple[
 def _meets(inputs: Sequence[Sequence[int]]) -> list[int]:
     """Return the node where all paths to each node last met: its immediate dominator, in one pass as nodes
     stand in topological order (Cooper, Harvey and Kennedy, 2001)."""
-    found: list[int] = []
+    meets: list[int] = []
     for at, sources in enumerate(inputs):
         meet, *others = sources or (at,)
         for other in others:
             while meet != other:
-                meet, other = (found[meet], other) if meet > other else (meet, found[other])
-        found.append(meet)
-    return found
+                meet, other = (meets[meet], other) if meet > other else (meet, meets[other])
+        meets.append(meet)
+    return meets
 
 
 def _ranks(values: Floats, stratum: Ints) -> Floats:

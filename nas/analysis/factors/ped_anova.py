@@ -34,11 +34,11 @@ def lowest(error: Floats) -> Mask:
 
 def nearest_to_front(error: Floats, flops: Floats) -> Mask:
     """The networks on the Pareto front of error and FLOPs; of few also those on the next."""
-    found = np.zeros(len(error), bool)
-    while found.sum() < min(MIN_TOP, len(error)):
-        left = np.flatnonzero(~found)
-        found[left[front(np.column_stack([error, flops])[left])]] = True
-    return found
+    chosen = np.zeros(len(error), bool)
+    while chosen.sum() < min(MIN_TOP, len(error)):
+        left = np.flatnonzero(~chosen)
+        chosen[left[front(np.column_stack([error, flops])[left])]] = True
+    return chosen
 
 
 def importance(decisions: Mapping[str, Decision], best: Mask) -> dict[str, float]:

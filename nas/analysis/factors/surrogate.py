@@ -69,15 +69,17 @@ def terms(factors: Mapping[str, Sequence[Setting]]) -> list[Term]:
     coded = {name: _coded(settings) for name, settings in factors.items()}
     places = {setting.place for settings in factors.values() for setting in settings}
     where = STAGE if any(place.startswith(STAGE) for place in places) else BLOCK
-    found = [Term((name,), _mean(own)) for name, own in coded.items()]
-    left = MOST_COLUMNS - sum(term.columns.shape[1] for term in found)
+    all_terms = [Term((name,), _mean(own)) for name, own in coded.items()]
+    left = MOST_COLUMNS - sum(term.columns.shape[1] for term in all_terms)
     pairs = combinations((*coded, where), 2)
     for a, b in sorted(pairs, key=lambda pair: sum(name not in FIRST for name in pair)):
         columns = _departures(coded[a], left) if b == where else _together(coded[a], coded[b], left)
         if columns is not None:
-            found.append(Term((a, b), columns))
+            all_terms.append(Term((a, b), columns))
             left -= columns.shape[1]
-    return [Term(term.factors, term.columns / spread) for term in found if (spread := _spread(term)) > 1e-6]
+    return [
+        Term(term.factors, term.columns / spread) for term in all_terms if (spread := _spread(term)) > 1e-6
+    ]
 
 
 def shares(
@@ -98,9 +100,11 @@ def shares(
     without = []
     for left_out in range(int(unit.max()) + 1) if r2 >= enough else ():
         at = np.flatnonzero(unit != left_out)
-        fewer = terms({name: [each.rows(at) for each in settings] for name, settings in factors.items()})
-        found, _ = _held_out(fewer, _products(fewer, error[at], unit[at] % FOLDS), PENALTIES[best])
-        without.append([found.get(term.factors, 0.0) for term in whole])
+        fewer = terms(
+            {name: [setting.rows(at) for setting in settings] for name, settings in factors.items()}
+        )
+        fewer_shares, _ = _held_out(fewer, _products(fewer, error[at], unit[at] % FOLDS), PENALTIES[best])
+        without.append([fewer_shares.get(term.factors, 0.0) for term in whole])
     names = tuple(term.factors for term in whole)
     return Shares(names, np.array([share[name] for name in names]), np.array(without), r2)
 
@@ -108,13 +112,13 @@ def shares(
 def _coded(settings: Sequence[Setting]) -> list[_Coded]:
     """Code the settings of one factor, whose levels mean the same at all places."""
     contrasts = _contrasts(1 + max(int(setting.level.max()) for setting in settings))
-    found = []
+    codes = []
     for setting in settings:
         is_open = setting.level >= 0
         columns = contrasts[setting.level]  # a level of -1 reads the last, which is not open
         columns = (columns - columns[is_open].mean(axis=0)) * is_open[:, None]
-        found.append(_Coded(setting.place, columns, is_open))
-    return found
+        codes.append(_Coded(setting.place, columns, is_open))
+    return codes
 
 
 @lru_cache
@@ -182,5 +186,5 @@ def _held_out(
     centred = here[:, 1:] - others[:, 0, 1:-1] / others[:, 0, :1] * folds[:, :1, -1]
     parts = (slopes[:, 1:, 0] * centred).sum(axis=0)
     shares = np.add.reduceat(parts, np.cumsum([0, *sizes[:-1]])) / total
-    found = {term.factors: float(share) for term, share in zip(terms, shares, strict=True)}
-    return found, float(-missed / total)
+    share_of = {term.factors: float(share) for term, share in zip(terms, shares, strict=True)}
+    return share_of, float(-missed / total)

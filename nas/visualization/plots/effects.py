@@ -53,19 +53,19 @@ def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
 
 
 @in_style
-def complexities_figure(found: Sequence[AtEqual]) -> Figure:
-    """Change of error of each contrast with its interval, at equal values of each complexity."""
-    pairs = [f"{d.a} → {d.b}" for d in found[0].differences]
+def complexities_figure(comparisons: Sequence[AtEqual]) -> Figure:
+    """Change of error of comparison contrast with its interval, at equal values of comparison complexity."""
+    pairs = [f"{d.a} → {d.b}" for d in comparisons[0].differences]
     figure, axes = canvas(WIDTH, 1.1 + ROW * len(pairs))
     places = np.arange(len(pairs))[::-1]
-    for at, each in enumerate(found):
-        value, low, high = 100 * np.array([_limits(d.effect) for d in each.differences]).T
+    for at, comparison in enumerate(comparisons):
+        value, low, high = 100 * np.array([_limits(d.effect) for d in comparison.differences]).T
         bars = np.nan_to_num(np.array([value - low, high - value]))
-        y = places + 0.5 * ((len(found) - 1) / 2 - at) / max(1, len(found) - 1)
+        y = places + 0.5 * ((len(comparisons) - 1) / 2 - at) / max(1, len(comparisons) - 1)
         look: dict[str, Any] = {
             "color": COLOURS[at],
             "fmt": MARKERS[at],
-            "label": f"equal {NAMES[each.complexity]}",
+            "label": f"equal {NAMES[comparison.complexity]}",
         }
         axes.errorbar(value, y, xerr=bars, markersize=4.5, capsize=2, **look)
     axes.axvline(0, color=INK, linewidth=0.8)
@@ -77,12 +77,12 @@ def complexities_figure(found: Sequence[AtEqual]) -> Figure:
 
 
 @in_style
-def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str] = ()) -> Figure:
+def profile_figure(profiles: Mapping[str, Profile], axis: str, types: Sequence[str] = ()) -> Figure:
     """Mean deviation of each type from what it is compared with, over "flops" or "depth"."""
     figure, axes = canvas()
-    for at, (name, (colour, marker)) in enumerate(looks(found, types).items()):
-        profile = found[name]
-        x = profile.x * (1 + APART * (at - (len(found) - 1) / 2))
+    for at, (name, (colour, marker)) in enumerate(looks(profiles, types).items()):
+        profile = profiles[name]
+        x = profile.x * (1 + APART * (at - (len(profiles) - 1) / 2))
         value, low, high = 100 * np.array([_limits(e) for e in profile.effects]).T
         bars = np.nan_to_num(np.array([value - low, high - value]))
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2}
@@ -95,24 +95,24 @@ def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str]
 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     else:
-        log_axis(axes, "x", np.concatenate([profile.x for profile in found.values()]))
+        log_axis(axes, "x", np.concatenate([profile.x for profile in profiles.values()]))
     figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 
 @in_style
 def interaction_figure(main: Mapping[str, float], interactions: Sequence[Interaction], most: int) -> Figure:
-    """Share of the variance of error of each factor alone (the diagonal) and of two together, of the
+    """Share of the variance of error of pair factor alone (the diagonal) and of two together, of the
     first `most` factors that have one of `LEAST` or more in either."""
-    others = {name for each in interactions if each.share.value >= LEAST for name in (each.a, each.b)}
+    others = {name for pair in interactions if pair.share.value >= LEAST for name in (pair.a, pair.b)}
     names = [name for name, share in main.items() if share >= LEAST or name in others][:most]
     names = names or list(main)[:most]
     table = np.full((len(names), len(names)), np.nan)
     np.fill_diagonal(table, [main.get(name, np.nan) for name in names])
-    for each in interactions:
-        if each.a in names and each.b in names:
-            a, b = names.index(each.a), names.index(each.b)
-            table[max(a, b), min(a, b)] = each.share.value
+    for pair in interactions:
+        if pair.a in names and pair.b in names:
+            a, b = names.index(pair.a), names.index(pair.b)
+            table[max(a, b), min(a, b)] = pair.share.value
     figure, axes = canvas(WIDTH, 1.5 + 0.42 * len(names))
     # By the square root, as one factor alone often has ten times the share of any two together.
     heatmap(axes, np.sqrt(table), [["" if np.isnan(v) else _in_percent(v) for v in row] for row in table])
