@@ -92,10 +92,16 @@ def across_data(groups: Mapping[str, Sequence[Run]], *, seed: int = 0) -> Across
 
 
 def _effects(analysis: Analysis) -> dict[tuple[str, str], Estimate]:
-    """The effect of each pair of types at equal FLOPs: of paired blocks, else of the networks that no
-    searcher chose where there are such, else of all."""
-    contrasts = analysis.paired.contrasts if analysis.paired else analysis.comparisons[-1].contrasts
-    effects = {(c.a, c.b): c.equal_flops for c in contrasts if np.isfinite(c.equal_flops.value)}
+    """The effect of each pair of types: of paired contexts at equal FLOPs, where these are known, else at the
+    same shape; else at equal FLOPs of the networks that no searcher chose where there are such, else of all."""
+    effects: dict[tuple[str, str], Estimate] = {}
+    if analysis.paired:
+        for estimand in ("E1", "E2"):
+            chosen = [c for c in analysis.paired.contrasts if c.estimand == estimand]
+            effects |= {(c.a, c.b): c.effect for c in chosen if np.isfinite(c.effect.value)}
+    else:
+        effects = {(c.a, c.b): c.equal_flops for c in analysis.comparisons[-1].contrasts}
+        effects = {pair: effect for pair, effect in effects.items() if np.isfinite(effect.value)}
     reversed_ = {(b, a): Estimate(-e.value, -e.high, -e.low) for (a, b), e in effects.items()}
     return effects | reversed_
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nas.analysis.claims.paired_gates import Evidence
+from nas.analysis.claims.grades import count_grades
 from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
 from nas.analysis.factors.factors import Factors, factors_of
 from nas.analysis.factors.motifs import MotifEffect, explain
@@ -19,9 +19,10 @@ from nas.analysis.factors.motifs import motifs as count_motifs
 from nas.analysis.factors.ped_anova import top_quantile
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
+from nas.analysis.paired.evidence import Evidence, last_falls
+from nas.analysis.unpaired import UnpairedContrast
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
-from nas.training.recipe import FULL_EPOCHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,12 +57,13 @@ REFUSALS = "Networks that did not fit into memory were refused untrained: they c
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyze` found. `paired` compares the types in paired blocks, `comparisons` in all
+    """What `analyze` found. `paired` compares the types in paired contexts, `comparisons` in all
     other trials: all networks first and, where a searcher steered some, the uniform samples
-    apart. `networks` counts the distinct ones that completed; `motifs` of the graphs are ranked by
-    how they go with error at equal FLOPs; `factors` say how much of the variance of error each
-    accounts for (None where no decision varies), and what tells the best part `top` of the
-    networks from the rest; `repeated` counts complete runs of a network already trained."""
+    apart; `unpaired` compares those of a table without contexts. `networks` counts the distinct ones that
+    completed; `motifs` of the graphs are ranked by how they go with error at equal FLOPs; `factors` say how
+    much of the variance of error each accounts for (None where no decision varies), and what tells the best
+    part `top` of the networks from the rest; `repeated` counts complete runs of a network already trained;
+    `of_table` says that the results are of another trainer."""
 
     trials: int
     failed: int
@@ -74,11 +76,15 @@ class Analysis:
     motifs: tuple[MotifEffect, ...]
     notes: tuple[str, ...]
     estimand: str = ESTIMAND
+    unpaired: tuple[UnpairedContrast, ...] = ()
+    of_table: bool = False
 
     @property
-    def grade(self) -> str:
-        """That of the paired blocks, else of all networks together."""
-        return self.paired.grade if self.paired else self.comparisons[0].grade
+    def grade(self) -> dict[str, int]:
+        """How many contrasts have each grade: of the paired blocks, else of all networks together."""
+        if self.paired:
+            return self.paired.grades
+        return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
 
     def frame(self) -> pd.DataFrame:
         """One row a contrast, as `nas.analysis.text.ranking.contrasts_frame` has it."""
@@ -131,8 +137,10 @@ def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analy
 
 
 def _paired(frame: pd.DataFrame, evidence: Evidence | None, rng: np.random.Generator) -> PairedComparison:
-    epochs = int(frame["epochs"].max()) if "epochs" in frame else 0
-    return compare_blocks(read_blocks(frame), evidence or Evidence(epochs, FULL_EPOCHS), rng)
+    if evidence is None:
+        epochs = int(frame["epochs"].max()) if "epochs" in frame else 0
+        evidence = Evidence(epochs=epochs, falls=last_falls(frame))
+    return compare_blocks(read_blocks(frame), evidence, rng)
 
 
 def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffect, ...]:
@@ -179,6 +187,7 @@ def trial_table(source: Any) -> pd.DataFrame:
             "decisions": [trial.decisions for trial in source.trials],
             "design": [trial.proposal.design for trial in source.trials],
             "network": [trial.genotype for trial in source.trials],
+            "curve": [trial.curve for trial in source.trials],
         }
         return source.frame(without=["genotype"]).assign(**columns)
     frame = source.copy(deep=False)

@@ -20,7 +20,7 @@ from nas.analysis.claims.grades import (
     Facts,
     Gate,
     Graded,
-    best_grade,
+    count_grades,
     gates,
     sentence,
 )
@@ -113,6 +113,11 @@ class Contrast(Graded):
     gates: tuple[Gate, ...]
 
     @property
+    def effect(self) -> Estimate:
+        """At equal FLOPs, of which the claim speaks."""
+        return self.equal_flops
+
+    @property
     def claim(self) -> str:
         among = THAT_TRAIN if self.failures.differ and not self.steered else ALLOWED["D"]
         said = sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops, among=among)
@@ -132,9 +137,9 @@ class Comparison:
     groups: tuple[tuple[str, ...], ...]
 
     @property
-    def grade(self) -> str:
-        """The best of a contrast."""
-        return best_grade(self.contrasts)
+    def grades(self) -> dict[str, int]:
+        """How many contrasts have each grade."""
+        return count_grades(self.contrasts)
 
 
 def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparison:

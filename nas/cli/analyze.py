@@ -13,15 +13,17 @@ from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._analysis_extras import Extra, extras, write_plots
 from nas.cli._output import echo, emit, text_width
+from nas.errors import NasError
 
 if TYPE_CHECKING:
+    from nas.analysis.analyze import Analysis
     from nas.study.run import Run
 
 COMPLEXITIES = ("flops", "params", "activations", "latency")
 
 
 @click.command("analyze", epilog="Example: nas analyze latest")
-@click.argument("runs", metavar="RUN [RUN...]", nargs=-1, required=True, shell_complete=complete.runs)
+@click.argument("runs", metavar="RUN|TABLE [RUN...]", nargs=-1, required=True, shell_complete=complete.runs)
 @options.results_dir
 @options.as_json
 @click.option("--csv", "as_csv", is_flag=True, help="Print the contrasts as CSV to stdout.")
@@ -39,15 +41,25 @@ COMPLEXITIES = ("flops", "params", "activations", "latency")
     type=click.Path(file_okay=False, path_type=Path),
     help="Write the plots of what was added, or of the ranks over data sets, into this folder.",
 )
+@click.option(
+    "--smallest-effect",
+    type=float,
+    default=0.5,
+    show_default=True,
+    metavar="POINTS",
+    help="Smallest effect of interest, in points of error: types are called practically equal where any "
+    "effect is smaller, and plans are for an effect of this size.",
+)
 def command(
     runs: tuple[str, ...],
     results_dir: Path,
     as_json: bool,
     as_csv: bool,
     plots: Path | None,
+    smallest_effect: float,
     **added: Any,
 ) -> None:
-    """Rank the module types of runs, with intervals, and grade each claim by what the data support.
+    """Rank the module types of runs, or of a table of results, and grade each claim by what the data support.
 
     RUN is a run folder, a name under the results folder, or `latest`.
 
@@ -58,10 +70,19 @@ def command(
 
     Runs on different data sets are not pooled: their effects are summarised with the variance between data
     sets, and the types are ranked.
+
+    TABLE is a CSV file of results of any trainer, one row per training. It needs the columns type and
+    error (a fraction); rows with the same context are paired. Other columns are read where they are
+    given: flops, params, seed, state (complete, failed, stopped), epochs, digest, depth, width, blocks,
+    run, budget (FLOPs), lr and weight_decay.
     """
     from nas.analysis.across import by_data
     from nas.study.run import open_run
 
+    smallest = smallest_effect / 100
+    if tables := [run for run in runs if _is_table(run)]:
+        _analyze_table(tables, runs, as_json, as_csv, smallest)
+        return
     with ExitStack() as stack:
         opened = [open_run(run, results_dir) for run in runs]
         for run in opened:
@@ -72,31 +93,66 @@ def command(
         if len(groups) > 1:
             files = _across(groups, as_json, as_csv, plots)
         else:
-            files = _analyze(opened, as_json, as_csv, plots, list(extras(opened, **added)))
+            files = _analyze(opened, as_json, as_csv, plots, list(extras(opened, **added)), smallest)
     for file in files:
         click.echo(f"wrote {file}", err=True)
 
 
 def _analyze(
-    runs: Sequence[Run], as_json: bool, as_csv: bool, plots: Path | None, parts: Sequence[Extra]
+    runs: Sequence[Run],
+    as_json: bool,
+    as_csv: bool,
+    plots: Path | None,
+    parts: Sequence[Extra],
+    smallest_effect: float,
 ) -> list[Path]:
     """Print the analysis of runs on one data set; returns the plots written."""
     from nas.analysis.fidelity import rungs_list, rungs_of, rungs_text
     from nas.analysis.pooling import analyze
+
+    analysis = analyze(runs, smallest_effect=smallest_effect)
+    rungs = [pair for run in runs for pair in rungs_of(run)]
+    added = ({"rungs": rungs_list(rungs)} if rungs else {}) | _json(parts)
+    texts = [rungs_text(rungs, width=text_width())] if rungs else []
+    _show(analysis, as_json, as_csv, added, [*texts, *(part.text(text_width()) for part in parts)])
+    return write_plots(parts, plots) if plots else []
+
+
+def _analyze_table(
+    tables: Sequence[str], arguments: Sequence[str], as_json: bool, as_csv: bool, smallest_effect: float
+) -> None:
+    """Print the analysis of a CSV file of results of any trainer."""
+    from nas.analysis.pooling import analyze
+    from nas.analysis.results_table import read_csv
+
+    if len(arguments) > 1:
+        hint = "join the tables into one; a column run tells their rows apart"
+        raise NasError("a table is analysed alone", where=tables[0], hint=hint)
+    _show(analyze(read_csv(Path(tables[0])), smallest_effect=smallest_effect), as_json, as_csv)
+
+
+def _show(
+    analysis: Analysis,
+    as_json: bool,
+    as_csv: bool,
+    added: Mapping[str, Any] | None = None,
+    texts: Sequence[str] = (),
+) -> None:
     from nas.analysis.text.ranking import analysis_dict, analysis_text
 
-    analysis = analyze(runs)
-    rungs = [pair for run in runs for pair in rungs_of(run)]
     if as_json:
-        emit(analysis_dict(analysis) | ({"rungs": rungs_list(rungs)} if rungs else {}) | _json(parts))
+        emit(analysis_dict(analysis) | dict(added or {}))
     elif as_csv:
         echo(analysis.frame().to_csv(index=False), newline=False)
     else:
         echo(analysis_text(analysis, width=text_width()))
-        texts = [rungs_text(rungs, width=text_width())] if rungs else []
-        for text in (*texts, *(part.text(text_width()) for part in parts)):
+        for text in texts:
             echo(f"\n{text}")
-    return write_plots(parts, plots) if plots else []
+
+
+def _is_table(name: str) -> bool:
+    """Whether an argument is a CSV file of results, not a run."""
+    return name.lower().endswith(".csv") or Path(name).is_file()
 
 
 def _json(parts: Sequence[Extra]) -> dict[str, Any]:

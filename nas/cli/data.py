@@ -15,7 +15,7 @@ MOST_CLASSES = 40
 
 
 @click.command("data", epilog="Example: nas data digits --plot digits.png")
-@click.argument("spec", metavar="SPEC", shell_complete=complete.data)
+@click.argument("spec", metavar="[SPEC]", required=False, shell_complete=complete.data)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the split.")
 @click.option(
     "--plot",
@@ -24,13 +24,16 @@ MOST_CLASSES = 40
     help="Draw images with their labels, before and after augmentation: .png, .svg or .pdf.",
 )
 @options.as_json
-def command(spec: str, seed: int, plot: Path | None, as_json: bool) -> None:
+def command(spec: str | None, seed: int, plot: Path | None, as_json: bool) -> None:
     """Say what is understood of the images SPEC, as nas search would read them.
 
     Lists the parts and where they come from, the classes with their images, the sizes of images, what was
     not read and why, and what to look at before a search. SPEC is that of nas search --data; the path of
-    a folder of images will do.
+    a folder of images will do. Without it, lists the forms of data.
     """
+    if spec is None:
+        _list_forms(as_json)
+        return
     from nas.data import load_data
     from nas.data.summary import class_counts, data_dict, data_lines
 
@@ -50,4 +53,14 @@ def command(spec: str, seed: int, plot: Path | None, as_json: bool) -> None:
     echo()
     table(rows, right=["train", "validation", "test"])
     if len(counts) > MOST_CLASSES:
-        echo(f"and {len(counts) - MOST_CLASSES} more classes")
+        echo(f"… and {len(counts) - MOST_CLASSES} more classes")
+
+
+def _list_forms(as_json: bool) -> None:
+    from nas.data.load import forms
+
+    rows = [{"form": str(form), "data": form.about} for form in forms().values()]
+    if as_json:
+        emit({"forms": rows})
+    else:
+        table(rows)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     shell_complete=complete.data,
     help="Images: digits (the default), cifar10, cifar100, mnist, fashion_mnist, the path of a folder of "
     "images, of a .parquet or an .npz file, or python:module:function; with masks: shapes, masks:PATH. "
-    "nas data PATH shows what is understood.",
+    "nas data lists the forms and shows how one is read.",
 )
 @click.option(
     "--trials",

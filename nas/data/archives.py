@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.cache import cache_folder, cached
-from nas.data.dataset import Images, Labels, Part
+from nas.data.dataset import Images, Labels, Split
 from nas.data.source import Form, Options, Source
 from nas.errors import NasError
 
@@ -77,7 +77,7 @@ def open_fashion_mnist(_: str, options: Options) -> Source:
 
 
 def _source(
-    name: str, read: Callable[[tuple[str, ...]], Part], train: tuple[str, ...], test: tuple[str, ...]
+    name: str, read: Callable[[tuple[str, ...]], Split], train: tuple[str, ...], test: tuple[str, ...]
 ) -> Source:
     # The archives are fixed by their hashes, so the names of their members are the content.
     parts = (partial(cached, f"{name} {part}", partial(read, part)) for part in (train, test))
@@ -86,7 +86,7 @@ def _source(
     )
 
 
-def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, ...]) -> Part:
+def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, ...]) -> Split:
     """Records of one or two label bytes (coarse, fine) and 3x32x32 pixels."""
     path = _fetch(CIFAR_URL, archive, CIFAR[archive], "cifar")
     wanted: dict[str, bytes] = {}
@@ -100,19 +100,19 @@ def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, 
     rows = np.concatenate([np.frombuffer(wanted[name], np.uint8).reshape(-1, record) for name in members])
     classes = tuple(wanted[names_file].decode().split())
     images = np.ascontiguousarray(rows[:, label_bytes:]).reshape(-1, 3, 32, 32)
-    return Part(images, rows[:, label_bytes - 1].astype(np.int64), classes)
+    return Split(images, rows[:, label_bytes - 1].astype(np.int64), classes)
 
 
 def _mnist(
     folder: str, url: str, hashes: dict[str, str], classes: tuple[str, ...], split: tuple[str, ...]
-) -> Part:
+) -> Split:
     def read(name: str, header: int) -> bytes:
         return gzip.decompress(_fetch(url, name, hashes[name], folder).read_bytes())[header:]
 
     pixels = np.frombuffer(read(f"{split[0]}-images-idx3-ubyte.gz", 16), np.uint8)
     images: Images = pixels.reshape(-1, 1, 28, 28)
     labels: Labels = np.frombuffer(read(f"{split[0]}-labels-idx1-ubyte.gz", 8), np.uint8).astype(np.int64)
-    return Part(images, labels, classes)
+    return Split(images, labels, classes)
 
 
 def _fetch(url: str, name: str, sha256: str, folder: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import Images, Part
+from nas.data.dataset import Images, Split
 from nas.data.images import SCALED_16, SCALED_FLOAT
 from nas.data.labels import to_classes
 from nas.data.layout import WORDS
@@ -100,8 +100,8 @@ def find_arrays(names: Collection[str], where: str) -> Names:
     return Names(parts, classes, tuple(name for name in names if name not in used))
 
 
-def make_part(images: Any, labels: Any, classes: Any, where: str, *, sixteen_bits: bool = False) -> Part:
-    """Checked arrays as a `Part`.
+def make_part(images: Any, labels: Any, classes: Any, where: str, *, sixteen_bits: bool = False) -> Split:
+    """Checked arrays as a `Split`.
 
     Args:
         images: (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3; uint8, integers in 0..255, uint16
@@ -121,11 +121,11 @@ def make_part(images: Any, labels: Any, classes: Any, where: str, *, sixteen_bit
     indices, known = to_classes(answers, names, where)
     size = "{}x{}".format(*pixels.shape[2:])
     changes = {change: len(pixels)} if change else {}
-    return Part(pixels, indices, known, Reading(sizes={size: len(pixels)}, changes=changes))
+    return Split(pixels, indices, known, Reading(sizes={size: len(pixels)}, changes=changes))
 
 
 def _role(name: str) -> tuple[str, str, int] | None:
-    """Part ("" without one), kind, and rank among names of that kind, of an array by its name."""
+    """Split ("" without one), kind, and rank among names of that kind, of an array by its name."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     words = re.findall(r"[a-z]+", spaced)
     if len(words) == 1:
@@ -144,7 +144,7 @@ def _role(name: str) -> tuple[str, str, int] | None:
     return None
 
 
-def _load(part: str, names: Names, read: Callable[[], Read], where: str) -> Part:
+def _load(part: str, names: Names, read: Callable[[], Read], where: str) -> Split:
     get = read()
     images = get(names.parts[part][0])
     # Whether 16 bits are used is decided for all parts together, so that none is scaled alone.

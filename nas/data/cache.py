@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.dataset import Part
+from nas.data.dataset import Split
 from nas.data.reading import Reading
 from nas.errors import NasError
 
@@ -81,9 +81,9 @@ def file_key(files: Iterable[tuple[Path, str]], root: Path) -> str:
     return f"{root.resolve()} {rows}"
 
 
-def cached(key: str, decode: Callable[[], Part]) -> Part:
+def cached(key: str, decode: Callable[[], Split]) -> Split:
     """The part that `decode` gives, read from the cache if an earlier call left it there."""
-    digest = hashlib.blake2b(f"{VERSION} {key}".encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(f"{VERSION} {key}".encode(errors="surrogateescape"), digest_size=16).hexdigest()
     path = cache_folder() / "arrays" / f"{digest}.npz"
     limit = limit_bytes()
     # A cache that is damaged or cannot be written costs time, nothing else.
@@ -107,13 +107,13 @@ def _shrink(limit: int, keep: Path) -> None:
             entry.path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Part:
+def _read(path: Path) -> Split:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
         reading = Reading.from_json(str(stored["reading"]))
-        return Part(stored["images"], stored["labels"], tuple(stored["classes"].tolist()), reading)
+        return Split(stored["images"], stored["labels"], tuple(stored["classes"].tolist()), reading)
 
 
-def _write(path: Path, part: Part) -> None:
+def _write(path: Path, part: Split) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:

@@ -7,7 +7,7 @@ uint8 (n, height, width), in which IGNORE marks pixels that count for nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -30,7 +30,7 @@ EXAMPLES = 5
 """Pairs of identical images that a report names."""
 
 
-class Part(NamedTuple):
+class Split(NamedTuple):
     """Labelled images: uint8 (n, channels, height, width), classes or masks, class names, and how they
     were read."""
 
@@ -39,11 +39,11 @@ class Part(NamedTuple):
     classes: tuple[str, ...]
     reading: Reading = Reading()
 
-    def take(self, indices: npt.NDArray[np.intp]) -> Part:
+    def take(self, indices: npt.NDArray[np.intp]) -> Split:
         """The images at `indices`; how the part was read is not repeated."""
-        return Part(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
+        return Split(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
 
-    def with_unread(self, unread: Mapping[str, str]) -> Part:
+    def with_unread(self, unread: Mapping[str, str]) -> Split:
         """The same part, with more that was not read."""
         return self._replace(reading=self.reading + Reading(unread=unread))
 
@@ -83,7 +83,7 @@ class Dataset:
     train_labels: Labels
     val_images: Images
     val_labels: Labels
-    load_test: Callable[[], Part] | None
+    load_test: Callable[[], Split] | None
     origins: Mapping[str, str] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
 
@@ -135,7 +135,7 @@ class Dataset:
         return self.reading + self._test.reading if "_test" in self.__dict__ else self.reading
 
     @cached_property
-    def _test(self) -> Part:
+    def _test(self) -> Split:
         if self.load_test is None:
             hint = "name a test part, or split one off with ?test=0.1"
             raise NotFoundError("there is no test set", where=self.name, hint=hint)
@@ -148,7 +148,7 @@ class Dataset:
         splits = {"train": self.train_images, "validation": self.val_images}
         if "_test" in self.__dict__:
             splits["test"] = self._test.images
-        return find_duplicates(splits)
+        return find_duplicates({name: image_digests(images) for name, images in splits.items()})
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -198,21 +198,25 @@ def used_classes(labels: Labels) -> list[int]:
     return np.flatnonzero(seen[:IGNORE]).tolist()
 
 
-def find_duplicates(splits: Mapping[str, Images]) -> Duplicates:
-    """Byte-identical images that stand in more than one of the splits."""
+def image_digests(images: Images) -> list[bytes]:
+    """A digest of each image, equal for byte-identical ones."""
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
+
+
+def find_duplicates(digests: Mapping[str, Sequence[bytes]]) -> Duplicates:
+    """Byte-identical images that stand in more than one split, from the digests of each split."""
     first: dict[bytes, tuple[str, int]] = {}
     count, examples = 0, []
-    for name, images in splits.items():
-        for index, image in enumerate(np.ascontiguousarray(images)):
-            digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-            split, at = first.setdefault(digest, (name, index))
-            if split != name:
+    for name, split in digests.items():
+        for i, digest in enumerate(split):
+            other, at = first.setdefault(digest, (name, i))
+            if other != name:
                 count += 1
-                examples.append((split, at, name, index))
+                examples.append((other, at, name, i))
     return Duplicates(count, tuple(examples[:EXAMPLES]))
 
 
-def match_classes(part: Part, classes: tuple[str, ...], where: str) -> Part:
+def match_classes(part: Split, classes: tuple[str, ...], where: str) -> Split:
     """The same images with labels that index `classes`."""
     if part.classes == classes:
         return part
@@ -228,7 +232,7 @@ def match_classes(part: Part, classes: tuple[str, ...], where: str) -> Part:
     return part._replace(labels=table[part.labels], classes=classes)
 
 
-def match_shape(part: Part, shape: tuple[int, int, int], where: str) -> Part:
+def match_shape(part: Split, shape: tuple[int, int, int], where: str) -> Split:
     """The same images; grey ones are repeated over three channels where colour is expected."""
     found = part.images.shape[1:]
     if found[0] == 1 and shape[0] == 3 and found[1:] == shape[1:]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from nas.data.dataset import Labels, Part
+from nas.data.dataset import Labels, Split
 from nas.data.images import Picture, stack
 from nas.data.reading import Reading
 from nas.errors import NasError
@@ -24,7 +24,7 @@ SHOWN = 5
 
 def decode_part(
     jobs: Iterable[Job], labels: Callable[[], Labels] | None, classes: Sequence[str], where: str
-) -> Part:
+) -> Split:
     """Decode all images into one part. Images that cannot be read are left out and named in its reading.
 
     Args:
@@ -57,9 +57,9 @@ def decode_part(
     reading = Reading(sizes=dict(sizes), changes=dict(changes), broken=broken)
     pixels = stack([picture.pixels for picture in pictures])
     if labels is not None:
-        return Part(pixels, labels()[kept], tuple(classes), reading)
+        return Split(pixels, labels()[kept], tuple(classes), reading)
     masks = np.stack([picture.mask for picture in pictures if picture.mask is not None])
-    return Part(pixels, masks, tuple(classes), reading)
+    return Split(pixels, masks, tuple(classes), reading)
 
 
 def broken_error(broken: Mapping[str, str], where: str) -> NasError:

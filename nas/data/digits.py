@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.arrays import make_part
-from nas.data.dataset import Part
+from nas.data.dataset import Split
 from nas.data.source import Form, Options, Source
 from nas.errors import NotFoundError
 
@@ -18,7 +18,7 @@ def open_digits(_: str, options: Options) -> Source:
     return Source("digits", _load)
 
 
-def _load() -> Part:
+def _load() -> Split:
     rows = np.loadtxt(_installed("sklearn") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     images = np.rint(rows[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     return make_part(images, rows[:, -1].astype(np.int64), None, "digits")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.cache import cached, file_key
-from nas.data.dataset import Part
+from nas.data.dataset import Split
 from nas.data.decode import decode_part
 from nas.data.images import decode
 from nas.data.layout import IN_NO_CLASS, find_parts, has_images, image_files, part_of, subfolders
@@ -68,12 +68,12 @@ def open_folder(target: str, options: Options) -> Source:
         if listing and not listing.classes:
             reason = f"no labels: {listing.loose} images right in it, in no class folder"
             unread[str(parts.pop(part))] = reason
-    loose = {str(file): IN_NO_CLASS for file in image_files(root, {}, deep=False)}
+    unread |= {str(file): IN_NO_CLASS for file in image_files(root, unread, deep=False)}
     return Source.of_parts(
         name,
         {part: partial(_load, folder, options, f"folder:{folder}") for part, folder in parts.items()},
         {part: f"{folder.name}/" for part, folder in parts.items()},
-        unread | loose,
+        unread,
     )
 
 
@@ -145,10 +145,11 @@ def _nested_error(folder: Path, first: Path, second: Path, same: Collection[str]
     return NasError(message, where=f"folder:{folder}", hint=hint)
 
 
-def _load(folder: Path, options: Options, where: str) -> Part:
+def _load(folder: Path, options: Options, where: str) -> Split:
     listing = list_classes(folder)
     if not listing.files:
-        raise NasError("has no images", where=where, hint=EXPECTED)
+        loose = f"has {listing.loose} images right in it, in no class folder" if listing.loose else ""
+        raise NasError(loose or "has no images", where=where, hint=EXPECTED)
     files, classes = listing.files, listing.classes
     key = file_key(((file, classes[label]) for file, label in files), folder)
     part = cached(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Set
 from pathlib import Path
 
 from nas.data.images import looks_like_image
@@ -22,6 +22,25 @@ NEUTRAL = {"set", "data", "dataset", "images", "image", "imgs", "img", "split", 
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 """Files that are images by their names. Others are looked into."""
+FOREIGN_SUFFIXES = (
+    *(
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jp2",
+        ".jxl",
+        ".svg",
+        ".psd",
+        ".dcm",
+        ".ico",
+        ".tga",
+        ".exr",
+        ".hdr",
+        ".eps",
+    ),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+)
+"""Images that are not read. Raw photos would pass for TIFF, and give their thumbnails."""
 STRAYS = {
     "__macosx": "made by the archiver of macOS",
     "__pycache__": "made by Python",
@@ -39,9 +58,13 @@ STRAYS = {
 }
 """Folders that are never a class, in any case."""
 
+Identity = tuple[int, int]
+
 NO_IMAGE = "no image"
 IN_NO_CLASS = "in no class folder"
+FOREIGN = "an image of a format that is not read"
 LOOP = "a link back to a folder above it"
+SEEN = "a folder that was read before, as links lead to it twice"
 DANGLING = "a link to nothing"
 
 
@@ -86,30 +109,49 @@ def subfolders(folder: Path, unread: MutableMapping[str, str]) -> list[Path]:
     return found
 
 
-def image_files(
-    folder: Path, unread: MutableMapping[str, str], *, deep: bool = True, above: tuple[object, ...] = ()
-) -> Iterator[Path]:
+def image_files(folder: Path, unread: MutableMapping[str, str], *, deep: bool = True) -> Iterator[Path]:
     """The images in a folder and, where `deep`, below it, in order.
 
-    Links are followed except back to a folder above. What is not read goes to `unread` with its reason.
+    Links are followed, but to no folder above and to none that was read before. What is not read goes to
+    `unread` with its reason.
     """
-    stat = folder.stat()
-    identity = (stat.st_dev, stat.st_ino)
-    if identity in above:
-        unread[str(folder)] = LOOP
+    above = {_identity(parent) for path in (folder.absolute(), folder.resolve()) for parent in path.parents}
+    yield from _image_files(folder, unread, deep, above, set())
+
+
+def _image_files(
+    folder: Path, unread: MutableMapping[str, str], deep: bool, above: Set[Identity], seen: set[Identity]
+) -> Iterator[Path]:
+    identity = _identity(folder)
+    if identity in above or identity in seen:
+        unread[str(folder)] = LOOP if identity in above else SEEN
         return
+    seen.add(identity)
     for entry in sorted(folder.iterdir()):
         if reason := stray(entry):
             unread[str(entry)] = reason
         elif entry.is_dir():
             if deep:
-                yield from image_files(entry, unread, above=(*above, identity))
-        elif not entry.exists():
-            unread[str(entry)] = DANGLING
-        elif entry.suffix.lower() in SUFFIXES or looks_like_image(entry):
-            yield entry
+                yield from _image_files(entry, unread, deep, above | {identity}, seen)
+        elif reason := _no_image(entry):
+            unread[str(entry)] = reason
         else:
-            unread[str(entry)] = NO_IMAGE
+            yield entry
+
+
+def _no_image(file: Path) -> str:
+    """Why a file is not read; "" for an image."""
+    suffix = file.suffix.lower()
+    if not file.is_file():
+        return "no ordinary file" if file.exists() else DANGLING
+    if suffix in FOREIGN_SUFFIXES:
+        return FOREIGN
+    return "" if suffix in SUFFIXES or looks_like_image(file) else NO_IMAGE
+
+
+def _identity(folder: Path) -> Identity:
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
 
 
 def has_images(folder: Path, *, deep: bool = True) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from nas.data import memory
-from nas.data.dataset import Dataset, Part, task_of
+from nas.data.dataset import Dataset, Split, task_of
 from nas.data.decode import broken_error
 from nas.data.images import resize, resize_masks
 from nas.data.reading import Reading
@@ -229,7 +229,7 @@ def _resized(source: Source, options: Options) -> Source:
     return Source.of_parts(source.name, parts, source.origins, source.unread)
 
 
-def _resize(load: Callable[[], Part], options: Options) -> Part:
+def _resize(load: Callable[[], Split], options: Options) -> Split:
     part = load()
     assert options.size is not None
     images = resize(part.images, options.size, options.fit)

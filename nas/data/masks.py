@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from nas.data.cache import cached, file_key
-from nas.data.dataset import IGNORE, Part
+from nas.data.dataset import IGNORE, Split
 from nas.data.decode import decode_part
 from nas.data.images import decode_pair
 from nas.data.layout import find_parts, image_files
@@ -31,9 +31,9 @@ def open_masks(target: str, options: Options) -> Source:
     return Source.of_parts(name, loaders, {part: f"{folder.name}/" for part, folder in parts.items()})
 
 
-def _load(folder: Path, options: Options) -> Part:
+def _load(folder: Path, options: Options) -> Split:
     unread: dict[str, str] = {}
-    images, masks = (_by_stem(folder / name, unread) for name in ("images", "masks"))
+    images, masks = (_by_stem(_named(folder, name), unread) for name in ("images", "masks"))
     for files, others, name in ((images, masks, "masks"), (masks, images, "images")):
         alone = min(files.keys() - others.keys(), default=None)
         if alone is not None:
@@ -45,13 +45,18 @@ def _load(folder: Path, options: Options) -> Part:
     ).with_unread(unread)
 
 
-def _decode(pairs: list[tuple[Path, Path]], options: Options, where: str) -> Part:
+def _decode(pairs: list[tuple[Path, Path]], options: Options, where: str) -> Split:
     jobs = [
         (str(image), partial(decode_pair, image, mask, options.size, options.fit)) for image, mask in pairs
     ]
     part = decode_part(jobs, None, (), where)
     highest = int(part.labels.max(initial=0, where=part.labels != IGNORE))
     return part._replace(classes=tuple(map(str, range(highest + 1))))
+
+
+def _named(folder: Path, name: str) -> Path:
+    """The folder of a name, in any case, right below another."""
+    return next((entry for entry in sorted(folder.iterdir()) if entry.name.lower() == name), folder / name)
 
 
 def _by_stem(folder: Path, unread: dict[str, str]) -> dict[str, Path]:
@@ -71,7 +76,7 @@ def _claims(path: Path) -> bool:
     if not path.is_dir():
         return False
     folder = find_parts(path)[0].get("train", path)
-    return {"images", "masks"} <= {entry.name for entry in folder.iterdir()}
+    return {"images", "masks"} <= {entry.name.lower() for entry in folder.iterdir()}
 
 
 FORMS = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nas.data.arrays import array_source, make_part
-from nas.data.dataset import Part
+from nas.data.dataset import Split
 from nas.data.decode import Job, decode_part
 from nas.data.images import to_picture
 from nas.data.labels import to_classes
@@ -48,7 +48,7 @@ def open_object(data: object, name: str, where: str) -> Source:
     return array_source(name, keys, lambda: lambda key: np.asarray(data[key]), where)
 
 
-def _part(data: Any, where: str) -> Part:
+def _part(data: Any, where: str) -> Split:
     if isinstance(data, tuple | list) and len(data) == 2 and all(hasattr(item, "__len__") for item in data):
         images, labels = data
         if len(images) == len(labels) != 2 or isinstance(images, np.ndarray):
@@ -71,7 +71,7 @@ def _class_names(data: Any) -> Sequence[str] | None:
     return list(map(str, names)) if isinstance(names, list | tuple) else None
 
 
-def _from_columns(data: Any, where: str) -> Part:
+def _from_columns(data: Any, where: str) -> Split:
     """Rows of a Hugging Face data set, which gives images as Pillow's."""
     features = data.features
     images = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
@@ -85,7 +85,7 @@ def _from_columns(data: Any, where: str) -> Part:
     return _from_rows(list(data[images[0]]), list(data[labels[0]]), names, where)
 
 
-def _from_rows(images: Any, labels: Any, names: Sequence[str] | None, where: str) -> Part:
+def _from_rows(images: Any, labels: Any, names: Sequence[str] | None, where: str) -> Split:
     """Images as arrays, tensors or of Pillow, with labels."""
     try:
         answers = np.asarray(labels)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nas.data.cache import cached, file_key
-from nas.data.dataset import Labels, Part
+from nas.data.dataset import Labels, Split
 from nas.data.decode import Job, decode_part
 from nas.data.images import Picture, decode
 from nas.data.labels import to_classes
@@ -66,13 +66,13 @@ def _listing(files: Sequence[Path], root: Path) -> str:
     return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
 
 
-def _load(files: list[Path], options: Options, where: str) -> Part:
+def _load(files: list[Path], options: Options, where: str) -> Split:
     key = file_key(((file, "") for file in files), files[0].parent)
     choice = f"{options.size} {options.fit} {options.label} {options.image}"
     return cached(f"parquet {choice} {key}", partial(_decode, files, options, where))
 
 
-def _decode(files: list[Path], options: Options, where: str) -> Part:
+def _decode(files: list[Path], options: Options, where: str) -> Split:
     labels, classes = _labels(files, options, where)
     if not len(labels):
         raise NasError("has no rows", where=where)
@@ -96,7 +96,7 @@ def _jobs(files: list[Path], options: Options) -> Iterator[Job]:
 def _decode_cell(cell: Any, options: Options, where: str) -> Picture:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(data, bytes):
-        raise NasError("has no image bytes", where=where, hint="embed the images, not their paths")
+        raise NasError("has no image bytes: embed the images, not their paths", where=where)
     return decode(data, options.size, where, options.fit)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from nas.data.dataset import Part
+from nas.data.dataset import Split
 
 Fit = Literal["crop", "squash", "pad"]
-Load = Callable[[], Part]
+Load = Callable[[], Split]
 
 
 @dataclass(frozen=True)

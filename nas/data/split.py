@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import Dataset, Labels, Part, match_classes, match_shape, task_of, used_classes
+from nas.data.dataset import Dataset, Labels, Split, match_classes, match_shape, task_of, used_classes
 from nas.data.reading import Reading
 from nas.data.source import Source
 from nas.errors import NasError
@@ -31,7 +31,7 @@ def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
     return shuffled[np.argsort(place, kind="stable")]
 
 
-def strata(part: Part) -> Labels:
+def strata(part: Split) -> Labels:
     """The group of each image that every split is to hold in proportion: its class, or the
     class of its mask that the fewest images show."""
     if task_of(part.labels) == "classification":
@@ -72,38 +72,24 @@ def split(
 
     Raises NasError where a part is given twice, or a class has no image to train on.
     """
-    for part_name, share in (("validation", validation), ("test", test)):
-        if share is not None and getattr(source, part_name) is not None:
-            hint = f"leave ?{part_name}= out, or name the training part alone"
-            raise NasError(f"has a {part_name} part of its own", where=source.name, hint=hint)
+    _check_shares(source, validation=validation, test=test)
     part, dropped = _without_rare(source.train(), min_images, source.name)
     order = stratified_order(strata(part), np.random.default_rng(seed))
-    whole, origins = len(order), dict(source.origins)
-    origin = origins.setdefault("train", source.name)
+    reading = part.reading + Reading(unread={**source.unread, **_unread(dropped, min_images)})
+    origins = {"train": source.name, **source.origins}
     load_test = source.test and partial(_keep_classes, source.test, dropped)
-    if load_test is None:
-        default = 0.0 if source.validation else 0.2
-        count = int(len(order) * (default if test is None else test) + 1e-9)
-        if count:
-            load_test = partial(Part, *part.take(np.sort(order[:count]))[:3])
-            origins["test"] = f"{count / whole:.0%} of {origin}"
+    if load_test is None and (count := _test_size(source, len(order), test)):
+        load_test = partial(Split, *part.take(np.sort(order[:count]))[:3])
+        origins["test"] = f"{count / len(part.labels):.0%} of {origins['train']}"
         order = order[count:]
     order = order[:limit]
-    reading = part.reading + Reading(unread=dict(source.unread) | _unread(dropped, min_images))
     if source.validation:
-        place = f"{source.name}: validation part"
-        val = match_classes(_keep_classes(source.validation, dropped), part.classes, place)
-        val = match_shape(val, part.images.shape[1:], place)
-        train = part.take(np.sort(order))
+        val, train = _own_validation(source, part, dropped), part.take(np.sort(order))
         reading += val.reading
     else:
-        # A mask gives an answer for every pixel: a fifth of few images is enough.
-        masks = task_of(part.labels) == "segmentation"
-        count = len(order) // 5 if masks else validation_size(len(order))
-        if validation is not None:
-            count = max(1, round(validation * len(order)))
+        count = _validation_size(part, len(order), validation)
         val, train = part.take(np.sort(order[:count])), part.take(np.sort(order[count:]))
-        origins["validation"] = f"{count / whole:.0%} of {origin}"
+        origins["validation"] = f"{count / len(part.labels):.0%} of {origins['train']}"
     _check(source.name, part, train, val)
     return Dataset(
         name=source.name,
@@ -118,7 +104,38 @@ def split(
     )
 
 
-def _without_rare(part: Part, least: int, where: str) -> tuple[Part, dict[str, int]]:
+def _check_shares(source: Source, **shares: float | None) -> None:
+    """Raise NasError where a share is to be split off for a part that the source has."""
+    for part, share in shares.items():
+        if share is not None and part in source.parts:
+            hint = f"leave ?{part}= out, or name the training part alone"
+            raise NasError(f"has a {part} part of its own", where=source.name, hint=hint)
+
+
+def _test_size(source: Source, count: int, share: float | None) -> int:
+    """Number of training images that are split off as test set."""
+    if share is None:
+        return 0 if source.validation else count // 5
+    return max(1, round(share * count)) if share else 0
+
+
+def _validation_size(part: Split, count: int, share: float | None) -> int:
+    """Number of the `count` images left for training and validation that are for validation."""
+    if share is not None:
+        return max(1, round(share * count))
+    # A mask gives an answer for every pixel: a fifth of few images is enough.
+    return count // 5 if task_of(part.labels) == "segmentation" else validation_size(count)
+
+
+def _own_validation(source: Source, part: Split, dropped: Collection[str]) -> Split:
+    """The validation part of a source, with the classes and the shape of the training part."""
+    assert source.validation is not None
+    place = f"{source.name}: validation part"
+    val = match_classes(_keep_classes(source.validation, dropped), part.classes, place)
+    return match_shape(val, part.images.shape[1:], place)
+
+
+def _without_rare(part: Split, least: int, where: str) -> tuple[Split, dict[str, int]]:
     """The part without classes of fewer than `least` images, and the images of these by class."""
     if least <= 1:
         return part, {}
@@ -129,18 +146,18 @@ def _without_rare(part: Part, least: int, where: str) -> tuple[Part, dict[str, i
     return _drop_classes(part, rare), rare
 
 
-def _keep_classes(load: Callable[[], Part], dropped: Collection[str]) -> Part:
+def _keep_classes(load: Callable[[], Split], dropped: Collection[str]) -> Split:
     return _drop_classes(load(), dropped)
 
 
-def _drop_classes(part: Part, dropped: Collection[str]) -> Part:
+def _drop_classes(part: Split, dropped: Collection[str]) -> Split:
     if not dropped:
         return part
     classes = tuple(name for name in part.classes if name not in dropped)
     index = np.array([classes.index(name) if name in classes else -1 for name in part.classes])
     labels = index[part.labels]
     chosen = np.flatnonzero(labels >= 0)
-    return Part(part.images[chosen], labels[chosen].astype(np.int64), classes, part.reading)
+    return Split(part.images[chosen], labels[chosen].astype(np.int64), classes, part.reading)
 
 
 def _unread(dropped: Mapping[str, int], least: int) -> dict[str, str]:
@@ -149,7 +166,7 @@ def _unread(dropped: Mapping[str, int], least: int) -> dict[str, str]:
     }
 
 
-def _check(name: str, part: Part, train: Part, val: Part) -> None:
+def _check(name: str, part: Split, train: Split, val: Split) -> None:
     if len(train.classes) < 2:
         masks = task_of(part.labels) == "segmentation"
         hint = "255 in a mask is no class but ignored" if masks else "a class is a folder, or a label"

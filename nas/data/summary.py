@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.dataset import Dataset, Images, Labels, used_classes
+from nas.data.dataset import Dataset, Images, Labels, find_duplicates, image_digests, used_classes
+from nas.data.layout import FOREIGN
 from nas.data.load import parse_spec
 from nas.errors import readable
-from nas.formatting import count
+from nas.formatting import count, metric
 
 LISTED = 3
 """Paths or names that a line gives as examples."""
@@ -77,7 +78,7 @@ def data_lines(dataset: Dataset, spec: str) -> list[str]:
         dataset: the data.
         spec: their specification, as given to `load_data`.
     """
-    facts = data_dict(dataset)
+    facts, digests = data_dict(dataset), _digests(dataset)
     parts = (
         f"{name} {part['count']:,} ({part['source'] or spec})" if part["count"] else f"{name} none"
         for name, part in facts["parts"].items()
@@ -88,26 +89,46 @@ def data_lines(dataset: Dataset, spec: str) -> list[str]:
         ("images", _images_text(dataset, spec)),
         *(("changed", f"{change} ({n:,})") for change, n in dataset.full_reading.changes.items()),
         ("balance", _balance_text(dataset)),
-        ("duplicates", str(dataset.duplicates)),
+        ("duplicates", str(find_duplicates(digests))),
         *(("unread", line) for line in _unread_lines(facts["unread"])),
-        ("memory", f"{facts['bytes'] / 1e6:,.1f} MB"),
-        *(("warning", line) for line in warnings(dataset)),
+        ("memory", f"{metric(facts['bytes'])}B"),
+        *(("warning", line) for line in _warnings(dataset, digests)),
     ]
     return [readable(f"{label:<11} {text}") for label, text in rows if text]
 
 
 def warnings(dataset: Dataset) -> list[str]:
     """What a person should look at before a search."""
+    return _warnings(dataset, _digests(dataset))
+
+
+def _digests(dataset: Dataset) -> dict[str, list[bytes]]:
+    return {part: image_digests(images) for part, (images, _) in split_arrays(dataset).items()}
+
+
+def _warnings(dataset: Dataset, digests: Mapping[str, list[bytes]]) -> list[str]:
+    foreign = sum(reason == FOREIGN for reason in dataset.full_reading.unread.values())
     return [
-        *_pixel_warnings(dataset.train_images),
-        *_label_warnings(dataset),
         *(
-            f"class {name} has no image in the {part} part"
-            for name, counts in class_counts(dataset).items()
-            for part, n in counts.items()
-            if n == 0
+            [f"{count(foreign, 'image')} of a format that is not read: convert to PNG or JPEG"]
+            if foreign
+            else []
         ),
+        *_pixel_warnings(dataset.train_images),
+        *_label_warnings(dataset, digests),
+        *_missing_warnings(class_counts(dataset)),
     ]
+
+
+def _missing_warnings(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Classes without an image in a part."""
+    for part in next(iter(counts.values())):
+        missing = [name for name, of_parts in counts.items() if of_parts[part] == 0]
+        if missing:
+            names = ", ".join(missing[:LISTED]) + (", …" if len(missing) > LISTED else "")
+            subject = f"class {names} has" if len(missing) == 1 else f"{len(missing)} classes have"
+            listing = f" ({names})" if len(missing) > 1 else ""
+            yield f"{subject} no image in the {part} part{listing}; ?min_images=N leaves small classes out"
 
 
 def _pixel_warnings(images: Images) -> Iterator[str]:
@@ -120,16 +141,16 @@ def _pixel_warnings(images: Images) -> Iterator[str]:
         yield f"pixels use {levels} of 256 grey levels: is the scale of the files right?"
 
 
-def _label_warnings(dataset: Dataset) -> Iterator[str]:
+def _label_warnings(dataset: Dataset, digests: Mapping[str, list[bytes]]) -> Iterator[str]:
     folded = Counter(name.strip().casefold() for name in dataset.classes)
     same = [name for name in dataset.classes if folded[name.strip().casefold()] > 1]
     if same:
         yield f"classes differ in upper and lower case or blanks only: {', '.join(map(repr, same[:LISTED]))}"
     if dataset.task == "classification":
         labels: dict[bytes, set[int]] = defaultdict(set)
-        for images, answers in split_arrays(dataset).values():
-            for image, answer in zip(images, answers.tolist(), strict=True):
-                labels[image.tobytes()].add(answer)
+        for part, (_, answers) in split_arrays(dataset).items():
+            for digest, answer in zip(digests[part], answers.tolist(), strict=True):
+                labels[digest].add(answer)
         if contrary := sum(len(known) > 1 for known in labels.values()):
             yield f"{count(contrary, 'image')} with more than one class"
 

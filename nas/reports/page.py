@@ -1,4 +1,4 @@
-"""A report of runs as one page: no other file and no network, for screen, phone and paper."""
+"""A report of runs as one HTML page that needs no other file and no network, for screen, phone and paper."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from markupsafe import Markup
 import nas
 from nas.analysis.overview import Overview, overview
 from nas.analysis.text.factors import factor_parts
-from nas.analysis.text.ranking import comparison_parts, motif_parts, paired_parts
+from nas.analysis.text.paired import paired_parts
+from nas.analysis.text.ranking import comparison_parts, motif_parts
 from nas.analysis.time_use import time_use_parts
 from nas.files import write_atomic
 from nas.formatting import count, duration
@@ -37,7 +38,7 @@ POLICY = (
     "default-src 'none'; script-src '{script}'; style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'"
 )
-"""Nothing is fetched, and no script runs but the page's own."""
+"""Policy of the page: nothing is fetched, and only its own script runs."""
 
 
 @dataclass(frozen=True)

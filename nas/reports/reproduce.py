@@ -1,4 +1,4 @@
-"""How to run it again: commands, settings, versions and the space itself."""
+"""How to reproduce the runs of a report: commands, settings, versions and search spaces."""
 
 from __future__ import annotations
 

@@ -80,6 +80,15 @@ def test_a_file_that_is_no_archive(tmp_path, content):
         load_data(f"npz:{tmp_path / 'x.npz'}")
 
 
+def test_a_function_gives_a_pair(tmp_path, monkeypatch):
+    code = "return np.arange(640).reshape(40, 4, 4) % 256, np.arange(40) % 2"
+    (tmp_path / "pair_data.py").write_text(f"import numpy as np\ndef load():\n    {code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    data = load_data("python:pair_data:load")
+    sys.modules.pop("pair_data")
+    assert (data.input_shape, data.classes) == ((1, 4, 4), ("0", "1"))
+
+
 def test_a_function_gives_arrays(tmp_path, monkeypatch):
     (tmp_path / "my_data.py").write_text(
         "import numpy as np\n"

@@ -66,7 +66,7 @@ def test_a_dict_of_parts():
 
 def test_two_images_with_two_labels_are_no_two_rows():
     images = np.zeros((2, 4, 4), np.uint8)
-    with pytest.raises(NasError, match="no training image of class"):
+    with pytest.raises(NasError, match="no image with a label left for validation"):
         load_data((images, [0, 1]))
 
 

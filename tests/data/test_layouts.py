@@ -11,12 +11,20 @@ from testing.images import image_table, png, write_folder
 
 from nas.data import load_data
 from nas.data.layout import part_of, part_of_file
+from nas.data.split import validation_size
+from nas.data.summary import warnings
 from nas.errors import NasError
 
 
 def sizes(data):
     """Images of training, validation and test."""
     return len(data.train_labels), len(data.val_labels), len(data.test()[1]) if data.has_test else 0
+
+
+def sizes_of(count):
+    """Sizes of the parts that are split off `count` images."""
+    test, rest = count // 5, count - count // 5
+    return rest - validation_size(rest), validation_size(rest), test
 
 
 def all_labels(data):
@@ -150,6 +158,45 @@ def test_images_are_known_by_their_content_whatever_they_are_named(tmp_path, suf
     assert not data.full_reading.unread
 
 
+def test_images_of_formats_that_are_not_read_are_named(tmp_path):
+    write_folder(tmp_path, ["cat", "dog"])
+    (tmp_path / "cat" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    data = load_data(f"folder:{tmp_path}")
+    reasons = {str(tmp_path / "cat" / "phone.HEIC"): "an image of a format that is not read"}
+    assert data.full_reading.unread == reasons
+    assert warnings(data) == ["1 image of a format that is not read: convert to PNG or JPEG"]
+
+
+def test_raw_photos_are_not_read_as_their_thumbnails(tmp_path):
+    write_folder(tmp_path, ["cat", "dog"])
+    Image.new("RGB", (8, 8)).save(tmp_path / "cat" / "x.NEF", "TIFF")
+    data = load_data(f"folder:{tmp_path}")
+    assert sum(sizes(data)) == 12
+    assert str(tmp_path / "cat" / "x.NEF") in data.full_reading.unread
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    write_folder(tmp_path, ["cat", "dog"])
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    data = load_data(f"folder:{tmp_path}")
+    assert data.full_reading.unread == {str(tmp_path / "cat" / "pipe.png"): "no ordinary file"}
+
+
+def test_images_without_class_folders_are_refused(tmp_path):
+    write_folder(tmp_path, ["photos"])
+    with pytest.raises(NasError, match="6 images right in it, in no class folder"):
+        load_data(f"folder:{tmp_path / 'photos'}")
+
+
+def test_strays_beside_the_parts_are_named(tmp_path):
+    write_parts(tmp_path, {"train": 6, "test": 2})
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "README.md").write_text("photos")
+    reasons = {tmp_path / "README.md": "no image", tmp_path / "__MACOSX": "made by the archiver of macOS"}
+    unread = load_data(f"folder:{tmp_path}").full_reading.unread
+    assert unread == {str(path): reason for path, reason in reasons.items()}
+
+
 def test_images_in_no_class_folder_are_named(tmp_path):
     write_folder(tmp_path, ["cat", "dog"])
     (tmp_path / "cover.png").write_bytes(png())
@@ -169,14 +216,33 @@ class TestLinks:
         assert data.classes == ("cat", "dog")
         assert sum(sizes(data)) == 12
 
-    def test_a_loop_is_not_followed(self, tmp_path):
-        write_folder(tmp_path, ["cat", "dog"])
-        (tmp_path / "cat" / "again").symlink_to(tmp_path / "cat")
-        (tmp_path / "dog" / "top").symlink_to(tmp_path)
+    @pytest.mark.parametrize("parts", [False, True])
+    def test_a_loop_is_not_followed(self, tmp_path, parts):
+        root = tmp_path / "train" if parts else tmp_path
+        write_folder(root, ["cat", "dog"])
+        if parts:
+            write_folder(tmp_path / "test", ["cat", "dog"], count=2, seed=1)
+        expected = load_data(f"folder:{tmp_path}")
+        (root / "cat" / "again").symlink_to(root / "cat")
+        (root / "dog" / "top").symlink_to(tmp_path)
+        (root / "emu").symlink_to(root)
+        (root / "dog" / "deep").mkdir()
+        (root / "dog" / "deep" / "er").symlink_to(root / "dog")
         data = load_data(f"folder:{tmp_path}")
         assert data.classes == ("cat", "dog")
+        assert data.fingerprint == expected.fingerprint
         reasons = data.full_reading.unread
-        assert reasons[str(tmp_path / "cat" / "again")] == "a link back to a folder above it"
+        for link in ("cat/again", "dog/top", "dog/deep/er"):
+            assert reasons[str(root / link)] == "a link back to a folder above it"
+
+    def test_folders_that_link_to_each_other_are_read_once(self, tmp_path):
+        write_folder(tmp_path, ["dog"])
+        names = [f"d{i:02}" for i in range(12)]
+        write_folder(tmp_path / "cat", names, count=1)
+        for one in names:
+            for other in names:
+                (tmp_path / "cat" / one / f"to_{other}").symlink_to(tmp_path / "cat" / other)
+        assert sorted(sizes(load_data(f"folder:{tmp_path}"))) == sorted(sizes_of(18))
 
     def test_a_link_to_nothing_is_named(self, tmp_path):
         write_folder(tmp_path, ["cat", "dog"])

@@ -1,6 +1,8 @@
 """What `nas data` says: parts, classes, sizes, what was not read, warnings; and the picture."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,8 +65,25 @@ def test_text_says_what_was_understood(photos, capsys):
     assert shown["changed"] == "transparency laid on white (1)"
     assert shown["balance"] == "largest class cat (37.5%): a constant guess has 50.00% error"
     assert shown["duplicates"] == "no image stands in two splits"
-    assert shown["warning"] == "class emu has no image in the validation part"
+    assert shown["warning"].startswith("class emu has no image in the validation part; ?min_images=N")
+    assert shown["memory"] == "6kB"
     assert lines[-1].split() == ["emu", "6", "0"]
+
+
+def test_without_a_specification_the_forms_are_listed(capsys):
+    assert run(["data", "--json"]) == 0
+    names = [row["form"] for row in json.loads(capsys.readouterr().out)["forms"]]
+    assert {"digits", "cifar10", "shapes", "folder:PATH", "parquet:PATH", "npz:PATH", "masks:PATH"} <= {
+        *names
+    }
+
+
+def test_a_name_that_is_no_text_is_read_and_shown(tmp_path, capsys):
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    write_folder(root, ["cat", os.fsdecode(b"\xfe")])
+    for _ in range(2):
+        assert "\\udcfe" in show(capsys, root).out
+        assert "\\udcfe" in show(capsys, root, "--json").out
 
 
 def test_duplicates_across_parts_are_counted_with_the_test_set(tmp_path, capsys):
@@ -82,8 +101,8 @@ def test_what_is_broken_and_skipped_is_named(photos, capsys):
     assert "not a readable image" in document["unread"][str(photos / "val" / "cat" / "1.png")]
 
 
-@pytest.mark.parametrize("spec", ["digits", "digits?size=16", "shapes"])
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("spec", "suffix"), [("digits", ".png"), ("shapes", ".svg")])
 def test_the_picture_is_drawn(tmp_path, capsys, spec, suffix):
     file = tmp_path / f"grid{suffix}"
     assert str(file) in show(capsys, spec, "--plot", file).err
@@ -138,6 +157,12 @@ class TestWarnings:
         write_folder(tmp_path, ["Cat", "cat ", "dog"])
         [line] = warnings(load_data(str(tmp_path)))
         assert line.startswith("classes differ in upper and lower case or blanks only: 'Cat', 'cat '")
+
+    def test_classes_that_a_part_lacks(self, tmp_path):
+        write_folder(tmp_path / "train", list("abcdef"))
+        write_folder(tmp_path / "val", ["a"], seed=1)
+        [line] = warnings(load_data(str(tmp_path)))
+        assert line.startswith("5 classes have no image in the validation part (b, c, d, …); ")
 
     def test_ordinary_images_give_none(self):
         assert warnings(load_data("digits")) == []

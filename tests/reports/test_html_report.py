@@ -137,7 +137,7 @@ def test_the_summary_says_by_grade_what_may_be_said_and_what_is_missing(small):
     for contrast in found.analysis.comparisons[0].contrasts:
         assert contrast.grade == "D"
         assert contrast.claim[1:] in said
-    assert "What may not be said" in said
+    assert "What the data do not support" in said
     for comparison in found.analysis.comparisons:
         for contrast in comparison.contrasts:
             assert all(str(gate) in said for gate in contrast.refused)

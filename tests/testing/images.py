@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from nas.data import Part
+from nas.data import Split
 
 
 def random_part(
     count: int = 60, classes: int = 3, shape: tuple[int, int, int] = (1, 4, 4), seed: int = 0
-) -> Part:
+) -> Split:
     """Random images of `classes` classes in turn."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
-    return Part(images, np.arange(count) % classes, tuple("abcdefghij"[:classes]))
+    return Split(images, np.arange(count) % classes, tuple("abcdefghij"[:classes]))
 
 
 def write_folder(

@@ -14,7 +14,7 @@ from torch import nn
 import nas
 from nas.codegen.source import source
 from nas.controller.config import prepare
-from nas.data import Part, load_data
+from nas.data import Split, load_data
 from nas.data.dataset import IGNORE
 from nas.data.shapes import draw
 from nas.data.source import Source
@@ -116,6 +116,13 @@ class TestMasks:
         expected = {"train": (13, 3, 4), "train val": (20, 5, 0), "train test": (16, 4, 5)}
         assert sizes == expected.get(folders, (20, 5, 6))
 
+    def test_folders_in_any_case(self, tmp_path):
+        write_masks(tmp_path / "Train")
+        expected = load_data(f"masks:{tmp_path}").fingerprint
+        (tmp_path / "Train" / "images").rename(tmp_path / "Train" / "Images")
+        (tmp_path / "Train" / "masks").rename(tmp_path / "Train" / "MASKS")
+        assert load_data(str(tmp_path)).fingerprint == expected
+
     def test_test_masks_may_lack_a_class_but_not_have_another(self, tmp_path):
         write_masks(tmp_path / "train")
         write_masks(tmp_path / "test", classes=2)
@@ -178,14 +185,14 @@ class TestSplit:
     def test_an_image_belongs_to_its_rarest_class(self):
         masks = np.zeros((6, 2, 2), dtype=np.uint8)
         masks[1, 0], masks[2, 0], masks[3, 0], masks[3, 1], masks[4] = 1, 1, 1, 2, IGNORE
-        part = Part(np.zeros((6, 1, 2, 2), np.uint8), masks, ("a", "b", "c"))
+        part = Split(np.zeros((6, 1, 2, 2), np.uint8), masks, ("a", "b", "c"))
         assert strata(part).tolist() == [0, 1, 1, 2, 3, 0]
 
     def test_a_rare_class_is_in_every_part(self):
         masks = np.zeros((50, 4, 4), dtype=np.uint8)
         masks[:5, 0, 0] = 1
         images = np.random.default_rng(0).integers(0, 256, (50, 1, 4, 4), dtype=np.uint8)
-        data = split(Source("x", lambda: Part(images, masks, ("a", "b"))), None, 3)
+        data = split(Source("x", lambda: Split(images, masks, ("a", "b"))), None, 3)
         for labels in (data.train_labels, data.val_labels, data.test()[1]):
             assert (labels == 1).any()
 
@@ -242,7 +249,7 @@ class TestTraining:
             np.random.default_rng(0).integers(0, 3, (100, 4, 4)).repeat(4, 1).repeat(4, 2).astype(np.uint8)
         )
         images = np.stack([(masks == label) * 100 for label in range(3)], axis=1).astype(np.uint8)
-        data = split(Source("colours", lambda: Part(images, masks, ("r", "g", "b"))), None, 0)
+        data = split(Source("colours", lambda: Split(images, masks, ("r", "g", "b"))), None, 0)
         result = train(make_network(classes=3), data, replace(recipe, epochs=5), seed=0)
         assert result.curve[-1]["train_loss"] < result.curve[0]["train_loss"]
         assert [*result.curve[0]] == [

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.data import Part, load_data
+from nas.data import Split, load_data
 from nas.data.source import Source
 from nas.data.split import split
 from nas.errors import NasError, StorageError
@@ -53,7 +53,7 @@ def colours():
     labels = np.arange(120) % 3
     images = rng.integers(0, 120, (120, 3, 8, 6), dtype=np.uint8)
     images[np.arange(120), labels] += 100
-    return split(Source("colours", lambda: Part(images, labels, ("r", "g", "b"))), None, 0)
+    return split(Source("colours", lambda: Split(images, labels, ("r", "g", "b"))), None, 0)
 
 
 @pytest.fixture
@@ -384,7 +384,7 @@ class TestBatches:
 
     def test_a_constant_channel_does_not_divide_by_zero(self):
         images = np.full((40, 1, 4, 4), 7, dtype=np.uint8)
-        data = split(Source("x", lambda: Part(images, np.arange(40) % 2, ("a", "b"))), None, 0)
+        data = split(Source("x", lambda: Split(images, np.arange(40) % 2, ("a", "b"))), None, 0)
         assert all(inputs.isfinite().all() for inputs, _ in self.epoch(self.batches(data)))
 
 

@@ -7,6 +7,7 @@ X ranks nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
@@ -28,6 +29,9 @@ MIN_OVERLAP = 0.8
 PAIRED_RUNS = 160
 """Runs of the least paired study of two types: 20 contexts, two arms, two seeds."""
 
+LETTERS = "ABCDX"
+"""The grades, from the best to none."""
+
 ALLOWED = {
     "A": "in this space and recipe",
     "B": "at {epochs} epochs, in this space and recipe",
@@ -40,8 +44,8 @@ ALLOWED = {
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition for the grades named in `grades`; `missing` runs would open it, 0 where
-    runs alone would not (or nothing is missing)."""
+    """A condition for the grades named in `grades`. So many more trainings, `missing`, would open it; 0 where
+    nothing is missing or trainings alone would not."""
 
     name: str
     grades: str
@@ -127,9 +131,10 @@ class Graded:
         return refusals(self.gates, self.grade)
 
 
-def best_grade(findings: Iterable[Graded]) -> str:
-    """X without any."""
-    return min((finding.grade for finding in findings), default="X")
+def count_grades(findings: Iterable[Graded]) -> dict[str, int]:
+    """How many findings have each grade, from A to X; grades that none has are left out."""
+    counts = Counter(finding.grade for finding in findings)
+    return {letter: counts[letter] for letter in LETTERS if counts[letter]}
 
 
 def refusals(checked: Iterable[Gate], letter: str) -> list[Gate]:

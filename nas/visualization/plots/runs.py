@@ -1,4 +1,4 @@
-"""Two runs: the errors of all that they visited, and their fronts."""
+"""Two runs: the errors of all their networks, and their fronts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def plot_runs(found: RunComparison, file: str | Path) -> Path:
-    """The EDF of error of two runs with 95 % bands, and their networks and fronts in the two
+    """Draw the distribution of error of two runs with 95 % bands, and their networks and fronts in two
     objectives. Returns the file."""
     path = check_format(file)
     return save(runs_figure(found), path)
@@ -35,7 +35,7 @@ def plot_runs(found: RunComparison, file: str | Path) -> Path:
 
 @in_style
 def runs_figure(found: RunComparison) -> Figure:
-    """The picture of `plot_runs`."""
+    """Return the picture of `plot_runs`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 def plot_front_over_seeds(
     source: Any, found: Repeated, file: str | Path, objectives: Sequence[str] = ("flops", "error")
 ) -> Path:
-    """The plot of `plot_front`, and on it the mean error of each member over seeds with
-    its 95 % interval; open where the place on the front depends on the seed. Returns the file."""
+    """Draw the plot of `plot_front` with the mean error of each member over seeds and its 95 % interval.
+
+    The mark is open if the place on the front depends on the seed. Returns the file.
+    """
     path = check_format(file)
     task = getattr(source, "meta", {}).get("task", "")
     return save(front_over_seeds_figure(trial_table(source), found, objectives, task), path)
@@ -34,7 +36,7 @@ def plot_front_over_seeds(
 def front_over_seeds_figure(
     table: pd.DataFrame, found: Repeated, objectives: Sequence[str] = ("flops", "error"), task: str = ""
 ) -> Figure:
-    """The picture of `plot_front_over_seeds`, of a frame with the columns of `trial_table`."""
+    """Return the picture of `plot_front_over_seeds`, of a frame with the columns of `trial_table`."""
     figure = front_figure(table, objectives, task=task)
     if objectives[1] != "error":
         return figure
@@ -54,6 +56,6 @@ def front_over_seeds_figure(
 
 
 def _limits(members: Sequence[Member]) -> Any:
-    """Distances to the lower and the upper limit in percent (2, members), 0 where not known."""
+    """Return distances to the lower and upper limit in percent (2, members), 0 if not known."""
     rows = [(m.error.value - m.error.low, m.error.high - m.error.value) for m in members]
     return scale("error", np.nan_to_num(np.array(rows).T))
