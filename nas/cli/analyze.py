@@ -81,6 +81,10 @@ def command(
 
     smallest = smallest_effect / 100
     if tables := [run for run in runs if _is_table(run)]:
+        if plots or any(added.values()):
+            raise click.UsageError(
+                "--decisions, --budgets, --complexity and --plots describe runs, not a table"
+            )
         _analyze_table(tables, runs, as_json, as_csv, smallest)
         return
     with ExitStack() as stack:
@@ -91,7 +95,7 @@ def command(
         if len(groups) > 1 and any(added.values()):
             raise click.UsageError("--decisions, --budgets and --complexity describe runs on one data set")
         if len(groups) > 1:
-            files = _across(groups, as_json, as_csv, plots)
+            files = _across(groups, as_json, as_csv, plots, smallest)
         else:
             files = _analyze(opened, as_json, as_csv, plots, list(extras(opened, **added)), smallest)
     for file in files:
@@ -164,7 +168,11 @@ def _json(parts: Sequence[Extra]) -> dict[str, Any]:
 
 
 def _across(
-    groups: Mapping[str, Sequence[Run]], as_json: bool, as_csv: bool, plots: Path | None
+    groups: Mapping[str, Sequence[Run]],
+    as_json: bool,
+    as_csv: bool,
+    plots: Path | None,
+    smallest_effect: float,
 ) -> list[Path]:
     """Print the comparison over data sets; returns the plots written."""
     from nas.analysis.across import across_data
@@ -172,7 +180,7 @@ def _across(
     from nas.visualization.plots.ranks import ranks_figure
     from nas.visualization.plots.style import save
 
-    found = across_data(groups)
+    found = across_data(groups, smallest_effect=smallest_effect)
     if as_json:
         emit(across_dict(found))
     elif as_csv:
