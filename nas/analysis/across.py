@@ -87,12 +87,12 @@ def across_data(
         hint = "search each data set with the same module types, for example with --searcher paired"
         raise NasError("fewer than two module types were compared on every data set", hint=hint)
     pairs = list(combinations(types, 2))
-    found = [{name: effects.get(pair, UNKNOWN) for name, effects in known.items()} for pair in pairs]
-    summaries = [_summary(effects) for effects in found]
+    by_pair = [{name: effects.get(pair, UNKNOWN) for name, effects in known.items()} for pair in pairs]
+    summaries = [_summary(effects) for effects in by_pair]
     p = holm(np.array([summary.p for summary in summaries]))
     contrasts = tuple(
         AcrossContrast(*pair, effects, summary, float(value))
-        for pair, effects, summary, value in zip(pairs, found, summaries, p, strict=True)
+        for pair, effects, summary, value in zip(pairs, by_pair, summaries, p, strict=True)
     )
     return Across(analyses, tuple(types), contrasts, _ranking(types, known))
 
@@ -101,10 +101,10 @@ def _effects(analysis: Analysis) -> dict[tuple[str, str], Estimate]:
     """Return the effect of each pair of types at equal FLOPs: of paired contexts, else of the networks that
     no searcher chose where there are such, else of all. Effects at the same shape are another estimand."""
     if analysis.paired:
-        found = {(c.a, c.b): c.effect for c in analysis.paired.contrasts if c.estimand == "E2"}
+        estimates = {(c.a, c.b): c.effect for c in analysis.paired.contrasts if c.estimand == "E2"}
     else:
-        found = {(c.a, c.b): c.equal_flops for c in analysis.comparisons[-1].contrasts}
-    effects = {pair: effect for pair, effect in found.items() if np.isfinite(effect.value)}
+        estimates = {(c.a, c.b): c.equal_flops for c in analysis.comparisons[-1].contrasts}
+    effects = {pair: effect for pair, effect in estimates.items() if np.isfinite(effect.value)}
     return effects | {(b, a): Estimate(-e.value, -e.high, -e.low) for (a, b), e in effects.items()}
 
 

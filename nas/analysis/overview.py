@@ -80,9 +80,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     networks = distinct_networks(trials)
     sample, described = sample_of(networks)
     reseeded = _reseeded(runs)
-    epochs = trials["epochs"].max()
-    again = [trials.assign(source=0), *(r.assign(source=1) for r in reseeded)]
-    trainings = pd.concat([frame[frame["epochs"] == epochs] for frame in again])
+    trainings = _trainings(trials, reseeded)
     types = failures(trials)
     deviations = _deviations(trials, sample)
     paths, baseline = _trajectories(runs, trials, seed)
@@ -131,6 +129,15 @@ def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:
         if history.trials:
             frames.append(trial_table(history))
     return frames
+
+
+def _trainings(trials: pd.DataFrame, reseeded: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the trainings with the longest schedule of the trials, those of a search as source 0 and those
+    with further seeds as source 1."""
+    import pandas as pd
+
+    frames = [trials.assign(source=0), *(frame.assign(source=1) for frame in reseeded)]
+    return pd.concat([frame[frame["epochs"] == trials["epochs"].max()] for frame in frames])
 
 
 def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[str, Edf]:

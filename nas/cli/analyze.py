@@ -161,10 +161,10 @@ def _is_table(name: str) -> bool:
 
 def _json(parts: Sequence[Extra]) -> dict[str, Any]:
     """The parts by key; those of one key, which are by run, together."""
-    found: dict[str, Any] = {}
+    joined: dict[str, Any] = {}
     for part in parts:
-        found[part.key] = found[part.key] | part.data if part.key in found else part.data
-    return found
+        joined[part.key] = joined[part.key] | part.data if part.key in joined else part.data
+    return joined
 
 
 def _across(
@@ -180,13 +180,13 @@ def _across(
     from nas.visualization.plots.ranks import ranks_figure
     from nas.visualization.plots.style import save
 
-    found = across_data(groups, smallest_effect=smallest_effect)
+    across = across_data(groups, smallest_effect=smallest_effect)
     if as_json:
-        emit(across_dict(found))
+        emit(across_dict(across))
     elif as_csv:
-        echo(across_frame(found).to_csv(index=False), newline=False)
+        echo(across_frame(across).to_csv(index=False), newline=False)
     else:
-        echo(across_text(found, width=text_width()))
-    if plots is None or found.ranking is None:
+        echo(across_text(across, width=text_width()))
+    if plots is None or across.ranking is None:
         return []
-    return [save(ranks_figure(found.ranking, found.types), plots / "ranks.png")]
+    return [save(ranks_figure(across.ranking, across.types), plots / "ranks.png")]

@@ -1,6 +1,6 @@
 """CIFAR and MNIST from their official archives, downloaded once and checked by SHA-256.
 
-CIFAR's binary archives are read, never the pickled ones.
+Of CIFAR the binary archives are read: the pickled ones could run code.
 """
 
 from __future__ import annotations
@@ -53,25 +53,25 @@ FASHION_CLASSES = (
 
 
 def open_cifar10(_: str, options: Options) -> Source:
-    """50,000 + 10,000 colour images of 32x32 pixels in 10 classes (Krizhevsky, 2009)."""
+    """Open CIFAR-10: 50,000 + 10,000 colour images of 32x32 pixels in 10 classes (Krizhevsky, 2009)."""
     archive, train = "cifar-10-binary.tar.gz", tuple(f"data_batch_{i}.bin" for i in range(1, 6))
     return _source("cifar10", partial(_cifar, archive, 1, "batches.meta.txt"), train, ("test_batch.bin",))
 
 
 def open_cifar100(_: str, options: Options) -> Source:
-    """50,000 + 10,000 colour images of 32x32 pixels in 100 classes (Krizhevsky, 2009)."""
+    """Open CIFAR-100: 50,000 + 10,000 colour images of 32x32 pixels in 100 classes (Krizhevsky, 2009)."""
     read = partial(_cifar, "cifar-100-binary.tar.gz", 2, "fine_label_names.txt")
     return _source("cifar100", read, ("train.bin",), ("test.bin",))
 
 
 def open_mnist(_: str, options: Options) -> Source:
-    """60,000 + 10,000 grey digits of 28x28 pixels (LeCun et al., 1998)."""
+    """Open MNIST: 60,000 + 10,000 grey digits of 28x28 pixels (LeCun et al., 1998)."""
     read = partial(_mnist, "mnist", MNIST_URL, MNIST, tuple("0123456789"))
     return _source("mnist", read, ("train",), ("t10k",))
 
 
 def open_fashion_mnist(_: str, options: Options) -> Source:
-    """60,000 + 10,000 grey articles of clothing of 28x28 pixels (Xiao et al., 2017)."""
+    """Open Fashion-MNIST: 60,000 + 10,000 grey articles of clothing of 28x28 pixels (Xiao et al., 2017)."""
     read = partial(_mnist, "fashion_mnist", FASHION_URL, FASHION, FASHION_CLASSES)
     return _source("fashion_mnist", read, ("train",), ("t10k",))
 
@@ -87,7 +87,7 @@ def _source(
 
 
 def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, ...]) -> Split:
-    """Records of one or two label bytes (coarse, fine) and 3x32x32 pixels."""
+    """Read records of one or two label bytes (coarse, fine) and 3x32x32 pixels."""
     path = _fetch(CIFAR_URL, archive, CIFAR[archive], "cifar")
     wanted: dict[str, bytes] = {}
     with tarfile.open(path, "r:gz") as tar:
@@ -116,7 +116,10 @@ def _mnist(
 
 
 def _fetch(url: str, name: str, sha256: str, folder: str) -> Path:
-    """The archive in the cache, downloaded if need be; NasError says where to put it by hand."""
+    """Return the path of an archive in the cache, downloaded if need be.
+
+    Raises NasError, saying where to put it by hand, if it cannot be downloaded.
+    """
     import pooch
     import requests
 

@@ -1,7 +1,7 @@
-"""A data set in memory: training and validation images, and a test set kept apart.
+"""A data set in memory: training and validation images, and a test set that is kept apart.
 
-The labels of a classification are classes, int64 (n,); those of a segmentation are masks,
-uint8 (n, height, width), in which IGNORE marks pixels that count for nothing.
+Labels are classes, int64 (n,), in classification, and masks, uint8 (n, height, width), in segmentation.
+Pixels of a mask that are IGNORE have no class.
 """
 
 from __future__ import annotations
@@ -27,12 +27,18 @@ IGNORE = 255
 """The value of pixels of a mask that have no class, as in PASCAL VOC."""
 
 EXAMPLES = 5
-"""Pairs of identical images that a report names."""
+"""Number of identical pairs that a report names."""
 
 
 class Split(NamedTuple):
-    """Labelled images: uint8 (n, channels, height, width), classes or masks, class names, and how they
-    were read."""
+    """Labelled images.
+
+    Attributes:
+        images: uint8 (n, channels, height, width).
+        labels: classes or masks.
+        classes: names of the classes.
+        reading: how the images were read.
+    """
 
     images: Images
     labels: Labels
@@ -40,20 +46,22 @@ class Split(NamedTuple):
     reading: Reading = Reading()
 
     def take(self, indices: npt.NDArray[np.intp]) -> Split:
-        """The images at `indices`; how the part was read is not repeated."""
+        """Return the images at `indices`, without the reading."""
         return Split(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
 
     def with_unread(self, unread: Mapping[str, str]) -> Split:
-        """The same part, with more that was not read."""
+        """Return the same images, with more entries in `reading.unread`."""
         return self._replace(reading=self.reading + Reading(unread=unread))
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Byte-identical images that stand in more than one split.
+    """Exact duplicates across splits, which bias the error downwards.
 
-    `count` images of a later split (train, validation, test is the order) stand in an
-    earlier one too; `examples` are a few of them as (split, index, split, index).
+    Attributes:
+        count: number of images of a later split that an earlier one has, too; the order is train,
+            validation, test.
+        examples: some of them, as (split, index, split, index).
     """
 
     count: int
@@ -70,11 +78,15 @@ class Duplicates:
 class Dataset:
     """Images as uint8 (n, channels, height, width), with labels: classes or masks.
 
-    `mean` and `std` are per channel, of the training images scaled to 0..1.
-    `fingerprint` is a hash of the training and validation images and labels, so it
-    changes with the content and the split but not with the place of the files. `load_test` is None
-    where there is no test set. `origins` says where each part comes from, by its name, and `reading`
-    how the images were read.
+    Attributes:
+        name: name of the data set.
+        classes: names of the classes.
+        load_test: loads the test set; None without one.
+        origins: where each part comes from, by "train", "validation" and "test".
+        reading: how training and validation images were read.
+        mean, std: of each channel of the training images, scaled to 0..1.
+        fingerprint: hash of the training and validation images and labels. It changes with the content
+            and the split, not with the place of the files.
     """
 
     name: str
@@ -107,7 +119,7 @@ class Dataset:
         return len(self.classes)
 
     def first(self, train: int, val: int | None = None) -> Dataset:
-        """With the first images of training alone, and the first of validation, all where None."""
+        """Return the data set with the first `train` and `val` images; None keeps all."""
         return replace(
             self,
             train_images=self.train_images[:train],
@@ -117,7 +129,7 @@ class Dataset:
         )
 
     def test(self) -> tuple[Images, Labels]:
-        """The test images and labels, loaded on the first call; meant for one final figure.
+        """Return the test images and labels, loaded on the first call; they are for one final figure.
 
         Raises NotFoundError where there is no test set, NasError where it does not fit the training part.
         """
@@ -131,7 +143,7 @@ class Dataset:
 
     @property
     def full_reading(self) -> Reading:
-        """How all parts were read; the test set takes part once it is loaded."""
+        """How all parts were read, the test set included once it is loaded."""
         return self.reading + self._test.reading if "_test" in self.__dict__ else self.reading
 
     @cached_property
@@ -144,7 +156,7 @@ class Dataset:
 
     @property
     def duplicates(self) -> Duplicates:
-        """Images in two splits. The test set takes part once `test` has loaded it."""
+        """Images in two splits, those of the test set included once it is loaded."""
         splits = {"train": self.train_images, "validation": self.val_images}
         if "_test" in self.__dict__:
             splits["test"] = self._test.images
@@ -178,8 +190,8 @@ class Dataset:
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is sent to workers: the derived figures too, but neither a loaded test set nor what is told
-        of the reading, which may name every file."""
+        """Return what workers are sent: the derived figures, but neither a loaded test set nor the
+        reading, which may name every file."""
         derived = {"_moments": self._moments, "fingerprint": self.fingerprint, "reading": Reading()}
         return {key: value for key, value in self.__dict__.items() if key != "_test"} | derived
 
@@ -189,7 +201,7 @@ def task_of(labels: Labels) -> Task:
 
 
 def used_classes(labels: Labels) -> list[int]:
-    """The classes that occur, in order."""
+    """Return the classes that occur, in order."""
     if task_of(labels) == "classification":
         return list(np.unique(labels).tolist())
     seen = np.zeros(IGNORE + 1, dtype=bool)
@@ -199,12 +211,12 @@ def used_classes(labels: Labels) -> list[int]:
 
 
 def image_digests(images: Images) -> list[bytes]:
-    """A digest of each image, equal for byte-identical ones."""
+    """Return a digest of each image, equal for byte-identical ones."""
     return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
 
 
 def find_duplicates(digests: Mapping[str, Sequence[bytes]]) -> Duplicates:
-    """Byte-identical images that stand in more than one split, from the digests of each split."""
+    """Find images that are in more than one split, from the digests of each split."""
     first: dict[bytes, tuple[str, int]] = {}
     count, examples = 0, []
     for name, split in digests.items():
@@ -217,7 +229,7 @@ def find_duplicates(digests: Mapping[str, Sequence[bytes]]) -> Duplicates:
 
 
 def match_classes(part: Split, classes: tuple[str, ...], where: str) -> Split:
-    """The same images with labels that index `classes`."""
+    """Return the same images with labels that index `classes`. Raises NasError for a class not among them."""
     if part.classes == classes:
         return part
     position = {name: index for index, name in enumerate(classes)}
@@ -233,7 +245,10 @@ def match_classes(part: Split, classes: tuple[str, ...], where: str) -> Split:
 
 
 def match_shape(part: Split, shape: tuple[int, int, int], where: str) -> Split:
-    """The same images; grey ones are repeated over three channels where colour is expected."""
+    """Return the same images; grey ones are repeated over three channels where colour is expected.
+
+    Raises NasError if they differ from `shape` otherwise.
+    """
     found = part.images.shape[1:]
     if found[0] == 1 and shape[0] == 3 and found[1:] == shape[1:]:
         return part._replace(images=np.repeat(part.images, 3, axis=1))

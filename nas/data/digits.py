@@ -14,7 +14,7 @@ from nas.errors import NotFoundError
 
 
 def open_digits(_: str, options: Options) -> Source:
-    """1,797 handwritten digits of 8x8 pixels with 16 grey levels (UCI, Alpaydin and Kaynak)."""
+    """Open 1,797 handwritten digits of 8x8 pixels with 16 grey levels (UCI, Alpaydin and Kaynak)."""
     return Source("digits", _load)
 
 
@@ -25,7 +25,7 @@ def _load() -> Split:
 
 
 def _installed(package: str) -> Path:
-    """The folder of a package that is not imported: only a file of scikit-learn is needed."""
+    """Find the folder of a package without importing it: only a file of scikit-learn is needed."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise NotFoundError(f"{package} is not installed", where="digits", hint="pip install scikit-learn")

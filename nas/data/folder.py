@@ -20,6 +20,9 @@ from nas.errors import NasError, NotFoundError
 
 EXPECTED = "expected a folder per class with images, or train/ and test/ (val/) with a folder per class each"
 
+BESIDE = "beside the parts, and named after none"
+NO_IMAGES = "no image in it"
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -52,7 +55,6 @@ def open_folder(target: str, options: Options) -> Source:
         raise NotFoundError("no such folder", where=where)
     name = root.name or root.resolve().name
     parts, others = find_parts(root)
-    parts = {part: folder for part, folder in parts.items() if has_images(folder)}
     train = list_classes(parts["train"]) if "train" in parts else None
     if train is None or (not train.classes and len(parts) == 1 and any(map(has_images, others))):
         _check_no_parts(root, parts, others, train)
@@ -60,7 +62,7 @@ def open_folder(target: str, options: Options) -> Source:
     if not train.classes:
         message = f"has {train.loose} images right in {parts['train'].name}/, in no class folder"
         raise NasError(message, where=where, hint=EXPECTED)
-    unread = {str(entry): "beside the parts, and named after none" for entry in others if has_images(entry)}
+    unread = {str(entry): BESIDE if has_images(entry) else NO_IMAGES for entry in others}
     if len(parts) == 1:
         _check_siblings(root, train, others)
     for part in ("validation", "test"):
@@ -88,7 +90,7 @@ def list_classes(folder: Path) -> Listing:
             files += [(file, len(classes)) for file in images]
             classes.append(entry)
         else:
-            unread[str(entry)] = "no image in it"
+            unread[str(entry)] = NO_IMAGES
     unread |= {str(file): IN_NO_CLASS for file in image_files(folder, unread, deep=False)}
     _check_nested(folder, classes)
     return Listing(tuple(files), tuple(entry.name for entry in classes), unread)
@@ -107,20 +109,23 @@ def _check_no_parts(
 
 
 def _check_siblings(root: Path, train: Listing, others: Sequence[Path]) -> None:
-    """Raise NasError where a folder beside the training part alone looks like a part of another name."""
-    for entry in others:
+    """Raise NasError where images beside the training part alone may be a part or classes."""
+    for entry in filter(has_images, others):
         same = {sub.name for sub in subfolders(entry, {}) if has_images(sub)} & set(train.classes)
-        if same:
-            message = f"has {entry.name}/ beside train/, with folders of the same classes"
-            hint = f"name it val/ or test/, or name the training part alone: folder:{root}/train"
-            raise NasError(message, where=f"folder:{root}", hint=hint)
+        suffix = ", with folders of the same classes" if same else ""
+        hint = (
+            "if it is a part, name it val/ or test/" if same else "if train is a class like it, rename train/"
+        )
+        hint += f"; if it is none, name the training part alone: folder:{root}/train"
+        raise NasError(f"has {entry.name}/ beside train/{suffix}", where=f"folder:{root}", hint=hint)
 
 
 def _check_nested(folder: Path, classes: Sequence[Path]) -> None:
     """Raise NasError where the folders below `folder` seem to be no classes but hold them."""
     where = f"folder:{folder}"
     if {entry.name.lower() for entry in classes} == {"images", "masks"}:
-        raise NasError("has images/ and masks/, no classes", where=where, hint=f"--data masks:{folder}")
+        place = folder.parent if part_of(folder.name) else folder
+        raise NasError("has images/ and masks/, no classes", where=where, hint=f"--data masks:{place}")
     below = {
         entry: {sub.name.lower() for sub in subfolders(entry, {}) if has_images(sub)} for entry in classes
     }

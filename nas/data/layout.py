@@ -160,7 +160,7 @@ def has_images(folder: Path, *, deep: bool = True) -> bool:
 
 
 def find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
-    """The folders right below `root` that are named after parts, by part, and the others.
+    """The folders right below `root` that are named after parts and hold images, by part, and the others.
 
     Raises NasError if two folders name the same part.
     """
@@ -168,7 +168,7 @@ def find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
     others = []
     for entry in subfolders(root, {}):
         part = part_of(entry.name)
-        if part is None:
+        if part is None or not has_images(entry):
             others.append(entry)
         elif part in parts:
             # eval/ beside test/ is what a search may look at.

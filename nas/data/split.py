@@ -17,9 +17,9 @@ Indices = npt.NDArray[np.intp]
 
 
 def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
-    """A random order of the images in which every stretch holds the classes in proportion.
+    """Return a random order of the images in which every stretch holds the classes in proportion.
 
-    The k-th of a class's n images, in random order, stands at (k + 1/2) / n of the way.
+    The k-th of the n images of a class, in random order, is placed at (k + 1/2) / n of the way.
     """
     shuffled = rng.permutation(len(labels))
     by_class = np.argsort(labels[shuffled], kind="stable")
@@ -32,8 +32,8 @@ def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
 
 
 def strata(part: Split) -> Labels:
-    """The group of each image that every split is to hold in proportion: its class, or the
-    class of its mask that the fewest images show."""
+    """Return the group of each image that splits hold in proportion: its class, or the class of its mask
+    that the fewest images show."""
     if task_of(part.labels) == "classification":
         return part.labels
     classes = len(part.classes)
@@ -44,8 +44,8 @@ def strata(part: Split) -> Labels:
 
 
 def validation_size(count: int) -> int:
-    """A fifth, but up to 1,000 images (at most two fifths) of a small set: with n images the
-    resolution of the error that a search compares is 1/n."""
+    """Return the number of `count` images that are for validation: a fifth, and of a small set up to 1,000
+    images or two fifths, because n images resolve an error to 1/n."""
     return max(count // 5, min(1000, 2 * count // 5))
 
 
@@ -58,7 +58,7 @@ def split(
     test: float | None = None,
     min_images: int = 1,
 ) -> Dataset:
-    """Split by seed.
+    """Split a source into training, validation and test.
 
     Args:
         source: the parts. One without a test and a validation part gives a fifth of its images as test

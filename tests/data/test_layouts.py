@@ -143,8 +143,11 @@ def test_empty_folders_are_no_classes_and_are_named(tmp_path):
 def test_an_empty_part_is_no_part(tmp_path):
     write_folder(tmp_path / "train", ["cat", "dog"])
     (tmp_path / "test" / "cat").mkdir(parents=True)
+    (tmp_path / "Testing").mkdir()
     data = load_data(f"folder:{tmp_path}")
     assert sum(sizes(data)) == 12
+    reason = "no image in it"
+    assert data.full_reading.unread == {str(tmp_path / "test"): reason, str(tmp_path / "Testing"): reason}
     assert data.origins["test"] == "17% of train/"
 
 
@@ -330,6 +333,13 @@ class TestNotSure:
         write_parts(tmp_path, {"train": 6, "holdout": 2})
         with pytest.raises(NasError, match="holdout/ beside train/, with folders of the same classes"):
             load_data(f"folder:{tmp_path}")
+
+    def test_classes_beside_a_train_of_several_kinds_are_refused(self, tmp_path):
+        write_folder(tmp_path, ["bus", "car"])
+        write_folder(tmp_path / "train", ["freight", "metro"])
+        with pytest.raises(NasError, match="has bus/ beside train/") as caught:
+            load_data(f"folder:{tmp_path}")
+        assert "if train is a class like it, rename train/" in str(caught.value)
 
     def test_what_lies_beside_two_parts_is_named(self, tmp_path):
         write_parts(tmp_path, {"train": 6, "test": 2})

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from itertools import combinations
 
 import networkx as nx
 import pytest
 
+from nas.errors import NasError
 from nas.graph.digest import identity
 from nas.graph.graph import Graph, Value
 from nas.graph.ops import Add, Concat, Conv, Mean, Relu
@@ -194,6 +196,35 @@ def test_symmetric_networks_of_about_200_nodes_are_identified_quickly(name: str)
 def test_networks_that_refined_colours_cannot_tell_apart_differ(one: Layer, other: Layer) -> None:
     assert layered([one], Add()).digest != layered([other], Add()).digest
     assert layered([one], Add()).digest == layered([one], Add(), random.Random(1)).digest
+
+
+def furer(base: nx.Graph, twisted: bool) -> Layer:
+    """The graph of Cai, Fürer and Immerman over `base`: with one edge twisted it is another graph, which
+    no refinement by tuples of few vertices can tell."""
+    graph, edges = nx.Graph(), list(base.edges)
+    for vertex in base:
+        own = [edge for edge in edges if vertex in edge]
+        for even in (set(some) for size in range(0, len(own) + 1, 2) for some in combinations(own, size)):
+            graph.add_edges_from(((vertex, frozenset(even)), (vertex, edge, edge in even)) for edge in own)
+    for edge in edges:
+        for bit in (False, True):
+            other = bit != (twisted and edge == edges[0])
+            graph.add_edge((edge[0], edge, bit), (edge[1], edge, other))
+    return incidences(graph)
+
+
+@pytest.mark.parametrize("base", [nx.complete_graph(4), nx.petersen_graph()], ids=["K4", "petersen"])
+def test_twisted_graphs_differ(base: nx.Graph) -> None:
+    digests = [layered([furer(base, twisted)], Add()).digest for twisted in (False, True)]
+    assert digests[0] != digests[1]
+    again = [layered([furer(base, twisted)], Add(), random.Random(1)).digest for twisted in (False, True)]
+    assert again == digests
+
+
+def test_a_graph_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.graph.symmetry.MAX_WORK", 100)
+    with pytest.raises(NasError, match="too symmetric"):
+        layered([SYMMETRIC["torus"]], Add()).digest  # noqa: B018
 
 
 def test_a_cycle_of_joins_differs_from_two() -> None:
