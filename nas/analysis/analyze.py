@@ -87,8 +87,8 @@ class Analysis:
         return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
 
     def frame(self) -> pd.DataFrame:
-        """One row a contrast, as `nas.analysis.text.ranking.contrasts_frame` has it."""
-        from nas.analysis.text.ranking import contrasts_frame
+        """One row a contrast, as `nas.analysis.contrasts_frame.contrasts_frame` has it."""
+        from nas.analysis.contrasts_frame import contrasts_frame
 
         return contrasts_frame(self)
 

@@ -27,9 +27,9 @@ MAX_WALKED = 1024
 """Most vertices of a part whose walks are counted. Sums of products are then exact in double precision."""
 DOUBLINGS = 4
 """Doublings of the length of walks, which end at 16 steps."""
-MAX_WORK = 3_000_000
-"""Most vertices refined for one graph, summed over its choices: about ten seconds. Only graphs that are
-made to be hard need more."""
+MAX_WORK = 500_000
+"""Most vertices refined for one graph, summed over its choices, which takes some seconds. Only graphs of
+more than a thousand vertices that all look alike need more; they are refused."""
 
 TOO_SYMMETRIC = "its graph is too symmetric to be identified"
 

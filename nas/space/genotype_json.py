@@ -1,4 +1,4 @@
-"""Reading genotypes: the parts of one, from what `Genotype.to_dict` and `to_json` wrote."""
+"""Reading the JSON of a genotype, as `Genotype.to_dict` and `to_json` write it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Parts = tuple[Stem | None, tuple[Node, ...], Head, tuple[str, ...], tuple[Auxili
 
 
 def from_dict(cls: type[Genotype], data: Any, where: str) -> Parts:
-    """Of a genotype as a dictionary, those that are nested in it of class `cls`; NasError names the place
-    of what is wrong."""
+    """Return the parts of a genotype given as a dictionary; genotypes nested in it become instances of `cls`.
+    NasError names the place of a fault."""
     _check_keys(data, ("version", "stem", "nodes", "head"), where, optional=("taps", "auxiliary"))
     stem = _stem_from(data, where)
     return stem, _nodes_from(cls, data["nodes"], where, 0), *_end_from(data, where)
 
 
 def loads(text: str, where: str) -> Any:
-    """The JSON value of a text of at most 1 MiB; NasError with line and column, or if a key stands twice."""
+    """Parse JSON of at most 1 MiB. NasError with line and column, or if an object has a key twice."""
     if len(text) > MAX_JSON:
         raise NasError(f"larger than {MAX_JSON:,} characters", where=where)
     try:
@@ -88,7 +88,7 @@ def _new_node(cls: type[Genotype], data: Any, where: str, depth: int) -> Node:
 
 
 def _place(data: Any, where: str) -> tuple[str, tuple[str, ...], str]:
-    """All of a node but its module: its name, what it takes, and how that is joined."""
+    """Return the name, the inputs and the join of a node."""
     _check_keys(data, ("name", "inputs"), where, optional=("join",))
     join = data.get("join", "add")
     if not isinstance(join, str):

@@ -13,7 +13,7 @@ from math import ceil
 
 from nas.formatting import metric
 from nas.graph.cost import cost
-from nas.graph.graph import Graph, GraphNode, shape_text, stage_of
+from nas.graph.graph import Graph, GraphNode, block_of, shape_text, stage_of
 from nas.visualization.module_layout import CUBIC, LINE, Edge, Point, Tile, describe, place_layers
 
 HEAD = 0.42
@@ -79,8 +79,8 @@ def _columns(names: list[str]) -> list[list[str]]:
     stages = [list(members) for _, members in groupby(names, key=stage_of)]
     merged: list[list[str]] = []
     for members in stages:
-        alone = len(members) == 1 and "." not in members[0]
-        if merged and (alone or (len(merged[-1]) == 1 and "." not in merged[-1][0])):
+        alone = len(members) == 1 and not block_of(members[0])
+        if merged and (alone or (len(merged[-1]) == 1 and not block_of(merged[-1][0]))):
             merged[-1] += members
         else:
             merged.append(members)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
-from testing.paths import ROOT
 
 from nas.controller.signals import DRAIN
 from nas.study.study import Study
@@ -79,28 +76,14 @@ DRIVER = """
 
 
 @pytest.fixture
-def drive():
-    """Start drivers, each in a process group of its own, as a shell does."""
-    drivers = []
+def drive(start_driver):
+    """Start a search in a process; `seconds` is what a training takes, `limit` the bytes of a file."""
 
     def drive(path, seconds=0.0, limit=0, kind=""):
-        driver = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(DRIVER), str(path), str(seconds), str(limit), kind],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            cwd=ROOT,
-        )
-        drivers.append(driver)
-        return driver
+        pipes = dict.fromkeys(("stdin", "stderr"), subprocess.PIPE)
+        return start_driver(DRIVER, path, seconds, limit, kind, **pipes)
 
-    yield drive
-    for driver in drivers:
-        driver.kill()
-        with driver:
-            pass
+    return drive
 
 
 def wait_until_training(driver, path):

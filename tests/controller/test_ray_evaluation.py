@@ -5,9 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections import Counter
@@ -17,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from testing.paths import ROOT
 
 from nas.controller.evaluators.ray_worker import Worker
 from nas.errors import NasError
@@ -268,29 +264,6 @@ def test_missing_gpu_is_an_error_with_a_way_out(ray_session):
         RayEvaluator(np.zeros(1), None, gpus_per_worker=0.5)
 
 
-@pytest.fixture
-def script():
-    """Start drivers, each in a process group of its own, as a shell does."""
-    drivers = []
-
-    def script(code):
-        driver = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code)],
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            cwd=ROOT,
-        )
-        drivers.append(driver)
-        return driver
-
-    yield script
-    for driver in drivers:
-        driver.kill()
-        with driver:
-            pass
-
-
 DRIVER = """
     import os, signal, time
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -326,8 +299,8 @@ def children(pid):
     return [grand for child in map(int, below) for grand in [child, *children(child)]]
 
 
-def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(script):
-    driver = script(DRIVER)
+def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(start_driver):
+    driver = start_driver(DRIVER)
     workers = [int(pid) for pid in driver.stdout.readline().split()]
     ray_processes = children(driver.pid)
     assert set(workers) <= set(ray_processes)
@@ -365,9 +338,9 @@ ENDED = """
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_a_driver_ends_with_its_own_exit_code_when_ray_is_ended(script, signum):
+def test_a_driver_ends_with_its_own_exit_code_when_ray_is_ended(start_driver, signum):
     """A signal to all processes of a job ends Ray, too, which would end the driver with 1."""
-    driver = script(ENDED)
+    driver = start_driver(ENDED)
     assert driver.stdout.readline() == "trains\n"
     ray_processes = children(driver.pid)
     lasting = agents(ray_processes)
@@ -381,9 +354,9 @@ def test_a_driver_ends_with_its_own_exit_code_when_ray_is_ended(script, signum):
     assert gone(set(ray_processes) - lasting)
 
 
-def test_a_node_that_ends_before_ray_leaves_the_driver_running(script):
+def test_a_node_that_ends_before_ray_leaves_the_driver_running(start_driver):
     """Ray ends a process that owns an object on a lost node, such as the data that the driver sent."""
-    driver = script(ENDED.replace("evaluator.wait()\n", "time.sleep(8)\n"))
+    driver = start_driver(ENDED.replace("evaluator.wait()\n", "time.sleep(8)\n"))
     assert driver.stdout.readline() == "trains\n"
     [raylet] = [
         pid for pid in children(driver.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"
@@ -393,8 +366,8 @@ def test_a_node_that_ends_before_ray_leaves_the_driver_running(script):
     assert driver.returncode == 0
 
 
-def test_killed_driver_leaves_no_process_behind(script):
-    driver = script(DRIVER)
+def test_killed_driver_leaves_no_process_behind(start_driver):
+    driver = start_driver(DRIVER)
     driver.stdout.readline()
     ray_processes = children(driver.pid)
     assert len(ray_processes) > 3

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from itertools import combinations
 
 import networkx as nx
 import pytest
 
+from nas.errors import NasError
 from nas.graph.digest import identity
 from nas.graph.graph import Graph, Value
 from nas.graph.ops import Add, Concat, Conv, Mean, Relu
@@ -55,6 +57,7 @@ def layered(
 def as_networkx(graph: Graph) -> nx.DiGraph:
     """The primitives with their operations, and the slots in which each takes another."""
     dag = nx.DiGraph()
+    dag.add_node(-1, op="input", is_output=False)
     for i, (_, op, inputs, _, _) in enumerate(graph.primitives):
         dag.add_node(i, op=identity(op), is_output=i == graph.output_index)
         for source in set(inputs):
@@ -106,6 +109,49 @@ def check_pairs(count: int, seed: int) -> None:
 
 def test_digests_are_equal_exactly_for_isomorphic_networks() -> None:
     check_pairs(200, seed=0)
+
+
+Step = tuple[str, list[int]]
+"""An operation and the earlier steps that it takes; -1 is the image."""
+
+
+def random_steps(rng: random.Random) -> list[Step]:
+    sizes = {"relu": 1, "add": rng.randint(2, 3), "concat": 2}
+    names = [rng.choice(["relu", "add", "add", "concat"]) for _ in range(rng.randint(3, 9))]
+    return [(name, [rng.randrange(-1, i) for _ in range(sizes[name])]) for i, name in enumerate(names)]
+
+
+def follow(steps: list[Step], rng: random.Random) -> Graph:
+    """The network of these steps, made in a random topological order."""
+    graph = Graph("Network", [IMAGE])
+    values = {-1: Value(graph, *graph.input_names, IMAGE)}
+    while len(values) <= len(steps):
+        ready = [i for i, (_, taken) in enumerate(steps) if i not in values and values.keys() >= set(taken)]
+        i = rng.choice(ready)
+        name, taken = steps[i]
+        sources = [values[source] for source in taken]
+        if name == "concat":
+            values[i] = Conv(4)(Concat()(*sources))
+        else:
+            values[i] = Add()(*rng.sample(sources, len(sources))) if name == "add" else Relu()(*sources)
+    used = {source for _, taken in steps for source in taken}
+    ends = [values[i] for i in range(len(steps)) if i not in used]
+    return graph.close(Add()(*rng.sample(ends, len(ends))) if len(ends) > 1 else ends[0])
+
+
+def test_digests_of_any_graphs_that_differ_in_one_step() -> None:
+    rng, outcomes = random.Random(0), {True: 0, False: 0}
+    for _ in range(300):
+        steps = random_steps(rng)
+        graph = follow(steps, rng)
+        assert follow(steps, rng).digest == graph.digest
+        i = rng.randrange(len(steps))
+        name, taken = steps[i]
+        other = follow([*steps[:i], (name, [rng.randrange(-1, i) for _ in taken]), *steps[i + 1 :]], rng)
+        same = isomorphic(graph, other)
+        assert (other.digest == graph.digest) == same
+        outcomes[same] += 1
+    assert min(outcomes.values()) > 60
 
 
 @pytest.mark.slow
@@ -194,6 +240,35 @@ def test_symmetric_networks_of_about_200_nodes_are_identified_quickly(name: str)
 def test_networks_that_refined_colours_cannot_tell_apart_differ(one: Layer, other: Layer) -> None:
     assert layered([one], Add()).digest != layered([other], Add()).digest
     assert layered([one], Add()).digest == layered([one], Add(), random.Random(1)).digest
+
+
+def furer(base: nx.Graph, twisted: bool) -> Layer:
+    """The graph of Cai, Fürer and Immerman over `base`: with one edge twisted it is another graph, which
+    no refinement by tuples of few vertices can tell."""
+    graph, edges = nx.Graph(), list(base.edges)
+    for vertex in base:
+        own = [edge for edge in edges if vertex in edge]
+        for even in (set(some) for size in range(0, len(own) + 1, 2) for some in combinations(own, size)):
+            graph.add_edges_from(((vertex, frozenset(even)), (vertex, edge, edge in even)) for edge in own)
+    for edge in edges:
+        for bit in (False, True):
+            other = bit != (twisted and edge == edges[0])
+            graph.add_edge((edge[0], edge, bit), (edge[1], edge, other))
+    return incidences(graph)
+
+
+@pytest.mark.parametrize("base", [nx.complete_graph(4), nx.petersen_graph()], ids=["K4", "petersen"])
+def test_twisted_graphs_differ(base: nx.Graph) -> None:
+    digests = [layered([furer(base, twisted)], Add()).digest for twisted in (False, True)]
+    assert digests[0] != digests[1]
+    again = [layered([furer(base, twisted)], Add(), random.Random(1)).digest for twisted in (False, True)]
+    assert again == digests
+
+
+def test_a_graph_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.graph.symmetry.MAX_WORK", 100)
+    with pytest.raises(NasError, match="too symmetric"):
+        layered([SYMMETRIC["torus"]], Add()).digest  # noqa: B018
 
 
 def test_a_cycle_of_joins_differs_from_two() -> None:

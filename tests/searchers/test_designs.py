@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -12,8 +13,10 @@ from nas.controller.config import SearchConfig, prepare
 from nas.controller.loop import run_search
 from nas.errors import NasError
 from nas.graph.cost import cost
+from nas.modules import MODULE_TYPES
 from nas.searchers import make_searcher
 from nas.searchers.designs.flops_matching import TOLERANCE, at_flops
+from nas.searchers.designs.paired import reference_flops
 from nas.space.genotype import expand
 from nas.space.space import load_space, parse_space
 from nas.stats import power
@@ -217,7 +220,7 @@ def test_an_interrupted_block_is_resumed(space, name):
 
 def test_only_trials_of_a_design_record_one(space):
     trial = searched(space, History(("error",)), 3).trials[0]
-    assert "design" in to_attributes(trial)["proposal"]
+    assert "design" in to_attributes(trial)
     plain = Proposal(trial.genotype, "random")
     assert plain.design == {}
 
@@ -265,3 +268,28 @@ def test_power_is_that_of_the_rule():
     assert power.detectable(blocks, 2.0) == pytest.approx(1.0, abs=0.03)
     assert power.needed(1.0, 2.0, tests=10) > blocks
     assert power.detectable(1, 2.0) == np.inf
+
+
+def of_type(genotype, name):
+    """The network of the same shape whose blocks are all of one type."""
+    nodes = (
+        replace(node, module=MODULE_TYPES[name](width=node.module.width, stride=node.module.stride))
+        for node in genotype.nodes
+    )
+    return replace(genotype, nodes=tuple(nodes))
+
+
+def test_the_budget_of_a_context_depends_on_no_type_that_takes_part(space):
+    for proposal in plan(make_searcher("paired", ("error",), 1), space, 40):
+        budgets = {
+            reference_flops(of_type(proposal.genotype, name), space)
+            for name in ("fractal", "residual", "plain")
+        }
+        assert budgets == {flops(space, of_type(proposal.genotype, "plain"))}
+
+
+def test_networks_at_equal_flops_meet_the_budget_that_is_recorded(space, paired):
+    for proposal in plan(paired, space, 60):
+        if "equal_flops" in proposal.design["arms"]:
+            assert abs(flops(space, proposal.genotype) / proposal.design["budget"] - 1) <= TOLERANCE
+            assert proposal.design["reference"] == "plain"

@@ -197,7 +197,7 @@ print(run(sys.argv[2:]), "ray" in sys.modules)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("results", "size"), [("file/below", 1 << 30), ("full", 100_000)], ids=["unwritable", "half a study"]
+    ("results", "size"), [("file/below", 1 << 30), ("full", 10_000)], ids=["unwritable", "half a study"]
 )
 def test_a_run_that_cannot_be_made_fails_before_ray_and_leaves_no_folder(
     tmp_path: Path, results: str, size: int

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nas.analysis.analyze import Analysis
 from nas.analysis.comparison import Comparison, Contrast
 from nas.analysis.factors.motifs import MotifEffect
 from nas.analysis.paired.comparison import PairedComparison
@@ -18,9 +17,10 @@ from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, known, ta
 from nas.stats.estimate import Estimate
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import RenderableType
     from rich.table import Table
+
+    from nas.analysis.analyze import Analysis
 
 MOTIF_NOTE = (
     "Within networks of equal FLOPs (of one context where they are paired): below zero, more of the motif "
@@ -109,35 +109,6 @@ def _claim(
     }
 
 
-def contrasts_frame(analysis: Analysis) -> pd.DataFrame:
-    """One row per contrast and estimand: its sample, its figures (estimates as value, `_low` and `_high`),
-    its grade, what may be said, and what refuses more."""
-    import pandas as pd
-
-    samples: list[tuple[str, Sequence[AnyContrast]]] = []
-    if analysis.paired:
-        samples.append(("paired contexts", analysis.paired.contrasts))
-    samples += [(comparison.sample, comparison.contrasts) for comparison in analysis.comparisons]
-    samples += [("networks of the table", analysis.unpaired)] if analysis.unpaired else []
-    return pd.DataFrame([{"sample": name} | _row(c) for name, contrasts in samples for c in contrasts])
-
-
-def _row(contrast: AnyContrast) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for key, value in _contrast_dict(contrast).items():
-        if key == "failures":
-            row["failures_a"], row["failures_b"] = value["failed"]
-            row["trainings_a"], row["trainings_b"] = value["trainings"]
-            row["p_failures"] = value["p"]
-        elif isinstance(value, dict) and value.keys() >= {"value", "low", "high"}:
-            row |= {key: value["value"], f"{key}_low": value["low"], f"{key}_high": value["high"]}
-        elif isinstance(value, list) and key == "refused":
-            row[key] = "; ".join(value)
-        elif not isinstance(value, dict | list):
-            row[key] = value
-    return row
-
-
 def comparison_parts(comparison: Comparison) -> list[RenderableType]:
     """One sample: types, groups and contrasts."""
     parts = _ranking_parts(comparison)
@@ -198,11 +169,11 @@ def _paired_dict(paired: PairedComparison) -> dict[str, Any]:
         "epochs": evidence.epochs,
         "longer_epochs": evidence.longer_epochs,
         "smallest_effect": evidence.smallest_effect,
-        "contrasts": [_contrast_dict(c) for c in paired.contrasts],
+        "contrasts": [contrast_dict(c) for c in paired.contrasts],
     }
 
 
-def _contrast_dict(c: AnyContrast) -> dict[str, Any]:
+def contrast_dict(c: AnyContrast) -> dict[str, Any]:
     said = {"grade": c.grade, "claim": c.claim, "refused": [str(gate) for gate in c.refused]}
     return dict(_finite(asdict(c))) | said
 
@@ -214,7 +185,7 @@ def _comparison_dict(comparison: Comparison) -> dict[str, Any]:
         "grade": comparison.grades,
         "types": [_finite(asdict(row)) for row in comparison.types],
         "groups": [list(group) for group in comparison.groups],
-        "contrasts": [_contrast_dict(c) for c in comparison.contrasts],
+        "contrasts": [contrast_dict(c) for c in comparison.contrasts],
     }
 
 

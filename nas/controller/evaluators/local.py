@@ -39,12 +39,13 @@ class LocalEvaluator:
         recipe: Recipe,
         *,
         device: str = "cpu",
-        trainer: Trainer = train_candidate,
+        trainer: Trainer | None = None,
         memory: Memory | None = None,
         resolve_precision: ResolvePrecision = same_precision,
     ) -> None:
         self._dataset, self._recipe, self._device = dataset, recipe, device
-        self._trainer, self._memory, self._resolve_precision = trainer, memory, resolve_precision
+        self._trainer = trainer or train_candidate
+        self._memory, self._resolve_precision = memory, resolve_precision
         self._tasks: deque[Task] = deque()
 
     def submit(self, task: Task) -> None:
