@@ -18,12 +18,10 @@ from nas.formatting import WIDTH, interval, known, table_of, to_text
 from nas.stats.adjusted import adjusted_effect
 from nas.stats.estimate import Estimate
 from nas.stats.resampling import Floats, holm
+from nas.study.objectives import objective
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COMPLEXITIES = ("flops", "params", "activations", "latency")
-NAMES = {"flops": "FLOPs", "params": "parameters", "activations": "activations", "latency": "latency"}
 
 MEASURE = {"latency": "nas search --objectives error,latency measures it"}
 """How to come to a complexity that a run may lack."""
@@ -75,7 +73,9 @@ def at_equal(trials: pd.DataFrame, complexities: Sequence[str], *, seed: int = 0
     for name in complexities:
         if name not in networks or not (networks[name] > 0).all():
             hint = MEASURE.get(name, f"the table needs the column {name}, above zero")
-            raise NasError(f"{NAMES[name]} were not measured for every network", where=name, hint=hint)
+            raise NasError(
+                f"{objective(name).label} were not measured for every network", where=name, hint=hint
+            )
     return [_at_equal(networks, name, sample, seed) for name in complexities]
 
 
@@ -124,7 +124,7 @@ def at_equal_text(comparisons: Sequence[AtEqual], width: int = WIDTH) -> str:
         for comparison, d in zip(comparisons, row, strict=True):
             pair = f"{d.a} -> {d.b}" if comparison is comparisons[0] else ""
             figures = interval(d.effect), known(d.p, ".3f"), f"{d.overlap:.0%}"
-            table.add_row(pair, NAMES[comparison.complexity], *figures)
+            table.add_row(pair, objective(comparison.complexity).label, *figures)
     lines = [NOTE.format(sample=comparisons[0].sample), *_changed(comparisons)]
     return to_text("Contrasts at equal complexity", table, " ".join(lines), width=width)
 

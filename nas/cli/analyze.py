@@ -12,14 +12,13 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._analysis_extras import Extra, extras, write_plots
-from nas.cli._output import echo, emit, text_width
+from nas.cli._output import echo, emit, note, text_width
 from nas.errors import NasError
+from nas.study.objectives import complexities
 
 if TYPE_CHECKING:
     from nas.analysis.analyze import Analysis
     from nas.study.run import Run
-
-COMPLEXITIES = ("flops", "params", "activations", "latency")
 
 
 @click.command("analyze", epilog="Example: nas analyze latest")
@@ -33,7 +32,7 @@ COMPLEXITIES = ("flops", "params", "activations", "latency")
     "--complexity",
     "complexities",
     multiple=True,
-    type=click.Choice(COMPLEXITIES),
+    type=options.Choice(complexities()),
     help="Add the contrasts at equal values of this; repeat it for several.",
 )
 @click.option(
@@ -99,7 +98,7 @@ def command(
         else:
             files = _analyze(opened, as_json, as_csv, plots, list(extras(opened, **added)), smallest)
     for file in files:
-        click.echo(f"wrote {file}", err=True)
+        note(f"plot: {file}")
 
 
 def _analyze(
