@@ -54,8 +54,8 @@ class SelfTest:
 
 def checks(results_dir: Path) -> Iterator[Check]:
     """Check versions, devices, memory and disk; slow checks come last."""
-    found = versions()
-    yield Check("versions", "ok", ", ".join(f"{name} {version}" for name, version in found.items()))
+    installed = versions()
+    yield Check("versions", "ok", ", ".join(f"{name} {version}" for name, version in installed.items()))
     yield _cores()
     yield _memory()
     yield _disk(results_dir)

@@ -133,15 +133,15 @@ class Fields(click.ParamType[dict[str, Any]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, dict):
             return value
-        found: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for pair in str(value).split(","):
             name, equals, text = (part.strip() for part in pair.partition("="))
             if not (name and equals and text):
                 self.fail(f"{pair!r} is not a setting; write NAME=VALUE, such as lr=0.1")
-            if name in found:
+            if name in fields:
                 self.fail(f"{name!r} is given twice")
-            found[name] = _scalar(text)
-        return found
+            fields[name] = _scalar(text)
+        return fields
 
 
 def _scalar(text: str) -> bool | int | float | str:

@@ -106,9 +106,9 @@ def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: E
 
     if trial is not None:
         run = _run(trial[1], results_dir, stack)
-        found = run.trial(int(trial[2]))
+        chosen = run.trial(int(trial[2]))
         shape, classes = run.config.input_shape, run.config.num_classes
-        return Network(f"{run.name}:{found.number}", found.genotype, shape, classes, run, found)
+        return Network(f"{run.name}:{chosen.number}", chosen.genotype, shape, classes, run, chosen)
     if name.endswith(".json"):
         from nas.cli._network_file import read_network
 
@@ -148,11 +148,11 @@ def _show_networks(
         raise NasError(
             "draws two runs, not two networks", where="--plot", hint="nas show RUN --trial N --plot FILE"
         )
-    found = compare_networks(a, b)
+    comparison = compare_networks(a, b)
     if as_json:
-        emit(networks_dict(found))
+        emit(networks_dict(comparison))
         return
-    echo(networks_text(found, _advice(names, results_dir), width=text_width()))
+    echo(networks_text(comparison, _advice(names, results_dir), width=text_width()))
 
 
 def _show_runs(
@@ -165,16 +165,16 @@ def _show_runs(
         from nas.visualization.formats import check_format
 
         check_format(plot)
-    found = compare_runs(a, b)
+    comparison = compare_runs(a, b)
     if as_json:
-        emit(runs_dict(found))
+        emit(runs_dict(comparison))
     else:
-        best = f"{names[0]}:{found.a.best.number}", f"{names[1]}:{found.b.best.number}"
-        echo(runs_text(found, _advice(best, results_dir), width=text_width()))
+        best = f"{names[0]}:{comparison.a.best.number}", f"{names[1]}:{comparison.b.best.number}"
+        echo(runs_text(comparison, _advice(best, results_dir), width=text_width()))
     if plot is not None:
         from nas.visualization.plots.runs import plot_runs
 
-        plot_runs(found, plot)
+        plot_runs(comparison, plot)
         note(f"plot: {plot}")
 
 

@@ -17,6 +17,6 @@ def command(shell: str) -> None:
     """Print the completion script for SHELL. Append it to the start-up file of the shell."""
     from nas.cli import cli
 
-    found = get_completion_class(shell)
-    assert found is not None
-    echo(found(cli, {}, "nas", VARIABLE).source())
+    shell_class = get_completion_class(shell)
+    assert shell_class is not None
+    echo(shell_class(cli, {}, "nas", VARIABLE).source())

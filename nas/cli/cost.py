@@ -33,8 +33,8 @@ def command(file: Path, shape: tuple[int, int, int] | None, classes: int | None,
     from nas.graph.cost import cost
     from nas.space.genotype import expand
 
-    found = read_network(file)
-    parsed, image, count = found.genotype, shape or found.input_shape, classes or found.num_classes
+    network = read_network(file)
+    parsed, image, count = network.genotype, shape or network.input_shape, classes or network.num_classes
     figures = asdict(cost(expand(parsed, image, count)))
     size = shape_text(image)
     if as_json:

@@ -29,20 +29,20 @@ def command(quick: bool, results_dir: Path, as_json: bool) -> None:
     """
     from nas.cli import _doctor_checks as doctor
 
-    found = []
+    results = []
     for check in doctor.checks(results_dir):
-        found.append(check)
+        results.append(check)
         if not as_json:
             _show(check)
     test = None if quick else doctor.self_test()
     if as_json:
         measured = asdict(test) | {"candidates_an_hour": test.candidates_an_hour} if test else None
-        emit({"checks": [asdict(check) for check in found], "self_test": measured})
+        emit({"checks": [asdict(check) for check in results], "self_test": measured})
     elif test:
         rate = f"about {test.candidates_an_hour:,.0f} per hour in the search of the README"
         trained = f"{test.candidates} candidates on {test.workers} workers in {duration(test.seconds)}"
         _show(doctor.Check("self-test", "ok", f"{trained}, {rate}"))
-    if any(check.state == "error" for check in found):
+    if any(check.state == "error" for check in results):
         raise NasError(
             "this machine cannot run a search as it is", hint="mend what the lines marked error say"
         )

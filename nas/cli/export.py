@@ -176,11 +176,11 @@ def _export_zoo(
 def _chosen(run: Run, *, best: bool, knee: bool, pareto: bool, trial: int | None) -> list[Trial]:
     """Return the trials to export; `pareto` is what is left if nothing else is chosen."""
     if trial is not None:
-        found = run.trial(trial)
-        if not found.complete:
-            outcome = f"failed: {found.reason}" if found.state == "failed" else "was stopped early"
+        chosen = run.trial(trial)
+        if not chosen.complete:
+            outcome = f"failed: {chosen.reason}" if chosen.state == "failed" else "was stopped early"
             raise NasError(f"trial {trial} {outcome}", hint="export a complete trial; nas pareto lists some")
-        return [found]
+        return [chosen]
     if best or knee:
         return [run.best() if best else run.knee()]
     return run.front()

@@ -74,19 +74,19 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
     names, epochs = objectives or run.study.objectives, run.config.recipe.epochs
     members = sorted(run.front(names), key=lambda trial: trial.number)
     members = [replace(trial, error=run.study.means(trial, ("error",))[0]) for trial in members]
-    found = repeated(members, run.reseeded, names)
+    over_seeds = repeated(members, run.reseeded, names)
     if plot is not None:
-        _plot(run, names, found, plot)
+        _plot(run, names, over_seeds, plot)
     if as_json:
-        emit(pareto_dict(run.study, names) | {"reseeded": seeds_dict(found, epochs)})
+        emit(pareto_dict(run.study, names) | {"reseeded": seeds_dict(over_seeds, epochs)})
         return
     width = text_width()
-    echo(pareto_text(run.study, names, width=width, columns=seeds_columns(found)))
-    if found:
-        echo(to_text(*seeds_notes(found, epochs), width=width))
+    echo(pareto_text(run.study, names, width=width, columns=seeds_columns(over_seeds)))
+    if over_seeds:
+        echo(to_text(*seeds_notes(over_seeds, epochs), width=width))
 
 
-def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -> None:
+def _plot(run: Run, names: tuple[str, ...], over_seeds: list[Repeated], plot: Path) -> None:
     """Draw the front, with intervals at the epochs of the search or the next longer ones that are known."""
     from nas.study.objectives import plot_axes
     from nas.visualization.plots import plot_front, plot_front_over_seeds
@@ -94,7 +94,9 @@ def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -
     if not run.study.complete:
         raise run.none_complete()
     axes = plot_axes(names)
-    shown = [repeats for repeats in found if repeats.epochs >= run.config.recipe.epochs] or found[-1:]
+    shown = [repeats for repeats in over_seeds if repeats.epochs >= run.config.recipe.epochs] or over_seeds[
+        -1:
+    ]
     if shown:
         plot_front_over_seeds(run.study, shown[0], plot, axes)
     else:

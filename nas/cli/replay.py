@@ -33,40 +33,40 @@ def command(run: str, results_dir: Path, as_json: bool) -> None:
     from nas.study.run import open_run
 
     with (opened := open_run(run, results_dir)).study:
-        found, trials = replay(opened), len(opened.study.trials)
+        replayed, trials = replay(opened), len(opened.study.trials)
     if as_json:
-        emit({"run": str(opened.folder), "trials": trials, **_described(found)})
-    if found.differs is not None:
-        raise _differs(opened, found)
-    if found.unknown:
-        first = f"the first is trial {found.unknown[0]}"
+        emit({"run": str(opened.folder), "trials": trials, **_described(replayed)})
+    if replayed.differs is not None:
+        raise _differs(opened, replayed)
+    if replayed.unknown:
+        first = f"the first is trial {replayed.unknown[0]}"
         message = (
-            f"{len(found.unknown)} of {trials} trials do not record what was known when they were proposed"
+            f"{len(replayed.unknown)} of {trials} trials do not record what was known when they were proposed"
         )
         why = "an older version made them, or what it measured at rungs was not kept"
-        hint = f"{why}; the other {found.same} are the same"
+        hint = f"{why}; the other {replayed.same} are the same"
         raise NasError(f"{message}; {first}", where=str(opened.folder), hint=hint)
     if not as_json:
-        echo(f"{found.same} of {trials} proposals are the same")
+        echo(f"{replayed.same} of {trials} proposals are the same")
 
 
-def _described(found: Replay) -> dict[str, Any]:
+def _described(replayed: Replay) -> dict[str, Any]:
     differs = None
-    if found.differs is not None:
-        proposed = found.proposed and found.proposed.genotype.to_dict()
-        recorded = found.differs.genotype.to_dict()
-        differs = {"trial": found.differs.number, "recorded": recorded, "proposed": proposed}
-    return {"same": found.same, "unknown": list(found.unknown), "differs": differs}
+    if replayed.differs is not None:
+        proposed = replayed.proposed and replayed.proposed.genotype.to_dict()
+        recorded = replayed.differs.genotype.to_dict()
+        differs = {"trial": replayed.differs.number, "recorded": recorded, "proposed": proposed}
+    return {"same": replayed.same, "unknown": list(replayed.unknown), "differs": differs}
 
 
-def _differs(run: Run, found: Replay) -> NasError:
+def _differs(run: Run, replayed: Replay) -> NasError:
     """The error that says what was recorded, what is proposed, and which versions differ."""
     from nas.controller.config import versions
 
-    trial, proposed = found.differs, found.proposed
+    trial, proposed = replayed.differs, replayed.proposed
     assert trial is not None
     lines = [
-        f"trial {trial.number} is proposed differently; {found.same} before it are the same",
+        f"trial {trial.number} is proposed differently; {replayed.same} before it are the same",
         f"  recorded: {trial.genotype}",
         f"  proposed: {proposed.genotype if proposed else 'nothing'}",
     ]

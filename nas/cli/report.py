@@ -42,9 +42,9 @@ def command(
         opened = [open_run(run, results_dir) for run in runs]
         for run in opened:
             stack.enter_context(run.study)
-        found = overview(opened)
-        drawn = draw_all(found)
-        file = write_page(found, drawn, to or opened[0].folder / "report.html")
+        content = overview(opened)
+        drawn = draw_all(content)
+        file = write_page(content, drawn, to or opened[0].folder / "report.html")
     saved = [] if plots is None else save_all(list(drawn.values()), plots)
     if as_json:
         emit({"report": str(file), "plots": [str(path) for path in saved]})

@@ -130,10 +130,10 @@ def _emit(run: Run, profile: bool) -> None:
     from nas.analysis.text.pareto import pareto_dict
     from nas.analysis.text.ranking import analysis_dict
 
-    found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analyze(run))}
+    document: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analyze(run))}
     if rungs := rungs_of(run):
-        found["rungs"] = rungs_list(rungs)
-    emit({"run": str(run.folder), **found, **(_profile_dict(run) if profile else {})})
+        document["rungs"] = rungs_list(rungs)
+    emit({"run": str(run.folder), **document, **(_profile_dict(run) if profile else {})})
 
 
 def _show(run: Run, profile: bool, started: bool) -> None:

@@ -59,9 +59,9 @@ def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Geno
 def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
     from nas.space.genotype import expand
 
-    found = read_network(path)
+    network = read_network(path)
     title = path.parent.name if path.name == "config.json" else path.stem
-    return title, found.genotype, expand(*found)
+    return title, network.genotype, expand(*network)
 
 
 def draw_network(title: str, graph: Graph, plot: Path | None, closed: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any, ClassVar, TypeVar, cast
@@ -25,6 +26,10 @@ def choice(*options: Any, default: Any = None) -> Any:
     return dataclasses.field(default=initial, metadata={"options": values})
 
 
+TYPE_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}"
+"""Pattern of the names of types, which stand in records (joined by `+`), in tables and on the screen."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Component:
     """A function over primitives with checked fields: a stem, a module or a head.
@@ -40,6 +45,9 @@ class Component:
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if name:
+            if not re.fullmatch(TYPE_NAME, name):
+                hint = "use up to 64 letters, digits and _ . -, the first of them a letter or _"
+                raise NasError(f"{name!r} cannot be the name of a type", where=cls.__qualname__, hint=hint)
             taken = cls.registry.get(name)
             if taken and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
                 message = f"{name!r} is the name of {taken.__module__}.{taken.__qualname__}"

@@ -47,9 +47,9 @@ class Sample:
     gates: list[tuple[str, str]]
 
 
-def summary(found: Overview, points: Sequence[Point]) -> Markup:
+def summary(overview: Overview, points: Sequence[Point]) -> Markup:
     """Fill the summary of a report."""
-    analysis = found.analysis
+    analysis = overview.analysis
     samples: list[tuple[str, Sequence[Any]]] = [(c.sample, c.contrasts) for c in analysis.comparisons]
     if analysis.paired:
         paired = analysis.paired.contrasts
@@ -57,9 +57,9 @@ def summary(found: Overview, points: Sequence[Point]) -> Markup:
         samples = [(f"paired contexts {where}", part) for where, part in parts.items()] + samples
     return render(
         "summary.html",
-        counts=_counts(found),
-        front=_front(found, points),
-        noise=_noise(found),
+        counts=_counts(overview),
+        front=_front(overview, points),
+        noise=_noise(overview),
         estimand=analysis.estimand,
         samples=[_sample(sample, contrasts, alone=len(samples) == 1) for sample, contrasts in samples],
         notes=analysis.notes,
@@ -67,8 +67,8 @@ def summary(found: Overview, points: Sequence[Point]) -> Markup:
     )
 
 
-def _counts(found: Overview) -> str:
-    analysis = found.analysis
+def _counts(overview: Overview) -> str:
+    analysis = overview.analysis
     text = f"{count(analysis.trials, 'trial')}: {count(analysis.networks, 'distinct network')}"
     if analysis.repeated:
         text += f", {count(analysis.repeated, 'further training')} of these"
@@ -76,12 +76,12 @@ def _counts(found: Overview) -> str:
     return f"{text}; {failed}. {FLOPS_NOTE}"
 
 
-def _front(found: Overview, points: Sequence[Point]) -> str:
+def _front(overview: Overview, points: Sequence[Point]) -> str:
     members = [point for point in points if point.member]
     best = min(members, key=lambda point: point.costs["error"])
     knee = next(point for point in members if "knee" in point.roles)
-    x, y = (objective(axis).label for axis in found.axes)
-    error = objective("error").title(found.task)
+    x, y = (objective(axis).label for axis in overview.axes)
+    error = objective("error").title(overview.task)
     front = f"The front of {x} and {y} holds {count(len(members), 'network')}."
     text = f"{front} The lowest {error} on it is {_described(best)}"
     return f"{text}; " + ("the same is its knee." if knee is best else f"its knee is {_described(knee)}.")
@@ -91,13 +91,13 @@ def _described(point: Point) -> str:
     return f"{100 * point.costs['error']:.2f} % at {metric(point.costs['flops'])} FLOPs ({point.name})"
 
 
-def _noise(found: Overview) -> str:
-    if found.repeats is None:
+def _noise(overview: Overview) -> str:
+    if overview.repeats is None:
         return (
             "Every network was trained once, so the effect of the training seed alone is not known. The "
             "lowest of many errors is partly luck, and retraining that network will likely give a higher one."
         )
-    sd = f"{100 * found.repeats.seed_sd:.2f}"
+    sd = f"{100 * overview.repeats.seed_sd:.2f}"
     return f"Between trainings of one network that differ only in the seed, errors have an SD of {sd} points."
 
 

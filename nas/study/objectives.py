@@ -151,6 +151,11 @@ def objective(name: str) -> Objective:
     raise NasError(f"unknown objective {name!r}", hint=hint)
 
 
+def complexities() -> tuple[str, ...]:
+    """The names of the objectives that are costs of a network, above zero and compared by ratios."""
+    return tuple(entry.name for entry in OBJECTIVES.values() if entry.logarithmic)
+
+
 def measures(names: Sequence[str]) -> dict[str, Callable[..., Any]]:
     """The functions that a worker calls with a trained network and the data set, by objective.
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from nas.graph.cost import Cost
+from nas.modules.base import TYPE_NAME
 from nas.space.genotype import Genotype
 from nas.study.trial import Known, Proposal, StoredGenotype, Trial
 from nas.training.latency import Latency
@@ -65,7 +66,7 @@ class _Attributes(_Provenance):
     activations: Count
     peak_memory: Count
     digest: Annotated[Text, Field(min_length=1)]
-    module_types: Annotated[Text, Field(pattern=r"^[^+]+(\+[^+]+)*$")]
+    module_types: Annotated[Text, Field(pattern=rf"^{TYPE_NAME}(\+{TYPE_NAME})*$")]
     duplicate_of: Count | None = None
     seed: Count
     epochs: Count

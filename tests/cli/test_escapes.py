@@ -7,20 +7,26 @@ import json
 import os
 import pty
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from testing.paths import ROOT
 from testing.small_spaces import TINY
+from testing.trials import a_trial
 
 import nas
 from nas.cli import COMMANDS
 from nas.cli._progress import SearchProgress
 from nas.errors import AllTrialsFailedError, NasError, escape_controls
+from nas.modules.base import Module
+from nas.study.trial_json import from_attributes, to_attributes
 
 CLEAR, CLIPBOARD = "\x1b[2J", "\x1b]52;c;cm0gLXJmIH4=\x1b\\"
 """What clears a screen, and what writes to the clipboard."""
@@ -86,6 +92,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nas.search("tiny.yaml", name="good", **settings).study.close()
         with pytest.raises(AllTrialsFailedError):
             nas.search("tiny.yaml", name="bad", objectives=("error", "python:broken:broken"), **settings)
+        shutil.copytree(folder / "results" / "good", folder / "results" / "typed")
+        with closing(sqlite3.connect(folder / "results" / "typed" / "study.db")) as database, database:
+            database.execute("UPDATE trials SET module_types = ?", (f"residual+{HOSTILE}",))
         (folder / "results" / "good").rename(folder / "results" / HOSTILE)
         genotype = nas.load_space("tiny.yaml").sample(0).to_dict()
         genotype["nodes"][0]["module"]["type"] = HOSTILE
@@ -109,6 +118,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["analyze", HOSTILE],
         ["analyze", HOSTILE, "--csv"],
         ["analyze", "bad"],
+        ["analyze", "typed"],
+        ["report", "typed"],
+        ["show", "typed"],
+        ["export", "typed", "--knee"],
+        ["compare", "typed", HOSTILE],
         ["report", HOSTILE],
         ["show", HOSTILE],
         ["show", "typed.json"],
@@ -152,6 +166,20 @@ def test_control_characters_are_visible_escapes() -> None:
     assert escape_controls("a\x1b[2J\x9b\x7f\r\u202e\udc80") == "a\\x1b[2J\\x9b\\x7f\\r\\u202e\\udc80"
     assert "\\x1b[2J" in str(NasError(CLEAR, where=CLEAR, hint=CLEAR))
     assert_harmless(escape_controls(HOSTILE))
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "two words", "", "x" * 65, "residual\n", "résidual"])
+def test_a_record_with_a_strange_module_type_is_refused(name: str) -> None:
+    attributes = to_attributes(a_trial(0))
+    assert from_attributes(attributes).digest == a_trial(0).digest
+    with pytest.raises(ValueError, match="module_types"):
+        from_attributes(attributes | {"module_types": f"plain+{name}"})
+
+
+def test_a_module_type_of_a_plugin_needs_a_plain_name() -> None:
+    with pytest.raises(NasError, match="cannot be the name of a type") as caught:
+        type("Strange", (Module,), {}, name=HOSTILE)
+    assert_harmless(str(caught.value))
 
 
 def test_progress_shows_escapes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.comparison import Contrast
-from nas.analysis.complexities import NAMES, AtEqual
+from nas.analysis.complexities import AtEqual
 from nas.analysis.factors.factors import Interaction
 from nas.analysis.paired.comparison import PairedContrast
 from nas.analysis.profiles import Profile
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats
+from nas.study.objectives import objective
 from nas.visualization.plots.style import COLOURS, INK, MARKERS, WIDTH, canvas, in_style, log_axis, looks
 
 if TYPE_CHECKING:
@@ -53,19 +54,19 @@ def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
 
 
 @in_style
-def complexities_figure(found: Sequence[AtEqual]) -> Figure:
-    """Change of error of each contrast with its interval, at equal values of each complexity."""
-    pairs = [f"{d.a} → {d.b}" for d in found[0].differences]
+def complexities_figure(comparisons: Sequence[AtEqual]) -> Figure:
+    """Draw the change of error of each contrast with its interval, at equal values of each complexity."""
+    pairs = [f"{d.a} → {d.b}" for d in comparisons[0].differences]
     figure, axes = canvas(WIDTH, 1.1 + ROW * len(pairs))
     places = np.arange(len(pairs))[::-1]
-    for at, each in enumerate(found):
-        value, low, high = 100 * np.array([_limits(d.effect) for d in each.differences]).T
+    for at, comparison in enumerate(comparisons):
+        value, low, high = 100 * np.array([_limits(d.effect) for d in comparison.differences]).T
         bars = np.nan_to_num(np.array([value - low, high - value]))
-        y = places + 0.5 * ((len(found) - 1) / 2 - at) / max(1, len(found) - 1)
+        y = places + 0.5 * ((len(comparisons) - 1) / 2 - at) / max(1, len(comparisons) - 1)
         look: dict[str, Any] = {
             "color": COLOURS[at],
             "fmt": MARKERS[at],
-            "label": f"equal {NAMES[each.complexity]}",
+            "label": f"equal {objective(comparison.complexity).label}",
         }
         axes.errorbar(value, y, xerr=bars, markersize=4.5, capsize=2, **look)
     axes.axvline(0, color=INK, linewidth=0.8)
@@ -77,12 +78,12 @@ def complexities_figure(found: Sequence[AtEqual]) -> Figure:
 
 
 @in_style
-def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str] = ()) -> Figure:
+def profile_figure(profiles: Mapping[str, Profile], axis: str, types: Sequence[str] = ()) -> Figure:
     """Draw the mean deviation of each type from the mean of all, over "flops" or "depth"."""
     figure, axes = canvas()
-    for i, (name, (colour, marker)) in enumerate(looks(found, types).items()):
-        profile = found[name]
-        x = profile.x * (1 + APART * (i - (len(found) - 1) / 2))
+    for i, (name, (colour, marker)) in enumerate(looks(profiles, types).items()):
+        profile = profiles[name]
+        x = profile.x * (1 + APART * (i - (len(profiles) - 1) / 2))
         value, low, high = 100 * np.array([_limits(e) for e in profile.effects]).T
         bars = np.nan_to_num(np.array([value - low, high - value]))
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2}
@@ -95,7 +96,7 @@ def profile_figure(found: Mapping[str, Profile], axis: str, types: Sequence[str]
 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     else:
-        log_axis(axes, "x", np.concatenate([profile.x for profile in found.values()]))
+        log_axis(axes, "x", np.concatenate([profile.x for profile in profiles.values()]))
     figure.legend(loc="outside upper center", ncols=3)
     return figure
 

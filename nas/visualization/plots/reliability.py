@@ -22,29 +22,29 @@ WIDE = 4.8
 
 
 @in_style
-def repeats_figure(found: Repeats, types: Sequence[str] = ()) -> Figure:
+def repeats_figure(repeats: Repeats, types: Sequence[str] = ()) -> Figure:
     """Draw one training against another of the same network."""
     figure, axes = canvas(WIDE)
-    _scatter(axes, found.first, found.second, found.types, types)
+    _scatter(axes, repeats.first, repeats.second, repeats.types, types)
     figure.legend(loc="outside right upper")
-    both = scale("error", np.concatenate([found.first, found.second]))
+    both = scale("error", np.concatenate([repeats.first, repeats.second]))
     ends = [both.min(), both.max()]
     axes.plot(ends, ends, color=INK, linewidth=0.8, zorder=0.9)
-    noise = f"SD between seeds {100 * found.seed_sd:.2f} points"
-    axes.set_title(f"{_rho(found.correlation)}\n{noise}", fontsize=9, loc="left")
+    noise = f"SD between seeds {100 * repeats.seed_sd:.2f} points"
+    axes.set_title(f"{_rho(repeats.correlation)}\n{noise}", fontsize=9, loc="left")
     axes.set(xlabel="error of one training, %", ylabel="error of another seed, %")
     return figure
 
 
 @in_style
-def fidelity_figure(found: Fidelity, types: Sequence[str] = ()) -> Figure:
+def fidelity_figure(fidelity: Fidelity, types: Sequence[str] = ()) -> Figure:
     """Draw a long training against a short one of the same network."""
     figure, axes = canvas(WIDE)
-    _scatter(axes, found.short, found.long, found.types, types)
+    _scatter(axes, fidelity.short, fidelity.long, fidelity.types, types)
     figure.legend(loc="outside right upper")
-    axes.set_title(_agreement(found), fontsize=9, loc="left")
-    axes.set_xlabel(f"error at {count(found.epochs, 'epoch')}, %")
-    axes.set_ylabel(f"error at {count(found.longer, 'epoch')}, %")
+    axes.set_title(_agreement(fidelity), fontsize=9, loc="left")
+    axes.set_xlabel(f"error at {count(fidelity.epochs, 'epoch')}, %")
+    axes.set_ylabel(f"error at {count(fidelity.longer, 'epoch')}, %")
     return figure
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def plot_front_over_seeds(
-    source: Any, found: Repeated, file: str | Path, objectives: Sequence[str] = ("flops", "error")
+    source: Any, repeated: Repeated, file: str | Path, objectives: Sequence[str] = ("flops", "error")
 ) -> Path:
     """Draw the plot of `plot_front` with the mean error of each member over seeds and its 95 % interval.
 
@@ -29,22 +29,22 @@ def plot_front_over_seeds(
     """
     path = check_format(file)
     task = getattr(source, "meta", {}).get("task", "")
-    return save(front_over_seeds_figure(trial_table(source), found, objectives, task), path)
+    return save(front_over_seeds_figure(trial_table(source), repeated, objectives, task), path)
 
 
 @in_style
 def front_over_seeds_figure(
-    table: pd.DataFrame, found: Repeated, objectives: Sequence[str] = ("flops", "error"), task: str = ""
+    table: pd.DataFrame, repeated: Repeated, objectives: Sequence[str] = ("flops", "error"), task: str = ""
 ) -> Figure:
     """Return the picture of `plot_front_over_seeds`, of a frame with the columns of `trial_table`."""
     figure = front_figure(table, objectives, task=task)
     if objectives[1] != "error":
         return figure
     axes = figure.axes[0]
-    mean = f"mean of {count(found.seeds, 'seed')}, {count(found.epochs, 'epoch')}, 95 %"
+    mean = f"mean of {count(repeated.seeds, 'seed')}, {count(repeated.epochs, 'epoch')}, 95 %"
     depending = f"on the front in under {LEVEL:.0%} of resampled seeds"
     for depends, text in ((False, mean), (True, depending)):
-        members = [m for m in found.members if m.depends == depends and m.errors]
+        members = [m for m in repeated.members if m.depends == depends and m.errors]
         if members:
             x = scale(objectives[0], [m.trial.objective(objectives[0]) for m in members])
             y = scale("error", [m.error.value for m in members])

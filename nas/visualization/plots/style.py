@@ -83,12 +83,12 @@ def looks(names: Iterable[str], types: Iterable[str] = ()) -> dict[str, tuple[st
     types: all types that other pictures beside it show, so that a type looks the same in each.
     """
     own = set(names)
-    found = {
+    styles = {
         name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
         for i, name in enumerate(sorted((own | set(types)) - {MIXED}))
         if name in own
     }
-    return found | ({MIXED: (GREY, ".")} if MIXED in own else {})
+    return styles | ({MIXED: (GREY, ".")} if MIXED in own else {})
 
 
 def dots(
