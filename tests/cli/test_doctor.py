@@ -1,4 +1,4 @@
-"""`nas doctor`: what it looks at, and what it measures."""
+"""`nas doctor`: its checks and its self-test."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from nas.cli import run
 from nas.training.loop import hardware_precision
 
 
-def test_the_checks_name_what_a_search_needs(tmp_path: Path) -> None:
-    found = {check.name: check for check in doctor.checks(tmp_path / "results")}
-    assert {"versions", "CPU cores", "memory", "results folder", "precision"} <= found.keys()
-    assert "torch 2." in found["versions"].detail
-    assert found["precision"].detail.split(",")[0] == hardware_precision(doctor._device())
-    assert found["results folder"].state == "ok"
+def test_checks_cover_what_a_search_needs(tmp_path: Path) -> None:
+    checks = {check.name: check for check in doctor.checks(tmp_path / "results")}
+    assert {"versions", "CPU cores", "memory", "results folder", "precision"} <= checks.keys()
+    assert "torch 2." in checks["versions"].detail
+    assert checks["precision"].detail.split(",")[0] == hardware_precision(doctor._device())
+    assert checks["results folder"].state == "ok"
     assert not (tmp_path / "results").exists()
 
 
-def test_a_full_disk_and_little_memory_are_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_disk_space_and_memory_give_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_DISK", 1 << 60)
     monkeypatch.setattr(doctor, "LEAST_MEMORY", 1 << 60)
     states = {check.name: check.state for check in doctor.checks(tmp_path)}
