@@ -88,7 +88,8 @@ def proposals(count: int) -> dict[str, list[str]]:
 def ask(name: str, space_name: str, count: int) -> list[str]:
     import nas
 
-    make_searcher, propose = load("make_searcher", "searchers"), load("propose", "searchers")
+    make_searcher = load("make_searcher", "searchers")
+    propose = load("propose", "searchers.base", "searchers")
     History, Trial = load("History", "study.history", "history"), load("Trial", "study.trial", "trial")
     space, history = nas.load_space(space_name), History(OBJECTIVES)
     try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import Analysis
+from nas.analysis.paired.evidence import SMALLEST_EFFECT
 from nas.analysis.pooling import analyze
 from nas.errors import NasError
 from nas.stats.estimate import UNKNOWN, Estimate
@@ -53,7 +54,7 @@ class Across:
 
 
 def by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs of each data set, in the order given.
+    """Sort runs by data set, in the order given.
 
     Equal images are one data set whatever they are called. So are runs of one name with different images,
     such as another split, which are no independent data sets: pooling them says how they differ.
@@ -66,13 +67,18 @@ def by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return groups
 
 
-def across_data(groups: Mapping[str, Sequence[Run]], *, seed: int = 0) -> Across:
+def across_data(
+    groups: Mapping[str, Sequence[Run]], *, smallest_effect: float = SMALLEST_EFFECT, seed: int = 0
+) -> Across:
     """Compare the module types over two data sets or more.
 
-    groups: runs by data set, as `by_data` sorts them. NasError where fewer than two types were compared on
-    all of them, and where the runs of one data set cannot be analysed together.
+    groups: runs by data set, as `by_data` sorts them. smallest_effect: of interest, a fraction. NasError
+    where fewer than two types were compared on all of them, and where the runs of one data set cannot be
+    analysed together.
     """
-    analyses = {name: analyze(runs, seed=seed) for name, runs in groups.items()}
+    analyses = {
+        name: analyze(runs, smallest_effect=smallest_effect, seed=seed) for name, runs in groups.items()
+    }
     known = {name: _effects(analysis) for name, analysis in analyses.items()}
     types = sorted(
         set.intersection(*({kind for pair in effects for kind in pair} for effects in known.values()))
@@ -81,29 +87,25 @@ def across_data(groups: Mapping[str, Sequence[Run]], *, seed: int = 0) -> Across
         hint = "search each data set with the same module types, for example with --searcher paired"
         raise NasError("fewer than two module types were compared on every data set", hint=hint)
     pairs = list(combinations(types, 2))
-    found = [{name: effects.get(pair, UNKNOWN) for name, effects in known.items()} for pair in pairs]
-    summaries = [_summary(effects) for effects in found]
+    by_pair = [{name: effects.get(pair, UNKNOWN) for name, effects in known.items()} for pair in pairs]
+    summaries = [_summary(effects) for effects in by_pair]
     p = holm(np.array([summary.p for summary in summaries]))
     contrasts = tuple(
         AcrossContrast(*pair, effects, summary, float(value))
-        for pair, effects, summary, value in zip(pairs, found, summaries, p, strict=True)
+        for pair, effects, summary, value in zip(pairs, by_pair, summaries, p, strict=True)
     )
     return Across(analyses, tuple(types), contrasts, _ranking(types, known))
 
 
 def _effects(analysis: Analysis) -> dict[tuple[str, str], Estimate]:
-    """The effect of each pair of types: of paired contexts at equal FLOPs where known, else at the same
-    shape; else at equal FLOPs of the networks that no searcher chose where there are such, else of all."""
-    effects: dict[tuple[str, str], Estimate] = {}
+    """Return the effect of each pair of types at equal FLOPs: of paired contexts, else of the networks that
+    no searcher chose where there are such, else of all. Effects at the same shape are another estimand."""
     if analysis.paired:
-        for estimand in ("E1", "E2"):
-            chosen = [c for c in analysis.paired.contrasts if c.estimand == estimand]
-            effects |= {(c.a, c.b): c.effect for c in chosen if np.isfinite(c.effect.value)}
+        estimates = {(c.a, c.b): c.effect for c in analysis.paired.contrasts if c.estimand == "E2"}
     else:
-        effects = {(c.a, c.b): c.equal_flops for c in analysis.comparisons[-1].contrasts}
-        effects = {pair: effect for pair, effect in effects.items() if np.isfinite(effect.value)}
-    reversed_ = {(b, a): Estimate(-e.value, -e.high, -e.low) for (a, b), e in effects.items()}
-    return effects | reversed_
+        estimates = {(c.a, c.b): c.equal_flops for c in analysis.comparisons[-1].contrasts}
+    effects = {pair: effect for pair, effect in estimates.items() if np.isfinite(effect.value)}
+    return effects | {(b, a): Estimate(-e.value, -e.high, -e.low) for (a, b), e in effects.items()}
 
 
 def _summary(effects: Mapping[str, Estimate]) -> Summary:

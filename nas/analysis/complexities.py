@@ -117,37 +117,37 @@ def _edfs(networks: pd.DataFrame, cost: Floats, seed: int) -> dict[str, Edf]:
     return {name: edf_band(error[rows], cost[rows], bins=bins, rng=rng) for name, rows in groups.items()}
 
 
-def at_equal_text(found: Sequence[AtEqual], width: int = WIDTH) -> str:
+def at_equal_text(comparisons: Sequence[AtEqual], width: int = WIDTH) -> str:
     """One row per contrast and complexity."""
     table = table_of("a -> b", "at equal", "b - a, points", "p>", "effective overlap>")
-    for row in zip(*(each.differences for each in found), strict=True):
-        for each, d in zip(found, row, strict=True):
-            pair = f"{d.a} -> {d.b}" if each is found[0] else ""
+    for row in zip(*(comparison.differences for comparison in comparisons), strict=True):
+        for comparison, d in zip(comparisons, row, strict=True):
+            pair = f"{d.a} -> {d.b}" if comparison is comparisons[0] else ""
             figures = interval(d.effect), known(d.p, ".3f"), f"{d.overlap:.0%}"
-            table.add_row(pair, objective(each.complexity).label, *figures)
-    lines = [NOTE.format(sample=found[0].sample), *_changed(found)]
+            table.add_row(pair, objective(comparison.complexity).label, *figures)
+    lines = [NOTE.format(sample=comparisons[0].sample), *_changed(comparisons)]
     return to_text("Contrasts at equal complexity", table, " ".join(lines), width=width)
 
 
-def _changed(found: Sequence[AtEqual]) -> list[str]:
+def _changed(comparisons: Sequence[AtEqual]) -> list[str]:
     """The contrasts whose sign is settled at two complexities, and differs."""
     changed = []
-    for row in zip(*(each.differences for each in found), strict=True):
+    for row in zip(*(each.differences for each in comparisons), strict=True):
         signs = {d.effect.sign for d in row if d.p < LEVEL} - {0}
         if len(signs) > 1:
             changed.append(f"{row[0].a} -> {row[0].b}")
     return [f"The sign depends on what is held equal: {', '.join(changed)}."] if changed else []
 
 
-def at_equal_list(found: Sequence[AtEqual]) -> list[dict[str, Any]]:
+def at_equal_list(comparisons: Sequence[AtEqual]) -> list[dict[str, Any]]:
     """The contrasts as JSON; what is not estimable is None."""
     return [
         {
-            "complexity": each.complexity,
-            "sample": each.sample,
-            "contrasts": [_difference_dict(difference) for difference in each.differences],
+            "complexity": comparison.complexity,
+            "sample": comparison.sample,
+            "contrasts": [_difference_dict(difference) for difference in comparison.differences],
         }
-        for each in found
+        for comparison in comparisons
     ]
 
 

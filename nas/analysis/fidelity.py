@@ -48,12 +48,12 @@ def _fidelity(run: Run, short: int, long: int, seed: int) -> Fidelity:
     return Fidelity(short, long, x, y, types, alike)
 
 
-def rungs_text(found: Sequence[Fidelity], width: int = WIDTH) -> str:
-    """One row per pair of rungs, and what to make of them."""
+def rungs_text(fidelities: Sequence[Fidelity], width: int = WIDTH) -> str:
+    """Return the agreement as a table with one row per pair of rungs."""
     table = table_of(
         "epochs", "networks>", "rank correlation", "Kendall's tau", f"overlap of the best {BEST:.0%}"
     )
-    for fidelity in found:
+    for fidelity in fidelities:
         alike = fidelity.agreement
         figures = map(_limits, (alike.rho, alike.tau, alike.top))
         table.add_row(f"{fidelity.epochs} and {fidelity.longer}", str(len(fidelity.short)), *figures)
@@ -68,7 +68,7 @@ def _limits(estimate: Estimate) -> str:
     return f"{estimate.value:.2f}{limits}"
 
 
-def rungs_list(found: Sequence[Fidelity]) -> list[dict[str, Any]]:
+def rungs_list(fidelities: Sequence[Fidelity]) -> list[dict[str, Any]]:
     """The rungs as JSON, estimates as [value, low, high]; None where nothing is known."""
     return [
         {
@@ -80,7 +80,7 @@ def rungs_list(found: Sequence[Fidelity]) -> list[dict[str, Any]]:
             "top_overlap": _triple(fidelity.agreement.top),
             "top_networks": fidelity.agreement.best,
         }
-        for fidelity in found
+        for fidelity in fidelities
     ]
 
 

@@ -175,15 +175,14 @@ def _schedules(
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[float, float], pd.DataFrame], tuple[str, ...]]:
     """The rows of the schedule and recipe that most have; those of the longest schedule beyond it; the rows
     of each recipe, the usual one first; and a note on rows of other schedules."""
-    epochs = rows["epochs"].fillna(0) if "epochs" in rows else rows["error"] * 0
+    epochs = _known(rows, "epochs")
     usual = _most(epochs)
     longest = epochs.max()
     longer = rows[epochs == longest] if longest > usual else rows[:0]
     others = int(((epochs != usual) & ((epochs != longest) | (longest <= usual))).sum())
     said = (f"Rows of other schedules than {usual:g} epochs were left out: {others}.",) if others else ()
     rows = rows[epochs == usual]
-    grid = [rows[name].fillna(0) if name in rows else rows["error"] * 0 for name in ("lr", "weight_decay")]
-    keys = list(zip(*grid, strict=True))
+    keys = list(zip(*(_known(rows, name) for name in ("lr", "weight_decay")), strict=True))
     counts = Counter(keys).most_common()
     key = np.array(keys)
     recipes = {recipe: rows[(key == recipe).all(axis=1)] for recipe, _ in counts}
@@ -195,6 +194,11 @@ def _of_recipe(rows: pd.DataFrame, recipe: tuple[float, float]) -> pd.DataFrame:
     for name, value in zip(("lr", "weight_decay"), recipe, strict=True):
         rows = rows[rows[name].fillna(0) == value] if name in rows else rows
     return rows
+
+
+def _known(rows: pd.DataFrame, name: str) -> pd.Series[float]:
+    """A column of numbers, 0 where it is not known."""
+    return rows[name].fillna(0) if name in rows else rows["error"].fillna(0) * 0
 
 
 def _most(values: pd.Series[float]) -> float:

@@ -62,12 +62,14 @@ def _budgets(run: Run) -> Extra:
     from nas.analysis.text.decisions import budgets_list, budgets_text
     from nas.visualization.plots.decisions import budgets_figure
 
-    found = factors_by_budget(run)
-    figures = {f"budgets_{run.name}": lambda: budgets_figure(found)} if any(b.factors for b in found) else {}
+    budgets = factors_by_budget(run)
+    figures = (
+        {f"budgets_{run.name}": lambda: budgets_figure(budgets)} if any(b.factors for b in budgets) else {}
+    )
     return Extra(
         "budgets",
-        {run.name: budgets_list(found)},
-        lambda width: budgets_text(found, run.name, width),
+        {run.name: budgets_list(budgets)},
+        lambda width: budgets_text(budgets, run.name, width),
         figures,
     )
 
@@ -77,10 +79,14 @@ def _complexities(trials: Any, names: Sequence[str]) -> Extra:
     from nas.visualization.plots.distribution import edf_figure
     from nas.visualization.plots.effects import complexities_figure
 
-    found = at_equal(trials, list(dict.fromkeys(names)))
+    comparisons = at_equal(trials, list(dict.fromkeys(names)))
     figures: dict[str, Callable[[], Figure]] = {
-        f"edf_equal_{each.complexity}": partial(edf_figure, each.edfs) for each in found if each.edfs
+        f"edf_equal_{comparison.complexity}": partial(edf_figure, comparison.edfs)
+        for comparison in comparisons
+        if comparison.edfs
     }
-    if found[0].differences:
-        figures["complexities"] = lambda: complexities_figure(found)
-    return Extra("complexities", at_equal_list(found), lambda width: at_equal_text(found, width), figures)
+    if comparisons[0].differences:
+        figures["complexities"] = lambda: complexities_figure(comparisons)
+    return Extra(
+        "complexities", at_equal_list(comparisons), lambda width: at_equal_text(comparisons, width), figures
+    )

@@ -80,6 +80,10 @@ def command(
 
     smallest = smallest_effect / 100
     if tables := [run for run in runs if _is_table(run)]:
+        if plots or any(added.values()):
+            raise click.UsageError(
+                "--decisions, --budgets, --complexity and --plots describe runs, not a table"
+            )
         _analyze_table(tables, runs, as_json, as_csv, smallest)
         return
     with ExitStack() as stack:
@@ -90,7 +94,7 @@ def command(
         if len(groups) > 1 and any(added.values()):
             raise click.UsageError("--decisions, --budgets and --complexity describe runs on one data set")
         if len(groups) > 1:
-            files = _across(groups, as_json, as_csv, plots)
+            files = _across(groups, as_json, as_csv, plots, smallest)
         else:
             files = _analyze(opened, as_json, as_csv, plots, list(extras(opened, **added)), smallest)
     for file in files:
@@ -156,14 +160,18 @@ def _is_table(name: str) -> bool:
 
 def _json(parts: Sequence[Extra]) -> dict[str, Any]:
     """The parts by key; those of one key, which are by run, together."""
-    found: dict[str, Any] = {}
+    joined: dict[str, Any] = {}
     for part in parts:
-        found[part.key] = found[part.key] | part.data if part.key in found else part.data
-    return found
+        joined[part.key] = joined[part.key] | part.data if part.key in joined else part.data
+    return joined
 
 
 def _across(
-    groups: Mapping[str, Sequence[Run]], as_json: bool, as_csv: bool, plots: Path | None
+    groups: Mapping[str, Sequence[Run]],
+    as_json: bool,
+    as_csv: bool,
+    plots: Path | None,
+    smallest_effect: float,
 ) -> list[Path]:
     """Print the comparison over data sets; returns the plots written."""
     from nas.analysis.across import across_data
@@ -171,13 +179,13 @@ def _across(
     from nas.visualization.plots.ranks import ranks_figure
     from nas.visualization.plots.style import save
 
-    found = across_data(groups)
+    across = across_data(groups, smallest_effect=smallest_effect)
     if as_json:
-        emit(across_dict(found))
+        emit(across_dict(across))
     elif as_csv:
-        echo(across_frame(found).to_csv(index=False), newline=False)
+        echo(across_frame(across).to_csv(index=False), newline=False)
     else:
-        echo(across_text(found, width=text_width()))
-    if plots is None or found.ranking is None:
+        echo(across_text(across, width=text_width()))
+    if plots is None or across.ranking is None:
         return []
-    return [save(ranks_figure(found.ranking, found.types), plots / "ranks.png")]
+    return [save(ranks_figure(across.ranking, across.types), plots / "ranks.png")]

@@ -49,10 +49,9 @@ def open_object(data: object, name: str, where: str) -> Source:
 
 
 def _part(data: Any, where: str) -> Split:
-    if isinstance(data, tuple | list) and len(data) == 2 and all(hasattr(item, "__len__") for item in data):
+    if isinstance(data, tuple | list) and len(data) == 2 and all(map(_is_column, data)):
         images, labels = data
-        if len(images) == len(labels) != 2 or isinstance(images, np.ndarray):
-            return _from_rows(images, labels, None, where)
+        return _from_rows(images, labels, None, where)
     if hasattr(data, "column_names") and hasattr(data, "features"):
         return _from_columns(data, where)
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, str | bytes):
@@ -63,6 +62,11 @@ def _part(data: Any, where: str) -> Split:
             f"the items of {type(data).__name__} are no (image, label)", where=where, hint=ACCEPTED
         )
     return _from_rows([row[0] for row in rows], [row[1] for row in rows], _class_names(data), where)
+
+
+def _is_column(item: Any) -> bool:
+    """Whether an item holds values of all images; a tuple is an image with its label."""
+    return hasattr(item, "__len__") and not isinstance(item, tuple | str | bytes)
 
 
 def _class_names(data: Any) -> Sequence[str] | None:

@@ -86,13 +86,13 @@ def slopes(y: Floats, columns: Floats, contrasts: Floats, cluster: Ints) -> list
     residual, leverage = _residual(y, basis), (basis**2).sum(axis=1)
     known = np.abs(contrasts - (contrasts @ right[kept].T) @ right[kept]).max(axis=1) < 1e-6
     weights = basis @ (loadings @ contrasts.T)
-    found, freedom = [], len(y) - int(kept.sum())
+    effects, freedom = [], len(y) - int(kept.sum())
     for weight, determined in zip(weights.T, known, strict=True):
         if determined and freedom > 0:
-            found.append(_robust(weight, y, residual, leverage, freedom, cluster))
+            effects.append(_robust(weight, y, residual, leverage, freedom, cluster))
         else:
-            found.append(NO_EFFECT)
-    return found
+            effects.append(NO_EFFECT)
+    return effects
 
 
 def mean_of(values: Floats, cluster: Ints) -> Estimate:

@@ -72,6 +72,13 @@ def test_runs_on_two_data_sets_are_summarised_and_ranked(analyze, elsewhere, tmp
     assert document["contrasts"][0]["between_sd"] == 0  # the same trainings twice
 
 
+def test_what_describes_runs_is_refused_for_a_table(analyze, tmp_path):
+    (tmp_path / "results.csv").write_text("type,error,context\na,0.1,1\nb,0.2,1\n")
+    code, _, stderr = analyze(tmp_path / "results.csv", "--decisions")
+    assert code == 2
+    assert "describe runs, not a table" in stderr
+
+
 def test_what_describes_one_data_set_is_refused_for_two(analyze, elsewhere):
     code, _, stderr = analyze(PUBLISHED, elsewhere, "--decisions")
     assert code == 2

@@ -70,6 +70,17 @@ def test_two_images_with_two_labels_are_no_two_rows():
         load_data((images, [0, 1]))
 
 
+def test_images_and_labels_of_different_numbers_are_refused():
+    with pytest.raises(NasError, match=r"60 images but labels of shape \(59,\)"):
+        load_data((PART.images, PART.labels[1:]))
+
+
+def test_two_rows_are_rows():
+    rows = [(PART.images[0], 0), (PART.images[1], 1)]
+    with pytest.raises(NasError, match="with 2 training images"):
+        load_data(rows)
+
+
 def test_class_names_of_torchvision():
     rows = Rows()
     rows.classes = ["ape", "bee", "cat"]

@@ -57,6 +57,7 @@ def layered(
 def as_networkx(graph: Graph) -> nx.DiGraph:
     """The primitives with their operations, and the slots in which each takes another."""
     dag = nx.DiGraph()
+    dag.add_node(-1, op="input", is_output=False)
     for i, (_, op, inputs, _, _) in enumerate(graph.primitives):
         dag.add_node(i, op=identity(op), is_output=i == graph.output_index)
         for source in set(inputs):
@@ -108,6 +109,49 @@ def check_pairs(count: int, seed: int) -> None:
 
 def test_digests_are_equal_exactly_for_isomorphic_networks() -> None:
     check_pairs(200, seed=0)
+
+
+Step = tuple[str, list[int]]
+"""An operation and the earlier steps that it takes; -1 is the image."""
+
+
+def random_steps(rng: random.Random) -> list[Step]:
+    sizes = {"relu": 1, "add": rng.randint(2, 3), "concat": 2}
+    names = [rng.choice(["relu", "add", "add", "concat"]) for _ in range(rng.randint(3, 9))]
+    return [(name, [rng.randrange(-1, i) for _ in range(sizes[name])]) for i, name in enumerate(names)]
+
+
+def follow(steps: list[Step], rng: random.Random) -> Graph:
+    """The network of these steps, made in a random topological order."""
+    graph = Graph("Network", [IMAGE])
+    values = {-1: Value(graph, *graph.input_names, IMAGE)}
+    while len(values) <= len(steps):
+        ready = [i for i, (_, taken) in enumerate(steps) if i not in values and values.keys() >= set(taken)]
+        i = rng.choice(ready)
+        name, taken = steps[i]
+        sources = [values[source] for source in taken]
+        if name == "concat":
+            values[i] = Conv(4)(Concat()(*sources))
+        else:
+            values[i] = Add()(*rng.sample(sources, len(sources))) if name == "add" else Relu()(*sources)
+    used = {source for _, taken in steps for source in taken}
+    ends = [values[i] for i in range(len(steps)) if i not in used]
+    return graph.close(Add()(*rng.sample(ends, len(ends))) if len(ends) > 1 else ends[0])
+
+
+def test_digests_of_any_graphs_that_differ_in_one_step() -> None:
+    rng, outcomes = random.Random(0), {True: 0, False: 0}
+    for _ in range(300):
+        steps = random_steps(rng)
+        graph = follow(steps, rng)
+        assert follow(steps, rng).digest == graph.digest
+        i = rng.randrange(len(steps))
+        name, taken = steps[i]
+        other = follow([*steps[:i], (name, [rng.randrange(-1, i) for _ in taken]), *steps[i + 1 :]], rng)
+        same = isomorphic(graph, other)
+        assert (other.digest == graph.digest) == same
+        outcomes[same] += 1
+    assert min(outcomes.values()) > 60
 
 
 @pytest.mark.slow

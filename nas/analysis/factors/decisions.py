@@ -159,4 +159,4 @@ def _partial_dependence(
 def _around(decision: Decision, error: Floats, effects: Sequence[Estimate]) -> list[Estimate]:
     """Effects as errors, around the mean of the networks with the decision."""
     mean = float(error[decision.level >= 0].mean())
-    return [Estimate(mean + each.value, mean + each.low, mean + each.high) for each in effects]
+    return [Estimate(mean + effect.value, mean + effect.low, mean + effect.high) for effect in effects]

@@ -26,45 +26,45 @@ SUMMARY = (
 )
 
 
-def across_text(found: Across, width: int = WIDTH) -> str:
+def across_text(across: Across, width: int = WIDTH) -> str:
     """The contrasts on each data set with their summary, and the mean ranks."""
-    names = list(found.analyses)
+    names = list(across.analyses)
     table = table_of("a -> b", *names, "mean", "p>", "SD between>", "in a new data set")
-    for c in found.contrasts:
+    for c in across.contrasts:
         s = c.summary
         cells = (interval(c.effects[name]) for name in names)
         between, new = known(100 * s.between, ".2f"), _limits(s.prediction)
         table.add_row(f"{c.a} -> {c.b}", *cells, interval(s.mean), known(c.p, ".3f"), between, new)
     few = [f"{count(len(names), 'data set')} say little of others."] if len(names) < FEW else []
-    claims = [f"  {claim(contrast)}" for contrast in found.contrasts]
+    claims = [f"  {claim(contrast)}" for contrast in across.contrasts]
     title = f"Module types over {count(len(names), 'data set')}: {', '.join(names)}"
-    return to_text(title, table, " ".join([SUMMARY, *few]), *claims, *_rank_lines(found), width=width)
+    return to_text(title, table, " ".join([SUMMARY, *few]), *claims, *_rank_lines(across), width=width)
 
 
-def across_frame(found: Across) -> pd.DataFrame:
+def across_frame(across: Across) -> pd.DataFrame:
     """One row per contrast and data set, with the columns of `Analysis.frame` and the name of the data."""
     import pandas as pd
 
     return pd.concat(
-        [analysis.frame().assign(data=name) for name, analysis in found.analyses.items()], ignore_index=True
+        [analysis.frame().assign(data=name) for name, analysis in across.analyses.items()], ignore_index=True
     )
 
 
-def across_dict(found: Across) -> dict[str, Any]:
+def across_dict(across: Across) -> dict[str, Any]:
     """The comparison as JSON; what is not estimable is None."""
-    ranking = found.ranking
+    ranking = across.ranking
     return {
         "schema": SCHEMA,
         "kind": "data sets",
-        "types": list(found.types),
-        "contrasts": [_contrast_dict(contrast) for contrast in found.contrasts],
+        "types": list(across.types),
+        "contrasts": [_contrast_dict(contrast) for contrast in across.contrasts],
         "ranks": ranking
         and {
-            "mean": dict(zip(found.types, map(float, ranking.ranks), strict=True)),
+            "mean": dict(zip(across.types, map(float, ranking.ranks), strict=True)),
             "p": _known(ranking.p),
             "critical_difference": _known(ranking.critical),
         },
-        "analyses": {name: analysis_dict(analysis) for name, analysis in found.analyses.items()},
+        "analyses": {name: analysis_dict(analysis) for name, analysis in across.analyses.items()},
     }
 
 
@@ -84,11 +84,11 @@ def claim(contrast: AcrossContrast) -> str:
     return f"replacing {a} by {b} {way} error by {size} points at equal FLOPs on average {over}{mixed}"
 
 
-def _rank_lines(found: Across) -> list[str]:
-    ranking = found.ranking
+def _rank_lines(across: Across) -> list[str]:
+    ranking = across.ranking
     if ranking is None:
         return ["No ranks: some type has no effect at equal FLOPs on some data set."]
-    order = sorted(zip(ranking.ranks, found.types, strict=True))
+    order = sorted(zip(ranking.ranks, across.types, strict=True))
     ranks = ", ".join(f"{kind} {rank:.2f}" for rank, kind in order)
     test = f"Mean ranks (1 is best): {ranks}. Friedman's test p = {known(ranking.p, '.3f') or 'not known'}"
     if math.isnan(ranking.critical):

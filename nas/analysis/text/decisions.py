@@ -122,8 +122,8 @@ def importance(budget: Budget) -> dict[str, float]:
     """Importance by factor, highest first: its total share of the variance, or its PED-ANOVA share where no
     share of the variance is supported; without the factors of which none is known."""
     rows = budget.factors.rows if budget.factors else ()
-    found = {row.name: row.total.value if supported(budget) else row.top for row in rows}
-    return {n: v for n, v in sorted(found.items(), key=lambda item: -item[1]) if not math.isnan(v)}
+    values = {row.name: row.total.value if supported(budget) else row.top for row in rows}
+    return {n: v for n, v in sorted(values.items(), key=lambda item: -item[1]) if not math.isnan(v)}
 
 
 def _share(budget: Budget, value: float | None) -> str:

@@ -28,7 +28,8 @@ LEADING = (
 
 
 def factors_dict(factors: Factors, top: float) -> dict[str, Any]:
-    """As JSON, but for NaN; `top` is the best part of the networks that the column is about."""
+    """Return the factors as JSON, but for NaN; `top` is the best part of the networks that the column
+    describes."""
     said = {"grade": factors.grade, "refused": [str(gate) for gate in factors.refused], "top_part": top}
     return asdict(factors) | said
 

@@ -54,19 +54,19 @@ def forest_figure(contrasts: Sequence[Contrast | PairedContrast]) -> Figure:
 
 
 @in_style
-def complexities_figure(found: Sequence[AtEqual]) -> Figure:
-    """Change of error of each contrast with its interval, at equal values of each complexity."""
-    pairs = [f"{d.a} → {d.b}" for d in found[0].differences]
+def complexities_figure(comparisons: Sequence[AtEqual]) -> Figure:
+    """Draw the change of error of each contrast with its interval, at equal values of each complexity."""
+    pairs = [f"{d.a} → {d.b}" for d in comparisons[0].differences]
     figure, axes = canvas(WIDTH, 1.1 + ROW * len(pairs))
     places = np.arange(len(pairs))[::-1]
-    for at, each in enumerate(found):
-        value, low, high = 100 * np.array([_limits(d.effect) for d in each.differences]).T
+    for at, comparison in enumerate(comparisons):
+        value, low, high = 100 * np.array([_limits(d.effect) for d in comparison.differences]).T
         bars = np.nan_to_num(np.array([value - low, high - value]))
-        y = places + 0.5 * ((len(found) - 1) / 2 - at) / max(1, len(found) - 1)
+        y = places + 0.5 * ((len(comparisons) - 1) / 2 - at) / max(1, len(comparisons) - 1)
         look: dict[str, Any] = {
             "color": COLOURS[at],
             "fmt": MARKERS[at],
-            "label": f"equal {objective(each.complexity).label}",
+            "label": f"equal {objective(comparison.complexity).label}",
         }
         axes.errorbar(value, y, xerr=bars, markersize=4.5, capsize=2, **look)
     axes.axvline(0, color=INK, linewidth=0.8)

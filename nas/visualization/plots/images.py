@@ -20,7 +20,11 @@ MOST = 16
 """Images that a picture shows."""
 PER_ROW = 8
 CELL = 1.1
-"""Inches of an image."""
+"""Width of an image, in inches."""
+TITLE = 0.19
+"""Height of the label above it, in inches."""
+MOST_ASPECT = 3.0
+"""Height of an image by its width beyond which it is drawn smaller."""
 
 Pictures = npt.NDArray[np.float32]
 
@@ -44,7 +48,9 @@ def plot_images(dataset: Dataset, recipe: Recipe, file: str | Path) -> Path:
     augmented = _augment(dataset, recipe, chosen)
     columns = min(PER_ROW, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure = Figure(figsize=(CELL * columns, 2.35 * CELL * rows + 0.5), layout="constrained")
+    _, height, width = dataset.input_shape
+    cell = CELL * min(MOST_ASPECT, height / width) + TITLE
+    figure = Figure(figsize=(CELL * columns, 2 * rows * cell + 0.4), layout="constrained")
     cells = figure.subplots(2 * rows, columns, squeeze=False)
     for axes in cells.flat:
         axes.set_axis_off()
