@@ -101,6 +101,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     for stream in (sys.stdout, sys.stderr):
         accept_any_text(stream)
+    if sys.platform == "win32":
+        sys.exit(complain("nas does not run on Windows", NasError.exit_code, hint="use it in WSL, on Linux"))
     warnings.showwarning, sys.excepthook = show_warning, show_traceback
     sys.exit(run(args))
 
