@@ -209,6 +209,12 @@ def test_a_bad_table_is_refused_with_the_place_and_the_way_out(name):
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("source", [None, "results.csv", [], {"type": ["a"]}, pd.Series([0.1])])
+def test_what_is_neither_runs_nor_a_table_is_refused(source):
+    with pytest.raises(NasError, match="neither runs nor a table"):
+        nas.analyze(source)
+
+
 def test_a_file_of_results_is_read_with_its_lines(tmp_path):
     path = tmp_path / "results.csv"
     frame = rows().assign(type=lambda f: f["type"].replace("type1", "none"))
