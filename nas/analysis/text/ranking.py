@@ -115,7 +115,10 @@ def comparison_parts(comparison: Comparison) -> list[RenderableType]:
     parts = _ranking_parts(comparison)
     fitted = [c for c in comparison.contrasts if not math.isnan(c.raw.value)]
     if fitted:
-        note = "Changes in percentage points, each with its own 95 % interval; p by permutation, after Holm."
+        note = (
+            "Changes in percentage points, each with its own 95 % interval. p after Holm: raw by "
+            "permutation, at equal FLOPs and depth by a t-test that is robust to unequal spread."
+        )
         parts += [_contrast_table(fitted), note]
     return parts
 
