@@ -31,7 +31,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 OWN = ("evolution", "random", "balanced", "paired")
-SLOW = ("optuna:TPE", "optuna:NSGAII", "optuna:GP")
+SLOW = ("optuna:tpe", "optuna:nsgaii", "optuna:gp")
 SLOW_SPACES = ("residual_vs_fractal", "five_types", "all_modules")
 SLOW_PROPOSALS = 24
 SAMPLES = 300

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 ESTIMAND = (
     "Change of validation error when every block of type a is replaced by type b, over the networks of the "
     "sample: raw, and at equal FLOPs and depth (by regression on smooth functions of log FLOPs and of depth, "
-    "where both types occur). A network of mixed types counts for each by its share of blocks. Intervals are "
-    "95 %: raw by bootstrap over distinct networks, at equal FLOPs from robust standard errors (HC3)."
+    "where both types occur). Where networks mix types the change is that for one block, over the mixtures "
+    "at hand, and networks of one type alone are not extrapolated to. Intervals are 95 %: raw by bootstrap "
+    "over distinct networks, at equal FLOPs from robust standard errors (HC3)."
 )
 ADAPTIVE = (
     "The searcher chose networks by their results, so these figures describe what the search visited, not "

@@ -44,6 +44,9 @@ PERMUTATIONS = (1000, 22)
 """Fewest permutations, and how many a test, so that the smallest p survives Holm (0.045)."""
 
 
+PER_BLOCK = ", for each block that is of the one type in place of the other"
+"""What an effect is of where networks mix types: networks of one type alone are not extrapolated to."""
+
 THAT_TRAIN = "among networks that train"
 """What a contrast of a sample that no searcher steered speaks of where one type failed more often."""
 
@@ -111,6 +114,7 @@ class Contrast(Graded):
     failures: Failures
     steered: bool
     gates: tuple[Gate, ...]
+    per_block: bool = False
 
     @property
     def effect(self) -> Estimate:
@@ -121,6 +125,7 @@ class Contrast(Graded):
     def claim(self) -> str:
         among = THAT_TRAIN if self.failures.differ and not self.steered else ALLOWED["D"]
         said = sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops, among=among)
+        said += PER_BLOCK if self.per_block and self.grade != "X" else ""
         return said + self.failures.note(self.a, self.b)
 
 
@@ -180,8 +185,11 @@ def _type_results(
     networks: Networks, kept: list[int], raw: Effects | None, means: list[Estimate]
 ) -> tuple[TypeResult, ...]:
     estimates = dict.fromkeys(networks.names, (UNKNOWN, UNKNOWN))
+    pure = np.isclose(networks.shares, 1).sum(axis=0)
     for row, k in enumerate(kept):
         assert raw is not None
+        if pure[k] < MIN_NETWORKS_OF_TYPE:
+            continue  # a network of this type alone would be extrapolated
         estimates[networks.names[k]] = (_bounded(0, *raw.mean(row)), _bounded(0, *_limits(means[row])))
     counts = (networks.shares > 0).sum(axis=0)
     return tuple(
@@ -205,11 +213,12 @@ def _contrasts(
     p_matched = statistics.holm(np.array([effect.p for effect in adjusted]))
     alike = adjusted_errors(shares, networks.error, constant)
     everywhere = np.zeros(len(alike), np.intp)
+    scale = _per_block(networks)
     dominant = _dominant(networks.shares[:, kept])
     results = {}
     for at, (i, j) in enumerate(pairs):
-        raw = _bounded(-1, *effects.difference(i, j))
-        matched = _bounded(-1, *_limits(adjusted[at].estimate))
+        raw = _bounded(-1, *(scale * value for value in effects.difference(i, j)))
+        matched = _bounded(-1, *(scale * value for value in _limits(adjusted[at].estimate)))
         pair = (kept[i], kept[j])
         facts = _facts(networks, pair, adjusted[at], raw, matched)
         led = min((dominant == i).sum(), (dominant == j).sum())
@@ -253,7 +262,16 @@ def _contrast(
 ) -> Contrast:
     failures = unpaired_failures(*(networks.runs[name] for name in pair))
     checked = (*gates(facts), rate_gate(failures, "C"))
-    return Contrast(*pair, *tests, better, facts.overlap, failures, not facts.balanced, checked)
+    mixed = _per_block(networks) < 1
+    return Contrast(*pair, *tests, better, facts.overlap, failures, not facts.balanced, checked, mixed)
+
+
+def _per_block(networks: Networks) -> float:
+    """What the effect of a whole network is multiplied by: 1 where every network is of one type, else the
+    mean share that one block has in a network."""
+    if not len(networks.error) or np.isclose(networks.shares.max(axis=1), 1).all():
+        return 1.0
+    return float(np.mean(1 / networks.depth))
 
 
 def _dominant(shares: Floats) -> Ints:
@@ -281,8 +299,13 @@ def _facts(
 
 
 def _groups(names: list[str], means: Floats, contrasts: tuple[Contrast, ...]) -> tuple[tuple[str, ...], ...]:
-    supported = [c for c in contrasts if c.grade != "X"]
-    if not supported:
+    """Order the types of which every contrast is supported: a contrast of grade X makes no tie."""
+    pairs = {frozenset((c.a, c.b)): c for c in contrasts if c.grade != "X"}
+    kept = list(names)
+    while gaps := [pair for pair in combinations(kept, 2) if frozenset(pair) not in pairs]:
+        kept.remove(max(kept, key=lambda name: sum(name in pair for pair in gaps)))
+    if len(kept) < 2:
         return ()
-    separated = {frozenset((c.a, c.b)) for c in supported if c.p_equal_flops < LEVEL}
-    return tuple(tuple(group) for group in statistics.tied_groups(names, means, separated))
+    separated = {pair for pair, c in pairs.items() if c.p_equal_flops < LEVEL}
+    scores = np.array([means[names.index(name)] for name in kept])
+    return tuple(tuple(group) for group in statistics.tied_groups(kept, scores, separated))

@@ -18,7 +18,7 @@ import click
 
 from nas import __version__
 from nas.cli import _options as options
-from nas.cli._output import accept_any_text, echo, show_warning
+from nas.cli._output import accept_any_text, echo, show_traceback, show_warning
 from nas.errors import NasError, StorageError
 
 GROUPS = {
@@ -101,7 +101,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     for stream in (sys.stdout, sys.stderr):
         accept_any_text(stream)
-    warnings.showwarning = show_warning
+    if sys.platform == "win32":
+        sys.exit(complain("nas does not run on Windows", NasError.exit_code, hint="use it in WSL, on Linux"))
+    warnings.showwarning, sys.excepthook = show_warning, show_traceback
     sys.exit(run(args))
 
 

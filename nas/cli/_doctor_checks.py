@@ -78,7 +78,7 @@ def self_test() -> SelfTest:
         workers = slots
 
     with tempfile.TemporaryDirectory() as folder:
-        trials = 2 * len(os.sched_getaffinity(0))
+        trials = 2 * _usable_cores()
         run = search(SPACE, data=DATA, trials=trials, results_dir=folder, on_start=note_workers)
         with run.study as study:
             done = list(study.trials)
@@ -88,8 +88,13 @@ def self_test() -> SelfTest:
     return SelfTest(workers, len(done), time.monotonic() - started, sum(trial.duration for trial in done))
 
 
+def _usable_cores() -> int:
+    """Return the cores that this process may use; macOS tells only how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _cores() -> Check:
-    cores = len(os.sched_getaffinity(0))
+    cores = _usable_cores()
     load = os.getloadavg()[0]
     detail = f"{cores} usable, load {load:.1f}"
     busy = load > 0.5 * cores
@@ -99,10 +104,11 @@ def _cores() -> Check:
 
 
 def _memory() -> Check:
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    detail = f"{_gib(available)} of {_gib(total)} GiB free"
-    return Check("memory", "ok" if available >= LEAST_MEMORY else "warning", detail)
+    import psutil
+
+    memory = psutil.virtual_memory()
+    detail = f"{_gib(memory.available)} of {_gib(memory.total)} GiB free"
+    return Check("memory", "ok" if memory.available >= LEAST_MEMORY else "warning", detail)
 
 
 def _disk(results_dir: Path) -> Check:

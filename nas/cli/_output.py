@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -88,6 +90,11 @@ def percent(value: float | None) -> str:
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning of Python as a note, in place of the line of code that gave it."""
     note(f"warning: {message}")
+
+
+def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of an error that is no NasError, which is a bug."""
+    echo("".join(traceback.format_exception(kind, error, trace)), err=True, newline=False)
 
 
 def accept_any_text(stream: TextIO) -> None:

@@ -2,8 +2,9 @@
 
 For a paired difference of standard deviation SD the two-sided test at level a finds an effect
 delta with the wanted power in n = ((z_(1-a/2) + z_power) SD / delta)^2 blocks, 2.8 SD / delta for
-5 % and 80 %; z^2 / 2 more make up for an SD that is itself estimated (Guenther, 1981). Of
-several tests, adjusted after Holm, the first has to pass at a / tests.
+5 % and 80 %; z^2 / 2 more make up for an SD that is itself estimated (Guenther, 1981), and as many again
+for the stricter of two tests that counts (`nas.stats.paired_means`). Of several tests, adjusted after Holm,
+the first has to pass at a / tests.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ _NORMAL = NormalDist()
 def needed(effect: float, sd: float, tests: int = 1, power: float = POWER) -> int:
     """Blocks that show an effect of this size; `effect` and `sd` in the same unit, above 0."""
     z = _z(tests)
-    return ceil(((z + _NORMAL.inv_cdf(power)) * sd / effect) ** 2 + z**2 / 2)
+    return ceil(((z + _NORMAL.inv_cdf(power)) * sd / effect) ** 2 + z**2)
 
 
 def detectable(blocks: int, sd: float, tests: int = 1, power: float = POWER) -> float:
     """The smallest effect that so many blocks show; infinite where they are too few for any."""
     z = _z(tests)
-    known = blocks - z**2 / 2
+    known = blocks - z**2
     return (z + _NORMAL.inv_cdf(power)) * sd / sqrt(known) if known > 0 else float("inf")
 
 
 def predicted(blocks: int, effect: float, sd: float, tests: int = 1) -> float:
     """The probability that so many blocks show an effect of this size."""
     z = _z(tests)
-    return _NORMAL.cdf(abs(effect) * sqrt(max(0.0, blocks - z**2 / 2)) / sd - z)
+    return _NORMAL.cdf(abs(effect) * sqrt(max(0.0, blocks - z**2)) / sd - z)
 
 
 def _z(tests: int) -> float:

@@ -182,6 +182,19 @@ def test_a_module_type_of_a_plugin_needs_a_plain_name() -> None:
     assert_harmless(str(caught.value))
 
 
+def test_warnings_and_tracebacks_show_escapes() -> None:
+    script = (
+        "import sys, warnings, nas.cli; nas.cli.run = lambda _: (warnings.warn(sys.argv[1]), 1 / 0);"
+        "sys.argv[1] += 'warned'; nas.cli.main()"
+    )
+    command = [sys.executable, "-c", script, HOSTILE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("warning: x\\x1b[2J")
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+    assert_harmless(done.stderr)
+
+
 def test_progress_shows_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     SearchProgress().print(HOSTILE)
     said = capsys.readouterr().err

@@ -42,8 +42,8 @@ def test_the_examples_work_as_they_are_typed(
 
 def completed(line: str) -> list[str]:
     *words, incomplete = line.split(" ")[1:]
-    found = ShellComplete(cli, {}, "nas", "_NAS_COMPLETE").get_completions(words, incomplete)
-    return [item.value for item in found if item.type == "plain"]
+    completions = ShellComplete(cli, {}, "nas", "_NAS_COMPLETE").get_completions(words, incomplete)
+    return [item.value for item in completions if item.type == "plain"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The live view of a search, at sizes of terminals."""
+"""The live view of a search, on terminals of several sizes."""
 
 from __future__ import annotations
 

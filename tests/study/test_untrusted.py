@@ -101,7 +101,8 @@ def test_train_of_a_file_says_that_it_runs_a_program(tmp_path, monkeypatch, caps
     (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('canary').touch()\n")
     assert nas(["train", "mine.py", "--data", "digits?limit=100"]) == 2
     printed = capsys.readouterr().err
-    assert printed.index("runs mine.py: a source file is a program") < printed.index("has no class Network")
+    warning, error = "running mine.py: a source file is a program", "has no class Network"
+    assert printed.index(warning) < printed.index(error)
     assert trapped(tmp_path)
 
 

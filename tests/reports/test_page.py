@@ -1,4 +1,4 @@
-"""The report of runs as a page: whole, harmless, and telling all that is known."""
+"""The HTML report: self-contained, harmless to open, and complete."""
 
 from __future__ import annotations
 
@@ -80,18 +80,18 @@ class Page(HTMLParser):
 
 
 def written(*runs, drawn=True):
-    """What runs found, and their page; without its pictures, which take most of the time, if not
+    """Return the overview of runs and their page; without pictures, which take most of the time, if not
     `drawn`."""
-    found = overview(runs)
-    plots = draw_all(found)
-    return found, page(found, plots if drawn else {n: replace(p, figure=None) for n, p in plots.items()})
+    content = overview(runs)
+    plots = draw_all(content)
+    return content, page(content, plots if drawn else {n: replace(p, figure=None) for n, p in plots.items()})
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A page of 24 trials, with what it was made from."""
-    found, text = written(make_run(tmp_path_factory.mktemp("runs"), study()))
-    return found, text, Page(text)
+    """A page of 24 trials, and the overview it was made from."""
+    content, text = written(make_run(tmp_path_factory.mktemp("runs"), study()))
+    return content, text, Page(text)
 
 
 def check_self_contained(text):
@@ -119,38 +119,38 @@ def test_the_page_needs_nothing_but_itself(small):
     assert f"script-src 'sha256-{digest}'" in policy
 
 
-def test_every_section_is_there_with_figures_or_what_would_fill_it(small):
-    found, text, parsed = small
+def test_every_section_has_figures_or_says_what_would_fill_it(small):
+    content, text, parsed = small
     assert tuple(a["id"] for a in parsed.of("section")) == SECTIONS
     parts = dict(zip(SECTIONS, text.split("<section")[1:], strict=True))
     for name, part in parts.items():
         assert any(mark in part for mark in ("<figure>", 'class="missing"', 'class="chart"', "<h3>")), name
-    for plot in draw_all(found).values():
-        told = plot.missing if plot.figure is None else plot.caption
-        assert told
-        assert told in unescape(text) or plot.name == "front"
+    for plot in draw_all(content).values():
+        text_of_plot = plot.missing if plot.figure is None else plot.caption
+        assert text_of_plot
+        assert text_of_plot in unescape(text) or plot.name == "front"
 
 
-def test_the_summary_says_by_grade_what_may_be_said_and_what_is_missing(small):
-    found, text, _ = small
-    said = text.split('id="summary"')[1].split("</section>")[0]
-    for contrast in found.analysis.comparisons[0].contrasts:
+def test_the_summary_holds_every_claim_and_every_missing_requirement(small):
+    content, text, _ = small
+    summary = text.split('id="summary"')[1].split("</section>")[0]
+    for contrast in content.analysis.comparisons[0].contrasts:
         assert contrast.grade == "D"
-        assert contrast.claim[1:] in said
-    assert "What the data do not support" in said
-    for comparison in found.analysis.comparisons:
+        assert contrast.claim[1:] in summary
+    assert "What the data do not support" in summary
+    for comparison in content.analysis.comparisons:
         for contrast in comparison.contrasts:
-            assert all(str(gate) in said for gate in contrast.refused)
-    assert "1 failed" in said
+            assert all(str(gate) in summary for gate in contrast.refused)
+    assert "1 failed" in summary
 
 
-def test_each_member_of_the_front_has_all_its_facts_and_its_drawing(small):
-    found, text, parsed = small
+def test_members_of_the_front_have_facts_and_drawings(small):
+    content, text, parsed = small
     marks = [a for a in parsed.of("g") if a.get("class") == "point" and "tabindex" in a]
-    front_digests = {trial.digest for trial in found.runs[0].study.front()}
+    front_digests = {trial.digest for trial in content.runs[0].study.front()}
     assert len(marks) == len(front_digests)
     ids = {a.get("id") for _, a in parsed.elements}
-    by_number = {trial.number: trial for trial in found.runs[0].study.trials}
+    by_number = {trial.number: trial for trial in content.runs[0].study.trials}
     for mark in marks:
         point = parsed.points[int(mark["data-at"])]
         number = int(point["name"].removeprefix("trial "))
@@ -170,22 +170,22 @@ def test_each_member_of_the_front_has_all_its_facts_and_its_drawing(small):
     assert {"knee", "lowest error", "lowest FLOPs"} <= set(roles)
 
 
-def test_repeated_trainings_give_the_members_intervals(tmp_path):
+def test_repeated_trainings_give_intervals(tmp_path):
     history = study()
     for trial in list(history.front()):
         repeated = {"number": trial.number + 1000, "seed": trial.seed + 1, "error": trial.error + 0.004}
         history.record(Trial(**{**vars(trial), **repeated}))
-    found, text = written(make_run(tmp_path, history), drawn=False)
+    content, text = written(make_run(tmp_path, history), drawn=False)
     points = Page(text).points
     shown = [point for point in points if any("over seeds" in fact for fact in point["facts"])]
-    assert len(shown) == len(found.intervals) > 0
+    assert len(shown) == len(content.intervals) > 0
     assert text.count('class="bar"') == sum(1 for p in shown if p["roles"])
     sd = 100 * 0.004 / 2**0.5
     assert f"SD of {sd:.2f} points" in text
 
 
 @pytest.mark.filterwarnings("error")
-def test_whatever_a_user_gave_is_text(tmp_path):
+def test_names_and_settings_are_escaped(tmp_path):
     run = make_run(tmp_path, study(count=12), data=HOSTILE, versions={"nas": HOSTILE}, classes=(HOSTILE,))
     run.files.space.write_text(f"# </code></pre>{HOSTILE}\n")
     object.__setattr__(run, "files", Hostile(run.files))
@@ -219,7 +219,7 @@ class Hostile:
 
 
 @in_style
-def test_names_of_types_are_text_in_pictures():
+def test_names_are_escaped_in_plots():
     figure, axes = canvas()
     axes.plot([0, 1], label=HOSTILE)
     axes.set_title(HOSTILE)
@@ -231,8 +231,8 @@ def test_names_of_types_are_text_in_pictures():
 
 
 def test_plots_are_written_as_png_and_svg(small, tmp_path):
-    found, _, _ = small
-    plots = draw_all(found)
+    content, _, _ = small
+    plots = draw_all(content)
     files = save_all([plots["front"], plots["interactions"], plots["coverage"]], tmp_path / "new")
     names = {name for name in ("front", "interactions", "coverage") if plots[name].figure is not None}
     assert {file.name for file in files} == {f"{n}{suffix}" for n in names for suffix in (".png", ".svg")}
@@ -240,7 +240,7 @@ def test_plots_are_written_as_png_and_svg(small, tmp_path):
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<?xml")
 
 
-def test_a_run_with_nothing_complete_is_refused_with_the_way_out(tmp_path):
+def test_a_run_without_a_complete_trial_is_refused_with_a_hint(tmp_path):
     with pytest.raises(NasError, match=r"no trial is complete \(3 failed: ") as caught:
         overview([make_run(tmp_path, study(count=3, failing=range(3)))])
     assert caught.value.hint
@@ -258,35 +258,35 @@ def test_one_module_type_alone_is_reported(tmp_path):
             proposal = Proposal(genotype, "random", uniform=True)
             history.record(Trial(**{**vars(trial), "proposal": proposal, "decisions": {}}))
     assert len(history.trials) > 3
-    found, text = written(make_run(tmp_path, history))
+    content, text = written(make_run(tmp_path, history))
     check_self_contained(text)
-    assert found.types == (kind,)
+    assert content.types == (kind,)
     assert "No ranking of one module type" in text
 
 
-def test_masks_have_the_error_called_by_its_name(tmp_path):
+def test_the_error_of_masks_is_called_miou(tmp_path):
     _, text = written(make_run(tmp_path, study(count=8), task="segmentation"), drawn=False)
     assert "1 - mIoU of validation images, %" in text
     assert "The lowest 1 - mIoU on it is" in text
     assert "validation error, %" not in text
 
 
-def test_of_too_many_networks_a_part_is_shown_and_all_of_the_front(small, monkeypatch):
-    found, _, _ = small
+def test_a_sample_of_many_networks_is_shown_with_the_whole_front(small, monkeypatch):
+    content, _, _ = small
     monkeypatch.setattr(points, "MOST_POINTS", 5)
-    shown = points.points_of(found)
+    shown = points.points_of(content)
     members = [point for point in shown if point.member]
     assert len(shown) == 5 + len(members)
-    assert len(members) == len({trial.digest for trial in found.runs[0].study.front()})
+    assert len(members) == len({trial.digest for trial in content.runs[0].study.front()})
 
 
-def test_drawings_stop_where_the_page_would_be_too_large(small, monkeypatch):
-    found, _, _ = small
+def test_drawings_give_way_to_commands_on_a_large_page(small, monkeypatch):
+    content, _, _ = small
     monkeypatch.setattr(front, "DRAWINGS", 1)
-    text = front.front_section(found, points.points_of(found))
+    text = front.front_section(content, points.points_of(content))
     assert 'class="net"' not in text
     assert text.count("Draw it with <code>nas show ") == sum(
-        point.member for point in points.points_of(found)
+        point.member for point in points.points_of(content)
     )
 
 
@@ -305,11 +305,11 @@ def test_the_command_writes_the_page_and_the_plots(tmp_path, monkeypatch, capsys
     assert nas_command([*words.split(), "--name", "r"]) == 0
     capsys.readouterr()
     assert nas_command(["report", "r", "--to", "new/page.html", "--plots", "plots", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    written_files = json.loads(capsys.readouterr().out)
     text = (tmp_path / "new" / "page.html").read_text()
     check_self_contained(text)
-    assert told["report"] == "new/page.html"
-    assert {"plots/front.png", "plots/front.svg", "plots/timeline.png"} <= set(told["plots"])
+    assert written_files["report"] == "new/page.html"
+    assert {"plots/front.png", "plots/front.svg", "plots/timeline.png"} <= set(written_files["plots"])
     assert "nas export r --trial" in text
     assert nas_command(["report", "r"]) == 0
     assert (tmp_path / "results" / "r" / "report.html").is_file()
