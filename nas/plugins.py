@@ -87,7 +87,7 @@ def load_function(target: str, where: str) -> Callable[..., Any]:
 
 
 def load_objectives(names: Iterable[str]) -> dict[str, Callable[..., Any]]:
-    """Those of the objectives that are functions of the user's own, by name."""
+    """Load the objectives that are the user's own functions, by name."""
     ours = (name for name in names if name.startswith(PYTHON))
     return {name: load_function(name.removeprefix(PYTHON), f"objective {name!r}") for name in ours}
 

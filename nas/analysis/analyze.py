@@ -1,4 +1,4 @@
-"""Which module types matter, and no more than the data allow: the analysis of a study."""
+"""Analysis of a study: which module types matter, graded by what the data support."""
 
 from __future__ import annotations
 
@@ -58,13 +58,15 @@ REFUSALS = "Networks that did not fit into memory were refused untrained: they c
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyze` found. `paired` compares the types in paired contexts, `comparisons` in all
-    other trials: all networks first and, where a searcher steered some, the uniform samples
-    apart; `unpaired` compares those of a table without contexts. `networks` counts the distinct ones that
-    completed; `motifs` of the graphs are ranked by how they go with error at equal FLOPs; `factors` say how
-    much of the variance of error each accounts for (None where no decision varies), and what tells the best
-    part `top` of the networks from the rest; `repeated` counts complete runs of a network already trained;
-    `of_table` says that the results are of another trainer."""
+    """Result of `analyze`.
+
+    `paired` compares the types in paired contexts. `comparisons` compares them in all other trials: first in
+    all networks, then in the uniform samples alone if a searcher steered some. `unpaired` compares the types
+    of a table without contexts. `networks` counts the distinct complete networks. `motifs` are patterns in
+    the graphs, ranked by their correlation with error at equal FLOPs. `factors` hold the share of the
+    variance of error that each explains and what distinguishes the best share `top` of the networks; None if
+    no decision varies. `repeated` counts complete runs of a network already trained. `of_table` is whether
+    the results come from another trainer."""
 
     trials: int
     failed: int
@@ -82,7 +84,7 @@ class Analysis:
 
     @property
     def grade(self) -> dict[str, int]:
-        """How many contrasts have each grade: of the paired blocks, else of all networks together."""
+        """Number of contrasts by grade: those of the paired blocks, else those of all networks together."""
         if self.paired:
             return self.paired.grades
         return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
@@ -220,8 +222,9 @@ def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) 
 
 
 def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """For each type the runs that hold it, and those of them that failed. What was refused for want
-    of memory was never run, and says nothing of its types."""
+    """Count the runs that hold each type, and how many of them failed.
+
+    Networks refused for lack of memory never ran, so they say nothing about their types."""
     frame = frame[~_refused(frame)]
     blocks = frame["blocks"].tolist()
     names = sorted(set(chain.from_iterable(blocks)))
@@ -237,7 +240,7 @@ def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _block_counts(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Ints:
-    """How many blocks of each type each network has, (n, types)."""
+    """Count the blocks of each type in each network, (n, types)."""
     number = {name: at for at, name in enumerate(names)}
     kind = np.fromiter(map(number.__getitem__, chain.from_iterable(blocks)), np.intp)
     row = np.repeat(np.arange(len(blocks)), np.fromiter(map(len, blocks), np.intp))
@@ -265,7 +268,7 @@ def _samples(networks: Networks, frame: pd.DataFrame) -> list[tuple[str, Network
 
 
 def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
-    """What a reader must know beside the figures."""
+    """Return the caveats that a reader needs to interpret the figures."""
     notes = []
     uniform = unpaired.groupby("digest")["uniform"].any()
     if (frame["state"] == "stopped").any():

@@ -22,7 +22,7 @@ from nas.data.reading import Reading
 from nas.errors import NasError
 
 VERSION = 2
-"""Of the decoding: raise it when the same files are to give other arrays."""
+"""Version of the decoding: raise it when the same files must give other arrays."""
 DEFAULT_GB = 50.0
 LIMIT = "NAS_CACHE_GB"
 

@@ -143,7 +143,7 @@ class Dataset:
 
     @property
     def full_reading(self) -> Reading:
-        """How all parts were read, the test set included once it is loaded."""
+        """Reading of all splits, including the test set once it is loaded."""
         return self.reading + self._test.reading if "_test" in self.__dict__ else self.reading
 
     @cached_property

@@ -1,4 +1,4 @@
-"""From labels as people store them to class indices with names."""
+"""Conversion of labels as people store them to class indices with names."""
 
 from __future__ import annotations
 

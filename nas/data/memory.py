@@ -18,7 +18,7 @@ from nas.data.source import Source
 from nas.errors import NasError
 
 NAME = "memory"
-"""What stands before the colon in the record of data that were given in Python."""
+"""Prefix, before the colon, in the record of data given in Python."""
 ACCEPTED = (
     "give (images, labels); a dict of parts {'train': …, 'val': …, 'test': …}; a dict of arrays "
     "{'x_train': …, 'y_train': …}; a torch Dataset of (image, label); or a Hugging Face Dataset"

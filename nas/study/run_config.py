@@ -18,7 +18,7 @@ from nas.study.storage_url import without_password
 from nas.training.recipe import Recipe
 
 VERSION = 1
-"""Of the layout of a run folder. It grows when a program that reads the layout before could
+"""Version of the layout of a run folder. It grows when a program that reads the layout before could
 misread the folder."""
 RESTORE = "restore the file; no run wrote it so"
 

@@ -135,7 +135,7 @@ class Study(History):
             self._learn(connection)
 
     def ends(self) -> dict[int, datetime]:
-        """When the result of each trial came (UTC), by its number."""
+        """Return the time at which each trial's result arrived (UTC), by trial number."""
         return dict(self._ends)
 
     def close(self) -> None:

@@ -140,7 +140,7 @@ def insert_trial(connection: Connection, study: StudyRow, trial: Trial, finished
 
 
 def _values(key: int, trial: Trial, finished: datetime) -> list[Any]:
-    """Of all columns but the checksum."""
+    """Return the values of all columns except the checksum."""
     attributes = to_attributes(trial)
     started = finished - timedelta(seconds=trial.duration)
     values = {name: attributes.pop(name) for name in ATTRIBUTES}

@@ -69,7 +69,7 @@ def across_dict(across: Across) -> dict[str, Any]:
 
 
 def claim(contrast: AcrossContrast) -> str:
-    """What may be said of two types over data sets, as a sentence without its full stop."""
+    """Return the claim about two types over data sets, as a sentence without its full stop."""
     a, b, summary = contrast.a, contrast.b, contrast.summary
     if math.isnan(summary.mean.value):
         return f"{a} and {b}: no summary, as fewer than two data sets compare them"
