@@ -30,30 +30,30 @@ if TYPE_CHECKING:
 ESTIMAND = (
     "Change of validation error when every block of type a is replaced by type b, over the networks of the "
     "sample: raw, and at equal FLOPs and depth (by regression on smooth functions of log FLOPs and of depth, "
-    "where both types occur). Where networks mix types the change is that for one block, over the mixtures "
-    "at hand, and networks of one type alone are not extrapolated to. Intervals are 95 %: raw by bootstrap "
+    "where both types occur). If networks mix types, the change is that of one block, over the observed "
+    "mixtures; it does not extrapolate to networks of one type alone. Intervals are 95 %: raw by bootstrap "
     "over distinct networks, at equal FLOPs from robust standard errors (HC3)."
 )
 ADAPTIVE = (
     "The searcher chose networks by their results, so these figures describe what the search visited, not "
-    "the space. What the uniform samples support stands apart."
+    "the space. Results of the uniform samples are shown separately."
 )
 NO_UNIFORM = (
     "The searcher chose networks by their results and kept no uniform samples, so these figures describe "
-    "what the search visited and support no more."
+    "only what the search visited."
 )
 STOPPED = (
-    "Some networks were stopped early for those that learned faster. Only what was trained to the end is "
-    "compared: a selection by results, also of what was drawn uniformly."
+    "Some networks were stopped early in favour of others that learned faster. Only networks trained to the "
+    "end are compared, so even the uniform draws are selected by results."
 )
 MOST_MOTIFS = 500
 """Networks whose motifs are counted."""
 
 FACTOR_STREAM, MOTIF_STREAM = 1, 2
-"""Keep the generators of factors and motifs apart, so that they move no other figure."""
+"""Streams of the generators of factors and motifs, so that they change no other figure."""
 
-FAILURES = "Failed runs are outcomes: they are counted by type, and the errors speak of networks that train."
-REFUSALS = "Networks that did not fit into memory were refused untrained: they count for no type."
+FAILURES = "Failed runs are outcomes: they are counted by type, and errors describe the networks that train."
+REFUSALS = "Networks that did not fit into memory were refused untrained: they are counted for no type."
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Analysis:
         return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
 
     def frame(self) -> pd.DataFrame:
-        """One row a contrast, as `nas.analysis.contrasts_frame.contrasts_frame` has it."""
+        """Return one row per contrast, as `nas.analysis.contrasts_frame.contrasts_frame` does."""
         from nas.analysis.contrasts_frame import contrasts_frame
 
         return contrasts_frame(self)
@@ -112,7 +112,7 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
 
 def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analysis:
     if (frame["state"] == "stopped").any():
-        frame = frame.assign(uniform=False)  # what was drawn uniformly was selected by its results since
+        frame = frame.assign(uniform=False)  # uniform draws have since been selected by their results
     complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
     first = complete.drop_duplicates("digest")
     rng = np.random.default_rng(seed)
@@ -171,7 +171,7 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
 
 
 def _codes(keys: Sequence[Hashable]) -> Ints:
-    """Equal keys as equal numbers from 0."""
+    """Number keys from 0; equal keys have equal numbers."""
     numbers = {key: at for at, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], np.intp)
 

@@ -68,7 +68,7 @@ def limit_bytes() -> int:
         if not 0 <= gigabytes < 1e6:
             raise ValueError
     except ValueError:
-        raise NasError(f"{text!r} is no number of gigabytes", where=f"${LIMIT}") from None
+        raise NasError(f"{text!r} is not a number of gigabytes", where=f"${LIMIT}") from None
     return int(gigabytes * 1e9)
 
 

@@ -69,9 +69,9 @@ class Duplicates:
 
     def __str__(self) -> str:
         if not self.count:
-            return "no image stands in two splits"
+            return "no image occurs in two splits"
         pairs = ", ".join(f"{a}[{i}] = {b}[{j}]" for a, i, b, j in self.examples)
-        return f"{self.count} images stand in two splits: {pairs}{', …' if self.count > EXAMPLES else ''}"
+        return f"{self.count} images occur in two splits: {pairs}{', …' if self.count > EXAMPLES else ''}"
 
 
 @dataclass(frozen=True, eq=False)

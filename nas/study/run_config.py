@@ -102,6 +102,6 @@ def check_version(data: Mapping[str, Any], where: str) -> None:
     if version > VERSION:
         versions = data.get("versions")
         written = versions.get("nas") if isinstance(versions, Mapping) else None
-        message = f"is of layout {version}, and this program reads layout {VERSION}"
+        message = f"has layout {version}, and this program reads layout {VERSION}"
         hint = f"it was written by nas {written}; install that or a newer one"
         raise NasError(message, where=where, hint=hint)

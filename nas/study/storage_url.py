@@ -52,7 +52,7 @@ def parse_storage(text: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        raise NasError("is no URL of a database", where="storage", hint=f"write {EXAMPLE}") from None
+        raise NasError("is not the URL of a database", where="storage", hint=f"write {EXAMPLE}") from None
     if url.drivername not in ("postgresql", "postgresql+psycopg"):
         hint = f"write {EXAMPLE}; without --storage the study is a file in the run folder"
         raise NasError(f"{url.drivername} cannot be shared by several drivers", where="storage", hint=hint)

@@ -165,7 +165,7 @@ class Study(History):
 
 def _create_file(path: Path, row: StudyRow) -> None:
     if path.exists():
-        raise NasError("exists already", where=str(path), hint="use --resume to go on with it")
+        raise NasError("exists already", where=str(path), hint="use --resume to continue it")
     draft = path.with_name(f"{path.name}.new")  # renamed when whole, so a kill leaves no half study
     with translate_db_errors(path):
         draft.unlink(missing_ok=True)

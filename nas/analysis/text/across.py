@@ -35,7 +35,7 @@ def across_text(across: Across, width: int = WIDTH) -> str:
         cells = (interval(c.effects[name]) for name in names)
         between, new = known(100 * s.between, ".2f"), _limits(s.prediction)
         table.add_row(f"{c.a} -> {c.b}", *cells, interval(s.mean), known(c.p, ".3f"), between, new)
-    few = [f"{count(len(names), 'data set')} say little of others."] if len(names) < FEW else []
+    few = [f"{count(len(names), 'data set')} say little about others."] if len(names) < FEW else []
     claims = [f"  {claim(contrast)}" for contrast in across.contrasts]
     title = f"Module types over {count(len(names), 'data set')}: {', '.join(names)}"
     return to_text(title, table, " ".join([SUMMARY, *few]), *claims, *_rank_lines(across), width=width)
@@ -93,7 +93,7 @@ def _rank_lines(across: Across) -> list[str]:
     test = f"Mean ranks (1 is best): {ranks}. Friedman's test p = {known(ranking.p, '.3f') or 'not known'}"
     if math.isnan(ranking.critical):
         return [f"{test}."]
-    return [f"{test}; two ranks differ where they are {ranking.critical:.2f} or more apart (Nemenyi, 5 %)."]
+    return [f"{test}; two ranks differ if they are {ranking.critical:.2f} or more apart (Nemenyi, 5 %)."]
 
 
 def _limits(estimate: Estimate) -> str:
