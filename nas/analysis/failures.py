@@ -1,4 +1,5 @@
-"""Failed trainings of two module types: how many, whether one type fails more often, and what that allows.
+"""Failed trainings of two module types: their number, whether one type fails more often, and the claims that
+this allows.
 
 Trainings do not fail at random. A type that diverges where it is worst looks better among the contexts that
 are left, so its effect is bounded: what would it be if each failed training had the error of a constant
@@ -38,7 +39,7 @@ class Failures:
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Shares of the trainings of a and of b that failed."""
+        """Shares of the trainings of a and b that failed."""
         a, b = (n / max(of, 1) for n, of in zip(self.failed, self.trainings, strict=True))
         return a, b
 
@@ -53,16 +54,17 @@ class Failures:
         return self.p < LEVEL
 
     def survives(self, effect: float) -> bool:
-        """Whether an effect keeps its sign, beyond chance, where each lost training is a guess."""
+        """Return whether an effect keeps its sign, beyond chance, if each lost training has the error of a
+        guess."""
         return self.bound.sign * effect > 0
 
     def selects(self, effect: float) -> bool:
-        """Whether losses may have made the effect: they are many, or of one type, and its sign does not
+        """Return whether losses may explain the effect: they are many, or of one type, and its sign does not
         survive the bound."""
         return (self.share > MAX_FAILED or self.differ) and not self.survives(effect)
 
     def note(self, a: str, b: str) -> str:
-        """The end of a sentence on the types of these names: "" where no training was lost."""
+        """Return the end of a sentence about the types of these names: "" if no training was lost."""
         counts = zip((a, b), self.failed, self.trainings, self.absent, strict=True)
         parts = []
         for name, failed, of, absent in counts:
@@ -89,7 +91,7 @@ def paired_failures(blocks: Blocks, arm: int, pair: tuple[int, int], rng: np.ran
 
 
 def unpaired_failures(a: tuple[int, int], b: tuple[int, int]) -> Failures:
-    """The failures of two types by their trainings and how many of these failed, with Fisher's exact test."""
+    """Compare the failures of two types, given their trainings and failures, with Fisher's exact test."""
     (runs_a, failed_a), (runs_b, failed_b) = a, b
     p = nan
     if failed_a or failed_b:
@@ -100,15 +102,15 @@ def unpaired_failures(a: tuple[int, int], b: tuple[int, int]) -> Failures:
 
 
 def rate_gate(found: Failures, grades: str) -> Gate:
-    """Whether both types fail equally often, as far as a test can tell."""
+    """Return the gate that both types fail equally often, as far as a test can tell."""
     a, b = found.rates
     rates = f"{a:.0%} of the trainings of the one failed and {b:.0%} of the other, p = {found.p:.3f}"
     return Gate("equal failure rates", grades, not found.differ, rates if any(found.failed) else NONE)
 
 
 def bound_gate(found: Failures, effect: float) -> Gate:
-    """Whether few trainings were lost, of both types alike, or the effect keeps its sign where each of them
-    is a guess."""
+    """Return the gate that few trainings were lost, of both types alike, or that the effect keeps its sign if
+    each of them has the error of a guess."""
     bounded = "not known" if np.isnan(found.bound.value) else f"{percent(found.bound)} points"
     rates = " and ".join(f"{rate:.0%}" for rate in found.rates)
     absent = f", {sum(found.absent)} networks have no training" if any(found.absent) else ""

@@ -1,4 +1,4 @@
-"""Agreement of the rungs of successive halving about the networks that came to both of two."""
+"""Agreement between rungs of successive halving on the networks that reached both."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _limits(estimate: Estimate) -> str:
 
 
 def rungs_list(fidelities: Sequence[Fidelity]) -> list[dict[str, Any]]:
-    """The rungs as JSON, estimates as [value, low, high]; None where nothing is known."""
+    """Return the rungs as JSON, estimates as [value, low, high]; None for unknown values."""
     return [
         {
             "epochs": fidelity.epochs,

@@ -57,8 +57,8 @@ def network_means(trials: pd.DataFrame, objectives: Sequence[str] = ()) -> pd.Da
 
 
 def front_table(source: Any, objectives: Sequence[str] = ("error", "flops")) -> pd.DataFrame:
-    """The rows of `network_means` on the front by ascending FLOPs, with a column `knee`. `source`
-    is a study or its frame; empty where nothing completed."""
+    """Return the rows of `network_means` on the front by ascending FLOPs, with a column `knee`. `source` is a
+    study or its frame; the table is empty if no trial is complete."""
     networks = network_means(source.frame() if hasattr(source, "frame") else source, objectives)
     points = _points(networks, objectives)
     if not len(points):

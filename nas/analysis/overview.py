@@ -66,13 +66,13 @@ class Overview:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Every module type that a trial holds."""
+        """Module types that any trial holds."""
         return tuple(self.failures)
 
 
 def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
-    """Collect the results of one run or several. NotFoundError where no trial is complete, NasError
-    where runs differ in more than `nas.analysis.pooling` allows."""
+    """Collect the results of one run or several. NotFoundError if no trial is complete, NasError if runs
+    differ in more than `nas.analysis.pooling` allows."""
     import pandas as pd
 
     pooled = pool(runs)

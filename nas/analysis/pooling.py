@@ -1,7 +1,7 @@
-"""Several runs analysed as one, where they agree in all that decides an error.
+"""Pooling of runs that agree in everything that decides an error.
 
-Runs that differ in one respect only are evidence instead: a longer schedule says how far the
-short one can be trusted, other learning rates and weight decays whether types depend on them.
+Runs that differ in one respect only are evidence instead: a longer schedule shows how far the short one can
+be trusted; other learning rates and weight decays show whether effects depend on them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DECISIVE = ("data_fingerprint", "input_shape", "num_classes", "recipe")
 SCHEDULE = {"epochs", "cutout"}
-"""Fields of the recipe that a longer schedule changes by itself."""
+"""Fields of the recipe that may change with a longer schedule."""
 
 GRID = {"lr", "weight_decay"}
 
@@ -91,7 +91,7 @@ def analyze(
 
 
 def pool(runs: Sequence[Run]) -> Pool:
-    """The trials of runs, by what they can be used for. NotFoundError where none is complete."""
+    """Return the trials of runs, by the use that they allow. NotFoundError if none is complete."""
     import pandas as pd
 
     first = _decisive(runs[0])
@@ -125,7 +125,7 @@ def _decisive(run: Run) -> dict[str, Any]:
 
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
-    """Whether a run differs from the first in these fields of the recipe at most."""
+    """Return whether a run differs from the first at most in these fields of the recipe."""
     found = _decisive(run)
     recipe = {**found["recipe"], **{name: first["recipe"][name] for name in fields}}
     return {**found, "recipe": recipe} == dict(first)

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEPTHS = 6
-"""Depths that are told apart; more are put together in bins."""
+"""Most depths that are kept separate; more are put into bins."""
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """Error of networks (n,) less that of those they are compared with, in which every type counts the same:
-    the types of the context, or all types at the FLOPs and depth of the network."""
+    """Error of networks (n,) minus the mean error, with equal weight per type, of those they are compared
+    with: the types of the context, or all types at the FLOPs and depth of the network."""
 
     types: tuple[str, ...]
     flops: Floats
@@ -36,8 +36,8 @@ class Deviations:
 
 @dataclass(frozen=True)
 class Profile:
-    """Mean deviation of one type at the places `x` (k,), with limits where enough networks stand
-    at one, and the `networks` (k,) there."""
+    """Mean deviation of one type at the places `x` (k,), with limits if a place has enough networks, and the
+    number of `networks` (k,) at each."""
 
     x: Floats
     effects: tuple[Estimate, ...]

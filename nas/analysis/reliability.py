@@ -34,8 +34,8 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Networks trained for `epochs` and for more, `longer`: mean errors `short` and `long`
-    (networks,), their types, and how alike the two schedules rank them."""
+    """Networks trained for `epochs` and for more, `longer`: mean errors `short` and `long` (networks,), their
+    types, and the agreement of the two rankings."""
 
     epochs: int
     longer: int
@@ -83,7 +83,7 @@ def seed_intervals(trainings: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def _repeated(trainings: pd.DataFrame) -> dict[int, dict[str, pd.DataFrame]]:
-    """The complete trainings of each network with two seeds or more, by source and digest."""
+    """Return the complete trainings of each network with two seeds or more, by source and digest."""
     rows = trainings[(trainings["state"] == "complete") & trainings["error"].notna()]
     rows = rows.drop_duplicates(["source", "digest", "seed"])
     rows = rows[rows.duplicated(["source", "digest"], keep=False)]
@@ -94,15 +94,15 @@ def _repeated(trainings: pd.DataFrame) -> dict[int, dict[str, pd.DataFrame]]:
 
 
 def _pooled_sd(errors: Sequence[Floats]) -> tuple[float, int]:
-    """Standard deviation between trainings of one network, and its degrees of freedom."""
+    """Return the standard deviation between trainings of one network, and its degrees of freedom."""
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in errors)
     freedom = sum(len(values) - 1 for values in errors)
     return float(np.sqrt(squares / freedom)), freedom
 
 
 def fidelities(short: pd.DataFrame, long: pd.DataFrame, *, seed: int = 0) -> tuple[Fidelity, ...]:
-    """The networks that both frames of trials hold complete, for each longer schedule. Networks of one
-    context were drawn together, so intervals are by bootstrap over contexts."""
+    """Compare the networks that are complete in both frames of trials, for each longer schedule. Networks of
+    one context were drawn together, so intervals are by bootstrap over contexts."""
     agreements = []
     known = short[short["state"] == "complete"]
     mean, networks = known.groupby("digest")["error"].mean(), distinct_networks(short)

@@ -1,4 +1,4 @@
-"""Networks trained again with further seeds: intervals, and whose place on the front is luck.
+"""Networks trained again with further seeds: intervals, and the stability of places on the front.
 
 The trainings are those that `nas.controller.reseed` records. All networks share their seeds, so seeds are
 resampled for all of them at once.

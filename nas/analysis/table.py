@@ -1,4 +1,4 @@
-"""The distinct networks of a frame of trials, and the sample that speaks of their space."""
+"""The distinct networks of a frame of trials, and the sample that represents their space."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 MIXED = "mixed"
 ENOUGH = 20
-"""Uniform samples from which on they alone are shown, where a searcher chose the rest."""
+"""Least number of uniform samples that are shown alone when a searcher chose the rest."""
 
 
 def dominating_type(blocks: Sequence[str]) -> str:
-    """Return the type of most blocks; "mixed" where two have as many."""
+    """Return the type of most blocks; "mixed" for a tie."""
     (name, most), *rest = Counter(blocks).most_common(2)
     return MIXED if rest and rest[0][1] == most else name
 
@@ -42,8 +42,8 @@ def distinct_networks(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def sample_of(networks: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return the networks that describe the space, and what they are in words: the uniform draws where
-    there are enough of them, else all."""
+    """Return the networks that describe the space, and their description: the uniform draws if there are
+    enough of them, else all."""
     uniform = networks["uniform"].to_numpy(bool)
     if uniform.all():
         return networks, "all networks; none was chosen by a result"

@@ -41,9 +41,9 @@ class Baseline:
 def trajectories(
     runs: Sequence[pd.DataFrame], axes: Sequence[str] = ("error", "flops"), *, seed: int = 0
 ) -> tuple[list[Trajectory], Baseline | None]:
-    """Return one trajectory per run whose trials a searcher chose by results, and the baseline of the
-    uniform draws of all; None where there are fewer than two. `axes` are the objectives of the
-    hypervolume; the frames hold trials of one space in the order in which they finished."""
+    """Return one trajectory per run whose searcher used results, and the baseline of all uniform draws; None
+    if there are fewer than two. `axes` are the objectives of the hypervolume; the frames hold trials of one
+    space in the order in which they finished."""
     points = [_points(run, axes) for run in runs]
     complete = np.concatenate([run_points[np.isfinite(run_points).all(axis=1)] for run_points in points])
     corner = reference_point(complete[:, 1:])

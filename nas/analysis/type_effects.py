@@ -1,7 +1,7 @@
 """Effects of module types within strata, with bootstrap intervals and permutation tests.
 
-One row a network (or a run); deterministic given the generator. The model behind every effect is
-one line:
+Samples have one row per network (or run); results are deterministic given the generator. The model behind
+every effect is one line:
 
     error = stratum + sum over types of effect * share of blocks of that type
 
@@ -47,7 +47,7 @@ class Effects:
     draw_covariances: Floats
 
     def interval(self, contrast: Floats, level: float = 0.95) -> tuple[float, float, float]:
-        """Value of a weighted sum of the means, and its limits; NaN where not estimable."""
+        """Return the value of a weighted sum of the means, and its limits; NaN if not estimable."""
         value = float(contrast @ self.means)
         error = np.sqrt(contrast @ self.covariance @ contrast)
         errors = np.sqrt(np.maximum(contrast @ self.draw_covariances @ contrast, 0))
@@ -60,17 +60,17 @@ class Effects:
         return value, float(value - low * error), float(value - high * error)
 
     def mean(self, a: int) -> tuple[float, float, float]:
-        """Error of type a alone, with limits."""
+        """Return the error of type a alone, with limits."""
         return self.interval(np.eye(len(self.means))[a])
 
     def difference(self, a: int, b: int) -> tuple[float, float, float]:
-        """Change of error when type a is replaced by type b, with limits."""
+        """Return the change of error when type a is replaced by type b, with limits."""
         unit = np.eye(len(self.means))
         return self.interval(unit[b] - unit[a])
 
 
 def _inverse(scatter: Floats, tolerance: float = 1e-9) -> Floats:
-    """Inverses of matrices (…, p, p); NaN where one is singular."""
+    """Return the inverses of matrices (…, p, p); NaN for singular ones."""
     if not scatter.shape[-1]:
         return scatter
     values = np.linalg.eigvalsh(scatter)
@@ -166,7 +166,7 @@ def _spread_of_rows(
 def _spread_of_clusters(
     rows: _Rows, weights: Floats, centres: Floats, residual: Floats, shift: Floats, levers: Floats
 ) -> Floats:
-    """The covariances where the rows of a cluster move the means together."""
+    """Return the covariances if the rows of a cluster move the means together."""
     total, strata = weights.sum(axis=1)[:, None, None], rows.sample.stratum
     influence = np.concatenate([levers, levers @ centres.swapaxes(1, 2)], axis=2) @ rows.columns
     influence *= residual[:, None, :]
@@ -176,8 +176,8 @@ def _spread_of_clusters(
 
 
 def type_effects(sample: Sample, resamples: int, rng: np.random.Generator) -> Effects:
-    """Means by type, adjusted for stratum, with a bootstrap over clusters; NaN where the sample
-    cannot tell the types apart."""
+    """Estimate the means by type, adjusted for stratum, with a bootstrap over clusters; NaN if the sample
+    cannot separate the types."""
     rows = _Rows.of(sample)
     means, covariance = _fit(rows, np.ones((1, len(sample.error))))
     step = max(1, CHUNK // sample.shares.size)
@@ -189,7 +189,7 @@ def type_effects(sample: Sample, resamples: int, rng: np.random.Generator) -> Ef
 
 
 def _demean(values: Floats, stratum: Ints) -> Floats:
-    """Values (n, …) less the mean of their stratum."""
+    """Return values (n, …) minus the mean of their stratum."""
     counts = np.bincount(stratum)
     columns = values.reshape(len(values), -1)
     sums = np.stack([np.bincount(stratum, weights=c) for c in columns.T], axis=1)

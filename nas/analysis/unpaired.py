@@ -1,4 +1,4 @@
-"""Module types compared over networks that share no contexts: means of groups, and no more than grade D."""
+"""Module types compared over networks that share no contexts: means of groups, at most of grade D."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _contrast(
 
 
 def _compared(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[Estimate, float]:
-    """The difference of two means with its interval, and p."""
+    """Return the difference of two means with its interval, and p."""
     if min(len(a), len(b)) < 2:
         return UNKNOWN, float("nan")
     value, se = (float(found[0]) for found in _studentised(a[None], b[None]))
@@ -124,7 +124,7 @@ def _compared(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[Estimate,
 
 
 def _permuted(a: Floats, b: Floats, observed: float, rng: np.random.Generator) -> float:
-    """Two-sided p of equal means by permutation of the studentised difference."""
+    """Return the two-sided p of equal means, by permutation of the studentised difference."""
     drawn = rng.permuted(np.tile(np.concatenate([a, b]), (RESAMPLES, 1)), axis=1)
     shift, errors = _studentised(drawn[:, : len(a)], drawn[:, len(a) :])
     t = np.abs(shift) / np.maximum(errors, 1e-300)
@@ -132,6 +132,6 @@ def _permuted(a: Floats, b: Floats, observed: float, rng: np.random.Generator) -
 
 
 def _studentised(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """Differences of the means of rows, and their standard errors."""
+    """Return the differences of the means of rows, and their standard errors."""
     errors = np.sqrt(a.var(axis=1, ddof=1) / a.shape[1] + b.var(axis=1, ddof=1) / b.shape[1])
     return b.mean(axis=1) - a.mean(axis=1), errors

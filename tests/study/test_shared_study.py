@@ -243,12 +243,12 @@ def test_joining_needs_a_name_and_a_study(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("postgres", "is no URL"),
+        ("postgres", "is not the URL"),
         ("sqlite:///x.db", "sqlite cannot be shared"),
         ("postgresql+psycopg2://u@h/d", "cannot be shared"),
         ("postgresql://u@h", "names no database"),
         ("postgresql://u@h/d?password=x", "unknown option 'password'"),
-        ("postgresql://u@h:port/d", "is no URL"),
+        ("postgresql://u@h:port/d", "is not the URL"),
     ],
 )
 def test_a_storage_is_a_plain_url_of_postgresql(text: str, said: str) -> None:

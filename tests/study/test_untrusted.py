@@ -228,7 +228,7 @@ def test_a_database_with_a_program_in_it_is_refused(folder, program):
     with closing(sqlite3.connect(folder.database)) as connection:
         connection.executescript(program)
         connection.commit()
-    with pytest.raises(StorageError, match=r"none that this program makes|lacks a table"):
+    with pytest.raises(StorageError, match=r"not one that this program makes|lacks a table"):
         open_run(folder.path)
 
 

@@ -1,5 +1,5 @@
-"""Error against each decision: what its options come to, alone and with all other decisions held constant,
-and which of them the best networks take."""
+"""Error against each decision: its options alone and with all other decisions held constant, and the options
+that the best networks take."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ MIN_FREEDOM = 20
 class Option:
     """One option of a decision.
 
-    networks: distinct ones that took it. error: their mean error; intervals are over contexts where networks
-    are paired. partial: partial dependence, the mean error
-    if every network with this decision took the option and all its other decisions stayed (additive model).
-    best: share of the draws of a quarter of the networks whose best network took it.
+    networks: distinct ones that took it. error: their mean error; intervals are over contexts if networks are
+    paired. partial: partial dependence, the mean error if every network with this decision took the option
+    and all its other decisions stayed (additive model). best: share of the draws of a quarter of the networks
+    whose best network took it.
     """
 
     value: Any
@@ -65,9 +65,9 @@ class DecisionEffect:
 
 
 def decision_effects(trials: pd.DataFrame, *, seed: int = 0) -> tuple[DecisionEffect, ...]:
-    """Describe the decisions of distinct complete networks, those whose options differ most first.
+    """Describe the decisions of distinct complete networks, the one whose options differ most first.
 
-    trials: with the columns of `nas.analysis.analyze.trial_table`. () where no trial is complete and where no
+    trials: with the columns of `nas.analysis.analyze.trial_table`. Returns () if no trial is complete, or no
     decision is recorded or varies.
     """
     if "decisions" not in trials:
@@ -86,7 +86,7 @@ def decision_effects(trials: pd.DataFrame, *, seed: int = 0) -> tuple[DecisionEf
 
 
 def _winners(error: Floats, rng: np.random.Generator) -> Ints:
-    """The best network of each draw of a quarter of the networks."""
+    """Return the best network of each draw of a quarter of the networks."""
     drawn = rng.integers(len(error), size=(RESAMPLES, max(1, ceil(QUARTER * len(error)))))
     return np.asarray(drawn[np.arange(RESAMPLES), error[drawn].argmin(axis=1)])
 
@@ -121,7 +121,7 @@ def _ascending(option: Any) -> tuple[bool, float, str]:
 
 
 def _range(options: Sequence[Any], taken: Ints) -> Estimate:
-    """Median and 95 % range of the best value, over the draws in which the decision came up."""
+    """Return median and 95 % range of the best value, over the draws in which the decision came up."""
     open_draws = taken[taken >= 0]
     if not len(open_draws) or not all(type(option) in (int, float) for option in options):
         return UNKNOWN
@@ -146,7 +146,7 @@ def _partial_dependence(
     for start, size, decision in zip(ends[:-1], sizes, decisions.values(), strict=True):
         is_open = decision.level >= 0
         taken = np.bincount(decision.level[is_open], minlength=size) / is_open.sum()
-        # Less the mean over the networks with the decision, so that its effect is none of what opened it.
+        # Centred on the networks with the decision, so its effect excludes that of what opened it.
         columns.append(((decision.level[:, None] == range(size)) - taken) * is_open[:, None])
         contrasts[start : start + size, 1 + start : 1 + start + size] = np.eye(size) - taken
     effects = [effect.estimate for effect in slopes(error, np.hstack(columns), contrasts, cluster)]
@@ -157,6 +157,6 @@ def _partial_dependence(
 
 
 def _around(decision: Decision, error: Floats, effects: Sequence[Estimate]) -> list[Estimate]:
-    """Effects as errors, around the mean of the networks with the decision."""
+    """Return effects as errors, around the mean of the networks with the decision."""
     mean = float(error[decision.level >= 0].mean())
     return [Estimate(mean + effect.value, mean + effect.low, mean + effect.high) for effect in effects]

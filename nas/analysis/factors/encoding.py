@@ -15,7 +15,7 @@ from nas.stats.resampling import Ints
 Mask = NDArray[np.bool_]
 
 MOST_LEVELS = 5
-"""Levels of a number; of more options neighbours are one."""
+"""Most levels of a numeric factor; with more options, neighbours share a level."""
 
 PLACE = re.compile(r"(?:stage\d+\.)?(?:block\d+\.)?")
 APART = ("stem", "head")
@@ -68,8 +68,8 @@ def encode(decisions: Sequence[Mapping[str, Any]]) -> dict[str, Decision]:
 
 
 def factor_names(decisions: Mapping[str, Decision]) -> dict[str, str]:
-    """The factor of each path. Where every network takes every decision, each is a factor.
-    Else those of one name are one: the norm of all module types, the depth of all stages."""
+    """Return the factor of each path. If every network takes every decision, each decision is a factor.
+    Otherwise decisions of one name share a factor: the norm of all module types, the depth of all stages."""
     if all((decision.level >= 0).all() for decision in decisions.values()):
         return {path: path for path in decisions}
     return {path: _field(path) for path in decisions}
@@ -93,7 +93,7 @@ def settings(decisions: Mapping[str, Decision]) -> dict[str, tuple[Setting, ...]
 
 
 def _field(path: str) -> str:
-    """`norm` for `stage1.block2.residual.norm` and `residual.norm`; `stem.kernel` stays."""
+    """Return the field: `norm` for `stage1.block2.residual.norm` and `residual.norm`; `stem.kernel` stays."""
     rest = path[PLACE.match(path).end() :].partition("[")[0]  # type: ignore[union-attr]
     return rest if rest.partition(".")[0] in APART else rest.rpartition(".")[2]
 

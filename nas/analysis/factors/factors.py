@@ -1,4 +1,4 @@
-"""Shares of the variance of validation error that the factors account for, graded.
+"""Shares of the variance of validation error that the factors explain, graded.
 
 Where the sample is a table of (nearly) all combinations of the decisions, the functional ANOVA
 is exact. Else a surrogate is fitted to it, and each of its parts has its Shapley share of the
@@ -30,7 +30,7 @@ MIN_R2 = 0.5
 anything."""
 
 MOST_CLUSTERS = 2000
-"""Networks (or contexts) that the surrogate is fitted to; of more a random part."""
+"""Most networks (or contexts) that the surrogate is fitted to; a random part is drawn from more."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Interaction:
-    """Two factors, and the share of the variance that only both together account for."""
+    """Two factors, and the share of the variance that only both together explain."""
 
     a: str
     b: str
@@ -79,15 +79,15 @@ class Factors(Graded):
 
 @dataclass(frozen=True)
 class _Shares:
-    """Shares of factors and of pairs of them, and of factors with all that they take part in."""
+    """Shares of factors alone, of pairs of them, and of factors with all their interactions."""
 
     parts: Mapping[tuple[str, ...], Estimate]
     totals: Mapping[str, Estimate]
 
 
 def factors_of(complete: pd.DataFrame, rng: np.random.Generator) -> Factors | None:
-    """Return the factors in complete trials (columns as in `nas.analysis.analyze`); None where no decision
-    varies. Trainings of one network count as one with their mean error."""
+    """Return the factors in complete trials (columns as in `nas.analysis.analyze`); None if no decision
+    varies. Trainings of one network count once, with their mean error."""
     answered = encode(_answers(complete))
     if not answered:
         return None
@@ -114,7 +114,7 @@ def factors_of(complete: pd.DataFrame, rng: np.random.Generator) -> Factors | No
 
 
 def _answers(complete: pd.DataFrame) -> list[Mapping[str, Any]]:
-    """The decisions of each trial; where none are recorded, what its blocks tell."""
+    """Return the decisions of each trial; if none are recorded, those that its blocks imply."""
     if "decisions" in complete:
         return list(complete["decisions"])
     types = ({f"block{at}.type": kind for at, kind in enumerate(row, 1)} for row in complete["blocks"])
@@ -229,8 +229,8 @@ def _interactions(shares: _Shares) -> tuple[Interaction, ...]:
 
 
 def _noise_ceiling(complete: pd.DataFrame) -> float:
-    """Return 1 less the variance between training seeds (of the mean of a network's trainings) as a part
-    of the variance between networks."""
+    """Return 1 minus the variance between training seeds (of the mean of a network's trainings) relative to
+    the variance between networks."""
     runs = complete.drop_duplicates(["digest", "seed"]).groupby("digest")["error"]
     count, squares = runs.size().to_numpy(), (runs.var(ddof=0) * runs.size()).to_numpy(float)
     freedom, between = int((count - 1).sum()), float(runs.mean().var(ddof=0))

@@ -1,4 +1,4 @@
-"""Structural motifs of a network's graph, and which of them go with low error at equal FLOPs.
+"""Structural motifs of a network's graph, and their correlation with error at equal FLOPs.
 
 They are counted on the expanded graph, so that "residual" can be asked of a network that nobody
 declared residual: a shortcut is a branch without a convolution around a branch with one.
@@ -205,7 +205,7 @@ def _meets(inputs: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _ranks(values: Floats, stratum: Ints) -> Floats:
-    """Return ranks within each stratum in parts of its size, less their mean."""
+    """Return ranks within each stratum relative to its size, minus their mean."""
     ranks = np.zeros(len(values))
     for s in np.unique(stratum):
         at = stratum == s
@@ -215,7 +215,7 @@ def _ranks(values: Floats, stratum: Ints) -> Floats:
 
 
 def _less(values: Floats, price: Floats) -> Floats:
-    """Values less what a line through the price accounts for; both have mean zero."""
+    """Return the residuals of a regression of the values on the price; both have mean zero."""
     spread = float(price @ price)
     return np.asarray(values - price * (values @ price / spread)) if spread else values
 

@@ -20,12 +20,12 @@ MIN_TOP = 5
 
 
 def top_quantile(networks: int) -> float:
-    """The best part that importance speaks of: a tenth, or more where that is too few."""
+    """Return the share of the best networks for importance: a tenth, or more if that is too few."""
     return float(min(0.5, max(0.1, MIN_TOP / max(networks, 1))))
 
 
 def lowest(error: Floats) -> Mask:
-    """The best part of the networks, those of equal error included."""
+    """Return the best part of the networks, ties included."""
     if not len(error):
         return np.zeros(0, bool)
     last = ceil(top_quantile(len(error)) * len(error)) - 1
@@ -33,7 +33,8 @@ def lowest(error: Floats) -> Mask:
 
 
 def nearest_to_front(error: Floats, flops: Floats) -> Mask:
-    """The networks on the Pareto front of error and FLOPs; of few also those on the next."""
+    """Return the networks on the Pareto front of error and FLOPs; if these are few, also those on the next
+    front."""
     chosen = np.zeros(len(error), bool)
     while chosen.sum() < min(MIN_TOP, len(error)):
         left = np.flatnonzero(~chosen)
@@ -42,11 +43,11 @@ def nearest_to_front(error: Floats, flops: Floats) -> Mask:
 
 
 def importance(decisions: Mapping[str, Decision], best: Mask) -> dict[str, float]:
-    """Share of each decision in what tells the best networks from the rest, highest first.
+    """Return the share of each decision in what distinguishes the best networks, highest first.
 
-    A conditional decision counts by how often it is open. The shares sum to 1; empty where
-    fewer than 2 * MIN_TOP networks are known or nothing was decided. It describes the
-    density that was sampled, so an adaptive search's habits are in it.
+    A conditional decision counts by how often it is open. The shares sum to 1; empty where fewer than 2 *
+    MIN_TOP networks are known or nothing was decided. It describes the sampled density, so it includes the
+    habits of an adaptive search.
     """
     if len(best) < 2 * MIN_TOP:
         return {}
@@ -59,8 +60,8 @@ def importance(decisions: Mapping[str, Decision], best: Mask) -> dict[str, float
 
 
 def _score(codes: Ints, top: Mask) -> float:
-    """Pearson divergence of the best networks' options from all networks' options, weighted
-    by how much of the best and of all have the decision open."""
+    """Return the Pearson divergence of the best networks' options from all networks' options, weighted by the
+    shares of the best and of all that have the decision open."""
     is_open = codes >= 0
     best = is_open & top
     if is_open.sum() < 2 or not best.any():
@@ -72,8 +73,8 @@ def _score(codes: Ints, top: Mask) -> float:
 
 
 def _density(codes: Ints, options: int) -> Floats:
-    """Optuna's Parzen estimate over options: one smoothed kernel an option seen, and a prior
-    with the weight of one observation."""
+    """Return Optuna's Parzen estimate over options: one smoothed kernel per option seen, and a prior with the
+    weight of one observation."""
     counts = np.bincount(codes, minlength=options)
     kernels = int((counts > 0).sum()) + 1
     smoothed = (counts + len(codes) / kernels) / (options / kernels + 1)

@@ -20,7 +20,7 @@ from nas.stats.resampling import Floats, Ints
 
 STAGE, BLOCK = "stage", "block"
 FIRST = ("type", "norm", "depth", "width", STAGE, BLOCK)
-"""Factors whose interactions are looked at first; of the others as many as columns allow."""
+"""Factors whose interactions come first; others follow as far as the columns allow."""
 
 MOST_COLUMNS = 200
 PAIR_PENALTY = 10.0
@@ -89,8 +89,8 @@ def shares(
     enough: float,
     rng: np.random.Generator,
 ) -> Shares:
-    """Fit the surrogate, its penalty chosen by cross-validation over clusters, which are what was
-    drawn independently, and share the variance out; `without` only where R² reaches `enough`."""
+    """Fit the surrogate, its penalty chosen by cross-validation over clusters (the independent draws), and
+    divide the variance among the terms; `without` is computed only if R² reaches `enough`."""
     unit = (rng.permutation(int(cluster.max()) + 1) % UNITS)[cluster]
     whole = terms(factors)
     folds = _products(whole, error, unit % FOLDS)
@@ -123,12 +123,13 @@ def _coded(settings: Sequence[Setting]) -> list[_Coded]:
 
 @lru_cache
 def _contrasts(count: int) -> Floats:
-    """An orthonormal basis (count, count - 1) of what sums to zero, so that no level is special."""
+    """Return an orthonormal basis (count, count - 1) of the vectors that sum to zero, so that no level is
+    special."""
     return np.linalg.qr(np.column_stack([np.ones(count), np.eye(count)[:, 1:]]))[0][:, 1:]
 
 
 def _mean(places: Sequence[_Coded]) -> Floats:
-    """Average over the places that are open."""
+    """Return the average over the open places."""
     number = np.sum([place.is_open for place in places], axis=0)
     total = np.sum([place.columns for place in places], axis=0)
     return np.asarray(total / np.maximum(number, 1)[:, None])
@@ -148,7 +149,7 @@ def _departures(places: Sequence[_Coded], most: int) -> Floats | None:
 
 
 def _together(a: Sequence[_Coded], b: Sequence[_Coded], most: int) -> Floats | None:
-    """The products of two factors where they meet: where the place of one lies in the other's."""
+    """Return the products of two factors where they meet: where one's place is inside the other's."""
     if a[0].columns.shape[1] * b[0].columns.shape[1] > most:
         return None
     meeting = [

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEW = 5
-"""Data sets below which a summary over them says little."""
+"""Number of data sets below which a summary says little."""
 
 SUMMARY = (
     "Changes of error in percentage points at equal FLOPs, one estimate per data set. Their mean is that "
@@ -27,7 +27,7 @@ SUMMARY = (
 
 
 def across_text(across: Across, width: int = WIDTH) -> str:
-    """The contrasts on each data set with their summary, and the mean ranks."""
+    """Return the contrasts on each data set with their summary, and the mean ranks."""
     names = list(across.analyses)
     table = table_of("a -> b", *names, "mean", "p>", "SD between>", "in a new data set")
     for c in across.contrasts:
@@ -42,7 +42,8 @@ def across_text(across: Across, width: int = WIDTH) -> str:
 
 
 def across_frame(across: Across) -> pd.DataFrame:
-    """One row per contrast and data set, with the columns of `Analysis.frame` and the name of the data."""
+    """Return one row per contrast and data set, with the columns of `Analysis.frame` and the name of the
+    data."""
     import pandas as pd
 
     return pd.concat(
@@ -51,7 +52,7 @@ def across_frame(across: Across) -> pd.DataFrame:
 
 
 def across_dict(across: Across) -> dict[str, Any]:
-    """The comparison as JSON; what is not estimable is None."""
+    """Return the comparison as JSON; estimates that are not possible are None."""
     ranking = across.ranking
     return {
         "schema": SCHEMA,

@@ -29,7 +29,7 @@ ERROR_NOTE = (
 
 
 def networks_dict(comparison: NetworkComparison) -> dict[str, Any]:
-    """Return two networks as JSON; what is not known is None."""
+    """Return two networks as JSON; unknown values are None."""
     return {
         "schema": SCHEMA,
         "kind": "networks",
@@ -108,7 +108,7 @@ def runs_text(comparison: RunComparison, advice: str = "", width: int = WIDTH) -
 
 
 def _rows_table(rows: Sequence[Row]) -> RenderableType:
-    """Neighbours of a stage in which everything is alike share a line."""
+    """Return the table of modules; equal neighbours in a stage share a row."""
     table = table_of("place", "a", "b", "difference")
     for (_, state, a, b, changes), same in groupby(rows, _alike):
         places = [row.place for row in same]

@@ -13,7 +13,7 @@ from nas.formatting import WIDTH, count, interval, known, table_of, to_text
 from nas.stats.estimate import Estimate
 
 MOST_DECISIONS, MOST_FACTORS = 10, 10
-"""Rows of a table; JSON has all."""
+"""Most rows of a table; JSON holds all."""
 
 PARTIAL = (
     "Mean: over the networks that took the option. Partial: mean error if every network with this decision "
@@ -29,7 +29,7 @@ REACHED = (
 
 
 def decisions_text(effects: Sequence[DecisionEffect], width: int = WIDTH) -> str:
-    """One row per option of the decisions whose options differ most."""
+    """Return a table with one row per option, for the decisions whose options differ most."""
     if not effects:
         return "Error against each decision: no decision varies among the complete networks."
     table = table_of("decision", "option>", "networks>", "error %, mean", "error %, partial", "best>")
@@ -54,7 +54,7 @@ def decisions_text(effects: Sequence[DecisionEffect], width: int = WIDTH) -> str
 
 
 def decisions_list(effects: Sequence[DecisionEffect]) -> list[dict[str, Any]]:
-    """The decisions as JSON; what is not estimable is None."""
+    """Return the decisions as JSON; estimates that are not possible are None."""
     return [
         {
             "decision": effect.path,
@@ -76,7 +76,7 @@ def decisions_list(effects: Sequence[DecisionEffect]) -> list[dict[str, Any]]:
 
 
 def budgets_text(budgets: Sequence[Budget], run: str, width: int = WIDTH) -> str:
-    """One row per factor, one column per budget of the run."""
+    """Return a table with one row per factor and one column per budget of the run."""
     titles = (f"{count(b.epochs, 'epoch')}, {count(b.networks, 'network')}" for b in budgets)
     table = table_of("factor", *(f"{title}>" for title in titles))
     columns = [importance(budget) for budget in budgets]
@@ -93,7 +93,7 @@ def budgets_text(budgets: Sequence[Budget], run: str, width: int = WIDTH) -> str
 
 
 def budgets_list(budgets: Sequence[Budget]) -> list[dict[str, Any]]:
-    """The budgets as JSON; what is not estimable is None."""
+    """Return the budgets as JSON; estimates that are not possible are None."""
     return [
         {
             "epochs": budget.epochs,
@@ -114,13 +114,13 @@ def budgets_list(budgets: Sequence[Budget]) -> list[dict[str, Any]]:
 
 
 def supported(budget: Budget) -> bool:
-    """Whether shares of the variance may be shown."""
+    """Return whether shares of the variance may be shown."""
     return budget.factors is not None and budget.factors.grade != "X"
 
 
 def importance(budget: Budget) -> dict[str, float]:
-    """Importance by factor, highest first: its total share of the variance, or its PED-ANOVA share where no
-    share of the variance is supported; without the factors of which none is known."""
+    """Return the importance by factor, highest first: its total share of the variance, or its PED-ANOVA share
+    if no share of the variance is supported. Factors with an unknown share are left out."""
     rows = budget.factors.rows if budget.factors else ()
     values = {row.name: row.total.value if supported(budget) else row.top for row in rows}
     return {n: v for n, v in sorted(values.items(), key=lambda item: -item[1]) if not math.isnan(v)}

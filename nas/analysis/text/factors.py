@@ -35,8 +35,8 @@ def factors_dict(factors: Factors, top: float) -> dict[str, Any]:
 
 
 def factor_parts(factors: Factors, top: float) -> Iterator[RenderableType]:
-    """Table 2: the factors, their strongest interactions, and why they support no more. Shares
-    that are not supported are left out."""
+    """Return Table 2: the factors, their strongest interactions, and the gates they fail. Unsupported shares
+    are left out."""
     supported = factors.grade != "X"
     title = f"Factors of validation error, {count(factors.networks, 'network')}. Grade {factors.grade}."
     yield f"{title} {_reliability(factors)}"

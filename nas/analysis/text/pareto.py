@@ -94,8 +94,8 @@ def pareto_text(
     width: int = WIDTH,
     columns: Sequence[tuple[str, Mapping[int, str]]] = (),
 ) -> str:
-    """The front as a table, with hypervolume and what failed. `columns` are further
-    ones: a header, and a cell for each trial."""
+    """Return the front as a table, with the hypervolume and the number of failures. `columns` are further
+    columns: a header, and a cell for each trial."""
     front = pareto_dict(study, objectives)
     if not front["front"]:
         error = none_complete((trial.state, trial.reason) for trial in study.trials)

@@ -59,7 +59,7 @@ def seeds_columns(budgets: Sequence[Repeated]) -> list[tuple[str, Mapping[int, s
 
 
 def seeds_notes(budgets: Sequence[Repeated], epochs: int) -> list[str]:
-    """Return what the columns mean and what they do not show; [] without trainings."""
+    """Return notes on the columns and their limits; [] without trainings."""
     if not budgets:
         return []
     notes = [
