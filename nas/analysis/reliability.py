@@ -62,7 +62,7 @@ def repeats(trainings: pd.DataFrame, *, seed: int = 0) -> Repeats | None:
 
 
 def seed_intervals(trainings: pd.DataFrame) -> dict[str, Estimate]:
-    """Mean error and its 95 % limits of networks with two seeds or more, by digest.
+    """Return the mean error with 95 % limits of networks with two seeds or more, by digest.
 
     In a design all networks are repeated alike, so the SD between seeds is pooled over them. Of
     networks trained again with further seeds, those trainings alone count, as

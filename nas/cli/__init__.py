@@ -49,7 +49,7 @@ GROUPS = {
         "completion": "Print the completion script for a shell.",
     },
 }
-"""Commands by purpose, each with a line of help."""
+"""Commands by purpose, each with one line of help."""
 
 COMMANDS = {name: line for commands in GROUPS.values() for name, line in commands.items()}
 INTERRUPTED = 130

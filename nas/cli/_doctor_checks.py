@@ -48,7 +48,7 @@ class SelfTest:
 
     @property
     def candidates_an_hour(self) -> float:
-        """Candidates per hour of a longer search, where the start of the workers does not count."""
+        """Candidates per hour of a longer search, without the start of the workers."""
         return 3600 * self.workers * self.candidates / self.training_seconds
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PIPED_WIDTH = 200
-"""Columns where stdout is no terminal, enough for tables to keep one line per row."""
+"""Columns if stdout is not a terminal, enough for tables to keep one line per row."""
 
 COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -62,7 +62,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def text_width() -> int:
-    """Columns for running text and wide tables."""
+    """Return the columns for running text and wide tables."""
     return min(console().width, WIDTH)
 
 

@@ -69,7 +69,7 @@ class SearchProgress:
         self.apart.__exit__(None, None, None)
 
     def data(self, config: SearchConfig, dataset: Dataset) -> None:
-        """Print what was understood of the images."""
+        """Print how the images were read."""
         from nas.data.summary import data_lines
 
         for line in data_lines(dataset, config.data):
@@ -129,7 +129,7 @@ class SearchProgress:
         return f" after {epochs} of {self.epochs} epochs"
 
     def shown(self, number: int, proposal: Proposal) -> str:
-        """Return what a person knows a training by."""
+        """Return the label of a training for people."""
         return f"#{number}"
 
     def event(self, event: Event) -> None:
@@ -148,7 +148,7 @@ class SearchProgress:
             self.live.console.print(escape_controls(line), soft_wrap=True)
 
     def render(self) -> Group | str:
-        """Return what is training now, and how far the search is."""
+        """Return the view of the running trainings and the progress of the search."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Column, Table

@@ -165,12 +165,12 @@ def _show(
 
 
 def _is_table(name: str) -> bool:
-    """Whether an argument is a CSV file of results, not a run."""
+    """Return whether an argument is a CSV file of results, not a run."""
     return name.lower().endswith(".csv") or Path(name).is_file()
 
 
 def _json(parts: Sequence[Extra]) -> dict[str, Any]:
-    """The parts by key; those of one key, which are by run, together."""
+    """Return the parts by key; parts of one key, which are by run, are merged."""
     joined: dict[str, Any] = {}
     for part in parts:
         joined[part.key] = joined[part.key] | part.data if part.key in joined else part.data
@@ -184,7 +184,7 @@ def _across(
     plots: Path | None,
     smallest_effect: float,
 ) -> list[Path]:
-    """Print the comparison over data sets; returns the plots written."""
+    """Print the comparison over data sets, and return the plots written."""
     from nas.analysis.across import across_data
     from nas.analysis.text.across import across_dict, across_frame, across_text
     from nas.visualization.plots.ranks import ranks_figure

@@ -17,8 +17,8 @@ from nas.formatting import duration
 def command(clear: bool, as_json: bool) -> None:
     """List the decoded images that are kept, or remove them.
 
-    A data set is decoded once; its arrays lie in $NAS_CACHE, by default ~/.cache/nas. They take at most
-    $NAS_CACHE_GB gigabytes, 50 by default: those not used for longest are removed first.
+    A data set is decoded once; its arrays are kept in $NAS_CACHE, by default ~/.cache/nas. They take at most
+    $NAS_CACHE_GB gigabytes, 50 by default; the least recently used are removed first.
     """
     from nas.data import cache
 

@@ -1,4 +1,4 @@
-"""nas data: what is understood of a data set."""
+"""nas data: show how a data set is read."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def _export_run(
 
 
 def report(export: ExportedFolder) -> None:
-    """Print a folder and what was verified of it."""
+    """Print a folder and the results of its verification."""
     echo(f"{export.folder}")
     echo(
         f"  verified without nas: {export.params:,} parameters, {export.flops:,} FLOPs, "
@@ -172,7 +172,7 @@ def _export_zoo(
 
 
 def _chosen(run: Run, *, best: bool, knee: bool, pareto: bool, trial: int | None) -> list[Trial]:
-    """Return the trials to export; `pareto` is what is left if nothing else is chosen."""
+    """Return the trials to export; `pareto` is the choice if there is no other."""
     if trial is not None:
         chosen = run.trial(trial)
         if not chosen.complete:

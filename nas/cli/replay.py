@@ -59,7 +59,7 @@ def _described(replayed: Replay) -> dict[str, Any]:
 
 
 def _differs(run: Run, replayed: Replay) -> NasError:
-    """The error that says what was recorded, what is proposed, and which versions differ."""
+    """Return the error that states the recorded and the new proposal, and the versions that differ."""
     from nas.controller.config import versions
 
     trial, proposed = replayed.differs, replayed.proposed

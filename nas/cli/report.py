@@ -1,4 +1,4 @@
-"""nas report: write what runs found as one page."""
+"""nas report: write the results of runs as one page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nas.cli._output import echo, emit, note
 def command(
     runs: tuple[str, ...], to: Path | None, plots: Path | None, results_dir: Path, as_json: bool
 ) -> None:
-    """Write what runs found as one HTML page that needs no network.
+    """Write the results of runs as one HTML page that needs no network.
 
     RUN is a run folder, a name under the results folder, or `latest`. Several runs are pooled
     as `nas analyze` pools them.

@@ -45,7 +45,7 @@ def command(results_dir: Path, as_json: bool) -> None:
 
 
 def _row(files: RunFolder) -> dict[str, Any]:
-    """Return what the folder says; the counts are None if the trials are on a server."""
+    """Return the row of a run folder; the counts are None if the trials are on a server."""
     from nas.study.run_folder import read_config
 
     config = read_config(files)

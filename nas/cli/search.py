@@ -137,8 +137,8 @@ def _emit(run: Run, profile: bool) -> None:
 
 
 def _show(run: Run, profile: bool, started: bool) -> None:
-    """Print what was found, where it is, and what to type next. If all trials were recorded before, the
-    ranking is left out, as in a large study it takes most of the time."""
+    """Print the results, their folder and the next commands. If all trials were recorded before, the ranking
+    is left out, because it takes most of the time in a large study."""
     from nas.analysis.fidelity import rungs_of, rungs_text
     from nas.analysis.text.pareto import pareto_text
 

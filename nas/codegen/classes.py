@@ -133,7 +133,7 @@ def views(graph: Graph, plans: Sequence[ClassPlan]) -> list[View]:
 
 
 def arg_text(arg: Arg, text: str) -> str:
-    """Return an argument as it stands in a call."""
+    """Return an argument as it is printed in a call."""
     return f"{arg.name}={text}" if arg.keyword else text
 
 

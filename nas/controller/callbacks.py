@@ -24,9 +24,9 @@ class Callbacks:
 
     on_data: called with the settings and the data set once the images are read. on_plan: called before a
     design starts, with the settings and the plan. on_start: called with the run and the number of trainings
-    at once. on_precision: called with float32 or bfloat16 once the run has settled on
-    one. on_trial: called with each trial once it is on disk, and with the progress. on_event: called with
-    what happens in between. on_times: called with what each process did and when.
+    at once. on_precision: called with float32 or bfloat16 once the run has settled on one. on_trial: called
+    with each trial once it is on disk, and with the progress. on_event: called with each event in between.
+    on_times: called with the times of each process.
     """
 
     on_data: Callable[[SearchConfig, Dataset], None] = ignore

@@ -1,4 +1,4 @@
-"""A trial before its training, and the trial that comes of a result."""
+"""A trial before its training, and the recorded trial made from a result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.training.task import Result
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A proposal with its number and all that is known of it before training."""
+    """A proposal with its number and everything known about it before training."""
 
     number: int
     proposal: Proposal

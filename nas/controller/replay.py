@@ -37,7 +37,8 @@ class Replay:
 
 
 def replay(run: Run) -> Replay:
-    """Ask the searcher of a run for its proposals again, each with what it knew then. Trains nothing.
+    """Ask the searcher of a run for its proposals again, each from the history it was made from. Trains
+    nothing.
 
     Args:
         run: The run, as `nas.open_run` returns it.
@@ -101,7 +102,7 @@ def _advance(
 
 
 def _in_order_of_proposal(trial: Trial) -> tuple[int, int, int]:
-    """Snapshots only grow; proposals from equal snapshots were made in the order of their numbers."""
+    """Sort trials by snapshot, which only grows, then by number, the order of proposals from equal snapshots."""
     known = trial.proposal.snapshot
     return (known.recorded, known.rung_results, trial.number) if known else (0, 0, trial.number)
 

@@ -82,7 +82,8 @@ def reseed(
     """Train trials of a run again, each with `seeds` further seeds, so that errors have intervals.
 
     The trainings are recorded beside the study of the search, which they do not change. All networks share
-    the same seeds, which follow from the seed of the run. What is recorded already is not trained again.
+    the same seeds, which follow from the seed of the run. Trainings that are already recorded are not
+    repeated.
 
     Args:
         run: Name of a run in `results_dir`, path of a run folder, or `"latest"`.

@@ -25,7 +25,7 @@ TRACKERS = {
 
 
 class Tracker(Protocol):
-    """Receives what happens in a search, in the process that leads it."""
+    """Receiver of the events of a search, in the process that leads it."""
 
     def start(self, run: Run) -> None:
         """Begin or continue a search; the run has its name, folder and settings."""

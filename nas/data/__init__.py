@@ -1,4 +1,4 @@
-"""Image data: forms in which it comes, how it is read and split, and what was understood."""
+"""Image data: its forms, its reading and splitting, and the report on how it was read."""
 
 from nas.data.dataset import Dataset, Duplicates, Split
 from nas.data.load import check_recorded, data_name, load_data, load_recorded

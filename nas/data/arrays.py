@@ -49,7 +49,7 @@ class Names(NamedTuple):
 def array_source(
     name: str, names: Collection[str], read: Callable[[], Read], where: str, place: str = ""
 ) -> Source:
-    """A source of arrays.
+    """Return a source of arrays.
 
     Args:
         name: name of the data set.
@@ -101,7 +101,7 @@ def find_arrays(names: Collection[str], where: str) -> Names:
 
 
 def make_part(images: Any, labels: Any, classes: Any, where: str, *, sixteen_bits: bool = False) -> Split:
-    """Checked arrays as a `Split`.
+    """Return checked arrays as a `Split`.
 
     Args:
         images: (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3; uint8, integers in 0..255, uint16
@@ -175,7 +175,7 @@ def _channels_first(images: Array, where: str) -> Array:
 
 
 def _to_8_bits(images: Array, sixteen_bits: bool, where: str) -> tuple[Images, str]:
-    """Pixels of 0..255, and what was changed for it."""
+    """Return pixels of 0..255, and the change that this took."""
     kind, change = images.dtype.kind, ""
     if images.dtype != np.uint8:
         low, high = images.min(), images.max()

@@ -1,7 +1,7 @@
 """Decoded images on disk, so that a source is decoded once.
 
-The cache lies under $NAS_CACHE, by default ~/.cache/nas. It holds at most $NAS_CACHE_GB gigabytes of
-decoded images, 50 by default: those not used for longest go first.
+The cache lies under $NAS_CACHE, by default ~/.cache/nas. It holds at most $NAS_CACHE_GB gigabytes of decoded
+images, 50 by default: the least recently used go first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def cache_folder() -> Path:
 
 
 def entries() -> list[Entry]:
-    """The decoded parts in the cache, the last used first."""
+    """Return the decoded parts in the cache, the last used first."""
     found = []
     for path in (cache_folder() / "arrays").glob("*"):
         with contextlib.suppress(OSError):  # another process may have removed it
@@ -52,7 +52,7 @@ def entries() -> list[Entry]:
 
 
 def clear() -> int:
-    """Remove all decoded parts; returns the bytes that were freed. Downloaded archives stay."""
+    """Remove all decoded parts, and return the number of bytes freed. Downloaded archives stay."""
     freed = 0
     for entry in entries():
         entry.path.unlink(missing_ok=True)
@@ -61,7 +61,7 @@ def clear() -> int:
 
 
 def limit_bytes() -> int:
-    """The bound on the decoded parts, in bytes. Raises NasError if $NAS_CACHE_GB is no number."""
+    """Return the bound on the decoded parts, in bytes. Raises NasError if $NAS_CACHE_GB is not a number."""
     text = os.environ.get(LIMIT) or str(DEFAULT_GB)
     try:
         gigabytes = float(text)
@@ -73,7 +73,7 @@ def limit_bytes() -> int:
 
 
 def file_key(files: Iterable[tuple[Path, str]], root: Path) -> str:
-    """The state of files and the class of each: path, file behind it, size and time of modification."""
+    """Return the state of files and the class of each: path, file behind it, size and time of modification."""
     rows = []
     for file, label in files:
         stat = file.stat()
@@ -82,11 +82,11 @@ def file_key(files: Iterable[tuple[Path, str]], root: Path) -> str:
 
 
 def cached(key: str, decode: Callable[[], Split]) -> Split:
-    """The part that `decode` gives, read from the cache if an earlier call left it there."""
+    """Return the part that `decode` gives, read from the cache if an earlier call left it there."""
     digest = hashlib.blake2b(f"{VERSION} {key}".encode(errors="surrogateescape"), digest_size=16).hexdigest()
     path = cache_folder() / "arrays" / f"{digest}.npz"
     limit = limit_bytes()
-    # A cache that is damaged or cannot be written costs time, nothing else.
+    # A cache that is damaged or cannot be written only costs time.
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
         part = _read(path)
         os.utime(path)
@@ -99,7 +99,7 @@ def cached(key: str, decode: Callable[[], Split]) -> Split:
 
 
 def _shrink(limit: int, keep: Path) -> None:
-    """Remove the parts not used for longest until the rest fits, and `keep` too where it is too large."""
+    """Remove the least recently used parts until the rest fits, and `keep` too if it is too large."""
     held = 0
     for entry in sorted(entries(), key=lambda entry: entry.path != keep):
         held += entry.bytes

@@ -101,7 +101,7 @@ class Dataset:
 
     @property
     def has_test(self) -> bool:
-        """Whether there is a test set."""
+        """Return whether there is a test set."""
         return self.load_test is not None
 
     @property
@@ -136,8 +136,8 @@ class Dataset:
         return self._test.images, self._test.labels
 
     def check_test(self) -> None:
-        """Load the test set, where there is one, so that what is wrong with it is known before anything
-        is trained. Errors are those of `test`."""
+        """Load the test set, if there is one, so that its faults are known before anything is trained. Errors
+        are those of `test`."""
         if self.has_test:
             self.test()
 
@@ -156,7 +156,7 @@ class Dataset:
 
     @property
     def duplicates(self) -> Duplicates:
-        """Images in two splits, those of the test set included once it is loaded."""
+        """Return the images that are in two splits, including the test set once it is loaded."""
         splits = {"train": self.train_images, "validation": self.val_images}
         if "_test" in self.__dict__:
             splits["test"] = self._test.images
@@ -190,8 +190,8 @@ class Dataset:
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what workers are sent: the derived figures, but neither a loaded test set nor the
-        reading, which may name every file."""
+        """Return the state that is sent to workers: the derived figures, but neither a loaded test set nor
+        the reading, which may name every file."""
         derived = {"_moments": self._moments, "fingerprint": self.fingerprint, "reading": Reading()}
         return {key: value for key, value in self.__dict__.items() if key != "_test"} | derived
 

@@ -1,4 +1,4 @@
-"""The step from single images to the arrays of a part.
+"""Decoding of single images into the arrays of a part.
 
 All forms of data that hold encoded images go through `decode_part`.
 """
@@ -16,7 +16,7 @@ from nas.data.reading import Reading
 from nas.errors import NasError
 
 Job = tuple[str, Callable[[], Picture]]
-"""An image's place, for messages, and the function that decodes it."""
+"""Place of an image, for messages, and the function that decodes it."""
 
 SHOWN = 5
 """Sizes or images that a message lists."""
@@ -63,7 +63,7 @@ def decode_part(
 
 
 def broken_error(broken: Mapping[str, str], where: str) -> NasError:
-    """The error that names all images that cannot be read."""
+    """Return the error that names all images that cannot be read."""
     if len(broken) == 1:
         [(place, reason)] = broken.items()
         return NasError(reason, where=place, hint="repair it, or leave it out with ?skip_broken")

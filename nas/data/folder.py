@@ -1,4 +1,4 @@
-"""A folder of images with one folder per class, in parts such as train/ and test/ or without."""
+"""A folder of images with one folder per class, with or without parts such as train/ and test/."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Listing:
 
     @property
     def loose(self) -> int:
-        """Number of images that lie in no class folder."""
+        """Number of images outside the class folders."""
         return sum(reason == IN_NO_CLASS for reason in self.unread.values())
 
 
@@ -80,7 +80,7 @@ def open_folder(target: str, options: Options) -> Source:
 
 
 def list_classes(folder: Path) -> Listing:
-    """The images of a part and their classes. Raises NasError where it is not sure what the classes are."""
+    """Return the images of a part and their classes. Raises NasError if the classes are ambiguous."""
     unread: dict[str, str] = {}
     files: list[tuple[Path, int]] = []
     classes: list[Path] = []
@@ -99,7 +99,7 @@ def list_classes(folder: Path) -> Listing:
 def _check_no_parts(
     root: Path, parts: Mapping[str, Path], others: Sequence[Path], train: Listing | None
 ) -> None:
-    """Raise NasError where a folder without a training part has others that are named after parts."""
+    """Raise NasError if a folder has parts but no training part."""
     named = [folder for part, folder in parts.items() if part != "train" or train is None]
     if named:
         rest = next((entry.name for entry in others if has_images(entry)), None)
@@ -109,7 +109,7 @@ def _check_no_parts(
 
 
 def _check_siblings(root: Path, train: Listing, others: Sequence[Path]) -> None:
-    """Raise NasError where images beside the training part alone may be a part or classes."""
+    """Raise NasError if images beside a lone training part may be a part or classes."""
     for entry in filter(has_images, others):
         same = {sub.name for sub in subfolders(entry, {}) if has_images(sub)} & set(train.classes)
         suffix = ", with folders of the same classes" if same else ""
@@ -121,7 +121,7 @@ def _check_siblings(root: Path, train: Listing, others: Sequence[Path]) -> None:
 
 
 def _check_nested(folder: Path, classes: Sequence[Path]) -> None:
-    """Raise NasError where the folders below `folder` seem to be no classes but hold them."""
+    """Raise NasError if the folders below `folder` seem to hold classes instead of being classes."""
     where = f"folder:{folder}"
     if {entry.name.lower() for entry in classes} == {"images", "masks"}:
         place = folder.parent if part_of(folder.name) else folder
@@ -141,7 +141,7 @@ def _check_nested(folder: Path, classes: Sequence[Path]) -> None:
 
 
 def _nested_error(folder: Path, first: Path, second: Path, same: Collection[str]) -> NasError:
-    """The error that says which layout was meant where folders of equal names lie below two classes."""
+    """Return the error for folders of equal names below two classes, with the layouts that may be meant."""
     names = ", ".join(f"{name}/" for name in sorted(same)[:5])
     message = f"has folders of equal names, {names}, below {first.name}/ and {second.name}/"
     hint = f"if these are the classes, name the folders above train/, val/ and test/, or take one: {first}"

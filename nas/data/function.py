@@ -8,7 +8,8 @@ from nas.plugins import load_function
 
 
 def open_function(target: str, options: Options) -> Source:
-    """The images that `module:function` returns, as arrays by name or as `nas.search(data=…)` takes them."""
+    """Open the images that `module:function` returns, as arrays by name or as `nas.search(data=…)` takes
+    them."""
     where = f"python:{target}"
     return open_object(load_function(target, where)(), target, where)
 

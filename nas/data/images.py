@@ -72,8 +72,8 @@ def decode_pair(image: Path, mask: Path, size: tuple[int, int] | None, fit: Fit 
 
 
 def to_picture(image: Any, size: tuple[int, int] | None = None, fit: Fit = "crop") -> Picture:
-    """A Pillow image in 8 bits, upright, without transparency. Raises ValueError for values
-    whose scale is unknown."""
+    """Convert a Pillow image to 8 bits, upright, without transparency. Raises ValueError for values whose
+    scale is unknown."""
     changes = []
     if _is_animated(image):
         changes.append(FIRST_FRAME)
@@ -88,7 +88,7 @@ def to_picture(image: Any, size: tuple[int, int] | None = None, fit: Fit = "crop
 
 
 def looks_like_image(file: Path) -> bool:
-    """Whether the content of a file, whatever its name, begins like that of an image."""
+    """Return whether the content of a file, whatever its name, begins like that of an image."""
     from PIL import Image
 
     try:
@@ -96,7 +96,7 @@ def looks_like_image(file: Path) -> bool:
             warnings.simplefilter("ignore")
             with Image.open(file, formats=FORMATS):
                 return True
-    except Exception:  # decoders raise what they like at bytes that are no image
+    except Exception:  # decoders raise any error at bytes that are not an image
         return False
 
 
@@ -111,7 +111,7 @@ def stack(pixels: list[Pixels]) -> Images:
 
 
 def resize(images: Images, size: tuple[int, int], fit: Fit = "crop") -> Images:
-    """Images of (n, channels, height, width) brought to (height, width) `size`."""
+    """Resize images of (n, channels, height, width) to (height, width) `size`."""
     from PIL import Image
 
     if images.shape[2:] == size:
@@ -122,7 +122,7 @@ def resize(images: Images, size: tuple[int, int], fit: Fit = "crop") -> Images:
 
 
 def resize_masks(masks: Labels, size: tuple[int, int], fit: Fit = "crop") -> Labels:
-    """Masks of (n, height, width) brought to (height, width) `size`."""
+    """Resize masks of (n, height, width) to (height, width) `size`."""
     from PIL import Image
 
     if masks.shape[1:] == size:
@@ -131,7 +131,7 @@ def resize_masks(masks: Labels, size: tuple[int, int], fit: Fit = "crop") -> Lab
 
 
 def fit_picture(picture: Any, size: tuple[int, int], fit: Fit = "crop", mask: bool = False) -> Any:
-    """A Pillow image brought to (height, width) `size`; padding is black, and ignored in a mask."""
+    """Fit a Pillow image to (height, width) `size`; padding is black, and ignored in a mask."""
     from PIL import Image, ImageOps
 
     target = size[::-1]
@@ -150,7 +150,7 @@ def fit_picture(picture: Any, size: tuple[int, int], fit: Fit = "crop", mask: bo
 
 
 def _turned(image: Any) -> tuple[Any, bool]:
-    """The loaded image as its EXIF orientation says, and whether that turned or mirrored it."""
+    """Return the loaded image in its EXIF orientation, and whether that turned or mirrored it."""
     from PIL import ImageOps
 
     orientation = 1
@@ -165,7 +165,7 @@ def _turned(image: Any) -> tuple[Any, bool]:
 
 
 def _to_8_bits(image: Any) -> tuple[Any, str]:
-    """The image in mode L or RGB, and what was changed for it."""
+    """Return the image in mode L or RGB, and the change that this took."""
     from PIL import Image
 
     if image.mode in (*SIXTEEN_BITS, "I"):
@@ -189,7 +189,7 @@ def _to_8_bits(image: Any) -> tuple[Any, str]:
 
 
 def _is_animated(image: Any) -> bool:
-    """Whether an image has several frames; the previews that phones add (MPO) do not count."""
+    """Return whether an image has several frames; the previews that phones add (MPO) do not count."""
     with suppress(Exception):  # the frames may be damaged, or the file closed; the first is what counts
         return bool(getattr(image, "is_animated", False)) and image.format != "MPO"
     return False
@@ -205,7 +205,7 @@ def _opened(data: bytes | Path) -> Iterator[Any]:
 
 @contextmanager
 def _decoding(where: str) -> Iterator[None]:
-    """Raise NasError, naming the image by `where`, for whatever a decoder raises or warns of as too large."""
+    """Turn the errors and size warnings of a decoder into a NasError that names the image by `where`."""
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -17,7 +17,7 @@ ACCEPTED = "labels are whole numbers, bools, strings, or one-hot rows"
 
 
 def to_classes(labels: Any, names: Sequence[str] | None, where: str) -> tuple[Labels, tuple[str, ...]]:
-    """Class indices, int64 (n,), and class names.
+    """Return class indices, int64 (n,), and class names.
 
     Args:
         labels: (n,) or (n, 1) whole numbers (as floats, too), bools or strings; or (n, classes) one-hot.
@@ -52,7 +52,7 @@ def to_classes(labels: Any, names: Sequence[str] | None, where: str) -> tuple[La
 
 
 def _plain(values: Values, where: str) -> Values:
-    """Labels as integers, bools or strings, in one dimension where there is but one column."""
+    """Return labels as integers, bools or strings, in one dimension if there is only one column."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     kind = values.dtype.kind
@@ -75,7 +75,7 @@ def _plain(values: Values, where: str) -> Values:
 
 
 def _from_one_hot(rows: Values, where: str) -> tuple[Values, int]:
-    """The column that holds the 1 of each row, and the number of columns."""
+    """Return the column that holds the 1 of each row, and the number of columns."""
     numbers = rows.dtype.kind in "biu"
     if not numbers or not ((rows == 0) | (rows == 1)).all() or (rows.sum(1) != 1).any():
         raise _not_one_hot(rows, where)

@@ -1,4 +1,4 @@
-"""Names of parts, and the walk through a folder that finds its images and leaves out what is none."""
+"""Names of parts, and the walk through a folder that finds its images and leaves out other files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ WORDS = {
 """Names of parts, in any case; those of Hugging Face and some more. `eval` is a test set, as there: a search
 that took a test set for its validation could not be undone, and the reverse costs some images only."""
 NEUTRAL = {"set", "data", "dataset", "images", "image", "imgs", "img", "split", "seg", "folder"}
-"""Words that may stand beside that of a part: training_set, seg_train."""
+"""Words that may accompany that of a part: training_set, seg_train."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
-"""Files that are images by their names. Others are looked into."""
+"""Suffixes of images. The content of other files decides."""
 FOREIGN_SUFFIXES = (
     *(
         ".heic",
@@ -69,7 +69,7 @@ DANGLING = "a link to nothing"
 
 
 def part_of(name: str) -> str | None:
-    """The part that a folder or an array is named after, such as `Train`, `test_set` or `seg_dev`."""
+    """Return the part that a folder or an array is named after, as in `Train`, `test_set` or `seg_dev`."""
     words = [word for word in re.findall(r"[a-z]+", name.lower()) if word not in NEUTRAL]
     if len(words) != 1:
         return None
@@ -92,13 +92,13 @@ def part_of_file(file: Path, root: Path) -> str | None:
 
 
 def stray(entry: Path) -> str:
-    """Why a file or folder is never read, by its name; "" if it may be."""
+    """Return why a file or folder of this name is never read; "" if it may be read."""
     name = entry.name.lower()
     return "hidden" if name.startswith(".") else STRAYS.get(name, "")
 
 
 def subfolders(folder: Path, unread: MutableMapping[str, str]) -> list[Path]:
-    """Folders right below another that may hold images, in order; strays go to `unread`."""
+    """Yield the folders directly below another that may hold images, in order; strays go to `unread`."""
     found = []
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
@@ -140,7 +140,7 @@ def _image_files(
 
 
 def _no_image(file: Path) -> str:
-    """Why a file is not read; "" for an image."""
+    """Return why a file is not read; "" for an image."""
     suffix = file.suffix.lower()
     if not file.is_file():
         return "no ordinary file" if file.exists() else DANGLING
@@ -155,12 +155,13 @@ def _identity(folder: Path) -> Identity:
 
 
 def has_images(folder: Path, *, deep: bool = True) -> bool:
-    """Whether there is an image in a folder or, where `deep`, below it."""
+    """Return whether there is an image in a folder or, if `deep`, below it."""
     return next(image_files(folder, {}, deep=deep), None) is not None
 
 
 def find_parts(root: Path) -> tuple[dict[str, Path], list[Path]]:
-    """The folders right below `root` that are named after parts and hold images, by part, and the others.
+    """Return the folders directly below `root` that are named after parts and hold images, by part, and the
+    others.
 
     Raises NasError if two folders name the same part.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 OnTimes = Callable[[Times], None]
-"""Called with what a worker did and when, in seconds of this process's monotonic clock."""
+"""Function that takes the times of a worker, in seconds of this process's monotonic clock."""
 
 ResolvePrecision = Callable[[str], str]
 """Maps the precision that suits a worker's hardware to the one that every worker must use."""
@@ -42,7 +42,7 @@ class Evaluator(Protocol):
     ) -> list[Result]:
         """Return the results that have arrived; block for the first, at most `timeout` seconds.
 
-        on_epoch: called with each epoch that a task has finished. on_times: called with what workers did.
+        on_epoch: called with each epoch that a task has finished. on_times: called with the times of workers.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Training in this process, one network after the other."""
+"""Training in this process, one network at a time."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class LocalEvaluator:
     """Trains one network at a time in this process, while its result is waited for.
 
     device: cpu or cuda. trainer: trains a task; by default `train_candidate`. memory: predicts the bytes of a
-    task, so that one larger than this machine is refused; None trains whatever comes. resolve_precision:
-    called once, with the precision that suits this machine, if the recipe leaves it open.
+    task, so that one larger than this machine is refused; None refuses nothing. resolve_precision: called
+    once, with the precision that suits this machine, if the recipe leaves it open.
     """
 
     slots = 1

@@ -141,7 +141,7 @@ class RayEvaluator:
         self._mps = {}
 
     def _step(self, seconds: float) -> list[Result]:
-        """Wait for what workers say, at most `seconds`, and return the results among it."""
+        """Wait for messages of workers, at most `seconds`, and return the results among them."""
         results: list[Result] = []
         refs = {ref: slot for slot in self._slots for ref in slot.refs}
         ready, _ = ray.wait(list(refs), num_returns=1, timeout=seconds)
@@ -156,7 +156,7 @@ class RayEvaluator:
         return results + refused
 
     def _report(self, on_epoch: OnEpoch, on_times: OnTimes) -> None:
-        """Call back with what has happened since the last report."""
+        """Call back with the events since the last report."""
         rows, self._rows = self._rows, []
         times, self._times = self._times, []
         for number, row in rows:
@@ -169,8 +169,8 @@ class RayEvaluator:
         return Slot(actor, actor.hello.remote(self._packing.measures), started=began)
 
     def _grow(self) -> None:
-        """Start workers for what has joined the cluster; workers of a node that leaves start again where
-        there is room."""
+        """Start workers on new nodes of the cluster; workers of a node that leaves start again where there is
+        room."""
         now = time.monotonic()
         if not self._grows or now - self._looked < GROWTH:
             return
@@ -189,7 +189,7 @@ class RayEvaluator:
             if fitting:
                 self._assign(fitting[0], self._queue.popleft())
             elif any(self._need(task, slot) <= packing.room(slot) for slot in self._slots if slot.place):
-                return  # it waits for what runs beside it
+                return  # it waits for the tasks that run beside it
             else:
                 room, need = max((packing.room(slot), self._need(task, slot)) for slot in idle)
                 self._refused.append(too_large(self._queue.popleft(), need, room))

@@ -48,7 +48,7 @@ class Slot:
         return Times(self.started, now, {phase: now - self.started}, number)
 
     def by_our_clock(self, times: Times) -> Times:
-        """Return what the worker says it did, in seconds of the driver's clock."""
+        """Return the times that the worker reports, in seconds of the driver's clock."""
         return replace(times, start=times.start + self.ahead, end=times.end + self.ahead)
 
 
