@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 MAX_LISTED = 24
-"""Names that a hint lists; of more only those that are close."""
+"""Most names that a hint lists; of more names, only the close ones."""
 MAX_NAME = 64
-"""Characters of a name that are compared with those that are known."""
+"""Characters of a name that are compared with the known names."""
 MAX_LINE = 2000
 
 
@@ -35,7 +35,7 @@ class NasError(Exception):
         return readable(f"{text}\n  {self.hint}" if self.hint else text)
 
     def at(self, where: str) -> NasError:
-        """The same error, with `where` set before the place already known."""
+        """Return the same error, with `where` set before the place already known."""
         place = f"{where}: {self.where}" if self.where else where
         return type(self)(self.message, where=place, hint=self.hint)
 
@@ -71,7 +71,7 @@ class ClusterLostError(NasError):
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """A hint that lists `known` and leads with the closest match, if one is close."""
+    """Return a hint that lists `known` and leads with the closest match, if one is close."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name)[:MAX_NAME], names, n=5)
     listing = f"known: {', '.join(names)}"

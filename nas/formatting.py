@@ -17,7 +17,7 @@ SCHEMA = 1
 FLOPS_NOTE = "FLOPs are multiply-adds of convolutions and linear layers."
 
 WIDTH = 110
-"""Columns of text where no terminal says otherwise."""
+"""Columns of text without a terminal."""
 
 
 def to_text(*parts: RenderableType, width: int = WIDTH) -> str:

@@ -15,14 +15,15 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 CELLS = 100
-"""Into about how many boxes the space of the exact objectives is cut to sum what is expected in each."""
+"""Approximate number of boxes into which the space of the exact objectives is cut; the expected gains of the
+boxes are summed."""
 
 MARGIN = 0.1
-"""Part of the range of each objective by which the reference point lies behind the worst."""
+"""Share of the range of each objective by which the reference point is beyond the worst value."""
 
 
 def front(points: ArrayLike) -> NDArray[np.intp]:
-    """Indices of the non-dominated points, ascending."""
+    """Return the indices of the non-dominated points, ascending."""
     array = _points(points)
     # In lexicographic order nothing is dominated by a later point.
     left = np.lexsort(array.T[::-1])
@@ -35,13 +36,12 @@ def front(points: ArrayLike) -> NDArray[np.intp]:
 
 
 def knee(points: ArrayLike) -> int:
-    """Index of the knee of the front.
+    """Return the index of the knee of the front.
 
-    Each objective is scaled to [0, 1] over the front; the knee is the point farthest,
-    towards the ideal, from the hyperplane through the ends of the axes, which is the one
-    with the smallest sum (Das 1999, On characterizing the "knee" of the Pareto curve). Of
-    equals the one that is best in the first objective, then in the next, whatever the order
-    of the points. ValueError without points.
+    Each objective is scaled to [0, 1] over the front; the knee is the point farthest, towards the ideal, from
+    the hyperplane through the ends of the axes, which is the one with the smallest sum (Das 1999, On
+    characterizing the "knee" of the Pareto curve). Ties go to the point that is best in the first objective,
+    then in the next, whatever the order of the points. ValueError without points.
     """
     array = _points(points)
     if not len(array):
@@ -81,10 +81,10 @@ def crowding(points: ArrayLike) -> Floats:
 
 
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
-    """The exact volume that the points dominate up to `reference` (d,), any d >= 1.
+    """Return the exact volume that the points dominate up to `reference` (d,), for any d >= 1.
 
-    Points that are not better than the reference in every objective add nothing. A sweep
-    in two dimensions, the WFG recursion (While et al. 2012) in more.
+    Points that are not better than the reference in every objective add nothing. Two dimensions take a sweep,
+    more the WFG recursion (While et al. 2012).
     """
     array, corner = _points(points), np.asarray(reference, dtype=np.float64)
     if len(array) and corner.shape != array.shape[1:]:
@@ -94,8 +94,8 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
 
 
 def hypervolume_history(points: ArrayLike, reference: ArrayLike | None = None) -> Floats:
-    """Hypervolume (n,) after each point, all measured from one reference point (by default
-    `reference_point` of all). Never falls."""
+    """Return the hypervolume (n,) after each point, measured from one reference point (by default
+    `reference_point` of all). It never falls."""
     array = _points(points)
     if not len(array):
         return np.zeros(0)
@@ -133,8 +133,9 @@ def expected_improvement(points: Floats, spreads: Floats, done: Bools, asked: Bo
 
 
 def _cells(exact: Floats, corner: Floats) -> tuple[Floats, Floats]:
-    """Boxes between values of the points in every objective (n, d), and up to the corner: the lower corner
-    of each (cells, d) and its volume (cells,). A single box of volume 1 without objectives."""
+    """Return the boxes between values of the points in every objective (n, d), and up to the corner: the
+    lower corner of each (cells, d) and its volume (cells,). Without objectives there is one box of volume 1.
+    """
     n, d = exact.shape
     count = min(n, round(CELLS ** (1 / max(1, d))))
     cuts = [np.unique(np.sort(column)[np.arange(count) * n // count]) for column in exact.T]
@@ -166,7 +167,7 @@ class Layers:
 
     @property
     def keys(self) -> list[NDArray[np.intp]]:
-        """The keys in each layer, ascending, the best layer first."""
+        """Keys in each layer, ascending, the best layer first."""
         return [np.sort(keys) for keys in self._keys]
 
     def add(self, key: int, point: Sequence[float]) -> None:
@@ -201,7 +202,7 @@ def _dominated(points: Floats, by: Floats) -> Bools:
 
 
 def _exclusive(point: Floats, others: Floats, corner: Floats) -> float:
-    """The volume that `point` dominates and none of `others` does."""
+    """Return the volume that `point` dominates and none of `others` does."""
     alone = float(np.prod(corner - point))
     if not len(others):
         return alone
@@ -210,7 +211,7 @@ def _exclusive(point: Floats, others: Floats, corner: Floats) -> float:
 
 
 def _volume(points: Floats, corner: Floats) -> float:
-    """The volume of mutually non-dominated points inside the corner."""
+    """Return the volume of mutually non-dominated points inside the corner."""
     if points.shape[1] == 1:
         return float(corner[0] - points.min())
     if points.shape[1] == 2:

@@ -1,7 +1,7 @@
-"""Code of the user's own: module types in a file or an installed package, and functions by name.
+"""The user's own code: module types in a file or an installed package, and functions by name.
 
-All of it runs only where the user names it: on the command line, in a program, or by installing a
-package. What a run folder or a genotype names is never loaded from there.
+All of it runs only where the user names it: on the command line, in a program, or by installing a package.
+Code that a run folder or a genotype names is never loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GROUP = "nas.modules"
 """The entry points by which installed packages bring module types, stems and heads."""
 
 PYTHON = "python:"
-"""Before module:function, where a name may also be one of ours."""
+"""Prefix of module:function, used where a name may also be one of ours."""
 
 own: list[ModuleType] = []
 """Modules that were loaded here."""
@@ -56,7 +56,7 @@ def load_plugin(path: str | Path) -> ModuleType:
 
 @cache
 def load_entry_points() -> None:
-    """Import what installed packages bring; NasError names the one that fails."""
+    """Import the module types of installed packages; NasError names the package that fails."""
     for point in metadata.entry_points(group=GROUP):
         try:
             point.load()
@@ -68,7 +68,7 @@ def load_entry_points() -> None:
 
 
 def load_function(target: str, where: str) -> Callable[..., Any]:
-    """The function that `module:function` names; modules are found in the current folder, too."""
+    """Return the function that `module:function` names; modules are found in the current folder, too."""
     module_name, colon, function_name = target.partition(":")
     if not (module_name and colon and function_name):
         raise NasError("names no function", where=where, hint=f"write {PYTHON}module:function")
@@ -93,16 +93,16 @@ def load_objectives(names: Iterable[str]) -> dict[str, Callable[..., Any]]:
 
 
 def send_own() -> None:
-    """Let Ray send what these modules define as it is: workers may not find their files."""
+    """Let Ray send the definitions of these modules by value, because workers may not find their files."""
     import ray
 
     for module in own:
-        if sys.modules.get(module.__name__) is module:  # else it was imported anew, as notebooks do
+        if sys.modules.get(module.__name__) is module:  # otherwise it was imported again, as notebooks do
             ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def _place(error: Exception, file: str) -> str:
-    """The last line of a file that an error came by."""
+    """Return the last line of a file in the traceback of an error."""
     lines, trace = [], error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:
@@ -112,7 +112,7 @@ def _place(error: Exception, file: str) -> str:
 
 
 def need(extra: str, *packages: str) -> None:
-    """NasError, with the command that mends it, unless all the packages of an extra are installed."""
+    """Raise NasError, with the command to install them, unless all packages of an extra are installed."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         hint = f"pip install 'nas-modules[{extra}]'"

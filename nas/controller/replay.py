@@ -102,7 +102,7 @@ def _advance(
 
 
 def _in_order_of_proposal(trial: Trial) -> tuple[int, int, int]:
-    """Sort trials by snapshot, which only grows, then by number, the order of proposals from equal snapshots."""
+    """Sort trials by snapshot, which only grows, then by number, the order within equal snapshots."""
     known = trial.proposal.snapshot
     return (known.recorded, known.rung_results, trial.number) if known else (0, 0, trial.number)
 

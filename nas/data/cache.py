@@ -73,7 +73,7 @@ def limit_bytes() -> int:
 
 
 def file_key(files: Iterable[tuple[Path, str]], root: Path) -> str:
-    """Return the state of files and the class of each: path, file behind it, size and time of modification."""
+    """Return the state of files and the class of each: path, file behind it, size and modification time."""
     rows = []
     for file, label in files:
         stat = file.stat()

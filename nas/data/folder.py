@@ -45,9 +45,9 @@ class Listing:
 
 
 def open_folder(target: str, options: Options) -> Source:
-    """PATH/CLASS/x.png, or PATH/train/CLASS/x.png with PATH/val and PATH/test; parts in any case.
+    """Open PATH/CLASS/x.png, or PATH/train/CLASS/x.png with PATH/val and PATH/test; parts in any case.
 
-    Raises NotFoundError without the folder, NasError where its layout is not sure.
+    Raises NotFoundError if the folder is missing, NasError if its layout is ambiguous.
     """
     root = Path(target).expanduser()
     where = f"folder:{root}"

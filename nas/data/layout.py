@@ -77,9 +77,9 @@ def part_of(name: str) -> str | None:
 
 
 def part_of_file(file: Path, root: Path) -> str | None:
-    """The part that a file is named after: by its own name, else by the nearest folder below `root`.
+    """Return the part that a file is named after: by its own name, else by the nearest folder below `root`.
 
-    Raises NasError where a name holds the words of two parts.
+    Raises NasError if a name holds the words of two parts.
     """
     for name in reversed(file.relative_to(root).parts):
         words = re.findall(r"[a-z]+", name.lower())
@@ -98,7 +98,7 @@ def stray(entry: Path) -> str:
 
 
 def subfolders(folder: Path, unread: MutableMapping[str, str]) -> list[Path]:
-    """Yield the folders directly below another that may hold images, in order; strays go to `unread`."""
+    """Return the folders directly below another that may hold images, in order; strays go to `unread`."""
     found = []
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
@@ -110,10 +110,10 @@ def subfolders(folder: Path, unread: MutableMapping[str, str]) -> list[Path]:
 
 
 def image_files(folder: Path, unread: MutableMapping[str, str], *, deep: bool = True) -> Iterator[Path]:
-    """The images in a folder and, where `deep`, below it, in order.
+    """Yield the images in a folder and, if `deep`, below it, in order.
 
-    Links are followed, but to no folder above and to none that was read before. What is not read goes to
-    `unread` with its reason.
+    Links are followed, except to a folder above or one that was read before. Files that are not read go to
+    `unread` with the reason.
     """
     above = {_identity(parent) for path in (folder.absolute(), folder.resolve()) for parent in path.parents}
     yield from _image_files(folder, unread, deep, above, set())

@@ -32,7 +32,7 @@ FITS = ("crop", "squash", "pad")
 
 @cache
 def forms() -> dict[str, Form]:
-    """All forms of data by name."""
+    """Return all forms of data by name."""
     modules = (import_module(f"nas.data.{name}") for name in MODULES)
     return {form.name: form for module in modules for form in module.FORMS}
 
@@ -72,7 +72,7 @@ def load_data(data: object, *, seed: int = 0) -> Dataset:
         )
         dataset.check_test()
     except NasError:
-        # Images that cannot be read may be why the rest does not fit.
+        # Unreadable images may be the reason why the rest does not fit.
         readings = [load().reading for load in source.parts.values()]
         _check_broken(sum(readings, Reading()).broken, options, where)
         raise
@@ -119,7 +119,7 @@ def check_recorded(spec: str, option: str = "") -> None:
 
 
 def parse_spec(spec: str) -> tuple[Form, str, Options]:
-    """Form, place ("" for built-in data) and options of a specification; NasError if it is malformed."""
+    """Return form, place ("" for built-in data) and options of a specification; NasError if it is malformed."""
     body, _, query = spec.partition("?")
     name, colon, target = body.partition(":")
     where = f"data {spec!r}"
@@ -134,7 +134,7 @@ def parse_spec(spec: str) -> tuple[Form, str, Options]:
 
 
 def _form_of_path(body: str, where: str) -> Form:
-    """The form of a path that stands without one."""
+    """Return the form of a path that is given without one."""
     name = body.partition(":")[0]
     if name == memory.NAME:
         check_recorded(body)
@@ -224,7 +224,7 @@ PARSERS: dict[str, Callable[[str, str, str], Any]] = {
 
 
 def _resized(source: Source, options: Options) -> Source:
-    """The source with all parts at one size: those of arrays and archives are not decoded at it."""
+    """Return the source with all parts at one size, for arrays and archives, which are not decoded at it."""
     parts = {part: partial(_resize, load, options) for part, load in source.parts.items()}
     return Source.of_parts(source.name, parts, source.origins, source.unread)
 

@@ -17,7 +17,7 @@ EXPECTED = "expected images/ and masks/ with files of equal stems"
 
 
 def open_masks(target: str, options: Options) -> Source:
-    """PATH/images and PATH/masks, or these in PATH/train and, where there are such, in PATH/val and
+    """Open PATH/images and PATH/masks, or these folders in PATH/train and, if present, PATH/val and
     PATH/test; names of parts in any case."""
     root = Path(target).expanduser()
     where = f"masks:{root}"
@@ -55,12 +55,12 @@ def _decode(pairs: list[tuple[Path, Path]], options: Options, where: str) -> Spl
 
 
 def _named(folder: Path, name: str) -> Path:
-    """The folder of a name, in any case, right below another."""
+    """Return the folder of this name, in any case, directly below another."""
     return next((entry for entry in sorted(folder.iterdir()) if entry.name.lower() == name), folder / name)
 
 
 def _by_stem(folder: Path, unread: dict[str, str]) -> dict[str, Path]:
-    """The image files below a folder by their path in it, less the suffix."""
+    """Return the image files below a folder by their path in it, without the suffix."""
     files: dict[str, Path] = {}
     for file in image_files(folder, unread) if folder.is_dir() else ():
         stem = file.relative_to(folder).with_suffix("").as_posix()

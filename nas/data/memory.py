@@ -26,7 +26,7 @@ ACCEPTED = (
 
 
 def open_object(data: object, name: str, where: str) -> Source:
-    """A source of images that are in memory.
+    """Return a source of images that are in memory.
 
     Args:
         data: (images, labels); a mapping of parts, or of arrays by name; a sequence of (image, label) such
@@ -65,18 +65,18 @@ def _part(data: Any, where: str) -> Split:
 
 
 def _is_column(item: Any) -> bool:
-    """Whether an item holds values of all images; a tuple is an image with its label."""
+    """Return whether an item holds values of all images; a tuple is an image with its label."""
     return hasattr(item, "__len__") and not isinstance(item, tuple | str | bytes)
 
 
 def _class_names(data: Any) -> Sequence[str] | None:
-    """The names that torchvision's data sets carry, also below a `Subset`."""
+    """Return the class names that torchvision's data sets carry, also below a `Subset`."""
     names = getattr(data, "classes", None) or getattr(getattr(data, "dataset", None), "classes", None)
     return list(map(str, names)) if isinstance(names, list | tuple) else None
 
 
 def _from_columns(data: Any, where: str) -> Split:
-    """Rows of a Hugging Face data set, which gives images as Pillow's."""
+    """Read the rows of a Hugging Face data set, which gives Pillow images."""
     features = data.features
     images = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
     labels = [name for name, kind in features.items() if type(kind).__name__ == "ClassLabel"]
@@ -90,7 +90,7 @@ def _from_columns(data: Any, where: str) -> Split:
 
 
 def _from_rows(images: Any, labels: Any, names: Sequence[str] | None, where: str) -> Split:
-    """Images as arrays, tensors or of Pillow, with labels."""
+    """Read pairs of an image (array, tensor or Pillow image) and a label."""
     try:
         answers = np.asarray(labels)
         if len(images) and all(hasattr(image, "has_transparency_data") for image in images):

@@ -15,9 +15,9 @@ from nas.errors import NasError, NotFoundError
 
 
 def open_npz(target: str, options: Options) -> Source:
-    """The arrays of a NumPy archive; nothing in it is unpickled.
+    """Open the arrays of a NumPy archive; nothing in it is unpickled.
 
-    Raises NotFoundError without the file, NasError if it is damaged or its arrays are not understood.
+    Raises NotFoundError if the file is missing, NasError if it is damaged or its arrays are not understood.
     """
     path = Path(target).expanduser()
     where = f"npz:{path}"

@@ -30,7 +30,7 @@ HIDDEN = -1
 
 
 def open_parquet(target: str, options: Options) -> Source:
-    """A file, or a folder (searched below too) with shards named after train, test and validation."""
+    """Open a file, or a folder (searched recursively) with shards named after train, test and validation."""
     path = Path(target).expanduser()
     where = f"parquet:{path}"
     if path.is_file():
@@ -80,7 +80,7 @@ def _decode(files: list[Path], options: Options, where: str) -> Split:
 
 
 def _jobs(files: list[Path], options: Options) -> Iterator[Job]:
-    """The images of all rows, of which few are held at a time."""
+    """Yield the images of all rows, holding few at a time."""
     for file in files:
         place = f"parquet:{file}"
         row = 0
@@ -101,9 +101,9 @@ def _decode_cell(cell: Any, options: Options, where: str) -> Picture:
 
 
 def _labels(files: list[Path], options: Options, where: str) -> tuple[Labels, tuple[str, ...]]:
-    """The classes of all rows. Where shards have class names, these decide, not their numbers.
+    """Return the classes of all rows. If shards have class names, the names decide, not the numbers.
 
-    Raises NasError where a row has no label, or shards have labels of different types.
+    Raises NasError if a row has no label, or shards have labels of different types.
     """
     shards = [_shard_labels(file, options) for file in files]
     pairs = zip(files, shards, strict=True)
@@ -128,7 +128,7 @@ def _kind(kind: str, named: bool) -> str:
 
 
 def _shard_labels(file: Path, options: Options) -> tuple[np.ndarray[Any, Any], list[str] | None]:
-    """The labels of a file as whole numbers, bools or strings, and their class names where it has them."""
+    """Return the labels of a file as whole numbers, bools or strings, and its class names if it has them."""
     place = f"parquet:{file}"
     with _table(file) as table:
         column = _label_column(table.schema_arrow, options.label, place)
@@ -145,7 +145,7 @@ def _shard_labels(file: Path, options: Options) -> tuple[np.ndarray[Any, Any], l
 
 
 def _hidden(files: list[Path], options: Options) -> bool:
-    """Whether all labels are missing or hidden, as in the test part of a competition."""
+    """Return whether all labels are missing or hidden, as in the test part of a competition."""
     for file in files:
         with _table(file) as table:
             column = _label_column(table.schema_arrow, options.label, f"parquet:{file}")
@@ -157,7 +157,7 @@ def _hidden(files: list[Path], options: Options) -> bool:
 
 @contextmanager
 def _table(file: Path) -> Iterator[Any]:
-    """A file that is open; NasError where it is damaged."""
+    """Open a file; NasError if it is damaged."""
     import pyarrow
     import pyarrow.parquet
 
@@ -191,11 +191,11 @@ def _image_column(schema: Any, image: str | None, where: str) -> str:
 
 
 def _label_column(schema: Any, label: str | None, where: str) -> str:
-    """The column that is asked for, or called label, or the only one that may hold classes."""
+    """Return the column that is asked for, or called label, or the only one that may hold classes."""
     import pyarrow.types as types
 
     def rank(kind: Any) -> int | None:
-        """0 for types that hold classes, 1 for those that may, None for others."""
+        """Return 0 for types that hold classes, 1 for those that may, None for others."""
         if types.is_dictionary(kind):
             return rank(kind.value_type)
         string = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)

@@ -37,5 +37,5 @@ class Reading:
 
     @classmethod
     def from_json(cls, text: str) -> Reading:
-        """The reverse of `to_json`. Raises ValueError or TypeError for other text."""
+        """Read what `to_json` wrote. Raises ValueError or TypeError for other text."""
         return cls(**json.loads(text))

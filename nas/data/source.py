@@ -43,7 +43,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """A training part and, where the source has them, others; each is read when its function is called.
+    """A training part and, if the source has them, others; each is read when its function is called.
 
     Without `test` and `validation` a fifth of the images becomes the test set. With `validation` alone
     there is no test set.
@@ -69,14 +69,14 @@ class Source:
         origins: Mapping[str, str] | None = None,
         unread: Mapping[str, str] | None = None,
     ) -> Source:
-        """A source of the parts "train" and, where there are such, "test" and "validation"."""
+        """Return a source of the part "train" and, if present, "test" and "validation"."""
         return cls(
             name, parts["train"], parts.get("test"), parts.get("validation"), origins or {}, unread or {}
         )
 
     @property
     def parts(self) -> dict[str, Load]:
-        """The parts that there are, by name."""
+        """Parts that the source has, by name."""
         parts = {"train": self.train, "test": self.test, "validation": self.validation}
         return {name: load for name, load in parts.items() if load is not None}
 

@@ -105,7 +105,7 @@ def split(
 
 
 def _check_shares(source: Source, **shares: float | None) -> None:
-    """Raise NasError where a share is to be split off for a part that the source has."""
+    """Raise NasError if a share is to be split off for a part that the source has."""
     for part, share in shares.items():
         if share is not None and part in source.parts:
             hint = f"leave ?{part}= out, or name the training part alone"
@@ -113,14 +113,14 @@ def _check_shares(source: Source, **shares: float | None) -> None:
 
 
 def _test_size(source: Source, count: int, share: float | None) -> int:
-    """Number of training images that are split off as test set."""
+    """Return the number of training images that are split off as test set."""
     if share is None:
         return 0 if source.validation else count // 5
     return max(1, round(share * count)) if share else 0
 
 
 def _validation_size(part: Split, count: int, share: float | None) -> int:
-    """Number of the `count` images left for training and validation that are for validation."""
+    """Return how many of the `count` images left for training and validation are for validation."""
     if share is not None:
         return max(1, round(share * count))
     # A mask gives an answer for every pixel: a fifth of few images is enough.
@@ -128,7 +128,7 @@ def _validation_size(part: Split, count: int, share: float | None) -> int:
 
 
 def _own_validation(source: Source, part: Split, dropped: Collection[str]) -> Split:
-    """The validation part of a source, with the classes and the shape of the training part."""
+    """Return the validation part of a source, with the classes and the shape of the training part."""
     assert source.validation is not None
     place = f"{source.name}: validation part"
     val = match_classes(_keep_classes(source.validation, dropped), part.classes, place)
@@ -136,7 +136,8 @@ def _own_validation(source: Source, part: Split, dropped: Collection[str]) -> Sp
 
 
 def _without_rare(part: Split, least: int, where: str) -> tuple[Split, dict[str, int]]:
-    """The part without classes of fewer than `least` images, and the images of these by class."""
+    """Return the part without classes of fewer than `least` images, and the number of images of these by
+    class."""
     if least <= 1:
         return part, {}
     if task_of(part.labels) == "segmentation":

@@ -26,7 +26,7 @@ FITS = {
 
 
 def split_arrays(dataset: Dataset) -> dict[str, tuple[Images, Labels]]:
-    """Images and labels of the parts that there are, the test set too."""
+    """Return the images and labels of all parts, including the test set."""
     parts = {
         "train": (dataset.train_images, dataset.train_labels),
         "validation": (dataset.val_images, dataset.val_labels),
@@ -35,7 +35,7 @@ def split_arrays(dataset: Dataset) -> dict[str, tuple[Images, Labels]]:
 
 
 def data_dict(dataset: Dataset) -> dict[str, Any]:
-    """The summary as JSON.
+    """Return the summary as JSON.
 
     Returns `parts` (count and source by part; a test set that there is not has source None), `classes`
     (images of each part by class), `unread` (reason by path), `input_shape` (channels, height, width) and
@@ -57,7 +57,7 @@ def data_dict(dataset: Dataset) -> dict[str, Any]:
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Images of each part by class; of masks the images that show it."""
+    """Count the images of each part by class; for masks, the images that show the class."""
     counts = {}
     for part, (_, labels) in split_arrays(dataset).items():
         shown = labels if labels.ndim == 1 else [c for mask in labels for c in used_classes(mask[None])]
@@ -72,7 +72,7 @@ def unread(dataset: Dataset) -> dict[str, str]:
 
 
 def data_lines(dataset: Dataset, spec: str) -> list[str]:
-    """The summary as lines of text, without the counts of each class.
+    """Return the summary as lines of text, without the counts of each class.
 
     Args:
         dataset: the data.
@@ -121,7 +121,7 @@ def _warnings(dataset: Dataset, digests: Mapping[str, list[bytes]]) -> list[str]
 
 
 def _missing_warnings(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """Classes without an image in a part."""
+    """Yield warnings of classes without an image in a part."""
     for part in next(iter(counts.values())):
         missing = [name for name, of_parts in counts.items() if of_parts[part] == 0]
         if missing:
@@ -169,7 +169,7 @@ def _images_text(dataset: Dataset, spec: str) -> str:
 
 
 def _balance_text(dataset: Dataset) -> str:
-    """The error of a constant guess on the validation images."""
+    """Return the error of a constant guess on the validation images."""
     if dataset.task != "classification":
         return ""
     counts = np.bincount(dataset.train_labels, minlength=dataset.num_classes)
@@ -181,7 +181,7 @@ def _balance_text(dataset: Dataset) -> str:
 
 
 def _unread_lines(reasons: Mapping[str, str]) -> list[str]:
-    """One line per reason, with a few paths."""
+    """Return one line per reason, with a few paths."""
     by_reason: dict[str, list[str]] = defaultdict(list)
     for path, reason in reasons.items():
         by_reason[reason].append(path)

@@ -1,4 +1,4 @@
-"""ExportedFolder folders: drafted, verified in a fresh process without `nas`, then put in place.
+"""Publication of exported folders: drafted, verified in a fresh process without `nas`, then put in place.
 
 A folder holds `network.py`, `config.json`, `README.md` and, where weights are to be kept,
 `model.safetensors`.

@@ -83,7 +83,7 @@ def export(
 
 
 def _dataset_of(run: Run) -> Dataset | None:
-    """The data of the search, or None if they are missing or have changed."""
+    """Return the data of the search, or None if they are missing or have changed."""
     from nas.data import load_recorded
 
     try:

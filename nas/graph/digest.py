@@ -77,8 +77,8 @@ def _edges(links: Links) -> Iterator[tuple[int, int, int]]:
 
 @lru_cache(maxsize=4096)
 def identity(op: Any) -> int:
-    """Return 128 bits that stand for an operation: its name and the fields that differ from their
-    defaults, so that a field added later leaves old digests as they are."""
+    """Return 128 bits that represent an operation: its name and the fields that differ from their defaults,
+    so that a field added later leaves old digests as they are."""
     parts = [type(op).__name__]
     for item in fields(op):
         value = getattr(op, item.name)

@@ -1,4 +1,4 @@
-"""Certificates of coloured graphs in which colours alone leave vertices that cannot be told apart.
+"""Certificates of coloured graphs whose vertices are not all distinguished by their colours.
 
 Colours are refined until the vertices of a cell have equally many neighbours of each kind in every cell.
 Two cells are then described by the kind of edge that most of their pairs have, and by the pairs that

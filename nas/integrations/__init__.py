@@ -1,1 +1,1 @@
-"""Other tools beside nas: Ray Tune, trackers of experiments, notebooks."""
+"""Integrations with other tools: Ray Tune, trackers of experiments, notebooks."""

@@ -77,7 +77,7 @@ class Op:
 
     @cached_property
     def identity(self) -> int:
-        """Number of 128 bits that stands for the primitive in the digest of a graph."""
+        """Number of 128 bits that represents the primitive in the digest of a graph."""
         return identity(self)
 
     def backward_bytes(self, *inputs: Shape) -> int:
