@@ -119,7 +119,7 @@ def check_recorded(spec: str, option: str = "") -> None:
 
 
 def parse_spec(spec: str) -> tuple[Form, str, Options]:
-    """Return form, place ("" for built-in data) and options of a specification; NasError if it is malformed."""
+    """Parse form, place ("" for built-in data) and options of a specification; NasError if malformed."""
     body, _, query = spec.partition("?")
     name, colon, target = body.partition(":")
     where = f"data {spec!r}"

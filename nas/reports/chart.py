@@ -69,8 +69,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """All that chart.html draws: `steps` is the front as an SVG path, `bars` are the intervals of its
-    members over seeds, `legend` holds (type, symbol, number of networks)."""
+    """Contents of chart.html: `steps` is the front as an SVG path, `bars` are the intervals of its members
+    over seeds, `legend` holds (type, symbol, number of networks)."""
 
     title: str
     x_label: str
@@ -167,7 +167,7 @@ def _steps(members: Sequence[Point], x: Scale, y: Scale) -> str:
 
 
 def _bar(point: Point, x: Scale, y: Scale) -> str:
-    """The path of the interval over seeds, as far as the chart goes, with a tick at its mean."""
+    """Return the path of the interval over seeds, clipped to the chart, with a tick at its mean."""
     error = point.over_seeds
     if not isfinite(error.low):
         return ""
@@ -182,7 +182,7 @@ def _title(point: Point) -> str:
 
 
 def _symbols(types: Sequence[str]) -> dict[str, Symbol]:
-    """The symbol of each type in the order of the legend, the mixed last."""
+    """Return the symbol of each type in the order of the legend, the mixed last."""
     colours = classes(types)
     own = {
         kind: Symbol(colours[kind], PATHS[MARKERS[i % len(MARKERS)]]) for i, kind in enumerate(sorted(types))

@@ -51,5 +51,5 @@ def _path(edge: Edge) -> str:
 
 
 def _at(value: float) -> str:
-    """SVG units to a tenth."""
+    """Return SVG units, rounded to a tenth."""
     return f"{UNIT * value:.1f}".removesuffix(".0")

@@ -1,5 +1,5 @@
-"""The section on the Pareto front: a chart that answers to pointer, finger and keyboard, a table, and
-drawings of its networks."""
+"""The section on the Pareto front: an interactive chart (pointer, touch, keyboard), a table, and drawings of
+its networks."""
 
 from __future__ import annotations
 

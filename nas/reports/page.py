@@ -47,8 +47,8 @@ WIDE = 6
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot of the page; without `svg`, `missing` says what would fill it. A `wide` one takes a row of its
-    own, and scrolls where the screen is narrower."""
+    """A plot of the page; without `svg`, `missing` names the command that would fill it. A `wide` plot has
+    its own row, and scrolls on narrower screens."""
 
     svg: Markup | None
     caption: str
@@ -109,7 +109,7 @@ def page(overview: Overview, plots: Mapping[str, Plot]) -> str:
 
 
 def _plots(plots: Mapping[str, Plot]) -> dict[str, Any]:
-    """The pictures by name, and the names of those of which a report may hold several."""
+    """Return the pictures by name, and the names of those that a report may hold several times."""
     several = {"forests": "forest", "fidelities": "fidelity", "time_uses": "time_use"}
     pictures = {
         plot.name: Picture(
@@ -158,12 +158,12 @@ def _contrasts(overview: Overview) -> list[RenderableType]:
 def _factors(overview: Overview) -> list[RenderableType]:
     analysis = overview.analysis
     parts = factor_parts(analysis.factors, analysis.top) if analysis.factors else ()
-    shown = [part for part in parts if not str(part).startswith("  ")]  # refusals stand beside the picture
+    shown = [part for part in parts if not str(part).startswith("  ")]  # refusals are shown with the picture
     return [*shown, *(motif_parts(analysis.motifs) if analysis.motifs else [])]
 
 
 def _failures(overview: Overview) -> list[Table]:
-    """A table of types and reasons to fail; none where no trial failed."""
+    """Return a table of types and reasons to fail, None if no trial failed."""
     failed = overview.trials[overview.trials["state"] == "failed"]
     if not len(failed):
         return []
@@ -179,7 +179,7 @@ def _time_uses(overview: Overview) -> Iterator[RenderableType]:
 
 
 def _times(overview: Overview) -> Table:
-    """The time of each run and of all: of its trainings, of the run, and of each worker."""
+    """Return the times of each run and of all runs: trainings, run, and each worker."""
     rows: list[Sequence[Any]] = []
     for name, clock in overview.timings.items():
         lengths = clock.end - clock.start

@@ -1,4 +1,4 @@
-"""The networks that the chart of the front shows, with all that is said of each."""
+"""The networks that the chart of the front shows, with the facts about each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nas.study.run import Run
 
 MOST_POINTS = 1500
-"""Networks off the front that are shown; where there are more, a random sample."""
+"""Most networks off the front that are shown; of more, a random sample."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def points_of(overview: Overview, *, seed: int = 0) -> list[Point]:
 
 
 def _roles(members: Any, axes: Sequence[str]) -> dict[int, tuple[str, ...]]:
-    """The roles of the rows that one would export."""
+    """Return the roles of the rows that one would export."""
     roles: dict[int, tuple[str, ...]] = {}
     for role, i in (
         ("knee", int(np.flatnonzero(members["knee"])[0])),
@@ -108,7 +108,8 @@ def _point(overview: Overview, row: dict[str, Any], member: bool, roles: tuple[s
 
 
 def run_argument(run: Run) -> str:
-    """Return what names a run on the command line: its name in the default folder, else its path."""
+    """Return the argument that names a run on the command line: its name in the default folder, else its
+    path."""
     return shlex.quote(run.name if run.folder.parent == Path("results") else str(run.folder))
 
 
@@ -118,7 +119,7 @@ def classes(types: Sequence[str]) -> dict[str, str]:
 
 
 def points_data(points: Sequence[Point], types: Sequence[str]) -> dict[str, Any]:
-    """Return what the page's script knows, as JSON."""
+    """Return the data of the page's script, as JSON."""
     named = list(classes(types).items())
     index = {name: i for i, (name, _) in enumerate(named)}
     return {
@@ -139,7 +140,7 @@ def points_data(points: Sequence[Point], types: Sequence[str]) -> dict[str, Any]
 
 
 def _blocks(genotype: Genotype) -> Iterator[tuple[str, int]]:
-    """The type of each block, and how often the resolution was halved before its end."""
+    """Return the type of each block, and how often the resolution was halved before its end."""
     halvings = 0
     for node in genotype.nodes:
         halvings += getattr(node.module, "stride", 1) > 1

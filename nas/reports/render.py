@@ -1,4 +1,4 @@
-"""Templates of the page. Whatever a template is given is escaped, unless it is `Markup`."""
+"""Templates of the page. Values are escaped unless they are `Markup`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def render_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Marku
 
 
 def resource(name: str) -> Markup:
-    """Return a file of `nas/reports/templates` as it stands."""
+    """Return the text of a file in `nas/reports/templates`."""
     return Markup(files("nas.reports").joinpath("templates", name).read_text(encoding="utf-8"))
 
 

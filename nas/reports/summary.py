@@ -1,4 +1,4 @@
-"""The summary of a report: what the runs support, what they do not, and what is missing, in sentences."""
+"""The summary of a report, in sentences: supported claims, unsupported claims, and what is missing."""
 
 from __future__ import annotations
 

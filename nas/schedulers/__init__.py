@@ -33,8 +33,8 @@ def make_scheduler(
 
     rungs: epochs at which trainings pause, the last of them the full budget; () trains every network fully.
     images: how many validation images errors are measured on. folder: where paused trainings are kept, None
-    to keep nothing; those that an earlier process left there wait again. StorageError names a file there
-    that cannot be read."""
+    to keep nothing; those that an earlier process left there wait again. StorageError names a file there that
+    cannot be read."""
     if not rungs:
         return TrainFully()
     store = None if folder is None else RungStore(folder, rungs, space)

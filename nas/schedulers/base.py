@@ -36,7 +36,7 @@ class Scheduler(Protocol):
         """Return a trial as it is to be recorded, now that its training has ended."""
 
     def forget(self, trial: Trial) -> None:
-        """Drop what was kept of a trial that is now recorded."""
+        """Drop the kept state of a trial that is now recorded."""
 
     def proposal_count(self) -> int:
         """Return how many proposals `choose` wants for the next trial."""

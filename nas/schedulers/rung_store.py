@@ -1,4 +1,4 @@
-"""The paused trials of a run, kept in its folder so that a resumed search goes on with them.
+"""The paused trials of a run, kept in its folder so that a resumed search continues them.
 
 rungs/
     <number>.json                    the record that the trial would get if it were stopped at its rung
@@ -41,7 +41,7 @@ class RungStore:
             path.unlink()
 
     def write(self, trial: Trial, checkpoint: bytes) -> None:
-        """Keep a trial in place of how it stood before; both files are on disk when this returns."""
+        """Keep a trial, replacing its earlier state; both files are on disk when this returns."""
         record, state = self._paths(trial)
         write_atomic(state, checkpoint)
         write_checked(record, to_attributes(trial))

@@ -48,15 +48,15 @@ if TYPE_CHECKING:
     from nas.space.space import SearchSpace
 
 MIN_TRIALS = 10
-"""Trials at rungs before any is promoted while new ones are to come."""
+"""Trials at rungs before any is promoted, while new trials are still to come."""
 
 MAX_PROPOSALS = 4
-"""Proposals of which one is begun, at most: more would lean too much on the model."""
+"""Most proposals per new trial: more would rely too much on the model."""
 
 
 @dataclass(frozen=True)
 class UntrainedCandidate:
-    """A proposed network, with what the model compares it by."""
+    """A proposed network, with the values that the model compares."""
 
     cost: Cost
     decisions: Mapping[str, Any]
@@ -76,7 +76,7 @@ class SuccessiveHalving:
     last is the full budget.
 
     images: how many validation images errors are measured on. Without a `store` no state of a training is
-    kept, so each begins anew after a rung. `trials` are all that have come to a rung, each as it stands now.
+    kept, so each starts again after a rung. `trials` are all that have come to a rung, each as it stands now.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class SuccessiveHalving:
         return replace(trial, rung_order=(*trial.rung_order, self.history.rung_result_count + 1))
 
     def _follow(self) -> None:
-        """Learn what has come to a rung since the last call."""
+        """Update the model with the rung results since the last call."""
         for trial in self.history.rung_results[self._followed :]:
             before = self.trials.get(trial.number)
             done, now = before.epochs if before else 0, trial.epochs

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from nas.space.space import SearchSpace
 
 TRIES = 100
-"""Draws before a searcher stops looking for a network that nobody has proposed."""
+"""Draws before a searcher stops looking for a network that was not proposed before."""
 
 ENUMERATED = 10_000
-"""Genotypes looked through where random draws find none that is new."""
+"""Genotypes enumerated if random draws find no new one."""
 
 
 REPEATS = 2
@@ -118,7 +118,7 @@ def propose(
     evenly over the numbers (every fifth at 0.2) and drawn without looking at results, so they support claims
     about the whole space. They are drawn without replacement, too: no network that was evaluated or is being
     evaluated is drawn. A searcher that plans every trial is asked for all of them. The proposal holds a
-    snapshot of what the history held.
+    snapshot of the history.
     """
     proposal = _next_proposal(
         searcher, space, history, seed, number, uniform_share, seeds, scheduler or TrainFully()
@@ -151,8 +151,8 @@ def _next_proposal(
 
 
 def _snapshot(history: History) -> HistorySnapshot | None:
-    """Return what the history held. None where trials wait at rungs and their results cannot be told later:
-    those of an older version, and objectives that are measured anew at each rung."""
+    """Return a snapshot of the history. None if trials wait at rungs and their results cannot be
+    reconstructed later: those of an older version, and objectives that are measured again at each rung."""
     measured = any(name != "error" and not objective(name).before_training for name in history.objectives)
     if history.paused and (measured or not all(trial.rung_order for trial in history.paused.values())):
         return None

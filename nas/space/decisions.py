@@ -75,7 +75,7 @@ def answers(genotype: Genotype) -> dict[str, Any]:
 
 
 def replay(known: Mapping[str, Any], rng: np.random.Generator) -> Choose:
-    """Return a function that answers what is known and still an option, and draws the rest."""
+    """Return a function that gives a known answer if it is still an option, and draws otherwise."""
     return lambda path, options: known[path] if known.get(path) in options else pick(options, rng)
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Decisions = dict[str, Any]
 MAX_RECENT = 1024
 MAX_TRIES = 10_000
-"""Draws after which the constraints of a space are taken to allow nothing."""
+"""Draws after which the constraints of a space are assumed to allow nothing."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class SearchSpace:
         self._recent[genotype] = decisions
 
     def _noted(self, choose: Choose) -> Genotype:
-        """Build a genotype and remember its decisions, which takes less than reading them off it later."""
+        """Build a genotype and remember its decisions, which is quicker than reading them off it later."""
         decisions: Decisions = {}
 
         def answer(path: str, options: Sequence[Any]) -> Any:

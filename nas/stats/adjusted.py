@@ -27,7 +27,7 @@ from nas.stats.resampling import Floats
 Mask = NDArray[np.bool_]
 
 NETWORKS_PER_DEGREE, MOST_DEGREES = 20, 4
-"""Networks that pay for one degree of freedom of a smooth function, and the most it has."""
+"""Networks per degree of freedom of a smooth function, and its most degrees of freedom."""
 
 CALIPER = 0.2
 """Standard deviations beyond the last network of a type up to which it is comparable (Austin, 2011)."""
@@ -80,7 +80,7 @@ def adjusted_effect(
 
 
 def adjusted_means(shares: Floats, error: Floats, covariates: Sequence[Floats]) -> list[Estimate]:
-    """Error of a network made of each type alone, at the mean cost and depth of all networks.
+    """Estimate the error of a network made of each type alone, at the mean cost and depth of all networks.
 
     Arguments as of `adjusted_effect`. The means are for the eye and for the order of a table: whether two of
     them differ is asked of `adjusted_effect`, which compares the two where both occur.
@@ -91,7 +91,7 @@ def adjusted_means(shares: Floats, error: Floats, covariates: Sequence[Floats]) 
 
 
 def adjusted_errors(shares: Floats, error: Floats, covariates: Sequence[Floats]) -> Floats:
-    """Errors (networks,) less what cost and depth account for, so that any two of them may be compared.
+    """Return errors (networks,) without the effects of cost and depth, so that any two may be compared.
 
     Arguments as of `adjusted_effect`. The mean stays that of the errors.
     """
@@ -107,7 +107,7 @@ def _mean(shares: Floats, error: Floats, centred: Floats, at: int) -> Effect:
 
 
 def _common(values: Floats, held: Mask) -> Mask:
-    """Whether each value (n,) lies where both columns of `held` (n, 2) occur, or near it."""
+    """Return whether each value (n,) lies where both columns of `held` (n, 2) occur, or near it."""
     ranges = [values[column] for column in held.T]
     near = CALIPER * float(values[held.any(axis=1)].std())
     low, high = max(map(np.min, ranges)) - near, min(map(np.max, ranges)) + near
@@ -115,6 +115,6 @@ def _common(values: Floats, held: Mask) -> Mask:
 
 
 def _columns(covariates: Sequence[Floats]) -> Floats:
-    """The smooth functions of all covariates, as flexible as so many networks allow."""
+    """Return the smooth functions of all covariates, as flexible as the number of networks allows."""
     degrees = int(np.clip(len(covariates[0]) // NETWORKS_PER_DEGREE, 1, MOST_DEGREES))
     return np.hstack([smooth(values, degrees) for values in covariates])

@@ -8,7 +8,7 @@ from math import isfinite
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the limits of its 95 % interval; NaN where the sample cannot tell."""
+    """A value with the limits of its 95 % interval; NaN if the sample does not determine it."""
 
     value: float
     low: float
@@ -16,7 +16,7 @@ class Estimate:
 
     @property
     def sign(self) -> int:
-        """-1 or 1 where the interval excludes zero, else 0."""
+        """Sign of the value: -1 or 1 if the interval excludes zero, else 0."""
         if not isfinite(self.low + self.high):
             return 0
         return int(self.low > 0) - int(self.high < 0)
@@ -26,5 +26,5 @@ UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 def percent(estimate: Estimate) -> str:
-    """`1.20 [0.40, 2.00]` in percentage points."""
+    """Return `1.20 [0.40, 2.00]` in percentage points."""
     return f"{100 * estimate.value:.2f} [{100 * estimate.low:.2f}, {100 * estimate.high:.2f}]"

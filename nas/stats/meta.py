@@ -62,7 +62,8 @@ def random_effects(effects: Floats, errors: Floats) -> Summary:
 
 
 def _between(y: Floats, variance: Floats) -> float:
-    """The variance between studies at which the weighted squares have their expectation (bisection)."""
+    """Solve by bisection for the variance between studies at which the weighted squares equal their
+    expectation."""
 
     def excess(between: float) -> float:
         weight = 1 / (variance + between)
@@ -101,7 +102,7 @@ class Ranking:
     sets: int
 
     def separated(self, a: int, b: int) -> bool:
-        """Whether two groups differ by the critical difference, given that Friedman's test is significant."""
+        """Return whether two groups differ by the critical difference, if Friedman's test is significant."""
         return self.p < 0.05 and abs(float(self.ranks[a] - self.ranks[b])) >= self.critical
 
 

@@ -20,10 +20,10 @@ from nas.stats.resampling import CHUNK, Floats, bootstrap_counts
 Mask = NDArray[np.bool_]
 
 RESAMPLES = 4000
-"""Bootstrap samples unless a family of many tests asks for more."""
+"""Bootstrap samples, unless a family of many tests needs more."""
 
 FLIPS = 10_000
-"""Random halves of the contexts; all of them are tried where there are no more."""
+"""Most random halves of the contexts; all halves are tried if there are fewer."""
 
 TAIL = 2.5
 """Widening of a limit, in units of the skewness of the mean. With it the intervals on published tables of
@@ -50,7 +50,7 @@ class PairedMeans:
     count: Floats
 
     def estimate(self, column: int) -> Estimate:
-        """The mean of one column with its limits."""
+        """Return the mean of one column with its limits."""
         return Estimate(float(self.value[column]), float(self.low[column]), float(self.high[column]))
 
 
@@ -83,7 +83,7 @@ def paired_means(
     below, above = _stretch(-skewness, count), _stretch(skewness, count)
 
     def tails(mean: float) -> tuple[Floats, Floats]:
-        """One-sided p of a mean at or above and of one at or below this."""
+        """Return the one-sided p of a mean at or above this value, and of one at or below it."""
         at = value + (mean - value) / np.where(mean > value, above, below)
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(value == at, 0.0, (value - at) / se)
@@ -105,8 +105,8 @@ def paired_means(
 
 
 def _bootstrap_t(centred: Floats, known: Mask, resamples: int, rng: np.random.Generator) -> Floats:
-    """Studentised means of resampled contexts, (resamples, contrasts); NaN without spread. A context that
-    is drawn brings all its contrasts."""
+    """Return studentised means of resampled contexts, (resamples, contrasts); NaN without spread. A context
+    that is drawn brings all its contrasts."""
     contexts, contrasts = centred.shape
     if not contexts:
         return np.full((1, contrasts), np.nan)
@@ -128,21 +128,21 @@ def _studentised(count: Floats, first: Floats, second: Floats) -> Floats:
 
 
 def _stretch(skewness: Floats, count: Floats) -> Floats:
-    """Factor by which the limit on the side of a long tail is moved out: a small sample holds too little of
-    such a tail. Skewness within its own standard error moves nothing."""
+    """Return the factor that widens the limit on the side of a long tail, of which a small sample holds too
+    little. Skewness within its own standard error moves nothing."""
     n = np.maximum(count, 1)
     beyond = np.maximum(np.nan_to_num(skewness) - np.sqrt(6 / n), 0)
     return np.asarray(1 + TAIL * beyond / np.sqrt(n))
 
 
 def _share(drawn: Floats, side: str, bound: Floats | float) -> Floats:
-    """Share of the draws of each column on one side of a bound, what was observed among them."""
+    """Return the share of draws of each column on one side of a bound, counting the observation as a draw."""
     beyond = drawn <= bound if side == "<=" else drawn >= bound
     return np.asarray((1 + beyond.sum(axis=0)) / (1 + np.isfinite(drawn).sum(axis=0)))
 
 
 def _quantiles(t: Floats) -> Floats:
-    """The 2.5 and 97.5 % quantiles of each column that has any value, (2, contrasts)."""
+    """Return the 2.5 and 97.5 % quantiles of each column that has any value, (2, contrasts)."""
     found = np.full((2, t.shape[1]), np.nan)
     some = np.isfinite(t).any(axis=0)
     if some.any():
@@ -151,9 +151,9 @@ def _quantiles(t: Floats) -> Floats:
 
 
 def _subset_means(filled: Floats, known: Mask, rng: np.random.Generator) -> Floats:
-    """Means of random halves of the contexts, (flips, contrasts). A mean is rejected by sign flips where
-    too few halves have a mean on the other side of it (Hartigan's typical values), so that the quantiles
-    of these means are the limits of the interval that belongs to the test."""
+    """Return the means of random halves of the contexts, (flips, contrasts). A mean is rejected by sign flips
+    where too few halves have a mean on the other side of it (Hartigan's typical values), so that the
+    quantiles of these means are the limits of the interval that belongs to the test."""
     weights = known.astype(float)
     parts = []
     for half in _halves(len(filled), rng):
@@ -163,7 +163,7 @@ def _subset_means(filled: Floats, known: Mask, rng: np.random.Generator) -> Floa
 
 
 def _halves(contexts: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """Random subsets of the contexts as rows of 0 and 1, some at a time: all where they are few."""
+    """Yield random subsets of the contexts as rows of 0 and 1, in chunks; all subsets if they are few."""
     if 2**contexts <= FLIPS:
         yield (np.arange(1, 2**contexts)[:, None] >> np.arange(contexts) & 1).astype(float)
         return

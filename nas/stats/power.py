@@ -17,7 +17,7 @@ _NORMAL = NormalDist()
 
 
 def needed(effect: float, sd: float, tests: int = 1, power: float = POWER, *, two_tests: bool = False) -> int:
-    """Blocks that show an effect of this size; `effect` and `sd` in the same unit, above 0."""
+    """Return the blocks that detect an effect of this size; `effect` and `sd` in one unit, above 0."""
     z = _z(tests)
     return ceil(((z + _NORMAL.inv_cdf(power)) * sd / effect) ** 2 + _spent(z, two_tests))
 
@@ -25,14 +25,14 @@ def needed(effect: float, sd: float, tests: int = 1, power: float = POWER, *, tw
 def detectable(
     blocks: int, sd: float, tests: int = 1, power: float = POWER, *, two_tests: bool = False
 ) -> float:
-    """The smallest effect that so many blocks show; infinite where they are too few for any."""
+    """Return the smallest effect that this many blocks detect; infinite if they are too few for any."""
     z = _z(tests)
     known = blocks - _spent(z, two_tests)
     return (z + _NORMAL.inv_cdf(power)) * sd / sqrt(known) if known > 0 else float("inf")
 
 
 def predicted(blocks: int, effect: float, sd: float, tests: int = 1, *, two_tests: bool = False) -> float:
-    """The probability that so many blocks show an effect of this size."""
+    """Return the probability that this many blocks detect an effect of this size."""
     z = _z(tests)
     return _NORMAL.cdf(abs(effect) * sqrt(max(0.0, blocks - _spent(z, two_tests))) / sd - z)
 
@@ -42,5 +42,5 @@ def _z(tests: int) -> float:
 
 
 def _spent(z: float, two_tests: bool) -> float:
-    """Blocks that an estimated SD, and the stricter of two tests, cost."""
+    """Return the additional blocks for an estimated SD and for the stricter of two tests."""
     return z**2 if two_tests else z**2 / 2

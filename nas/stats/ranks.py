@@ -12,7 +12,7 @@ from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats, Ints, ranks
 
 BEST = 0.1
-"""Part of the networks that counts as the best."""
+"""Share of the networks that counts as the best."""
 
 MOST_PAIRS = 2_000_000
 """Pairs of values over all resamples: more networks need fewer resamples for the same limits."""
@@ -58,7 +58,7 @@ def agreement(
 
 
 def _draws(members: list[Ints], resamples: int, rng: np.random.Generator) -> list[Ints]:
-    """The rows of each resample of the clusters."""
+    """Return the rows of each resample of the clusters."""
     chosen = rng.integers(len(members), size=(resamples, len(members)))
     return [np.concatenate([members[at] for at in row]) for row in chosen]
 

@@ -34,7 +34,7 @@ class Effect:
 
     @property
     def p(self) -> float:
-        """Two-sided p that the slope is zero; NaN where it cannot be estimated."""
+        """Two-sided p of a zero slope; NaN if it cannot be estimated."""
         from scipy.special import stdtr
 
         if not self.error > 0:
@@ -43,7 +43,7 @@ class Effect:
 
     @property
     def estimate(self) -> Estimate:
-        """The slope with the limits of its 95 % interval."""
+        """Slope with the limits of its 95 % interval."""
         from scipy.special import stdtrit
 
         if np.isnan(self.value):
@@ -96,8 +96,8 @@ def slopes(y: Floats, columns: Floats, contrasts: Floats, cluster: Ints) -> list
 
 
 def mean_of(values: Floats, cluster: Ints) -> Estimate:
-    """Mean of values (n,) with its 95 % interval, robust to what values of one cluster (n,) share; without
-    limits below two clusters."""
+    """Return the mean of values (n,) with its 95 % interval, robust to dependence within a cluster (n,);
+    without limits below two clusters."""
     if len(np.unique(cluster)) < 2:
         return Estimate(float(values.mean()), float("nan"), float("nan")) if len(values) else UNKNOWN
     return slopes(values, np.ones((len(values), 1)), np.ones((1, 1)), cluster)[0].estimate
@@ -106,7 +106,8 @@ def mean_of(values: Floats, cluster: Ints) -> Estimate:
 def _robust(
     weight: Floats, y: Floats, residual: Floats, leverage: Floats, left: int, cluster: Ints | None = None
 ) -> Effect:
-    """The effect `weight` @ y of a fit with these residuals and leverages and so many rows left over."""
+    """Return the effect `weight` @ y of a fit with these residuals, leverages and residual degrees of
+    freedom."""
     free = np.maximum(1 - leverage, TINY)
     scores = weight * residual / free * (leverage < 1 - TINY)
     shares, rows, most = weight**2, len(y), left
@@ -140,7 +141,7 @@ def smooth(values: Floats, degrees: int) -> Floats:
 
 
 def _orthonormal(columns: Floats) -> Floats:
-    """An orthonormal basis of what the columns span, fewer where some depend on others."""
+    """Return an orthonormal basis of the span of the columns, with fewer columns if some depend on others."""
     size = np.sqrt((columns**2).sum(axis=0))
     left, values, _ = np.linalg.svd(columns[:, size > 0] / size[size > 0], full_matrices=False)
     return np.asarray(left[:, values > TINY * values.max(initial=0.0)])

@@ -1,6 +1,6 @@
 """Statistics on arrays, deterministic given the generator: resamples, intervals, ranks and tests.
 
-What they say of module types is in `nas.analysis`.
+Their use for module types is in `nas.analysis`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 CHUNK = 1_000_000
-"""Elements of the largest temporary arrays: bounds the memory at 100,000 networks."""
+"""Most elements of a temporary array, which bounds the memory at 100,000 networks."""
 
 
 def log_bins(values: Floats, count: int) -> tuple[Floats, Ints]:
@@ -38,8 +38,8 @@ def bootstrap_counts(clusters: int, resamples: int, step: int, rng: np.random.Ge
 
 
 def sign_flip_p(differences: Floats, resamples: int, rng: np.random.Generator) -> float:
-    """Two-sided p that the mean of paired differences (contexts,) is zero, by random signs;
-    all signs are tried where there are no more than `resamples` of them."""
+    """Return the two-sided p of a zero mean of paired differences (contexts,), by random signs; all signs are
+    tried if there are at most `resamples` of them."""
     d = differences[np.isfinite(differences)]
     if not len(d):
         return float("nan")
@@ -54,7 +54,7 @@ def sign_flip_p(differences: Floats, resamples: int, rng: np.random.Generator) -
 
 
 def mean_interval(values: Floats, resamples: int, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Mean of independent values (n,) with its 95 % limits, by bootstrap-t; NaN limits below 3."""
+    """Return the mean of independent values (n,) with its 95 % limits, by bootstrap-t; NaN limits below 3."""
     n = len(values)
     value = float(values.mean()) if n else float("nan")
     spread = float(values.std(ddof=1)) if n > 2 else float("nan")
@@ -71,7 +71,7 @@ def mean_interval(values: Floats, resamples: int, rng: np.random.Generator) -> t
 def rank_correlation(
     x: Floats, y: Floats, resamples: int, rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Spearman's rho of pairs (n,) with its 95 % limits, by bootstrap over pairs; NaN below 3."""
+    """Return Spearman's rho of pairs (n,) with its 95 % limits, by bootstrap over pairs; NaN below 3."""
     if len(x) < 3:
         return float("nan"), float("nan"), float("nan")
     draws = rng.integers(len(x), size=(resamples, len(x)))
@@ -93,7 +93,7 @@ def ranks(values: Floats) -> Floats:
 
 
 def holm(p: Floats) -> Floats:
-    """Adjusted p-values (Holm, 1979); NaN stays NaN and does not count."""
+    """Return adjusted p-values (Holm, 1979); NaN stays NaN and does not count."""
     adjusted = np.full(len(p), np.nan)
     known = np.flatnonzero(np.isfinite(p))
     order = known[np.argsort(p[known], kind="stable")]
@@ -103,8 +103,8 @@ def holm(p: Floats) -> Floats:
 
 
 def superiority(error: Floats, group: Ints, stratum: Ints, a: int, b: int) -> float:
-    """Probability that a network of group b has a lower error than one of group a in the
-    same stratum, ties counted half; NaN without such pairs."""
+    """Return the probability that a network of group b has a lower error than one of group a in the same
+    stratum, ties counted half; NaN without such pairs."""
     wins, pairs = 0.0, 0
     for s in np.unique(stratum):
         first = np.sort(error[(stratum == s) & (group == a)])
@@ -117,9 +117,9 @@ def superiority(error: Floats, group: Ints, stratum: Ints, a: int, b: int) -> fl
 
 
 def tied_groups(names: list[str], means: Floats, separated: set[frozenset[str]]) -> list[list[str]]:
-    """Names from the lowest mean to the highest, in the largest groups of which no two are separated,
-    by inserting one separation after the other (Piepho, 2004). In a chain of ties a name stands in
-    several groups; two names are separated where they share none."""
+    """Return the names from the lowest mean to the highest, in the largest groups without a separated pair,
+    by inserting one separation after the other (Piepho, 2004). In a chain of ties a name is in several
+    groups; two names are separated if they share no group."""
     order = [names[i] for i in np.argsort(means, kind="stable")]
     groups = [frozenset(range(len(order)))]
     for pair in combinations(range(len(order)), 2):

@@ -29,9 +29,9 @@ TABLE_LOCK = 0x6E6173
 
 
 def open_engine(where: str | Path) -> Engine:
-    """An engine for the database at a path or the URL of a server; connects when it is first used.
+    """Return an engine for the database at a path or the URL of a server; it connects when it is first used.
 
-    NasError for a URL that is none of a PostgreSQL database.
+    NasError for a URL that is not one of a PostgreSQL database.
     """
     from sqlalchemy import URL, create_engine, event
 
@@ -49,7 +49,7 @@ def _distrust(connection: sqlite3.Connection, _: object) -> None:
 
 
 def create_file(path: Path) -> Engine:
-    """An engine for a new, empty database with our tables."""
+    """Return an engine for a new, empty database with our tables."""
     engine = open_engine(path)
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode = WAL")
@@ -68,7 +68,7 @@ def create_tables(connection: Connection, where: str) -> None:
 
 
 def has_tables(connection: Connection, where: str) -> bool:
-    """Whether a server has our tables. StorageError where it has others of these names."""
+    """Return whether a server has our tables. StorageError if it has others of these names."""
     from sqlalchemy import inspect
 
     server = inspect(connection)
@@ -83,8 +83,8 @@ def has_tables(connection: Connection, where: str) -> bool:
 
 
 def check_file(connection: Connection, path: Path) -> None:
-    """StorageError where an SQLite file holds more or less than our tables, or SQLite finds it damaged:
-    also where an index misses a row or a row belongs to nothing, as a study would lose it in silence."""
+    """Raise StorageError if an SQLite file holds more or less than our tables, or is damaged. Damage includes
+    rows that an index misses or that belong to no row, because a study would lose them silently."""
     _check_schema(connection, path)
     problems = [text for (text,) in connection.exec_driver_sql("PRAGMA integrity_check(3)") if text != "ok"]
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(3):
@@ -108,7 +108,7 @@ def _check_schema(connection: Connection, path: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """NotFoundError if there is no file at `path`, which SQLite would make."""
+    """Raise NotFoundError if there is no file at `path`, which SQLite would make."""
     if not path.is_file():
         raise NotFoundError("no such study", where=str(path))
 
@@ -119,7 +119,7 @@ def damaged(where: str | Path, cause: str) -> StorageError:
 
 @contextmanager
 def refuse_damage(where: str | Path) -> Iterator[None]:
-    """Raise what reading a damaged row raises as a StorageError."""
+    """Turn the errors of reading a damaged row into a StorageError."""
     try:
         yield
     except (NotFoundError, StorageError):
@@ -130,7 +130,7 @@ def refuse_damage(where: str | Path) -> Iterator[None]:
 
 @contextmanager
 def translate_db_errors(where: str | Path) -> Iterator[None]:
-    """Raise what databases and disks raise as a StorageError with a way out."""
+    """Turn the errors of databases and disks into a StorageError with a hint."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:

@@ -86,7 +86,7 @@ class History:
 
     @property
     def networks(self) -> list[Trial]:
-        """The distinct networks that completed, each as its first complete trial, in the order of these."""
+        """The distinct complete networks, each as its first complete trial, in the order of these trials."""
         return [self._by_digest[digest] for digest in self._trainings]
 
     @property
@@ -96,8 +96,8 @@ class History:
 
     @property
     def paused(self) -> Mapping[int, Trial]:
-        """Trials paused at a rung, by number: each as the trial that it would be if it were stopped there.
-        They are in flight, too."""
+        """Trials paused at a rung, by number, each as the trial that it would be if stopped there. They count
+        as in flight."""
         return self._paused
 
     @property
@@ -107,14 +107,14 @@ class History:
 
     @property
     def rung_result_count(self) -> int:
-        """Number of rungs that trials have reached, also those of trials that were discarded since."""
+        """Number of rungs that trials have reached, including trials discarded since."""
         return self._rung_result_count
 
     def by_number(self, number: int) -> Trial | None:
         return self._by_number.get(number)
 
     def by_digest(self, digest: str) -> Trial | None:
-        """The first complete trial of a network, else its first other one, else None."""
+        """Return the first complete trial of a network, else its first other one, else None."""
         return self._by_digest.get(digest)
 
     def seen(self, digest: str) -> bool:
@@ -127,8 +127,8 @@ class History:
 
     @contextmanager
     def reserve_number(self, below: int) -> Iterator[int | None]:
-        """Context to propose a trial in. It gives the lowest number below `below` that is neither recorded
-        nor in flight, None where there is none; `mark_running` takes it."""
+        """Context in which a trial is proposed. It gives the lowest number below `below` that is neither
+        recorded nor in flight, None where there is none; `mark_running` takes it."""
         while self._free in self._by_number or self._free in self._pending:
             self._free += 1
         yield self._free if self._free < below else None
@@ -144,7 +144,7 @@ class History:
             self._free = min(self._free, number)
 
     def pause(self, trial: Trial) -> None:
-        """Note a trial as it stands at a rung. It is paused there unless it is recorded already."""
+        """Note the state of a trial at a rung. It is paused there unless it is recorded already."""
         self._rung_results.append(trial)
         if trial.number in self._pending:
             self._paused[trial.number] = trial
@@ -166,7 +166,7 @@ class History:
         return [[self._complete[index] for index in keys] for keys in layers.keys if len(keys)]
 
     def _points(self, objectives: Sequence[str]) -> NDArray[np.float64]:
-        """The objectives of the complete trials (n, d)."""
+        """Return the objectives of the complete trials (n, d)."""
         values = [trial.values(objectives) for trial in self._complete]
         return np.array(values, dtype=np.float64).reshape(len(values), len(objectives))
 
@@ -189,8 +189,8 @@ class History:
         return self._trainings[trial.digest]
 
     def frame(self, without: Collection[str] = ()) -> pd.DataFrame:
-        """Return one row per trial, in the order of recording. Without the column `genotype` the networks
-        need not be parsed, which takes most of the time."""
+        """Return one row per trial, in the order of recording. Without the column `genotype` the networks are
+        not parsed, which saves most of the time."""
         import pandas as pd
 
         kinds = {name: kind for name, kind in COLUMNS.items() if name not in without}
@@ -239,4 +239,4 @@ _SHOWN: dict[str, Callable[[Trial], Any]] = {
     "latency_spread": lambda trial: trial.latency.spread if trial.latency else nan,
     "latency_measured": lambda trial: str(trial.latency) if trial.latency else "",
 }
-"""Columns that are no field of a trial."""
+"""Columns that are not fields of a trial."""

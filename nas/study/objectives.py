@@ -1,7 +1,7 @@
 """The objectives that a search can minimise, one entry each.
 
-An entry holds all that is known of an objective: the command line, tables, plots, the report and the docs
-read it from here. To add an objective, add its entry. A function of the user's own, named as
+An entry holds everything about an objective: the command line, tables, plots, the report and the docs read it
+from here. To add an objective, add its entry. A function of the user's own, named as
 `python:module:function`, needs none.
 """
 
@@ -22,7 +22,7 @@ candidate, which has a `cost` and `decisions`."""
 
 @dataclass(frozen=True)
 class Objective:
-    """One figure of a trial that is better the lower it is.
+    """One figure of a trial; lower is better.
 
     name: as the command line and JSON name it.
     label: its name in running text and above columns.
@@ -52,27 +52,27 @@ class Objective:
 
     @property
     def heading(self) -> str:
-        """The label with the unit, for a column of `cell`."""
+        """Label with the unit, for a column of `cell`."""
         return f"{self.label}, {self.unit}" if self.unit else self.label
 
     def title(self, task: str = "") -> str:
-        """The label where the data are for `task`."""
+        """Return the label for data of this `task`."""
         return self.by_task.get(task, (self.label, ""))[0]
 
     def axis(self, task: str = "") -> str:
-        """The meaning with the unit, where the data are for `task`."""
+        """Return the meaning with the unit, for data of this `task`."""
         meaning = self.by_task.get(task, ("", self.meaning))[1]
         return f"{meaning}, {self.unit}" if self.unit else meaning
 
     def cell(self, value: float) -> str:
-        """A recorded value without its unit, such as `40.6M` or `1.20`."""
+        """Format a recorded value without its unit, such as `40.6M` or `1.20`."""
         shown = self.scale * value
         if self.form:
             return format(shown, self.form)
         return metric(shown) if shown >= 1000 or shown == round(shown) else f"{shown:.4g}"
 
     def text(self, value: float) -> str:
-        """A recorded value with its unit, such as `1.20 %`."""
+        """Format a recorded value with its unit, such as `1.20 %`."""
         return f"{self.cell(value)} {self.unit}" if self.unit else self.cell(value)
 
 
@@ -138,7 +138,7 @@ bytes and seconds."""
 
 
 def objective(name: str) -> Objective:
-    """The entry of an objective; one is made for a function of the user's own.
+    """Return the entry of an objective; one is made for a function of the user's own.
 
     NasError where the name is unknown.
     """
@@ -152,12 +152,12 @@ def objective(name: str) -> Objective:
 
 
 def complexities() -> tuple[str, ...]:
-    """The names of the objectives that are costs of a network, above zero and compared by ratios."""
+    """Return the names of the objectives that are costs of a network, above zero and compared by ratios."""
     return tuple(entry.name for entry in OBJECTIVES.values() if entry.logarithmic)
 
 
 def measures(names: Sequence[str]) -> dict[str, Callable[..., Any]]:
-    """The functions that a worker calls with a trained network and the data set, by objective.
+    """Return the functions that a worker calls with a trained network and the data set, by objective.
 
     NasError where one cannot be imported.
     """
@@ -166,7 +166,7 @@ def measures(names: Sequence[str]) -> dict[str, Callable[..., Any]]:
 
 
 def check_objectives(names: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple; NasError if there is none, or one is repeated or unknown."""
+    """Return the names as a tuple; NasError if there is none, or one is repeated or unknown."""
     for name in names:
         objective(name)
     if not names or len(set(names)) < len(names):
@@ -177,12 +177,12 @@ def check_objectives(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def error_first(names: Sequence[str]) -> list[str]:
-    """The names in an order that does not depend on how they were given, the error first."""
+    """Return the names in a fixed order, the error first."""
     return sorted(names, key=lambda name: (name != "error", name))
 
 
 def plot_axes(names: Sequence[str]) -> tuple[str, str]:
-    """The objectives x and y that a plot of a front shows.
+    """Return the objectives x and y that a plot of a front shows.
 
     The error is y where it is an objective, and FLOPs stand in where there is only one. Of more than two
     objectives, error and FLOPs are preferred.

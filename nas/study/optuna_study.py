@@ -1,4 +1,4 @@
-"""A study as one of Optuna, in memory and by its public functions alone, for its tools."""
+"""Conversion of a study to Optuna's, in memory and only by its public functions, for its tools."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import optuna
 
 STATES = {"complete": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
-"""The states of a trial in Optuna's words."""
+"""States of a trial by their names in Optuna."""
 
 
 def to_optuna(study: Study, name: str) -> optuna.Study:
-    """A complete `optuna.Study` in memory with the trials of a study, in the order of their numbers.
+    """Return a complete `optuna.Study` in memory with the trials of a study, in the order of their numbers.
 
     Objectives are directions to minimise, decisions are categorical parameters, validation errors by epoch
     are intermediate values, and figures such as the digest and FLOPs are user attributes. Failed trials are
@@ -30,7 +30,7 @@ def to_optuna(study: Study, name: str) -> optuna.Study:
 
 
 def empty_study(study: Study, name: str, storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
-    """An `optuna.Study` with the objectives of a study and no trial, by default in memory."""
+    """Return an `optuna.Study` with the objectives of a study and no trial, by default in memory."""
     import optuna
 
     level = optuna.logging.get_verbosity()
@@ -69,7 +69,7 @@ def add_trials(converted: optuna.Study, study: Study, trials: Sequence[Trial]) -
 
 
 def user_attributes(trial: Trial) -> dict[str, Any]:
-    """Figures of a trial; Optuna counts its own numbers, so ours is one of them."""
+    """Return the figures of a trial, including its number, because Optuna numbers trials itself."""
     figures = {
         "number": trial.number,
         "digest": trial.digest,

@@ -49,8 +49,7 @@ KEEP_ALIVE = (
     "SET tcp_keepalives_interval = 10",
     "SET tcp_keepalives_count = 3",
 )
-"""The server asks a silent driver whether it is there, so one whose machine is lost loses its claims within
-a minute."""
+"""The server probes a silent driver, so a driver whose machine is lost loses its claims within a minute."""
 
 TAKE_TURN = "SELECT 1 FROM studies WHERE study_id = :study FOR UPDATE"
 DELETE_DEAD = """
@@ -126,7 +125,7 @@ class SharedStudy(Study):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Errors of the database are StorageErrors; others that are raised within pass as they are."""
+        """Run a transaction. Errors of the database become StorageErrors; other errors pass unchanged."""
         if self._connection.invalidated:
             raise self._lost()
         with translate_db_errors(self._where):

@@ -1,4 +1,4 @@
-"""The URL of a PostgreSQL database that holds a study in place of a file.
+"""URLs of PostgreSQL databases that hold a study in place of a file.
 
 A password is never written down: it is taken from the URL where it is given, else libpq finds it
 in PGPASSWORD or in ~/.pgpass.
@@ -40,12 +40,12 @@ def shown(where: object) -> str:
 
 
 def without_password(text: str) -> str:
-    """The URL as it is recorded; NasError if it is none of a PostgreSQL database."""
+    """Return the URL as it is recorded; NasError if it is not one of a PostgreSQL database."""
     return parse_storage(text)._replace(password=None).render_as_string()
 
 
 def parse_storage(text: str) -> URL:
-    """NasError if the text is no URL of a PostgreSQL database; needs no driver."""
+    """Parse the URL of a PostgreSQL database, without its driver; NasError if it is not one."""
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -93,8 +93,8 @@ def _server(text: str) -> tuple[object, ...]:
 
 
 def connection_of(where: str) -> tuple[URL, dict[str, Any]]:
-    """The URL by which SQLAlchemy connects, and the arguments of its driver. NasError if it is no URL of a
-    PostgreSQL database, or the driver is not installed."""
+    """Return the URL by which SQLAlchemy connects, and the arguments of its driver. NasError if it is no URL
+    of a PostgreSQL database, or the driver is not installed."""
     url = parse_storage(where).set(drivername="postgresql+psycopg")
     need(EXTRA, "psycopg")
     return url, {"connect_timeout": CONNECT_LIMIT}

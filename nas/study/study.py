@@ -86,7 +86,7 @@ class Study(History):
                     study = cls._read(where, engine, connection, name)
                 return study
             finally:
-                if study is None or not is_url(where):  # a file is opened again to write, and only then
+                if study is None or not is_url(where):  # a file is opened again only to write
                     engine.dispose()
 
     @classmethod
@@ -130,7 +130,7 @@ class Study(History):
         self._note(key, finished, trial)
 
     def refresh(self) -> None:
-        """Read what another process has recorded since. StorageError if it cannot be read."""
+        """Read the trials that another process has recorded since. StorageError if they cannot be read."""
         with translate_db_errors(self._where), self._engine.connect() as connection:
             self._learn(connection)
 
@@ -157,7 +157,7 @@ class Study(History):
         self._last, self._ends[trial.number] = key, finished
 
     def _learn(self, connection: Connection) -> None:
-        """Read what has been recorded since."""
+        """Read the trials recorded since."""
         with refuse_damage(self._where):
             for key, finished, trial in read_trials(connection, self._row, self._last):
                 self._note(key, finished, trial)
@@ -166,7 +166,9 @@ class Study(History):
 def _create_file(path: Path, row: StudyRow) -> None:
     if path.exists():
         raise NasError("exists already", where=str(path), hint="use --resume to continue it")
-    draft = path.with_name(f"{path.name}.new")  # renamed when whole, so a kill leaves no half study
+    draft = path.with_name(
+        f"{path.name}.new"
+    )  # renamed when complete, so that a kill leaves no partial study
     with translate_db_errors(path):
         draft.unlink(missing_ok=True)
         engine = database.create_file(draft)

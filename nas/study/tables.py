@@ -92,7 +92,7 @@ class StudyRow:
 
 
 def create_statement(table: str, dialect: str) -> str:
-    """The SQL that makes a table; an SQLite file keeps it word for word."""
+    """Return the SQL that makes a table; an SQLite file keeps it word for word."""
     columns = {KEY_OF[table]: KEY_TYPES[dialect], **TABLES[table]}
     lines = [*(f"{name} {kind}" for name, kind in columns.items()), *CONSTRAINTS[table]]
     return f"CREATE TABLE {table} (\n    {{body}}\n)".format(body=",\n    ".join(lines))
@@ -107,8 +107,8 @@ def insert_study(connection: Connection, study: StudyRow) -> None:
 
 
 def read_study(connection: Connection, name: str | None, where: str) -> StudyRow:
-    """The study of this name, or the only one. NotFoundError if there is none, LookupError, TypeError or
-    ValueError if its row is damaged."""
+    """Return the study of this name, or the only one. NotFoundError if there is none, LookupError, TypeError
+    or ValueError if its row is damaged."""
     rows = connection.exec_driver_sql(f"SELECT study_id, {', '.join(STUDY_COLUMNS)} FROM studies").fetchall()
     names = [row[1] for row in rows]
     if name is None and len(names) == 1:
@@ -152,8 +152,8 @@ def _values(key: int, trial: Trial, finished: datetime) -> list[Any]:
 def read_trials(
     connection: Connection, study: StudyRow, after: int = 0
 ) -> Iterator[tuple[int, datetime, Trial]]:
-    """The trials of a study with keys greater than `after`, in the order of recording, each with its key
-    and the time its result came. ValueError names the row that is damaged."""
+    """Yield the trials of a study with keys greater than `after`, in the order of recording, each with its
+    key and the time of its result. ValueError names the row that is damaged."""
     columns = ", ".join(TRIAL_COLUMNS)
     query = f"SELECT trial_id, {columns} FROM trials WHERE study_id = {study.key:d} AND trial_id > {after:d}"
     options = options_of(study.domains)
@@ -176,12 +176,12 @@ def _read(row: Mapping[str, Any], options: Options) -> Trial:
 
 
 def options_of(domains: Mapping[str, Sequence[Any]]) -> Options:
-    """The options of each decision, to look up with their type: 1 is not True."""
+    """Return the options of each decision, to look up with their type: 1 is not True."""
     return {path: {(type(option), option): option for option in options} for path, options in domains.items()}
 
 
 def check_decisions(decisions: Mapping[str, Any], options: Options) -> None:
-    """NasError naming the decision that chose what is no option of the study's space."""
+    """Raise NasError, naming the decision, if a choice is not an option of the study's space."""
     for path, value in decisions.items():
         if path not in options or (type(value), value) not in options[path]:
             raise NasError(f"{value!r} is not an option of the study's space", where=path)
@@ -189,7 +189,7 @@ def check_decisions(decisions: Mapping[str, Any], options: Options) -> None:
 
 @cache
 def _insert(table: str) -> Any:
-    """The statement, made once, as SQLAlchemy then finds what it has compiled for it."""
+    """Return the statement, made once so that SQLAlchemy reuses its compiled form."""
     from sqlalchemy import text
 
     values = ", ".join(f":{name}" for name in TABLES[table])
@@ -202,5 +202,5 @@ def _utc(time: datetime) -> str:
 
 
 def checksum(values: Sequence[Any]) -> str:
-    """16 hex digits of BLAKE2b over the values as one JSON array."""
+    """Return 16 hex digits of BLAKE2b over the values as one JSON array."""
     return hashlib.blake2b(json.dumps(list(values)).encode(), digest_size=8).hexdigest()

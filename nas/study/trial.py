@@ -1,4 +1,4 @@
-"""A proposal of a searcher, and the frozen record of what became of it.
+"""A proposal of a searcher, and the frozen record of its evaluation.
 
 A trial remembers where it came from (searcher, parent, probability) and how it was
 measured (seed, epochs), because that decides what may be claimed from it.
@@ -20,7 +20,7 @@ from nas.training.latency import Latency
 from nas.training.task import State
 
 REASONS = ("diverged", "oom", "exception", "worker_lost", "timeout", "too_large")
-"""Why a trial failed; one that is too large for the available memory is refused before it is trained."""
+"""Reasons of failure; a network too large for the available memory is refused before it is trained."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class StoredGenotype:
 
     @cached_property
     def genotype(self) -> Genotype:
-        """The network. NasError if the text is not one."""
+        """The network; NasError if the text is not a genotype."""
         return Genotype.from_json(self.text, self.where)
 
     def __eq__(self, other: object) -> bool:
@@ -153,13 +153,13 @@ class Trial:
         return self.state == "complete"
 
     def after(self, epochs: int) -> Trial:
-        """The trial as it stood after the first `epochs` epochs of its curve, as a stopped one."""
+        """Return the trial as if it had been stopped after the first `epochs` epochs of its curve."""
         curve = self.curve[:epochs]
         error = curve[-1]["val_error"]
         return replace(self, state="stopped", reason="", message="", error=error, epochs=epochs, curve=curve)
 
     def objective(self, name: str) -> float:
-        """The recorded value of an objective; NasError where this trial has none."""
+        """Return the recorded value of an objective; NasError if this trial has none."""
         value = objective(name).read(self)
         if value is None:
             where = f"trial {self.number}"

@@ -54,7 +54,7 @@ class _Provenance(BaseModel):
 
 
 class _Attributes(_Provenance):
-    """All of a trial; times are in seconds, memory in bytes."""
+    """All values of a trial; times in seconds, memory in bytes."""
 
     number: Count
     state: State
@@ -87,7 +87,7 @@ _SAME = ("number", "state", "reason", "message", "duplicate_of", "seed", "epochs
 
 
 def to_attributes(trial: Trial) -> dict[str, Any]:
-    """All of a trial as JSON values: module types joined by "+", network and curve as JSON texts, since a
+    """Return a trial as JSON values: module types joined by "+", network and curve as JSON texts, since a
     curve may hold NaN, which strict readers refuse.
 
     ValueError if a value is out of the bounds of the record.
@@ -115,7 +115,7 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Trial:
-    """The trial that `to_attributes` wrote; TypeError, ValueError or NasError if it did not. The network
+    """Read a trial that `to_attributes` wrote; TypeError, ValueError or NasError for other data. The network
     is parsed when it is first asked for."""
     held = _checked(_Attributes, attributes)
     curve = json.loads(held.curve)
@@ -153,7 +153,7 @@ def provenance(proposal: Proposal) -> dict[str, Any]:
 
 
 def proposal_from(genotype: Genotype, attributes: Mapping[str, Any]) -> Proposal:
-    """The proposal whose `provenance` is given; ValueError if it is not one."""
+    """Return the proposal of this `provenance`; ValueError if it is not one."""
     return _proposal(genotype, _checked(_Provenance, attributes))
 
 
@@ -166,7 +166,7 @@ def _proposal(network: Genotype | StoredGenotype, held: _Provenance) -> Proposal
 
 
 def _checked(model: type[M], attributes: Mapping[str, Any]) -> M:
-    """The attributes as a model; ValueError naming the first that is wrong."""
+    """Return the attributes as a model; ValueError names the first wrong one."""
     try:
         return model.model_validate(attributes)
     except ValidationError as error:

@@ -170,7 +170,7 @@ def _observations(networks: Sequence[Network], rungs: Sequence[int]) -> tuple[In
 def _design_matrix(
     model: LearningCurves, networks: Sequence[Network], rows: Indices, rung: Indices
 ) -> Floats:
-    """Return what the coefficients are multiplied by: a row per network (`rows`) at a rung."""
+    """Return the design matrix of the coefficients, with one row per network (`rows`) at a rung."""
     index, rungs = model.index, len(model.rungs)
     options = np.zeros((len(networks), len(index)))
     for row, network in zip(options, networks, strict=True):

@@ -74,8 +74,8 @@ def layout(graph: Graph, *, closed: bool = False) -> tuple[list[Box], list[Edge]
 
 
 def _columns(names: list[str]) -> list[list[str]]:
-    """A column a stage (what stands before the dot), cut where it is long; stem and head join the
-    first and the last."""
+    """Return one column per stage (the name before the dot), cut if it is long; stem and head join the first
+    and the last."""
     stages = [list(members) for _, members in groupby(names, key=stage_of)]
     merged: list[list[str]] = []
     for members in stages:
@@ -117,7 +117,7 @@ def _sides(column: list[Box]) -> tuple[float, float]:
 
 
 def _arc(source: Box, target: Box, left: float, right: float) -> Edge:
-    """A shortcut within a column, to its left, or across to the next."""
+    """Return a shortcut within a column, to its left, or across to the next."""
     start, end = (source.x, source.y + 0.21), (target.x, target.y + 0.21)
     bulge = left - 0.5
     if source.right < left:
@@ -126,7 +126,7 @@ def _arc(source: Box, target: Box, left: float, right: float) -> Edge:
 
 
 def _above(source: Box, target: Box, left: float, right: float) -> Edge:
-    """A shortcut to a later column, above those between."""
+    """Return a shortcut to a later column, above those between."""
     out, back, start, end = right + 0.32, left - 0.5, source.y + 0.3, target.y + 0.3
     corners = ((out, start), (out, 0.1), (back, 0.1), (back, end))
     return Edge(((source.right, start), *corners, (target.x, end)), LINE, True)
@@ -140,7 +140,7 @@ def _over(source: Box, target: Box, right: float) -> Edge:
 
 
 def _shift(box: Box, by: float) -> Box:
-    """The box with all in it, moved to the right."""
+    """Return the box and its contents, moved to the right."""
     tiles = [replace(tile, x=tile.x + by) for tile in box.tiles]
     edges = [replace(edge, points=tuple((x + by, y) for x, y in edge.points)) for edge in box.edges]
     entry = box.entry and (box.entry[0] + by, box.entry[1])

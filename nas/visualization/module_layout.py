@@ -84,8 +84,8 @@ def place_layers(
 
 
 def _units(primitives: tuple[Primitive, ...]) -> list[Unit]:
-    """A unit starts where something is computed at a cost, where paths part or meet, and at
-    the module's input; norms and activations join the unit before them."""
+    """Group primitives into units. A unit starts at a costly operation, where paths part or meet, and at the
+    module's input; norms and activations join the unit before them."""
     uses = [source for node in primitives for source in node.inputs]
     units: list[Unit] = []
     unit_of: list[int] = []
@@ -131,7 +131,7 @@ def _place(units: list[Unit]) -> None:
 
 
 def _longest(units: list[Unit], left: set[int]) -> list[int]:
-    """The longest path through the units that are left."""
+    """Return the longest path through the units that are left."""
     best: dict[int, list[int]] = {}
     for at in sorted(left):
         before = [best[i] for i in units[at].inputs if i in left]
@@ -140,13 +140,13 @@ def _longest(units: list[Unit], left: set[int]) -> list[int]:
 
 
 def _is_skip(units: list[Unit], unit: Unit, source: int) -> bool:
-    """An edge along the first lane that passes other units by."""
+    """Return whether an edge runs along the first lane and passes other units."""
     start = units[source] if source >= 0 else Unit([], 0, [], rank=-1)
     return unit.lane == start.lane == 0 and unit.rank - start.rank > 1
 
 
 def _inside(units: list[Unit], tiles: list[Tile], entry: Point) -> list[Edge]:
-    """Arrows between the tiles of a module."""
+    """Return the arrows between the tiles of a module."""
     edges = []
     for at, unit in enumerate(units):
         tile = tiles[at]

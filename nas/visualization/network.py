@@ -48,7 +48,7 @@ class Layer:
 
     @property
     def nested(self) -> str:
-        """The name without those of the modules around it."""
+        """Name without those of the enclosing modules."""
         return self.name.rsplit("/", 1)[-1]
 
 
@@ -109,7 +109,7 @@ TEXTS = {".dot": to_dot, ".mmd": to_mermaid}
 
 
 def _clusters(graph: Graph) -> Iterator[tuple[str, list[tuple[int, Primitive]]]]:
-    """The primitives of each outermost module, with their indices."""
+    """Return the primitives of each outermost module, with their indices."""
     for module, members in groupby(enumerate(graph.primitives), key=lambda item: item[1].path.split("/")[0]):
         yield module, list(members)
 

@@ -1,4 +1,4 @@
-"""Published networks as genotypes: a search can pass through them, and be measured by them."""
+"""Published networks as genotypes, for warm starts and comparison."""
 
 from functools import lru_cache
 

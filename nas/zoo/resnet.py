@@ -17,7 +17,7 @@ CIFAR_DEPTHS = (20, 32, 44, 56, 110)
 
 
 def imagenet(depth: int, module: Callable[..., Module], **fields: Any) -> Genotype:
-    """Four stages on a 7x7 stem with pooling; bottlenecks are four times as wide."""
+    """Return four stages on a 7x7 stem with pooling; bottlenecks are four times as wide."""
     width = 256 if depth >= 50 else 64
     stem = ConvStem(64, 2, kernel=7, pool=True)
     make = lambda stage, stride: module(width=width * 2**stage, stride=stride, **fields)  # noqa: E731
@@ -25,7 +25,7 @@ def imagenet(depth: int, module: Callable[..., Module], **fields: Any) -> Genoty
 
 
 def cifar(blocks: int, module: Callable[..., Module], width: int = 16, **fields: Any) -> Genotype:
-    """Three stages of equal length on a 3x3 stem of 16 channels."""
+    """Return three stages of equal length on a 3x3 stem of 16 channels."""
     norm = fields.get("norm", "after_conv")
     make = lambda stage, stride: module(width=width * 2**stage, stride=stride, **fields)  # noqa: E731
     return chain(ConvStem(16, norm=norm), stages((blocks,) * 3, make), PoolHead(norm=norm))

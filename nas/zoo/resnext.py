@@ -11,7 +11,7 @@ FORMS = ((50, 32, 4), (101, 32, 4), (101, 32, 8), (101, 64, 4))
 
 
 def resnext29(cardinality: int, base_width: int) -> Genotype:
-    """Three stages of three blocks, 256 to 1024 channels, for CIFAR."""
+    """Return three stages of three blocks, 256 to 1024 channels, for CIFAR."""
 
     def make(stage: int, stride: int) -> ResNeXt:
         return ResNeXt(256 * 2**stage, stride, cardinality, base_width)

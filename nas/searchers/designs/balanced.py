@@ -44,7 +44,7 @@ ROUNDS = 2
 """Networks planned for each cell."""
 
 STREAM = 4
-"""Keeps the random generators apart from those of other searchers."""
+"""Stream of the random generators, separate from those of other searchers."""
 
 Cell = tuple[str, int, int]
 """Module type, FLOPs bin, class of depth."""
@@ -55,7 +55,7 @@ Network = tuple[Genotype, int]
 
 @dataclass
 class _Source:
-    """Networks of one type as they are drawn, sorted into cells. `draws` counts them all."""
+    """Networks of one type, sorted into cells as they are drawn. `draws` counts them all."""
 
     networks: Iterator[Network]
     draws: int = 0

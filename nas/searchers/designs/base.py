@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nas.space.space import SearchSpace
 
 TRIES = 300
-"""Rejected draws in a row after which a design takes the space for exhausted."""
+"""Consecutive rejected draws after which a design treats the space as exhausted."""
 
 
 class Design(Searcher):

@@ -1,4 +1,4 @@
-"""Brings networks to equal FLOPs by scaling all widths alike."""
+"""Scaling of all widths alike, to bring networks to equal FLOPs."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class Paired(Design):
         return Proposal(genotype, self.name, uniform=True, design=design)
 
     def _block(self, space: SearchSpace, seed: int, context: int) -> Block | None:
-        """Return the block of a context, None where the space has no more."""
+        """Return the block of a context, None if the space has no more."""
         if self._key is None or self._key[0] is not space or self._key[1] != seed:
             self._key, self._blocks, self._drawn = (space, seed), [], _blocks(space, seed)
         while len(self._blocks) <= context:

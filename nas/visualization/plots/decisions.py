@@ -22,7 +22,7 @@ COLUMNS, PANEL = 3, (2.5, 2.1)
 """Panels side by side, and inches of one."""
 
 MOST_DOTS = 50
-"""Networks of an option drawn one by one; more become an image in the plot."""
+"""Most networks of an option that are drawn one by one; more become an image in the plot."""
 
 WIDEST = 34
 """Characters of option names that a panel shows side by side; longer ones are turned."""
@@ -36,7 +36,7 @@ DARKEST = 0.45
 
 @in_style
 def decisions_figure(effects: Sequence[DecisionEffect], most: int = 12) -> Figure:
-    """Errors of networks by option of each decision, one panel per decision, those that differ most first.
+    """Draw the errors of networks by option, one panel per decision, the one that differs most first.
 
     Points are networks, crosses the partial dependence with its interval; the ground behind an option is the
     darker the more often the best of a quarter of the networks took it.
@@ -83,7 +83,7 @@ def _panel(axes: Axes, effect: DecisionEffect) -> None:
 
 @in_style
 def budgets_figure(budgets: Sequence[Budget], most: int = 12) -> Figure:
-    """Importance of each factor (rows) at each budget (columns), in percent."""
+    """Draw the importance of each factor (rows) at each budget (columns), in percent."""
     columns = [importance(budget) for budget in budgets]
     names = list(dict.fromkeys(name for column in reversed(columns) for name in column))[:most]
     table = np.array([[column.get(name, np.nan) for column in columns] for name in names], float)

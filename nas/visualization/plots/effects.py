@@ -151,7 +151,8 @@ def heatmap(axes: Any, table: Floats, texts: Sequence[Sequence[str]]) -> None:
 def _estimates(
     contrasts: Sequence[Contrast | PairedContrast],
 ) -> dict[tuple[str, str], tuple[Estimate, Estimate]]:
-    """Both effects of each two types of which one is known, unknown where an estimand was not compared."""
+    """Return both effects of each pair of types with at least one known effect; NaN if an estimand was not
+    compared."""
     found: dict[tuple[str, str], tuple[Estimate, Estimate]] = {}
     for c in contrasts:
         first, second = found.get((c.a, c.b), (UNKNOWN, UNKNOWN))

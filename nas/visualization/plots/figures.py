@@ -1,4 +1,4 @@
-"""Every picture of a report by name, and for a missing one what would fill it."""
+"""Pictures of a report by name; a missing one names the command that would fill it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST_FACTORS = 12
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture with its caption; `figure` is None if there is nothing to draw, and `missing` says what
+    """A picture with its caption; `figure` is None if there is nothing to draw, and `missing` names what
     would fill it."""
 
     name: str

@@ -24,7 +24,7 @@ CELL = 1.1
 TITLE = 0.19
 """Height of the label above it, in inches."""
 MOST_ASPECT = 3.0
-"""Height of an image by its width beyond which it is drawn smaller."""
+"""Ratio of height to width above which an image is drawn smaller."""
 
 Pictures = npt.NDArray[np.float32]
 
@@ -63,7 +63,7 @@ def plot_images(dataset: Dataset, recipe: Recipe, file: str | Path) -> Path:
 
 
 def _choose(dataset: Dataset) -> npt.NDArray[np.intp]:
-    """Indices of training images, those of classification from all classes in turn."""
+    """Return indices of training images, for classification from all classes in turn."""
     labels = dataset.train_labels
     if labels.ndim > 1:
         return np.arange(min(MOST, len(labels)))
@@ -75,7 +75,7 @@ def _choose(dataset: Dataset) -> npt.NDArray[np.intp]:
 
 
 def _augment(dataset: Dataset, recipe: Recipe, chosen: npt.NDArray[np.intp]) -> Pictures:
-    """The chosen images as a training sees them, in colours from 0 to 1."""
+    """Return the chosen images as a training sees them, in colours from 0 to 1."""
     import torch
 
     from nas.training.augment import Batches

@@ -25,7 +25,7 @@ WIDTH = 5.0
 
 @in_style
 def ranks_figure(ranking: Ranking, types: Sequence[str]) -> Figure:
-    """Mean rank of each type, the best on the left; a bar joins types that are not separated."""
+    """Draw the mean rank of each type, the best on the left; a bar joins types that are not separated."""
     order = np.argsort(ranking.ranks, kind="stable")
     groups = _groups(ranking, types)
     left = -(-len(types) // 2)
@@ -50,7 +50,7 @@ def ranks_figure(ranking: Ranking, types: Sequence[str]) -> Figure:
 
 
 def _groups(ranking: Ranking, types: Sequence[str]) -> list[list[str]]:
-    """The largest groups of types that are not separated, single types left out."""
+    """Return the largest groups of types that are not separated, single types left out."""
     pairs = [(a, b) for a in range(len(types)) for b in range(a) if ranking.separated(a, b)]
     separated = {frozenset((types[a], types[b])) for a, b in pairs}
     return [group for group in tied_groups(list(types), ranking.ranks, separated) if len(group) > 1]
@@ -64,7 +64,7 @@ def _bars(axes: Axes, ranking: Ranking, types: Sequence[str], groups: Sequence[S
 
 
 def _names(axes: Axes, ranking: Ranking, types: Sequence[str], order: np.ndarray, top: float) -> None:
-    """The names beside the axis, the better half on the left, each led to its rank by a line."""
+    """Draw the names beside the axis, the better half on the left, each with a line to its rank."""
     left = -(-len(types) // 2)
     low, high = floor(ranking.ranks.min()), max(ceil(ranking.ranks.max()), floor(ranking.ranks.min()) + 1)
     edge = 0.06 * (high - low)

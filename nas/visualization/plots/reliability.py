@@ -56,7 +56,7 @@ def _scatter(axes: Axes, x: Floats, y: Floats, kinds: Sequence[str], types: Sequ
 
 
 def _agreement(found: Fidelity) -> str:
-    """The figures of a title, in two lines."""
+    """Return the figures of a title, in two lines."""
     alike, networks = found.agreement, count(len(found.short), "network")
     if np.isnan(alike.rho.value):
         return f"{_rho(alike.rho)}\n{networks}"
