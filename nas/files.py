@@ -46,16 +46,16 @@ def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | N
     changed; `check` is called with the content and the path before the checksum is compared."""
     where = str(path)
     try:
-        held = dict(json.loads(read_text(path)))
+        document = dict(json.loads(read_text(path)))
         if check is not None:
-            check(held, where)
-        checksum = held.pop("checksum")
+            check(document, where)
+        checksum = document.pop("checksum")
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise StorageError(f"cannot be read: {error}", where=where) from error
-    if checksum != _checksum(held):
+    if checksum != _checksum(document):
         hint = "restore the file; a run with another configuration is a new run"
         raise StorageError("was damaged or changed by hand", where=where, hint=hint)
-    return held
+    return document
 
 
 def read_text(path: Path, error: type[NasError] = StorageError) -> str:

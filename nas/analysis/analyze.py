@@ -152,7 +152,7 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
     if "network" not in complete:
         return ()
     arms = [design.get("arms", ("equal_flops",)) for design in complete["design"]]
-    matched = complete[np.array(["equal_flops" in each for each in arms], bool)]
+    matched = complete[np.array(["equal_flops" in arm for arm in arms], bool)]
     mean = matched.groupby("digest")["error"].mean()
     first = matched.drop_duplicates("digest")
     if len(first) > MOST_MOTIFS:
@@ -162,8 +162,8 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
     runs = first["run"] if "run" in first else [0] * len(first)
     blocks = [(run, design.get("context")) for run, design in zip(runs, first["design"], strict=True)]
     bins = log_bins(first["flops"].to_numpy(float), FLOPS_BINS)[1].tolist()
-    stratum = [at if block[1] is None else block for at, block in zip(bins, blocks, strict=True)]
-    cluster = [at if block[1] is None else block for at, block in enumerate(blocks)]
+    stratum = [i if block[1] is None else block for i, block in zip(bins, blocks, strict=True)]
+    cluster = [i if block[1] is None else block for i, block in enumerate(blocks)]
     counts = np.array([list(count_motifs(expand(genotype)).values()) for genotype in first["network"]])
     cost = np.where([block[1] is None for block in blocks], first["flops"].to_numpy(float), 0.0)
     error = mean[first["digest"]].to_numpy(float)
@@ -172,7 +172,7 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
 
 def _codes(keys: Sequence[Hashable]) -> Ints:
     """Number keys from 0; equal keys have equal numbers."""
-    numbers = {key: at for at, key in enumerate(dict.fromkeys(keys))}
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], np.intp)
 
 
@@ -228,9 +228,9 @@ def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
     frame = frame[~_refused(frame)]
     blocks = frame["blocks"].tolist()
     names = sorted(set(chain.from_iterable(blocks)))
-    held = _block_counts(blocks, names) > 0
-    failed = held[(frame["state"] == "failed").to_numpy(bool)]
-    counts = zip(held.sum(axis=0).tolist(), failed.sum(axis=0).tolist(), strict=True)
+    holds = _block_counts(blocks, names) > 0
+    failed = holds[(frame["state"] == "failed").to_numpy(bool)]
+    counts = zip(holds.sum(axis=0).tolist(), failed.sum(axis=0).tolist(), strict=True)
     return dict(zip(names, counts, strict=True))
 
 
@@ -241,7 +241,7 @@ def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
 
 def _block_counts(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Ints:
     """Count the blocks of each type in each network, (n, types)."""
-    number = {name: at for at, name in enumerate(names)}
+    number = {name: i for i, name in enumerate(names)}
     kind = np.fromiter(map(number.__getitem__, chain.from_iterable(blocks)), np.intp)
     row = np.repeat(np.arange(len(blocks)), np.fromiter(map(len, blocks), np.intp))
     cells = np.bincount(row * len(names) + kind, minlength=len(blocks) * len(names))

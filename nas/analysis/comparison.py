@@ -149,9 +149,9 @@ class Comparison:
 
 def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparison:
     """Compare the types of a sample; types that too few networks hold are only counted."""
-    kept, at = _comparable(networks)
-    resamples = int(np.clip(DRAWN // max(len(at), 1), *RESAMPLES))
-    fitted = networks.rows(at, networks.runs)
+    kept, rows = _comparable(networks)
+    resamples = int(np.clip(DRAWN // max(len(rows), 1), *RESAMPLES))
+    fitted = networks.rows(rows, networks.runs)
     raw = type_effects(_sample(fitted, kept), resamples, rng) if kept else None
     means = adjusted_means(fitted.shares[:, kept], fitted.error, fitted.covariates) if kept else []
     contrasts = _contrasts(fitted, kept, raw, rng) if raw and len(kept) > 1 else {}

@@ -133,7 +133,7 @@ def at_equal_text(comparisons: Sequence[AtEqual], width: int = WIDTH) -> str:
 def _changed(comparisons: Sequence[AtEqual]) -> list[str]:
     """Return the contrasts whose sign is significant at two complexities, and differs."""
     changed = []
-    for row in zip(*(each.differences for each in comparisons), strict=True):
+    for row in zip(*(comparison.differences for comparison in comparisons), strict=True):
         signs = {d.effect.sign for d in row if d.p < LEVEL} - {0}
         if len(signs) > 1:
             changed.append(f"{row[0].a} -> {row[0].b}")

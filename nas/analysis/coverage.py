@@ -60,9 +60,9 @@ class Timing:
 
 
 def coverage(networks: pd.DataFrame, types: Sequence[str]) -> Coverage:
-    edges, at = log_bins(networks["flops"].to_numpy(float), FLOPS_BINS)
+    edges, bins = log_bins(networks["flops"].to_numpy(float), FLOPS_BINS)
     holds = [np.array([name in blocks for blocks in networks["blocks"]], bool) for name in types]
-    counts = [np.bincount(at[held], minlength=FLOPS_BINS) for held in holds]
+    counts = [np.bincount(bins[mask], minlength=FLOPS_BINS) for mask in holds]
     return Coverage(tuple(types), edges, np.array(counts, np.intp))
 
 
@@ -86,10 +86,10 @@ def timing(end: Floats, duration: Floats) -> Timing:
     origin = start.min() if len(start) else 0.0
     order = np.argsort(start, kind="stable")
     worker, free = np.zeros(len(start), np.intp), list[float]()
-    for at in order:
-        ready = [s for s, until in enumerate(free) if until <= start[at] + OVERLAP]
+    for i in order:
+        ready = [s for s, until in enumerate(free) if until <= start[i] + OVERLAP]
         slot = max(ready, key=free.__getitem__, default=len(free))
         if slot == len(free):
             free.append(0.0)
-        free[slot], worker[at] = end[at], slot
+        free[slot], worker[i] = end[i], slot
     return Timing(start - origin, end - origin, worker)

@@ -35,8 +35,8 @@ def edf(errors: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Fl
     """Return the distinct errors (points,) in ascending order, and the share of weight at or below each."""
     values = np.asarray(errors, float)
     weight = np.ones(len(values)) if weights is None else np.asarray(weights, float)
-    x, at = np.unique(values, return_inverse=True)
-    sums = np.cumsum(np.bincount(at, weights=weight, minlength=len(x)))
+    x, index = np.unique(values, return_inverse=True)
+    sums = np.cumsum(np.bincount(index, weights=weight, minlength=len(x)))
     return x, np.asarray(sums / sums[-1] if len(x) else sums, float)
 
 
@@ -66,16 +66,16 @@ def edf_band(
     values, stratum, groups = values[kept], stratum[kept], np.unique(groups[kept], return_inverse=True)[1]
     if not len(values):
         return Edf(*np.empty((4, 0)))
-    x, at = np.unique(values, return_inverse=True)
+    x, index = np.unique(values, return_inverse=True)
     shown = np.unique(np.linspace(0, len(x) - 1, min(len(x), POINTS)).round().astype(np.intp))
-    y = _curves(np.ones((1, len(values))), stratum, at, shown)[0]
+    y = _curves(np.ones((1, len(values))), stratum, index, shown)[0]
     count = int(groups.max()) + 1
     if count == 1:
         return Edf(x[shown], y, np.full(len(shown), np.nan), np.full(len(shown), np.nan))
     draws = resamples or int(np.clip(DRAWN // count, *RESAMPLES))
     step = max(1, 1_000_000 // len(values))
     counts = bootstrap_counts(count, draws, step, rng or np.random.default_rng(0))
-    curves = np.concatenate([_curves(each[:, groups], stratum, at, shown) for each in counts])
+    curves = np.concatenate([_curves(weights[:, groups], stratum, index, shown) for weights in counts])
     low, high = np.nanquantile(curves, [0.025, 0.975], axis=0)
     return Edf(x[shown], y, low, high)
 

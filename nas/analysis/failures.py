@@ -81,13 +81,13 @@ def paired_failures(blocks: Blocks, arm: int, pair: tuple[int, int], rng: np.ran
     contexts. The bound is left open."""
     failed, ran, absent = (counts[:, list(pair)] for counts in blocks.tally(arm))
     totals = [(int(counts[:, 0].sum()), int(counts[:, 1].sum())) for counts in (failed, ran, absent)]
-    found = Failures(totals[0], totals[1], totals[2])
+    failures = Failures(totals[0], totals[1], totals[2])
     if not (failed.any() or absent.any()):
-        return found
+        return failures
     either = (ran + absent > 0).all(axis=1)
     rates = ((failed + absent) / np.maximum(ran + absent, 1))[either]
     p = statistics.sign_flip_p(rates[:, 1] - rates[:, 0], PERMUTATIONS, rng)
-    return replace(found, p=p)
+    return replace(failures, p=p)
 
 
 def unpaired_failures(a: tuple[int, int], b: tuple[int, int]) -> Failures:

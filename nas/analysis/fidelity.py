@@ -38,7 +38,7 @@ def _fidelity(run: Run, short: int, long: int, seed: int) -> Fidelity:
         for trial in run.study.trials
         if trial.state != "failed" and trial.duplicate_of is None and len(trial.curve) >= long
     ]
-    errors = np.array([[trial.curve[at - 1]["val_error"] for at in (short, long)] for trial in both])
+    errors = np.array([[trial.curve[epochs - 1]["val_error"] for epochs in (short, long)] for trial in both])
     x, y = errors.reshape(-1, 2).T
     contexts = [trial.proposal.design.get("context", f"trial {trial.number}") for trial in both]
     numbers = {context: number for number, context in enumerate(dict.fromkeys(contexts))}

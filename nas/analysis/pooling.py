@@ -83,11 +83,11 @@ def analyze(
     if not runs or not all(hasattr(run, "study") for run in runs):
         hint = "give runs (nas.open_run), or a DataFrame of trainings with the columns type and error"
         raise NasError(f"neither runs nor a table: {type(source).__name__}", where="analyze", hint=hint)
-    found = pool(runs)
+    pooled = pool(runs)
     config = runs[0].config
     guess = 1.0 if config.task == "segmentation" else 1 - 1 / config.num_classes
-    evidence = _evidence(found, config.recipe, guess, smallest_effect)
-    return analyze_trials(found.trials, seed=seed, evidence=evidence)
+    evidence = _evidence(pooled, config.recipe, guess, smallest_effect)
+    return analyze_trials(pooled.trials, seed=seed, evidence=evidence)
 
 
 def pool(runs: Sequence[Run]) -> Pool:
@@ -104,7 +104,7 @@ def pool(runs: Sequence[Run]) -> Pool:
             longer.append(frame.assign(epochs=recipe.epochs))
             continue
         if not _differ_in(run, first, GRID):
-            here, there = ({"data": each.config.data, **_decisive(each)} for each in (runs[0], run))
+            here, there = ({"data": side.config.data, **_decisive(side)} for side in (runs[0], run))
             changes = "\n  ".join(lines(differences(here, there)))
             hint = f"they are pooled only where these agree:\n  {changes}"
             raise NasError(f"differs from {runs[0].name}", where=run.name, hint=hint)
@@ -126,9 +126,9 @@ def _decisive(run: Run) -> dict[str, Any]:
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
     """Return whether a run differs from the first at most in these fields of the recipe."""
-    found = _decisive(run)
-    recipe = {**found["recipe"], **{name: first["recipe"][name] for name in fields}}
-    return {**found, "recipe": recipe} == dict(first)
+    decisive = _decisive(run)
+    recipe = {**decisive["recipe"], **{name: first["recipe"][name] for name in fields}}
+    return {**decisive, "recipe": recipe} == dict(first)
 
 
 def _evidence(found: Pool, recipe: Recipe, guess: float, smallest_effect: float) -> Evidence:

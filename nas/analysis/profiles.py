@@ -64,11 +64,11 @@ def from_networks(networks: pd.DataFrame) -> Deviations:
     """Return the deviations of distinct networks (see `nas.analysis.table`) from what is expected at their
     FLOPs and depth, averaged over the types."""
     flops, error, depth = (networks[name].to_numpy(float) for name in ("flops", "error", "depth"))
-    kinds, at = np.unique(networks["type"].to_numpy(str), return_inverse=True)
+    kinds, index = np.unique(networks["type"].to_numpy(str), return_inverse=True)
     if not len(kinds):
         return Deviations((), flops, depth, error)
-    alike = adjusted_errors(np.eye(len(kinds))[at], error, (np.log(flops), depth))
-    means = np.bincount(at, weights=alike) / np.bincount(at)
+    alike = adjusted_errors(np.eye(len(kinds))[index], error, (np.log(flops), depth))
+    means = np.bincount(index, weights=alike) / np.bincount(index)
     return Deviations(tuple(networks["type"]), flops, depth, alike - means.mean())
 
 
@@ -89,9 +89,9 @@ def profiles(deviations: Deviations, axis: str, *, seed: int = 0) -> Mapping[str
 
 def _profile(place: Floats, bins: Floats | Ints, values: Floats, rng: np.random.Generator) -> Profile:
     groups = [bins == place_bin for place_bin in np.unique(bins)]
-    x = np.array([np.exp(np.log(place[at]).mean()) for at in groups])
-    effects = tuple(_estimate(values[at], rng) for at in groups)
-    return Profile(x, effects, np.array([at.sum() for at in groups], np.intp))
+    x = np.array([np.exp(np.log(place[rows]).mean()) for rows in groups])
+    effects = tuple(_estimate(values[rows], rng) for rows in groups)
+    return Profile(x, effects, np.array([rows.sum() for rows in groups], np.intp))
 
 
 def _estimate(values: Floats, rng: np.random.Generator) -> Estimate:

@@ -55,7 +55,7 @@ def repeats(trainings: pd.DataFrame, *, seed: int = 0) -> Repeats | None:
     if not groups:
         return None
     errors = [group["error"].to_numpy(float) for group in groups]
-    first, second = (np.array([values[at] for values in errors]) for at in (0, 1))
+    first, second = (np.array([values[i] for values in errors]) for i in (0, 1))
     types = tuple(dominating_type(group["blocks"].iloc[0]) for group in groups)
     rho = rank_correlation(first, second, RESAMPLES, np.random.default_rng(seed))
     return Repeats(first, second, types, _pooled_sd(errors)[0], Estimate(*rho))

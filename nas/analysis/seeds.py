@@ -129,8 +129,8 @@ def front_shares(errors: Floats, points: Floats, column: int | None, rng: np.ran
 def _on_front(moved: Floats, points: Floats, column: int | None, member: int) -> float:
     """Share of resamples (resamples, networks) of the error in which no other network dominates."""
     worse, better = np.zeros(moved.shape, bool), np.zeros(moved.shape, bool)
-    for at, values in enumerate(points.T):
-        others = moved if at == column else values[None]
+    for i, values in enumerate(points.T):
+        others = moved if i == column else values[None]
         own = others[:, [member]]
         worse |= others > own
         better |= others < own

@@ -31,7 +31,7 @@ def distinct_networks(trials: pd.DataFrame) -> pd.DataFrame:
     uniform = complete.groupby("digest", sort=False)["uniform"].any()
     of_context = [design.get("context") for design in first["design"]]
     runs = first["run"] if "run" in first else [0] * len(first)
-    keys = [(r, c) if c is not None else at for at, (r, c) in enumerate(zip(runs, of_context, strict=True))]
+    keys = [(r, c) if c is not None else i for i, (r, c) in enumerate(zip(runs, of_context, strict=True))]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return first.assign(
         uniform=uniform.to_numpy(bool),

@@ -92,8 +92,8 @@ class _Rows:
 
     @classmethod
     def of(cls, sample: Sample) -> _Rows:
-        at = np.argsort(sample.cluster, kind="stable")
-        rows = Sample(sample.shares[at], sample.error[at], sample.stratum[at], sample.cluster[at])
+        order = np.argsort(sample.cluster, kind="stable")
+        rows = Sample(sample.shares[order], sample.error[order], sample.stratum[order], sample.cluster[order])
         v = np.hstack([rows.shares[:, 1:], rows.error[:, None]])
         products = np.hstack([np.ones((len(v), 1)), v, (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)])
         inside = rows.stratum == np.arange(int(rows.stratum.max()) + 1)[:, None]

@@ -75,11 +75,11 @@ def compare_groups(
     """
     pairs = list(combinations(sorted(runs), 2))
     groups = {name: errors.get(name, np.zeros(0)) for name in runs}
-    found = [_compared(groups[a], groups[b], rng) for a, b in pairs]
-    adjusted = holm(np.array([p for _, p in found]))
+    tests = [_compared(groups[a], groups[b], rng) for a, b in pairs]
+    adjusted = holm(np.array([p for _, p in tests]))
     return tuple(
         _contrast(pair, effect, float(p), tuple(len(groups[name]) for name in pair), runs)
-        for pair, (effect, _), p in zip(pairs, found, adjusted, strict=True)
+        for pair, (effect, _), p in zip(pairs, tests, adjusted, strict=True)
     )
 
 
@@ -109,7 +109,7 @@ def _compared(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[Estimate,
     """Return the difference of two means with its interval, and p."""
     if min(len(a), len(b)) < 2:
         return UNKNOWN, float("nan")
-    value, se = (float(found[0]) for found in _studentised(a[None], b[None]))
+    value, se = (float(column[0]) for column in _studentised(a[None], b[None]))
     drawn = [x[rng.integers(len(x), size=(RESAMPLES, len(x)))] - x.mean() for x in (a, b)]
     shift, errors = _studentised(*drawn)
     t = shift[errors > 0] / errors[errors > 0]

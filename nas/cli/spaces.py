@@ -66,6 +66,6 @@ def _summary(space: SearchSpace) -> dict[str, Any]:
 
 def size(space: SearchSpace) -> str:
     """Return the number of genotypes, as an upper bound if it is not known exactly."""
-    known = space.size()
-    count = f"{known.count:,}" if known.count < READABLE else f"{Decimal(known.count):.1e}"
-    return count if known.exact else f"up to {count}"
+    genotypes = space.size()
+    count = f"{genotypes.count:,}" if genotypes.count < READABLE else f"{Decimal(genotypes.count):.1e}"
+    return count if genotypes.exact else f"up to {count}"

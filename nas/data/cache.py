@@ -43,12 +43,12 @@ def cache_folder() -> Path:
 
 def entries() -> list[Entry]:
     """Return the decoded parts in the cache, the last used first."""
-    found = []
+    listing = []
     for path in (cache_folder() / "arrays").glob("*"):
         with contextlib.suppress(OSError):  # another process may have removed it
             stat = path.stat()
-            found.append(Entry(path, stat.st_size, stat.st_mtime))
-    return sorted(found, key=lambda entry: -entry.used)
+            listing.append(Entry(path, stat.st_size, stat.st_mtime))
+    return sorted(listing, key=lambda entry: -entry.used)
 
 
 def clear() -> int:
@@ -100,10 +100,10 @@ def cached(key: str, decode: Callable[[], Split]) -> Split:
 
 def _shrink(limit: int, keep: Path) -> None:
     """Remove the least recently used parts until the rest fits, and `keep` too if it is too large."""
-    held = 0
+    total = 0
     for entry in sorted(entries(), key=lambda entry: entry.path != keep):
-        held += entry.bytes
-        if held > limit:
+        total += entry.bytes
+        if total > limit:
             entry.path.unlink(missing_ok=True)
 
 

@@ -65,8 +65,8 @@ def _plain(values: Values, where: str) -> Values:
         if not whole.all() and values.ndim > 1:
             raise _not_one_hot(values, where)
         if not whole.all():
-            at = int(np.flatnonzero(~whole.ravel())[0])
-            message = f"label {values.flat[at]:g} at index {at} is not a class"
+            i = int(np.flatnonzero(~whole.ravel())[0])
+            message = f"label {values.flat[i]:g} at index {i} is not a class"
             raise NasError(message, where=where, hint=ACCEPTED)
         return values.astype(np.int64)
     if kind not in "biuU":

@@ -99,14 +99,14 @@ def stray(entry: Path) -> str:
 
 def subfolders(folder: Path, unread: MutableMapping[str, str]) -> list[Path]:
     """Return the folders directly below another that may hold images, in order; strays go to `unread`."""
-    found = []
+    folders = []
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
             if reason := stray(entry):
                 unread[str(entry)] = reason
             else:
-                found.append(entry)
-    return found
+                folders.append(entry)
+    return folders
 
 
 def image_files(folder: Path, unread: MutableMapping[str, str], *, deep: bool = True) -> Iterator[Path]:

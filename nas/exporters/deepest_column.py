@@ -76,8 +76,8 @@ def _paths(graph: Graph, prefix: str) -> Iterator[str]:
 
 def _deepest(graph: Graph) -> set[str]:
     """Return the nodes of the deepest column, which joins take last."""
-    kept, at = set[str](), graph.output
-    while at not in graph.input_names:
-        kept.add(at)
-        at = graph.nodes[at].inputs[-1]
+    kept, name = set[str](), graph.output
+    while name not in graph.input_names:
+        kept.add(name)
+        name = graph.nodes[name].inputs[-1]
     return kept

@@ -32,12 +32,12 @@ def foldable(graph: Graph) -> dict[str, str]:
     uses[graph.output_index] += 1
     folds = {}
     for primitive in primitives:
-        at = primitive.inputs[0]
-        while at >= 0 and uses[at] == 1 and isinstance(primitives[at].op, Dropout):
-            at = primitives[at].inputs[0]
-        follows = at >= 0 and uses[at] == 1 and isinstance(primitives[at].op, Conv)
+        i = primitive.inputs[0]
+        while i >= 0 and uses[i] == 1 and isinstance(primitives[i].op, Dropout):
+            i = primitives[i].inputs[0]
+        follows = i >= 0 and uses[i] == 1 and isinstance(primitives[i].op, Conv)
         if follows and isinstance(primitive.op, BatchNorm):
-            folds[primitive.path] = primitives[at].path
+            folds[primitive.path] = primitives[i].path
     return folds
 
 

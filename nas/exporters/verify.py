@@ -58,8 +58,8 @@ def verify(folder: Path, formats: Sequence[Path] = ()) -> dict[str, Any]:
 def _differences(run: Callable[[Any], Any], images: Any, expected: Any) -> Iterator[float]:
     """Yield the deviation for one image, for all, and for more than the format was written with."""
     for times in (1, len(images), len(images) + 1):
-        at = [index % len(images) for index in range(times)]
-        yield (run(images[at]) - expected[at]).abs().max().item()
+        rows = [index % len(images) for index in range(times)]
+        yield (run(images[rows]) - expected[rows]).abs().max().item()
 
 
 def _load(path: Path) -> Any:

@@ -50,16 +50,16 @@ def _colours(links: Links, output: int) -> list[int]:
             colour ^= colour >> 67
         forward.append(colour)
     uses: list[list[int]] = [[] for _ in links]
-    for at in range(len(links) - 1, -1, -1):
-        colour, used = ((forward[at] ^ (at == output)) * factor + 1) & mask, uses[at]
+    for k in range(len(links) - 1, -1, -1):
+        colour, used = ((forward[k] ^ (k == output)) * factor + 1) & mask, uses[k]
         colour ^= colour >> 67
         if len(used) > 1:
             used.sort()
         for use in used:
             colour = ((colour ^ use) * factor + 1) & mask
             colour ^= colour >> 67
-        forward[at] = colour
-        op, inputs = links[at]
+        forward[k] = colour
+        op, inputs = links[k]
         for slot, i in enumerate(inputs):
             if i >= 0:
                 use = ((colour ^ (0 if op.commutative else slot)) * factor + 1) & mask

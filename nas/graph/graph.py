@@ -203,7 +203,9 @@ class Graph:
             elif op is not None:
                 named.append((name, self.shapes_of(node.inputs), node.shape))
         rows = zip(named, self._links[0], strict=True)
-        return tuple([Primitive(path, op, at, shapes, shape) for (path, shapes, shape), (op, at) in rows])
+        return tuple(
+            [Primitive(path, op, inputs, shapes, shape) for (path, shapes, shape), (op, inputs) in rows]
+        )
 
     def shapes_of(self, names: Sequence[str]) -> tuple[Shape, ...]:
         """Return the shapes of the nodes of these names."""
@@ -230,20 +232,20 @@ class Graph:
             op = node.op
             if op is None:
                 continue
-            at = tuple([index[source] for source in node.inputs])
+            sources = tuple([index[source] for source in node.inputs])
             if not isinstance(op, Graph):
                 index[name] = len(flat)
-                flat.append((op, at))
+                flat.append((op, sources))
                 continue
             offset = len(flat)
             links, inside = op._links
             for inner, inputs in links:
                 if len(inputs) == 1:  # nearly all
                     i = inputs[0]
-                    flat.append((inner, (i + offset if i >= 0 else at[-1 - i],)))
+                    flat.append((inner, (i + offset if i >= 0 else sources[-1 - i],)))
                 else:
-                    flat.append((inner, tuple([i + offset if i >= 0 else at[-1 - i] for i in inputs])))
-            index[name] = inside + offset if inside >= 0 else at[-1 - inside]
+                    flat.append((inner, tuple([i + offset if i >= 0 else sources[-1 - i] for i in inputs])))
+            index[name] = inside + offset if inside >= 0 else sources[-1 - inside]
         return tuple(flat), index[self.output]
 
     def flatten(self) -> Graph:
@@ -255,8 +257,8 @@ class Graph:
         for primitive in self.primitives:
             sources = [flat[i] if i >= 0 else inputs[-1 - i] for i in primitive.inputs]
             flat.append(graph.add(primitive.op, sources, primitive.path))
-        at = self.output_index
-        return graph.close(flat[at] if at >= 0 else inputs[-1 - at])
+        k = self.output_index
+        return graph.close(flat[k] if k >= 0 else inputs[-1 - k])
 
     @cached_property
     def digest(self) -> str:

@@ -107,9 +107,9 @@ class _Search:
                     fragments = touched.setdefault(cell[vertex], {})
                     fragments.setdefault(tuple(sorted(pairs)), []).append(vertex)
             changed = []
-            for at in sorted(touched):
-                fragments = touched[at]
-                rest = len(members[at]) - sum(map(len, fragments.values()))
+            for i in sorted(touched):
+                fragments = touched[i]
+                rest = len(members[i]) - sum(map(len, fragments.values()))
                 if not rest:  # one fragment keeps the colour: the largest, of several the first
                     del fragments[min(fragments, key=lambda key: (-len(fragments[key]), key))]
                 for key in sorted(fragments):
@@ -119,7 +119,7 @@ class _Search:
                     changed += fragments[key]
                     fresh += 1
                 if fragments:
-                    members[at] = [vertex for vertex in members[at] if cell[vertex] == at]
+                    members[i] = [vertex for vertex in members[i] if cell[vertex] == i]
         return cell
 
     def components(self, colours: Colours, members: Members) -> list[dict[int, int]]:

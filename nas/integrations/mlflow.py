@@ -35,8 +35,8 @@ class MLflow:
     def start(self, run: Run) -> None:
         """Begin a run, or continue that of a resumed search."""
         space, folder = run.config.space, str(run.folder.resolve())
-        found = self.client.get_experiment_by_name(space)
-        self.experiment = found.experiment_id if found else self.client.create_experiment(space)
+        experiment = self.client.get_experiment_by_name(space)
+        self.experiment = experiment.experiment_id if experiment else self.client.create_experiment(space)
         query = f"tags.`nas.run` = '{folder}'"
         before = self.client.search_runs([self.experiment], query, max_results=1)
         if before:

@@ -80,9 +80,9 @@ def train_decisions(
 
         _adopt(path, network, recipe, seed, varied(config))
         device = "cuda" if ray.get_gpu_ids() else "cpu"
-        found = train(network, dataset, recipe, seed=seed, device=device, on_epoch=report, checkpoint=path)
-    if found.diverged:
-        tune.report({"epoch": len(found.curve) + 1, "val_error": math.nan, "diverged": True, **constant})
+        training = train(network, dataset, recipe, seed=seed, device=device, on_epoch=report, checkpoint=path)
+    if training.diverged:
+        tune.report({"epoch": len(training.curve) + 1, "val_error": math.nan, "diverged": True, **constant})
 
 
 def varied(config: Mapping[str, Any]) -> list[str]:
@@ -92,8 +92,8 @@ def varied(config: Mapping[str, Any]) -> list[str]:
 
 def curve(state: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
     """Return the rows of a checkpoint, each with the fields of the recipe that its epoch was trained with."""
-    found = {name: state["identity"][name] for name in names}
-    return [{**found, **row} for row in state["curve"]]
+    fields = {name: state["identity"][name] for name in names}
+    return [{**fields, **row} for row in state["curve"]]
 
 
 def read_checkpoint(given: tune.Checkpoint) -> dict[str, Any]:

@@ -114,8 +114,8 @@ def residual_unit(x: Value, convs: Sequence[ConvSpec], shortcut: str, norm: str)
         branch = _conv(first)(x)
     else:
         branch = conv_unit(x, first, norm, last=not rest)
-    for at, spec in enumerate(rest, start=2):
-        branch = conv_unit(branch, spec, norm, last=at == len(convs))
+    for i, spec in enumerate(rest, start=2):
+        branch = conv_unit(branch, spec, norm, last=i == len(convs))
     identity = x
     if project:
         identity = Conv(width, 1, stride)(x)

@@ -16,8 +16,8 @@ class Plain(Module, name="plain"):
     eps: float = choice(1e-5, 1e-3)
 
     def expand(self, x: Value) -> Value:
-        for at in range(self.convs):
-            stride = self.stride if at == 0 else 1
+        for i in range(self.convs):
+            stride = self.stride if i == 0 else 1
             spec = ConvSpec(self.width, self.kernel, stride, bias=self.bias, eps=self.eps)
             x = conv_unit(x, spec, self.norm)
         return x

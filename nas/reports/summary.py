@@ -54,7 +54,7 @@ def summary(overview: Overview, points: Sequence[Point]) -> Markup:
     samples: list[tuple[str, Sequence[Any]]] = [(c.sample, c.contrasts) for c in analysis.comparisons]
     if analysis.paired:
         paired = analysis.paired.contrasts
-        parts = {c.where: [each for each in paired if each.where == c.where] for c in paired}
+        parts = {c.where: [contrast for contrast in paired if contrast.where == c.where] for c in paired}
         samples = [(f"paired contexts {where}", part) for where, part in parts.items()] + samples
     return render(
         "summary.html",

@@ -157,7 +157,7 @@ def _inputs(
     before = nodes[-1].name if nodes else INPUT_NODE
     if not stage.skips or block < 3:
         return (before,), "add"
-    earlier = tuple(f"block{at}" for at in range(1, block - 1))
+    earlier = tuple(f"block{i}" for i in range(1, block - 1))
     skip = ask(f"{name}.block{block}.skip", (NO_SKIP, *earlier))
     if skip == NO_SKIP:
         return (before,), "add"

@@ -69,7 +69,7 @@ def _nodes_from(cls: type[Genotype], data: Any, where: str, depth: int) -> tuple
         raise NasError("must be a list", where=f"{where}: nodes")
     if depth > MAX_NESTING:
         raise NasError(f"nested deeper than {MAX_NESTING}", where=f"{where}: nodes")
-    return tuple(_new_node(cls, item, f"{where}: nodes[{at}]", depth) for at, item in enumerate(data))
+    return tuple(_new_node(cls, item, f"{where}: nodes[{i}]", depth) for i, item in enumerate(data))
 
 
 def _new_node(cls: type[Genotype], data: Any, where: str, depth: int) -> Node:
@@ -106,8 +106,8 @@ def _auxiliary_from(data: Any, where: str) -> tuple[Auxiliary, ...]:
     if not isinstance(data, list):
         raise NasError("must be a list", where=where)
     made = []
-    for at, item in enumerate(data):
-        place = f"{where}[{at}]"
+    for i, item in enumerate(data):
+        place = f"{where}[{i}]"
         _check_keys(item, ("node", "weight", "head"), place)
         head = component(Head, item["head"], where=f"{place}: head")
         with error_context(place):

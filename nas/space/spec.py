@@ -144,23 +144,23 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
     for name in spec.constraints:
         if name not in LIMITED:
             yield ("constraints", name), f"unknown limit {name!r}", did_you_mean(name, LIMITED)
-    for at, stage in enumerate(spec.stages):
+    for i, stage in enumerate(spec.stages):
         for join in stage.skips.join if stage.skips else ():
             if join not in JOINS:
-                yield ("stages", at, "skips", "join"), f"unknown join {join!r}", did_you_mean(join, JOINS)
+                yield ("stages", i, "skips", "join"), f"unknown join {join!r}", did_you_mean(join, JOINS)
         if stage.skips and len(set(stage.skips.join)) < len(stage.skips.join):
-            yield ("stages", at, "skips", "join"), "an option is listed twice", ""
+            yield ("stages", i, "skips", "join"), "an option is listed twice", ""
         if stage.modules and spec.vary == "network":
             hint = "with vary: network, list the modules at the top of the file"
-            yield ("stages", at, "modules"), "one type for the network, but modules for a stage", hint
+            yield ("stages", i, "modules"), "one type for the network, but modules for a stage", hint
         if stage.modules:
-            yield from _module_problems(stage.modules, ("stages", at, "modules"))
+            yield from _module_problems(stage.modules, ("stages", i, "modules"))
         elif not spec.modules:
-            yield ("stages", at), "needs modules, here or at the top of the file", ""
+            yield ("stages", i), "needs modules, here or at the top of the file", ""
         for key in ("depth", "width", "stride"):
             options = getattr(stage, key)
             if len(set(options)) < len(options):
-                yield ("stages", at, key), "an option is listed twice", ""
+                yield ("stages", i, key), "an option is listed twice", ""
 
 
 def _module_problems(modules: Modules | list[str], path: Path) -> Iterator[tuple[Path, str, str]]:

@@ -75,7 +75,7 @@ def load_yaml(text: str, where: str) -> Document:
 def _construct(loader: _Loader, node: yaml.Node, path: Path, lines: dict[Path, int]) -> Any:
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(loader, item, (*path, at), lines) for at, item in enumerate(node.value)]
+        return [_construct(loader, item, (*path, i), lines) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
         return _scalar(loader, node)
     data: dict[Any, Any] = {}

@@ -62,13 +62,13 @@ def adjusted_effect(
     each (networks,), what is held constant, on the scale on which it acts (log FLOPs, depth). a, b: columns
     of `shares`. Estimates are NaN where the networks cannot tell the two types apart.
     """
-    held = shares[:, [a, b]] > 0
-    rows = held.any(axis=1)
+    holds = shares[:, [a, b]] > 0
+    rows = holds.any(axis=1)
     among = int(rows.sum())
-    if held.any(axis=0).all():
-        rows &= np.all([_common(values, held) for values in covariates], axis=0)
+    if holds.any(axis=0).all():
+        rows &= np.all([_common(values, holds) for values in covariates], axis=0)
     networks = int(rows.sum())
-    if not held[rows].any(axis=0).all():
+    if not holds[rows].any(axis=0).all():
         return AdjustedEffect(UNKNOWN, float("nan"), 0.0, 0, among, 0.0)
     others = [k for k in range(shares.shape[1]) if k not in (a, b)]
     base = np.column_stack([np.ones(networks), shares[rows][:, others]])
@@ -87,7 +87,7 @@ def adjusted_means(shares: Floats, error: Floats, covariates: Sequence[Floats]) 
     """
     columns = _columns(covariates)
     centred = columns - columns.mean(axis=0)
-    return [_mean(shares, error, centred, at).estimate for at in range(shares.shape[1])]
+    return [_mean(shares, error, centred, i).estimate for i in range(shares.shape[1])]
 
 
 def adjusted_errors(shares: Floats, error: Floats, covariates: Sequence[Floats]) -> Floats:

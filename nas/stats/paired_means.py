@@ -143,11 +143,11 @@ def _share(drawn: Floats, side: str, bound: Floats | float) -> Floats:
 
 def _quantiles(t: Floats) -> Floats:
     """Return the 2.5 and 97.5 % quantiles of each column that has any value, (2, contrasts)."""
-    found = np.full((2, t.shape[1]), np.nan)
+    quantiles = np.full((2, t.shape[1]), np.nan)
     some = np.isfinite(t).any(axis=0)
     if some.any():
-        found[:, some] = np.nanquantile(t[:, some], [0.025, 0.975], axis=0)
-    return found
+        quantiles[:, some] = np.nanquantile(t[:, some], [0.025, 0.975], axis=0)
+    return quantiles
 
 
 def _subset_means(filled: Floats, known: Mask, rng: np.random.Generator) -> Floats:

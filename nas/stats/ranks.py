@@ -48,7 +48,7 @@ def agreement(
     if len(x) < 3:
         return Agreement(UNKNOWN, UNKNOWN, UNKNOWN, best)
     number = np.arange(len(x)) if cluster is None else np.unique(cluster, return_inverse=True)[1]
-    members = [np.flatnonzero(number == at) for at in range(int(number.max()) + 1)]
+    members = [np.flatnonzero(number == i) for i in range(int(number.max()) + 1)]
     draws = (
         _draws(members, min(resamples, max(FEWEST, MOST_PAIRS // len(x))), rng) if len(members) > 2 else []
     )
@@ -60,7 +60,7 @@ def agreement(
 def _draws(members: list[Ints], resamples: int, rng: np.random.Generator) -> list[Ints]:
     """Return the rows of each resample of the clusters."""
     chosen = rng.integers(len(members), size=(resamples, len(members)))
-    return [np.concatenate([members[at] for at in row]) for row in chosen]
+    return [np.concatenate([members[i] for i in row]) for row in chosen]
 
 
 def _estimate(
@@ -69,7 +69,7 @@ def _estimate(
     value = measure(x, y)
     if not draws:
         return Estimate(value, float("nan"), float("nan"))
-    low, high = np.quantile([measure(x[at], y[at]) for at in draws], [0.025, 0.975])
+    low, high = np.quantile([measure(x[rows], y[rows]) for rows in draws], [0.025, 0.975])
     return Estimate(value, float(low), float(high))
 
 

@@ -75,13 +75,13 @@ def rank_correlation(
     if len(x) < 3:
         return float("nan"), float("nan"), float("nan")
     draws = rng.integers(len(x), size=(resamples, len(x)))
-    found = np.array([_spearman(x[at], y[at]) for at in draws])
-    low, high = np.quantile(found, [0.025, 0.975])
+    rhos = np.array([_spearman(x[rows], y[rows]) for rows in draws])
+    low, high = np.quantile(rhos, [0.025, 0.975])
     return _spearman(x, y), float(low), float(high)
 
 
 def _spearman(x: Floats, y: Floats) -> float:
-    a, b = (ranks(each) - (len(each) - 1) / 2 for each in (x, y))
+    a, b = (ranks(values) - (len(values) - 1) / 2 for values in (x, y))
     norm = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / norm) if norm else 0.0
 
@@ -123,7 +123,7 @@ def tied_groups(names: list[str], means: Floats, separated: set[frozenset[str]])
     order = [names[i] for i in np.argsort(means, kind="stable")]
     groups = [frozenset(range(len(order)))]
     for pair in combinations(range(len(order)), 2):
-        if frozenset(order[at] for at in pair) in separated:
-            split = [group - {at} if group >= set(pair) else group for group in groups for at in pair]
+        if frozenset(order[k] for k in pair) in separated:
+            split = [group - {k} if group >= set(pair) else group for group in groups for k in pair]
             groups = [group for group in {*split} if not any(group < other for other in split)]
-    return [[order[at] for at in group] for group in sorted(map(sorted, groups))]
+    return [[order[k] for k in group] for group in sorted(map(sorted, groups))]

@@ -177,11 +177,11 @@ class History:
             members = next(iter(self.layers(objectives)), [])
             return [trial for trial in members if self._by_digest[trial.digest] is trial]
         networks = self.networks
-        return [networks[at] for at in front([self.means(trial, objectives) for trial in networks])]
+        return [networks[i] for i in front([self.means(trial, objectives) for trial in networks])]
 
     def means(self, trial: Trial, objectives: Sequence[str] | None = None) -> tuple[float, ...]:
         """Return the objectives of the network of a complete trial, means over all its trainings."""
-        values = [each.values(objectives or self.objectives) for each in self.trainings(trial)]
+        values = [training.values(objectives or self.objectives) for training in self.trainings(trial)]
         return values[0] if len(values) == 1 else tuple(map(fmean, zip(*values, strict=True)))
 
     def trainings(self, trial: Trial) -> Sequence[Trial]:

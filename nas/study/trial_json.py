@@ -117,23 +117,23 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
 def from_attributes(attributes: Mapping[str, Any]) -> Trial:
     """Read a trial that `to_attributes` wrote; TypeError, ValueError or NasError for other data. The network
     is parsed when it is first asked for."""
-    held = _checked(_Attributes, attributes)
-    curve = json.loads(held.curve)
+    values = _checked(_Attributes, attributes)
+    curve = json.loads(values.curve)
     if not isinstance(curve, list) or not all(isinstance(row, dict) for row in curve):
         raise ValueError("curve must have one mapping per epoch")
-    types = tuple(held.module_types.split("+"))
-    network = StoredGenotype(held.digest, types, held.genotype, f"trial {held.number}")
+    types = tuple(values.module_types.split("+"))
+    network = StoredGenotype(values.digest, types, values.genotype, f"trial {values.number}")
     return Trial(
-        **{name: getattr(held, name) for name in _SAME},
-        cost=Cost(**{name: getattr(held, name) for name in _COST}),
-        proposal=_proposal(network, held),
-        error=held.error,
-        duration=held.duration,
-        decisions=held.decisions,
+        **{name: getattr(values, name) for name in _SAME},
+        cost=Cost(**{name: getattr(values, name) for name in _COST}),
+        proposal=_proposal(network, values),
+        error=values.error,
+        duration=values.duration,
+        decisions=values.decisions,
         curve=tuple(curve),
-        latency=None if held.latency is None else Latency(**held.latency),
-        measured=held.measured,
-        rung_order=held.rung_order,
+        latency=None if values.latency is None else Latency(**values.latency),
+        measured=values.measured,
+        rung_order=values.rung_order,
     )
 
 

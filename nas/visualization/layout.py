@@ -93,8 +93,8 @@ def _columns(names: list[str]) -> list[list[str]]:
 
 def _between(graph: Graph, boxes: dict[str, Box], columns: list[list[str]]) -> Iterator[Edge]:
     """Yield arrows from module to module: down a column, over to the next, elsewhere as arcs."""
-    column_of = {name: at for at, column in enumerate(columns) for name in column}
-    order = {name: at for at, name in enumerate(boxes)}
+    column_of = {name: i for i, column in enumerate(columns) for name in column}
+    order = {name: i for i, name in enumerate(boxes)}
     sides = [_sides([boxes[name] for name in column]) for column in columns]
     for name, box in boxes.items():
         left, _ = sides[column_of[name]]

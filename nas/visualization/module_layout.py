@@ -133,9 +133,9 @@ def _place(units: list[Unit]) -> None:
 def _longest(units: list[Unit], left: set[int]) -> list[int]:
     """Return the longest path through the units that are left."""
     best: dict[int, list[int]] = {}
-    for at in sorted(left):
-        before = [best[i] for i in units[at].inputs if i in left]
-        best[at] = [*max(before, key=len, default=[]), at]
+    for k in sorted(left):
+        before = [best[i] for i in units[k].inputs if i in left]
+        best[k] = [*max(before, key=len, default=[]), k]
     return max(best.values(), key=len)
 
 
@@ -148,8 +148,8 @@ def _is_skip(units: list[Unit], unit: Unit, source: int) -> bool:
 def _inside(units: list[Unit], tiles: list[Tile], entry: Point) -> list[Edge]:
     """Return the arrows between the tiles of a module."""
     edges = []
-    for at, unit in enumerate(units):
-        tile = tiles[at]
+    for i, unit in enumerate(units):
+        tile = tiles[i]
         end = (tile.x, tile.y - tile.height / 2)
         for source in unit.inputs:
             start = entry

@@ -36,9 +36,9 @@ def fcn_resnet50(auxiliary: bool = False) -> Genotype:
 
     modules = stages(DEPTHS[50], block)
     for stage in (2, 3):  # the first block of a stage still has the dilation of the stage before
-        at = next(i for i, (name, _) in enumerate(modules) if name == f"stage{stage + 1}.block1")
+        index = next(i for i, (name, _) in enumerate(modules) if name == f"stage{stage + 1}.block1")
         first = Bottleneck(256 * 2**stage, 1, dilation=DILATIONS[stage - 1])
-        modules[at] = (modules[at][0], first)
+        modules[index] = (modules[index][0], first)
     heads = (Auxiliary("stage3.block6", MapHead(), 0.5),) if auxiliary else ()
     stem = ConvStem(64, 2, kernel=7, pool=True)
     return chain(stem, modules, MapHead(), auxiliary=heads)

@@ -61,15 +61,15 @@ def _chain(paths: Sequence[str]) -> dict[str, str]:
         path for path in paths if path.startswith("head/") and path not in ("head/pool1", "head/flatten1")
     ]
     body = [path for path in paths if not path.startswith("head/")]
-    names = {path: f"features.{at}" for at, path in enumerate(body)}
-    return names | {path: f"classifier.{at}" for at, path in enumerate(head)}
+    names = {path: f"features.{i}" for i, path in enumerate(body)}
+    return names | {path: f"classifier.{i}" for i, path in enumerate(head)}
 
 
 def _fcn_resnet(paths: Sequence[str]) -> dict[str, str]:
     names = {path: f"backbone.{name}" for path, name in _resnet(paths, convs=3).items()}
     layers = {"conv1": 0, "bn1": 1, "score1": 4}
     for head, name in (("head", "classifier"), ("aux1", "aux_classifier")):
-        names |= {f"{head}/{layer}": f"{name}.{at}" for layer, at in layers.items()}
+        names |= {f"{head}/{layer}": f"{name}.{i}" for layer, i in layers.items()}
     return names
 
 

@@ -70,9 +70,9 @@ def _parts(genotype: Genotype) -> dict[str, Part]:
         part, taps = _component(genotype.head), ", ".join(places[name] for name in genotype.taps)
         contents["head"] = Part(f"{part.text} <- {taps}", part.fields | {"taps": taps}) if taps else part
     for number, item in enumerate(genotype.auxiliary, start=1):
-        part, at = _component(item.head), places[item.node]
-        extra = {"node": at, "weight": item.weight}
-        contents[f"aux{number}"] = Part(f"{part.text} <- {at}, weight {item.weight}", part.fields | extra)
+        part, place = _component(item.head), places[item.node]
+        extra = {"node": place, "weight": item.weight}
+        contents[f"aux{number}"] = Part(f"{part.text} <- {place}, weight {item.weight}", part.fields | extra)
     return contents
 
 
@@ -96,13 +96,13 @@ def _component(component: Component | Genotype) -> Part:
 def _in_order(first: dict[str, Part], second: dict[str, Part]) -> list[str]:
     """Return the places of both, stage by stage; a stage of b alone follows the one it follows there."""
     a, b = _stages(first), _stages(second)
-    order, at = list(a), 0
+    order, i = list(a), 0
     for stage in b:
         if stage in a:
-            at = order.index(stage) + 1
+            i = order.index(stage) + 1
         else:
-            order.insert(at, stage)
-            at += 1
+            order.insert(i, stage)
+            i += 1
     return [place for stage in order for place in max(a.get(stage, []), b.get(stage, []), key=len)]
 
 

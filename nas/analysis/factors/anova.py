@@ -23,7 +23,7 @@ def complete(levels: Ints) -> bool:
 
 def main_shares(levels: Ints, error: Floats) -> Floats:
     """Return the share of the variance of error (n,) that each factor alone explains (factors,)."""
-    return np.array([_between(levels[:, [at]], error) for at in range(levels.shape[1])])
+    return np.array([_between(levels[:, [i]], error) for i in range(levels.shape[1])])
 
 
 def pair_shares(levels: Ints, error: Floats) -> dict[tuple[int, int], float]:

@@ -59,7 +59,7 @@ def encode(decisions: Sequence[Mapping[str, Any]]) -> dict[str, Decision]:
     decided = {}
     for path, (rows, values) in taken.items():
         keys = list(zip(map(type, values), values, strict=True))  # True is not 1
-        number = {key: at for at, key in enumerate(dict.fromkeys(keys))}
+        number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         if len(number) > 1:
             level = np.full(len(decisions), -1, np.intp)
             level[rows] = [number[key] for key in keys]
@@ -104,7 +104,7 @@ def _levels(paths: Sequence[str], decisions: Mapping[str, Decision]) -> dict[str
     options = {path: decisions[path].options for path in paths}
     numeric = all(isinstance(o, (int, float)) for known in options.values() for o in known)
     if not numeric:
-        order = {option: at for at, option in enumerate(dict.fromkeys(o for p in paths for o in options[p]))}
+        order = {option: i for i, option in enumerate(dict.fromkeys(o for p in paths for o in options[p]))}
         return {path: np.array([order[o] for o in options[path]], np.intp) for path in paths}
     same = len({frozenset(known) for known in options.values()}) == 1
     levels = {}

@@ -117,7 +117,7 @@ def _answers(complete: pd.DataFrame) -> list[Mapping[str, Any]]:
     """Return the decisions of each trial; if none are recorded, those that its blocks imply."""
     if "decisions" in complete:
         return list(complete["decisions"])
-    types = ({f"block{at}.type": kind for at, kind in enumerate(row, 1)} for row in complete["blocks"])
+    types = ({f"block{i}.type": kind for i, kind in enumerate(row, 1)} for row in complete["blocks"])
     return [row | {"depth": len(row)} for row in types]
 
 

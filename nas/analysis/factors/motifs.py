@@ -146,7 +146,7 @@ def _part(op: Any) -> _Part:
         return _of_primitive(op)
     if any(isinstance(node.op, Graph) and len(node.inputs) > 1 for node in op.nodes.values()):
         op = op.flatten()
-    number = {name: at for at, name in enumerate(op.nodes)}
+    number = {name: k for k, name in enumerate(op.nodes)}
     inputs = [[number[source] for source in node.inputs] for node in op.nodes.values()]
     parts = [_Part() if node.op is None else _part(node.op) for node in op.nodes.values()]
     reached: list[_Part] = []
@@ -181,9 +181,9 @@ def _branches(parts: Sequence[_Part], inputs: Sequence[Sequence[int]]) -> tuple[
         if len(sources) < 2 or not parts[join].counts.joins:
             continue
         since = {meets[join]: _Part()}
-        for at in range(meets[join] + 1, join):
-            if before := [since[i] for i in inputs[at] if i in since]:
-                since[at] = _beside(before).then(parts[at])
+        for k in range(meets[join] + 1, join):
+            if before := [since[i] for i in inputs[k] if i in since]:
+                since[k] = _beside(before).then(parts[k])
         branches = [since[i] for i in sources]
         most = max(branch.longest for branch in branches)
         shortcuts += most > 0 and any(not branch.longest for branch in branches)
@@ -195,8 +195,8 @@ def _meets(inputs: Sequence[Sequence[int]]) -> list[int]:
     """Return the node where all paths to each node last met: its immediate dominator, in one pass as nodes
     stand in topological order (Cooper, Harvey and Kennedy, 2001)."""
     meets: list[int] = []
-    for at, sources in enumerate(inputs):
-        meet, *others = sources or (at,)
+    for i, sources in enumerate(inputs):
+        meet, *others = sources or (i,)
         for other in others:
             while meet != other:
                 meet, other = (meets[meet], other) if meet > other else (meet, meets[other])
@@ -208,9 +208,9 @@ def _ranks(values: Floats, stratum: Ints) -> Floats:
     """Return ranks within each stratum relative to its size, minus their mean."""
     ranks = np.zeros(len(values))
     for s in np.unique(stratum):
-        at = stratum == s
-        own = statistics.ranks(values[at])
-        ranks[at] = (own - own.mean()) / len(own)
+        rows = stratum == s
+        own = statistics.ranks(values[rows])
+        ranks[rows] = (own - own.mean()) / len(own)
     return ranks
 
 
@@ -231,7 +231,7 @@ def _permutation_p(x: Floats, y: Floats, stratum: Ints, rng: np.random.Generator
     observed = np.abs(y @ x)
     permuted = np.tile(y, (PERMUTATIONS, 1))
     for s in np.unique(stratum):
-        at = np.flatnonzero(stratum == s)
-        permuted[:, at] = rng.permuted(permuted[:, at], axis=1)
+        rows = np.flatnonzero(stratum == s)
+        permuted[:, rows] = rng.permuted(permuted[:, rows], axis=1)
     exceed = (np.abs(permuted @ x) >= observed * (1 - 1e-12)).sum(axis=0)
     return np.asarray(np.where((x**2).sum(axis=0) > 0, (1 + exceed) / (1 + PERMUTATIONS), np.nan))

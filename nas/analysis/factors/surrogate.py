@@ -99,11 +99,11 @@ def shares(
     share, r2 = fits[best]
     without = []
     for left_out in range(int(unit.max()) + 1) if r2 >= enough else ():
-        at = np.flatnonzero(unit != left_out)
+        rows = np.flatnonzero(unit != left_out)
         fewer = terms(
-            {name: [setting.rows(at) for setting in settings] for name, settings in factors.items()}
+            {name: [setting.rows(rows) for setting in settings] for name, settings in factors.items()}
         )
-        fewer_shares, _ = _held_out(fewer, _products(fewer, error[at], unit[at] % FOLDS), PENALTIES[best])
+        fewer_shares, _ = _held_out(fewer, _products(fewer, error[rows], unit[rows] % FOLDS), PENALTIES[best])
         without.append([fewer_shares.get(term.factors, 0.0) for term in whole])
     names = tuple(term.factors for term in whole)
     return Shares(names, np.array([share[name] for name in names]), np.array(without), r2)
@@ -144,8 +144,10 @@ def _departures(places: Sequence[_Coded], most: int) -> Floats | None:
     if len(parts) < 2 or len(parts) * places[0].columns.shape[1] > most:
         return None
     mean = _mean(places)
-    held = [np.any([place.is_open for place in part], axis=0)[:, None] for part in parts.values()]
-    return np.hstack([(_mean(part) - mean) * here for part, here in zip(parts.values(), held, strict=True)])
+    is_open = [np.any([place.is_open for place in part], axis=0)[:, None] for part in parts.values()]
+    return np.hstack(
+        [(_mean(part) - mean) * here for part, here in zip(parts.values(), is_open, strict=True)]
+    )
 
 
 def _together(a: Sequence[_Coded], b: Sequence[_Coded], most: int) -> Floats | None:

@@ -40,7 +40,7 @@ def networks_dict(comparison: NetworkComparison) -> dict[str, Any]:
         "input_shape": list(comparison.input_shape),
         "num_classes": comparison.num_classes,
         "costs": {name: {"a": a, "b": b, "ratio": _ratio(a, b)} for name, (a, b) in comparison.costs.items()},
-        "errors": [_error_dict(each) for each in comparison.errors],
+        "errors": [_error_dict(errors) for errors in comparison.errors],
         "no_errors": comparison.no_errors or None,
     }
 

@@ -35,9 +35,9 @@ def decisions_text(effects: Sequence[DecisionEffect], width: int = WIDTH) -> str
     table = table_of("decision", "option>", "networks>", "error %, mean", "error %, partial", "best>")
     shown = effects[:MOST_DECISIONS]
     for effect in shown:
-        for at, option in enumerate(effect.options):
+        for i, option in enumerate(effect.options):
             figures = interval(option.error), _partial(option.partial), f"{option.best:.0%}"
-            table.add_row(effect.path if not at else "", str(option.value), str(option.networks), *figures)
+            table.add_row(effect.path if not i else "", str(option.value), str(option.networks), *figures)
     ranges = [
         f"{effect.path} {_number(best.value)} [{_number(best.low)}, {_number(best.high)}]"
         for effect in shown

@@ -63,7 +63,7 @@ def _network_dict(study: History, trial: Trial, objectives: Sequence[str]) -> di
     return {
         "trial": trial.number,
         **{name: _number(value) for name, value in figures.items()},
-        "seeds": len({each.seed for each in study.trainings(trial)}),
+        "seeds": len({training.seed for training in study.trainings(trial)}),
         "digest": trial.digest,
         "module_types": list(trial.module_types),
     }

@@ -100,7 +100,9 @@ def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
     backbone = timm.create_model(model, pretrained=True, features_only=True).eval()
     with torch.no_grad():
         maps = backbone(torch.zeros(1, *module.CFG["input_size"]))
-    assert [found.shape[1] for found in maps] == [feature["num_chs"] for feature in module.FEATURES]
+    assert [feature_map.shape[1] for feature_map in maps] == [
+        feature["num_chs"] for feature in module.FEATURES
+    ]
     return {"timm": timm.create_model(model, pretrained=True).eval()}
 
 

@@ -58,15 +58,15 @@ def decisions_figure(effects: Sequence[DecisionEffect], most: int = 12) -> Figur
 
 def _panel(axes: Axes, effect: DecisionEffect) -> None:
     rng = np.random.default_rng(0)
-    for at, (option, errors) in enumerate(zip(effect.options, effect.errors, strict=True)):
-        axes.axvspan(at - 0.5, at + 0.5, color=COLOURS[5], alpha=DARKEST * option.best, linewidth=0, zorder=0)
-        x = at + rng.uniform(-JITTER, JITTER, len(errors))
+    for i, (option, errors) in enumerate(zip(effect.options, effect.errors, strict=True)):
+        axes.axvspan(i - 0.5, i + 0.5, color=COLOURS[5], alpha=DARKEST * option.best, linewidth=0, zorder=0)
+        x = i + rng.uniform(-JITTER, JITTER, len(errors))
         axes.scatter(
             x, scale("error", errors), s=5, c=GREY, alpha=0.4, linewidths=0, rasterized=len(x) > MOST_DOTS
         )
-    partial = [(at, o.partial) for at, o in enumerate(effect.options) if np.isfinite(o.partial.value)]
+    partial = [(i, o.partial) for i, o in enumerate(effect.options) if np.isfinite(o.partial.value)]
     if partial:
-        places = [at for at, _ in partial]
+        places = [i for i, _ in partial]
         value, low, high = 100 * np.array([(p.value, p.low, p.high) for _, p in partial]).T
         bars = np.array([value - low, high - value])
         line = "x-" if np.isfinite(effect.range.value) else "x"  # nothing lies between two names

@@ -59,13 +59,13 @@ def complexities_figure(comparisons: Sequence[AtEqual]) -> Figure:
     pairs = [f"{d.a} → {d.b}" for d in comparisons[0].differences]
     figure, axes = canvas(WIDTH, 1.1 + ROW * len(pairs))
     places = np.arange(len(pairs))[::-1]
-    for at, comparison in enumerate(comparisons):
+    for i, comparison in enumerate(comparisons):
         value, low, high = 100 * np.array([_limits(d.effect) for d in comparison.differences]).T
         bars = np.nan_to_num(np.array([value - low, high - value]))
-        y = places + 0.5 * ((len(comparisons) - 1) / 2 - at) / max(1, len(comparisons) - 1)
+        y = places + 0.5 * ((len(comparisons) - 1) / 2 - i) / max(1, len(comparisons) - 1)
         look: dict[str, Any] = {
-            "color": COLOURS[at],
-            "fmt": MARKERS[at],
+            "color": COLOURS[i],
+            "fmt": MARKERS[i],
             "label": f"equal {objective(comparison.complexity).label}",
         }
         axes.errorbar(value, y, xerr=bars, markersize=4.5, capsize=2, **look)

@@ -68,13 +68,13 @@ def _names(axes: Axes, ranking: Ranking, types: Sequence[str], order: np.ndarray
     left = -(-len(types) // 2)
     low, high = floor(ranking.ranks.min()), max(ceil(ranking.ranks.max()), floor(ranking.ranks.min()) + 1)
     edge = 0.06 * (high - low)
-    for place, at in enumerate(order):
+    for place, i in enumerate(order):
         better = place < left
         row = place if better else len(types) - 1 - place
         x, y = low - edge if better else high + edge, -top - ROW * row
-        rank = float(ranking.ranks[at])
+        rank = float(ranking.ranks[i])
         axes.plot([rank, rank, x], [0, y, y], color=INK, linewidth=0.8, clip_on=False)
-        text = f"{types[at]}  {rank:.2f}" if better else f"{rank:.2f}  {types[at]}"
+        text = f"{types[i]}  {rank:.2f}" if better else f"{rank:.2f}  {types[i]}"
         shift = -3 if better else 3
         axes.annotate(
             text,

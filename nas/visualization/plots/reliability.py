@@ -51,8 +51,8 @@ def fidelity_figure(fidelity: Fidelity, types: Sequence[str] = ()) -> Figure:
 def _scatter(axes: Axes, x: Floats, y: Floats, kinds: Sequence[str], types: Sequence[str]) -> None:
     own = np.array(kinds)
     for name, look in looks(kinds, types).items():
-        at = own == name
-        dots(axes, scale("error", x[at]), scale("error", y[at]), look, name, among=len(x))
+        rows = own == name
+        dots(axes, scale("error", x[rows]), scale("error", y[rows]), look, name, among=len(x))
 
 
 def _agreement(found: Fidelity) -> str:

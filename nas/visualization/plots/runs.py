@@ -48,8 +48,8 @@ def runs_figure(comparison: RunComparison) -> Figure:
     curves.set(xlabel=label("error", task), ylabel="share of networks, %", ylim=(0, 102))
     curves.set_title("at most this error, with 95 % bands", fontsize=10, loc="left")
     for name, which in zip(comparison.objectives, "xy", strict=True):
-        at = comparison.objectives.index(name)
-        values = np.concatenate([side.points[:, at] for side in (comparison.a, comparison.b)])
+        column = comparison.objectives.index(name)
+        values = np.concatenate([side.points[:, column] for side in (comparison.a, comparison.b)])
         objective_axis(fronts, which, name, values, task)
     fronts.set_title("networks and fronts", fontsize=10, loc="left")
     curves.legend(loc="lower right")
