@@ -14,7 +14,7 @@ from nas.data.dataset import IGNORE
 from nas.training.recipe import Recipe
 
 
-class Resident(NamedTuple):
+class DeviceDataset(NamedTuple):
     """A data set on a device, as uint8 with its labels as they are. The training images are
     (n, height, width, channels) with a margin, their masks have one too; the validation images
     are (n, channels, height, width)."""
@@ -25,13 +25,13 @@ class Resident(NamedTuple):
     val_labels: Tensor
 
 
-_resident: WeakKeyDictionary[Dataset, tuple[int, torch.device, Resident]] = WeakKeyDictionary()
+_on_device: WeakKeyDictionary[Dataset, tuple[int, torch.device, DeviceDataset]] = WeakKeyDictionary()
 
 
-def resident(dataset: Dataset, pad: int, device: torch.device) -> Resident:
+def device_dataset(dataset: Dataset, pad: int, device: torch.device) -> DeviceDataset:
     """The data set on a device with margins of `pad` pixels: put there once for all the candidates
     that a process trains on it, and kept as long as `dataset` is."""
-    kept = _resident.get(dataset)
+    kept = _on_device.get(dataset)
     if kept and kept[:2] == (pad, device):
         return kept[2]
     images, labels = dataset.train_images.transpose(0, 2, 3, 1), dataset.train_labels
@@ -41,8 +41,8 @@ def resident(dataset: Dataset, pad: int, device: torch.device) -> Resident:
         labels = np.pad(labels, ((0, 0), margin, margin), constant_values=IGNORE)
     # Only the padded images are ours to share with torch; the others may be read-only.
     rest = (torch.tensor(array, device=device) for array in (labels, dataset.val_images, dataset.val_labels))
-    made = Resident(torch.from_numpy(images).to(device), *rest)
-    _resident[dataset] = (pad, device, made)
+    made = DeviceDataset(torch.from_numpy(images).to(device), *rest)
+    _on_device[dataset] = (pad, device, made)
     return made
 
 
@@ -70,7 +70,7 @@ class Batches:
     def __init__(
         self, dataset: Dataset, recipe: Recipe, device: torch.device, generator: torch.Generator
     ) -> None:
-        self.data = resident(dataset, recipe.pad, device)
+        self.data = device_dataset(dataset, recipe.pad, device)
         self.size = min(recipe.batch_size, len(dataset.train_labels))
         self.normalize = Normalizer(dataset, device)
         self.dataset, self.recipe, self.generator, self.device = dataset, recipe, generator, device
@@ -84,7 +84,7 @@ class Batches:
         shuffled = torch.randperm(len(self.data.labels), generator=self.generator, device=self.device)
         return shuffled[: len(self) * self.size].view(len(self), self.size)
 
-    def cut(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    def augment_batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """The batch of the images that are chosen, each augmented anew: shifted by up to `pad` pixels
         and, where the recipe says so, mirrored. An image and its mask are cut at the same place."""
         shifts = 2 * self.recipe.pad + 1

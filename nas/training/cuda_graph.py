@@ -1,7 +1,7 @@
 """A step of training as a CUDA graph.
 
 A small network does not fill a GPU: most of a step is the time in which Python launches its
-kernels. Recorded once, the step is launched as a whole.
+kernels. CUDAGraphStep once, the step is launched as a whole.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WARM_UP = 3
 log = logging.getLogger(__name__)
 
 
-class Recorded:
+class CUDAGraphStep:
     """A step of training that is taken as it is WARM_UP times, then recorded and replayed.
 
     Every step must do the same on the same buffers, draw from `generator` or torch's own on
@@ -38,9 +38,9 @@ class Recorded:
         if self.graph is not None:
             self.graph.replay()
         elif self.taken == WARM_UP:
-            self._note(waits(lambda: beside(self.stream, self.step)))
+            self._note(find_sync(lambda: run_on_side_stream(self.stream, self.step)))
         elif self.taken < WARM_UP:
-            beside(self.stream, self.step)
+            run_on_side_stream(self.stream, self.step)
         else:
             self.step()
 
@@ -72,7 +72,7 @@ class Recorded:
             log.warning("training without a CUDA graph: %s", reason)
 
 
-def beside(stream: torch.cuda.Stream, step: Callable[[], None]) -> None:
+def run_on_side_stream(stream: torch.cuda.Stream, step: Callable[[], None]) -> None:
     """Take a step on a stream of its own, as a recording needs of the steps before it."""
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -80,7 +80,7 @@ def beside(stream: torch.cuda.Stream, step: Callable[[], None]) -> None:
     torch.cuda.current_stream().wait_stream(stream)
 
 
-def waits(step: Callable[[], None]) -> str:
+def find_sync(step: Callable[[], None]) -> str:
     """Take a step; what in it made the host wait for the device, as torch says it, else ""."""
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH, THREADS = 1, 1
-WARM_UP, MOST, LEAST = 10, 100, 10
+WARM_UP, MAX_RUNS, MIN_RUNS = 10, 100, 10
 """Runs that do not count, and how many do."""
 BUDGET = 1.0
 """Seconds after which no run is added to the least."""
@@ -74,7 +74,7 @@ def _times(run: Callable[[], object], cuda: bool) -> list[float]:
 
     wait: Callable[[], None] = torch.cuda.synchronize if cuda else lambda: None
     taken: list[float] = []
-    while len(taken) < WARM_UP + MOST and (len(taken) < WARM_UP + LEAST or sum(taken) < BUDGET):
+    while len(taken) < WARM_UP + MAX_RUNS and (len(taken) < WARM_UP + MIN_RUNS or sum(taken) < BUDGET):
         wait()
         start = time.perf_counter()
         run()

@@ -14,7 +14,7 @@ from nas.data import Dataset
 from nas.data.dataset import Images, Labels
 from nas.training.augment import Batches, Normalizer
 from nas.training.checkpoint import TrainingState
-from nas.training.cuda_graph import Recorded
+from nas.training.cuda_graph import CUDAGraphStep
 from nas.training.memory import release_memory
 from nas.training.metrics import Confusion, Score, cross_entropy, training_losses
 from nas.training.onednn_workarounds import adapted_convolutions
@@ -83,7 +83,7 @@ def train(
         torch.manual_seed(seed)  # for dropout and drop-path
         curve = state.unpack(resume) if resume else state.resume(checkpoint) if checkpoint else []
         step = Step(network, batches, optimizer, half)
-        run = Recorded(step, generator) if place.type == "cuda" else step
+        run = CUDAGraphStep(step, generator) if place.type == "cuda" else step
         lap("building")
         for epoch in range(len(curve), until or recipe.epochs):
             losses = train_epoch(step, run, epoch, on_batch)
@@ -126,7 +126,7 @@ class Step:
             group["lr"] = self.rate
 
     def __call__(self) -> None:
-        inputs, labels = self.batches.cut(self.chosen)
+        inputs, labels = self.batches.augment_batch(self.chosen)
         # Each weight is used once a step, so that to keep its copy in bfloat16 saves nothing.
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
             output = self.network(inputs)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FLOAT, HALF = 4, 2
 """Bytes of a number in single precision and in bfloat16."""
-SPREAD = {"cpu": 1.65, "cuda": 1.2}
+ALLOCATOR_OVERHEAD = {"cpu": 1.65, "cuda": 1.2}
 """Bytes resident for each byte of a feature map or gradient that is alive, as an allocator spreads
 tensors that come and go. On CPU measured with glibc 2.36 (docs/performance.md); on GPU assumed of torch's
 cache."""
@@ -34,7 +34,7 @@ LIBRARY = 110 << 20
 """Bytes that the first training of a process takes for kernels, threads and caches."""
 RESERVE = 0.1
 """Share of a GPU that stays free."""
-SAVED = 4
+CHECKPOINT_COPIES = 4
 """Copies of the weights on the host when what is kept of a training is written."""
 
 
@@ -53,12 +53,12 @@ def candidate_memory(
     takes comes on top, as it does not fit into the gaps that training leaves."""
     graph = expand(genotype, dataset.input_shape, dataset.num_classes, auxiliary=bool(genotype.auxiliary))
     kind, batch = device.partition(":")[0], min(recipe.batch_size, len(dataset.train_labels))
-    step = batch_memory(graph, batch, half=half, spread=SPREAD[kind])
-    validation = SPREAD[kind] * evaluation_batch(dataset, device) * cost(graph).peak_memory
+    step = batch_memory(graph, batch, half=half, spread=ALLOCATOR_OVERHEAD[kind])
+    validation = ALLOCATOR_OVERHEAD[kind] * evaluation_batch(dataset, device) * cost(graph).peak_memory
     weights = cost(graph).params * FLOAT
     training = 2 * weights + step + validation
     if kind == "cpu":
-        training = max(training, SAVED * weights) + (2 * weights if resumed else 0)
+        training = max(training, CHECKPOINT_COPIES * weights) + (2 * weights if resumed else 0)
     return round(LIBRARY + data_memory(dataset, recipe) + training)
 
 

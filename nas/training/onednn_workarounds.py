@@ -19,7 +19,7 @@ NARROW_DENSE = 4
 def adapted_convolutions(network: nn.Module, *, half_on_cpu: bool) -> Iterator[None]:
     """Meanwhile those convolutions compute what they compute otherwise, in a form that can be trained:
     `half_on_cpu` says whether that is in bfloat16 on a CPU, where narrow groups are slow."""
-    with strides_apart(network):
+    with decompose_strided_1x1(network):
         changed = [each for each in _convolutions(network) if half_on_cpu and _slow_in_half(each)]
         for module in changed:
             module.forward = partial(_in_single, module.forward)  # type: ignore[method-assign]
@@ -43,7 +43,7 @@ def _in_single(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 
 
 @contextmanager
-def strides_apart(network: nn.Module) -> Iterator[None]:
+def decompose_strided_1x1(network: nn.Module) -> Iterator[None]:
     """Meanwhile 1x1 convolutions with a stride and few input channels take every n-th pixel first and
     then convolve, which is the same. In channels last their backward pass writes beyond its
     buffers (oneDNN in torch 2.13, AVX2), which corrupts figures or kills the process."""

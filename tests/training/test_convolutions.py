@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from nas.training.onednn_workarounds import adapted_convolutions, strides_apart
+from nas.training.onednn_workarounds import adapted_convolutions, decompose_strided_1x1
 
 
 def test_a_narrow_strided_convolution_computes_the_same():
     network = nn.Sequential(nn.Conv2d(4, 12, 1, stride=2, bias=False), nn.Conv2d(12, 4, 1, stride=2))
     images = torch.randn(2, 4, 9, 8)
     expected = network(images)
-    with strides_apart(network):
+    with decompose_strided_1x1(network):
         assert network[0].stride == (1, 1)
         assert network[1].stride == (2, 2)
         assert torch.allclose(network(images), expected, atol=1e-6)
@@ -60,9 +60,9 @@ def test_in_float32_no_convolution_changes_its_precision():
 def test_narrow_networks_do_not_corrupt_memory():
     """In a process of its own, where the allocator checks every buffer that is freed."""
     script = (
-        "import torch; from torch import nn; from nas.training.onednn_workarounds import strides_apart\n"
+        "import torch; from torch import nn; from nas.training.onednn_workarounds import decompose_strided_1x1\n"
         "c = nn.Conv2d(4, 12, 1, stride=2, bias=False).to(memory_format=torch.channels_last)\n"
-        "with strides_apart(c):\n"
+        "with decompose_strided_1x1(c):\n"
         "    for _ in range(50):\n"
         "        x = torch.randn(128, 4, 8, 8).to(memory_format=torch.channels_last).requires_grad_()\n"
         "        c(x).square().sum().backward()\n"

@@ -16,7 +16,7 @@ from nas.controller.evaluators import mps
 from nas.data import load_data
 from nas.training import cuda_graph as cuda
 from nas.training.augment import Batches
-from nas.training.cuda_graph import WARM_UP, Recorded
+from nas.training.cuda_graph import WARM_UP, CUDAGraphStep
 from nas.training.loop import Step, make_optimizer, train, train_epoch
 from nas.training.recipe import Recipe
 
@@ -30,7 +30,7 @@ class TestWithoutGpu:
     @pytest.fixture
     def steps(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "Stream", lambda _: None)
-        monkeypatch.setattr(cuda, "beside", lambda _, step: step())
+        monkeypatch.setattr(cuda, "run_on_side_stream", lambda _, step: step())
         return []
 
     def recorded(self, steps, monkeypatch, *, waits="", fails=""):
@@ -44,9 +44,9 @@ class TestWithoutGpu:
             else:
                 self.graph = type("Graph", (), {"replay": lambda _: steps.append("replayed")})()
 
-        monkeypatch.setattr(cuda, "waits", look)
-        monkeypatch.setattr(Recorded, "_record", record)
-        run = Recorded(lambda: steps.append("taken"), torch.Generator())
+        monkeypatch.setattr(cuda, "find_sync", look)
+        monkeypatch.setattr(CUDAGraphStep, "_record", record)
+        run = CUDAGraphStep(lambda: steps.append("taken"), torch.Generator())
         for _ in range(WARM_UP + 4):
             run()
         return run
@@ -93,7 +93,7 @@ class TestOnGpu:
         batches = Batches(digits, self.RECIPE, device, generator)
         network = Network(wait).to(device, memory_format=torch.channels_last)
         step = Step(network, batches, make_optimizer(network, self.RECIPE), half=False)
-        return step, Recorded(step, generator)
+        return step, CUDAGraphStep(step, generator)
 
     def test_replayed_steps_learn_what_taken_ones_do(self, digits):
         (taken, _), (step, run) = self.make(digits), self.make(digits)
@@ -112,7 +112,7 @@ class TestOnGpu:
             seen[0] = torch.rand((), generator=generator, device="cuda")
             seen[1] = torch.rand((), device="cuda")
 
-        run = Recorded(step, generator)
+        run = CUDAGraphStep(step, generator)
         drawn = []
         for _ in range(WARM_UP + 5):
             run()
@@ -139,7 +139,7 @@ class TestOnGpu:
         assert "synchronizing" in run.reason
 
     def test_a_recording_that_fails_leaves_training_possible(self, digits, monkeypatch):
-        monkeypatch.setattr(cuda, "waits", lambda step: step() or "")
+        monkeypatch.setattr(cuda, "find_sync", lambda step: step() or "")
         step, run = self.make(digits, wait=True)
         losses = train_epoch(step, run, 0, lambda: None)
         assert run.graph is None

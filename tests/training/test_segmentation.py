@@ -272,7 +272,7 @@ class TestTraining:
         batches = Batches(data, recipe, torch.device("cpu"), torch.Generator().manual_seed(0))
         scale, mean = batches.normalize.scale[:3], batches.normalize.mean[:3]
         outside = 0
-        for inputs, labels in map(batches.cut, batches.order()):
+        for inputs, labels in map(batches.augment_batch, batches.order()):
             shown = (inputs.permute(0, 2, 3, 1) / scale + mean).round().long()[..., 0]
             inside = shown == labels
             assert (labels[~inside] == IGNORE).all()  # reflected pixels have no label

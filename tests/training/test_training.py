@@ -155,7 +155,7 @@ class TestStep:
         torch.manual_seed(3)
         for epoch in range(recipe.epochs):
             for at, chosen in enumerate(batches.order()):
-                inputs, labels = batches.cut(chosen)
+                inputs, labels = batches.augment_batch(chosen)
                 scores = plain(inputs.contiguous())
                 optimizer.zero_grad()
                 F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing).backward()
@@ -320,7 +320,7 @@ class TestBatches:
         return Batches(dataset, Recipe(**settings), CPU, torch.Generator().manual_seed(seed))
 
     def epoch(self, batches):
-        return map(batches.cut, batches.order())
+        return map(batches.augment_batch, batches.order())
 
     def test_candidates_share_the_data_on_the_device(self, colours):
         one, other = self.batches(colours, pad=1), self.batches(colours, seed=1, pad=1, batch_size=16)
@@ -361,7 +361,7 @@ class TestBatches:
     def test_crops_and_mirrors_are_windows_of_the_padded_image(self, colours):
         batches = self.batches(colours, pad=2, flip=True)
         batches.normalize = lambda images: images
-        cropped, _ = batches.cut(torch.arange(8))
+        cropped, _ = batches.augment_batch(torch.arange(8))
         padded, seen = batches.data.images, set()
         for image, whole in zip(cropped, padded, strict=False):
             windows = {(y, x, False): whole[y : y + 8, x : x + 6] for y in range(5) for x in range(5)}

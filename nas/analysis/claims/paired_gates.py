@@ -73,7 +73,7 @@ def _significance(facts: PairedFacts, evidence: Evidence) -> Gate:
     smallest = evidence.smallest_effect
     if passed or not facts.sd > 0 or not smallest > 0:
         return Gate(name, "AB", passed, said)
-    contexts = power.needed(smallest, facts.sd, facts.tests)
+    contexts = power.needed(smallest, facts.sd, facts.tests, two_tests=True)
     if contexts > MOST_CONTEXTS:
         return Gate(name, "AB", passed, said)
     plan = f"{contexts} contexts find an effect of {100 * smallest:.2f} points in 4 of 5 studies"

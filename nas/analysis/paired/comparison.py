@@ -37,7 +37,7 @@ DRAWS_PER_TEST = 200
 SAME_FLOPS = 0.03
 """Share by which FLOPs may differ and still be called equal."""
 
-SKEWED = 2.0
+SKEWED = 1.0
 """Skewness of the differences beyond which their tests and intervals are said to be rough."""
 
 ESTIMAND = (
@@ -82,6 +82,11 @@ class PairedContrast(Graded):
     tuned: Tuned
     change: Change
     gates: tuple[Gate, ...]
+
+    @property
+    def skewed(self) -> bool:
+        """Whether the interval may cover about 90 % where it says 95."""
+        return abs(self.skewness) > SKEWED
 
     @property
     def separated(self) -> bool:

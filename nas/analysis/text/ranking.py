@@ -106,6 +106,7 @@ def _claim(
         "missing": [str(gate) for gate in c.refused],
         "sample": sample,
         "same_trainings": getattr(c, "same_trainings", False),
+        "skewed": getattr(c, "skewed", False),
     }
 
 
