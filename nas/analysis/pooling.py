@@ -125,7 +125,7 @@ def _decisive(run: Run) -> dict[str, Any]:
 
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
-    """Whether a run differs from the first in these fields of the recipe at most."""
+    """Return whether a run differs from the first in these fields of the recipe at most."""
     found = _decisive(run)
     recipe = {**found["recipe"], **{name: first["recipe"][name] for name in fields}}
     return {**found, "recipe": recipe} == dict(first)
