@@ -399,6 +399,19 @@ class TestThroughout:
         assert {"val_miou", "val_pixel_accuracy", "test_pixel_accuracy"} <= report.keys()
         assert train_fully(path, few, recipe, resume=True) == report
 
+    def test_a_report_records_the_precision_that_was_trained_in(
+        self, few, genotype, recipe, tmp_path, monkeypatch
+    ):
+        path, auto = tmp_path / "network.py", replace(recipe, epochs=1, precision="auto")
+        path.write_text(source(expand(genotype, few.input_shape, few.num_classes)))
+        monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "bfloat16")
+        report = train_fully(path, few, auto)
+        assert report["recipe"]["precision"] == "bfloat16"
+        monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "float32")
+        assert train_fully(path, few, auto, resume=True) == report
+        with pytest.raises(NasError, match="other data or settings"):
+            train_fully(path, few, replace(auto, precision="float32"), resume=True)
+
     @pytest.mark.parametrize(("space", "data"), [("fcn_heads", "digits"), ("skip_connections", "shapes")])
     def test_a_network_for_another_task_is_refused(self, recipe, tmp_path, space, data):
         dataset = load_data(f"{data}?limit=200")

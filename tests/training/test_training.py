@@ -211,6 +211,18 @@ class TestCheckpoint:
         assert len(rows) == recipe.epochs - after
         assert torch.equal(weights(whole), weights(resumed))
 
+    def test_a_training_resumed_on_other_hardware_keeps_its_precision(
+        self, digits, recipe, tmp_path, monkeypatch
+    ):
+        path, auto = tmp_path / "last.ckpt", replace(recipe, precision="auto")
+        expected = train(small_network(), digits, replace(recipe, precision="bfloat16"), seed=3)
+        monkeypatch.setattr(training, "hardware_precision", lambda device: "bfloat16")
+        self.interrupted(digits, auto, path, 1)
+        assert checkpoints.load(path)["identity"]["precision"] == "bfloat16"
+        monkeypatch.setattr(training, "hardware_precision", lambda device: "float32")
+        assert train(small_network(), digits, auto, seed=3, checkpoint=path) == expected
+        assert train(small_network(), digits, auto, seed=3) != expected
+
     def test_a_finished_training_is_not_repeated(self, digits, recipe, tmp_path):
         path = tmp_path / "last.ckpt"
         expected = train(small_network(), digits, recipe, seed=3, checkpoint=path)
