@@ -32,8 +32,8 @@ from nas.data.dataset import Dataset
 from nas.space.genotype import Genotype
 from nas.space.space import load_space
 from nas.training.candidate import train_candidate
-from nas.training.loop import hardware_precision
 from nas.training.memory import candidate_memory
+from nas.training.precision import hardware_precision
 from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, evaluation_batch
 from nas.training.task import EpochRange, Task
 from nas.zoo import zoo_entry

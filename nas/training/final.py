@@ -164,13 +164,14 @@ def train_fully(
     import torch
 
     from nas.training import loop
+    from nas.training.precision import resolve_recipe
 
     files = Files(source)
     recorded = _recorded(files, dataset, recipe, seed, resume)
     if recorded is not None:
         return recorded
     dataset.check_test()
-    recipe = loop.resolve_recipe(recipe, device, files.checkpoint)
+    recipe = resolve_recipe(recipe, device, files.checkpoint)
     torch.manual_seed(seed)
     network = load_network(source, dataset)
     check_output(network, dataset, str(source))

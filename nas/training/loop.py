@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from nas.data import Dataset
 from nas.data.dataset import Images, Labels
 from nas.training.augment import Batches, Normalizer
-from nas.training.checkpoint import TrainingState, load
+from nas.training.checkpoint import TrainingState
 from nas.training.cuda_graph import CUDAGraphStep
 from nas.training.memory import release_memory
 from nas.training.metrics import Confusion, Score, cross_entropy, training_losses
 from nas.training.onednn_workarounds import adapted_convolutions
+from nas.training.precision import resolve_recipe
 from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, default_recipe, evaluation_batch
 
 __all__ = ["WORKER_ENVIRONMENT", "Recipe", "Score", "TrainingResult", "default_recipe", "evaluate", "train"]
@@ -26,9 +27,6 @@ WARM_UP = 0.3
 """Share of the training in which the learning rate rises."""
 EXPLODED = 10
 """Ratio of the median loss to that of guessing above which a training has diverged."""
-CPU_INFO = Path("/proc/cpuinfo")
-CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
-"""Flags of a CPU with instructions that multiply in bfloat16; other CPUs train in float32."""
 
 
 @dataclass(frozen=True)
@@ -265,48 +263,3 @@ def one_cycle(progress: float) -> float:
     if progress < WARM_UP:
         return 0.1 + 0.9 * progress / WARM_UP
     return 0.5 + 0.5 * math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))
-
-
-def resolve_recipe(recipe: Recipe, device: str, checkpoint: Path | None = None) -> Recipe:
-    """Return a recipe whose precision is not auto but the one to train in: float32 or bfloat16.
-
-    Args:
-        recipe: The recipe as asked for.
-        device: cpu, cuda or cuda:1.
-        checkpoint: File of the training. If it exists, precision auto continues in the precision it records,
-            so that a training resumed on other hardware does not change precision.
-    """
-    if recipe.precision != "auto":
-        return recipe
-    state = load(checkpoint) if checkpoint else None
-    recorded = state["identity"].get("precision", "auto") if state else "auto"
-    kind = torch.device(device).type
-    return replace(recipe, precision=precision_of(recipe, kind) if recorded == "auto" else recorded)
-
-
-def precision_of(recipe: Recipe, device: str) -> str:
-    """Return the precision of a recipe's forward pass on a device (cpu or cuda): float32 or bfloat16."""
-    return hardware_precision(device) if recipe.precision == "auto" else recipe.precision
-
-
-def hardware_precision(device: str) -> str:
-    """Return the precision that "auto" stands for on this machine: bfloat16 or float32.
-
-    A GPU computes in bfloat16 from compute capability 8.0, a CPU where it has instructions that multiply
-    in it. `device` is cpu or cuda. The answer depends on nothing else, so equal machines train alike.
-    """
-    if device == "cuda":
-        native = torch.cuda.get_device_capability() >= (8, 0)
-    else:
-        native = device == "cpu" and not CPU_BFLOAT16.isdisjoint(_cpu_flags())
-    return "bfloat16" if native else "float32"
-
-
-def _cpu_flags() -> set[str]:
-    """Return the instruction sets that Linux lists for the first core; none on other systems."""
-    try:
-        with CPU_INFO.open() as lines:
-            flags = next((line for line in lines if line.startswith("flags")), "")
-    except OSError:
-        return set()
-    return set(flags.partition(":")[2].split())

@@ -148,10 +148,10 @@ def test_a_checkpoint_of_other_hardware_keeps_its_precision(tmp_path, session, m
     run = new_run(tmp_path)
     shared = {"space": run.space, "dataset": run.dataset, "recipe": replace(run.recipe, precision="auto")}
     config = run.searcher.suggest("first")
-    monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "bfloat16")
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "bfloat16")
     train_decisions(config, **shared)
     given.append(reports[0][1])
-    monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "float32")
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "float32")
     train_decisions({**config, "lr": 0.4}, **shared)
     states = [read_checkpoint(tune.Checkpoint.from_directory(str(place))) for _, place in reports]
     assert [state["identity"]["precision"] for state in states] == ["bfloat16"] * 3

@@ -404,10 +404,10 @@ class TestThroughout:
     ):
         path, auto = tmp_path / "network.py", replace(recipe, epochs=1, precision="auto")
         path.write_text(source(expand(genotype, few.input_shape, few.num_classes)))
-        monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "bfloat16")
+        monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "bfloat16")
         report = train_fully(path, few, auto)
         assert report["recipe"]["precision"] == "bfloat16"
-        monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "float32")
+        monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "float32")
         assert train_fully(path, few, auto, resume=True) == report
         with pytest.raises(NasError, match="other data or settings"):
             train_fully(path, few, replace(auto, precision="float32"), resume=True)

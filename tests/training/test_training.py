@@ -16,6 +16,7 @@ from nas.data.split import split
 from nas.errors import NasError, StorageError
 from nas.training import checkpoint as checkpoints
 from nas.training import loop as training
+from nas.training import precision as precision_rules
 from nas.training.augment import Batches, Normalizer
 from nas.training.loop import Recipe, default_recipe, evaluate, one_cycle, train
 from nas.training.recipe import staged
@@ -216,10 +217,10 @@ class TestCheckpoint:
     ):
         path, auto = tmp_path / "last.ckpt", replace(recipe, precision="auto")
         expected = train(small_network(), digits, replace(recipe, precision="bfloat16"), seed=3)
-        monkeypatch.setattr(training, "hardware_precision", lambda device: "bfloat16")
+        monkeypatch.setattr(precision_rules, "hardware_precision", lambda device: "bfloat16")
         self.interrupted(digits, auto, path, 1)
         assert checkpoints.load(path)["identity"]["precision"] == "bfloat16"
-        monkeypatch.setattr(training, "hardware_precision", lambda device: "float32")
+        monkeypatch.setattr(precision_rules, "hardware_precision", lambda device: "float32")
         assert train(small_network(), digits, auto, seed=3, checkpoint=path) == expected
         assert train(small_network(), digits, auto, seed=3) != expected
 
@@ -465,12 +466,12 @@ class TestRecipe:
     def test_the_flags_of_a_cpu_decide_the_precision(self, flags, precision, tmp_path, monkeypatch):
         info = tmp_path / "cpuinfo"
         info.write_text(f"model name\t: avx512_bf16\nflags\t\t: {flags}\nvmx flags\t: amx_bf16\n")
-        monkeypatch.setattr(training, "CPU_INFO", info)
-        assert training.hardware_precision("cpu") == precision
+        monkeypatch.setattr(precision_rules, "CPU_INFO", info)
+        assert precision_rules.hardware_precision("cpu") == precision
 
     def test_a_system_that_lists_no_flags_trains_in_float32(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(training, "CPU_INFO", tmp_path / "missing")
-        assert training.hardware_precision("cpu") == "float32"
+        monkeypatch.setattr(precision_rules, "CPU_INFO", tmp_path / "missing")
+        assert precision_rules.hardware_precision("cpu") == "float32"
 
     @pytest.mark.parametrize(
         ("capability", "precision"),
@@ -478,4 +479,4 @@ class TestRecipe:
     )
     def test_the_capability_of_a_gpu_decides_the_precision(self, capability, precision, monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-        assert training.hardware_precision("cuda") == precision
+        assert precision_rules.hardware_precision("cuda") == precision
