@@ -71,46 +71,33 @@ def _attempt(
     lap: Laps,
 ) -> Result:
     try:
-        network, training = _train(task, dataset, recipe, device, on_epoch, on_batch, lap)
+        import torch
+
+        from nas.codegen.build import build
+        from nas.training.loop import train
+
+        lap("importing")
+        with torch.random.fork_rng([]):
+            torch.manual_seed(task.seed)
+            network = build(task.genotype, dataset.input_shape, dataset.num_classes)
+        part = task.part or EpochRange(0, recipe.epochs)
+        training = train(
+            network,
+            dataset,
+            recipe,
+            seed=task.seed,
+            device=device,
+            on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
+            on_batch=on_batch,
+            resume=part.state,
+            until=part.until,
+            lap=lap,
+        )
         return _result(task, dataset, network, training, device, lap)
     except Exception as error:
         lap("failing")
         reason = "oom" if out_of_memory(error) else "exception"
         return Result(task.number, "failed", reason, traceback.format_exc()[-MESSAGE_LIMIT:])
-
-
-def _train(
-    task: Task,
-    dataset: Dataset,
-    recipe: Recipe,
-    device: str,
-    on_epoch: OnEpoch,
-    on_batch: Callable[[], None],
-    lap: Laps,
-) -> tuple[nn.Module, TrainingResult]:
-    import torch
-
-    from nas.codegen.build import build
-    from nas.training.loop import train
-
-    lap("importing")
-    with torch.random.fork_rng([]):
-        torch.manual_seed(task.seed)
-        network = build(task.genotype, dataset.input_shape, dataset.num_classes)
-    part = task.part or EpochRange(0, recipe.epochs)
-    training = train(
-        network,
-        dataset,
-        recipe,
-        seed=task.seed,
-        device=device,
-        on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
-        on_batch=on_batch,
-        resume=part.state,
-        until=part.until,
-        lap=lap,
-    )
-    return network, training
 
 
 def _result(
