@@ -112,12 +112,12 @@ def _different(counts: Counts, truth: Truth, rng: np.random.Generator) -> None:
 def _planned(counts: Counts, truth: Truth, rng: np.random.Generator) -> None:
     """Two types that differ by what the plan finds in 4 of 5 studies, in either direction."""
     two = replace(truth, scales=truth.scales[-2:], slopes=truth.slopes[-2:], effects=(0.0, 0.0))
-    effect = power.detectable(two.contexts, two.difference_sd(0, 1))
+    effect = power.detectable(two.contexts, two.difference_sd(0, 1), two_tests=True)
     sign = 1 if rng.random() < 0.5 else -1
     (found,) = contrasts(replace(two, effects=(0.0, sign * effect)), rng)
     counts.studies += 1
     counts.found += found.separated and found.effect.value * sign > 0
-    counts.planned += power.predicted(two.contexts, effect, two.difference_sd(0, 1))
+    counts.planned += power.predicted(two.contexts, effect, two.difference_sd(0, 1), two_tests=True)
 
 
 def main(repetitions: int) -> int:

@@ -1,4 +1,4 @@
-"""Which module types matter, and no more than the data allow: the analysis of a study."""
+"""The analysis of a study: module types compared, factors and motifs, and no more than the data allow."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ REFUSALS = "Networks that did not fit into memory were refused untrained: they c
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyze` found. `paired` compares the types in paired contexts, `comparisons` in all
+    """Result of `analyze`. `paired` compares the types in paired contexts, `comparisons` in all
     other trials: all networks first and, where a searcher steered some, the uniform samples
     apart; `unpaired` compares those of a table without contexts. `networks` counts the distinct ones that
     completed; `motifs` of the graphs are ranked by how they go with error at equal FLOPs; `factors` say how
@@ -82,7 +82,7 @@ class Analysis:
 
     @property
     def grade(self) -> dict[str, int]:
-        """How many contrasts have each grade: of the paired blocks, else of all networks together."""
+        """Number of contrasts of each grade: of the paired blocks, else of all networks together."""
         if self.paired:
             return self.paired.grades
         return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
@@ -232,12 +232,12 @@ def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
 
 
 def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Whether each trial was refused untrained; a table from elsewhere may know no reasons."""
+    """Mark each trial that was refused untrained; a table from elsewhere may know no reasons."""
     return frame.reindex(columns=["reason"])["reason"].eq("too_large")
 
 
 def _block_counts(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Ints:
-    """How many blocks of each type each network has, (n, types)."""
+    """Blocks of each type in each network, (n, types)."""
     number = {name: at for at, name in enumerate(names)}
     kind = np.fromiter(map(number.__getitem__, chain.from_iterable(blocks)), np.intp)
     row = np.repeat(np.arange(len(blocks)), np.fromiter(map(len, blocks), np.intp))
@@ -265,7 +265,7 @@ def _samples(networks: Networks, frame: pd.DataFrame) -> list[tuple[str, Network
 
 
 def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
-    """What a reader must know beside the figures."""
+    """Notes that a reader needs beside the figures."""
     notes = []
     uniform = unpaired.groupby("digest")["uniform"].any()
     if (frame["state"] == "stopped").any():

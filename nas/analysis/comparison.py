@@ -45,7 +45,7 @@ PERMUTATIONS = (1000, 22)
 
 
 PER_BLOCK = ", for each block that is of the one type in place of the other"
-"""What an effect is of where networks mix types: networks of one type alone are not extrapolated to."""
+"""End of a sentence where networks mix types: networks of one type alone are not extrapolated to."""
 
 THAT_TRAIN = "among networks that train"
 """What a contrast of a sample that no searcher steered speaks of where one type failed more often."""
@@ -143,7 +143,7 @@ class Comparison:
 
     @property
     def grades(self) -> dict[str, int]:
-        """How many contrasts have each grade."""
+        """Number of contrasts of each grade."""
         return count_grades(self.contrasts)
 
 
@@ -267,7 +267,7 @@ def _contrast(
 
 
 def _per_block(networks: Networks) -> float:
-    """What the effect of a whole network is multiplied by: 1 where every network is of one type, else the
+    """Factor of the effect of a whole network: 1 where every network is of one type, else the
     mean share that one block has in a network."""
     if not len(networks.error) or np.isclose(networks.shares.max(axis=1), 1).all():
         return 1.0

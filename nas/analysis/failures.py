@@ -53,12 +53,12 @@ class Failures:
         return self.p < LEVEL
 
     def survives(self, effect: float) -> bool:
-        """Whether an effect keeps its sign, beyond chance, where each lost training is a guess."""
+        """Return whether an effect keeps its sign, beyond chance, where each lost training is a guess."""
         return self.bound.sign * effect > 0
 
     def selects(self, effect: float) -> bool:
-        """Whether losses may have made the effect: they are many, or of one type, and its sign does not
-        survive the bound."""
+        """Return whether losses may have made the effect: they are many, or of one type, and its sign does
+        not survive the bound."""
         return (self.share > MAX_FAILED or self.differ) and not self.survives(effect)
 
     def note(self, a: str, b: str) -> str:
@@ -100,15 +100,15 @@ def unpaired_failures(a: tuple[int, int], b: tuple[int, int]) -> Failures:
 
 
 def rate_gate(found: Failures, grades: str) -> Gate:
-    """Whether both types fail equally often, as far as a test can tell."""
+    """Check that both types fail equally often, as far as a test can tell."""
     a, b = found.rates
     rates = f"{a:.0%} of the trainings of the one failed and {b:.0%} of the other, p = {found.p:.3f}"
     return Gate("equal failure rates", grades, not found.differ, rates if any(found.failed) else NONE)
 
 
 def bound_gate(found: Failures, effect: float) -> Gate:
-    """Whether few trainings were lost, of both types alike, or the effect keeps its sign where each of them
-    is a guess."""
+    """Check that few trainings were lost, of both types alike, or the effect keeps its sign where each of
+    them is a guess."""
     bounded = "not known" if np.isnan(found.bound.value) else f"{percent(found.bound)} points"
     rates = " and ".join(f"{rate:.0%}" for rate in found.rates)
     absent = f", {sum(found.absent)} networks have no training" if any(found.absent) else ""

@@ -80,6 +80,9 @@ def analyze(
     if hasattr(source, "columns"):
         return analyze_results(source, smallest_effect=smallest_effect, seed=seed)
     runs = list(source) if isinstance(source, Sequence) else [source]
+    if not runs or not all(hasattr(run, "study") for run in runs):
+        hint = "give runs (nas.open_run), or a DataFrame of trainings with the columns type and error"
+        raise NasError(f"neither runs nor a table: {type(source).__name__}", where="analyze", hint=hint)
     found = pool(runs)
     config = runs[0].config
     guess = 1.0 if config.task == "segmentation" else 1 - 1 / config.num_classes
@@ -122,7 +125,7 @@ def _decisive(run: Run) -> dict[str, Any]:
 
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
-    """Whether a run differs from the first in these fields of the recipe at most."""
+    """Return whether a run differs from the first in these fields of the recipe at most."""
     found = _decisive(run)
     recipe = {**found["recipe"], **{name: first["recipe"][name] for name in fields}}
     return {**found, "recipe": recipe} == dict(first)

@@ -71,7 +71,8 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
         rows["digest"] = rows["digest"].where(~_missing(rows["digest"]), "").astype(str)
     for name in (name for name in NUMBERS if name in rows):
         rows[name] = _numbers(rows[name], where, name)
-        where.refuse(rows[name] < 0 if name == "weight_decay" else rows[name] <= 0, name, "must be above 0")
+        where.refuse(rows[name] < 0, name, "is below 0")
+        where.refuse((rows[name] == 0) & (name != "weight_decay"), name, "must be above 0")
     if "blocks" in rows:
         rows = _depths(rows, where)
     rows["error"] = _numbers(rows["error"], where, "error")

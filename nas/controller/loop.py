@@ -83,7 +83,7 @@ def run_search(
             raise
     finally:
         for number in list(study.pending):
-            study.give_up(number)
+            study.discard(number)
     if search.stop.signal:
         raise Interrupted(search.stop.signal)
     search.check_outcome()
@@ -130,14 +130,14 @@ class _Search:
             for result in results:
                 self.finish(result)
         if not self.stop.signal:
-            for trial in list(self.study.waiting.values()):
+            for trial in list(self.study.paused.values()):
                 self.settle(trial)
 
     def trained_elsewhere(self) -> bool:
         """Return whether other drivers train trials: what is pending and is neither paused nor a twin
         here."""
         twins = {planned.number for twins in self.twins.values() for planned in twins}
-        return bool(self.study.pending.keys() - self.study.waiting.keys() - twins)
+        return bool(self.study.pending.keys() - self.study.paused.keys() - twins)
 
     def fill(self) -> bool:
         """Promote a trial, or begin a new one. Return False where there is neither."""
@@ -153,7 +153,7 @@ class _Search:
         """Begin the next trial, by training it or by reusing a result. Return False where there is none."""
         if self.exhausted:
             return False
-        with self.study.turn(self.config.trials) as number:
+        with self.study.reserve_number(self.config.trials) as number:
             if number is None:
                 return False
             proposal = propose(
@@ -172,7 +172,7 @@ class _Search:
             genotype = proposal.genotype
             earlier = self.study.by_digest(genotype.digest)
             in_flight = genotype.digest in self.study.pending.values()
-            self.study.start(number, genotype.digest)
+            self.study.mark_running(number, genotype.digest)
         self.begin(self.planned(number, proposal), earlier, in_flight)
         return True
 
@@ -222,7 +222,7 @@ class _Search:
     def finish(self, result: Result) -> None:
         """Record the trial of a result, or pause it at its rung."""
         planned = self.running.pop(result.number)
-        trial = planned.trial(result, self.config.recipe.epochs, self.study.waiting.get(result.number))
+        trial = planned.trial(result, self.config.recipe.epochs, self.study.paused.get(result.number))
         self.failures = [*self.failures, trial] if trial.state == "failed" else []
         if result.checkpoint:
             self.scheduler.pause(trial, result.checkpoint)
@@ -258,7 +258,7 @@ class _Search:
 
     @property
     def done(self) -> int:
-        return len(self.study.trials) + len(self.study.waiting)
+        return len(self.study.trials) + len(self.study.paused)
 
     def progress(self) -> Progress:
         done, total, running = self.done, self.config.trials, len(self.running)

@@ -70,9 +70,9 @@ class History:
         self._trained = 0
         self._pending: dict[int, str] = {}
         self._free = 0  # no number below is free
-        self._waiting: dict[int, Trial] = {}
-        self._arrived: list[Trial] = []
-        self._arrivals = 0
+        self._paused: dict[int, Trial] = {}
+        self._rung_results: list[Trial] = []
+        self._rung_result_count = 0
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
 
@@ -95,20 +95,20 @@ class History:
         return self._pending
 
     @property
-    def waiting(self) -> Mapping[int, Trial]:
+    def paused(self) -> Mapping[int, Trial]:
         """Trials paused at a rung, by number: each as the trial that it would be if it were stopped there.
         They are in flight, too."""
-        return self._waiting
+        return self._paused
 
     @property
-    def arrived(self) -> Sequence[Trial]:
+    def rung_results(self) -> Sequence[Trial]:
         """Each trial as it stood at each rung it reached, in the order in which they were reached."""
-        return self._arrived
+        return self._rung_results
 
     @property
-    def arrivals(self) -> int:
+    def rung_result_count(self) -> int:
         """Number of rungs that trials have reached, also those of trials that were discarded since."""
-        return self._arrivals
+        return self._rung_result_count
 
     def by_number(self, number: int) -> Trial | None:
         return self._by_number.get(number)
@@ -126,29 +126,29 @@ class History:
         return self._children[number]
 
     @contextmanager
-    def turn(self, below: int) -> Iterator[int | None]:
+    def reserve_number(self, below: int) -> Iterator[int | None]:
         """Context to propose a trial in. It gives the lowest number below `below` that is neither recorded
-        nor in flight, None where there is none; `start` takes it."""
+        nor in flight, None where there is none; `mark_running` takes it."""
         while self._free in self._by_number or self._free in self._pending:
             self._free += 1
         yield self._free if self._free < below else None
 
-    def start(self, number: int, digest: str) -> None:
+    def mark_running(self, number: int, digest: str) -> None:
         """Note that a network is in flight, until it is recorded or discarded."""
         self._pending[number] = digest
 
-    def give_up(self, number: int) -> None:
+    def discard(self, number: int) -> None:
         """Forget a trial in flight that will not be recorded; its number is free again."""
-        self._waiting.pop(number, None)
+        self._paused.pop(number, None)
         if self._pending.pop(number, None) is not None:
             self._free = min(self._free, number)
 
-    def wait(self, trial: Trial) -> None:
+    def pause(self, trial: Trial) -> None:
         """Note a trial as it stands at a rung. It is paused there unless it is recorded already."""
-        self._arrived.append(trial)
+        self._rung_results.append(trial)
         if trial.number in self._pending:
-            self._waiting[trial.number] = trial
-        self._arrivals = max(self._arrivals, *trial.arrivals, 0)
+            self._paused[trial.number] = trial
+        self._rung_result_count = max(self._rung_result_count, *trial.rung_order, 0)
 
     def record(self, trial: Trial) -> None:
         """Append a finished trial. NasError if its number is taken."""
@@ -208,7 +208,7 @@ class History:
         self._trials.append(trial)
         self._by_number[trial.number] = trial
         self._pending.pop(trial.number, None)
-        self._waiting.pop(trial.number, None)
+        self._paused.pop(trial.number, None)
         self._children[trial.proposal.parent] += 1
         first = self._by_digest.setdefault(trial.digest, trial)
         if trial.complete:

@@ -66,7 +66,7 @@ RECORDED_PRECISION = "SELECT precision FROM precisions WHERE study_id = :study"
 class SharedStudy(Study):
     """The study of one driver among several; to read such a study, use `Study`.
 
-    `pending` holds the trials of all drivers; `turn` and `record` wait for the turns of other drivers.
+    `pending` holds the trials of all drivers; `reserve_number` and `record` wait for other drivers.
     """
 
     def __init__(self, where: str | Path, engine: Engine, row: StudyRow) -> None:
@@ -83,24 +83,24 @@ class SharedStudy(Study):
             stack.pop_all()
 
     @contextmanager
-    def turn(self, below: int) -> Iterator[int | None]:
+    def reserve_number(self, below: int) -> Iterator[int | None]:
         with self._transaction():
             self._take_turn()
-            with super().turn(below) as number:
+            with super().reserve_number(below) as number:
                 yield number
 
-    def start(self, number: int, digest: str) -> None:
-        """Claim a trial; only in a `turn`."""
+    def mark_running(self, number: int, digest: str) -> None:
+        """Claim a trial; only within `reserve_number`."""
         with translate_db_errors(self._where):
             self._ask(CLAIM, number=number, digest=digest)
-        super().start(number, digest)
+        super().mark_running(number, digest)
 
-    def give_up(self, number: int) -> None:
+    def discard(self, number: int) -> None:
         """Free a trial, if this driver has claimed it. A claim that cannot be freed now ends with the
         connection."""
         with suppress(StorageError), self._transaction():
             self._ask(DELETE, number=number)
-        super().give_up(number)
+        super().discard(number)
 
     def record(self, trial: Trial) -> None:
         """Record as `Study.record` does. StorageError where the claim of this driver has ended with its

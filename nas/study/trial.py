@@ -24,16 +24,16 @@ REASONS = ("diverged", "oom", "exception", "worker_lost", "timeout", "too_large"
 
 
 @dataclass(frozen=True)
-class Known:
+class HistorySnapshot:
     """Snapshot of the history a proposal was made from, enough to replay it.
 
     recorded: number of trials, the first ones in the order of recording; pending: (number, digest) of
-    each trial in flight; arrivals: number of rung results (see `Trial.arrivals`).
+    each trial in flight; rung_results: number of rungs that trials had reached (`History.rung_result_count`).
     """
 
     recorded: int
     pending: tuple[tuple[int, str], ...] = ()
-    arrivals: int = 0
+    rung_results: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Proposal:
     network: the genotype, or the stored form of it; parent: number of the trial it was derived from;
     uniform: whether it was drawn without a look at any result; log_probability: natural logarithm of
     the probability of the draw, where it is known; design: which part of a planned sample it is (see
-    `nas.searchers.designs.base`), whose `seed`, if any, is that of the training; known: the history
+    `nas.searchers.designs.base`), whose `seed`, if any, is that of the training; snapshot: the history
     it was chosen from, so that it can be chosen again.
     """
 
@@ -79,7 +79,7 @@ class Proposal:
     uniform: bool = False
     log_probability: float | None = None
     design: Mapping[str, Any] = field(default_factory=dict)
-    known: Known | None = field(default=None, compare=False)
+    snapshot: HistorySnapshot | None = field(default=None, compare=False)
 
     @property
     def genotype(self) -> Genotype:
@@ -94,7 +94,7 @@ class Trial:
     stopped trial the number it was trained for; duration: seconds on a monotonic clock; duplicate_of:
     number of the trial whose result was reused; curve: one mapping per epoch, as the training reports
     it; latency: None where it was not asked for; measured: values of the user's own objectives by
-    name; arrivals: places of its rung results in the order of all rung results.
+    name; rung_order: places of its rung results in the order of those of all trials.
     """
 
     number: int
@@ -113,7 +113,7 @@ class Trial:
     curve: tuple[dict[str, Any], ...] = ()
     latency: Latency | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
-    arrivals: tuple[int, ...] = ()
+    rung_order: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"trial {self.number}"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from nas.graph.cost import Cost
 from nas.modules.base import TYPE_NAME
 from nas.space.genotype import Genotype
-from nas.study.trial import Known, Proposal, StoredGenotype, Trial
+from nas.study.trial import HistorySnapshot, Proposal, StoredGenotype, Trial
 from nas.training.latency import Latency
 from nas.training.task import State
 
@@ -108,8 +108,8 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
         attributes["latency"] = asdict(trial.latency)
     if trial.measured:
         attributes["measured"] = dict(trial.measured)
-    if trial.arrivals:
-        attributes["rung_order"] = list(trial.arrivals)
+    if trial.rung_order:
+        attributes["rung_order"] = list(trial.rung_order)
     _checked(_Attributes, attributes)
     return attributes
 
@@ -133,7 +133,7 @@ def from_attributes(attributes: Mapping[str, Any]) -> Trial:
         curve=tuple(curve),
         latency=None if held.latency is None else Latency(**held.latency),
         measured=held.measured,
-        arrivals=held.rung_order,
+        rung_order=held.rung_order,
     )
 
 
@@ -142,12 +142,12 @@ def provenance(proposal: Proposal) -> dict[str, Any]:
     attributes: dict[str, Any] = {name: getattr(proposal, name) for name in _PROPOSAL}
     if proposal.design:
         attributes["design"] = dict(proposal.design)
-    if known := proposal.known:
-        pending = [list(pair) for pair in known.pending]
+    if snapshot := proposal.snapshot:
+        pending = [list(pair) for pair in snapshot.pending]
         attributes["snapshot"] = {
-            "recorded": known.recorded,
+            "recorded": snapshot.recorded,
             "pending": pending,
-            "rung_results": known.arrivals,
+            "rung_results": snapshot.rung_results,
         }
     return attributes
 
@@ -159,9 +159,9 @@ def proposal_from(genotype: Genotype, attributes: Mapping[str, Any]) -> Proposal
 
 def _proposal(network: Genotype | StoredGenotype, held: _Provenance) -> Proposal:
     seen = held.snapshot
-    known = None if seen is None else Known(seen.recorded, seen.pending, seen.rung_results)
+    snapshot = None if seen is None else HistorySnapshot(seen.recorded, seen.pending, seen.rung_results)
     return Proposal(
-        network, held.proposer, held.parent, held.uniform, held.log_probability, held.design, known
+        network, held.proposer, held.parent, held.uniform, held.log_probability, held.design, snapshot
     )
 
 

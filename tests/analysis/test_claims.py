@@ -57,14 +57,14 @@ def test_a_rare_collapse_is_not_called_an_effect():
 @pytest.mark.slow
 @pytest.mark.parametrize("tests", [1, 6])
 def test_the_power_of_a_plan_is_what_is_found(tests):
-    contexts = power.needed(0.5, 1.0, tests)
+    contexts = power.needed(0.5, 1.0, tests, two_tests=True)
     hits, repetitions = 0, 200
     for repetition in range(repetitions):
         rng = np.random.default_rng([repetition, tests])
         d = np.zeros((contexts, tests)) + rng.normal(size=(contexts, tests))
         d[:, 0] += 0.5
         hits += holm(paired_means(d, 0.5, rng).p)[0] < 0.05
-    planned = power.predicted(contexts, 0.5, 1.0, tests)
+    planned = power.predicted(contexts, 0.5, 1.0, tests, two_tests=True)
     assert hits / repetitions == pytest.approx(planned, abs=0.05 + 2 * 0.028)
 
 

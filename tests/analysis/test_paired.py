@@ -194,7 +194,7 @@ def test_a_plan_is_for_the_declared_effect():
         d.groupby([d["design"].map(lambda each: each["context"]), "module_types"])["error"].mean().unstack()
     )
     sd = (means["residual"] - means["plain"]).std()
-    needed = power.needed(0.002, sd, 1)
+    needed = power.needed(0.002, sd, two_tests=True)
     assert f"{needed} contexts find an effect of 0.20 points in 4 of 5 studies" in gate.detail
     assert gate.missing == (needed - 20) * 4
 

@@ -209,6 +209,12 @@ def test_a_bad_table_is_refused_with_the_place_and_the_way_out(name):
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("source", [None, "results.csv", [], {"type": ["a"]}, pd.Series([0.1])])
+def test_what_is_neither_runs_nor_a_table_is_refused(source):
+    with pytest.raises(NasError, match="neither runs nor a table"):
+        nas.analyze(source)
+
+
 def test_a_file_of_results_is_read_with_its_lines(tmp_path):
     path = tmp_path / "results.csv"
     frame = rows().assign(type=lambda f: f["type"].replace("type1", "none"))
@@ -250,3 +256,16 @@ def test_the_text_of_a_table_names_its_estimand_and_what_it_does_not_know():
     assert "The table does not say how its contexts were chosen" in text
     assert "multiply-adds" not in text
     assert "nan" not in text
+
+
+def test_skewed_differences_are_said_to_be():
+    rng = np.random.default_rng(0)
+    frame = rows()
+    tail = rng.exponential(0.05, 30)
+    frame["error"] += tail[frame["context"]] * (frame["type"] == "type2")
+    analysis = nas.analyze(frame)
+    printed = {(row["a"], row["b"]): row["skewed"] for row in analysis_dict(analysis)["contrasts"]}
+    assert printed == {("type0", "type1"): False, ("type0", "type2"): True, ("type1", "type2"): True}
+    assert "The differences of type0 -> type2, type1 -> type2 are skewed" in " ".join(
+        analysis_text(analysis).split()
+    )

@@ -30,7 +30,7 @@ from nas.study.history import History
 from nas.study.run import Run
 from nas.study.run_folder import RunFolder
 from nas.study.study import Study
-from nas.study.trial import Known, Trial
+from nas.study.trial import HistorySnapshot, Trial
 from nas.training.task import Result, Task
 
 SPACE = "residual_vs_fractal"
@@ -101,7 +101,7 @@ def test_proposals_to_several_workers_are_replayed(tmp_path: Path, searcher: str
     with (run := finished(tmp_path, searcher, 8)).study as study:
         numbers = [trial.number for trial in study.trials]
         assert numbers != sorted(numbers) == list(range(TRIALS))
-        known = [trial.proposal.known for trial in study.trials]
+        known = [trial.proposal.snapshot for trial in study.trials]
         assert max(len(snapshot.pending) for snapshot in known if snapshot) == Shuffled.slots - 1
         replayed = replay(run)
         assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
@@ -114,9 +114,9 @@ def test_proposals_to_several_workers_are_replayed(tmp_path: Path, searcher: str
 def test_proposals_between_rungs_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:
         assert {trial.state for trial in study.trials} == {"complete", "stopped", "failed"}
-        places = sorted(place for trial in study.trials for place in trial.arrivals)
+        places = sorted(place for trial in study.trials for place in trial.rung_order)
         assert places == list(range(1, len(places) + 1))
-        assert any(trial.proposal.known.arrivals for trial in study.trials)
+        assert any(trial.proposal.snapshot.rung_results for trial in study.trials)
         replayed = replay(run)
         assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
 
@@ -124,7 +124,7 @@ def test_proposals_between_rungs_are_replayed(tmp_path: Path, searcher: str) -> 
 def test_rung_results_change_what_evolution_proposes(tmp_path: Path) -> None:
     """Otherwise the test above could not fail."""
     with (run := finished(tmp_path, "evolution", 8, fidelity=RUNGS)).study as study:
-        study._trials = [replace(trial, arrivals=()) for trial in study.trials]
+        study._trials = [replace(trial, rung_order=()) for trial in study.trials]
         assert replay(run).differs is not None
 
 
@@ -135,8 +135,8 @@ def test_a_search_that_measures_latency_at_rungs_is_not_replayed(tmp_path: Path)
     searcher = make_searcher("random", history.objectives)
     first = propose(searcher, space, history, seed=0, number=0)
     assert first is not None
-    assert first.known == Known(0)
-    history.start(0, first.genotype.digest)
+    assert first.snapshot == HistorySnapshot(0)
+    history.mark_running(0, first.genotype.digest)
     waiting = Trial(
         number=0,
         proposal=first,
@@ -146,12 +146,12 @@ def test_a_search_that_measures_latency_at_rungs_is_not_replayed(tmp_path: Path)
         seed=0,
         epochs=1,
         error=0.5,
-        arrivals=(1,),
+        rung_order=(1,),
     )
-    history.wait(waiting)
+    history.pause(waiting)
     second = propose(searcher, space, history, seed=0, number=1)
     assert second is not None
-    assert second.known is None
+    assert second.snapshot is None
 
 
 def test_warm_starts_are_replayed(tmp_path: Path) -> None:

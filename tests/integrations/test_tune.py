@@ -46,7 +46,7 @@ def test_the_searcher_proposes_as_a_search_does(tmp_path):
         expected = propose(
             make_searcher("evolution", ("error", "flops")), ours.space, history, seed=3, number=number
         )
-        history.start(number, expected.genotype.digest)
+        history.mark_running(number, expected.genotype.digest)
         assert proposed[DECISIONS] == ours.space.decisions(expected.genotype)
     assert len({proposed[SEED] for proposed in proposals}) == 6
 

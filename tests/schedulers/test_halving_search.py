@@ -70,7 +70,7 @@ class TestSearch:
             came = [trial for trial in study.trials if trial.epochs >= epochs]
             points = [(trial.curve[epochs - 1]["val_error"], trial.flops) for trial in came]
             assert all(came[at].epochs > epochs for at in front(points))
-        assert not study.waiting
+        assert not study.paused
         assert not study.pending
         assert not list((tmp_path / "rungs").iterdir())
 

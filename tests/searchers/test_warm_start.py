@@ -144,7 +144,7 @@ def test_warm_starts_are_the_first_proposals_by_number() -> None:
             proposal = propose(searcher, space, history, seed=3, number=number, seeds=seeds)
             assert proposal is not None
             proposals.append((proposal.proposer, proposal.uniform, proposal.genotype))
-            history.start(number, proposal.genotype.digest)
+            history.mark_running(number, proposal.genotype.digest)
         return proposals
 
     whole = proposals(0)

@@ -45,9 +45,9 @@ def name(url: str, request: pytest.FixtureRequest) -> str:
 
 
 def claimed(study: SharedStudy, seed: int, below: int = 9) -> int | None:
-    with study.turn(below) as number:
+    with study.reserve_number(below) as number:
         if number is not None:
-            study.start(number, SPACE.sample(seed).digest)
+            study.mark_running(number, SPACE.sample(seed).digest)
     return number
 
 
@@ -77,9 +77,9 @@ def test_what_a_driver_gives_up_another_takes(url: str, name: str) -> None:
     with SharedStudy.open(url, name=name) as one, SharedStudy.open(url, name=name) as two:
         assert claimed(one, 0, below=1) == 0
         assert claimed(two, 0, below=1) is None
-        two.give_up(0)  # not its own
+        two.discard(0)  # not its own
         assert claimed(two, 0, below=1) is None
-        one.give_up(0)
+        one.discard(0)
         assert claimed(two, 0, below=1) == 0
 
 
@@ -97,8 +97,8 @@ def test_an_error_within_a_turn_frees_the_turn_and_claims_nothing(url: str, name
     with SharedStudy.open(url, name=name) as one, SharedStudy.open(url, name=name) as two:
 
         def failing() -> None:
-            with one.turn(9):
-                one.start(0, "digest")
+            with one.reserve_number(9):
+                one.mark_running(0, "digest")
                 raise RuntimeError("of a searcher")
 
         with pytest.raises(RuntimeError, match="of a searcher"):

@@ -293,12 +293,12 @@ def test_the_front_grows_with_the_history(objectives):
 def test_what_is_seen_and_in_flight():
     history, digest = History(), SPACE.sample(7).digest
     assert not history.seen(digest)
-    history.start(5, digest)
+    history.mark_running(5, digest)
     assert history.seen(digest)
     assert dict(history.pending) == {5: digest}
-    history.give_up(5)
+    history.discard(5)
     assert not history.seen(digest)
-    history.start(5, digest)
+    history.mark_running(5, digest)
     history.record(a_trial(5, seed=7, reason="timeout"))
     assert not history.pending
     assert history.by_digest(digest).reason == "timeout"

@@ -21,10 +21,10 @@ MOST_CONTEXTS = 10_000
 
 @dataclass(frozen=True)
 class PairedFacts:
-    """What the gates of one contrast of one estimand look at. contexts: with both types; seeds: trainings of
-    a network; p: after Holm over `tests` contrasts; sd: of the differences between contexts; tuned: the types
-    with the recipes that suit them; change: of the effect at a longer schedule; falls: of the error over the
-    last part of the trainings of both types, empty where no learning curve is known."""
+    """Facts that the gates of one contrast of one estimand look at. contexts: with both types; seeds:
+    trainings of a network; p: after Holm over `tests` contrasts; sd: of the differences between contexts;
+    tuned: the types with the recipes that suit them; change: of the effect at a longer schedule; falls: of
+    the error over the last part of the trainings of both types, empty where no learning curve is known."""
 
     contexts: int
     seeds: int
@@ -43,7 +43,7 @@ class PairedFacts:
 
     @property
     def sign(self) -> int:
-        """That of the estimate."""
+        """Sign of the estimate."""
         return int(self.effect.value > 0) - int(self.effect.value < 0)
 
 
@@ -73,7 +73,7 @@ def _significance(facts: PairedFacts, evidence: Evidence) -> Gate:
     smallest = evidence.smallest_effect
     if passed or not facts.sd > 0 or not smallest > 0:
         return Gate(name, "AB", passed, said)
-    contexts = power.needed(smallest, facts.sd, facts.tests)
+    contexts = power.needed(smallest, facts.sd, facts.tests, two_tests=True)
     if contexts > MOST_CONTEXTS:
         return Gate(name, "AB", passed, said)
     plan = f"{contexts} contexts find an effect of {100 * smallest:.2f} points in 4 of 5 studies"
@@ -82,7 +82,7 @@ def _significance(facts: PairedFacts, evidence: Evidence) -> Gate:
 
 
 def _recipes(facts: PairedFacts) -> Gate:
-    """Whether the effect holds where each type has the recipe that suits it."""
+    """Check that the effect holds where each type has the recipe that suits it."""
     name, tuned = "recipe grid", facts.tuned
     if tuned.contexts < MIN_RECIPE_CONTEXTS:
         missing = (MIN_RECIPE_CONTEXTS - tuned.contexts) * 2 * (SIDE**2 - 1)
@@ -103,7 +103,7 @@ def _recipes(facts: PairedFacts) -> Gate:
 
 
 def _fidelity(facts: PairedFacts, evidence: Evidence) -> Gate:
-    """Whether the effect keeps its sign at a longer schedule: the change must exclude a reversal."""
+    """Check that the effect keeps its sign at a longer schedule: the change must exclude a reversal."""
     found = facts.change
     if _at_plateau(facts, evidence):
         return Gate("fidelity", "B", True, "the learning curves are at their plateau")
@@ -121,7 +121,7 @@ def _fidelity(facts: PairedFacts, evidence: Evidence) -> Gate:
 
 
 def _plateau(facts: PairedFacts, evidence: Evidence) -> Gate:
-    """Whether training had come to its end, by the learning curves."""
+    """Check by the learning curves that training had come to its end."""
     if not facts.falls:
         return Gate("learning curves", "A", False, "no learning curves are known")
     falls = " and ".join(f"{100 * fall:.2f}" for fall in facts.falls)

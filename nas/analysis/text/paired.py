@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nas.analysis.claims.grades import LEVEL
-from nas.analysis.paired.comparison import SKEWED, PairedComparison, PairedContrast
+from nas.analysis.paired.comparison import PairedComparison, PairedContrast
 from nas.analysis.text.statements import grades_line, listing, order_line, pair_name, statements, unsupported
 from nas.formatting import count, interval, known, table_of
 
@@ -24,7 +24,7 @@ STRATA_NOTE = (
     "changes with it (p < 0.05, after Holm over the properties)."
 )
 SKEW_NOTE = (
-    "The differences of {pairs} are very skewed: with so few contexts their intervals may cover less than 95 "
+    "The differences of {pairs} are skewed: with so few contexts their intervals may cover less than 95 "
     "%, about 90 %, and their p may be too small."
 )
 
@@ -35,7 +35,7 @@ def paired_parts(paired: PairedComparison) -> list[RenderableType]:
     parts = paired_ranking(paired)
     if any(c.contexts for c in paired.contrasts):
         parts += ["", _effect_table(paired.contrasts), "", _change_table(paired), PAIRED_NOTE]
-        if skewed := [pair_name(c) for c in paired.contrasts if abs(c.skewness) > SKEWED]:
+        if skewed := [pair_name(c) for c in paired.contrasts if c.skewed]:
             parts.append(SKEW_NOTE.format(pairs=", ".join(dict.fromkeys(skewed))))
         if any(c.heterogeneity.interactions for c in paired.contrasts):
             parts += ["", _strata_table(paired.contrasts), STRATA_NOTE]
@@ -136,7 +136,7 @@ def _recipe(found: tuple[float, float] | None) -> str:
 
 
 def paired_statements(paired: PairedComparison) -> list[str]:
-    """What may be said under each estimand. A contrast of the same trainings under both is said once."""
+    """Sentences under each estimand. A contrast of the same trainings under both is said once."""
     lines = []
     for name in paired.orders:
         own = [c for c in paired.contrasts if c.estimand == name]

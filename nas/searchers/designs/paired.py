@@ -185,8 +185,8 @@ def _detectable(contexts: int, types: int) -> list[dict[str, float]]:
     rows = [
         {
             "sd": sd,
-            "effect": power.detectable(contexts, sd),
-            "after_holm": power.detectable(contexts, sd, tests),
+            "effect": power.detectable(contexts, sd, two_tests=True),
+            "after_holm": power.detectable(contexts, sd, tests, two_tests=True),
         }
         for sd in SUPPOSED_SD
     ]
