@@ -1,4 +1,4 @@
-"""Convolutions that oneDNN, torch's CPU library, trains wrongly or slowly, rewritten for the time of a training."""
+"""Convolutions that oneDNN, torch's CPU library, trains wrongly or slowly, rewritten during a training."""
 
 from __future__ import annotations
 
