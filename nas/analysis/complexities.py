@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURE = {"latency": "nas search --objectives error,latency measures it"}
-"""How to come to a complexity that a run may lack."""
+"""Hints for complexities that a run may lack, by name."""
 
 NOTE = (
     "Changes of error in percentage points when every block of a becomes b, at equal depth and complexity; p "
