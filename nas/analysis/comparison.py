@@ -48,7 +48,7 @@ PER_BLOCK = ", for each block that is of the one type in place of the other"
 """End of a sentence where networks mix types: networks of one type alone are not extrapolated to."""
 
 THAT_TRAIN = "among networks that train"
-"""What a contrast of a sample that no searcher steered speaks of where one type failed more often."""
+"""Scope of a contrast in a sample that no searcher steered, if one type failed more often."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Networks:
 
     @property
     def covariates(self) -> tuple[Floats, Floats]:
-        """What is held constant where types are compared at equal cost: log FLOPs and depth."""
+        """Covariates held constant when types are compared at equal cost: log FLOPs and depth."""
         return np.log(self.flops), self.depth
 
 
@@ -118,7 +118,7 @@ class Contrast(Graded):
 
     @property
     def effect(self) -> Estimate:
-        """At equal FLOPs, of which the claim speaks."""
+        """Effect at equal FLOPs, the one that the claim states."""
         return self.equal_flops
 
     @property
@@ -143,7 +143,7 @@ class Comparison:
 
     @property
     def grades(self) -> dict[str, int]:
-        """Number of contrasts of each grade."""
+        """Number of contrasts by grade."""
         return count_grades(self.contrasts)
 
 
@@ -267,8 +267,8 @@ def _contrast(
 
 
 def _per_block(networks: Networks) -> float:
-    """Factor of the effect of a whole network: 1 where every network is of one type, else the
-    mean share that one block has in a network."""
+    """Return the factor that scales the effect of a whole network: 1 if every network is of one type, else
+    the mean share of one block in a network."""
     if not len(networks.error) or np.isclose(networks.shares.max(axis=1), 1).all():
         return 1.0
     return float(np.mean(1 / networks.depth))

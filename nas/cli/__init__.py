@@ -24,13 +24,13 @@ from nas.errors import NasError, StorageError
 GROUPS = {
     "Search": {
         "search": "Search a space for the Pareto front, and rank its module types.",
-        "data": "Show what is understood of your images: splits, classes, sizes, what is not read.",
+        "data": "Show how your images are read.",
         "spaces": "List the search spaces, or show one.",
         "runs": "List the runs.",
         "replay": "Check that the searcher of a run proposes the same again.",
     },
-    "What a run found": {
-        "pareto": "Show the Pareto front of a run, and how far it depends on the training seed.",
+    "Results": {
+        "pareto": "Show the Pareto front of a run, and how it depends on seeds.",
         "analyze": "Rank the module types of runs, and grade each claim.",
         "report": "Write runs as one HTML page, and as plots.",
         "dashboard": "Show a run live in optuna-dashboard.",
@@ -39,8 +39,8 @@ GROUPS = {
     "Networks": {
         "show": "Show the layers of a network, with shapes, parameters and FLOPs.",
         "cost": "Count parameters, FLOPs, activations and memory of a network.",
-        "zoo": "List published networks, show one, or write it as a PyTorch file.",
-        "export": "Write networks of a run, or of the zoo, as verified PyTorch files.",
+        "zoo": "List, show or export published networks.",
+        "export": "Write networks as verified PyTorch files.",
         "train": "Train one network fully, and test it once.",
     },
     "This machine": {

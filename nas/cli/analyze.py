@@ -75,9 +75,6 @@ def command(
     given: flops, params, seed, state (complete, failed, stopped), epochs, digest, depth, width, blocks,
     run, budget (FLOPs), lr and weight_decay.
     """
-    from nas.analysis.across import by_data
-    from nas.study.run import open_run
-
     smallest = smallest_effect / 100
     if tables := [run for run in runs if _is_table(run)]:
         if plots or any(added.values()):
@@ -86,19 +83,33 @@ def command(
             )
         _analyze_table(tables, runs, as_json, as_csv, smallest)
         return
+    from nas.study.run import open_run
+
     with ExitStack() as stack:
         opened = [open_run(run, results_dir) for run in runs]
         for run in opened:
             stack.enter_context(run.study)
-        groups = by_data(opened)
-        if len(groups) > 1 and any(added.values()):
-            raise click.UsageError("--decisions, --budgets and --complexity describe runs on one data set")
-        if len(groups) > 1:
-            files = _across(groups, as_json, as_csv, plots, smallest)
-        else:
-            files = _analyze(opened, as_json, as_csv, plots, list(extras(opened, **added)), smallest)
-    for file in files:
-        note(f"plot: {file}")
+        for file in _analyze_runs(opened, as_json, as_csv, plots, smallest, added):
+            note(f"plot: {file}")
+
+
+def _analyze_runs(
+    runs: Sequence[Run],
+    as_json: bool,
+    as_csv: bool,
+    plots: Path | None,
+    smallest_effect: float,
+    added: Mapping[str, Any],
+) -> list[Path]:
+    """Print the analysis of runs, pooled or over data sets, and return the plots written."""
+    from nas.analysis.across import by_data
+
+    groups = by_data(runs)
+    if len(groups) == 1:
+        return _analyze(runs, as_json, as_csv, plots, list(extras(runs, **added)), smallest_effect)
+    if any(added.values()):
+        raise click.UsageError("--decisions, --budgets and --complexity describe runs on one data set")
+    return _across(groups, as_json, as_csv, plots, smallest_effect)
 
 
 def _analyze(
@@ -109,7 +120,7 @@ def _analyze(
     parts: Sequence[Extra],
     smallest_effect: float,
 ) -> list[Path]:
-    """Print the analysis of runs on one data set; returns the plots written."""
+    """Print the analysis of runs on one data set, and return the plots written."""
     from nas.analysis.fidelity import rungs_list, rungs_of, rungs_text
     from nas.analysis.pooling import analyze
 

@@ -79,20 +79,20 @@ def command(
     """Write networks as PyTorch files that need only torch, one folder per network.
 
     RUN is a run folder, a name under the results folder, or `latest`. Each network is verified first, in
-    a fresh process that cannot import nas: the source is imported, weights are loaded strictly, and
-    outputs, parameters and FLOPs are compared.
+    a fresh process without nas: weights are loaded strictly; outputs, parameters and FLOPs are compared.
 
     --format can be given several times. It writes the weights too, and each file is verified with batches
     of several sizes. With --zoo, FILE holds weights under the names of torchvision, as .safetensors or
     .pth, of which only tensors are read.
     """
     from nas.exporters.variants import Variant
+    from nas.study.run import open_run
 
     variant = Variant(column is not None, fold_bn)
     picked = sum(value is not None and value is not False for value in pick.values())
     if zoo is not None:
         if run is not None or picked:
-            raise NasError("takes no run, and no trial of one", where="--zoo")
+            raise NasError("takes neither a run nor a trial", where="--zoo")
         _export_zoo(zoo, to or Path("export"), weights, variant, formats, as_json)
         return
     if run is None and weights not in (None, KEPT):
@@ -101,8 +101,6 @@ def command(
         raise NasError("name one run" if run is None else "--weights takes a file with --zoo only")
     if picked != 1:
         raise NasError("choose one of --best, --knee, --pareto and --trial N")
-    from nas.study.run import open_run
-
     with (opened := open_run(run, results_dir)).study:
         _export_run(opened, _chosen(opened, **pick), to, weights is not None, variant, formats, as_json)
 

@@ -32,6 +32,7 @@ from nas.training.recipe import FULL_EPOCHS
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
+    metavar="I",
     help="Seed of initial weights and batch order.",
 )
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
@@ -45,7 +46,7 @@ def command(
 
     The network is that of a source FILE.py, as nas export writes it, or trial N of a RUN. Weights, curve
     and figures are written beside the source. A FILE.py is a program and is run: train only what you
-    trust. No other command runs code from a file.
+    trust. Besides this, only --plugin runs code from a file.
     """
     from nas.training.final import Files, train
 
@@ -56,7 +57,7 @@ def command(
         return
     if report["duplicates"]:
         images = count(report["duplicates"], "image")
-        note(f"warning: {images} stand in two splits, which biases the errors downwards")
+        note(f"warning: {images} occur in two splits, which biases the errors downwards")
     echo(f"validation error  {_error(report, 'val')}")
     if "test_error" in report:
         echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")

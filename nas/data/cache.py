@@ -22,7 +22,7 @@ from nas.data.reading import Reading
 from nas.errors import NasError
 
 VERSION = 2
-"""Of the decoding: raise it when the same files are to give other arrays."""
+"""Version of the decoding: raise it when the same files must give other arrays."""
 DEFAULT_GB = 50.0
 LIMIT = "NAS_CACHE_GB"
 
@@ -68,7 +68,7 @@ def limit_bytes() -> int:
         if not 0 <= gigabytes < 1e6:
             raise ValueError
     except ValueError:
-        raise NasError(f"{text!r} is no number of gigabytes", where=f"${LIMIT}") from None
+        raise NasError(f"{text!r} is not a number of gigabytes", where=f"${LIMIT}") from None
     return int(gigabytes * 1e9)
 
 

@@ -1,4 +1,4 @@
-"""From a specification such as `digits` or `parquet:PATH?limit=5000` to a data set."""
+"""Loading of a data set from a specification such as `digits` or `parquet:PATH?limit=5000`."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def _check_broken(broken: Mapping[str, str], options: Options, where: str) -> No
 
 
 def load_recorded(spec: str, *, seed: int = 0) -> Dataset:
-    """As `load_data`, for what a file says; NasError where that would run code."""
+    """Load data as `load_data` does, from a specification in a file; NasError if that would run code."""
     check_recorded(spec)
     return load_data(spec, seed=seed)
 
 
 def data_name(data: object) -> str:
-    """What stands for data in the record of a run: the specification, or the type of a Python object."""
+    """Return the name of data in the record of a run: the specification, or the type of a Python object."""
     if isinstance(data, str | os.PathLike):
         return os.fspath(data)
     return f"{memory.NAME}:{type(data).__name__}"

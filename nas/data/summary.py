@@ -1,4 +1,4 @@
-"""What was understood of a data set: parts, classes, image sizes, what was left out, and warnings."""
+"""Summary of a data set as it was understood: splits, classes, image sizes, omissions and warnings."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def unread(dataset: Dataset) -> dict[str, str]:
-    """What was not read, with its reason; images that are broken, too."""
+    """Files that were not read, broken images included, each with its reason."""
     reading = dataset.full_reading
     return {**reading.unread, **reading.broken}
 
@@ -98,7 +98,7 @@ def data_lines(dataset: Dataset, spec: str) -> list[str]:
 
 
 def warnings(dataset: Dataset) -> list[str]:
-    """What a person should look at before a search."""
+    """Return the warnings that a person should check before a search."""
     return _warnings(dataset, _digests(dataset))
 
 

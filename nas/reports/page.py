@@ -41,13 +41,19 @@ POLICY = (
 """Policy of the page: nothing is fetched, and only its own script runs."""
 
 
+WIDE = 6
+"""Width in inches from which a plot does not fit half of a page."""
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A plot of the page; without `svg`, `missing` says what would fill it."""
+    """A plot of the page; without `svg`, `missing` says what would fill it. A `wide` one takes a row of its
+    own, and scrolls where the screen is narrower."""
 
     svg: Markup | None
     caption: str
     missing: str
+    wide: bool
 
 
 def report(runs: Run | Sequence[Run], to: str | Path | None = None) -> Path:
@@ -110,6 +116,7 @@ def _plots(plots: Mapping[str, Plot]) -> dict[str, Any]:
             None if plot.figure is None else inline(plot.figure, plot.name, plot.caption),
             plot.caption,
             plot.missing,
+            plot.figure is not None and plot.figure.get_size_inches()[0] > WIDE,
         )
         for plot in plots.values()
     }
@@ -119,7 +126,7 @@ def _plots(plots: Mapping[str, Plot]) -> dict[str, Any]:
 
 
 def _bodies(overview: Overview, points: Sequence[Point]) -> dict[str, Any]:
-    """What the sections say beside their pictures."""
+    """Return the text of the sections, which stands next to their pictures."""
     return {
         "paired": overview.analysis.paired is not None,
         "summary": summary(overview, points),

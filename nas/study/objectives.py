@@ -84,7 +84,7 @@ def _measured(name: str) -> Read:
     return lambda trial: trial.measured.get(name)
 
 
-_ALL = (
+_ENTRIES = (
     Objective(
         "error",
         "error",
@@ -132,7 +132,7 @@ _ALL = (
         logarithmic=True,
     ),
 )
-OBJECTIVES = {entry.name: entry for entry in _ALL}
+OBJECTIVES = {entry.name: entry for entry in _ENTRIES}
 """Every objective that needs no code of the user, by name. Values are recorded as fractions, counts,
 bytes and seconds."""
 

@@ -62,15 +62,13 @@ class Study(History):
         decision of the space; meta: any JSON; name: of the study, by default that of the folder.
         NasError if it exists already, StorageError if it cannot be written.
         """
-        names = check_objectives(objectives)
+        default = "nas" if is_url(where) else Path(where).resolve().parent.name or "nas"
+        row = StudyRow(name or default, check_objectives(objectives), domains, dict(meta or {}))
         if is_url(where):
-            name = name or "nas"
-            _create_on_server(str(where), name, names, domains, meta or {})
+            _create_on_server(str(where), row)
         else:
-            path = Path(where)
-            name = name or path.resolve().parent.name or "nas"
-            _create_file(path, name, names, domains, meta or {})
-        return cls.open(where, name=name)
+            _create_file(Path(where), row)
+        return cls.open(where, name=row.name)
 
     @classmethod
     def open(cls, where: str | Path, *, name: str | None = None) -> Self:
@@ -137,7 +135,7 @@ class Study(History):
             self._learn(connection)
 
     def ends(self) -> dict[int, datetime]:
-        """When the result of each trial came (UTC), by its number."""
+        """Return the time at which each trial's result arrived (UTC), by trial number."""
         return dict(self._ends)
 
     def close(self) -> None:
@@ -165,32 +163,20 @@ class Study(History):
                 self._note(key, finished, trial)
 
 
-def _create_file(
-    path: Path,
-    name: str,
-    objectives: Sequence[str],
-    domains: Mapping[str, Sequence[Any]],
-    meta: Mapping[str, Any],
-) -> None:
+def _create_file(path: Path, row: StudyRow) -> None:
     if path.exists():
-        raise NasError("exists already", where=str(path), hint="use --resume to go on with it")
+        raise NasError("exists already", where=str(path), hint="use --resume to continue it")
     draft = path.with_name(f"{path.name}.new")  # renamed when whole, so a kill leaves no half study
     with translate_db_errors(path):
         draft.unlink(missing_ok=True)
         engine = database.create_file(draft)
         with engine.begin() as connection:
-            insert_study(connection, name, objectives, domains, meta)
+            insert_study(connection, row)
         engine.dispose()
         os.replace(draft, path)
 
 
-def _create_on_server(
-    url: str,
-    name: str,
-    objectives: Sequence[str],
-    domains: Mapping[str, Sequence[Any]],
-    meta: Mapping[str, Any],
-) -> None:
+def _create_on_server(url: str, row: StudyRow) -> None:
     from sqlalchemy.exc import IntegrityError
 
     with translate_db_errors(url):
@@ -198,9 +184,9 @@ def _create_on_server(
         try:
             with engine.begin() as connection:
                 database.create_tables(connection, shown(url))
-                insert_study(connection, name, objectives, domains, meta)
+                insert_study(connection, row)
         except IntegrityError:
             hint = "choose another --name, or join it with --resume"
-            raise NasError(f"study {name!r} exists already", where=shown(url), hint=hint) from None
+            raise NasError(f"study {row.name!r} exists already", where=shown(url), hint=hint) from None
         finally:
             engine.dispose()

@@ -81,13 +81,14 @@ Options = Mapping[str, Mapping[tuple[type, Any], Any]]
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study: its key and what it was created with."""
+    """A study as it is created: its name, the names of its objectives, the options of each decision of the
+    space, and any JSON. `key` is 0 until it is read from a database."""
 
-    key: int
     name: str
     objectives: tuple[str, ...]
     domains: Mapping[str, Sequence[Any]]
     meta: dict[str, Any]
+    key: int = 0
 
 
 def create_statement(table: str, dialect: str) -> str:
@@ -97,16 +98,10 @@ def create_statement(table: str, dialect: str) -> str:
     return f"CREATE TABLE {table} (\n    {{body}}\n)".format(body=",\n    ".join(lines))
 
 
-def insert_study(
-    connection: Connection,
-    name: str,
-    objectives: Sequence[str],
-    domains: Mapping[str, Sequence[Any]],
-    meta: Mapping[str, Any],
-) -> None:
+def insert_study(connection: Connection, study: StudyRow) -> None:
     """Insert an empty study in the transaction of `connection`."""
-    texts = [json.dumps(list(objectives)), json.dumps(dict(domains)), json.dumps(dict(meta))]
-    values = [name, SCHEMA_VERSION, *texts]
+    texts = [json.dumps(study.objectives), json.dumps(dict(study.domains)), json.dumps(study.meta)]
+    values = [study.name, SCHEMA_VERSION, *texts]
     row = dict(zip(STUDY_COLUMNS, [*values, checksum(values)], strict=True))
     connection.execute(_insert("studies"), row)
 
@@ -126,9 +121,9 @@ def read_study(connection: Connection, name: str | None, where: str) -> StudyRow
         raise ValueError(f"the checksum of the study {name!r} does not fit")
     _, version, objectives, domains, meta = values
     if version != SCHEMA_VERSION:
-        message = f"is of schema version {version}, and this program reads version {SCHEMA_VERSION}"
+        message = f"has schema version {version}, and this program reads version {SCHEMA_VERSION}"
         raise StorageError(message, where=where, hint="another version of nas wrote it; install that")
-    return StudyRow(key, str(name), tuple(json.loads(objectives)), json.loads(domains), json.loads(meta))
+    return StudyRow(str(name), tuple(json.loads(objectives)), json.loads(domains), json.loads(meta), key)
 
 
 def insert_trial(connection: Connection, study: StudyRow, trial: Trial, finished: datetime) -> int:
@@ -145,7 +140,7 @@ def insert_trial(connection: Connection, study: StudyRow, trial: Trial, finished
 
 
 def _values(key: int, trial: Trial, finished: datetime) -> list[Any]:
-    """Of all columns but the checksum."""
+    """Return the values of all columns except the checksum."""
     attributes = to_attributes(trial)
     started = finished - timedelta(seconds=trial.duration)
     values = {name: attributes.pop(name) for name in ATTRIBUTES}

@@ -17,7 +17,7 @@ from nas.controller.evaluators.local import LocalEvaluator
 from nas.data import Dataset
 from nas.space.space import load_space
 from nas.training.candidate import MESSAGE_LIMIT, out_of_memory, train_candidate
-from nas.training.latency import LEAST
+from nas.training.latency import MIN_RUNS
 from nas.training.loop import default_recipe, evaluate
 from nas.training.memory import candidate_memory
 from nas.training.task import EpochRange, Result, Task
@@ -166,7 +166,7 @@ def test_latency_is_measured_if_asked_for(task, dataset, recipe):
     found = timed.latency
     assert 0 < found.low <= found.seconds <= found.high < timed.duration
     assert (found.batch, found.threads, found.device) == (1, 1, "cpu")
-    assert found.runs >= LEAST
+    assert found.runs >= MIN_RUNS
 
 
 def test_phases_fill_the_duration(task, dataset, recipe):

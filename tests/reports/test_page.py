@@ -124,11 +124,21 @@ def test_every_section_has_figures_or_says_what_would_fill_it(small):
     assert tuple(a["id"] for a in parsed.of("section")) == SECTIONS
     parts = dict(zip(SECTIONS, text.split("<section")[1:], strict=True))
     for name, part in parts.items():
-        assert any(mark in part for mark in ("<figure>", 'class="missing"', 'class="chart"', "<h3>")), name
+        assert any(mark in part for mark in ("<figure", 'class="missing"', 'class="chart"', "<h3>")), name
     for plot in draw_all(content).values():
         text_of_plot = plot.missing if plot.figure is None else plot.caption
         assert text_of_plot
         assert text_of_plot in unescape(text) or plot.name == "front"
+
+
+def test_wide_pictures_scroll_in_a_row_of_their_own(small):
+    content, text, _ = small
+    figures = [plot.figure for plot in draw_all(content).values() if plot.figure and plot.name != "front"]
+    assert text.count('<figure class="wide"><div class="scroll" tabindex="0">') == sum(
+        figure.get_size_inches()[0] > 6 for figure in figures
+    )
+    assert '<figure class="wide">' in text
+    assert "<figure><div" in text
 
 
 def test_the_summary_holds_every_claim_and_every_missing_requirement(small):

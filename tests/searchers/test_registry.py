@@ -16,7 +16,8 @@ from nas.searchers.base import propose
 from nas.study.history import History
 
 PLUGIN = """
-from nas.searchers import Searcher, register_searcher
+from nas.searchers import register_searcher
+from nas.searchers.base import Searcher
 from nas.study.trial import Proposal
 
 

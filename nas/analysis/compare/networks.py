@@ -116,7 +116,7 @@ def _common_input(a: Network, b: Network) -> tuple[Shape, int]:
         else:
             return network.input_shape, network.num_classes
     assert failure is not None
-    raise failure.at(f"{a.label} and {b.label} take no image in common")
+    raise failure.at(f"{a.label} and {b.label} accept no common input size")
 
 
 def _costs(a: Genotype, b: Genotype, shape: Shape, classes: int) -> dict[str, tuple[int, int]]:
@@ -129,7 +129,7 @@ def _incomparable(a: Network, b: Network) -> str:
     """Return why errors cannot be compared; "" if they can."""
     lost = [network.label for network in (a, b) if network.run is None]
     if a.run is None or b.run is None:
-        return f"{' and '.join(lost)} {'is' if len(lost) == 1 else 'are'} of no run"
+        return f"{' and '.join(lost)} {'belongs' if len(lost) == 1 else 'belong'} to no run"
     differ = lines(differing(_decisive(a.run), _decisive(b.run)))
     return "; ".join(("the runs differ", *differ)) if differ else ""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nas.analysis.across import Across, AcrossContrast
 from nas.analysis.claims.grades import LEVEL
 from nas.analysis.text.ranking import analysis_dict
 from nas.formatting import SCHEMA, WIDTH, count, interval, known, table_of, to_text
-from nas.stats.estimate import Estimate, percent
+from nas.stats.estimate import Estimate, estimate_dict, finite, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +34,7 @@ def across_text(across: Across, width: int = WIDTH) -> str:
         cells = (interval(c.effects[name]) for name in names)
         between, new = known(100 * s.between, ".2f"), _limits(s.prediction)
         table.add_row(f"{c.a} -> {c.b}", *cells, interval(s.mean), known(c.p, ".3f"), between, new)
-    few = [f"{count(len(names), 'data set')} say little of others."] if len(names) < FEW else []
+    few = [f"{count(len(names), 'data set')} say little about others."] if len(names) < FEW else []
     claims = [f"  {claim(contrast)}" for contrast in across.contrasts]
     title = f"Module types over {count(len(names), 'data set')}: {', '.join(names)}"
     return to_text(title, table, " ".join([SUMMARY, *few]), *claims, *_rank_lines(across), width=width)
@@ -61,15 +60,15 @@ def across_dict(across: Across) -> dict[str, Any]:
         "ranks": ranking
         and {
             "mean": dict(zip(across.types, map(float, ranking.ranks), strict=True)),
-            "p": _known(ranking.p),
-            "critical_difference": _known(ranking.critical),
+            "p": finite(ranking.p),
+            "critical_difference": finite(ranking.critical),
         },
         "analyses": {name: analysis_dict(analysis) for name, analysis in across.analyses.items()},
     }
 
 
 def claim(contrast: AcrossContrast) -> str:
-    """What may be said of two types over data sets, as a sentence without its full stop."""
+    """Return the claim about two types over data sets, as a sentence without its full stop."""
     a, b, summary = contrast.a, contrast.b, contrast.summary
     if math.isnan(summary.mean.value):
         return f"{a} and {b}: no summary, as fewer than two data sets compare them"
@@ -93,7 +92,7 @@ def _rank_lines(across: Across) -> list[str]:
     test = f"Mean ranks (1 is best): {ranks}. Friedman's test p = {known(ranking.p, '.3f') or 'not known'}"
     if math.isnan(ranking.critical):
         return [f"{test}."]
-    return [f"{test}; two ranks differ where they are {ranking.critical:.2f} or more apart (Nemenyi, 5 %)."]
+    return [f"{test}; two ranks differ if they are {ranking.critical:.2f} or more apart (Nemenyi, 5 %)."]
 
 
 def _limits(estimate: Estimate) -> str:
@@ -105,19 +104,11 @@ def _contrast_dict(contrast: AcrossContrast) -> dict[str, Any]:
     return {
         "a": contrast.a,
         "b": contrast.b,
-        "effects": {name: _estimate(effect) for name, effect in contrast.effects.items()},
-        "mean": _estimate(summary.mean),
-        "p": _known(contrast.p),
-        "between_sd": _known(summary.between),
-        "prediction": _estimate(summary.prediction),
+        "effects": {name: estimate_dict(effect) for name, effect in contrast.effects.items()},
+        "mean": estimate_dict(summary.mean),
+        "p": finite(contrast.p),
+        "between_sd": finite(summary.between),
+        "prediction": estimate_dict(summary.prediction),
         "data_sets": summary.studies,
         "claim": claim(contrast),
     }
-
-
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _known(value) for name, value in asdict(estimate).items()}
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from nas.analysis.factors.budgets import Budget
 from nas.analysis.factors.decisions import QUARTER, DecisionEffect
 from nas.formatting import WIDTH, count, interval, known, table_of, to_text
-from nas.stats.estimate import Estimate
+from nas.stats.estimate import Estimate, estimate_dict, finite
 
 MOST_DECISIONS, MOST_FACTORS = 10, 10
 """Rows of a table; JSON has all."""
 
 PARTIAL = (
-    "Mean: of the networks that took the option. Partial: were every network with this decision to take it, "
-    "all else held constant (additive model, 95 % intervals). Best: share of draws of {quarter:.0%} of the "
-    "networks whose best network took it (empirical bootstrap)."
+    "Mean: over the networks that took the option. Partial: mean error if every network with this decision "
+    "took it, all else held constant (additive model, 95 % intervals). Best: share of draws of {quarter:.0%} "
+    "of the networks whose best network took it (empirical bootstrap)."
 )
-TOO_FEW = "Partial dependence is not known: it needs 20 networks more than there are options."
+TOO_FEW = "Partial dependence is not known: it needs 20 more networks than there are options."
 REACHED = (
-    "Share of the variance of error that a factor accounts for with its interactions, or, in brackets, its "
-    "part in what tells the best networks from the rest (PED-ANOVA) where no share is supported. Only "
-    "promoted networks reach a higher rung."
+    "Share of the variance of error that a factor explains with its interactions. If no share is supported, "
+    "the PED-ANOVA importance is given in brackets: the factor's share of what distinguishes the best "
+    "networks. Only promoted networks reach a higher rung."
 )
 
 
@@ -59,13 +58,13 @@ def decisions_list(effects: Sequence[DecisionEffect]) -> list[dict[str, Any]]:
         {
             "decision": effect.path,
             "spread": effect.spread,
-            "range": _estimate(effect.range),
+            "range": estimate_dict(effect.range),
             "options": [
                 {
                     "value": option.value,
                     "networks": option.networks,
-                    "error": _estimate(option.error),
-                    "partial": _estimate(option.partial),
+                    "error": estimate_dict(option.error),
+                    "partial": estimate_dict(option.partial),
                     "best": option.best,
                 }
                 for option in effect.options
@@ -102,9 +101,9 @@ def budgets_list(budgets: Sequence[Budget]) -> list[dict[str, Any]]:
             "factors": [
                 {
                     "factor": row.name,
-                    "main": _estimate(row.main),
-                    "total": _estimate(row.total),
-                    "top": _known(row.top),
+                    "main": estimate_dict(row.main),
+                    "total": estimate_dict(row.total),
+                    "top": finite(row.top),
                 }
                 for row in (budget.factors.rows if budget.factors else ())
             ],
@@ -138,11 +137,3 @@ def _partial(estimate: Estimate) -> str:
 
 def _number(value: float) -> str:
     return known(value, ".6g")
-
-
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _known(value) for name, value in asdict(estimate).items()}
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -86,7 +86,7 @@ def _augment(dataset: Dataset, recipe: Recipe, chosen: npt.NDArray[np.intp]) -> 
     device = torch.device("cpu")
     settings = replace(recipe, batch_size=len(chosen))
     batches = Batches(part, settings, device, torch.Generator().manual_seed(0))
-    inputs, _ = batches.cut(torch.arange(len(chosen)))
+    inputs, _ = batches.augment_batch(torch.arange(len(chosen)))
     pixels = inputs.permute(0, 2, 3, 1).numpy() * np.maximum(part.std, 1 / 255) + part.mean
     return np.clip(pixels, 0, 1).astype(np.float32)
 
@@ -106,7 +106,7 @@ def _label(dataset: Dataset, index: int) -> str:
 
 
 def _augmentation(recipe: Recipe) -> str:
-    """How a recipe changes images, in words."""
+    """Describe in words how a recipe augments images."""
     steps = [f"shifted by up to {recipe.pad} pixels"] if recipe.pad else []
     steps += ["mirrored at random"] if recipe.flip else []
     steps += [f"a square of {recipe.cutout} pixels cut out"] if recipe.cutout else []
