@@ -44,7 +44,7 @@ PERMUTATIONS = (1000, 22)
 """Fewest permutations, and how many a test, so that the smallest p survives Holm (0.045)."""
 
 
-PER_BLOCK = ", for each block that is of the one type in place of the other"
+PER_BLOCK = ", per block that changes from one type to the other"
 """End of a sentence where networks mix types: networks of one type alone are not extrapolated to."""
 
 THAT_TRAIN = "among networks that train"
