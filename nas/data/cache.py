@@ -22,7 +22,7 @@ from nas.data.reading import Reading
 from nas.errors import NasError
 
 VERSION = 2
-"""Of the decoding: raise it when the same files are to give other arrays."""
+"""Version of the decoding; raise it when the same files give other arrays."""
 DEFAULT_GB = 50.0
 LIMIT = "NAS_CACHE_GB"
 
@@ -43,12 +43,12 @@ def cache_folder() -> Path:
 
 def entries() -> list[Entry]:
     """The decoded parts in the cache, the last used first."""
-    found = []
+    rows = []
     for path in (cache_folder() / "arrays").glob("*"):
         with contextlib.suppress(OSError):  # another process may have removed it
             stat = path.stat()
-            found.append(Entry(path, stat.st_size, stat.st_mtime))
-    return sorted(found, key=lambda entry: -entry.used)
+            rows.append(Entry(path, stat.st_size, stat.st_mtime))
+    return sorted(rows, key=lambda entry: -entry.used)
 
 
 def clear() -> int:
@@ -100,10 +100,10 @@ def cached(key: str, decode: Callable[[], Split]) -> Split:
 
 def _shrink(limit: int, keep: Path) -> None:
     """Remove the parts not used for longest until the rest fits, and `keep` too where it is too large."""
-    held = 0
+    total = 0
     for entry in sorted(entries(), key=lambda entry: entry.path != keep):
-        held += entry.bytes
-        if held > limit:
+        total += entry.bytes
+        if total > limit:
             entry.path.unlink(missing_ok=True)
 
 

@@ -18,7 +18,7 @@ from nas.data.source import Source
 from nas.errors import NasError
 
 NAME = "memory"
-"""What stands before the colon in the record of data that were given in Python."""
+"""Form under which data given in Python are recorded."""
 ACCEPTED = (
     "give (images, labels); a dict of parts {'train': …, 'val': …, 'test': …}; a dict of arrays "
     "{'x_train': …, 'y_train': …}; a torch Dataset of (image, label); or a Hugging Face Dataset"
@@ -65,7 +65,7 @@ def _part(data: Any, where: str) -> Split:
 
 
 def _is_column(item: Any) -> bool:
-    """Whether an item holds values of all images; a tuple is an image with its label."""
+    """Return whether an item holds values of all images; a tuple is an image with its label."""
     return hasattr(item, "__len__") and not isinstance(item, tuple | str | bytes)
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True)
 class Reading:
-    """What a person should know about the reading of a part.
+    """Notes on how a part was read.
 
     Attributes:
         sizes: number of images by the size found, as `HEIGHTxWIDTH`, before `?size` changes it.
