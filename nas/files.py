@@ -13,7 +13,7 @@ from typing import Any
 from nas.errors import NasError, NotFoundError, StorageError
 
 MAX_BYTES = 1 << 20
-"""Of the text files in a run folder."""
+"""Largest text file of a run folder that is read, in bytes."""
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
@@ -42,8 +42,8 @@ def write_checked(path: Path, held: Mapping[str, Any]) -> None:
 
 
 def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | None = None) -> dict[str, Any]:
-    """What `write_checked` wrote. NotFoundError without the file, StorageError if it changed; `check`
-    is called before that is looked at."""
+    """Read what `write_checked` wrote. Raises NotFoundError if the file is missing and StorageError if it
+    changed; `check` is called with the content and the path before the checksum is compared."""
     where = str(path)
     try:
         held = dict(json.loads(read_text(path)))

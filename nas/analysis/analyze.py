@@ -1,4 +1,4 @@
-"""The analysis of a study: module types compared, factors and motifs, and no more than the data allow."""
+"""Analysis of a study: which module types matter, graded by what the data support."""
 
 from __future__ import annotations
 
@@ -30,41 +30,43 @@ if TYPE_CHECKING:
 ESTIMAND = (
     "Change of validation error when every block of type a is replaced by type b, over the networks of the "
     "sample: raw, and at equal FLOPs and depth (by regression on smooth functions of log FLOPs and of depth, "
-    "where both types occur). Where networks mix types the change is that for one block, over the mixtures "
-    "at hand, and networks of one type alone are not extrapolated to. Intervals are 95 %: raw by bootstrap "
+    "where both types occur). If networks mix types, the change is that of one block, over the observed "
+    "mixtures; it does not extrapolate to networks of one type alone. Intervals are 95 %: raw by bootstrap "
     "over distinct networks, at equal FLOPs from robust standard errors (HC3)."
 )
 ADAPTIVE = (
     "The searcher chose networks by their results, so these figures describe what the search visited, not "
-    "the space. What the uniform samples support stands apart."
+    "the space. Results of the uniform samples are shown separately."
 )
 NO_UNIFORM = (
     "The searcher chose networks by their results and kept no uniform samples, so these figures describe "
-    "what the search visited and support no more."
+    "only what the search visited."
 )
 STOPPED = (
-    "Some networks were stopped early for those that learned faster. Only what was trained to the end is "
-    "compared: a selection by results, also of what was drawn uniformly."
+    "Some networks were stopped early in favour of others that learned faster. Only networks trained to the "
+    "end are compared, so even the uniform draws are selected by results."
 )
 MOST_MOTIFS = 500
 """Networks whose motifs are counted."""
 
 FACTOR_STREAM, MOTIF_STREAM = 1, 2
-"""Keep the generators of factors and motifs apart, so that they move no other figure."""
+"""Streams of the generators of factors and motifs, so that they change no other figure."""
 
-FAILURES = "Failed runs are outcomes: they are counted by type, and the errors speak of networks that train."
-REFUSALS = "Networks that did not fit into memory were refused untrained: they count for no type."
+FAILURES = "Failed runs are outcomes: they are counted by type, and errors describe the networks that train."
+REFUSALS = "Networks that did not fit into memory were refused untrained: they are counted for no type."
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """Result of `analyze`. `paired` compares the types in paired contexts, `comparisons` in all
-    other trials: all networks first and, where a searcher steered some, the uniform samples
-    apart; `unpaired` compares those of a table without contexts. `networks` counts the distinct ones that
-    completed; `motifs` of the graphs are ranked by how they go with error at equal FLOPs; `factors` say how
-    much of the variance of error each accounts for (None where no decision varies), and what tells the best
-    part `top` of the networks from the rest; `repeated` counts complete runs of a network already trained;
-    `of_table` says that the results are of another trainer."""
+    """Result of `analyze`.
+
+    `paired` compares the types in paired contexts. `comparisons` compares them in all other trials: first in
+    all networks, then in the uniform samples alone if a searcher steered some. `unpaired` compares the types
+    of a table without contexts. `networks` counts the distinct complete networks. `motifs` are patterns in
+    the graphs, ranked by their correlation with error at equal FLOPs. `factors` hold the share of the
+    variance of error that each explains and what distinguishes the best share `top` of the networks; None if
+    no decision varies. `repeated` counts complete runs of a network already trained. `of_table` is whether
+    the results come from another trainer."""
 
     trials: int
     failed: int
@@ -82,13 +84,13 @@ class Analysis:
 
     @property
     def grade(self) -> dict[str, int]:
-        """Number of contrasts of each grade: of the paired blocks, else of all networks together."""
+        """Number of contrasts by grade: those of the paired blocks, else those of all networks together."""
         if self.paired:
             return self.paired.grades
         return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
 
     def frame(self) -> pd.DataFrame:
-        """One row a contrast, as `nas.analysis.contrasts_frame.contrasts_frame` has it."""
+        """Return one row per contrast, as `nas.analysis.contrasts_frame.contrasts_frame` does."""
         from nas.analysis.contrasts_frame import contrasts_frame
 
         return contrasts_frame(self)
@@ -97,12 +99,12 @@ class Analysis:
 def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> Analysis:
     """Compare the module types of a study, or of a DataFrame with the columns of `Study.frame`.
 
-    A frame may also have `blocks` (a tuple, the type of each block; else the types joined by
-    "+" in `module_types` count equally), `decisions` and `design` (mappings). Runs of one digest
-    become one network with their mean error. Trials of a paired design are compared within their
-    blocks; `evidence` is what is known of recipe and schedule beside them. The same `seed` gives
-    the same figures. Two threads compute, as one is in numpy most of its time; those of BLAS would wait
-    for each other where anything else runs, and take three times as long.
+    A frame may also have `blocks` (a tuple, the type of each block; else the types joined by "+" in
+    `module_types` count equally), `decisions` and `design` (mappings). Runs of one digest become one network
+    with their mean error. Trials of a paired design are compared within their blocks; `evidence` is what
+    other runs show about recipe and schedule. The same `seed` gives the same figures. Two threads compute, as
+    one is in numpy most of its time; those of BLAS would wait for each other where anything else runs, and
+    take three times as long.
     """
     with threadpool_limits(limits=1):
         return _analyze(trial_table(source), seed, evidence)
@@ -110,7 +112,7 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
 
 def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analysis:
     if (frame["state"] == "stopped").any():
-        frame = frame.assign(uniform=False)  # what was drawn uniformly was selected by its results since
+        frame = frame.assign(uniform=False)  # uniform draws have since been selected by their results
     complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
     first = complete.drop_duplicates("digest")
     rng = np.random.default_rng(seed)
@@ -145,8 +147,8 @@ def _paired(frame: pd.DataFrame, evidence: Evidence | None, rng: np.random.Gener
 
 
 def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffect, ...]:
-    """Over distinct networks: within a context at equal FLOPs where they are paired, else within
-    FLOPs bins; of very many, over a random part."""
+    """Measure the motifs of distinct networks: within contexts at equal FLOPs if they are paired, else within
+    FLOPs bins. A random part stands for very many networks."""
     if "network" not in complete:
         return ()
     arms = [design.get("arms", ("equal_flops",)) for design in complete["design"]]
@@ -169,7 +171,7 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
 
 
 def _codes(keys: Sequence[Hashable]) -> Ints:
-    """Equal keys as equal numbers from 0."""
+    """Number keys from 0; equal keys have equal numbers."""
     numbers = {key: at for at, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], np.intp)
 
@@ -181,7 +183,7 @@ def _comparisons(frame: pd.DataFrame, rng: np.random.Generator) -> tuple[Compari
 
 
 def trial_table(source: Any) -> pd.DataFrame:
-    """One row a trial: a study's frame with `blocks` and `decisions`, or the frame given."""
+    """Return one row per trial: a study's frame with `blocks` and `decisions`, or the frame given."""
     if hasattr(source, "frame"):
         columns = {
             "blocks": [trial.genotype.module_types for trial in source.trials],
@@ -200,7 +202,7 @@ def trial_table(source: Any) -> pd.DataFrame:
 
 
 def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) -> Networks:
-    """Distinct networks: mean error over their runs, uniform if any of these was."""
+    """Return the distinct networks, each with its mean error over its runs, and uniform if any run was."""
     row = complete["digest"].factorize()[0]
     runs = np.maximum(np.bincount(row, minlength=len(first)), 1)
     error = np.bincount(row, weights=complete["error"].to_numpy(float), minlength=len(first)) / runs
@@ -220,8 +222,9 @@ def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) 
 
 
 def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """For each type the runs that hold it, and those of them that failed. What was refused for want
-    of memory was never run, and says nothing of its types."""
+    """Count the runs that hold each type, and how many of them failed.
+
+    Networks refused for lack of memory never ran, so they say nothing about their types."""
     frame = frame[~_refused(frame)]
     blocks = frame["blocks"].tolist()
     names = sorted(set(chain.from_iterable(blocks)))
@@ -232,12 +235,12 @@ def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
 
 
 def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Mark each trial that was refused untrained; a table from elsewhere may know no reasons."""
+    """Return whether each trial was refused untrained; a table from elsewhere may lack reasons."""
     return frame.reindex(columns=["reason"])["reason"].eq("too_large")
 
 
 def _block_counts(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Ints:
-    """Blocks of each type in each network, (n, types)."""
+    """Count the blocks of each type in each network, (n, types)."""
     number = {name: at for at, name in enumerate(names)}
     kind = np.fromiter(map(number.__getitem__, chain.from_iterable(blocks)), np.intp)
     row = np.repeat(np.arange(len(blocks)), np.fromiter(map(len, blocks), np.intp))
@@ -246,13 +249,13 @@ def _block_counts(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> In
 
 
 def _shares(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Floats:
-    """Share of each type among the blocks of each network, (n, types)."""
+    """Return the share of each type among the blocks of each network, (n, types)."""
     counts = _block_counts(blocks, names)
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
 def _samples(networks: Networks, frame: pd.DataFrame) -> list[tuple[str, Networks]]:
-    """All networks; and the uniform ones apart where they are some but not all."""
+    """Return all networks, and separately the uniform ones if some but not all are uniform."""
     uniform = networks.uniform
     if len(uniform) and uniform.all():
         planned = all(design.get("design") == "balanced" for design in frame["design"])
@@ -265,7 +268,7 @@ def _samples(networks: Networks, frame: pd.DataFrame) -> list[tuple[str, Network
 
 
 def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
-    """Notes that a reader needs beside the figures."""
+    """Return the caveats that a reader needs to interpret the figures."""
     notes = []
     uniform = unpaired.groupby("digest")["uniform"].any()
     if (frame["state"] == "stopped").any():

@@ -31,8 +31,9 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Timing:
-    """When trials ran (n,): seconds since the first began, and the worker each ran on, as far as
-    their times tell: of trials that overlap, no two share a worker."""
+    """Times of the trials (n,), in seconds since the first began, and the worker of each.
+
+    Workers are inferred from the times: no two overlapping trials share one."""
 
     start: Floats
     end: Floats

@@ -113,8 +113,8 @@ def bound_gate(found: Failures, effect: float) -> Gate:
     rates = " and ".join(f"{rate:.0%}" for rate in found.rates)
     absent = f", {sum(found.absent)} networks have no training" if any(found.absent) else ""
     detail = (
-        f"{rates} of the trainings failed (p = {found.p:.3f} of equal rates){absent}; with a constant guess "
-        f"for each of them the effect is {bounded}"
+        f"{rates} of the trainings failed (p = {found.p:.3f} of equal rates){absent}; if each had the error "
+        f"of a constant guess, the effect would be {bounded}"
     )
     lost = any(found.failed) or any(found.absent)
     return Gate("failures", "ABC", not found.selects(effect), detail if lost else NONE)

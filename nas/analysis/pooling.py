@@ -73,7 +73,7 @@ def analyze(
     """
     if not 0 < smallest_effect < 1:
         raise NasError(
-            f"{smallest_effect:g} is no smallest effect of interest",
+            f"{smallest_effect:g} is not a smallest effect of interest",
             where="smallest_effect",
             hint="a fraction of the validation error between 0 and 1: half a percentage point is 0.005",
         )

@@ -44,7 +44,7 @@ class UnpairedContrast(Graded):
 
     @property
     def claim(self) -> str:
-        """The sentence that the grade allows, without its full stop."""
+        """Claim that the grade allows, as a sentence without its full stop."""
         if self.grade == "X":
             said = f"{self.a} and {self.b}: {ALLOWED['X']}"
         elif self.p < LEVEL:

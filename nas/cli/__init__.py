@@ -24,7 +24,7 @@ from nas.errors import NasError, StorageError
 GROUPS = {
     "Search": {
         "search": "Search a space for the Pareto front, and rank its module types.",
-        "data": "Show what is understood of your images.",
+        "data": "Show how your images are read.",
         "spaces": "List the search spaces, or show one.",
         "runs": "List the runs.",
         "replay": "Check that the searcher of a run proposes the same again.",

@@ -1,4 +1,4 @@
-"""What `nas analyze` adds on request: decisions, budgets and complexities."""
+"""Sections that `nas analyze` adds on request: decisions, budgets and complexities."""
 
 from __future__ import annotations
 

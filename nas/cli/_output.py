@@ -1,4 +1,4 @@
-"""How the commands print: data to stdout, notes to stderr.
+"""Output of the commands: data to stdout, notes to stderr.
 
 Every text goes through `echo`, `note`, `table` or `emit`, which show control characters as escapes. Names and
 messages may come from a stranger's file, and must not clear the screen or write to the clipboard.

@@ -1,4 +1,4 @@
-"""Live progress of a search on stderr: on a terminal what is training now, elsewhere plain lines."""
+"""Live progress of a search on stderr: a view of the running trainings on a terminal, else plain lines."""
 
 from __future__ import annotations
 

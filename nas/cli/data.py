@@ -25,11 +25,11 @@ MOST_CLASSES = 40
 )
 @options.as_json
 def command(spec: str | None, seed: int, plot: Path | None, as_json: bool) -> None:
-    """Say what is understood of the images SPEC, as nas search would read them.
+    """Show how nas search would read the images SPEC.
 
-    Lists the parts and where they come from, the classes with their images, the sizes of images, what was
-    not read and why, and what to look at before a search. SPEC is that of nas search --data; the path of
-    a folder of images will do. Without it, lists the forms of data.
+    Lists the splits and their sources, the number of images per class, the image sizes, the files that were
+    not read and why, and warnings to check before a search. SPEC is as for nas search --data; the path of a
+    folder of images is enough. Without SPEC, lists the forms of data.
     """
     if spec is None:
         _list_forms(as_json)

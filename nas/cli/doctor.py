@@ -43,9 +43,7 @@ def command(quick: bool, results_dir: Path, as_json: bool) -> None:
         trained = f"{test.candidates} candidates on {test.workers} workers in {duration(test.seconds)}"
         _show(doctor.Check("self-test", "ok", f"{trained}, {rate}"))
     if any(check.state == "error" for check in results):
-        raise NasError(
-            "this machine cannot run a search as it is", hint="mend what the lines marked error say"
-        )
+        raise NasError("this machine cannot run a search as it is", hint="fix the problems marked error")
 
 
 def _show(check: Check) -> None:

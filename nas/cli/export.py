@@ -92,7 +92,7 @@ def command(
     picked = sum(value is not None and value is not False for value in pick.values())
     if zoo is not None:
         if run is not None or picked:
-            raise NasError("takes no run, and no trial of one", where="--zoo")
+            raise NasError("takes neither a run nor a trial", where="--zoo")
         _export_zoo(zoo, to or Path("export"), weights, variant, formats, as_json)
         return
     if run is None and weights not in (None, KEPT):

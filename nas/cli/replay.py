@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 @options.results_dir
 @options.as_json
 def command(run: str, results_dir: Path, as_json: bool) -> None:
-    """Ask the searcher of a run for its proposals again, each with the history that it knew then.
+    """Ask the searcher of a run for its proposals again, each from the history it was made from.
 
-    The answer is that all are the same, or which is the first that differs (exit code 2). Nothing is
-    trained. A run of several workers or drivers, or one that was resumed, is followed in the order of its
-    events.
+    Reports that all proposals are the same, or names the first that differs (exit code 2). Nothing is
+    trained. Runs of several workers or drivers, and resumed runs, are replayed in the order of their events.
 
     RUN is a run folder, a name under the results folder, or `latest`.
     """
@@ -41,9 +40,9 @@ def command(run: str, results_dir: Path, as_json: bool) -> None:
     if replayed.unknown:
         first = f"the first is trial {replayed.unknown[0]}"
         message = (
-            f"{len(replayed.unknown)} of {trials} trials do not record what was known when they were proposed"
+            f"{len(replayed.unknown)} of {trials} trials do not record the history they were proposed from"
         )
-        why = "an older version made them, or what it measured at rungs was not kept"
+        why = "an older version made them, or results measured at rungs were not kept"
         hint = f"{why}; the other {replayed.same} are the same"
         raise NasError(f"{message}; {first}", where=str(opened.folder), hint=hint)
     if not as_json:

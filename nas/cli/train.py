@@ -57,7 +57,7 @@ def command(
         return
     if report["duplicates"]:
         images = count(report["duplicates"], "image")
-        note(f"warning: {images} stand in two splits, which biases the errors downwards")
+        note(f"warning: {images} occur in two splits, which biases the errors downwards")
     echo(f"validation error  {_error(report, 'val')}")
     if "test_error" in report:
         echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")

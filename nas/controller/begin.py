@@ -1,4 +1,4 @@
-"""What is written before the first trial: a new run, one more driver of a shared study, a resumed run."""
+"""Records written before the first trial: a new run, one more driver of a shared study, a resumed run."""
 
 from __future__ import annotations
 

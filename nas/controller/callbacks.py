@@ -1,4 +1,4 @@
-"""What a search reports while it runs."""
+"""Callbacks by which a search reports while it runs."""
 
 from __future__ import annotations
 

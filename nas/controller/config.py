@@ -159,7 +159,7 @@ def _rungs(chosen: Mapping[str, Any], recipe: Mapping[str, Any], searcher: Searc
         hint = "leave it out and give the epochs, or choose another searcher"
         raise NasError(message, where="fidelity", hint=hint)
     if "error" not in chosen["objectives"]:
-        raise NasError("halving promotes by error, which is no objective here", where="fidelity")
+        raise NasError("halving promotes by error, which is not an objective here", where="fidelity")
     if recipe.get("epochs", rungs[-1]) != rungs[-1]:
         message = f"the last rung is {rungs[-1]} epochs, but epochs is {recipe['epochs']}"
         raise NasError(message, where="fidelity", hint="leave the epochs out: the last rung sets them")

@@ -1,4 +1,4 @@
-"""What a search would do, and how long it would take."""
+"""Plan of a search that is not run: its networks, their costs and the expected time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search would take.
+    """Expected costs and time of a search.
 
     costs: quantiles of the costs of `samples` networks, by figure. workers: networks that train at once.
     seconds: estimate for the whole search on CPU cores, None on GPUs. design: what a design plans, {} for

@@ -12,7 +12,7 @@ from nas.study.trial import Proposal
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a search is.
+    """Progress of a search.
 
     done, total, complete, failed: trials of the whole study; `done` includes those paused at a rung. running:
     trainings in progress. elapsed: seconds since this search began. remaining: expected seconds, None at
@@ -30,7 +30,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Event:
-    """What happens between results: a trial starts, ends an epoch, or pauses at a rung.
+    """Event between results: a trial starts, ends an epoch, or pauses at a rung.
 
     number: of the trial. row: figures of the epoch, None at the start. progress: given at a rung.
     """

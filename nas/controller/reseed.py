@@ -175,7 +175,7 @@ def _dataset(run: Run, data: str | None) -> Dataset:
     seed = run.config.seed
     dataset = load_data(data, seed=seed) if data else load_recorded(run.config.data, seed=seed)
     if dataset.fingerprint != run.config.data_fingerprint:
-        hint = "errors on other images cannot stand beside those of the search; restore the data"
+        hint = "errors on other images cannot be compared with those of the search; restore the data"
         raise NasError("the data are not those of the search", where=data or run.config.data, hint=hint)
     return dataset
 

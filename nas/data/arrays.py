@@ -71,8 +71,8 @@ def array_source(
 
 
 def find_arrays(names: Collection[str], where: str) -> Names:
-    """Which arrays are images and labels, as in x_train and y_train, train_images and train_labels, or data
-    and target. Raises NasError where images lack labels, or labels images."""
+    """Find the arrays of images and labels, as in x_train and y_train, train_images and train_labels, or data
+    and target. Raises NasError if images lack labels, or labels images."""
     roles: dict[tuple[str, str], list[tuple[int, str]]] = {}
     classes = ""
     for name in names:

@@ -22,7 +22,7 @@ from nas.data.reading import Reading
 from nas.errors import NasError
 
 VERSION = 2
-"""Version of the decoding; raise it when the same files give other arrays."""
+"""Version of the decoding: raise it when the same files must give other arrays."""
 DEFAULT_GB = 50.0
 LIMIT = "NAS_CACHE_GB"
 
@@ -43,12 +43,12 @@ def cache_folder() -> Path:
 
 def entries() -> list[Entry]:
     """The decoded parts in the cache, the last used first."""
-    rows = []
+    found = []
     for path in (cache_folder() / "arrays").glob("*"):
         with contextlib.suppress(OSError):  # another process may have removed it
             stat = path.stat()
-            rows.append(Entry(path, stat.st_size, stat.st_mtime))
-    return sorted(rows, key=lambda entry: -entry.used)
+            found.append(Entry(path, stat.st_size, stat.st_mtime))
+    return sorted(found, key=lambda entry: -entry.used)
 
 
 def clear() -> int:
@@ -68,7 +68,7 @@ def limit_bytes() -> int:
         if not 0 <= gigabytes < 1e6:
             raise ValueError
     except ValueError:
-        raise NasError(f"{text!r} is no number of gigabytes", where=f"${LIMIT}") from None
+        raise NasError(f"{text!r} is not a number of gigabytes", where=f"${LIMIT}") from None
     return int(gigabytes * 1e9)
 
 
@@ -100,10 +100,10 @@ def cached(key: str, decode: Callable[[], Split]) -> Split:
 
 def _shrink(limit: int, keep: Path) -> None:
     """Remove the parts not used for longest until the rest fits, and `keep` too where it is too large."""
-    total = 0
+    held = 0
     for entry in sorted(entries(), key=lambda entry: entry.path != keep):
-        total += entry.bytes
-        if total > limit:
+        held += entry.bytes
+        if held > limit:
             entry.path.unlink(missing_ok=True)
 
 

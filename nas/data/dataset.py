@@ -69,9 +69,9 @@ class Duplicates:
 
     def __str__(self) -> str:
         if not self.count:
-            return "no image stands in two splits"
+            return "no image occurs in two splits"
         pairs = ", ".join(f"{a}[{i}] = {b}[{j}]" for a, i, b, j in self.examples)
-        return f"{self.count} images stand in two splits: {pairs}{', …' if self.count > EXAMPLES else ''}"
+        return f"{self.count} images occur in two splits: {pairs}{', …' if self.count > EXAMPLES else ''}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ class Dataset:
 
     @property
     def full_reading(self) -> Reading:
-        """How all parts were read, the test set included once it is loaded."""
+        """Reading of all splits, including the test set once it is loaded."""
         return self.reading + self._test.reading if "_test" in self.__dict__ else self.reading
 
     @cached_property

@@ -66,9 +66,9 @@ def broken_error(broken: Mapping[str, str], where: str) -> NasError:
     """The error that names all images that cannot be read."""
     if len(broken) == 1:
         [(place, reason)] = broken.items()
-        return NasError(reason, where=place, hint="mend it, or leave it out with ?skip_broken")
+        return NasError(reason, where=place, hint="repair it, or leave it out with ?skip_broken")
     listing = "\n  ".join(f"{place}: {reason}" for place, reason in broken.items())
-    hint = f"{listing}\n  mend them, or leave them out with ?skip_broken"
+    hint = f"{listing}\n  repair them, or leave them out with ?skip_broken"
     return NasError(f"{len(broken)} images cannot be read", where=where, hint=hint)
 
 

@@ -60,7 +60,7 @@ def open_folder(target: str, options: Options) -> Source:
         _check_no_parts(root, parts, others, train)
         return Source(name, partial(_load, root, options, where))
     if not train.classes:
-        message = f"has {train.loose} images right in {parts['train'].name}/, in no class folder"
+        message = f"has {train.loose} images directly in {parts['train'].name}/, outside the class folders"
         raise NasError(message, where=where, hint=EXPECTED)
     unread = {str(entry): BESIDE if has_images(entry) else NO_IMAGES for entry in others}
     if len(parts) == 1:
@@ -68,7 +68,7 @@ def open_folder(target: str, options: Options) -> Source:
     for part in ("validation", "test"):
         listing = list_classes(parts[part]) if part in parts else None
         if listing and not listing.classes:
-            reason = f"no labels: {listing.loose} images right in it, in no class folder"
+            reason = f"no labels: {listing.loose} images directly in it, outside the class folders"
             unread[str(parts.pop(part))] = reason
     unread |= {str(file): IN_NO_CLASS for file in image_files(root, unread, deep=False)}
     return Source.of_parts(
@@ -116,7 +116,7 @@ def _check_siblings(root: Path, train: Listing, others: Sequence[Path]) -> None:
         hint = (
             "if it is a part, name it val/ or test/" if same else "if train is a class like it, rename train/"
         )
-        hint += f"; if it is none, name the training part alone: folder:{root}/train"
+        hint += f"; otherwise name the training part alone: folder:{root}/train"
         raise NasError(f"has {entry.name}/ beside train/{suffix}", where=f"folder:{root}", hint=hint)
 
 
@@ -146,14 +146,16 @@ def _nested_error(folder: Path, first: Path, second: Path, same: Collection[str]
     message = f"has folders of equal names, {names}, below {first.name}/ and {second.name}/"
     hint = f"if these are the classes, name the folders above train/, val/ and test/, or take one: {first}"
     if any(part_of(name) for name in same):
-        hint = f"parts stand above classes: {folder}/train/{first.name}"
+        hint = f"put splits above classes: {folder}/train/{first.name}"
     return NasError(message, where=f"folder:{folder}", hint=hint)
 
 
 def _load(folder: Path, options: Options, where: str) -> Split:
     listing = list_classes(folder)
     if not listing.files:
-        loose = f"has {listing.loose} images right in it, in no class folder" if listing.loose else ""
+        loose = (
+            f"has {listing.loose} images directly in it, outside the class folders" if listing.loose else ""
+        )
         raise NasError(loose or "has no images", where=where, hint=EXPECTED)
     files, classes = listing.files, listing.classes
     key = file_key(((file, classes[label]) for file, label in files), folder)

@@ -1,4 +1,4 @@
-"""From labels as people store them to class indices with names."""
+"""Conversion of labels as people store them to class indices with names."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _plain(values: Values, where: str) -> Values:
             raise _not_one_hot(values, where)
         if not whole.all():
             at = int(np.flatnonzero(~whole.ravel())[0])
-            message = f"label {values.flat[at]:g} at index {at} is no class"
+            message = f"label {values.flat[at]:g} at index {at} is not a class"
             raise NasError(message, where=where, hint=ACCEPTED)
         return values.astype(np.int64)
     if kind not in "biuU":

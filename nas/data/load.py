@@ -1,4 +1,4 @@
-"""From a specification such as `digits` or `parquet:PATH?limit=5000` to a data set."""
+"""Loading of a data set from a specification such as `digits` or `parquet:PATH?limit=5000`."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def _check_broken(broken: Mapping[str, str], options: Options, where: str) -> No
 
 
 def load_recorded(spec: str, *, seed: int = 0) -> Dataset:
-    """Load the data that a file names, as `load_data` does. Raises NasError if that would run code."""
+    """Load data as `load_data` does, from a specification in a file; NasError if that would run code."""
     check_recorded(spec)
     return load_data(spec, seed=seed)
 
 
 def data_name(data: object) -> str:
-    """Return the text that a run records for its data: the specification, or the type of a Python object."""
+    """Return the name of data in the record of a run: the specification, or the type of a Python object."""
     if isinstance(data, str | os.PathLike):
         return os.fspath(data)
     return f"{memory.NAME}:{type(data).__name__}"
@@ -134,7 +134,7 @@ def parse_spec(spec: str) -> tuple[Form, str, Options]:
 
 
 def _form_of_path(body: str, where: str) -> Form:
-    """Return the form of a path that is given without one."""
+    """The form of a path that stands without one."""
     name = body.partition(":")[0]
     if name == memory.NAME:
         check_recorded(body)
@@ -224,7 +224,7 @@ PARSERS: dict[str, Callable[[str, str, str], Any]] = {
 
 
 def _resized(source: Source, options: Options) -> Source:
-    """Return the source with all parts resized to one size, for forms that do not decode at it."""
+    """The source with all parts at one size: those of arrays and archives are not decoded at it."""
     parts = {part: partial(_resize, load, options) for part, load in source.parts.items()}
     return Source.of_parts(source.name, parts, source.origins, source.unread)
 

@@ -18,7 +18,7 @@ from nas.data.source import Source
 from nas.errors import NasError
 
 NAME = "memory"
-"""Form under which data given in Python are recorded."""
+"""Prefix, before the colon, in the record of data given in Python."""
 ACCEPTED = (
     "give (images, labels); a dict of parts {'train': …, 'val': …, 'test': …}; a dict of arrays "
     "{'x_train': …, 'y_train': …}; a torch Dataset of (image, label); or a Hugging Face Dataset"
@@ -55,7 +55,7 @@ def _part(data: Any, where: str) -> Split:
     if hasattr(data, "column_names") and hasattr(data, "features"):
         return _from_columns(data, where)
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, str | bytes):
-        raise NasError(f"{type(data).__name__} is no data set", where=where, hint=ACCEPTED)
+        raise NasError(f"{type(data).__name__} is not a data set", where=where, hint=ACCEPTED)
     rows = [data[i] for i in range(len(data))]
     if not all(isinstance(row, tuple | list) and len(row) == 2 for row in rows):
         raise NasError(
@@ -65,7 +65,7 @@ def _part(data: Any, where: str) -> Split:
 
 
 def _is_column(item: Any) -> bool:
-    """Return whether an item holds values of all images; a tuple is an image with its label."""
+    """Whether an item holds values of all images; a tuple is an image with its label."""
     return hasattr(item, "__len__") and not isinstance(item, tuple | str | bytes)
 
 
@@ -101,7 +101,7 @@ def _from_rows(images: Any, labels: Any, names: Sequence[str] | None, where: str
             return decode_part(jobs, lambda: indices, classes, where)
         pixels = images if isinstance(images, np.ndarray) else np.stack([np.asarray(i) for i in images])
     except ValueError as error:
-        hint = "images need one size; labels are one value each"
+        hint = "images need one size; each label is one value"
         raise NasError(f"cannot be made arrays: {error}", where=where, hint=hint) from None
     wide = pixels.dtype == np.uint16 and pixels.size > 0 and bool(pixels.max() > 255)
     return make_part(pixels, answers, names, where, sixteen_bits=wide)

@@ -1,4 +1,4 @@
-"""How the images of a part were read: what was left out and why, and what was changed."""
+"""Record of how the images of a split were read: what was left out and why, and what was changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True)
 class Reading:
-    """Notes on how a part was read.
+    """Record of what a person should know about the reading of a split.
 
     Attributes:
         sizes: number of images by the size found, as `HEIGHTxWIDTH`, before `?size` changes it.

@@ -169,7 +169,7 @@ def _unread(dropped: Mapping[str, int], least: int) -> dict[str, str]:
 def _check(name: str, part: Split, train: Split, val: Split) -> None:
     if len(train.classes) < 2:
         masks = task_of(part.labels) == "segmentation"
-        hint = "255 in a mask is no class but ignored" if masks else "a class is a folder, or a label"
+        hint = "255 in a mask is not a class but ignored" if masks else "a class is a folder, or a label"
         raise NasError(f"has {len(train.classes)} class; two are needed", where=name, hint=hint)
     missing = sorted(set(used_classes(part.labels)) - set(used_classes(train.labels)))
     if not missing and used_classes(val.labels):

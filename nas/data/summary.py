@@ -1,4 +1,4 @@
-"""Summary of a data set: parts, classes, image sizes, files left out, and warnings."""
+"""Summary of a data set as it was understood: splits, classes, image sizes, omissions and warnings."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def data_dict(dataset: Dataset) -> dict[str, Any]:
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Return the number of images per class and part; for masks, of images that show the class."""
+    """Images of each part by class; of masks the images that show it."""
     counts = {}
     for part, (_, labels) in split_arrays(dataset).items():
         shown = labels if labels.ndim == 1 else [c for mask in labels for c in used_classes(mask[None])]
@@ -66,7 +66,7 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def unread(dataset: Dataset) -> dict[str, str]:
-    """Return the files that were not read, broken images included, with the reasons."""
+    """Files that were not read, broken images included, each with its reason."""
     reading = dataset.full_reading
     return {**reading.unread, **reading.broken}
 
@@ -98,7 +98,7 @@ def data_lines(dataset: Dataset, spec: str) -> list[str]:
 
 
 def warnings(dataset: Dataset) -> list[str]:
-    """Return warnings to look at before a search."""
+    """Return the warnings that a person should check before a search."""
     return _warnings(dataset, _digests(dataset))
 
 

@@ -191,5 +191,5 @@ def _symbols(types: Sequence[str]) -> dict[str, Symbol]:
 
 
 def _round(value: float) -> float:
-    """To a tenth, which is finer than a screen shows."""
+    """Round to a tenth of a pixel, which is finer than a screen shows."""
     return round(value, 1)

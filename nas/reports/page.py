@@ -126,7 +126,7 @@ def _plots(plots: Mapping[str, Plot]) -> dict[str, Any]:
 
 
 def _bodies(overview: Overview, points: Sequence[Point]) -> dict[str, Any]:
-    """What the sections say beside their pictures."""
+    """Return the text of the sections, which stands next to their pictures."""
     return {
         "paired": overview.analysis.paired is not None,
         "summary": summary(overview, points),

@@ -54,7 +54,7 @@ class Point:
 
     @property
     def facts(self) -> list[str]:
-        """What is known of it, in words."""
+        """Facts about the network, in words."""
         entries = [(objective(name), value) for name, value in self.costs.items()]
         error, *costs = [f"{entry.label} {entry.text(value)}" for entry, value in entries]
         over_seeds = [f"over seeds {interval(self.over_seeds)} %"] if isfinite(self.over_seeds.value) else []

@@ -1,4 +1,4 @@
-"""How to reproduce the runs of a report: commands, settings, versions and search spaces."""
+"""Instructions to reproduce the runs of a report: commands, settings, versions and search spaces."""
 
 from __future__ import annotations
 

@@ -32,13 +32,14 @@ BEYOND = {
     "D": "That a type is better in the space, or that it is the cause: the networks were chosen by the "
     "search, or by which trainings failed.",
 }
-"""What the best grade of a sample does not support."""
+"""Statements that the best grade of a sample does not support, by grade."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one sample of networks supports: `claims` are (grade, sentence), `beyond` is what the best grade
-    leaves unsaid, `silent` names the types without a ranking, `gates` are (types, what is missing)."""
+    """Claims that one sample of networks supports: `claims` are (grade, sentence), `beyond` is what the best
+    grade does not support, `silent` names the types without a ranking, `gates` are (types, what is missing).
+    """
 
     of: str
     claims: list[tuple[str, str]]

@@ -1,4 +1,4 @@
-"""What a searcher is, and how the proposal for a trial is made.
+"""Base class of searchers, and the making of the proposal for a trial.
 
 Searchers are stateless: the history is the state, and the random generator of a proposal follows from the
 seed of the search and the number of the trial. So a search that was interrupted resumes without a
@@ -37,7 +37,7 @@ REPEATS = 2
 
 @dataclass(frozen=True)
 class SearcherSettings:
-    """What a searcher is made from: the objectives to minimise, and the training seeds per network of those
+    """Settings of a searcher: the objectives to minimise, and the training seeds per network for searchers
     that take `repeats`."""
 
     objectives: tuple[str, ...]
@@ -52,7 +52,7 @@ class Searcher(ABC):
     """
 
     name: str
-    """What users call it, recorded with each trial that it proposes."""
+    """Name that users give it, recorded with each trial that it proposes."""
 
     plans_every_trial: bool = False
     """Whether the searcher plans a fixed sample from space and seed alone, in which equal networks are

@@ -116,7 +116,7 @@ class Genotype:
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "genotype") -> Genotype:
-        """What `to_dict` wrote; NasError names the place of what is wrong."""
+        """Read what `to_dict` wrote; NasError names the place of an error."""
         parts = genotype_json.from_dict(cls, data, where)
         with error_context(where):
             return cls(*parts)

@@ -151,7 +151,7 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
         if stage.skips and len(set(stage.skips.join)) < len(stage.skips.join):
             yield ("stages", at, "skips", "join"), "an option is listed twice", ""
         if stage.modules and spec.vary == "network":
-            hint = "with vary: network the modules stand at the top of the file"
+            hint = "with vary: network, list the modules at the top of the file"
             yield ("stages", at, "modules"), "one type for the network, but modules for a stage", hint
         if stage.modules:
             yield from _module_problems(stage.modules, ("stages", at, "modules"))
@@ -203,7 +203,7 @@ def _setting_problems(
             continue
         if isinstance(value, Mapping):
             if value.get("by") not in seen:
-                hint = "by names a field of the same module that stands above it"
+                hint = "`by` must name a field listed above it in the same module"
                 yield place, f"{value.get('by')!r} is not known here", hint
             branches = [options for branch, options in value.items() if branch != "by"]
             missing = [option for option in _possible(settings[value["by"]]) if option not in value]

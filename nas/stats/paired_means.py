@@ -26,9 +26,9 @@ FLIPS = 10_000
 """Random halves of the contexts; all of them are tried where there are no more."""
 
 TAIL = 2.5
-"""Distance by which a limit is moved out, in units of the skewness of the mean. With this the intervals of
-published tables of trainings, whose differences have a skewness of 3 to 7, cover 90 to 97 % from 20 contexts
-on; without it 86 to 95 %. Where there is no skewness it changes nothing."""
+"""Widening of a limit, in units of the skewness of the mean. With it the intervals on published tables of
+trainings, whose differences have a skewness of 3 to 7, cover 90 to 97 % from 20 contexts on; without it 86
+to 95 %. It changes nothing without skewness."""
 
 TINY = 1e-12
 

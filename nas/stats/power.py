@@ -1,10 +1,10 @@
-"""How many contexts or networks a comparison needs, and what size of effect so many can show.
+"""Sample sizes that a comparison needs, in contexts or networks, and the effects that they can show.
 
 For a difference of standard deviation SD the two-sided test at level a finds an effect
 delta with the wanted power in n = ((z_(1-a/2) + z_power) SD / delta)^2 blocks, 2.8 SD / delta for
-5 % and 80 %; z^2 / 2 more make up for an SD that is itself estimated (Guenther, 1981), and as many
-again where the stricter of two tests counts, as in `nas.stats.paired_means`. Of several tests, adjusted
-after Holm, the first has to pass at a / tests.
+5 % and 80 %. z^2 / 2 more blocks make up for an SD that is itself estimated (Guenther, 1981), and as many
+again if the stricter of two tests counts, as in `nas.stats.paired_means`. The first of several tests,
+adjusted after Holm, has to pass at a / tests.
 """
 
 from __future__ import annotations

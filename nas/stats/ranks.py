@@ -1,4 +1,4 @@
-"""How alike two measurements of the same networks rank them."""
+"""Agreement of the rankings by two measurements of the same networks."""
 
 from __future__ import annotations
 

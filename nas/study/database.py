@@ -102,7 +102,7 @@ def _check_schema(connection: Connection, path: Path) -> None:
     strange = [row for row in rows if tuple(row) not in ours]
     if strange:
         kind, name, *_ = strange[0]
-        raise damaged(path, f"the {kind} {name!r} is none that this program makes")
+        raise damaged(path, f"the {kind} {name!r} is not one that this program makes")
     if len(rows) != len(ours):
         raise damaged(path, "it lacks a table")
 

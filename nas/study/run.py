@@ -60,7 +60,7 @@ class Run:
 
     @property
     def profile(self) -> list[list[Times]]:
-        """What each process and worker did and when, one list per session; [] without `profile=True`."""
+        """Times of each process and worker, one list per session; [] without `profile=True`."""
         return read_profile(self.files.profile)
 
     @property

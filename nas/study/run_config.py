@@ -18,7 +18,7 @@ from nas.study.storage_url import without_password
 from nas.training.recipe import Recipe
 
 VERSION = 1
-"""Of the layout of a run folder. It grows when a program that reads the layout before could
+"""Version of the layout of a run folder. It grows when a program that reads the layout before could
 misread the folder."""
 RESTORE = "restore the file; no run wrote it so"
 
@@ -102,6 +102,6 @@ def check_version(data: Mapping[str, Any], where: str) -> None:
     if version > VERSION:
         versions = data.get("versions")
         written = versions.get("nas") if isinstance(versions, Mapping) else None
-        message = f"is of layout {version}, and this program reads layout {VERSION}"
+        message = f"has layout {version}, and this program reads layout {VERSION}"
         hint = f"it was written by nas {written}; install that or a newer one"
         raise NasError(message, where=where, hint=hint)

@@ -135,7 +135,7 @@ class Study(History):
             self._learn(connection)
 
     def ends(self) -> dict[int, datetime]:
-        """When the result of each trial came (UTC), by its number."""
+        """Return the time at which each trial's result arrived (UTC), by trial number."""
         return dict(self._ends)
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class Study(History):
 
 def _create_file(path: Path, row: StudyRow) -> None:
     if path.exists():
-        raise NasError("exists already", where=str(path), hint="use --resume to go on with it")
+        raise NasError("exists already", where=str(path), hint="use --resume to continue it")
     draft = path.with_name(f"{path.name}.new")  # renamed when whole, so a kill leaves no half study
     with translate_db_errors(path):
         draft.unlink(missing_ok=True)

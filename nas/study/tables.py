@@ -121,7 +121,7 @@ def read_study(connection: Connection, name: str | None, where: str) -> StudyRow
         raise ValueError(f"the checksum of the study {name!r} does not fit")
     _, version, objectives, domains, meta = values
     if version != SCHEMA_VERSION:
-        message = f"is of schema version {version}, and this program reads version {SCHEMA_VERSION}"
+        message = f"has schema version {version}, and this program reads version {SCHEMA_VERSION}"
         raise StorageError(message, where=where, hint="another version of nas wrote it; install that")
     return StudyRow(str(name), tuple(json.loads(objectives)), json.loads(domains), json.loads(meta), key)
 
@@ -140,7 +140,7 @@ def insert_trial(connection: Connection, study: StudyRow, trial: Trial, finished
 
 
 def _values(key: int, trial: Trial, finished: datetime) -> list[Any]:
-    """Of all columns but the checksum."""
+    """Return the values of all columns except the checksum."""
     attributes = to_attributes(trial)
     started = finished - timedelta(seconds=trial.duration)
     values = {name: attributes.pop(name) for name in ATTRIBUTES}

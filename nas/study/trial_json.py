@@ -41,7 +41,7 @@ class _Snapshot(BaseModel):
 
 
 class _Provenance(BaseModel):
-    """Where a proposal came from."""
+    """Origin of a proposal."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -138,7 +138,7 @@ def from_attributes(attributes: Mapping[str, Any]) -> Trial:
 
 
 def provenance(proposal: Proposal) -> dict[str, Any]:
-    """Where a proposal came from, as JSON values."""
+    """Return the origin of a proposal, as JSON values."""
     attributes: dict[str, Any] = {name: getattr(proposal, name) for name in _PROPOSAL}
     if proposal.design:
         attributes["design"] = dict(proposal.design)

@@ -1,4 +1,4 @@
-"""Where the parts of a network stand in a drawing, in inches, y downward.
+"""Positions of the parts of a network in a drawing, in inches, y downward.
 
 Stages go from left to right, one column each, with their modules from top to bottom. The layers of a module
 are placed by `nas.visualization.module_layout`.
@@ -133,7 +133,7 @@ def _above(source: Box, target: Box, left: float, right: float) -> Edge:
 
 
 def _over(source: Box, target: Box, right: float) -> Edge:
-    """From the foot of a column to the head of the next."""
+    """Return the edge from the foot of a column to the head of the next."""
     between, low, high = right + 0.2, source.bottom + 0.18, TOP - 0.25
     corners = ((source.middle, low), (between, low), (between, high), (target.middle, high))
     return Edge(((source.middle, source.bottom), *corners, (target.middle, target.y)))

@@ -1,4 +1,4 @@
-"""Where the layers of one module stand in a drawing, in inches, y downward.
+"""Positions of the layers of one module in a drawing, in inches, y downward.
 
 Layers go from top to bottom by depth; parallel paths take lanes side by side.
 """

@@ -55,7 +55,7 @@ def test_text_words_what_may_be_said_over_data_sets():
     text = " ".join(across_text(across(0.02, 0.021, 0.019, 0.02)).split())
     assert "replacing plain by residual lowers error by" in text
     assert "at equal FLOPs on average over 4 data sets" in text
-    assert "4 data sets say little of others" in text
+    assert "4 data sets say little about others" in text
     assert "Mean ranks (1 is best): residual 1.00, plain 2.00" in text
     assert "plain and residual are not separated over 2 data sets" in across_text(across(0.02, -0.02))
 

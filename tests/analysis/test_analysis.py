@@ -77,7 +77,7 @@ def test_the_effect_of_mixed_networks_is_that_of_one_block():
     found = contrast(trials(300, blocks=4))
     assert found.raw.value == pytest.approx(-0.05 / 4, abs=0.0025)
     assert found.overlap > 0.95
-    assert found.claim.endswith("for each block that is of the one type in place of the other")
+    assert found.claim.endswith("per block that changes from one type to the other")
     assert "for each block" not in contrast(trials(300)).claim
 
 

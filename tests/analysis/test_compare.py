@@ -130,7 +130,7 @@ def test_costs_are_those_of_the_zoo_with_ratios() -> None:
     assert found.costs["params"] == (269_722, 853_018)
     assert found.costs["depth"] == (20, 56)
     assert (found.input_shape, found.equal, found.errors) == ((3, 32, 32), False, ())
-    assert "resnet20 and resnet56 are of no run" in networks_text(found)
+    assert "resnet20 and resnet56 belong to no run" in networks_text(found)
 
 
 def test_equal_networks_are_called_equal_whatever_their_nodes_are_called() -> None:
@@ -288,5 +288,5 @@ def test_bad_requests_are_refused(
 
 def test_networks_that_take_no_image_in_common_are_refused() -> None:
     tiny = replace(network("plain20"), input_shape=(3, 4, 4))
-    with pytest.raises(NasError, match="take no image in common"):
+    with pytest.raises(NasError, match="accept no common input size"):
         compare_networks(tiny, replace(network("alexnet"), input_shape=(3, 8, 8)))

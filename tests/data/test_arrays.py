@@ -58,7 +58,7 @@ def test_labels_need_not_begin_at_zero(tmp_path):
         ({"images": np.zeros((2, 5, 5, 5)), "labels": [0, 1]}, "images of shape"),
         ({"images": np.full((2, 4, 4), 2.0), "labels": [0, 1]}, "pixels of type float64 from 2.0"),
         ({"images": np.full((2, 4, 4), np.nan), "labels": [0, 1]}, "pixels of type float64 from nan"),
-        ({"images": np.zeros((2, 4, 4)), "labels": [0.5, 1]}, "label 0.5 at index 0 is no class"),
+        ({"images": np.zeros((2, 4, 4)), "labels": [0.5, 1]}, "label 0.5 at index 0 is not a class"),
         ({"images": np.zeros((0, 4, 4)), "labels": np.zeros(0, int)}, "has no images"),
         ({"images": np.zeros((2, 4, 4)), "labels": [0, 3], "classes": ["a", "b"]}, "but 2 classes"),
         ({"images": np.zeros((2, 4, 4)), "labels": ["a", "c"], "classes": ["a", "b"]}, "'c' is not in"),
@@ -209,8 +209,8 @@ def test_labels_of_all_types_give_classes(tmp_path, convert, classes):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.arange(60) / 2, "is no class"),
-        (np.full(60, np.nan), "is no class"),
+        (np.arange(60) / 2, "is not a class"),
+        (np.full(60, np.nan), "is not a class"),
         (np.full((60, 2), 0.5), "not one-hot"),
         (np.ones((60, 3)), "not one-hot"),
         (np.zeros((60, 3)), "not one-hot"),

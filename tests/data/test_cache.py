@@ -93,7 +93,7 @@ def test_a_part_that_is_larger_than_the_bound_is_not_kept(tmp_path, monkeypatch)
 def test_a_bound_that_is_no_number_is_named(tmp_path, monkeypatch, value):
     monkeypatch.setenv("NAS_CACHE_GB", value)
     write_folder(tmp_path, ["a", "b"])
-    with pytest.raises(NasError, match="is no number of gigabytes"):
+    with pytest.raises(NasError, match="is not a number of gigabytes"):
         load_data(f"folder:{tmp_path}")
 
 

@@ -52,7 +52,7 @@ REFUSED = {
 UNREAD = {
     "A_eadir": {"cat/@eaDir": "thumbnails of a Synology disk"},
     "A_ipynb_class": {"cat/.ipynb_checkpoints": "hidden"},
-    "A_kaggletest": {"test": "no labels: 20 images right in it, in no class folder"},
+    "A_kaggletest": {"test": "no labels: 20 images directly in it, outside the class folders"},
     "A_macosx": {"__MACOSX": "made by the archiver of macOS"},
     "A_straydir": {"annotations": "annotations, no images of a class"},
     "D_hid": {"test-00000-of-00001.parquet": "no labels: all are missing or hidden (-1)"},

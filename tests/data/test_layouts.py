@@ -187,7 +187,7 @@ def test_what_is_no_file_is_not_opened(tmp_path):
 
 def test_images_without_class_folders_are_refused(tmp_path):
     write_folder(tmp_path, ["photos"])
-    with pytest.raises(NasError, match="6 images right in it, in no class folder"):
+    with pytest.raises(NasError, match="6 images directly in it, outside the class folders"):
         load_data(f"folder:{tmp_path / 'photos'}")
 
 
@@ -368,7 +368,7 @@ class TestNotSure:
 
     def test_a_training_part_without_classes_is_refused(self, tmp_path):
         write_folder(tmp_path, ["train", "test"])
-        with pytest.raises(NasError, match="6 images right in train/, in no class folder"):
+        with pytest.raises(NasError, match="6 images directly in train/, outside the class folders"):
             load_data(f"folder:{tmp_path}")
 
     def test_images_and_masks_are_no_classes(self, tmp_path):

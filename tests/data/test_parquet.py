@@ -145,7 +145,7 @@ def test_pandas_categories(tmp_path):
 @pytest.mark.parametrize("value", [0.5, float("nan"), float("inf")])
 def test_floats_that_are_no_classes_are_refused(tmp_path, value):
     pq.write_table(image_table([0.0, 1.0] * 10 + [value]), tmp_path / "x.parquet")
-    with pytest.raises(NasError, match="is no class"):
+    with pytest.raises(NasError, match="is not a class"):
         load_data(f"parquet:{tmp_path / 'x.parquet'}")
 
 

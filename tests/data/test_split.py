@@ -94,7 +94,7 @@ def test_identical_images_in_two_splits_are_found():
     for earlier, i, later, j in data.duplicates.examples:
         images = {"train": data.train_images, "validation": data.val_images, "test": data.test()[0]}
         np.testing.assert_array_equal(images[earlier][i], images[later][j])
-    assert "3 images stand in two splits" in str(data.duplicates)
+    assert "3 images occur in two splits" in str(data.duplicates)
 
 
 def test_a_data_set_travels_with_its_figures_but_without_a_loaded_test_set():
@@ -147,7 +147,7 @@ def test_size_resizes_every_part():
         ("python:os", "names no function"),
         ("python:no_such_module_:f", "cannot be imported"),
         ("python:os:no_such", "has no function"),
-        ("python:os:getcwd", "str is no data set"),
+        ("python:os:getcwd", "str is not a data set"),
     ],
 )
 def test_a_bad_specification_is_named(spec, message):

@@ -64,7 +64,7 @@ def test_text_says_what_was_understood(photos, capsys):
     )
     assert shown["changed"] == "transparency laid on white (1)"
     assert shown["balance"] == "largest class cat (37.5%): a constant guess has 50.00% error"
-    assert shown["duplicates"] == "no image stands in two splits"
+    assert shown["duplicates"] == "no image occurs in two splits"
     assert shown["warning"].startswith("class emu has no image in the validation part; ?min_images=N")
     assert shown["memory"] == "6kB"
     assert lines[-1].split() == ["emu", "6", "0"]
@@ -89,7 +89,7 @@ def test_a_name_that_is_no_text_is_read_and_shown(tmp_path, capsys):
 def test_duplicates_across_parts_are_counted_with_the_test_set(tmp_path, capsys):
     for part in ("train", "test"):
         write_folder(tmp_path / part, ["cat", "dog"])
-    assert "12 images stand in two splits" in show(capsys, tmp_path).out
+    assert "12 images occur in two splits" in show(capsys, tmp_path).out
 
 
 def test_what_is_broken_and_skipped_is_named(photos, capsys):

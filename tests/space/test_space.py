@@ -182,7 +182,7 @@ BAD = {
     SMALL + "constraints: {flops: {max: 1 M}}\n": "must be a number, as in 250k, 40M or 1.5G",
     SMALL + "constraints: {flops: {max: 1M, min: 2M}}\n": "min is above max",
     SMALL + "constraints: {flops: {mx: 1M}}\n": "unknown key 'mx'\n  did you mean 'max'?",
-    SMALL + "name: twice\n": "bad.yaml:13: not valid YAML: the key 'name' is there twice",
+    SMALL + "name: twice\n": "bad.yaml:13: not valid YAML: the key 'name' appears twice",
     SMALL + "input: 32x32\n": "must be CHANNELSxHEIGHTxWIDTH",
     SMALL.replace("convs: [1, 2]", "width: 8"): "width belongs to the stage",
     "a: [" * 60: "nested deeper than 50",

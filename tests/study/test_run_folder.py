@@ -205,7 +205,7 @@ def test_a_folder_of_a_newer_program_is_refused_with_what_it_needs(tmp_path, cap
     change_config(folder, schema=VERSION + 1, versions={"nas": "7.8"})
     assert nas(command.format(folder.path).split()) == 2
     message = capsys.readouterr().err
-    assert f"is of layout {VERSION + 1}, and this program reads layout {VERSION}" in message
+    assert f"has layout {VERSION + 1}, and this program reads layout {VERSION}" in message
     assert "it was written by nas 7.8; install that or a newer one" in message
 
 
@@ -219,7 +219,7 @@ def test_a_database_of_a_newer_program_is_refused_with_what_to_do(tmp_path, caps
             "UPDATE studies SET schema_version = ?, checksum = ?", (values[1], checksum(values))
         )
     assert nas(["pareto", str(folder.path)]) == 6
-    assert f"is of schema version {SCHEMA_VERSION + 1}" in (message := capsys.readouterr().err)
+    assert f"has schema version {SCHEMA_VERSION + 1}" in (message := capsys.readouterr().err)
     assert "another version of nas wrote it" in message
 
 

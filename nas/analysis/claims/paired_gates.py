@@ -97,9 +97,11 @@ def _recipes(facts: PairedFacts) -> Gate:
         return Gate(
             name, "AB", False, f"not tuned: the best recipe of {' and '.join(tuned.at_edge)} is at the edge"
         )
-    holds = tuned.effect.sign * facts.sign > 0
-    detail = f"{percent(tuned.effect)} points with the recipe that suits each type"
-    return Gate(name, "AB", holds, detail)
+    detail = (
+        f"the effect is {percent(tuned.effect)} points with the recipe that suits each type, a change of "
+        f"{percent(tuned.change)} over {tuned.contexts} contexts"
+    )
+    return Gate(name, "AB", _same_sign(facts, tuned.effect, tuned.change), detail)
 
 
 def _fidelity(facts: PairedFacts, evidence: Evidence) -> Gate:
@@ -111,13 +113,18 @@ def _fidelity(facts: PairedFacts, evidence: Evidence) -> Gate:
         missing = (MIN_LONGER_CONTEXTS - found.contexts) * 2
         detail = f"{found.contexts} of {MIN_LONGER_CONTEXTS} contexts were also trained longer"
         return Gate("fidelity", "B", False, detail, missing)
-    worst = min(facts.sign * found.change.low, facts.sign * found.change.high)
-    same = found.longer.value * facts.sign > 0 and abs(facts.effect.value) + worst > 0
     detail = (
         f"the effect is {percent(found.longer)} points at {evidence.longer_epochs} epochs, a change of "
         f"{percent(found.change)} over {found.contexts} contexts"
     )
-    return Gate("fidelity", "B", same, detail)
+    return Gate("fidelity", "B", _same_sign(facts, found.longer, found.change), detail)
+
+
+def _same_sign(facts: PairedFacts, elsewhere: Estimate, change: Estimate) -> bool:
+    """Whether an effect keeps its sign elsewhere: it has the same one there, and the interval of the change
+    excludes a reversal. An unknown change does not."""
+    worst = min(facts.sign * change.low, facts.sign * change.high)
+    return elsewhere.value * facts.sign > 0 and abs(facts.effect.value) + worst > 0
 
 
 def _plateau(facts: PairedFacts, evidence: Evidence) -> Gate:

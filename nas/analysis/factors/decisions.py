@@ -133,10 +133,10 @@ def _range(options: Sequence[Any], taken: Ints) -> Estimate:
 def _partial_dependence(
     decisions: Mapping[str, Decision], error: Floats, cluster: Ints
 ) -> dict[str, list[Estimate]]:
-    """For each option the mean error of the networks with the decision, were they all to take it.
+    """Estimate, for each option, the mean error if all networks with the decision took it.
 
-    The additive model is fitted by least squares with robust errors (HC3), not by ridge, whose shrunken
-    effects have no honest interval; unknown where the networks do not outnumber the options.
+    The additive model is fitted by least squares with robust errors (HC3), because ridge shrinks effects
+    and gives no honest interval. Estimates are unknown if there are too few networks for the options.
     """
     sizes = [len(decision.options) for decision in decisions.values()]
     if len(error) < 1 + sum(sizes) + MIN_FREEDOM:

@@ -99,8 +99,8 @@ def _field(path: str) -> str:
 
 
 def _levels(paths: Sequence[str], decisions: Mapping[str, Decision]) -> dict[str, Ints]:
-    """For each path of a factor, the level of each of its options. Numbers that differ between
-    places (widths) count by their rank among the options of the place."""
+    """Return the level of each option, by path of the factor. Numbers that differ between places (widths)
+    are ranked among the options of their place."""
     options = {path: decisions[path].options for path in paths}
     numeric = all(isinstance(o, (int, float)) for known in options.values() for o in known)
     if not numeric:

@@ -2,7 +2,7 @@
 
 Where the sample is a table of (nearly) all combinations of the decisions, the functional ANOVA
 is exact. Else a surrogate is fitted to it, and each of its parts has its Shapley share of the
-variance that the surrogate predicts in networks it was not fitted to.
+variance that the surrogate predicts in held-out networks.
 """
 
 from __future__ import annotations
@@ -248,8 +248,8 @@ def _gates(complete: pd.DataFrame, clusters: int, r2: float) -> tuple[Gate, ...]
     known = f"it explains {max(r2, 0):.0%} of the variance" if isfinite(r2) else "there is none"
     return (
         Gate(f"{MIN_NETWORKS} networks", "CD", not short, f"{clusters} networks or contexts", short),
-        Gate(f"surrogate R² {MIN_R2:g}", "CD", r2 >= MIN_R2, f"{known} in networks it was not fitted to"),
+        Gate(f"surrogate R² {MIN_R2:g}", "CD", r2 >= MIN_R2, f"{known} in held-out networks"),
         Gate("uniform samples only", "C", uniform, "the searcher chose networks by their results"),
         Gate("two seeds", "C", seeds >= 2, "all runs share one seed", max(0, 2 - seeds)),
-        Gate("one change at a time", "AB", False, "a share of variance is no effect of a change"),
+        Gate("one change at a time", "AB", False, "a share of variance is not the effect of a change"),
     )

@@ -34,7 +34,7 @@ def across_text(across: Across, width: int = WIDTH) -> str:
         cells = (interval(c.effects[name]) for name in names)
         between, new = known(100 * s.between, ".2f"), _limits(s.prediction)
         table.add_row(f"{c.a} -> {c.b}", *cells, interval(s.mean), known(c.p, ".3f"), between, new)
-    few = [f"{count(len(names), 'data set')} say little of others."] if len(names) < FEW else []
+    few = [f"{count(len(names), 'data set')} say little about others."] if len(names) < FEW else []
     claims = [f"  {claim(contrast)}" for contrast in across.contrasts]
     title = f"Module types over {count(len(names), 'data set')}: {', '.join(names)}"
     return to_text(title, table, " ".join([SUMMARY, *few]), *claims, *_rank_lines(across), width=width)
@@ -68,7 +68,7 @@ def across_dict(across: Across) -> dict[str, Any]:
 
 
 def claim(contrast: AcrossContrast) -> str:
-    """What may be said of two types over data sets, as a sentence without its full stop."""
+    """Return the claim about two types over data sets, as a sentence without its full stop."""
     a, b, summary = contrast.a, contrast.b, contrast.summary
     if math.isnan(summary.mean.value):
         return f"{a} and {b}: no summary, as fewer than two data sets compare them"
@@ -92,7 +92,7 @@ def _rank_lines(across: Across) -> list[str]:
     test = f"Mean ranks (1 is best): {ranks}. Friedman's test p = {known(ranking.p, '.3f') or 'not known'}"
     if math.isnan(ranking.critical):
         return [f"{test}."]
-    return [f"{test}; two ranks differ where they are {ranking.critical:.2f} or more apart (Nemenyi, 5 %)."]
+    return [f"{test}; two ranks differ if they are {ranking.critical:.2f} or more apart (Nemenyi, 5 %)."]
 
 
 def _limits(estimate: Estimate) -> str:

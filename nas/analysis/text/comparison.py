@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ERROR_NOTE = (
-    "Means over training seeds with 95 % intervals by Student's t, the difference over the seeds in common "
-    "where there are two or more. Where there are further seeds, the search's own is left out, by which it "
-    "may have chosen."
+    "Means over training seeds with 95 % intervals by Student's t; the difference is over the seeds in "
+    "common if there are two or more. If a network has further seeds, the search's own is left out, because "
+    "the search may have selected by it."
 )
 
 
@@ -135,7 +135,7 @@ def _error_parts(comparison: NetworkComparison, advice: str) -> Iterator[Rendera
     for row in comparison.errors:
         yield _verdict(row)
     if advice and not comparison.equal and any(math.isnan(row.difference.low) for row in comparison.errors):
-        yield f"An interval takes two seeds of each network or more: {advice}"
+        yield f"An interval needs two or more seeds of each network: {advice}"
 
 
 def _verdict(errors: ErrorDifference) -> str:
@@ -143,9 +143,9 @@ def _verdict(errors: ErrorDifference) -> str:
     if math.isnan(errors.difference.low):
         return f"{epochs} no interval is supported, as one of them has a single seed."
     if not errors.difference.sign:
-        return f"{epochs} the seeds do not tell them apart."
+        return f"{epochs} the difference is within seed noise."
     better, worse = ("b", "a") if errors.difference.sign < 0 else ("a", "b")
-    return f"{epochs} {better} has a lower error than {worse}, by more than the chance of the seed."
+    return f"{epochs} {better} has a lower error than {worse}, beyond seed noise."
 
 
 def _network_dict(network: Network) -> dict[str, Any]:
@@ -213,11 +213,11 @@ def _error_curves(comparison: RunComparison) -> list[RenderableType]:
     for share in QUANTILES:
         curves = [side.raw for side in sides] + [side.equal_flops for side in sides] * matched
         table.add_row(f"{share:.0%}", *(_limits(quantile(curve, share)) for curve in curves))
-    said = "So large a share of the networks has at most this error (EDF); "
+    said = "Each row gives the error that this share of the networks does not exceed (EDF); "
     said += (
-        "at equal FLOPs every bin of FLOPs that both fill weighs the same."
+        "at equal FLOPs, all FLOPs bins that both fill have the same weight."
         if matched
-        else "at equal FLOPs nothing can be said, as there is no bin of FLOPs that both fill."
+        else "at equal FLOPs the runs cannot be compared, because they fill no FLOPs bin in common."
     )
     return ["Errors of all networks", table, said]
 
@@ -225,15 +225,15 @@ def _error_curves(comparison: RunComparison) -> list[RenderableType]:
 def _notes(comparison: RunComparison) -> Iterator[str]:
     yield (
         f"Bands are 95 %, over {comparison.resamples:,} resamples of each run's distinct networks, with "
-        "replacement. They say how much rests on few networks, not what another search would find: each run "
-        "is one search, and most errors are of one seed. A resample lacks networks, so bands of hypervolumes "
-        "lie low."
+        "replacement. They show how much depends on few networks, not what another search would find: each "
+        "run is one search, and most errors are of one seed. A resample lacks some networks, so the bands of "
+        "hypervolumes are biased downwards."
     )
     adaptive = [name for name, side in (("a", comparison.a), ("b", comparison.b)) if not _uniform(side)]
     if adaptive:
         yield (
-            f"The networks of {' and '.join(adaptive)} were chosen by results, so the curves describe what "
-            "was visited, not the space."
+            f"The networks of {' and '.join(adaptive)} were chosen by results, so the curves describe the "
+            "visited networks, not the space."
         )
     recipe = [name for name in comparison.settings if name.startswith("recipe.")]
     if recipe:

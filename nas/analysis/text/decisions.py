@@ -15,15 +15,15 @@ MOST_DECISIONS, MOST_FACTORS = 10, 10
 """Rows of a table; JSON has all."""
 
 PARTIAL = (
-    "Mean: of the networks that took the option. Partial: were every network with this decision to take it, "
-    "all else held constant (additive model, 95 % intervals). Best: share of draws of {quarter:.0%} of the "
-    "networks whose best network took it (empirical bootstrap)."
+    "Mean: over the networks that took the option. Partial: mean error if every network with this decision "
+    "took it, all else held constant (additive model, 95 % intervals). Best: share of draws of {quarter:.0%} "
+    "of the networks whose best network took it (empirical bootstrap)."
 )
-TOO_FEW = "Partial dependence is not known: it needs 20 networks more than there are options."
+TOO_FEW = "Partial dependence is not known: it needs 20 more networks than there are options."
 REACHED = (
-    "Share of the variance of error that a factor accounts for with its interactions, or, in brackets, its "
-    "part in what tells the best networks from the rest (PED-ANOVA) where no share is supported. Only "
-    "promoted networks reach a higher rung."
+    "Share of the variance of error that a factor explains with its interactions. If no share is supported, "
+    "the PED-ANOVA importance is given in brackets: the factor's share of what distinguishes the best "
+    "networks. Only promoted networks reach a higher rung."
 )
 
 

@@ -1,4 +1,4 @@
-"""What a study found, as text for people and as JSON for programs; its analysis is in
+"""Results of a study as text for people and as JSON for programs; its analysis is in
 `nas.analysis.text.ranking`.
 
 Every JSON object carries `"schema": 1`; keys are added, never changed, within a schema.
@@ -30,10 +30,11 @@ RESAMPLES = 1000
 
 
 def pareto_dict(study: History, objectives: Sequence[str] | None = None) -> dict[str, Any]:
-    """The front as JSON: `front` with a dict a network (means over its `seeds`; `trial` is its
-    first), `knee` (a trial number or None),
-    `hypervolume` and its `reference_point` (in the order of `objectives`; None without a
-    complete trial); `latency` where it was measured (see `latency_dict`)."""
+    """Return the front as JSON values.
+
+    `front` has one dict per network (means over its `seeds`; `trial` is its first), `knee` is a trial number
+    or None, `hypervolume` and its `reference_point` follow the order of `objectives` and are None without a
+    complete trial. `latency` is present if it was measured (see `latency_dict`)."""
     names = tuple(objectives or study.objectives)
     points = [study.means(trial, names) for trial in study.networks]
     members = sorted(study.front(names), key=lambda trial: (trial.flops, *study.means(trial, names)))
@@ -69,9 +70,10 @@ def _network_dict(study: History, trial: Trial, objectives: Sequence[str]) -> di
 
 
 def latency_dict(trials: Sequence[Trial]) -> dict[str, Any] | None:
-    """How latency goes with FLOPs over the networks where it was measured: Spearman's rho with its
-    95 % limits, None below three networks; `spread`: the distance of the quartiles of repeated runs
-    as a part of their median, the median over the networks. None where nothing was measured."""
+    """Return the rank correlation of latency with FLOPs over the measured networks, None if there are none.
+
+    The correlation is Spearman's rho with its 95 % limits, None below three networks. `spread` is the
+    interquartile range of repeated runs relative to their median: its median over the networks."""
     measured = [(trial.latency, trial.flops) for trial in trials if trial.latency]
     if not measured:
         return None

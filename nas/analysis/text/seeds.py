@@ -123,7 +123,7 @@ def _correlation_text(budgets: Sequence[Repeated], longer: Repeated, epochs: int
     rho, networks, means = _correlation(budgets, longer, epochs)
     what = f"Rank correlation of errors between {epochs} and {longer.epochs} epochs"
     if math.isnan(rho.value):
-        return f"{what}: not known, as it takes 3 members."
+        return f"{what}: not known; 3 members are needed."
     source = "both are means over seeds" if means else f"at {epochs} it is the search's own error"
     return (
         f"{what}: {rho.value:+.2f} [{rho.low:+.2f}, {rho.high:+.2f}] over {networks} members, by bootstrap "

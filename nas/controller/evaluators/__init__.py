@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workers:
-    """Where networks train.
+    """Workers on which networks train.
 
     count: networks that train at once; None for one per CPU core or share of a GPU, 0 for this process
     without Ray. gpus_per_worker: GPUs, or the share of a GPU, of each. ray_address: a cluster to join, None

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from nas.training.recipe import Recipe
 
 MAX_RETRIES = 2
-"""How often a task whose worker was lost is tried again."""
+"""Retries of a task whose worker was lost."""
 STALL = 300.0
 """Seconds without a batch trained after which a worker counts as hung."""
 START_LIMIT = 600.0

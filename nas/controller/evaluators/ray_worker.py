@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where a worker lives.
+    """Process and device of a worker.
 
     node, process: Ray's id of the node, and the process id there. device: the GPU that the worker is given,
     or "cpu". memory: bytes free there for training, 0 if that was not asked for. precision: the recipe's, or

@@ -106,7 +106,7 @@ def _label(dataset: Dataset, index: int) -> str:
 
 
 def _augmentation(recipe: Recipe) -> str:
-    """How a recipe changes images, in words."""
+    """Describe in words how a recipe augments images."""
     steps = [f"shifted by up to {recipe.pad} pixels"] if recipe.pad else []
     steps += ["mirrored at random"] if recipe.flip else []
     steps += [f"a square of {recipe.cutout} pixels cut out"] if recipe.cutout else []

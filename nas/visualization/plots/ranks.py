@@ -88,7 +88,7 @@ def _names(axes: Axes, ranking: Ranking, types: Sequence[str], order: np.ndarray
 
 
 def _ruler(axes: Axes, start: float, shown: float, critical: float) -> None:
-    """How far apart two mean ranks must be, above the axis."""
+    """Draw the critical difference of mean ranks above the axis."""
     axes.plot([start, start + shown], [0.42, 0.42], color=INK, linewidth=1.2, marker="|", markersize=6)
     text = f"critical difference {critical:.2f}" + (" (longer than the axis)" if critical > shown else "")
     axes.annotate(text, (start, 0.52), va="bottom", fontsize=8)
