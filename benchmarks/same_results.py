@@ -2,8 +2,8 @@
 
     make same-results BASE=<commit> [PROPOSALS=200]
 
-The figures of this checkout are compared with those of BASE, which is checked out below build/ and run in
-a process of its own; both take the same seeds, no worker processes and float32.
+The figures of this checkout are compared with those of BASE, which is checked out in a temporary folder
+and run in a process of its own; both take the same seeds, no worker processes and float32.
 
     python benchmarks/same_results.py --write FILE    # the figures of the package on PYTHONPATH
     python benchmarks/same_results.py --base COMMIT   # write both and compare
@@ -11,7 +11,8 @@ a process of its own; both take the same seeds, no worker processes and float32.
 What is compared: the digests of the first PROPOSALS proposals of every searcher in every shipped space, with
 errors that follow from the digest (Optuna's slow samplers: 24 proposals in three spaces); digest, cost and
 source of 300 genotypes and of the whole zoo; the errors of a search of 12 trials on digits; and the figures
-of `nas analyze --json` on the published runs. Exit code 1 where anything differs; each difference is named.
+of `nas analyze --json` on the published runs. Exit code 1 where anything
+differs; the first difference of each list is printed.
 """
 
 from __future__ import annotations
@@ -206,7 +207,8 @@ def compare(commit: str, count: int) -> int:
     for part in figures[1]:
         lines = differences(figures[0][part], figures[1][part])
         print(f"{part}: {'the same' if not lines else f'{len(lines)} differences'}")
-        for line in lines[:20]:
+        firsts = {line.partition(": [")[0]: line for line in reversed(lines)}
+        for line in sorted(firsts.values()):
             print(f"  {line}")
         failed += bool(lines)
     return min(failed, 1)

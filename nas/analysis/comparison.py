@@ -45,7 +45,7 @@ PERMUTATIONS = (1000, 22)
 
 
 PER_BLOCK = ", per block that changes from one type to the other"
-"""Scope of an effect among networks that mix types: it does not extrapolate to networks of one type."""
+"""End of a sentence where networks mix types: networks of one type alone are not extrapolated to."""
 
 THAT_TRAIN = "among networks that train"
 """Scope of a contrast in a sample that no searcher steered, if one type failed more often."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from nas.analysis.table import distinct_networks, sample_of
 from nas.errors import NasError
 from nas.formatting import WIDTH, interval, known, table_of, to_text
 from nas.stats.adjusted import adjusted_effect
-from nas.stats.estimate import Estimate
+from nas.stats.estimate import Estimate, estimate_dict, finite
 from nas.stats.resampling import Floats, holm
 from nas.study.objectives import objective
 
@@ -153,10 +152,4 @@ def at_equal_list(comparisons: Sequence[AtEqual]) -> list[dict[str, Any]]:
 
 
 def _difference_dict(difference: Difference) -> dict[str, Any]:
-    row = asdict(difference)
-    row["effect"] = {name: _known(value) for name, value in row["effect"].items()}
-    return row | {"p": _known(difference.p)}
-
-
-def _known(value: float) -> float | None:
-    return value if isfinite(value) else None
+    return asdict(difference) | {"effect": estimate_dict(difference.effect), "p": finite(difference.p)}

@@ -129,8 +129,8 @@ def _unpaired(rows: pd.DataFrame, notes: tuple[str, ...], seed: int) -> Analysis
 
 
 def _with_arms(rows: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Which estimands each row takes part in. A network at the budget of its context is one of equal FLOPs;
-    it is one of the same shape too where its type has no other network in the context."""
+    """Mark the estimands that each row takes part in. A network at the budget of its context is one of equal
+    FLOPs; it is one of the same shape too where its type has no other network in the context."""
     if "budget" not in rows:
         known = rows["flops"].notna() if "flops" in rows else False
         return rows.assign(same_shape=True, equal_flops=known, at_budget=False)
@@ -148,7 +148,7 @@ def _with_arms(rows: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def _named(rows: pd.DataFrame, where: str) -> pd.DataFrame:
-    """With a digest for each network. A context with two networks of a type in one arm is refused, unless its
+    """Add a digest for each network. A context with two networks of a type in one arm is refused, unless its
     `run` tells them apart: then it is another context."""
     place = rows["context"] + "/" + rows["type"] + rows["at_budget"].map({True: "/budget", False: ""})
     digest = rows.get("digest", "")

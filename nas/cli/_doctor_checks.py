@@ -136,7 +136,7 @@ def _gpus() -> Iterator[Check]:
 
 
 def _precision() -> Check:
-    from nas.training.loop import hardware_precision
+    from nas.training.precision import hardware_precision
 
     device = _device()
     detail = f"{hardware_precision(device)}, as suits this {'CPU' if device == 'cpu' else 'GPU'}"

@@ -60,13 +60,13 @@ def array_source(
 
     Raises NasError if it is not sure which arrays are the images and labels of which part.
     """
-    chosen = find_arrays(names, where)
-    parts = {part: partial(_load, part, chosen, read, where) for part in chosen.parts}
+    arrays = find_arrays(names, where)
+    parts = {part: partial(_load, part, arrays, read, where) for part in arrays.parts}
     return Source.of_parts(
         name,
         parts,
-        {part: ", ".join(pair) for part, pair in chosen.parts.items()},
-        {f"{place}{unused}": "an array that is not used" for unused in chosen.unused},
+        {part: ", ".join(pair) for part, pair in arrays.parts.items()},
+        {f"{place}{unused}": "an array that is not used" for unused in arrays.unused},
     )
 
 

@@ -83,8 +83,8 @@ def to_picture(image: Any, size: tuple[int, int] | None = None, fit: Fit = "crop
     image, change = _to_8_bits(image)
     if change:
         changes.append(change)
-    original = image.size[::-1]
-    return Picture(np.asarray(fit_picture(image, size, fit) if size else image), original, tuple(changes))
+    size_before = image.size[::-1]
+    return Picture(np.asarray(fit_picture(image, size, fit) if size else image), size_before, tuple(changes))
 
 
 def looks_like_image(file: Path) -> bool:

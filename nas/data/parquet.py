@@ -115,11 +115,11 @@ def _labels(files: list[Path], options: Options, where: str) -> tuple[Labels, tu
     if names is None:
         return to_classes(np.concatenate([values for values, _ in shards]), None, where)
     known = list(dict.fromkeys(name for _, own in shards for name in own or ()))
-    columns = []
+    indices_by_shard = []
     for file, (values, own) in zip(files, shards, strict=True):
         indices, classes = to_classes(values, own, f"parquet:{file}")
-        columns.append(np.array([known.index(name) for name in classes], dtype=np.int64)[indices])
-    return np.concatenate(columns), tuple(known)
+        indices_by_shard.append(np.array([known.index(name) for name in classes], dtype=np.int64)[indices])
+    return np.concatenate(indices_by_shard), tuple(known)
 
 
 def _kind(kind: str, named: bool) -> str:

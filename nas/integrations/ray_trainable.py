@@ -118,6 +118,9 @@ def _adopt(path: Path, network: nn.Module, recipe: Recipe, seed: int, names: Seq
         return
     state = read_checkpoint(given)
     state["curve"] = curve(state, names)
-    state["identity"] |= {"seed": seed, **asdict(recipe)}
+    settings = asdict(recipe)
+    if recipe.precision == "auto":  # continue in the recorded one, which may be another machine's
+        del settings["precision"]
+    state["identity"] |= {"seed": seed, **settings}
     state["optimizer"]["param_groups"] = make_optimizer(network, recipe).state_dict()["param_groups"]
     checkpoint.save(path, state)

@@ -11,7 +11,7 @@ import pytest
 
 from nas.cli import _doctor_checks as doctor
 from nas.cli import main, run
-from nas.training.loop import hardware_precision
+from nas.training.precision import hardware_precision
 
 
 def test_checks_cover_what_a_search_needs(tmp_path: Path) -> None:

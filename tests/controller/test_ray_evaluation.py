@@ -150,7 +150,7 @@ def precision_of_recipe(task, dataset, recipe, device, on_epoch, on_batch):
 
 def test_the_precision_of_the_first_worker_is_that_of_all(ray_session):
     from nas.controller.evaluators.ray import RayEvaluator
-    from nas.training.loop import hardware_precision
+    from nas.training.precision import hardware_precision
 
     suited = []
 

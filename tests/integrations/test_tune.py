@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -139,6 +140,21 @@ def test_a_trial_continues_the_checkpoint_of_another_with_its_own_recipe(tmp_pat
     given[:] = [halfway]
     train_decisions({**config, "lr": 0.1}, **shared)
     assert reports[3][0]["val_loss"] == second["val_loss"]  # the same recipe goes on as if never stopped
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_hardware_keeps_its_precision(tmp_path, session, monkeypatch):
+    reports, given = session
+    run = new_run(tmp_path)
+    shared = {"space": run.space, "dataset": run.dataset, "recipe": replace(run.recipe, precision="auto")}
+    config = run.searcher.suggest("first")
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "bfloat16")
+    train_decisions(config, **shared)
+    given.append(reports[0][1])
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "float32")
+    train_decisions({**config, "lr": 0.4}, **shared)
+    states = [read_checkpoint(tune.Checkpoint.from_directory(str(place))) for _, place in reports]
+    assert [state["identity"]["precision"] for state in states] == ["bfloat16"] * 3
 
 
 def ended(name: str, config: dict[str, Any], folder: Path, **last: Any) -> Any:

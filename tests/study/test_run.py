@@ -18,7 +18,7 @@ from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundErro
 from nas.study import run_folder
 from nas.study.config_diff import BECAME, differences, lines
 from nas.study.run_config import VERSION
-from nas.training.loop import hardware_precision
+from nas.training.precision import hardware_precision
 from nas.training.recipe import Recipe
 
 SETTINGS: dict[str, Any] = {"data": "digits?limit=150", "epochs": 1, "workers": 0}
@@ -120,11 +120,11 @@ def test_trials_is_the_total_of_a_resumed_run(home: Path) -> None:
 def test_the_precision_is_decided_once_in_a_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named: list[str] = []
     settings: dict[str, Any] = {"results_dir": home / "precision", "on_precision": named.append}
-    monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "float32")
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "float32")
     begun = search(home, trials=2, name="precision", **settings)
     with begun.study:
         assert begun.config.recipe.precision == "float32"
-    monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "bfloat16")  # another machine
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "bfloat16")
     again = nas.search(name="precision", resume=True, trials=3, workers=0, **settings)
     assert named == ["float32", "float32"]
     with again.study:

@@ -61,12 +61,13 @@ def test_float32_training_changes_no_convolution():
 def test_narrow_networks_do_not_corrupt_memory(instructions, channels):
     """Train in a separate process whose allocator checks every buffer that is freed."""
     script = (
-        "import torch; from torch import nn; from nas.training.onednn_workarounds import decompose_strided_1x1\n"
+        "import torch; from torch import nn\n"
+        "from nas.training.onednn_workarounds import decompose_strided_1x1\n"
         f"c = nn.Conv2d({channels}, 12, 1, stride=2, bias=False).to(memory_format=torch.channels_last)\n"
         "with decompose_strided_1x1(c):\n"
         "    for _ in range(50):\n"
-        f"        x = torch.randn(128, {channels}, 8, 8).to(memory_format=torch.channels_last).requires_grad_()\n"
-        "        c(x).square().sum().backward()\n"
+        f"        x = torch.randn(128, {channels}, 8, 8).to(memory_format=torch.channels_last)\n"
+        "        c(x.requires_grad_()).square().sum().backward()\n"
         "print('whole')"
     )
     checked = {**os.environ, "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}

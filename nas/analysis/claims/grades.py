@@ -1,4 +1,4 @@
-"""What may be claimed: gates decide the grade of a contrast, the grade words the sentence.
+"""Grades of claims: gates decide the grade of a contrast, the grade words the sentence.
 
 A and B (causal) need paired blocks, which an ordinary search does not draw (their gates are in
 `nas.analysis.claims`); C needs a sample that no searcher steered; D describes what a search visited;
@@ -60,7 +60,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the gates of a contrast look at."""
+    """Facts that the gates of a contrast look at."""
 
     networks: int
     networks_a: int
@@ -78,7 +78,7 @@ def gates(facts: Facts) -> tuple[Gate, ...]:
 
 
 def _support(facts: Facts) -> tuple[Gate, ...]:
-    """What any statement needs."""
+    """Gates of any statement."""
     short = max(0, MIN_NETWORKS - facts.networks)
     scarce = sum(max(0, MIN_NETWORKS_OF_TYPE - n) for n in (facts.networks_a, facts.networks_b))
     common = facts.overlap > 0 and (scarce > 0 or isfinite(facts.equal_flops.value))
@@ -95,7 +95,7 @@ def _support(facts: Facts) -> tuple[Gate, ...]:
 
 
 def _association(facts: Facts) -> tuple[Gate, ...]:
-    """What a statement about the space needs, beyond the networks that were visited."""
+    """Gates of a statement about the space, beyond the networks that were visited."""
     wide = facts.overlap >= MIN_OVERLAP
     alone = "no context was trained with both types"
     shared = (
@@ -117,7 +117,7 @@ def grade(checked: Iterable[Gate]) -> str:
 
 
 class Graded:
-    """What its gates make of a finding."""
+    """A finding that is graded by its gates."""
 
     gates: tuple[Gate, ...]
 
@@ -132,7 +132,7 @@ class Graded:
 
 
 def count_grades(findings: Iterable[Graded]) -> dict[str, int]:
-    """How many findings have each grade, from A to X; grades that none has are left out."""
+    """Count the findings of each grade, from A to X; grades that none has are left out."""
     counts = Counter(finding.grade for finding in findings)
     return {letter: counts[letter] for letter in LETTERS if counts[letter]}
 
@@ -146,7 +146,7 @@ def refusals(checked: Iterable[Gate], letter: str) -> list[Gate]:
 def sentence(
     letter: str, a: str, b: str, effect: Estimate, p: float, epochs: int = 0, among: str = ALLOWED["D"]
 ) -> str:
-    """What the grade allows to say of replacing type a by type b, at equal FLOPs.
+    """Word what the grade allows to say of replacing type a by type b, at equal FLOPs.
 
     epochs: of the trainings; among: what a sentence of grade D speaks of.
     """

@@ -21,10 +21,10 @@ MOST_CONTEXTS = 10_000
 
 @dataclass(frozen=True)
 class PairedFacts:
-    """What the gates of one contrast of one estimand look at. contexts: with both types; seeds: trainings of
-    a network; p: after Holm over `tests` contrasts; sd: of the differences between contexts; tuned: the types
-    with the recipes that suit them; change: of the effect at a longer schedule; falls: of the error over the
-    last part of the trainings of both types, empty where no learning curve is known."""
+    """Facts that the gates of one contrast of one estimand look at. contexts: with both types; seeds:
+    trainings of a network; p: after Holm over `tests` contrasts; sd: of the differences between contexts;
+    tuned: the types with the recipes that suit them; change: of the effect at a longer schedule; falls: of
+    the error over the last part of the trainings of both types, empty where no learning curve is known."""
 
     contexts: int
     seeds: int
@@ -43,7 +43,7 @@ class PairedFacts:
 
     @property
     def sign(self) -> int:
-        """That of the estimate."""
+        """Sign of the estimate."""
         return int(self.effect.value > 0) - int(self.effect.value < 0)
 
 
@@ -82,7 +82,7 @@ def _significance(facts: PairedFacts, evidence: Evidence) -> Gate:
 
 
 def _recipes(facts: PairedFacts) -> Gate:
-    """Whether the effect holds where each type has the recipe that suits it."""
+    """Check that the effect holds where each type has the recipe that suits it."""
     name, tuned = "recipe grid", facts.tuned
     if tuned.contexts < MIN_RECIPE_CONTEXTS:
         missing = (MIN_RECIPE_CONTEXTS - tuned.contexts) * 2 * (SIDE**2 - 1)
@@ -97,13 +97,15 @@ def _recipes(facts: PairedFacts) -> Gate:
         return Gate(
             name, "AB", False, f"not tuned: the best recipe of {' and '.join(tuned.at_edge)} is at the edge"
         )
-    holds = tuned.effect.sign * facts.sign > 0
-    detail = f"{percent(tuned.effect)} points with the recipe that suits each type"
-    return Gate(name, "AB", holds, detail)
+    detail = (
+        f"the effect is {percent(tuned.effect)} points with the recipe that suits each type, a change of "
+        f"{percent(tuned.change)} over {tuned.contexts} contexts"
+    )
+    return Gate(name, "AB", _same_sign(facts, tuned.effect, tuned.change), detail)
 
 
 def _fidelity(facts: PairedFacts, evidence: Evidence) -> Gate:
-    """Whether the effect keeps its sign at a longer schedule: the change must exclude a reversal."""
+    """Check that the effect keeps its sign at a longer schedule: the change must exclude a reversal."""
     found = facts.change
     if _at_plateau(facts, evidence):
         return Gate("fidelity", "B", True, "the learning curves are at their plateau")
@@ -111,17 +113,22 @@ def _fidelity(facts: PairedFacts, evidence: Evidence) -> Gate:
         missing = (MIN_LONGER_CONTEXTS - found.contexts) * 2
         detail = f"{found.contexts} of {MIN_LONGER_CONTEXTS} contexts were also trained longer"
         return Gate("fidelity", "B", False, detail, missing)
-    worst = min(facts.sign * found.change.low, facts.sign * found.change.high)
-    same = found.longer.value * facts.sign > 0 and abs(facts.effect.value) + worst > 0
     detail = (
         f"the effect is {percent(found.longer)} points at {evidence.longer_epochs} epochs, a change of "
         f"{percent(found.change)} over {found.contexts} contexts"
     )
-    return Gate("fidelity", "B", same, detail)
+    return Gate("fidelity", "B", _same_sign(facts, found.longer, found.change), detail)
+
+
+def _same_sign(facts: PairedFacts, elsewhere: Estimate, change: Estimate) -> bool:
+    """Whether an effect keeps its sign elsewhere: it has the same one there, and the interval of the change
+    excludes a reversal. An unknown change does not."""
+    worst = min(facts.sign * change.low, facts.sign * change.high)
+    return elsewhere.value * facts.sign > 0 and abs(facts.effect.value) + worst > 0
 
 
 def _plateau(facts: PairedFacts, evidence: Evidence) -> Gate:
-    """Whether training had come to its end, by the learning curves."""
+    """Check by the learning curves that training had come to its end."""
     if not facts.falls:
         return Gate("learning curves", "A", False, "no learning curves are known")
     falls = " and ".join(f"{100 * fall:.2f}" for fall in facts.falls)

@@ -9,7 +9,7 @@ from nas.analysis.paired.heterogeneity import Heterogeneity
 from nas.stats.estimate import Estimate, percent
 
 BOTH_TRAIN = "among contexts where both train"
-"""What a contrast speaks of where lost trainings may have made it."""
+"""Scope of a sentence where lost trainings may have made the effect."""
 
 
 def paired_sentence(

@@ -69,7 +69,7 @@ class Blocks:
         return self.digests[:, :, 0]
 
     def tally(self, arm: int) -> tuple[Ints, Ints, Ints]:
-        """How many trainings failed, how many ran, and how many planned networks have no training, each by
+        """Count trainings that failed, trainings that ran, and planned networks without a training, each by
         (context, type)."""
         failed = self.failed[:, arm]
         ran = (failed | ~np.isnan(self.error[:, arm])).sum(axis=1)
@@ -174,7 +174,7 @@ def _places(norms: NDArray[np.str_]) -> dict[str, Floats]:
 
 
 def _planned(rows: pd.DataFrame, at: Ints, kind: Ints, shape: tuple[int, ...]) -> Mask:
-    """Which types a context was to have: those of its run."""
+    """Mark the types that a context was to have: those of its run."""
     planned = np.zeros((shape[0], shape[1], shape[3]), bool)
     for _, numbers in rows.groupby("run").indices.items():
         for arm, name in enumerate(ARMS):

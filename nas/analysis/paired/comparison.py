@@ -85,7 +85,7 @@ class PairedContrast(Graded):
 
     @property
     def skewed(self) -> bool:
-        """Whether the interval may cover about 90 % where it says 95."""
+        """Return whether the interval may cover about 90 % where it says 95."""
         return abs(self.skewness) > SKEWED
 
     @property
@@ -94,12 +94,13 @@ class PairedContrast(Graded):
 
     @property
     def equivalent(self) -> bool:
-        """Whether the types are practically equal: any effect is smaller than the smallest of interest."""
+        """Return whether the types are practically equal: any effect is smaller than the smallest of "
+        "interest."""
         return self.p_equivalent < LEVEL
 
     @property
     def claim(self) -> str:
-        """What may be said, as a sentence without its full stop."""
+        """The sentence that the grade allows, without its full stop."""
         pair, letter = (self.a, self.b), self.grade
         where = self.where + (self._cost if self.estimand == "E1" and letter != "X" else "")
         said = paired_sentence(
@@ -118,7 +119,7 @@ class PairedContrast(Graded):
 
     @property
     def _cost(self) -> str:
-        """How the FLOPs of the better type compare, as part of a sentence."""
+        """FLOPs of the better type against the other, as part of a sentence."""
         flops = self.flops_change
         if not self.separated or not abs(flops) > SAME_FLOPS:
             return ""
@@ -143,7 +144,7 @@ class PairedComparison:
 
     @property
     def grades(self) -> dict[str, int]:
-        """How many contrasts have each grade. A contrast whose trainings are the same under both estimands
+        """Number of contrasts of each grade. A contrast whose trainings are the same under both estimands
         counts once."""
         return count_grades(c for c in self.contrasts if not (c.same_trainings and c.estimand == "E1"))
 
@@ -329,7 +330,7 @@ def _noise(blocks: Blocks, arm: int, pair: tuple[int, int], d: Floats) -> tuple[
 
 
 def _covariates(blocks: Blocks, arm: int, pair: tuple[int, int]) -> dict[str, Floats]:
-    """What the effect of two types may change with, by context."""
+    """Covariates of the effect of two types, by context."""
     flops = mean_of(np.log(blocks.flops[:, arm][..., list(pair)]), 1).mean(axis=1)
     found = {**blocks.covariates, "FLOPs": flops}
     return {
@@ -340,7 +341,7 @@ def _covariates(blocks: Blocks, arm: int, pair: tuple[int, int]) -> dict[str, Fl
 
 
 def _equal_flops(blocks: Blocks, arm: int, pair: tuple[int, int]) -> bool:
-    """Whether both types have equal FLOPs in every context: each is within 3 % of a budget."""
+    """Return whether both types have equal FLOPs in every context: each is within 3 % of a budget."""
     flops = mean_of(blocks.flops[:, arm][..., list(pair)], 1)
     ratio = flops[:, 1] / flops[:, 0]
     known = ratio[np.isfinite(ratio)]
@@ -349,7 +350,7 @@ def _equal_flops(blocks: Blocks, arm: int, pair: tuple[int, int]) -> bool:
 
 
 def _same_trainings(blocks: Blocks, pair: tuple[int, int]) -> bool:
-    """Whether both estimands are of the same networks in every context."""
+    """Return whether both estimands are of the same networks in every context."""
     digests = blocks.networks[..., list(pair)]
     same = (digests != "").any() and (digests[:, 0] == digests[:, 1]).all()
     return bool(same) and _equal_flops(blocks, 1, pair)

@@ -1,4 +1,4 @@
-"""What is known beside the paired blocks: longer schedules, other recipes, learning curves."""
+"""Evidence beside the paired contexts: longer schedules, other recipes, learning curves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LAST_PART = 10
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known beside the paired blocks.
+    """Evidence beside the paired contexts.
 
     epochs: of their trainings; longer: error of each network, by digest, after `longer_epochs`;
     recipes: the same for each recipe, that of the study (`usual`) included; falls: mean fall of the error
@@ -49,7 +49,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Change:
-    """How an effect changes from the schedule of a study to a longer one, over the `contexts` trained at
+    """Change of an effect from the schedule of a study to a longer one, over the `contexts` trained at
     both: the effect at the longer one, and the change."""
 
     contexts: int = 0

@@ -1,4 +1,4 @@
-"""Whether the effect of a module type differs between contexts."""
+"""Tests of whether the effect of a module type differs between contexts."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Interaction:
 
     @property
     def name(self) -> str:
-        """Of the covariate in a sentence: depth, width, norm, FLOPs."""
+        """Name of the covariate in a sentence: depth, width, norm, FLOPs."""
         return self.covariate.split(OR)[-1].split()[0] if OR in self.covariate else self.covariate
 
 
 @dataclass(frozen=True)
 class Heterogeneity:
-    """How far an effect differs between contexts. `sd` is that of the effect beyond seed noise, and `p` tests
+    """Spread of an effect between contexts. `sd` is that of the effect beyond seed noise, and `p` tests
     it; both are NaN where no network was trained twice."""
 
     interactions: tuple[Interaction, ...] = ()
@@ -55,7 +55,7 @@ class Heterogeneity:
 
     @property
     def known(self) -> bool:
-        """Whether anything could be tested."""
+        """Return whether anything could be tested."""
         return bool(self.interactions) or isfinite(self.p)
 
     @property

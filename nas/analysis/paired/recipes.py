@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.analysis.paired.blocks import mean_of
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.paired_means import paired_means
 from nas.stats.resampling import Floats
@@ -27,12 +28,18 @@ SIDE = 3
 best recipe may lie beyond it, and a smaller grid is all edge."""
 
 
+MAX_LOST = 0.1
+"""Share of the contexts in which a type may fail with a recipe that is still called the best for it."""
+
+
 @dataclass(frozen=True)
 class Tuned:
     """Two types, each with the recipe of a grid that suits it best, over the `contexts` in which both were
     trained with all `recipes` of the grid. `errors` are mean errors with the `best` recipes, `untuned` those
-    with the recipe of the study, `effect` is the change with the best ones, and `at_edge` names the types
-    whose best recipe lies at the edge of the grid. A recipe with which a training failed is not the best."""
+    with the recipe of the study, `effect` is the change of error from a to b with the best ones, `change`
+    how far that is from the effect with the recipe of the study, and `at_edge` names the types whose best
+    recipe lies at the edge of the grid. A recipe with which a type failed in
+    more than a tenth of the contexts is not the best."""
 
     contexts: int = 0
     recipes: tuple[Recipe, ...] = ()
@@ -40,6 +47,7 @@ class Tuned:
     errors: Mapping[str, float] = field(default_factory=dict)
     untuned: Mapping[str, float] = field(default_factory=dict)
     effect: Estimate = UNKNOWN
+    change: Estimate = UNKNOWN
     at_edge: tuple[str, ...] = ()
 
 
@@ -68,12 +76,14 @@ def tune(
     if not tried.any():
         return UNTUNED
     table = np.array([[[errors[r][d] for d in row] for row in networks[tried]] for r in grid])
-    means = table.mean(axis=1)  # NaN where a training failed
+    lost = np.isnan(table).mean(axis=1)
+    means = np.where(lost <= MAX_LOST, mean_of(table, 1), np.nan)
     best: dict[str, int] = {}
     for k, name in enumerate(pair):
         trained = [at for at in range(len(grid)) if isfinite(means[at, k])]
         if trained:
             best[name] = min(trained, key=lambda at: (means[at, k], grid[at] != usual))
+    effect, change = _effects(table, [best.get(name) for name in pair], grid, usual, rng)
     return Tuned(
         contexts=int(tried.sum()),
         recipes=grid,
@@ -82,16 +92,23 @@ def tune(
         untuned={
             name: float(means[grid.index(usual), pair.index(name)]) if usual in grid else nan for name in best
         },
-        effect=_effect(table, [best.get(name) for name in pair], rng),
+        effect=effect,
+        change=change,
         at_edge=tuple(name for name, at in best.items() if _at_edge(grid[at], grid)),
     )
 
 
-def _effect(table: Floats, best: list[int | None], rng: np.random.Generator) -> Estimate:
+def _effects(
+    table: Floats, best: list[int | None], grid: tuple[Recipe, ...], usual: Recipe, rng: np.random.Generator
+) -> tuple[Estimate, Estimate]:
+    """The effect with the best recipes, and how far it is from that with the usual one."""
     a, b = best
     if a is None or b is None:
-        return UNKNOWN
-    return paired_means((table[b, :, 1] - table[a, :, 0])[:, None], 0.0, rng).estimate(0)
+        return UNKNOWN, UNKNOWN
+    tuned = table[b, :, 1] - table[a, :, 0]
+    plain = table[grid.index(usual)] if usual in grid else np.full(table.shape[1:], np.nan)
+    found = paired_means(np.stack([tuned, tuned - (plain[:, 1] - plain[:, 0])], axis=1), 0.0, rng)
+    return found.estimate(0), found.estimate(1)
 
 
 def _grid(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nas.analysis.across import Across, AcrossContrast
 from nas.analysis.claims.grades import LEVEL
 from nas.analysis.text.ranking import analysis_dict
 from nas.formatting import SCHEMA, WIDTH, count, interval, known, table_of, to_text
-from nas.stats.estimate import Estimate, percent
+from nas.stats.estimate import Estimate, estimate_dict, finite, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +61,8 @@ def across_dict(across: Across) -> dict[str, Any]:
         "ranks": ranking
         and {
             "mean": dict(zip(across.types, map(float, ranking.ranks), strict=True)),
-            "p": _known(ranking.p),
-            "critical_difference": _known(ranking.critical),
+            "p": finite(ranking.p),
+            "critical_difference": finite(ranking.critical),
         },
         "analyses": {name: analysis_dict(analysis) for name, analysis in across.analyses.items()},
     }
@@ -106,19 +105,11 @@ def _contrast_dict(contrast: AcrossContrast) -> dict[str, Any]:
     return {
         "a": contrast.a,
         "b": contrast.b,
-        "effects": {name: _estimate(effect) for name, effect in contrast.effects.items()},
-        "mean": _estimate(summary.mean),
-        "p": _known(contrast.p),
-        "between_sd": _known(summary.between),
-        "prediction": _estimate(summary.prediction),
+        "effects": {name: estimate_dict(effect) for name, effect in contrast.effects.items()},
+        "mean": estimate_dict(summary.mean),
+        "p": finite(contrast.p),
+        "between_sd": finite(summary.between),
+        "prediction": estimate_dict(summary.prediction),
         "data_sets": summary.studies,
         "claim": claim(contrast),
     }
-
-
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _known(value) for name, value in asdict(estimate).items()}
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -14,7 +14,7 @@ from nas.analysis.compare.runs import QUANTILES, RunComparison, Side, quantile
 from nas.analysis.edf import Edf
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, table_of, to_text
 from nas.graph.graph import block_of, shape_text, stage_of
-from nas.stats.estimate import Estimate
+from nas.stats.estimate import Estimate, estimate_dict
 from nas.study.config_diff import shown
 from nas.study.objectives import OBJECTIVES, objective
 
@@ -81,7 +81,7 @@ def runs_dict(comparison: RunComparison) -> dict[str, Any]:
         "reference_point": list(comparison.reference),
         "early_trials": comparison.trials,
         "resamples": comparison.resamples,
-        "hypervolume_difference": _finite(comparison.difference),
+        "hypervolume_difference": estimate_dict(comparison.difference),
     }
 
 
@@ -162,9 +162,9 @@ def _error_dict(errors: ErrorDifference) -> dict[str, Any]:
     return {
         "epochs": errors.epochs,
         "seeds": {"a": errors.seeds[0], "b": errors.seeds[1], "shared": errors.shared},
-        "a": _finite(errors.a),
-        "b": _finite(errors.b),
-        "difference": _finite(errors.difference),
+        "a": estimate_dict(errors.a),
+        "b": estimate_dict(errors.b),
+        "difference": estimate_dict(errors.difference),
     }
 
 
@@ -267,7 +267,7 @@ def _side_dict(side: Side) -> dict[str, Any]:
         "networks": len(side.points),
         "uniform": _uniform(side),
         "best": {"trial": side.best.number, "error": side.best.error},
-        "hypervolume": _finite(side.hypervolume),
+        "hypervolume": estimate_dict(side.hypervolume),
         "early_hypervolume": side.early,
         "error_quantiles": _quantiles(side.raw),
         "error_quantiles_equal_flops": _quantiles(side.equal_flops),
@@ -277,11 +277,7 @@ def _side_dict(side: Side) -> dict[str, Any]:
 def _quantiles(curve: Edf) -> list[dict[str, Any]] | None:
     if not len(curve.x):
         return None
-    return [{"share": share} | _finite(quantile(curve, share)) for share in QUANTILES]
-
-
-def _finite(estimate: Estimate) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in asdict(estimate).items()}
+    return [{"share": share} | estimate_dict(quantile(curve, share)) for share in QUANTILES]
 
 
 def _ratio(a: int, b: int) -> float | None:

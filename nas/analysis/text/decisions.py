@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from nas.analysis.factors.budgets import Budget
 from nas.analysis.factors.decisions import QUARTER, DecisionEffect
 from nas.formatting import WIDTH, count, interval, known, table_of, to_text
-from nas.stats.estimate import Estimate
+from nas.stats.estimate import Estimate, estimate_dict, finite
 
 MOST_DECISIONS, MOST_FACTORS = 10, 10
 """Most rows of a table; JSON holds all."""
@@ -59,13 +58,13 @@ def decisions_list(effects: Sequence[DecisionEffect]) -> list[dict[str, Any]]:
         {
             "decision": effect.path,
             "spread": effect.spread,
-            "range": _estimate(effect.range),
+            "range": estimate_dict(effect.range),
             "options": [
                 {
                     "value": option.value,
                     "networks": option.networks,
-                    "error": _estimate(option.error),
-                    "partial": _estimate(option.partial),
+                    "error": estimate_dict(option.error),
+                    "partial": estimate_dict(option.partial),
                     "best": option.best,
                 }
                 for option in effect.options
@@ -102,9 +101,9 @@ def budgets_list(budgets: Sequence[Budget]) -> list[dict[str, Any]]:
             "factors": [
                 {
                     "factor": row.name,
-                    "main": _estimate(row.main),
-                    "total": _estimate(row.total),
-                    "top": _known(row.top),
+                    "main": estimate_dict(row.main),
+                    "total": estimate_dict(row.total),
+                    "top": finite(row.top),
                 }
                 for row in (budget.factors.rows if budget.factors else ())
             ],
@@ -138,11 +137,3 @@ def _partial(estimate: Estimate) -> str:
 
 def _number(value: float) -> str:
     return known(value, ".6g")
-
-
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _known(value) for name, value in asdict(estimate).items()}
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -136,7 +136,7 @@ def _recipe(found: tuple[float, float] | None) -> str:
 
 
 def paired_statements(paired: PairedComparison) -> list[str]:
-    """What may be said under each estimand. A contrast of the same trainings under both is said once."""
+    """Sentences under each estimand. A contrast of the same trainings under both is said once."""
     lines = []
     for name in paired.orders:
         own = [c for c in paired.contrasts if c.estimand == name]

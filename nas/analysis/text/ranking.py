@@ -194,7 +194,7 @@ def _comparison_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """With None for NaN, which JSON does not know, and lists for tuples."""
+    """Replace NaN, which JSON does not know, by None, and tuples by lists."""
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.analysis.seeds import LEVEL, RESAMPLES, Repeated, budget_correlation
 from nas.formatting import count, interval
-from nas.stats.estimate import Estimate
+from nas.stats.estimate import Estimate, finite
 
 MARK = "*"
 
@@ -27,10 +27,10 @@ def seeds_dict(budgets: Sequence[Repeated], epochs: int) -> list[dict[str, Any]]
                     "trial": member.trial.number,
                     "errors": list(member.errors),
                     "failed": member.failed,
-                    "mean": _known(member.error.value),
-                    "low": _known(member.error.low),
-                    "high": _known(member.error.high),
-                    "front_share": _known(member.front_share),
+                    "mean": finite(member.error.value),
+                    "low": finite(member.error.low),
+                    "high": finite(member.error.high),
+                    "front_share": finite(member.front_share),
                     "depends_on_seed": member.depends,
                 }
                 for member in budget.members
@@ -115,7 +115,7 @@ def _correlation_dict(budgets: Sequence[Repeated], longer: Repeated, epochs: int
     if longer.epochs <= epochs:
         return None
     rho, networks, means = _correlation(budgets, longer, epochs)
-    figures = {name: _known(value) for name, value in asdict(rho).items()}
+    figures = {name: finite(value) for name, value in asdict(rho).items()}
     return {"epochs": epochs, **figures, "networks": networks, "means_over_seeds": means}
 
 
@@ -129,7 +129,3 @@ def _correlation_text(budgets: Sequence[Repeated], longer: Repeated, epochs: int
         f"{what}: {rho.value:+.2f} [{rho.low:+.2f}, {rho.high:+.2f}] over {networks} members, by bootstrap "
         f"over them; {source}."
     )
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What contrasts allow to be said, one line per sentence, and what keeps them from more."""
+"""Sentences that contrasts allow, one per line, and the gates that keep them from more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AnyContrast = Contrast | PairedContrast | UnpairedContrast
 
 
 def statements(contrasts: Sequence[AnyContrast]) -> list[str]:
-    """What may be said of each contrast; then each gate that stops some, at its worst."""
+    """Sentences of the contrasts; then each gate that stops some, at its worst."""
     lines = [f"  {c.grade}  {c.claim}" for c in contrasts if c.grade != "X"]
     if silent := unsupported(contrasts):
         lines.append(f"  X  no ranking is supported: {silent}")

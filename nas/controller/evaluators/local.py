@@ -58,7 +58,7 @@ class LocalEvaluator:
             return []
         task = self._tasks.popleft()
         if asked_precision(self._recipe) == "auto":
-            from nas.training.loop import precision_of
+            from nas.training.precision import precision_of
 
             suited = precision_of(self._recipe, self._device)
             self._recipe = replace(self._recipe, precision=self._resolve_precision(suited))

@@ -64,7 +64,7 @@ class Worker:
         self.shares_memory = measure
         precision = asked_precision(recipe)
         if precision == "auto":
-            from nas.training.loop import precision_of
+            from nas.training.precision import precision_of
 
             precision = precision_of(recipe, device)
         if not measure:
