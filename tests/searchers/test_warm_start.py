@@ -114,7 +114,7 @@ def test_constraints_that_no_network_meets_are_an_error() -> None:
 def test_a_network_with_branches_is_refused() -> None:
     space = load_space("skip_connections")
     branched = next(g for seed in range(50) if "<-" in str(g := space.sample(seed)))
-    with pytest.raises(NasError, match="is no chain"):
+    with pytest.raises(NasError, match="is not a chain"):
         project(load_space("plain_vs_residual"), branched)
 
 
