@@ -93,8 +93,9 @@ def _advance(history: History, recorded: Sequence[Trial], results: deque[Trial],
         if history.by_number(paused.number) is None:
             history.start(paused.number, paused.digest)
         history.wait(paused)
+    networks = {trial.digest: trial.genotype for trial in recorded} if known.pending else {}
     for number, digest in known.pending:
-        history.start(number, digest)
+        history.start(number, digest, networks.get(digest))
 
 
 def _in_order_of_proposal(trial: Trial) -> tuple[int, int, int]:

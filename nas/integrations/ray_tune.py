@@ -179,7 +179,7 @@ class GenotypeSearcher(Searcher):
         )
         if proposal is None:
             return Searcher.FINISHED
-        run.study.start(number, proposal.genotype.digest)
+        run.study.start(number, proposal.genotype.digest, proposal.genotype)
         run.proposed[trial_id] = number, proposal
         decisions = run.space.decisions(proposal.genotype)
         return {DECISIONS: decisions, SEED: training_seed(seed, number)}

@@ -21,6 +21,7 @@ from nas.searchers.designs.balanced import Balanced
 from nas.searchers.designs.base import Design
 from nas.searchers.designs.paired import Paired
 from nas.searchers.evolution import Evolution
+from nas.searchers.hypervolume import Hypervolume
 from nas.searchers.optuna_sampler import SAMPLERS, UNSUPPORTED, OptunaSearcher
 from nas.searchers.random import Random
 from nas.study.objectives import check_objectives
@@ -44,6 +45,7 @@ Factory = Callable[[SearcherSettings], Searcher]
 
 SEARCHERS: dict[str, Factory] = {
     "evolution": Evolution,
+    "hypervolume": Hypervolume,
     "random": Random,
     **{f"optuna:{sampler}": partial(OptunaSearcher, sampler) for sampler in SAMPLERS},
     "balanced": Balanced,

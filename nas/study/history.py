@@ -25,6 +25,8 @@ from nas.study.trial import Proposal, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nas.space.genotype import Genotype
+
 DEPTH = 10
 """Non-dominated layers that a history keeps ready for searchers."""
 
@@ -69,6 +71,7 @@ class History:
         self._trainings: dict[str, list[Trial]] = {}
         self._trained = 0
         self._pending: dict[int, str] = {}
+        self._running: dict[int, Genotype] = {}
         self._free = 0  # no number below is free
         self._waiting: dict[int, Trial] = {}
         self._arrived: list[Trial] = []
@@ -93,6 +96,11 @@ class History:
     def pending(self) -> Mapping[int, str]:
         """The digests of what is being evaluated, by trial number."""
         return self._pending
+
+    @property
+    def running(self) -> Mapping[int, Genotype]:
+        """The networks of pending trials, by trial number, as far as this process knows them."""
+        return self._running
 
     @property
     def waiting(self) -> Mapping[int, Trial]:
@@ -133,13 +141,16 @@ class History:
             self._free += 1
         yield self._free if self._free < below else None
 
-    def start(self, number: int, digest: str) -> None:
+    def start(self, number: int, digest: str, genotype: Genotype | None = None) -> None:
         """Note that a network is being evaluated, until it is recorded or given up."""
         self._pending[number] = digest
+        if genotype is not None:
+            self._running[number] = genotype
 
     def give_up(self, number: int) -> None:
         """Forget a network in flight that will not be recorded."""
         self._waiting.pop(number, None)
+        self._running.pop(number, None)
         if self._pending.pop(number, None) is not None:
             self._free = min(self._free, number)
 
@@ -208,6 +219,7 @@ class History:
         self._trials.append(trial)
         self._by_number[trial.number] = trial
         self._pending.pop(trial.number, None)
+        self._running.pop(trial.number, None)
         self._waiting.pop(trial.number, None)
         self._children[trial.proposal.parent] += 1
         first = self._by_digest.setdefault(trial.digest, trial)

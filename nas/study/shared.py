@@ -26,6 +26,8 @@ from nas.study.trial import Trial
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
+    from nas.space.genotype import Genotype
+
 TABLE = """
 CREATE TABLE IF NOT EXISTS nas_claims (
     study_id INTEGER NOT NULL REFERENCES studies ON DELETE CASCADE,
@@ -81,11 +83,11 @@ class SharedStudy(Study):
             with super().turn(below) as number:
                 yield number
 
-    def start(self, number: int, digest: str) -> None:
+    def start(self, number: int, digest: str, genotype: Genotype | None = None) -> None:
         """Claim a trial; only in a `turn`."""
         with guarded(self._where):
             self._ask(CLAIM, number=number, digest=digest)
-        super().start(number, digest)
+        super().start(number, digest, genotype)
 
     def give_up(self, number: int) -> None:
         """Free a trial, if this driver has claimed it. What cannot be freed now ends with the connection."""
