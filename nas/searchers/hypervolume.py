@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from nas.space.genotype import Genotype
     from nas.space.space import SearchSpace
 
-INITIAL = 10
+INITIAL = 7
 """Trials spread over FLOPs before the model is asked."""
 
 SPREAD = 32
-"""Random networks of which one of the first trials is chosen, by its place in the order of FLOPs."""
+"""Random networks of which each of the first trials is the nearest to a target of FLOPs."""
 
 NEIGHBOURS, RANDOM = 200, 100
 """Candidates of a proposal, at most: neighbours of the front, and random networks."""
@@ -55,9 +55,8 @@ GROWTH = 1.1
 INFLATION = 1.5
 """Factor of the standard deviation of predictions, which are too sure of networks unlike all trained ones."""
 
-CORNERS = (0.5, 0.75, 0.9, None)
-"""Quantiles of the errors from which hypervolumes are measured, one drawn per proposal; None:
-`reference_point`."""
+CORNERS = (0.5, 0.75, 0.9)
+"""Quantiles of the errors from which hypervolumes are measured, one drawn per proposal."""
 
 NODES = np.linspace(-3.5, 3.5, 29)
 DENSITY = np.exp(-(NODES**2) / 2)
@@ -98,14 +97,17 @@ class Hypervolume(RandomizedSearcher):
         return Proposal(genotype, self.name, parent=parent)
 
     def _spread(self, space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
-        """Return a network whose place in the order of FLOPs follows from the number of trials so far."""
+        """Return the network nearest to a FLOPs target: the fewest FLOPs of some random networks, the most,
+        then points between them that fill the logarithmic scale evenly."""
         drawn = [space.sample(rng) for _ in range(SPREAD)]
         new = [genotype for genotype in drawn if not history.seen(genotype.digest)]
         if not new:
             return uniform_proposal(space, history, rng)
-        by_flops = sorted(new, key=lambda genotype: space.cost(genotype).flops)
-        place = van_der_corput(len(history.trials) + len(history.pending) + 1)
-        return Proposal(by_flops[int(place * len(new))], self.name)
+        sizes = np.log([max(1, space.cost(genotype).flops) for genotype in new])
+        number = len(history.trials) + len(history.pending)
+        place = float(number) if number < 2 else van_der_corput(number - 1)
+        target = sizes.min() + place * np.ptp(sizes)
+        return Proposal(new[int(np.abs(sizes - target).argmin())], self.name)
 
     def _candidates(
         self, space: SearchSpace, history: History, trials: Sequence[Trial], rng: np.random.Generator
@@ -145,8 +147,7 @@ class Hypervolume(RandomizedSearcher):
         columns = ["error", *self._costs]
         points = np.array([trial.values(columns) for trial in trials])
         corner = reference_point(points)
-        if (quantile := CORNERS[int(rng.integers(len(CORNERS)))]) is not None:
-            corner[0] = np.quantile(points[:, 0], quantile)
+        corner[0] = np.quantile(points[:, 0], CORNERS[int(rng.integers(len(CORNERS)))])
         which = int(rng.integers(len(WARPS)))
         rows = self._encoder.encode([t.decisions for t in trials], [t.flops for t in trials])
         parameters = self._fitted(which, points, rows)
