@@ -43,8 +43,8 @@ def test_the_first_trials_are_spread_over_flops():
         history.record(toy_trial(space, number, proposal))
     uniform = [space.cost(space.sample(np.random.default_rng(seed))).flops for seed in range(200)]
     flops = [trial.flops for trial in history.trials]
-    assert min(flops) < np.quantile(uniform, 0.1)
-    assert max(flops) > np.quantile(uniform, 0.9)
+    assert min(flops) < np.quantile(uniform, 0.2)
+    assert max(flops) > np.quantile(uniform, 0.8)
     assert np.median(flops) == pytest.approx(np.median(uniform), abs=2)
 
 
