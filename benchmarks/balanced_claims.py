@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -19,7 +19,7 @@ import pandas as pd
 
 from nas.analysis.analyze import analyze
 from nas.stats import power
-from nas.stats.adjusted import adjusted_effect
+from nas.stats.adjusted import AdjustedEffect, adjusted_effect
 from nas.stats.resampling import Floats, holm
 
 SD = 0.01
@@ -154,22 +154,23 @@ GENERATORS = {
 
 def found_share(each: int, types: int, repetitions: int) -> float:
     """How often an effect is found whose size a plan of so many networks of each type promises."""
-    pairs = list(combinations(range(types), 2))
-    effect = power.detectable(each, SD * np.sqrt(2), len(pairs))
-    generator = Generator(networks=each * types, types=types, effect=effect, balanced=True)
+    generator = Generator(networks=each * types, types=types, balanced=True)
+    plan = _adjusted(generator.frame(repetitions))
+    effect = power.detectable(int(min(pair.worth for pair in plan) / 2), SD * np.sqrt(2), len(plan))
     found = 0
     for seed in range(repetitions):
-        frame = generator.frame(seed)
-        shares = np.eye(types)[[TYPES.index(kind) for kind in frame["module_types"]]]
-        covariates = (
-            np.log(frame["flops"].to_numpy(float)),
-            np.array([len(b) for b in frame["blocks"]], float),
-        )
-        effects = [
-            adjusted_effect(shares, frame["error"].to_numpy(float), covariates, *pair) for pair in pairs
-        ]
-        found += holm(np.array([effect.p for effect in effects]))[-1] < 0.05
+        pairs = _adjusted(replace(generator, effect=effect).frame(seed))
+        found += holm(np.array([pair.p for pair in pairs]))[-1] < 0.05
     return found / repetitions
+
+
+def _adjusted(frame: pd.DataFrame) -> list[AdjustedEffect]:
+    """The comparison of each two types at equal FLOPs and depth."""
+    types = sorted(set(frame["module_types"]))
+    shares = np.eye(len(types))[[types.index(kind) for kind in frame["module_types"]]]
+    covariates = np.log(frame["flops"].to_numpy(float)), np.array([len(b) for b in frame["blocks"]], float)
+    error, pairs = frame["error"].to_numpy(float), combinations(range(len(types)), 2)
+    return [adjusted_effect(shares, error, covariates, *pair) for pair in pairs]
 
 
 def main(repetitions: int) -> int:

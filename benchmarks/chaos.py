@@ -19,7 +19,6 @@ A last round without faults of the driver finishes the study. Then:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import resource
@@ -79,12 +78,14 @@ def write(log: Path, event: str, number: int, process: int, attempt: int) -> Non
 
 def drive(folder: Path, trials: int, limit: int) -> int:
     """The driver: search until the study has so many trials; writes at most `limit` bytes if any."""
+    from nas.controller.config import SearchConfig
     from nas.controller.evaluators.ray import RayEvaluator
     from nas.controller.loop import run_search
     from nas.errors import NasError
     from nas.searchers import make_searcher
     from nas.space.space import load_space
     from nas.study.study import Study
+    from nas.training.recipe import Recipe
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
     path, space, objectives = folder / "study.db", load_space("all_modules"), ("error", "flops")
@@ -98,16 +99,8 @@ def drive(folder: Path, trials: int, limit: int) -> int:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
-        run_search(
-            study,
-            space,
-            make_searcher("evolution", objectives),
-            evaluator,
-            trials=trials,
-            seed=0,
-            epochs=1,
-            weights_dir=folder / "weights",
-        )
+        config = SearchConfig(space, make_searcher("evolution", objectives), Recipe(epochs=1), trials)
+        run_search(config, study, evaluator, weights_dir=folder / "weights")
     except NasError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -201,18 +194,10 @@ def rows(folder: Path) -> dict[int, Row]:
     if not (folder / "study.db").exists():
         return found
     with closing(sqlite3.connect(folder / "study.db")) as connection:
-        for key, state in connection.execute("SELECT trial_id, state FROM trials").fetchall():
-            ((text,),) = connection.execute(
-                "SELECT value_json FROM trial_user_attributes WHERE key = 'trial' AND trial_id = ?", (key,)
-            )
-            held = json.loads(text)
-            values = connection.execute(
-                "SELECT value FROM trial_values WHERE trial_id = ? ORDER BY objective", (key,)
-            )
-            number, origin = held["number"], held["outcome"]["duplicate_of"]
+        query = "SELECT number, state, reason, coalesce(duplicate_of, number), error, flops FROM trials"
+        for number, state, reason, origin, *values in connection.execute(query):
             assert number not in found, f"trial {number} is recorded twice"
-            origin = number if origin is None else origin
-            found[number] = Row(state, held.get("reason", ""), origin, tuple(value for (value,) in values))
+            found[number] = Row(state, reason, origin, tuple(values))
     return found
 
 
@@ -234,10 +219,10 @@ def check(folder: Path, trials: int) -> dict[str, int]:
 
     found = rows(folder)
     assert sorted(found) == list(range(trials)), "a trial is missing"
-    assert {row.state for row in found.values()} <= {"COMPLETE", "FAIL"}, "a trial is running"
+    assert {row.state for row in found.values()} <= {"complete", "failed"}, "a trial is running"
     wrong = {number: row for number, row in found.items() if row.reason != fate(row.origin)}
     assert not wrong, f"another outcome than that of the network: {wrong}"
-    complete = {number: row.values for number, row in found.items() if row.state == "COMPLETE"}
+    complete = {number: row.values for number, row in found.items() if row.state == "complete"}
     with Study.open(folder / "study.db") as study:
         of_study = {trial.number for trial in study.front()}
     assert of_study == front(complete), "the front is another"

@@ -27,12 +27,15 @@ from typing import Any
 
 import numpy as np
 
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
 from nas.controller.evaluators.ray import RayEvaluator
 from nas.controller.loop import run_search
 from nas.searchers import make_searcher
 from nas.space.space import load_space
 from nas.study.study import Study
 from nas.training.profile import DRIVER, Times
+from nas.training.recipe import Recipe
 from nas.training.task import Result, Task, ignore
 
 WORKERS = 2
@@ -64,17 +67,10 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         evaluator = RayEvaluator(None, None, workers=workers, trainer=trainer)
         with Study.create(Path(folder) / "study.db", objectives=("error", "flops"), domains=domains) as study:
-            run_search(
-                study,
-                space,
-                make_searcher(searcher, study.objectives),
-                evaluator,
-                trials=trials,
-                seed=0,
-                epochs=1,
-                on_trial=lambda *_: on_trial(),
-                on_times=on_times,
-            )
+            planner = make_searcher(searcher, study.objectives)
+            config = SearchConfig(space, planner, Recipe(epochs=1), trials)
+            callbacks = Callbacks(on_trial=lambda *_: on_trial(), on_times=on_times)
+            run_search(config, study, evaluator, callbacks=callbacks)
             assert len(study.complete) == trials
         evaluator.close()
 

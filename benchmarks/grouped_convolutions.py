@@ -1,10 +1,10 @@
-"""Convolutions in groups: the time of a training step in float32 and in bfloat16, on one thread.
+"""Time of a training step of grouped convolutions in float32 and in bfloat16, on one thread.
 
     python benchmarks/grouped_convolutions.py
 
-A step is the forward pass and both parts of the backward pass, of 3x3 kernels on 64 maps of 16 x 16 in
-channels last; the best of some repetitions. `nas.training.onednn_workarounds` follows what this shows:
-which of them are trained in float32 though the rest of a network is in bfloat16.
+A step is the forward and backward pass of 3x3 kernels on 64 images of 16 x 16 in channels last; the fastest
+of REPETITIONS is reported. The table decides which grouped convolutions `nas.training.onednn_workarounds`
+trains in float32 inside a bfloat16 network.
 """
 
 import itertools
@@ -15,11 +15,12 @@ from torch import nn
 
 GROUPS = 8
 WIDTHS = (1, 2, 4, 6, 8, 16, 32)
-"""Channels of each group."""
+"""Channels per group."""
 REPETITIONS = 8
 
 
 def seconds(width: int, stride: int, half: bool) -> float:
+    """Return the seconds of the fastest step; `width` is in channels per group."""
     channels = GROUPS * width
     conv = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=GROUPS, bias=False)
     conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -36,7 +37,7 @@ def seconds(width: int, stride: int, half: bool) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
-    print("| stride | channels a group | float32, ms | bfloat16, ms | bfloat16 : float32 |")
+    print("| stride | channels per group | float32, ms | bfloat16, ms | bfloat16 : float32 |")
     print("|---|---|---|---|---|")
     for stride, width in itertools.product((1, 2), WIDTHS):
         single, half = (1000 * seconds(width, stride, half) for half in (False, True))

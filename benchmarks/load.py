@@ -62,16 +62,18 @@ def train(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_b
 
 def load(folder: Path, trials: int, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Fill the run `load` in a results folder, and assert that each trial has the outcome it must have."""
-    from nas.controller.config import prepare, write_run
+    from nas.controller.begin import write_run
+    from nas.controller.callbacks import Callbacks
+    from nas.controller.config import prepare
     from nas.controller.evaluators.ray import RayEvaluator
     from nas.controller.loop import run_search
     from nas.study import run_folder
     from nas.study.study import Study
 
-    setup = prepare(SPACE, trials=trials, searcher="random", recipe={"epochs": 1})
-    files = run_folder.create(folder, setup.space.name, "load")
-    write_run(files, setup)
-    evaluator = RayEvaluator(setup.dataset, setup.recipe, workers=WORKERS, trainer=train, stall=STALL)
+    config, dataset = prepare(SPACE, trials=trials, searcher="random", recipe={"epochs": 1})
+    files = run_folder.create_run(folder, config.space.name, "load")
+    write_run(files, config, dataset)
+    evaluator = RayEvaluator(dataset, config.recipe, workers=WORKERS, trainer=train, stall=STALL)
     memory: dict[int, float] = {}
     workers: dict[int, int] = {}
     start = time.monotonic()
@@ -91,17 +93,8 @@ def load(folder: Path, trials: int, say: Callable[[str], None] = lambda line: No
 
     try:
         with Study.open(files.database) as study:
-            run_search(
-                study,
-                setup.space,
-                setup.planner,
-                evaluator,
-                trials=trials,
-                seed=0,
-                epochs=1,
-                weights_dir=files.weights,
-                on_trial=on_trial,
-            )
+            callbacks = Callbacks(on_trial=on_trial)
+            run_search(config, study, evaluator, callbacks=callbacks, weights_dir=files.weights)
     finally:
         evaluator.close()
     seconds = time.monotonic() - start

@@ -2,8 +2,8 @@
 
     make same-results BASE=<commit> [PROPOSALS=200]
 
-The figures of this checkout are compared with those of BASE, which is checked out below build/ and run in
-a process of its own; both take the same seeds, no worker processes and float32.
+The figures of this checkout are compared with those of BASE, which is checked out in a temporary folder
+and run in a process of its own; both take the same seeds, no worker processes and float32.
 
     python benchmarks/same_results.py --write FILE    # the figures of the package on PYTHONPATH
     python benchmarks/same_results.py --base COMMIT   # write both and compare
@@ -11,7 +11,8 @@ a process of its own; both take the same seeds, no worker processes and float32.
 What is compared: the digests of the first PROPOSALS proposals of every searcher in every shipped space, with
 errors that follow from the digest (Optuna's slow samplers: 24 proposals in three spaces); digest, cost and
 source of 300 genotypes and of the whole zoo; the errors of a search of 12 trials on digits; and the figures
-of `nas analyze --json` on the published runs. Exit code 1 where anything differs; each difference is named.
+of `nas analyze --json` on the published runs. Exit code 1 where anything
+differs; the first difference of each list is printed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 OWN = ("evolution", "random", "balanced", "paired")
-SLOW = ("optuna:TPE", "optuna:NSGAII", "optuna:GP")
+SLOW = ("optuna:tpe", "optuna:nsgaii", "optuna:gp")
 SLOW_SPACES = ("residual_vs_fractal", "five_types", "all_modules")
 SLOW_PROPOSALS = 24
 SAMPLES = 300
@@ -88,7 +89,8 @@ def proposals(count: int) -> dict[str, list[str]]:
 def ask(name: str, space_name: str, count: int) -> list[str]:
     import nas
 
-    make_searcher, propose = load("make_searcher", "searchers"), load("propose", "searchers")
+    make_searcher = load("make_searcher", "searchers")
+    propose = load("propose", "searchers.base", "searchers")
     History, Trial = load("History", "study.history", "history"), load("Trial", "study.trial", "trial")
     space, history = nas.load_space(space_name), History(OBJECTIVES)
     try:
@@ -205,7 +207,8 @@ def compare(commit: str, count: int) -> int:
     for part in figures[1]:
         lines = differences(figures[0][part], figures[1][part])
         print(f"{part}: {'the same' if not lines else f'{len(lines)} differences'}")
-        for line in lines[:20]:
+        firsts = {line.partition(": [")[0]: line for line in reversed(lines)}
+        for line in sorted(firsts.values()):
             print(f"  {line}")
         failed += bool(lines)
     return min(failed, 1)

@@ -25,7 +25,8 @@ from tabulated import Table, digits, nas_bench_201, nas_bench_macro
 
 from nas.graph.cost import Cost, cost
 from nas.pareto import hypervolume
-from nas.searchers import make_searcher, propose
+from nas.searchers import make_searcher
+from nas.searchers.base import propose
 from nas.space.genotype import expand
 from nas.space.space import load_space
 from nas.study.history import History

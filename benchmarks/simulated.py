@@ -14,6 +14,8 @@ from made_up import made_up
 from numpy.typing import NDArray
 from tabulated import Lookup
 
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.controller.loop import run_search
 from nas.controller.progress import Event, Progress
@@ -24,7 +26,7 @@ from nas.searchers import make_searcher
 from nas.study.history import History
 from nas.study.trial import Trial
 from nas.training.recipe import Recipe, staged
-from nas.training.task import OnEpoch, Part, Result, Task
+from nas.training.task import EpochRange, OnEpoch, Result, Task
 
 OBJECTIVES = ("error", "flops")
 CANDIDATES = 2
@@ -86,19 +88,14 @@ def search(job: Job) -> Found:
     nothing = np.zeros((0, *space.input_shape), np.uint8), np.zeros(0, np.int64)
     dataset = Dataset("none", ("none",), *nothing, *nothing, load_test=lambda: NotImplemented)
     with tempfile.TemporaryDirectory() as folder:
+        trials = job.trials * (CANDIDATES if job.halves else 1)
+        rungs = job.rungs if job.halves else ()
         run_search(
+            SearchConfig(space, make_searcher(job.searcher, OBJECTIVES), recipe, trials, job.seed),
             history,
-            space,
-            make_searcher(job.searcher, OBJECTIVES),
             LocalEvaluator(dataset, recipe, trainer=partial(looked_up, lookup)),
-            trials=job.trials * (CANDIDATES if job.halves else 1),
-            seed=job.seed,
-            epochs=recipe.epochs,
-            scheduler=make_scheduler(
-                job.rungs if job.halves else (), history, space, images=IMAGES, folder=Path(folder)
-            ),
-            on_trial=on_trial,
-            on_event=on_event,
+            scheduler=make_scheduler(rungs, history, space, images=IMAGES, folder=Path(folder)),
+            callbacks=Callbacks(on_trial=on_trial, on_event=on_event),
         )
     rows = [lookup(trial.genotype) for _, trial in spent]
     return Found(
@@ -116,7 +113,7 @@ def looked_up(
     lookup: Lookup, task: Task, _: Dataset, recipe: Recipe, device: str, on_epoch: OnEpoch, on_batch: object
 ) -> Result:
     """In place of a training: the errors of a curve."""
-    part, rows = task.part or Part(0, recipe.epochs), []
+    part, rows = task.part or EpochRange(0, recipe.epochs), []
     errors = lookup(task.genotype).errors
     for epoch in range(part.done + 1, part.until + 1):
         rows.append({"epoch": epoch, "val_error": errors[epoch - 1]})

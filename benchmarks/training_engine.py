@@ -1,20 +1,18 @@
-"""Candidates an hour: our workers beside the plain loop that a user would write, in one run.
+"""Candidates per hour of the workers of `nas search` and of a plain training loop, in one process.
 
     python benchmarks/training_engine.py [--data cifar10?limit=5000] [--device cuda]
 
-The plain loop trains one candidate after the other with the defaults of torch: float32 in NCHW, all
-threads, a DataLoader that crops, mirrors and normalises image by image as torchvision's transforms
-do, SGD. On a GPU it has what is usual there: bfloat16 autocast, processes that load, pinned memory.
-Ours are the workers of `nas search`: `RayEvaluator` with one worker and one thread a core, or with
-`--gpus-per-worker` of a GPU. Both train the same generated networks from the same initial weights
-with the same schedule, on the same images, and validate after every epoch.
+The plain loop trains one candidate after the other with torch's defaults: float32 in NCHW, all threads, SGD
+and a DataLoader that crops, mirrors and normalises each image as torchvision's transforms do. On a GPU it
+uses bfloat16 autocast, loader processes and pinned memory. The workers ("ours") are those of `RayEvaluator`:
+one per core with one thread, or per `--gpus-per-worker` of a GPU. Both train the same generated networks from
+the same initial weights with the same schedule, on the same images, and validate after every epoch.
 
-Each seed is a round of all candidates, the plain loop's and then ours; the ratio is that of their
-times. Loading the data and starting Python, Ray and torch are not counted: a round of short trainings
-comes before the first. A worker's time ends with its last candidate, and that of ours is the mean of the
-workers': that one waits for the last of another at the end is no part of a search of any length. Accuracies
-are means over candidates and seeds. Nothing else may run, as a loop with all threads suffers most of what
-runs beside it.
+Each seed is a round of all candidates, first by the plain loop, then by the workers; the ratio is of their
+times. A round of short trainings comes first, so that loading data and starting Python, Ray and torch are not
+counted. The time of the workers is the mean over workers of the time to their last candidate, because idling
+at the end is no part of a long search. Accuracies are means over candidates and seeds. Run nothing else
+meanwhile: a loop with all threads suffers most from other load.
 """
 
 from __future__ import annotations
@@ -55,8 +53,8 @@ class Job:
 
 
 class Images(TorchDataset[tuple[Tensor, int]]):
-    """Images that are augmented one by one, as `RandomCrop(padding)`, `RandomHorizontalFlip`,
-    `ToTensor` and `Normalize` of torchvision do."""
+    """Data set that augments image by image, as torchvision's `RandomCrop(padding)`,
+    `RandomHorizontalFlip`, `ToTensor` and `Normalize` do."""
 
     def __init__(self, dataset: Dataset, recipe: Recipe | None) -> None:
         validating = recipe is None
@@ -85,7 +83,7 @@ class Images(TorchDataset[tuple[Tensor, int]]):
 
 
 def plain_loop(job: Job, dataset: Dataset, recipe: Recipe, device: str) -> float:
-    """Train a candidate as a user would write it; the error on the validation images."""
+    """Train a candidate in a plain loop and return its validation error."""
     torch.manual_seed(job.seed)
     network = build(job.genotype, dataset.input_shape, dataset.num_classes).to(device)
     loading = {}
@@ -128,19 +126,20 @@ def plain_loop(job: Job, dataset: Dataset, recipe: Recipe, device: str) -> float
 
 
 def ours(evaluator: RayEvaluator, jobs: list[Job]) -> tuple[list[float], float]:
-    """Errors of the jobs, and the seconds until a worker has none left, in the mean; RuntimeError where
-    one fails."""
+    """Return the errors of the jobs and the mean seconds until a worker has ended its last one.
+
+    Raises RuntimeError if a job fails.
+    """
     start, ends = time.monotonic(), {}
 
     def on_times(times: Times) -> None:
         ends[times.worker] = times.end
 
-    evaluator.on_times = on_times
     for number, job in enumerate(jobs):
         evaluator.submit(Task(number, job.genotype, job.seed))
     errors: dict[int, float] = {}
     while len(errors) < len(jobs):
-        for result in evaluator.wait():
+        for result in evaluator.wait(on_times=on_times):
             if result.error is None:
                 raise RuntimeError(result.message)
             errors[result.number] = result.error
@@ -167,9 +166,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--candidates", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of ours")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="precision of ours")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--workers", type=int, help="of ours; as many as fit by default")
+    parser.add_argument("--workers", type=int, help="workers of ours; by default as many as fit")
     parser.add_argument("--gpus-per-worker", type=float, default=0.25)
     return parser.parse_args()
 
@@ -192,15 +191,15 @@ def main() -> None:
     ours(evaluator, [Job(genotypes[0], 0)] * evaluator.slots)
 
     rounds, seconds, errors = range(options.seeds), [], []
-    print(f"{'seed':>6}{'plain, an hour':>16}{'ours, an hour':>15}{'ratio':>7}{'accuracies, %':>18}")
+    print(f"{'seed':>6}{'plain, per hour':>16}{'ours, per hour':>15}{'ratio':>7}{'accuracies, %':>18}")
     for seed in rounds:
         jobs = [Job(genotype, seed) for genotype in genotypes]
         start = time.monotonic()
         plain = [plain_loop(job, dataset, recipe, device) for job in jobs]
         taken = time.monotonic() - start
-        found, taken_by_ours = ours(evaluator, jobs)
+        workers_errors, taken_by_ours = ours(evaluator, jobs)
         seconds.append((taken, taken_by_ours))
-        errors.append((plain, found))
+        errors.append((plain, workers_errors))
         print(row(seed, len(jobs), seconds[-1], 100 * (1 - np.mean(errors[-1], axis=1))), flush=True)
     evaluator.close()
     precision = evaluator.precision
@@ -208,7 +207,7 @@ def main() -> None:
     print(row("all", len(rounds) * len(genotypes), total, accuracies.mean((0, 2))))
     differences = (accuracies[:, 1] - accuracies[:, 0]).flatten()
     error = differences.std(ddof=1) / np.sqrt(len(differences))
-    print(f"ours less plain: {differences.mean():+.2f} points, standard error {error:.2f}")
+    print(f"ours minus plain: {differences.mean():+.2f} points, standard error {error:.2f}")
     print(f"{processor(device)}; {evaluator.slots} workers, {precision}")
     figures = {
         "processor": processor(device),
@@ -223,8 +222,8 @@ def main() -> None:
 
 
 def row(label: int | str, count: int, seconds: Sequence[float], accuracies: Sequence[float]) -> str:
-    plain, found = seconds
-    hourly = f"{3600 * count / plain:16.0f}{3600 * count / found:15.0f}{plain / found:7.2f}"
+    plain, workers = seconds
+    hourly = f"{3600 * count / plain:16.0f}{3600 * count / workers:15.0f}{plain / workers:7.2f}"
     return f"{label:>6}{hourly}{accuracies[0]:10.2f}{accuracies[1]:8.2f}"
 
 

@@ -1,15 +1,14 @@
-"""Predicted against measured memory of training, over networks of the spaces and the zoo.
+"""Predicted and measured memory of training, for networks of the spaces and the zoo.
 
     python benchmarks/training_memory.py
 
 Each candidate is trained for two short epochs by `nas.training.candidate.train_candidate` in a fresh process
-with the environment of a worker and one thread. Measured is how far its resident memory rises
-at the peak above what it was with torch loaded and the data made (Linux alone tells it). The
-data are noise, as only their shape matters. In bfloat16 too where a worker would choose it: a
-processor without instructions for it unfolds every convolution, which no prediction is meant
-for. On some the constants of `nas.training.memory` were chosen, on the others they were not. Of some a
-further row is of the second epoch alone, for which a fresh process goes on from the checkpoint after the
-first. Takes a quarter of an hour.
+with the environment of a worker and one thread. The measurement is the peak of its resident memory less that
+with torch loaded and the data made (Linux only). The data are noise, as only their shape matters. bfloat16 is
+measured only where a worker would choose it: a processor without instructions for it unfolds every
+convolution, which is not predicted. The constants of `nas.training.memory` were chosen on the first set of
+networks; the other sets test them. The set "resumed" trains the second epoch in a fresh process from the
+checkpoint after the first. Takes about 15 minutes.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from nas.data.dataset import Dataset
 from nas.space.genotype import Genotype
 from nas.space.space import load_space
 from nas.training.candidate import train_candidate
-from nas.training.loop import hardware_precision
 from nas.training.memory import candidate_memory
+from nas.training.precision import hardware_precision
 from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, evaluation_batch
-from nas.training.task import Part, Task
+from nas.training.task import EpochRange, Task
 from nas.zoo import zoo_entry
 
 MIB = 1 << 20
@@ -107,7 +106,7 @@ class Case:
 
 
 def measure(case: Case) -> dict[str, int]:
-    """Bytes, in this process: call it in a fresh one."""
+    """Return predicted and measured bytes of this process, which must be a fresh one."""
     import torch
 
     torch.set_num_threads(1)
@@ -121,7 +120,7 @@ def measure(case: Case) -> dict[str, int]:
             first.start()
             first.join()
         before = resident("VmRSS")
-        part = Part(1, 2, state.read_bytes()) if case.resumed else Part(0, 2)
+        part = EpochRange(1, 2, state.read_bytes()) if case.resumed else EpochRange(0, 2)
         result = train_candidate(Task(0, genotype, seed=0, part=part), dataset, recipe)
     if result.state != "complete" or len(result.curve) != part.until - part.done:
         raise RuntimeError(result.message)
@@ -129,28 +128,28 @@ def measure(case: Case) -> dict[str, int]:
 
 
 def write_first_part(case: Case, path: Path) -> None:
-    """The checkpoint after the first epoch."""
-    result = train_candidate(Task(0, case.genotype, seed=0, part=Part(0, 1)), case.dataset, case.recipe)
+    """Write the checkpoint after the first epoch."""
+    result = train_candidate(Task(0, case.genotype, seed=0, part=EpochRange(0, 1)), case.dataset, case.recipe)
     path.write_bytes(result.checkpoint or b"")
 
 
 def resident(name: str) -> int:
-    """Bytes that this process has in memory now (VmRSS), or had at most (VmHWM)."""
+    """Return the resident bytes of this process now (VmRSS) or at their peak (VmHWM)."""
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def measured_apart(case: Case) -> dict[str, int]:
-    """What `measure` says in a fresh process with the environment of a worker."""
+    """Call `measure` in a fresh process with the environment of a worker."""
     command = [sys.executable, __file__, "--case", json.dumps(astuple(case))]
     environment = os.environ | WORKER_ENVIRONMENT
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-    found: dict[str, int] = json.loads(done.stdout)
-    return found
+    figures: dict[str, int] = json.loads(done.stdout)
+    return figures
 
 
 def cases() -> Iterator[tuple[str, Case]]:
-    """Each with the name of its set."""
+    """Yield the cases with the names of their sets."""
     precisions = sorted({"float32", hardware_precision("cpu")}, reverse=True)
     for kind, networks in SETS.items():
         for network, precision in product(networks, precisions):
@@ -169,13 +168,13 @@ def main() -> None:
     print(f"{'network':24}{'image':>10}{'batch':>6}  {'precision':10}{columns}")
     rows = []
     for kind, case in cases():
-        found = measured_apart(case)
-        ratio = found["predicted"] / found["measured"]
-        rows.append({"set": kind, "ratio": ratio} | asdict(case) | found)
+        memory = measured_apart(case)
+        ratio = memory["predicted"] / memory["measured"]
+        rows.append({"set": kind, "ratio": ratio} | asdict(case) | memory)
         image = "x".join(map(str, case.shape))
-        sizes = "".join(f"{found[key] / MIB:>10.0f}" for key in ("predicted", "measured"))
-        told = f"{case.name:24}{image:>10}{case.batch:>6}  {case.precision:10}{sizes}{ratio:7.2f}"
-        print(f"{told}  {kind}", flush=True)
+        sizes = "".join(f"{memory[key] / MIB:>10.0f}" for key in ("predicted", "measured"))
+        line = f"{case.name:24}{image:>10}{case.batch:>6}  {case.precision:10}{sizes}{ratio:7.2f}"
+        print(f"{line}  {kind}", flush=True)
     print("\nMiB")
     for kind in SETS:
         ratios = np.array([row["ratio"] for row in rows if row["set"] == kind])

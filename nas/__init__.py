@@ -1,7 +1,8 @@
-"""Neural architecture search over modules: which types matter, which networks lie on the
-front of FLOPs against error, and their PyTorch code.
+"""Search convolutional architectures on your images within a compute budget.
 
-Names are loaded when they are first used, so that `import nas` is quick.
+`nas.search` runs a search, `nas.open_run` opens a finished one, and functions over a run give the Pareto
+front of accuracy and FLOPs, a graded comparison of block types, a report, and standalone PyTorch code. Each
+name is loaded when it is first used, so that `import nas` loads neither torch nor ray.
 """
 
 import sys

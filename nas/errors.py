@@ -80,11 +80,21 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return f"did you mean '{close[0]}'?  {listing}" if close else listing
 
 
+def escape_controls(text: str) -> str:
+    """Return a text with control characters, but line breaks and tabs, as visible escapes.
+
+    They are C0 and C1 controls (a terminal acts on them), bidirectional controls (they reorder what is read)
+    and lone surrogates (no encoding has them). The text may come from a stranger's file.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
 def readable(text: str) -> str:
-    """Text from a file that may be a stranger's, for a terminal: control characters escaped, and
-    lines of bounded length."""
-    kept = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
-    return "\n".join(s if len(s) <= MAX_LINE else f"{s[:MAX_LINE]}…" for s in kept.split("\n"))
+    """Return `escape_controls` of a text, with lines of bounded length."""
+    lines = escape_controls(text).split("\n")
+    return "\n".join(line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…" for line in lines)
 
 
 @contextmanager

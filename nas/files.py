@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.errors import NotFoundError, StorageError
+from nas.errors import NasError, NotFoundError, StorageError
 
 MAX_BYTES = 1 << 20
-"""Of the text files in a run folder."""
+"""Largest text file of a run folder that is read, in bytes."""
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
@@ -42,8 +42,8 @@ def write_checked(path: Path, held: Mapping[str, Any]) -> None:
 
 
 def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | None = None) -> dict[str, Any]:
-    """What `write_checked` wrote. NotFoundError without the file, StorageError if it changed; `check`
-    is called before that is looked at."""
+    """Read what `write_checked` wrote. Raises NotFoundError if the file is missing and StorageError if it
+    changed; `check` is called with the content and the path before the checksum is compared."""
     where = str(path)
     try:
         held = dict(json.loads(read_text(path)))
@@ -58,20 +58,21 @@ def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | N
     return held
 
 
-def read_text(path: Path) -> str:
-    """The text of a small file of a run. NotFoundError without it, StorageError if it is none."""
+def read_text(path: Path, error: type[NasError] = StorageError) -> str:
+    """Return the text of a small file. NotFoundError if it is missing, `error` if it is no plain file, too
+    large or not text."""
     try:
         if path.exists() and not path.is_file():
-            raise StorageError("is no plain file", where=str(path))
+            raise error("is not a plain file", where=str(path))
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
-            raise StorageError(f"larger than {MAX_BYTES:,} bytes", where=str(path))
+            raise error(f"is larger than {MAX_BYTES:,} bytes", where=str(path))
         return raw.decode()
     except FileNotFoundError:
         raise NotFoundError(f"no {path.name}", where=str(path.parent)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"cannot be read: {error}", where=str(path)) from error
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"cannot be read: {cause}", where=str(path)) from cause
 
 
 def _sync_folder(folder: Path) -> None:

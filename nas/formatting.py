@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-
 SCHEMA = 1
-
+"""Version of the layout of every JSON document."""
 
 FLOPS_NOTE = "FLOPs are multiply-adds of convolutions and linear layers."
-
 
 WIDTH = 110
 """Columns of text where no terminal says otherwise."""
 
 
 def to_text(*parts: RenderableType, width: int = WIDTH) -> str:
-    """Plain text of rich tables and strings, one below the other. Strings are wrapped at `width`;
-    tables are as wide as their figures need."""
+    """Return rich tables and strings as plain text, one below the other.
+
+    width: columns at which strings are wrapped; tables are as wide as their figures need.
+    """
     from rich.console import Console
 
     lines: list[str] = []
@@ -40,32 +40,34 @@ def to_text(*parts: RenderableType, width: int = WIDTH) -> str:
 
 
 def metric(value: float) -> str:
-    """`40.6M`: three digits and a factor of a thousand."""
+    """Return `40.6M`: three digits and a factor of a thousand."""
     for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= factor:
             return f"{value / factor:.3g}{unit}" if value < 999.5 * factor else f"{value / factor:.0f}{unit}"
     return f"{value:.3g}" if 0 < value < 1 else f"{value:.0f}"
 
 
-def duration(seconds: float) -> str:
-    """Return `4:05`: minutes and seconds, with hours where there are any."""
+def duration(seconds: float | None) -> str:
+    """Return `4:05`: minutes and seconds, with hours where there are any; a dash where it is not known."""
+    if seconds is None:
+        return "-"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def known(value: float, form: str) -> str:
-    """Formatted; "" for NaN."""
+    """Return a formatted value; "" for NaN."""
     return "" if math.isnan(value) else format(value, form)
 
 
 def count(number: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
+    """Return `1 trial`, `2 trials`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def interval(estimate: Estimate) -> str:
-    """`1.20 [0.40, 2.00]` in percentage points."""
+    """Return `1.20 [0.40, 2.00]` in percentage points."""
     if math.isnan(estimate.value):
         return "not known"
     if math.isnan(estimate.low):
@@ -74,7 +76,7 @@ def interval(estimate: Estimate) -> str:
 
 
 def table_of(*columns: str) -> Table:
-    """A table without borders; a header that ends in `>` is right-aligned."""
+    """Return a table without borders and rows; a header that ends in `>` is right-aligned."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

@@ -55,10 +55,9 @@ def knee(points: ArrayLike) -> int:
 
 
 def reference_point(points: ArrayLike) -> Floats:
-    """Where hypervolumes (d,) are measured from: the worst value of each objective among
-    all points, and a tenth of its range beyond, so that the ends of the front count
-    (Ishibuchi et al. 2018, How to specify a reference point). An objective without range
-    is set off by a tenth of its value, or by 1 at zero.
+    """Return the reference point (d,) of hypervolumes: the worst value of each objective among all points
+    plus a tenth of its range, so that the ends of the front count (Ishibuchi et al. 2018, How to specify a
+    reference point). An objective without range is set off by a tenth of its value, or by 1 at zero.
     """
     array = _points(points)
     if not len(array):
@@ -69,9 +68,9 @@ def reference_point(points: ArrayLike) -> Floats:
 
 
 def crowding(points: ArrayLike) -> Floats:
-    """How alone each point stands (n,): the gaps to its neighbours in each objective, as
-    parts of the range, summed (Deb et al. 2002, NSGA-II). At the ends, which have one
-    neighbour, its gap counts twice instead of being infinite."""
+    """Return the crowding distance (n,) of each point: the gaps to its neighbours in each objective, relative
+    to the range, summed (Deb et al. 2002, NSGA-II). At the ends, which have one neighbour, its gap counts
+    twice instead of being infinite."""
     array = _points(points)
     total = np.zeros(len(array))
     for column in array.T if len(array) > 1 else ():
@@ -111,11 +110,12 @@ def hypervolume_history(points: ArrayLike, reference: ArrayLike | None = None) -
 
 
 def expected_improvement(points: Floats, spreads: Floats, done: Bools, asked: Bools) -> Floats:
-    """By how much each point (n, d) that is `asked` for, and not done, would let the hypervolume of those
-    that are `done` grow, in expectation (n,), 0 of the others: column 0 is the mean of what is normal with
-    `spreads` (n,), the others are exact. With one objective the expected improvement of Jones et al. 1998,
-    with two that of the hypervolume (Emmerich et al. 2005), exact up to CELLS points; of more, cells are cut
-    at quantiles. Measured from the reference point of all.
+    """Return the expected hypervolume gain (n,) of each point (n, d) over the points that are `done`.
+
+    Points that are not `asked` for, or are done, gain 0. Column 0 is the mean of a normal distribution with
+    standard deviations `spreads` (n,); the other columns are exact. With one objective this is the expected
+    improvement of Jones et al. 1998, with two that of the hypervolume (Emmerich et al. 2005), exact up to
+    CELLS points; with more points, cells are cut at quantiles. The reference point is that of all points.
     """
     from scipy.special import ndtr  # a quarter of a second, and not always needed
 
@@ -194,7 +194,7 @@ def _points(points: ArrayLike) -> Floats:
 
 
 def _dominated(points: Floats, by: Floats) -> Bools:
-    """Which of `points` (n, d) some row of `by` (m, d) dominates."""
+    """Return whether some row of `by` (m, d) dominates each of `points` (n, d)."""
     no_worse = (by[:, None] <= points[None]).all(axis=2)
     better = (by[:, None] < points[None]).any(axis=2)
     return np.asarray((no_worse & better).any(axis=0))

@@ -40,7 +40,7 @@ def load_plugin(path: str | Path) -> ModuleType:
         raise NotFoundError("there is no such file", where=str(path))
     spec = util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        raise NasError("is no Python file", where=str(path))
+        raise NasError("is not a Python file", where=str(path))
     if file.stem in sys.modules:
         raise NasError(f"a module {file.stem!r} is loaded already", where=str(path), hint="rename the file")
     module = util.module_from_spec(spec)
@@ -64,7 +64,7 @@ def load_entry_points() -> None:
             package = point.dist.name if point.dist else "a package"
             message = f"cannot be imported: {type(error).__name__}: {error}"
             where = f"entry point {point.name!r} of {package}"
-            raise NasError(message, where=where, hint="mend or uninstall it") from error
+            raise NasError(message, where=where, hint="fix or uninstall it") from error
 
 
 def load_function(target: str, where: str) -> Callable[..., Any]:
@@ -87,7 +87,7 @@ def load_function(target: str, where: str) -> Callable[..., Any]:
 
 
 def load_objectives(names: Iterable[str]) -> dict[str, Callable[..., Any]]:
-    """Those of the objectives that are functions of the user's own, by name."""
+    """Load the objectives that are the user's own functions, by name."""
     ours = (name for name in names if name.startswith(PYTHON))
     return {name: load_function(name.removeprefix(PYTHON), f"objective {name!r}") for name in ours}
 

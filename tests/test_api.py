@@ -5,6 +5,7 @@ import inspect
 import io
 
 import pytest
+from testing.paths import ROOT
 from testing.small_spaces import TINY
 
 import nas
@@ -40,6 +41,13 @@ def test_every_public_function_explains_itself():
         for parameter in inspect.signature(function).parameters:
             assert f"\n    {parameter}: " in explained, f"nas.{name} does not explain {parameter}"
         assert any(text.startswith("Returns:\n") for text in sections), name
+
+
+def test_the_reference_page_lists_every_public_name():
+    page = (ROOT / "docs" / "reference" / "python.md").read_text().splitlines()
+    for name in nas.__all__:
+        public = getattr(nas, name)
+        assert f"::: {public.__module__}.{public.__qualname__}" in page, name
 
 
 @pytest.fixture(scope="module")

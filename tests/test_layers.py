@@ -1,94 +1,123 @@
-"""Imports go downward only, and light modules stay light."""
+"""Imports go downward only, light modules stay light, and no private name of a dependency is used."""
 
-import ast
+import shutil
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+from testing.imports import circles, imports_of, private_names, room, upward
 
 import nas
 
 ROOT = Path(nas.__file__).parent
-LAYERS = [
-    {"errors", "extras", "garbage", "plugins"},
-    {"storage"},
-    {"graph"},
-    {"ops"},
-    {"complexity", "draw", "layout", "modules", "estimate", "statistics", "power", "pareto", "yaml_file"},
-    {"latency", "mps", "profile"},
-    {"codegen"},
-    {"node"},
-    {"genotype_json"},
-    {"genotype"},
-    {"columns", "fold", "space_spec", "zoo"},
-    {"space_program"},
-    {"space"},
-    {"projection", "trial", "zoo_weights"},
-    {"forecast", "history", "older_rows", "study_rows"},
-    {"study", "searchers", "fidelity"},
-    {"shared_study"},
-    {
-        "augment",
-        "checkpoint",
-        "convolutions",
-        "cuda",
-        "data",
-        "memory",
-        "network",
-        "recipe",
-        "scoring",
-        "training",
-    },
-    {"candidate", "evaluation", "local_evaluation"},
-    {"ray_cluster", "ray_worker", "ray_evaluation"},
-    {"run_config", "run_folder", "record", "rungs", "signals", "progress", "controller"},
-    {"report", "full_training", "setup", "tracking"},
-    {"analysis"},
-    {"compare", "plots", "export"},
-    {"html"},
-    {"run"},
-    {"plan", "launch", "doctor"},
-    {"integrations", "replay", "reseed"},
-    {"notebook"},
-    {"cli"},
-    {"__main__"},
+ROOMS = [
+    "__main__",
+    "cli",
+    "integrations",
+    "reports",
+    "visualization",
+    "controller",
+    "exporters",
+    "analysis",
+    "searchers",
+    "schedulers",
+    "surrogate",
+    "study",
+    "training",
+    "zoo",
+    "codegen",
+    "data",
+    "space",
+    "modules",
+    "graph",
+    "formatting",
+    "files",
+    "plugins",
+    "pareto",
+    "stats",
+    "errors",
 ]
-"""From the lowest to the highest; modules of one layer may import each other without a cycle."""
+"""From the top floor down: a room imports those below it, and no room above it."""
 
 
-def layer_of(name):
-    found = [at for at, layer in enumerate(LAYERS) if name in layer]
-    assert found, f"nas/{name} stands in no layer of tests/test_layers.py"
-    return found[0]
+def between_rooms(root=ROOT):
+    """Imports but those of the package's own names: `nas.__version__` may be asked for everywhere."""
+    return {each for each in imports_of(root) if room(each.importer) and room(each.imported)}
 
 
-def imports_of(path):
-    """Modules of the package that a file imports when it runs, not those for types only."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("nas."):
-            yield node.module.split(".")[1]
-        elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("nas."))
+def test_every_room_has_its_floor():
+    rooms = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert rooms - {"__init__"} == set(ROOMS)
 
 
 def test_imports_go_downward():
-    edges = set()
-    for path in ROOT.rglob("*.py"):
-        name = path.relative_to(ROOT).with_suffix("").parts[0]
-        if name != "__init__":
-            edges |= {(name, used) for used in imports_of(path) if used != name}
-    assert edges
-    upward = sorted((a, b) for a, b in edges if layer_of(b) > layer_of(a))
-    assert not upward
-    same = {(a, b) for a, b in edges if layer_of(b) == layer_of(a)}
-    assert not [edge for edge in same if edge[::-1] in same]
+    assert len(between_rooms()) > 500
+    assert upward(between_rooms(), ROOMS) == []
+
+
+def test_no_circles():
+    assert circles(between_rooms()) == []
+
+
+def test_no_private_names_of_dependencies():
+    assert private_names(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import nas.cli",
+        "import nas.cli.search as s",
+        "from nas import cli",
+        "from nas.cli import search",
+        "from nas.cli.search import command",
+        "from .. import cli",
+        "from ..cli import search",
+        "def f():\n    from nas import cli",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nas.cli.search import command",
+        "import importlib\nimportlib.import_module('nas.cli.search')",
+    ],
+)
+def test_an_upward_import_of_any_form_is_found(tmp_path, line):
+    injected = copy_with(tmp_path, "graph/injected.py", line)
+    assert [text.partition(" imports ")[0] for text in upward(between_rooms(injected), ROOMS)] == [
+        "nas.graph.injected"
+    ]
+
+
+@pytest.mark.parametrize("length", [2, 3, 5])
+def test_a_circle_of_any_length_is_found(tmp_path, length):
+    root = copy_with(tmp_path, "graph/ring0.py", "import nas.graph.ring1")
+    for at in range(1, length):
+        (root / f"graph/ring{at}.py").write_text(f"from nas.graph import ring{(at + 1) % length}")
+    assert circles(between_rooms(root)) == [[f"nas.graph.ring{at}" for at in range(length)]]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from optuna.storages._rdb import models",
+        "import ray._private.worker",
+        "import torch\ntorch._C",
+        "from optuna import storages\nstorages._rdb.models",
+        "def f():\n    import numpy as np\n    return np.linalg._umath_linalg",
+    ],
+)
+def test_a_private_name_of_a_dependency_is_found(tmp_path, line):
+    found = private_names(copy_with(tmp_path, "graph/injected.py", line))
+    assert found
+    assert all("graph/injected.py" in text for text in found)
+
+
+def copy_with(folder, file, text):
+    """A copy of the package with one more file."""
+    root = shutil.copytree(ROOT, folder / "nas", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / file).write_text(text)
+    return root
 
 
 def loaded_after(statement):

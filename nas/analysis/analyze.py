@@ -1,11 +1,9 @@
-"""Which module types matter, and no more than the data allow: the analysis of a study."""
+"""Analysis of a study: which module types matter, graded by what the data support."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nas.analysis.claims.paired_gates import Evidence
+from nas.analysis.claims.grades import count_grades
 from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
 from nas.analysis.factors.factors import Factors, factors_of
 from nas.analysis.factors.motifs import MotifEffect, explain
@@ -21,10 +19,10 @@ from nas.analysis.factors.motifs import motifs as count_motifs
 from nas.analysis.factors.ped_anova import top_quantile
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
-from nas.garbage import no_collection
+from nas.analysis.paired.evidence import Evidence, last_falls
+from nas.analysis.unpaired import UnpairedContrast
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
-from nas.training.recipe import FULL_EPOCHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,43 +30,43 @@ if TYPE_CHECKING:
 ESTIMAND = (
     "Change of validation error when every block of type a is replaced by type b, over the networks of the "
     "sample: raw, and at equal FLOPs and depth (by regression on smooth functions of log FLOPs and of depth, "
-    "where both types occur). A network of mixed types counts for each by its share of blocks. Intervals are "
-    "95 %: raw by bootstrap over distinct networks, at equal FLOPs from robust standard errors (HC3)."
+    "where both types occur). If networks mix types, the change is that of one block, over the observed "
+    "mixtures; it does not extrapolate to networks of one type alone. Intervals are 95 %: raw by bootstrap "
+    "over distinct networks, at equal FLOPs from robust standard errors (HC3)."
 )
 ADAPTIVE = (
     "The searcher chose networks by their results, so these figures describe what the search visited, not "
-    "the space. What the uniform samples support stands apart."
+    "the space. Results of the uniform samples are shown separately."
 )
 NO_UNIFORM = (
     "The searcher chose networks by their results and kept no uniform samples, so these figures describe "
-    "what the search visited and support no more."
+    "only what the search visited."
 )
 STOPPED = (
-    "Some networks were stopped early for those that learned faster. Only what was trained to the end is "
-    "compared: a selection by results, also of what was drawn uniformly."
+    "Some networks were stopped early in favour of others that learned faster. Only networks trained to the "
+    "end are compared, so even the uniform draws are selected by results."
 )
 MOST_MOTIFS = 500
 """Networks whose motifs are counted."""
 
 FACTOR_STREAM, MOTIF_STREAM = 1, 2
-"""Keep the generators of factors and motifs apart, so that they move no other figure."""
+"""Streams of the generators of factors and motifs, so that they change no other figure."""
 
-SWITCH = 0.0005
-"""Seconds after which a thread lets another go on, in place of Python's 0.005: numpy's thread asks after
-each of its calls."""
-
-FAILURES = "Failed runs are outcomes: they are counted by type, and the errors speak of networks that train."
-REFUSALS = "Networks that did not fit into memory were refused untrained: they count for no type."
+FAILURES = "Failed runs are outcomes: they are counted by type, and errors describe the networks that train."
+REFUSALS = "Networks that did not fit into memory were refused untrained: they are counted for no type."
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What `analyze` found. `paired` compares the types in paired blocks, `comparisons` in all
-    other trials: all networks first and, where a searcher steered some, the uniform samples
-    apart. `networks` counts the distinct ones that completed; `motifs` of the graphs are ranked by
-    how they go with error at equal FLOPs; `factors` say how much of the variance of error each
-    accounts for (None where no decision varies), and what tells the best part `top` of the
-    networks from the rest; `repeated` counts complete runs of a network already trained."""
+    """Result of `analyze`.
+
+    `paired` compares the types in paired contexts. `comparisons` compares them in all other trials: first in
+    all networks, then in the uniform samples alone if a searcher steered some. `unpaired` compares the types
+    of a table without contexts. `networks` counts the distinct complete networks. `motifs` are patterns in
+    the graphs, ranked by their correlation with error at equal FLOPs. `factors` hold the share of the
+    variance of error that each explains and what distinguishes the best share `top` of the networks; None if
+    no decision varies. `repeated` counts complete runs of a network already trained. `of_table` is whether
+    the results come from another trainer."""
 
     trials: int
     failed: int
@@ -81,15 +79,19 @@ class Analysis:
     motifs: tuple[MotifEffect, ...]
     notes: tuple[str, ...]
     estimand: str = ESTIMAND
+    unpaired: tuple[UnpairedContrast, ...] = ()
+    of_table: bool = False
 
     @property
-    def grade(self) -> str:
-        """That of the paired blocks, else of all networks together."""
-        return self.paired.grade if self.paired else self.comparisons[0].grade
+    def grade(self) -> dict[str, int]:
+        """Number of contrasts by grade: those of the paired blocks, else those of all networks together."""
+        if self.paired:
+            return self.paired.grades
+        return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
 
     def frame(self) -> pd.DataFrame:
-        """One row a contrast, as `nas.analysis.text.ranking.contrasts_frame` has it."""
-        from nas.analysis.text.ranking import contrasts_frame
+        """Return one row per contrast, as `nas.analysis.contrasts_frame.contrasts_frame` does."""
+        from nas.analysis.contrasts_frame import contrasts_frame
 
         return contrasts_frame(self)
 
@@ -104,23 +106,13 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
     the same figures. Two threads compute, as one is in numpy most of its time; those of BLAS would wait
     for each other where anything else runs, and take three times as long.
     """
-    with threadpool_limits(limits=1), no_collection(), _quick_switches():
+    with threadpool_limits(limits=1):
         return _analyze(trial_table(source), seed, evidence)
-
-
-@contextmanager
-def _quick_switches() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analysis:
     if (frame["state"] == "stopped").any():
-        frame = frame.assign(uniform=False)  # what was drawn uniformly was selected by its results since
+        frame = frame.assign(uniform=False)  # uniform draws have since been selected by their results
     complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
     first = complete.drop_duplicates("digest")
     rng = np.random.default_rng(seed)
@@ -148,8 +140,10 @@ def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analy
 
 
 def _paired(frame: pd.DataFrame, evidence: Evidence | None, rng: np.random.Generator) -> PairedComparison:
-    epochs = int(frame["epochs"].max()) if "epochs" in frame else 0
-    return compare_blocks(read_blocks(frame), evidence or Evidence(epochs, FULL_EPOCHS), rng)
+    if evidence is None:
+        epochs = int(frame["epochs"].max()) if "epochs" in frame else 0
+        evidence = Evidence(epochs=epochs, falls=last_falls(frame))
+    return compare_blocks(read_blocks(frame), evidence, rng)
 
 
 def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffect, ...]:
@@ -171,11 +165,13 @@ def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffe
     stratum = [at if block[1] is None else block for at, block in zip(bins, blocks, strict=True)]
     cluster = [at if block[1] is None else block for at, block in enumerate(blocks)]
     counts = np.array([list(count_motifs(expand(genotype)).values()) for genotype in first["network"]])
-    return explain(counts, mean[first["digest"]].to_numpy(float), _codes(stratum), _codes(cluster), rng)
+    cost = np.where([block[1] is None for block in blocks], first["flops"].to_numpy(float), 0.0)
+    error = mean[first["digest"]].to_numpy(float)
+    return explain(counts, error, _codes(stratum), _codes(cluster), rng, cost)
 
 
 def _codes(keys: Sequence[Hashable]) -> Ints:
-    """Equal keys as equal numbers from 0."""
+    """Number keys from 0; equal keys have equal numbers."""
     numbers = {key: at for at, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], np.intp)
 
@@ -194,6 +190,7 @@ def trial_table(source: Any) -> pd.DataFrame:
             "decisions": [trial.decisions for trial in source.trials],
             "design": [trial.proposal.design for trial in source.trials],
             "network": [trial.genotype for trial in source.trials],
+            "curve": [trial.curve for trial in source.trials],
         }
         return source.frame(without=["genotype"]).assign(**columns)
     frame = source.copy(deep=False)
@@ -225,8 +222,9 @@ def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) 
 
 
 def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """For each type the runs that hold it, and those of them that failed. What was refused for want
-    of memory was never run, and says nothing of its types."""
+    """Count the runs that hold each type, and how many of them failed.
+
+    Networks refused for lack of memory never ran, so they say nothing about their types."""
     frame = frame[~_refused(frame)]
     blocks = frame["blocks"].tolist()
     names = sorted(set(chain.from_iterable(blocks)))
@@ -237,12 +235,12 @@ def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
 
 
 def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Whether each trial was refused untrained; a table from elsewhere may know no reasons."""
+    """Mark each trial that was refused untrained; a table from elsewhere may know no reasons."""
     return frame.reindex(columns=["reason"])["reason"].eq("too_large")
 
 
 def _block_counts(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Ints:
-    """How many blocks of each type each network has, (n, types)."""
+    """Count the blocks of each type in each network, (n, types)."""
     number = {name: at for at, name in enumerate(names)}
     kind = np.fromiter(map(number.__getitem__, chain.from_iterable(blocks)), np.intp)
     row = np.repeat(np.arange(len(blocks)), np.fromiter(map(len, blocks), np.intp))
@@ -270,7 +268,7 @@ def _samples(networks: Networks, frame: pd.DataFrame) -> list[tuple[str, Network
 
 
 def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
-    """What a reader must know beside the figures."""
+    """Return the caveats that a reader needs to interpret the figures."""
     notes = []
     uniform = unpaired.groupby("digest")["uniform"].any()
     if (frame["state"] == "stopped").any():

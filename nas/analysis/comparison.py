@@ -20,14 +20,14 @@ from nas.analysis.claims.grades import (
     Facts,
     Gate,
     Graded,
-    best_grade,
+    count_grades,
     gates,
     sentence,
 )
 from nas.analysis.failures import Failures, rate_gate, unpaired_failures
 from nas.analysis.type_effects import Effects, Sample, permutation_p, type_effects
 from nas.stats import resampling as statistics
-from nas.stats.adjusted import AdjustedEffect, adjusted_effect, adjusted_means
+from nas.stats.adjusted import AdjustedEffect, adjusted_effect, adjusted_errors, adjusted_means
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats, Ints
 
@@ -44,8 +44,11 @@ PERMUTATIONS = (1000, 22)
 """Fewest permutations, and how many a test, so that the smallest p survives Holm (0.045)."""
 
 
+PER_BLOCK = ", for each block that is of the one type in place of the other"
+"""End of a sentence where networks mix types: networks of one type alone are not extrapolated to."""
+
 THAT_TRAIN = "among networks that train"
-"""What a contrast of a sample that no searcher steered speaks of where one type failed more often."""
+"""Scope of a contrast in a sample that no searcher steered, if one type failed more often."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Networks:
 
     @property
     def covariates(self) -> tuple[Floats, Floats]:
-        """What is held constant where types are compared at equal cost: log FLOPs and depth."""
+        """Covariates held constant when types are compared at equal cost: log FLOPs and depth."""
         return np.log(self.flops), self.depth
 
 
@@ -94,11 +97,11 @@ class TypeResult:
 
 @dataclass(frozen=True)
 class Contrast(Graded):
-    """Type a replaced by type b: differences of error (b less a), p-values after Holm over
-    the contrasts of each estimand, the probability that a network mostly of b has a
-    lower error than one mostly of a of like FLOPs (NaN where few are), the effective overlap of the two (see
-    `nas.stats.adjusted`), the failures of the runs that hold
-    each type, whether a searcher steered the sample, and the gates that say what may be claimed."""
+    """Type a replaced by type b: differences of error (b less a), p-values after Holm over the contrasts of
+    each estimand, the probability that a network mostly of b has a lower error than one mostly of a at equal
+    FLOPs and depth (NaN where few are), the effective overlap of the two (`nas.stats.adjusted`), the failures
+    of the runs that hold each type, whether a searcher steered the sample, and the gates that say what may be
+    claimed."""
 
     a: str
     b: str
@@ -111,11 +114,18 @@ class Contrast(Graded):
     failures: Failures
     steered: bool
     gates: tuple[Gate, ...]
+    per_block: bool = False
+
+    @property
+    def effect(self) -> Estimate:
+        """Effect at equal FLOPs, the one that the claim states."""
+        return self.equal_flops
 
     @property
     def claim(self) -> str:
         among = THAT_TRAIN if self.failures.differ and not self.steered else ALLOWED["D"]
         said = sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops, among=among)
+        said += PER_BLOCK if self.per_block and self.grade != "X" else ""
         return said + self.failures.note(self.a, self.b)
 
 
@@ -132,9 +142,9 @@ class Comparison:
     groups: tuple[tuple[str, ...], ...]
 
     @property
-    def grade(self) -> str:
-        """The best of a contrast."""
-        return best_grade(self.contrasts)
+    def grades(self) -> dict[str, int]:
+        """Number of contrasts by grade."""
+        return count_grades(self.contrasts)
 
 
 def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparison:
@@ -175,8 +185,11 @@ def _type_results(
     networks: Networks, kept: list[int], raw: Effects | None, means: list[Estimate]
 ) -> tuple[TypeResult, ...]:
     estimates = dict.fromkeys(networks.names, (UNKNOWN, UNKNOWN))
+    pure = np.isclose(networks.shares, 1).sum(axis=0)
     for row, k in enumerate(kept):
         assert raw is not None
+        if pure[k] < MIN_NETWORKS_OF_TYPE:
+            continue  # a network of this type alone would be extrapolated
         estimates[networks.names[k]] = (_bounded(0, *raw.mean(row)), _bounded(0, *_limits(means[row])))
     counts = (networks.shares > 0).sum(axis=0)
     return tuple(
@@ -198,18 +211,20 @@ def _contrasts(
     shares, constant = networks.shares[:, kept], networks.covariates
     adjusted = [adjusted_effect(shares, networks.error, constant, *pair) for pair in pairs]
     p_matched = statistics.holm(np.array([effect.p for effect in adjusted]))
-    bins = _flops_bins(networks.flops)
+    alike = adjusted_errors(shares, networks.error, constant)
+    everywhere = np.zeros(len(alike), np.intp)
+    scale = _per_block(networks)
     dominant = _dominant(networks.shares[:, kept])
     results = {}
     for at, (i, j) in enumerate(pairs):
-        raw = _bounded(-1, *effects.difference(i, j))
-        matched = _bounded(-1, *_limits(adjusted[at].estimate))
+        raw = _bounded(-1, *(scale * value for value in effects.difference(i, j)))
+        matched = _bounded(-1, *(scale * value for value in _limits(adjusted[at].estimate)))
         pair = (kept[i], kept[j])
         facts = _facts(networks, pair, adjusted[at], raw, matched)
         led = min((dominant == i).sum(), (dominant == j).sum())
         better = float("nan")
         if led >= MIN_NETWORKS_OF_TYPE:
-            better = statistics.superiority(networks.error, dominant, bins, i, j)
+            better = statistics.superiority(alike, dominant, everywhere, i, j)
         a, b = (networks.names[k] for k in pair)
         tests = (raw, float(p_raw[at]), matched, float(p_matched[at]))
         results[pair] = _contrast(networks, (a, b), tests, better, facts)
@@ -247,14 +262,16 @@ def _contrast(
 ) -> Contrast:
     failures = unpaired_failures(*(networks.runs[name] for name in pair))
     checked = (*gates(facts), rate_gate(failures, "C"))
-    return Contrast(*pair, *tests, better, facts.overlap, failures, not facts.balanced, checked)
+    mixed = _per_block(networks) < 1
+    return Contrast(*pair, *tests, better, facts.overlap, failures, not facts.balanced, checked, mixed)
 
 
-def _flops_bins(flops: Floats) -> Ints:
-    """The bin of each network, numbered without gaps."""
-    if not len(flops):
-        return np.zeros(0, np.intp)
-    return np.unique(statistics.log_bins(flops, FLOPS_BINS)[1], return_inverse=True)[1].astype(np.intp)
+def _per_block(networks: Networks) -> float:
+    """Return the factor that scales the effect of a whole network: 1 if every network is of one type, else
+    the mean share of one block in a network."""
+    if not len(networks.error) or np.isclose(networks.shares.max(axis=1), 1).all():
+        return 1.0
+    return float(np.mean(1 / networks.depth))
 
 
 def _dominant(shares: Floats) -> Ints:
@@ -282,8 +299,13 @@ def _facts(
 
 
 def _groups(names: list[str], means: Floats, contrasts: tuple[Contrast, ...]) -> tuple[tuple[str, ...], ...]:
-    supported = [c for c in contrasts if c.grade != "X"]
-    if not supported:
+    """Order the types of which every contrast is supported: a contrast of grade X makes no tie."""
+    pairs = {frozenset((c.a, c.b)): c for c in contrasts if c.grade != "X"}
+    kept = list(names)
+    while gaps := [pair for pair in combinations(kept, 2) if frozenset(pair) not in pairs]:
+        kept.remove(max(kept, key=lambda name: sum(name in pair for pair in gaps)))
+    if len(kept) < 2:
         return ()
-    separated = {frozenset((c.a, c.b)) for c in supported if c.p_equal_flops < LEVEL}
-    return tuple(tuple(group) for group in statistics.tied_groups(names, means, separated))
+    separated = {pair for pair, c in pairs.items() if c.p_equal_flops < LEVEL}
+    scores = np.array([means[names.index(name)] for name in kept])
+    return tuple(tuple(group) for group in statistics.tied_groups(kept, scores, separated))

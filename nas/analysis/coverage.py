@@ -1,4 +1,4 @@
-"""What became of the trials: where they lie, which failed, and when they ran."""
+"""Outcomes of trials: their places, failures and times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OVERLAP = 0.25
-"""Seconds by which trials of one worker may seem to overlap: starts are reckoned from durations."""
+"""Seconds by which trials of one worker may seem to overlap: starts are computed from durations."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Timing:
-    """When trials ran (n,): seconds since the first began, and the worker each ran on, as far as
-    their times tell: of trials that overlap, no two share a worker."""
+    """Times of the trials (n,), in seconds since the first began, and the worker of each.
+
+    Workers are inferred from the times: no two overlapping trials share one."""
 
     start: Floats
     end: Floats
@@ -66,20 +67,20 @@ def coverage(networks: pd.DataFrame, types: Sequence[str]) -> Coverage:
 
 
 def failures(trials: pd.DataFrame) -> Mapping[str, Mapping[str, int]]:
-    """By type: the runs that hold it under "", and those of them that failed by their reason."""
-    found: dict[str, Counter[str]] = {}
+    """Count by type the trials that hold it, under "", and those of them that failed, by reason."""
+    counts: dict[str, Counter[str]] = {}
     for blocks, reason in zip(trials["blocks"], trials["reason"], strict=True):
         for name in set(blocks):
-            own = found.setdefault(name, Counter())
+            own = counts.setdefault(name, Counter())
             own[""] += 1
             if reason:
                 own[reason] += 1
-    return {name: dict(found[name]) for name in sorted(found)}
+    return {name: dict(counts[name]) for name in sorted(counts)}
 
 
 def timing(end: Floats, duration: Floats) -> Timing:
-    """Of trials that ended at `end` (seconds, any origin) after `duration`; reused results, which
-    took no time, are left out."""
+    """Place trials that ended at `end` (seconds, any origin) after `duration` on workers; reused results,
+    which took no time, are left out."""
     ran = duration > 0
     start, end = (end - duration)[ran], end[ran]
     origin = start.min() if len(start) else 0.0

@@ -83,14 +83,14 @@ def edf_band(
 def shared_bins(flops: Sequence[ArrayLike]) -> Floats:
     """Limits (k, 2) of those of 5 bins over the whole range of log FLOPs that every group fills:
     outside them groups cannot be compared at equal FLOPs. k may be 0."""
-    groups = [np.asarray(each, float) for each in flops]
-    if not groups or any(not len(each) for each in groups):
+    groups = [np.asarray(group, float) for group in flops]
+    if not groups or any(not len(group) for group in groups):
         return np.empty((0, 2))
     edges, _ = log_bins(np.concatenate(groups), FLOPS_BINS)
-    edges[-1] = np.nextafter(max(each.max() for each in groups), np.inf)
-    edges[0] = min(each.min() for each in groups)
+    edges[-1] = np.nextafter(max(group.max() for group in groups), np.inf)
+    edges[0] = min(group.min() for group in groups)
     bins = np.stack([edges[:-1], edges[1:]], axis=1)
-    filled = [np.isin(np.arange(len(bins)), _bin_of(each, bins)) for each in groups]
+    filled = [np.isin(np.arange(len(bins)), _bin_of(group, bins)) for group in groups]
     return np.asarray(bins[np.all(filled, axis=0)])
 
 

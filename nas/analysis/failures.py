@@ -1,12 +1,13 @@
 """Failed trainings of two module types: how many, whether one type fails more often, and what that allows.
 
 Trainings do not fail at random. A type that diverges where it is worst looks better among the contexts that
-are left, so a contrast is graded D at most where the types fail at different rates.
+are left, so its effect is bounded: what would it be if each failed training had the error of a constant
+guess?
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
 import numpy as np
@@ -17,21 +18,21 @@ from nas.stats import resampling as statistics
 from nas.stats.estimate import UNKNOWN, Estimate, percent
 
 MAX_FAILED = 0.05
-"""Share of failed trainings up to which an effect needs no bound."""
+"""Share of trainings of both types together that may fail, or be absent, before an effect needs a bound."""
 
 NONE = "no training failed"
-RESAMPLES = 2000
 PERMUTATIONS = 10_000
 
 
 @dataclass(frozen=True)
 class Failures:
-    """Failed trainings of the types a and b, of all that ran. `p` is that of equal failure rates; `bound`
-    the effect at equal FLOPs where a failed training counts with the error of a constant guess, known for
-    paired blocks alone."""
+    """Failed trainings of the types a and b, of all that ran, and networks that were planned and have no
+    training. `p` is that of equal rates; `bound` is the effect where each of them counts with the error of a
+    constant guess, known for paired blocks alone."""
 
     failed: tuple[int, int] = (0, 0)
     trainings: tuple[int, int] = (0, 0)
+    absent: tuple[int, int] = (0, 0)
     p: float = nan
     bound: Estimate = UNKNOWN
 
@@ -42,37 +43,49 @@ class Failures:
         return a, b
 
     @property
+    def share(self) -> float:
+        """Share of all planned trainings of both types that failed or are absent."""
+        lost = sum(self.failed) + sum(self.absent)
+        return lost / max(sum(self.trainings) + sum(self.absent), 1)
+
+    @property
     def differ(self) -> bool:
         return self.p < LEVEL
 
+    def survives(self, effect: float) -> bool:
+        """Return whether an effect keeps its sign, beyond chance, where each lost training is a guess."""
+        return self.bound.sign * effect > 0
+
+    def selects(self, effect: float) -> bool:
+        """Return whether losses may have made the effect: they are many, or of one type, and its sign does
+        not survive the bound."""
+        return (self.share > MAX_FAILED or self.differ) and not self.survives(effect)
+
     def note(self, a: str, b: str) -> str:
-        """The end of a sentence on the types of these names: "" where no training failed."""
-        counts = zip((a, b), self.failed, self.trainings, strict=True)
-        parts = [f"{name} failed in {failed} of {of} trainings" for name, failed, of in counts if failed]
+        """The end of a sentence on the types of these names: "" where no training was lost."""
+        counts = zip((a, b), self.failed, self.trainings, self.absent, strict=True)
+        parts = []
+        for name, failed, of, absent in counts:
+            parts += [f"{name} failed in {failed} of {of} trainings"] * (failed > 0)
+            parts += [f"{name} is absent from {absent} context{'s' * (absent > 1)}"] * (absent > 0)
         return f" ({', '.join(parts)})" if parts else ""
 
 
 NO_FAILURES = Failures()
 
 
-def paired_failures(
-    blocks: Blocks, pair: tuple[int, int], guess: float, rng: np.random.Generator
-) -> Failures:
-    """The failures of two types in paired blocks, tested by sign flips over contexts.
-
-    guess: the error of a network that always gives the same answer, a fraction.
-    """
-    failed, trainings = (counts[:, list(pair)] for counts in blocks.tally())
-    totals = [tuple(map(int, counts.sum(axis=0))) for counts in (failed, trainings)]
-    if not failed.any():
-        return Failures((0, 0), (totals[1][0], totals[1][1]))
-    ran = (trainings > 0).all(axis=1)
-    rates = failed[ran] / trainings[ran]
+def paired_failures(blocks: Blocks, arm: int, pair: tuple[int, int], rng: np.random.Generator) -> Failures:
+    """Count the failures of two types in an arm of paired blocks, and test equal rates by sign flips over
+    contexts. The bound is left open."""
+    failed, ran, absent = (counts[:, list(pair)] for counts in blocks.tally(arm))
+    totals = [(int(counts[:, 0].sum()), int(counts[:, 1].sum())) for counts in (failed, ran, absent)]
+    found = Failures(totals[0], totals[1], totals[2])
+    if not (failed.any() or absent.any()):
+        return found
+    either = (ran + absent > 0).all(axis=1)
+    rates = ((failed + absent) / np.maximum(ran + absent, 1))[either]
     p = statistics.sign_flip_p(rates[:, 1] - rates[:, 0], PERMUTATIONS, rng)
-    guessed = blocks.with_failed_as(guess).differences(*pair)[:, 1]
-    known = guessed[np.isfinite(guessed)]
-    bound = Estimate(*statistics.mean_interval(known, RESAMPLES, rng)) if len(known) else UNKNOWN
-    return Failures((totals[0][0], totals[0][1]), (totals[1][0], totals[1][1]), p, bound)
+    return replace(found, p=p)
 
 
 def unpaired_failures(a: tuple[int, int], b: tuple[int, int]) -> Failures:
@@ -83,21 +96,25 @@ def unpaired_failures(a: tuple[int, int], b: tuple[int, int]) -> Failures:
         from scipy.stats import fisher_exact  # takes half a second, and is seldom needed
 
         p = float(fisher_exact([[failed_a, runs_a - failed_a], [failed_b, runs_b - failed_b]]).pvalue)
-    return Failures((failed_a, failed_b), (runs_a, runs_b), p)
+    return Failures((failed_a, failed_b), (runs_a, runs_b), p=p)
 
 
 def rate_gate(found: Failures, grades: str) -> Gate:
-    """Whether both types fail equally often, as far as a test can tell."""
+    """Check that both types fail equally often, as far as a test can tell."""
     a, b = found.rates
     rates = f"{a:.0%} of the trainings of the one failed and {b:.0%} of the other, p = {found.p:.3f}"
     return Gate("equal failure rates", grades, not found.differ, rates if any(found.failed) else NONE)
 
 
 def bound_gate(found: Failures, effect: float) -> Gate:
-    """Whether few trainings failed, or the effect keeps its sign where each failed one is a guess."""
-    share = sum(found.failed) / max(sum(found.trainings), 1)
+    """Check that few trainings were lost, of both types alike, or the effect keeps its sign where each of
+    them is a guess."""
     bounded = "not known" if np.isnan(found.bound.value) else f"{percent(found.bound)} points"
-    detail = f"{share:.0%} of the trainings failed; with a guess for each of them the effect is {bounded}"
-    detail = detail if any(found.failed) else NONE
-    few = share <= MAX_FAILED or found.bound.sign * effect > 0
-    return Gate(f"at most {MAX_FAILED:.0%} failed, or a sign that holds", "ABC", few, detail)
+    rates = " and ".join(f"{rate:.0%}" for rate in found.rates)
+    absent = f", {sum(found.absent)} networks have no training" if any(found.absent) else ""
+    detail = (
+        f"{rates} of the trainings failed (p = {found.p:.3f} of equal rates){absent}; if each had the error "
+        f"of a constant guess, the effect would be {bounded}"
+    )
+    lost = any(found.failed) or any(found.absent)
+    return Gate("failures", "ABC", not found.selects(effect), detail if lost else NONE)

@@ -1,4 +1,4 @@
-"""How the rungs of successive halving rank the networks that came to both of two."""
+"""Agreement of the rungs of successive halving about the networks that came to both of two."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import numpy as np
 
 from nas.analysis.reliability import RESAMPLES, Fidelity
 from nas.analysis.table import dominating_type
-from nas.formatting import WIDTH, count, to_text
+from nas.formatting import WIDTH, table_of, to_text
 from nas.stats.estimate import Estimate
-from nas.stats.resampling import rank_correlation
+from nas.stats.ranks import BEST, agreement
 
 if TYPE_CHECKING:
     from nas.study.run import Run
 
 SELECTED = (
-    "Only what was promoted comes to a higher rung, and the best of a rung are harder to rank than all of "
-    "it: over all networks the correlation is mostly higher."
+    "Only promoted networks reach a higher rung, and the best of a rung are harder to rank than all of it: "
+    "over all networks the agreement is mostly higher. (1 + tau) / 2 of all pairs keep their order."
 )
 
 
 def rungs_of(run: Run, *, seed: int = 0) -> tuple[Fidelity, ...]:
-    """Each rung and the next, then the first and the last; () where the run has no rungs."""
+    """Return the agreement of each rung with the next, then of the first with the last; () without rungs."""
     rungs = run.config.fidelity
     pairs = [*pairwise(rungs), *([(rungs[0], rungs[-1])] if len(rungs) > 2 else ())]
     return tuple(_fidelity(run, short, long, seed) for short, long in pairs)
 
 
 def _fidelity(run: Run, short: int, long: int, seed: int) -> Fidelity:
-    """Over trials that did not fail, each training once."""
+    """Compare two rungs over the trials that did not fail, each training once."""
     both = [
         trial
         for trial in run.study.trials
@@ -40,31 +40,51 @@ def _fidelity(run: Run, short: int, long: int, seed: int) -> Fidelity:
     ]
     errors = np.array([[trial.curve[at - 1]["val_error"] for at in (short, long)] for trial in both])
     x, y = errors.reshape(-1, 2).T
-    rho = Estimate(*rank_correlation(x, y, RESAMPLES, np.random.default_rng(seed)))
+    contexts = [trial.proposal.design.get("context", f"trial {trial.number}") for trial in both]
+    numbers = {context: number for number, context in enumerate(dict.fromkeys(contexts))}
+    cluster = np.array([numbers[context] for context in contexts], np.intp)
     types = tuple(dominating_type(trial.genotype.module_types) for trial in both)
-    return Fidelity(short, long, x, y, types, rho)
+    alike = agreement(x, y, RESAMPLES, np.random.default_rng(seed), cluster)
+    return Fidelity(short, long, x, y, types, alike)
 
 
-def rungs_text(found: Sequence[Fidelity], width: int = WIDTH) -> str:
-    """A line for each pair of rungs, and what to make of it."""
-    lines = []
-    for each in found:
-        rho, networks = each.correlation, count(len(each.short), "network")
-        figure = "unknown" if math.isnan(rho.value) else f"{rho.value:.2f} [{rho.low:.2f}, {rho.high:.2f}]"
-        lines.append(f"{each.epochs:>3} and {each.longer} epochs: {figure} over {networks}")
-    return to_text("Rank correlation of the errors at two rungs", *lines, SELECTED, width=width)
+def rungs_text(fidelities: Sequence[Fidelity], width: int = WIDTH) -> str:
+    """Return the agreement as a table with one row per pair of rungs."""
+    table = table_of(
+        "epochs", "networks>", "rank correlation", "Kendall's tau", f"overlap of the best {BEST:.0%}"
+    )
+    for fidelity in fidelities:
+        alike = fidelity.agreement
+        figures = map(_limits, (alike.rho, alike.tau, alike.top))
+        table.add_row(f"{fidelity.epochs} and {fidelity.longer}", str(len(fidelity.short)), *figures)
+    return to_text("Agreement of the errors at two rungs", table, SELECTED, width=width)
 
 
-def rungs_list(found: Sequence[Fidelity]) -> list[dict[str, Any]]:
-    """The same as JSON; what is not estimable is None."""
+def _limits(estimate: Estimate) -> str:
+    """`0.80 [0.70, 0.90]`, without limits where they are not known."""
+    if math.isnan(estimate.value):
+        return "not known"
+    limits = "" if math.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}{limits}"
+
+
+def rungs_list(fidelities: Sequence[Fidelity]) -> list[dict[str, Any]]:
+    """The rungs as JSON, estimates as [value, low, high]; None where nothing is known."""
     return [
         {
-            "epochs": each.epochs,
-            "longer": each.longer,
-            "networks": len(each.short),
-            "rank_correlation": None
-            if math.isnan(each.correlation.value)
-            else [each.correlation.value, each.correlation.low, each.correlation.high],
+            "epochs": fidelity.epochs,
+            "longer": fidelity.longer,
+            "networks": len(fidelity.short),
+            "rank_correlation": _triple(fidelity.agreement.rho),
+            "kendall_tau": _triple(fidelity.agreement.tau),
+            "top_overlap": _triple(fidelity.agreement.top),
+            "top_networks": fidelity.agreement.best,
         }
-        for each in found
+        for fidelity in fidelities
     ]
+
+
+def _triple(estimate: Estimate) -> list[float | None] | None:
+    if math.isnan(estimate.value):
+        return None
+    return [None if math.isnan(x) else x for x in (estimate.value, estimate.low, estimate.high)]

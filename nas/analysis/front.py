@@ -47,7 +47,7 @@ def pareto_front(run: Run, objectives: Sequence[str] | None = None) -> pd.DataFr
 
 
 def network_means(trials: pd.DataFrame, objectives: Sequence[str] = ()) -> pd.DataFrame:
-    """One row a distinct complete network: its first trial with error and `objectives` as means
+    """Return one row per distinct complete network: its first trial with error and `objectives` as means
     over all its trainings, and a column `seeds`, of how many seeds."""
     complete = trials[trials["state"] == "complete"]
     known = complete.groupby("digest", sort=False)
@@ -70,7 +70,7 @@ def front_table(source: Any, objectives: Sequence[str] = ("error", "flops")) -> 
 
 
 def _points(complete: pd.DataFrame, objectives: Sequence[str]) -> Floats:
-    """The objectives of complete trials; NasError where one was not measured."""
+    """Return the objectives of complete trials; NasError where one was not measured."""
     points: Floats = complete[list(objectives)].to_numpy(float)
     if np.isnan(points).any():
         missing = [name for name, values in zip(objectives, points.T, strict=True) if np.isnan(values).any()]

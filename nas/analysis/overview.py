@@ -1,4 +1,4 @@
-"""All that a report of runs shows, computed before anything is drawn."""
+"""Contents of a report of runs, computed before anything is drawn."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from nas.analysis.analyze import Analysis, trial_table
 from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.coverage import Coverage, Timing, coverage, failures, timing
 from nas.analysis.edf import Edf, edf_band, shared_bins
+from nas.analysis.factors.budgets import Budget, factors_by_budget
+from nas.analysis.factors.decisions import DecisionEffect, decision_effects
 from nas.analysis.fidelity import rungs_of
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.pooling import analyze, pool
@@ -34,11 +36,11 @@ PROFILES = ("flops", "depth")
 
 @dataclass(frozen=True)
 class Overview:
-    """What runs found. `trials` are those of the runs that agree, with the number of their `run`;
+    """Results of runs. `trials` are those of the runs that agree, with the number of their `run`;
     `networks` the distinct complete ones of them; `axes` the two objectives of the front, x first;
     `sample` says of which networks the distributions and, without paired blocks, the profiles are.
-    `intervals` are of networks with repeated trainings, by digest; `timings` and
-    `time_uses` by name of the run."""
+    `budgets` are of the first run; `intervals` are of networks with repeated trainings, by digest; `timings`
+    and `time_uses` by name of the run."""
 
     runs: tuple[Run, ...]
     analysis: Analysis
@@ -50,6 +52,8 @@ class Overview:
     edfs: Mapping[str, Edf]
     normalised_edfs: Mapping[str, Edf]
     profiles: Mapping[str, Mapping[str, Profile]]
+    decisions: tuple[DecisionEffect, ...]
+    budgets: tuple[Budget, ...]
     coverage: Coverage
     failures: Mapping[str, Mapping[str, int]]
     repeats: Repeats | None
@@ -67,18 +71,16 @@ class Overview:
 
 
 def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
-    """Of one run or several. NotFoundError where no trial is complete, NasError where runs differ
-    in more than `nas.analysis.pooling` allows."""
+    """Collect the results of one run or several. NotFoundError where no trial is complete, NasError
+    where runs differ in more than `nas.analysis.pooling` allows."""
     import pandas as pd
 
-    found = pool(runs)
-    trials = found.trials
+    pooled = pool(runs)
+    trials = pooled.trials
     networks = distinct_networks(trials)
     sample, described = sample_of(networks)
     reseeded = _reseeded(runs)
-    epochs = trials["epochs"].max()
-    again = [trials.assign(source=0), *(r.assign(source=1) for r in reseeded)]
-    trainings = pd.concat([each[each["epochs"] == epochs] for each in again])
+    trainings = _trainings(trials, reseeded)
     types = failures(trials)
     deviations = _deviations(trials, sample)
     paths, baseline = _trajectories(runs, trials, seed)
@@ -93,12 +95,14 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         edfs=_edfs(sample, seed),
         normalised_edfs=_edfs(sample, seed, normalised=True),
         profiles={axis: profiles(deviations, axis, seed=seed) for axis in PROFILES},
+        decisions=decision_effects(trials, seed=seed),
+        budgets=factors_by_budget(runs[0], seed=seed),
         coverage=coverage(networks, tuple(types)),
         failures=types,
         repeats=repeats(trainings, seed=seed),
         fidelities=(
-            *fidelities(trials, pd.concat([found.longer, *reseeded]), seed=seed),
-            *(each for run in runs for each in rungs_of(run, seed=seed)),
+            *fidelities(trials, pd.concat([pooled.longer, *reseeded]), seed=seed),
+            *(rungs for run in runs for rungs in rungs_of(run, seed=seed)),
         ),
         trajectories=paths,
         baseline=baseline,
@@ -109,14 +113,14 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
 
 def _axes(run: Run, networks: pd.DataFrame) -> tuple[str, str]:
-    """Those of the objectives of the run that are known of all networks, also of those of other runs."""
+    """Return two objectives of the run that are known for all networks, those of other runs included."""
     return plot_axes(
         [name for name in run.config.objectives if name in networks and networks[name].notna().all()]
     )
 
 
 def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:
-    """Trainings of trials again with further seeds, a frame a run that has some."""
+    """Return the trainings with further seeds, one frame per run that has some."""
     frames = []
     for run in runs:
         history = History()
@@ -127,9 +131,18 @@ def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:
     return frames
 
 
+def _trainings(trials: pd.DataFrame, reseeded: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the trainings with the longest schedule of the trials, those of a search as source 0 and those
+    with further seeds as source 1."""
+    import pandas as pd
+
+    frames = [trials.assign(source=0), *(frame.assign(source=1) for frame in reseeded)]
+    return pd.concat([frame[frame["epochs"] == trials["epochs"].max()] for frame in frames])
+
+
 def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[str, Edf]:
-    """By dominating type; normalised over the FLOPs bins that all types of enough networks fill,
-    and of these types alone."""
+    """Return an EDF per dominating type, normalised over the FLOPs bins that all types of enough networks
+    fill, and of these types alone."""
     groups = {str(name): rows for name, rows in sample.groupby("type")}
     bins = None
     if normalised:
@@ -137,15 +150,15 @@ def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[
         bins = shared_bins([rows["flops"] for rows in groups.values()])
         groups = groups if len(bins) else {}
     rng = np.random.default_rng(seed)
-    found = {}
+    curves = {}
     for name, rows in groups.items():
         flops, cluster = rows["flops"] if normalised else None, rows["cluster"].to_numpy(np.intp)
-        found[name] = edf_band(rows["error"], flops, bins=bins, cluster=cluster, rng=rng)
-    return found
+        curves[name] = edf_band(rows["error"], flops, bins=bins, cluster=cluster, rng=rng)
+    return curves
 
 
 def _deviations(trials: pd.DataFrame, sample: pd.DataFrame) -> Deviations:
-    """Of paired blocks where there are any, else of the sample."""
+    """Return the deviations in paired blocks where there are any, else in the sample."""
     in_blocks = np.array([design.get("design") == "paired" for design in trials["design"]], bool)
     return from_blocks(read_blocks(trials[in_blocks])) if in_blocks.any() else from_networks(sample)
 
@@ -153,7 +166,7 @@ def _deviations(trials: pd.DataFrame, sample: pd.DataFrame) -> Deviations:
 def _trajectories(
     runs: Sequence[Run], trials: pd.DataFrame, seed: int
 ) -> tuple[dict[str, Trajectory], Baseline | None]:
-    """Of the runs over the space of the first one that a searcher steered."""
+    """Return the trajectories of the runs over the space of the first one that a searcher steered."""
     parts = dict(list(trials.groupby("run")))
     steered = [number for number, rows in parts.items() if not rows["uniform"].all()]
     if not steered:

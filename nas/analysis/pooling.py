@@ -11,18 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nas.analysis.analyze import Analysis, trial_table
-from nas.analysis.analyze import analyze as analyze_table
-from nas.analysis.claims.paired_gates import Evidence
-from nas.analysis.paired.recipes import tune
+from nas.analysis.analyze import analyze as analyze_trials
+from nas.analysis.paired.evidence import SMALLEST_EFFECT, Evidence, last_falls
+from nas.analysis.paired.recipes import network_errors
+from nas.analysis.results import analyze_results
 from nas.errors import NasError
-from nas.stats.estimate import UNKNOWN, Estimate
-from nas.stats.resampling import rank_correlation
 from nas.study.config_diff import differences, lines
 from nas.study.outcomes import none_complete, outcomes_of
-from nas.training.recipe import FULL_EPOCHS, Recipe
+from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +31,6 @@ SCHEDULE = {"epochs", "cutout"}
 """Fields of the recipe that a longer schedule changes by itself."""
 
 GRID = {"lr", "weight_decay"}
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -47,23 +43,27 @@ class Pool:
     recipes: Mapping[tuple[float, float], pd.DataFrame]
 
 
-def analyze(runs: Run | Sequence[Run], *, seed: int = 0) -> Analysis:
-    """Rank the module types of one run or several, with intervals, and grade what may be claimed.
+def analyze(
+    source: Run | Sequence[Run] | pd.DataFrame, *, smallest_effect: float = SMALLEST_EFFECT, seed: int = 0
+) -> Analysis:
+    """Rank the module types of runs or of a table of results, with intervals, and grade what may be claimed.
 
     Runs that agree in data, split and recipe are pooled. A run with more epochs than the first shows how
     far the first can be trusted; runs with another learning rate or weight decay show whether effects
-    hold beyond its recipe.
+    hold beyond its recipe. A table has one row per training of any trainer (see `nas.analysis.results`).
 
     Args:
-        runs: A run, or several with the reference run first.
+        source: A run, several with the reference run first, or a table with the columns `type` and `error`.
+        smallest_effect: Smallest effect of interest, a fraction: types are called practically equal where any
+            effect is shown to be smaller, and plans are for an effect of this size.
         seed: Seed of the bootstrap that the intervals come from.
 
     Returns:
         The contrasts of module types, each with estimate, interval and grade; `frame()` is the table.
 
     Raises:
-        NasError: A run can neither be pooled with the first nor serve as evidence; the message lists
-            the settings that differ.
+        NasError: A run can neither be pooled with the first nor serve as evidence, and the message lists
+            the settings that differ; or a row of a table cannot be understood, and the message names it.
 
     Example:
         >>> import nas
@@ -71,12 +71,23 @@ def analyze(runs: Run | Sequence[Run], *, seed: int = 0) -> Analysis:
         >>> nas.analyze(run).trials
         6
     """
-    runs = list(runs) if isinstance(runs, Sequence) else [runs]
+    if not 0 < smallest_effect < 1:
+        raise NasError(
+            f"{smallest_effect:g} is not a smallest effect of interest",
+            where="smallest_effect",
+            hint="a fraction of the validation error between 0 and 1: half a percentage point is 0.005",
+        )
+    if hasattr(source, "columns"):
+        return analyze_results(source, smallest_effect=smallest_effect, seed=seed)
+    runs = list(source) if isinstance(source, Sequence) else [source]
+    if not runs or not all(hasattr(run, "study") for run in runs):
+        hint = "give runs (nas.open_run), or a DataFrame of trainings with the columns type and error"
+        raise NasError(f"neither runs nor a table: {type(source).__name__}", where="analyze", hint=hint)
     found = pool(runs)
     config = runs[0].config
     guess = 1.0 if config.task == "segmentation" else 1 - 1 / config.num_classes
-    evidence = _evidence(found, config.recipe, guess, np.random.default_rng(seed))
-    return analyze_table(found.trials, seed=seed, evidence=evidence)
+    evidence = _evidence(found, config.recipe, guess, smallest_effect)
+    return analyze_trials(found.trials, seed=seed, evidence=evidence)
 
 
 def pool(runs: Sequence[Run]) -> Pool:
@@ -90,7 +101,7 @@ def pool(runs: Sequence[Run]) -> Pool:
         frame = trial_table(run.study).assign(run=number)
         recipe = run.config.recipe
         if recipe.epochs > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
-            longer.append(frame)
+            longer.append(frame.assign(epochs=recipe.epochs))
             continue
         if not _differ_in(run, first, GRID):
             here, there = ({"data": each.config.data, **_decisive(each)} for each in (runs[0], run))
@@ -114,21 +125,21 @@ def _decisive(run: Run) -> dict[str, Any]:
 
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
-    """Whether a run differs from the first in these fields of the recipe at most."""
+    """Return whether a run differs from the first in these fields of the recipe at most."""
     found = _decisive(run)
     recipe = {**found["recipe"], **{name: first["recipe"][name] for name in fields}}
     return {**found, "recipe": recipe} == dict(first)
 
 
-def _evidence(found: Pool, recipe: Recipe, guess: float, rng: np.random.Generator) -> Evidence:
-    short, long = (
-        frame[frame["state"] == "complete"].groupby("digest")["error"].mean()
-        for frame in (found.trials, found.longer)
+def _evidence(found: Pool, recipe: Recipe, guess: float, smallest_effect: float) -> Evidence:
+    longest = int(found.longer["epochs"].max()) if len(found.longer) else 0
+    return Evidence(
+        epochs=recipe.epochs,
+        longer=network_errors(found.longer[found.longer["epochs"] == longest]),
+        longer_epochs=longest,
+        recipes={key: network_errors(frame) for key, frame in found.recipes.items()},
+        usual=(recipe.lr, recipe.weight_decay),
+        falls=last_falls(found.trials),
+        guess=guess,
+        smallest_effect=smallest_effect,
     )
-    both = short.index.intersection(long.index)
-    rho = UNKNOWN
-    if len(both):
-        x, y = short[both].to_numpy(float), long[both].to_numpy(float)
-        rho = Estimate(*rank_correlation(x, y, RESAMPLES, rng))
-    tuned = tune(found.trials, found.recipes, (recipe.lr, recipe.weight_decay))
-    return Evidence(recipe.epochs, FULL_EPOCHS, rho, len(both), tuned, guess)

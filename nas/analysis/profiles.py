@@ -1,4 +1,4 @@
-"""Whether the effect of a module type holds over FLOPs and over depth."""
+"""Effects of module types over FLOPs and over depth."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.comparison import FLOPS_BINS
 from nas.analysis.paired.blocks import Blocks, mean_of
+from nas.stats.adjusted import adjusted_errors
 from nas.stats.estimate import Estimate
 from nas.stats.resampling import Floats, Ints, log_bins, mean_interval
 
@@ -24,8 +25,8 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Deviations:
-    """Error of networks (n,) less the mean of those they are compared with, in which every type
-    of the context, or every network of the FLOPs bin, counts the same."""
+    """Error of networks (n,) less that of those they are compared with, in which every type counts the same:
+    the types of the context, or all types at the FLOPs and depth of the network."""
 
     types: tuple[str, ...]
     flops: Floats
@@ -44,45 +45,50 @@ class Profile:
 
 
 def from_blocks(blocks: Blocks) -> Deviations:
-    """Of a paired design at equal FLOPs, from whole contexts."""
+    """Return the deviations of a paired design at equal FLOPs, from whole contexts."""
     errors = mean_of(blocks.error[:, 1], 1)
     whole = np.isfinite(errors).all(axis=1)
     flops = mean_of(mean_of(blocks.flops[:, 1], 1), 1)[whole]
     deviations = errors[whole] - errors[whole].mean(axis=1, keepdims=True)
     types = np.tile(blocks.types, len(deviations))
-    each = len(blocks.types)
+    size = len(blocks.types)
     return Deviations(
         tuple(types.tolist()),
-        np.repeat(flops, each),
-        np.repeat(blocks.depth[whole], each),
+        np.repeat(flops, size),
+        np.repeat(blocks.depth[whole], size),
         deviations.ravel(),
     )
 
 
 def from_networks(networks: pd.DataFrame) -> Deviations:
-    """Of distinct networks (see `nas.analysis.table`), from the mean of their FLOPs bin."""
-    flops, error = (networks[name].to_numpy(float) for name in ("flops", "error"))
-    at = log_bins(flops, FLOPS_BINS)[1]
-    means = np.bincount(at, weights=error) / np.maximum(np.bincount(at), 1)
-    return Deviations(tuple(networks["type"]), flops, networks["depth"].to_numpy(float), error - means[at])
+    """Return the deviations of distinct networks (see `nas.analysis.table`) from what is expected at their
+    FLOPs and depth, averaged over the types."""
+    flops, error, depth = (networks[name].to_numpy(float) for name in ("flops", "error", "depth"))
+    kinds, at = np.unique(networks["type"].to_numpy(str), return_inverse=True)
+    if not len(kinds):
+        return Deviations((), flops, depth, error)
+    alike = adjusted_errors(np.eye(len(kinds))[at], error, (np.log(flops), depth))
+    means = np.bincount(at, weights=alike) / np.bincount(at)
+    return Deviations(tuple(networks["type"]), flops, depth, alike - means.mean())
 
 
-def profiles(found: Deviations, axis: str, *, seed: int = 0) -> Mapping[str, Profile]:
-    """By type, over "flops" (bins of equal width in the logarithm) or "depth" (in blocks)."""
-    if not len(found.value):
+def profiles(deviations: Deviations, axis: str, *, seed: int = 0) -> Mapping[str, Profile]:
+    """Return the profile of each type over "flops" (bins of equal width in the logarithm) or "depth"
+    (in blocks)."""
+    if not len(deviations.value):
         return {}
     rng = np.random.default_rng(seed)
-    place = np.asarray(getattr(found, axis), float)
+    place = np.asarray(getattr(deviations, axis), float)
     bins = place if axis == "depth" and len(np.unique(place)) <= DEPTHS else log_bins(place, FLOPS_BINS)[1]
-    types = np.array(found.types)
+    types = np.array(deviations.types)
     return {
-        str(name): _profile(place[types == name], bins[types == name], found.value[types == name], rng)
-        for name in sorted(set(found.types))
+        str(name): _profile(place[types == name], bins[types == name], deviations.value[types == name], rng)
+        for name in sorted(set(deviations.types))
     }
 
 
 def _profile(place: Floats, bins: Floats | Ints, values: Floats, rng: np.random.Generator) -> Profile:
-    groups = [bins == each for each in np.unique(bins)]
+    groups = [bins == place_bin for place_bin in np.unique(bins)]
     x = np.array([np.exp(np.log(place[at]).mean()) for at in groups])
     effects = tuple(_estimate(values[at], rng) for at in groups)
     return Profile(x, effects, np.array([at.sum() for at in groups], np.intp))

@@ -1,5 +1,4 @@
-"""How far an error can be trusted: one training against another of the same network, and a short
-schedule against a longer one."""
+"""Reliability of an error: against another training of the network, and against a longer schedule."""
 
 from __future__ import annotations
 
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.analysis.seeds import seed_interval
-from nas.analysis.table import dominating_type
+from nas.analysis.table import distinct_networks, dominating_type
 from nas.stats.estimate import Estimate
+from nas.stats.ranks import Agreement, agreement
 from nas.stats.resampling import Floats, rank_correlation
 
 if TYPE_CHECKING:
@@ -35,27 +35,27 @@ class Repeats:
 @dataclass(frozen=True)
 class Fidelity:
     """Networks trained for `epochs` and for more, `longer`: mean errors `short` and `long`
-    (networks,), their types, and Spearman's rho between the two."""
+    (networks,), their types, and how alike the two schedules rank them."""
 
     epochs: int
     longer: int
     short: Floats
     long: Floats
     types: tuple[str, ...]
-    correlation: Estimate
+    agreement: Agreement
 
 
 def repeats(trainings: pd.DataFrame, *, seed: int = 0) -> Repeats | None:
-    """Of complete trainings with the same schedule; None where no network has two seeds.
+    """Return the networks trained twice or more with one schedule; None where there are none.
 
-    The column `source` says whether a training is of a search (0) or of a network trained again
-    (1): these are not held against each other, as those that a search chose look too good.
+    The column `source` is 0 for trainings of a search and 1 for networks trained again. The two are not
+    compared, as the networks that a search chose look too good.
     """
-    groups = [group for each in _repeated(trainings).values() for group in each.values()]
+    groups = [group for networks in _repeated(trainings).values() for group in networks.values()]
     if not groups:
         return None
     errors = [group["error"].to_numpy(float) for group in groups]
-    first, second = (np.array([each[at] for each in errors]) for at in (0, 1))
+    first, second = (np.array([values[at] for values in errors]) for at in (0, 1))
     types = tuple(dominating_type(group["blocks"].iloc[0]) for group in groups)
     rho = rank_correlation(first, second, RESAMPLES, np.random.default_rng(seed))
     return Repeats(first, second, types, _pooled_sd(errors)[0], Estimate(*rho))
@@ -71,15 +71,15 @@ def seed_intervals(trainings: pd.DataFrame) -> dict[str, Estimate]:
     from scipy.special import stdtrit
 
     sources = _repeated(trainings)
-    found = {}
+    pooled = {}
     if 0 in sources:
         sd, freedom = _pooled_sd([group["error"].to_numpy(float) for group in sources[0].values()])
         for digest, group in sources[0].items():
             value = float(group["error"].mean())
             half = float(stdtrit(freedom, 0.975)) * sd / len(group) ** 0.5
-            found[digest] = Estimate(value, value - half, value + half)
+            pooled[digest] = Estimate(value, value - half, value + half)
     again = {digest: seed_interval(g["error"].tolist()) for digest, g in sources.get(1, {}).items()}
-    return found | again
+    return pooled | again
 
 
 def _repeated(trainings: pd.DataFrame) -> dict[int, dict[str, pd.DataFrame]]:
@@ -87,25 +87,27 @@ def _repeated(trainings: pd.DataFrame) -> dict[int, dict[str, pd.DataFrame]]:
     rows = trainings[(trainings["state"] == "complete") & trainings["error"].notna()]
     rows = rows.drop_duplicates(["source", "digest", "seed"])
     rows = rows[rows.duplicated(["source", "digest"], keep=False)]
-    found: dict[int, dict[str, pd.DataFrame]] = {}
+    by_source: dict[int, dict[str, pd.DataFrame]] = {}
     for (source, digest), group in rows.groupby(["source", "digest"], sort=False):
-        found.setdefault(int(source), {})[str(digest)] = group
-    return found
+        by_source.setdefault(int(source), {})[str(digest)] = group
+    return by_source
 
 
 def _pooled_sd(errors: Sequence[Floats]) -> tuple[float, int]:
     """Standard deviation between trainings of one network, and its degrees of freedom."""
-    squares = sum(float(((each - each.mean()) ** 2).sum()) for each in errors)
-    freedom = sum(len(each) - 1 for each in errors)
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in errors)
+    freedom = sum(len(values) - 1 for values in errors)
     return float(np.sqrt(squares / freedom)), freedom
 
 
 def fidelities(short: pd.DataFrame, long: pd.DataFrame, *, seed: int = 0) -> tuple[Fidelity, ...]:
-    """The networks that both frames of trials hold complete, for each longer schedule."""
-    found = []
+    """The networks that both frames of trials hold complete, for each longer schedule. Networks of one
+    context were drawn together, so intervals are by bootstrap over contexts."""
+    agreements = []
     known = short[short["state"] == "complete"]
-    mean, blocks = known.groupby("digest")["error"].mean(), known.drop_duplicates("digest")
-    types = {row["digest"]: dominating_type(row["blocks"]) for row in blocks.to_dict("records")}
+    mean, networks = known.groupby("digest")["error"].mean(), distinct_networks(short)
+    types = dict(zip(networks["digest"], networks["type"], strict=True))
+    cluster = dict(zip(networks["digest"], networks["cluster"], strict=True))
     done = long[long["state"] == "complete"]
     for epochs, rows in done.groupby("epochs"):
         other = rows.groupby("digest")["error"].mean()
@@ -113,6 +115,7 @@ def fidelities(short: pd.DataFrame, long: pd.DataFrame, *, seed: int = 0) -> tup
         before = int(known.loc[known["digest"].isin(both), "epochs"].max()) if len(both) else 0
         if before and int(epochs) > before:
             x, y = mean[both].to_numpy(float), other[both].to_numpy(float)
-            rho = Estimate(*rank_correlation(x, y, RESAMPLES, np.random.default_rng(seed)))
-            found.append(Fidelity(before, int(epochs), x, y, tuple(types[d] for d in both), rho))
-    return tuple(found)
+            rng = np.random.default_rng(seed)
+            alike = agreement(x, y, RESAMPLES, rng, np.array([cluster[d] for d in both], np.intp))
+            agreements.append(Fidelity(before, int(epochs), x, y, tuple(types[d] for d in both), alike))
+    return tuple(agreements)

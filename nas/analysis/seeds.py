@@ -17,7 +17,7 @@ from nas.stats.resampling import Floats, rank_correlation
 from nas.study.trial import Trial
 
 LEVEL = 0.95
-"""Of intervals; and the share of fronts below which a place on the front depends on the seed."""
+"""Level of intervals, and share of fronts below which a place on the front depends on the seed."""
 RESAMPLES = 2000
 
 
@@ -35,7 +35,7 @@ class Member:
 
     @property
     def depends(self) -> bool:
-        """Whether its place on the front depends on the seed."""
+        """Return whether its place on the front depends on the seed."""
         return self.front_share < LEVEL
 
 
@@ -51,9 +51,8 @@ class Repeated:
 def repeated(
     members: Sequence[Trial], trainings: Sequence[Trial], objectives: Sequence[str], *, seed: int = 0
 ) -> list[Repeated]:
-    """What `trainings` say of `members`, for each number of epochs that some member was trained
-    for, ascending. Whatever the trainings are of other networks is left out; `seed` is that of
-    the resampling."""
+    """Return the trainings of `members` for each number of epochs that some member was trained for,
+    ascending. Trainings of other networks are left out; `seed` is that of the resampling."""
     first = {trial.digest: trial for trial in reversed(members)}
     known = [trial for trial in trainings if trial.digest in first]
     budgets = sorted({trial.epochs for trial in known})
@@ -65,7 +64,7 @@ def repeated(
 
 
 def seed_interval(errors: Sequence[float], least: float = 0.0) -> Estimate:
-    """Mean over seeds with its 95 % limits, by Student's t: seeds are few, and the noise between
+    """Return the mean over seeds with its 95 % limits, by Student's t: seeds are few, and the noise between
     them near normal. Limits are NaN below two seeds, and no further out than `least` and 1."""
     if not errors:
         return UNKNOWN
@@ -79,10 +78,10 @@ def seed_interval(errors: Sequence[float], least: float = 0.0) -> Estimate:
 
 
 def seed_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
-    """Mean error of b less that of a, each by training seed, with 95 % limits.
+    """Return the mean error of b less that of a, both by training seed, with 95 % limits.
 
-    Over the seeds in common where there are two or more of them: what a seed does to both then
-    cancels. Else Welch's, for independent seeds; limits are NaN where either has one seed only.
+    Seeds in common are paired where there are two or more of them, so that what a seed does to both
+    cancels. Else seeds are independent (Welch); limits are NaN where either has one seed only.
     """
     shared = sorted(a.keys() & b.keys())
     if len(shared) > 1:
@@ -94,16 +93,18 @@ def seed_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
     value = fmean(b.values()) - fmean(a.values())
     if len(a) < 2 or len(b) < 2:
         return Estimate(value, float("nan"), float("nan"))
-    parts = [float(np.var(list(each.values()), ddof=1)) / len(each) for each in (a, b)]
+    parts = [float(np.var(list(by_seed.values()), ddof=1)) / len(by_seed) for by_seed in (a, b)]
     if not sum(parts):
         return Estimate(value, value, value)
-    freedom = sum(parts) ** 2 / sum(p**2 / (len(each) - 1) for p, each in zip(parts, (a, b), strict=True))
+    freedom = sum(parts) ** 2 / sum(
+        p**2 / (len(by_seed) - 1) for p, by_seed in zip(parts, (a, b), strict=True)
+    )
     half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(sum(parts)))
     return Estimate(value, max(value - half, -1.0), min(value + half, 1.0))
 
 
 def front_shares(errors: Floats, points: Floats, column: int | None, rng: np.random.Generator) -> Floats:
-    """Share of resamples in which each network is on the front of them all (networks,).
+    """Return the share of resamples in which each network is on the front (networks,).
 
     `errors` (networks, seeds) are NaN where a training failed; `points` (networks, objectives)
     hold the objectives, the error in `column` (None where it is none of them). Seeds are drawn
@@ -159,8 +160,8 @@ def _repeated(
     points = np.array([trial.values(objectives) for trial in members], float)
     column = list(objectives).index("error") if "error" in objectives else None
     shares = front_shares(errors, points, column, np.random.default_rng(seed))
-    found = [tuple(line[np.isfinite(line)].tolist()) for line in errors]
-    rows = zip(members, found, failed, shares, strict=True)
+    known_errors = [tuple(line[np.isfinite(line)].tolist()) for line in errors]
+    rows = zip(members, known_errors, failed, shares, strict=True)
     return Repeated(
         trainings[0].epochs,
         len(seeds),

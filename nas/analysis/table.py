@@ -17,13 +17,13 @@ ENOUGH = 20
 
 
 def dominating_type(blocks: Sequence[str]) -> str:
-    """The type of most blocks; "mixed" where two have as many."""
+    """Return the type of most blocks; "mixed" where two have as many."""
     (name, most), *rest = Counter(blocks).most_common(2)
     return MIXED if rest and rest[0][1] == most else name
 
 
 def distinct_networks(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row a distinct complete network, with the columns of its first trial, its mean `error`
+    """Return one row per distinct complete network, with the columns of its first trial, its mean `error`
     over all its trainings, whether any was a `uniform` draw, its dominating `type`, its `depth`
     in blocks, and the `cluster` in which it was drawn: a context, or itself."""
     complete = trials[(trials["state"] == "complete") & trials["error"].notna()]
@@ -42,8 +42,8 @@ def distinct_networks(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def sample_of(networks: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The networks that speak of the space, and what they are: the uniform draws where there are
-    enough of them, else all."""
+    """Return the networks that describe the space, and what they are in words: the uniform draws where
+    there are enough of them, else all."""
     uniform = networks["uniform"].to_numpy(bool)
     if uniform.all():
         return networks, "all networks; none was chosen by a result"

@@ -1,4 +1,4 @@
-"""Where the time of a run went, from its profile: what each worker and the driver did, and when."""
+"""Use of time in a run, from its profile: phases of each worker and of the driver."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 IDLE, OUT_OF_WORK = "idle", "out of work"
 STARTING = ("starting", "importing")
-"""What a worker does once, before it can train."""
+"""Phases of a worker before it can train."""
 PHASES = (
     *(*STARTING, "building", "training", "validation", "latency", "objectives", "saving"),
     *("failing", "lost", IDLE, OUT_OF_WORK),
 )
 OF_DRIVER = ("proposing", "dispatching", "recording", "waiting")
 DEFINITION = (
-    "A worker is idle while it has started and has no candidate; after its last one it is out of work, "
-    "until the last of all ends."
+    "A worker is idle while it waits for a candidate, and out of work after its last one, until the last "
+    "worker ends."
 )
 
 
@@ -36,9 +36,9 @@ class Bar(NamedTuple):
 
 
 def time_use(sessions: Sequence[Sequence[Times]]) -> list[Bar]:
-    """What was done when, by worker, the driver last. What a trial spent in a phase is put together
-    where the phase first began, so that its epochs are one bar."""
-    found: list[Bar] = []
+    """Return the phases by worker, the driver last. The times of a trial in a phase are joined where the
+    phase first began, so that its epochs are one bar."""
+    bars_of_all: list[Bar] = []
     origin = 0.0
     for session in sessions:
         spans: dict[str, list[Times]] = defaultdict(list)
@@ -47,9 +47,9 @@ def time_use(sessions: Sequence[Sequence[Times]]) -> list[Bar]:
         last = max((times.end for times in session if times.worker != DRIVER), default=0.0)
         for worker, own in spans.items():
             bars = _driver_bars(own) if worker == DRIVER else _worker_bars(worker, own, last)
-            found += [bar._replace(start=bar.start + origin, end=bar.end + origin) for bar in bars]
+            bars_of_all += [bar._replace(start=bar.start + origin, end=bar.end + origin) for bar in bars]
         origin += last
-    return sorted(found, key=lambda bar: (bar.worker == DRIVER, len(bar.worker), bar.worker, bar.start))
+    return sorted(bars_of_all, key=lambda bar: (bar.worker == DRIVER, len(bar.worker), bar.worker, bar.start))
 
 
 def _driver_bars(spans: Sequence[Times]) -> Iterator[Bar]:
@@ -76,16 +76,16 @@ def _phases(times: Times) -> Iterator[Bar]:
 
 
 def seconds_of(bars: Sequence[Bar]) -> dict[str, dict[str, float]]:
-    """Seconds by worker and phase."""
-    found: dict[str, dict[str, float]] = {}
+    """Return the seconds by worker and phase."""
+    by_worker: dict[str, dict[str, float]] = {}
     for worker, phase, start, end in bars:
-        own = found.setdefault(worker, defaultdict(float))
+        own = by_worker.setdefault(worker, defaultdict(float))
         own[phase] += end - start
-    return {worker: dict(own) for worker, own in found.items()}
+    return {worker: dict(own) for worker, own in by_worker.items()}
 
 
 def share(seconds: Mapping[str, Mapping[str, float]], *phases: str) -> float:
-    """What part of the workers' time after they had started went into these phases."""
+    """Return the share of these phases in the workers' time after their start."""
     spent = [
         (phase, value)
         for worker, own in seconds.items()
@@ -97,8 +97,8 @@ def share(seconds: Mapping[str, Mapping[str, float]], *phases: str) -> float:
 
 
 def time_use_dict(bars: Sequence[Bar]) -> dict[str, Any]:
-    """Seconds by worker and phase, and the shares of idle and of out of work in the workers' time after
-    they had started."""
+    """Return the seconds by worker and phase, and the shares of idle and out of work in the workers' time
+    after their start, as JSON."""
     seconds = seconds_of(bars)
     return {
         "seconds": seconds,
@@ -108,7 +108,7 @@ def time_use_dict(bars: Sequence[Bar]) -> dict[str, Any]:
 
 
 def time_use_parts(bars: Sequence[Bar]) -> list[Table | str]:
-    """Tables of the workers and of the driver, and what their columns mean."""
+    """Return tables of the workers and of the driver, and a definition of their columns."""
     seconds = seconds_of(bars)
     workers = {name: own for name, own in seconds.items() if name != DRIVER}
     shown = (
@@ -122,7 +122,7 @@ def time_use_parts(bars: Sequence[Bar]) -> list[Table | str]:
 
 
 def _table(seconds: Mapping[str, Mapping[str, float]], order: Sequence[str]) -> Table:
-    """A row a worker; their sums and shares below, where there are several."""
+    """Return a table with one row per worker, then their sums where there are several, and shares."""
     total: dict[str, float] = defaultdict(float)
     for own in seconds.values():
         for phase, value in own.items():

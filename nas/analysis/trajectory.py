@@ -1,4 +1,4 @@
-"""What a search had found after each trial, against as many uniform draws."""
+"""Progress of a search after each trial, against as many uniform draws."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST = 300
 
 @dataclass(frozen=True)
 class Trajectory:
-    """By number of trials (n,), failed ones included: the lowest error so far (NaN before the
+    """Progress by number of trials (n,), failed ones included: the lowest error so far (NaN before the
     first), and the hypervolume so far as a share of that of all networks together."""
 
     best: Floats
@@ -31,7 +31,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The same of uniform draws in random order: mean, and the middle 95 % of orders."""
+    """Progress of uniform draws in random order: mean, and the middle 95 % of orders."""
 
     mean: Trajectory
     low: Trajectory
@@ -41,31 +41,37 @@ class Baseline:
 def trajectories(
     runs: Sequence[pd.DataFrame], axes: Sequence[str] = ("error", "flops"), *, seed: int = 0
 ) -> tuple[list[Trajectory], Baseline | None]:
-    """One trajectory a run whose trials a searcher chose by results, and the baseline of the
+    """Return one trajectory per run whose trials a searcher chose by results, and the baseline of the
     uniform draws of all; None where there are fewer than two. `axes` are the objectives of the
     hypervolume; the frames hold trials of one space in the order in which they finished."""
     points = [_points(run, axes) for run in runs]
-    complete = np.concatenate([each[np.isfinite(each).all(axis=1)] for each in points])
+    complete = np.concatenate([run_points[np.isfinite(run_points).all(axis=1)] for run_points in points])
     corner = reference_point(complete[:, 1:])
     whole = hypervolume(complete[:, 1:], corner)
     steered = [not run["uniform"].all() for run in runs]
-    found = [_trajectory(each, corner, whole) for each, kept in zip(points, steered, strict=True) if kept]
+    paths = [
+        _trajectory(run_points, corner, whole)
+        for run_points, kept in zip(points, steered, strict=True)
+        if kept
+    ]
     masks = [run["uniform"].to_numpy(bool) for run in runs]
-    uniform = np.concatenate([each[mask] for each, mask in zip(points, masks, strict=True)])
+    uniform = np.concatenate([run_points[mask] for run_points, mask in zip(points, masks, strict=True)])
     if len(uniform) < 2:
-        return found, None
+        return paths, None
     rng = np.random.default_rng(seed)
     orders = [uniform[rng.permutation(len(uniform))[:LONGEST]] for _ in range(ORDERS)]
     drawn = [_trajectory(order, corner, whole) for order in orders]
-    best, volume = (np.stack([getattr(each, name) for each in drawn]) for name in ("best", "volume"))
+    best, volume = (
+        np.stack([getattr(run_points, name) for run_points in drawn]) for name in ("best", "volume")
+    )
     best = np.where(np.isnan(best), 1.0, best)
     limits = [(np.quantile(best, q, axis=0), np.quantile(volume, q, axis=0)) for q in (0.025, 0.975)]
     mean = Trajectory(best.mean(axis=0), volume.mean(axis=0))
-    return found, Baseline(mean, Trajectory(*limits[0]), Trajectory(*limits[1]))
+    return paths, Baseline(mean, Trajectory(*limits[0]), Trajectory(*limits[1]))
 
 
 def _points(run: pd.DataFrame, axes: Sequence[str]) -> Floats:
-    """The error first, then the axes (n, 1 + axes); NaN where a trial failed."""
+    """Return the error, then the axes (n, 1 + axes); NaN where a trial failed."""
     table: Floats = run[["error", *axes]].to_numpy(float, copy=True)
     table[(run["state"] != "complete").to_numpy()] = np.nan
     return table

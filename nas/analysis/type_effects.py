@@ -104,8 +104,8 @@ class _Rows:
 
 
 def _sums(rows: _Rows, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """For each weighting (b, n) of the rows, of each stratum: its weight (b, strata), the weighted sum of
-    v (b, strata, types), and of its products (b, strata, types, types)."""
+    """Return the sums of each stratum under each weighting (b, n) of the rows: the weight (b, strata), the
+    weighted sum of v (b, strata, types), and that of its products (b, strata, types, types)."""
     size = rows.sample.shares.shape[1]
     pairs = zip(rows.members, rows.products, strict=True)
     sums = np.stack([weights[:, at] @ products for at, products in pairs], axis=1)

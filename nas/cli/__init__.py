@@ -1,13 +1,12 @@
-"""The command line: one command a file.
+"""The command line: one file per command.
 
 Data goes to stdout, progress and notes to stderr. Errors are printed without a traceback
-and end with the exit code of their kind. Commands import what is heavy when they run.
+and end with the exit code of their kind. Commands import heavy modules only when they run.
 """
 
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import sys
 import warnings
@@ -19,41 +18,45 @@ import click
 
 from nas import __version__
 from nas.cli import _options as options
+from nas.cli._output import accept_any_text, echo, show_traceback, show_warning
 from nas.errors import NasError, StorageError
 
 GROUPS = {
     "Search": {
-        "search": "Search a space and end with the Pareto front and the ranking.",
+        "search": "Search a space for the Pareto front, and rank its module types.",
+        "data": "Show how your images are read.",
         "spaces": "List the search spaces, or show one.",
         "runs": "List the runs.",
-        "replay": "Whether the searcher of a run proposes the same again.",
+        "replay": "Check that the searcher of a run proposes the same again.",
     },
-    "What a run found": {
-        "pareto": "The Pareto front of a run, and how far it depends on the training seed.",
-        "analyze": "Rank the module types of a run, and say what the ranking supports.",
-        "report": "What runs found as one HTML page, and its plots.",
-        "compare": "What differs between two networks, or between two runs.",
+    "Results": {
+        "pareto": "Show the Pareto front of a run, and how it depends on seeds.",
+        "analyze": "Rank the module types of runs, and grade each claim.",
+        "report": "Write runs as one HTML page, and as plots.",
+        "dashboard": "Show a run live in optuna-dashboard.",
+        "compare": "Compare two networks, or two runs.",
     },
     "Networks": {
-        "show": "The layers of a network, with shapes, parameters and FLOPs.",
-        "cost": "Parameters, FLOPs, activations and memory of a genotype.",
-        "zoo": "List published networks, show one, or write it as a PyTorch file.",
-        "export": "Write networks of a run, or of the zoo, as PyTorch files, verified first.",
-        "train": "Train one network fully, and read its test figure once.",
+        "show": "Show the layers of a network, with shapes, parameters and FLOPs.",
+        "cost": "Count parameters, FLOPs, activations and memory of a network.",
+        "zoo": "List, show or export published networks.",
+        "export": "Write networks as verified PyTorch files.",
+        "train": "Train one network fully, and test it once.",
     },
     "This machine": {
-        "doctor": "Versions, devices, memory and Ray, and a short test of them all.",
-        "completion": "Print the completion script of a shell.",
+        "cache": "List the decoded images that are kept on disk, or remove them.",
+        "doctor": "Check versions, devices, memory and Ray, and run a short search.",
+        "completion": "Print the completion script for a shell.",
     },
 }
-"""The commands by what people do, each with a line of help."""
+"""Commands by purpose, each with a line of help."""
 
 COMMANDS = {name: line for commands in GROUPS.values() for name, line in commands.items()}
 INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
-    """Imports the module of a command when the command is used; --help needs none."""
+    """A group that imports the module of a command when the command is used; --help needs none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -86,8 +89,9 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(cls=LazyGroup, context_settings=SETTINGS)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Neural architecture search over modules: residual against fractal, accuracy against FLOPs.
+    """Search convolutional architectures on your images within a compute budget.
 
+    You get the front of accuracy against FLOPs, a graded comparison of block types, and PyTorch code.
     Start with `nas search --space residual_vs_fractal`.
     """
 
@@ -95,13 +99,16 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    code = run(args)
-    gc.freeze()  # the process ends: to look for garbage in 10,000 trials once more takes 0.4 s
-    sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        accept_any_text(stream)
+    if sys.platform == "win32":
+        sys.exit(complain("nas does not run on Windows", NasError.exit_code, hint="use it in WSL, on Linux"))
+    warnings.showwarning, sys.excepthook = show_warning, show_traceback
+    sys.exit(run(args))
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return its exit code."""
     try:
         code = cli.main(args=None if args is None else list(args), prog_name="nas", standalone_mode=False)
     except NasError as error:
@@ -114,19 +121,19 @@ def run(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader went away (`nas runs | head`); nothing may be flushed into the closed pipe at exit.
+        # The reader has gone (`nas runs | head`), and nothing may be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # no fault of the disk
+        if error.errno == errno.ENAMETOOLONG:  # a wrong argument, not a fault of the disk
             return complain(f"{error.filename}: the name is too long for a file", NasError.exit_code)
         return complain(str(error), StorageError.exit_code)
     return code if isinstance(code, int) else 0
 
 
 def complain(message: str, code: int, *, hint: str = "") -> int:
-    """Print an error to stderr; returns its exit code."""
-    click.echo(f"error: {message}" + (f"\n  {hint}" if hint else ""), err=True)
+    """Print an error to stderr and return its exit code."""
+    echo(f"error: {message}" + (f"\n  {hint}" if hint else ""), err=True)
     return code
 
 

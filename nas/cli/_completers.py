@@ -1,4 +1,4 @@
-"""What the Tab key offers for the values of arguments and options (see `nas completion`)."""
+"""Values of arguments and options that the Tab key offers (see `nas completion`)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from click.shell_completion import CompletionItem
 
 
 def spaces(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Search spaces, then files."""
+    """Offer search spaces, then files."""
     from nas.space.space import space_names
 
     return [*_starting(space_names(), incomplete), CompletionItem(incomplete, type="file")]
 
 
 def data(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from nas.data.load import AT_PATH, BUILT_IN
+    """Offer data sets, and the kinds that take a path."""
+    from nas.data.load import forms
 
-    return _starting([*BUILT_IN, *(f"{kind}:" for kind in AT_PATH)], incomplete)
+    names = [f"{form.name}:" if form.place else form.name for form in forms().values()]
+    return [*_starting(names, incomplete), CompletionItem(incomplete, type="file")]
 
 
 def searchers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer searchers."""
     from nas.searchers import design_names, searcher_names
 
     return _starting([*searcher_names(), *design_names()], incomplete)
@@ -43,12 +46,12 @@ def objectives(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Runs of the results folder, then files."""
+    """Offer runs of the results folder, then files."""
     from nas.study.run_folder import LATEST, list_runs
 
     folder = ctx.params.get("results_dir") or Path("results")
-    found = [LATEST, *(run.name for run in list_runs(folder))]
-    return [*_starting(found, incomplete), CompletionItem(incomplete, type="file")]
+    names = [LATEST, *(run.name for run in list_runs(folder) if run.name.isprintable())]
+    return [*_starting(names, incomplete), CompletionItem(incomplete, type="file")]
 
 
 def _starting(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

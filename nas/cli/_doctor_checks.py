@@ -1,4 +1,4 @@
-"""Is this machine ready for a search, and how fast would one be?"""
+"""Checks of `nas doctor`: whether this machine is ready for a search, and how fast one would be."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from nas.study.run import Run
 
 SPACE, DATA = "residual_vs_fractal", "digits"
-"""Of the self-test: the main job of the README, cut short."""
+"""Space and data of the self-test: the search of the README, cut short."""
 
 LEAST_MEMORY = 2 << 30
-"""Bytes that a search with two workers takes with Ray."""
+"""Free memory in bytes that a search with two workers needs with Ray."""
 
 LEAST_DISK = 1 << 30
+"""Free disk space in bytes below which `nas doctor` warns."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at; state is "ok", "warning" or "error"."""
+    """A check by its name, its result in words, and its state: "ok", "warning" or "error"."""
 
     name: str
     state: str
@@ -38,7 +39,7 @@ class Check:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """A short search: seconds in all, and those that its workers trained."""
+    """A short search: its seconds in all, and the seconds that its workers trained."""
 
     workers: int
     candidates: int
@@ -47,14 +48,14 @@ class SelfTest:
 
     @property
     def candidates_an_hour(self) -> float:
-        """Of a search that goes on, as the start of the workers does not count."""
+        """Candidates per hour of a longer search, where the start of the workers does not count."""
         return 3600 * self.workers * self.candidates / self.training_seconds
 
 
 def checks(results_dir: Path) -> Iterator[Check]:
-    """Versions, devices, memory and disk; what takes long comes last."""
-    found = versions()
-    yield Check("versions", "ok", ", ".join(f"{name} {version}" for name, version in found.items()))
+    """Check versions, devices, memory and disk; slow checks come last."""
+    installed = versions()
+    yield Check("versions", "ok", ", ".join(f"{name} {version}" for name, version in installed.items()))
     yield _cores()
     yield _memory()
     yield _disk(results_dir)
@@ -64,8 +65,10 @@ def checks(results_dir: Path) -> Iterator[Check]:
 
 
 def self_test() -> SelfTest:
-    """A search by Ray of two candidates a worker, in a folder that is removed. Raises what a search
-    raises; NasError where a candidate failed."""
+    """Search with Ray, two candidates per core, in a folder that is removed afterwards.
+
+    Raises what a search raises, and NasError if a candidate failed.
+    """
     from nas.controller.search import search
 
     started, workers = time.monotonic(), 0
@@ -75,7 +78,7 @@ def self_test() -> SelfTest:
         workers = slots
 
     with tempfile.TemporaryDirectory() as folder:
-        trials = 2 * len(os.sched_getaffinity(0))
+        trials = 2 * _usable_cores()
         run = search(SPACE, data=DATA, trials=trials, results_dir=folder, on_start=note_workers)
         with run.study as study:
             done = list(study.trials)
@@ -85,30 +88,38 @@ def self_test() -> SelfTest:
     return SelfTest(workers, len(done), time.monotonic() - started, sum(trial.duration for trial in done))
 
 
+def _usable_cores() -> int:
+    """Return the cores that this process may use; macOS tells only how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _cores() -> Check:
-    cores = len(os.sched_getaffinity(0))
+    cores = _usable_cores()
     load = os.getloadavg()[0]
-    detail = f"{cores} to use, load {load:.1f}"
+    detail = f"{cores} usable, load {load:.1f}"
     busy = load > 0.5 * cores
-    return Check("CPU cores", "warning" if busy else "ok", f"{detail}: others use them" if busy else detail)
+    return Check(
+        "CPU cores", "warning" if busy else "ok", f"{detail}: other programs use them" if busy else detail
+    )
 
 
 def _memory() -> Check:
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    detail = f"{_gib(available)} of {_gib(total)} GiB free"
-    return Check("memory", "ok" if available >= LEAST_MEMORY else "warning", detail)
+    import psutil
+
+    memory = psutil.virtual_memory()
+    detail = f"{_gib(memory.available)} of {_gib(memory.total)} GiB free"
+    return Check("memory", "ok" if memory.available >= LEAST_MEMORY else "warning", detail)
 
 
 def _disk(results_dir: Path) -> Check:
     name, folder = "results folder", results_dir.absolute()
-    at = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not at.is_dir():
-        return Check(name, "error", f"{at} is no folder")
-    if not os.access(at, os.W_OK):
-        return Check(name, "error", f"{at} cannot be written")
-    free = shutil.disk_usage(at).free
-    return Check(name, "ok" if free >= LEAST_DISK else "warning", f"{_gib(free)} GiB free at {at}")
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not nearest.is_dir():
+        return Check(name, "error", f"{nearest} is not a folder")
+    if not os.access(nearest, os.W_OK):
+        return Check(name, "error", f"{nearest} cannot be written")
+    free = shutil.disk_usage(nearest).free
+    return Check(name, "ok" if free >= LEAST_DISK else "warning", f"{_gib(free)} GiB free at {nearest}")
 
 
 def _gpus() -> Iterator[Check]:
@@ -117,15 +128,15 @@ def _gpus() -> Iterator[Check]:
     if not torch.cuda.is_available():
         yield Check("GPU", "ok", "none that torch can use; candidates train on CPU cores")
         return
-    for at in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(at)
+    for i in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(i)
         yield Check(
-            f"GPU {at}", "ok", f"{torch.cuda.get_device_name(at)}, {_gib(free)} of {_gib(total)} GiB free"
+            f"GPU {i}", "ok", f"{torch.cuda.get_device_name(i)}, {_gib(free)} of {_gib(total)} GiB free"
         )
 
 
 def _precision() -> Check:
-    from nas.training.loop import hardware_precision
+    from nas.training.precision import hardware_precision
 
     device = _device()
     detail = f"{hardware_precision(device)}, as suits this {'CPU' if device == 'cpu' else 'GPU'}"

@@ -1,15 +1,14 @@
-"""nas search --dry-run."""
+"""nas search --dry-run: show what a search would run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from nas.cli._output import duration, emit, table
+from nas.cli._output import echo, emit, table
 from nas.cli.spaces import size
 from nas.errors import NasError
+from nas.formatting import duration
 
 if TYPE_CHECKING:
     from nas.controller.dry_run import Plan
@@ -18,9 +17,11 @@ SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "re
 
 
 def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
-    """Print what `nas search` with these options would run."""
+    """Print what `nas search` would run with these options."""
     from nas.controller.config import prepare
     from nas.controller.dry_run import describe, plan
+    from nas.controller.evaluators import Workers
+    from nas.data.summary import data_lines
     from nas.formatting import metric
 
     if options["space"] is None:
@@ -28,31 +29,27 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     recipe = dict(options["recipe"] or {})
     if options["epochs"] is not None:
         recipe["epochs"] = options["epochs"]
-    setup = prepare(options["space"], recipe=recipe, **{name: options[name] for name in SETTINGS})
-    planned = plan(setup, options["workers"], gpu=options["gpus_per_worker"] > 0)
-    document = describe(setup, planned)
+    config, dataset = prepare(options["space"], recipe=recipe, **{name: options[name] for name in SETTINGS})
+    planned = plan(config, dataset, Workers(options["workers"], options["gpus_per_worker"]))
+    document = describe(config, dataset, planned)
     if as_json:
         emit(document)
         return
-    images = document["images"]
-    click.echo(
-        f"space       {setup.space.name}: {size(setup.space)} genotypes, {document['decisions']} decisions"
+    echo(
+        f"space       {config.space.name}: {size(config.space)} genotypes, {document['decisions']} decisions"
     )
-    click.echo(
-        f"data        {setup.data}: {images['train']:,} training and {images['validation']:,} validation "
-        f"images, {'x'.join(map(str, setup.dataset.input_shape))}, {setup.dataset.num_classes} classes"
-    )
-    click.echo(f"duplicates  {setup.dataset.duplicates}")
-    epochs = f"{epochs_text(setup.fidelity, setup.recipe.epochs)} epochs each"
-    click.echo(f"search      {setup.trials} candidates by {setup.searcher}, {epochs}")
-    for seed in setup.seeds:
-        click.echo(f"seed        {seed}")
-    click.echo(f"objectives  {', '.join(setup.objectives)}")
+    for line in data_lines(dataset, config.data):
+        echo(line)
+    epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
+    echo(f"search      {config.trials} candidates by {config.searcher.name}, {epochs}")
+    for seed in config.warm_starts:
+        echo(f"seed        {seed}")
+    echo(f"objectives  {', '.join(config.objectives)}")
     for line in design_lines(planned):
-        click.echo(f"design      {line}")
-    click.echo(f"time        {time_text(planned)}\n")
+        echo(f"design      {line}")
+    echo(f"time        {time_text(planned)}\n")
     kind = "networks of the design" if planned.design else "uniform samples"
-    click.echo(f"{planned.samples} {kind} cost, for one image:")
+    echo(f"{planned.samples} {kind} cost, for one image:")
     table(
         [{"figure": name, **{k: metric(v) for k, v in row.items()}} for name, row in planned.costs.items()],
         right=["low", "median", "high"],
@@ -60,15 +57,16 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
 
 
 def epochs_text(fidelity: Sequence[int], epochs: int) -> str:
-    """`9`, or `1 to 9 (rungs 1, 3, 9)`."""
+    """Return `9`, or `1 to 9 (rungs 1, 3, 9)`."""
     return f"{fidelity[0]} to {epochs} (rungs {', '.join(map(str, fidelity))})" if fidelity else str(epochs)
 
 
 def design_lines(planned: Plan) -> list[str]:
-    """What a design plans and can show; [] for other searchers."""
+    """Return what a design plans and can show; empty for other searchers."""
     return list(planned.design.get("lines", ()))
 
 
 def time_text(planned: Plan) -> str:
+    """Return the expected duration, and how many candidates train at a time."""
     time = "not estimated on GPUs" if planned.seconds is None else f"about {duration(planned.seconds)}"
     return f"{time}, {planned.workers} candidates at a time"

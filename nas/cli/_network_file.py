@@ -1,4 +1,4 @@
-"""Networks in files: a genotype in JSON, or the config.json of an export."""
+"""Read networks from files: a genotype in JSON, or the config.json of an export."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.cli import _options as options
 from nas.errors import NasError
+from nas.files import read_text
 
 if TYPE_CHECKING:
     from nas.graph.graph import Shape
     from nas.space.genotype import Genotype
 
 INPUT, CLASSES = (3, 32, 32), 10
-"""Of a genotype in a file of its own, which says nothing of its data."""
+"""Input shape and number of classes of a file that holds a genotype alone."""
 
 
 class NetworkFile(NamedTuple):
-    """A genotype with the image and the number of classes it is meant for."""
+    """A genotype with the image size and the number of classes that it is meant for."""
 
     genotype: Genotype
     input_shape: Shape
@@ -26,10 +26,10 @@ class NetworkFile(NamedTuple):
 
 
 def read_network(path: Path) -> NetworkFile:
-    """The network of a file; NasError or NotFoundError names the place that is wrong."""
+    """Return the network of a file; NasError or NotFoundError names the place that is wrong."""
     from nas.space.genotype import Genotype
 
-    text = options.read_text(path)
+    text = read_text(path, NasError)
     try:
         data: Any = json.loads(text)
     except ValueError as error:

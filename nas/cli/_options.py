@@ -1,4 +1,4 @@
-"""Arguments, options and ways to read files that several commands share."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from nas.cli import _completers as complete
-from nas.errors import NasError, NotFoundError, did_you_mean
+from nas.errors import NasError, did_you_mean
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -20,30 +20,33 @@ results_dir: Decorator = click.option(
     default=Path("results"),
     show_default=True,
     metavar="PATH",
-    help="Where the runs are.",
+    help="Folder of the runs.",
 )
 run: Decorator = click.argument("run", metavar="RUN", shell_complete=complete.runs)
-trial: Decorator = click.option(
-    "--trial", type=click.IntRange(min=0), metavar="N", help="The trial's number."
-)
+trial: Decorator = click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Number of a trial.")
 plot: Decorator = click.option(
     "--plot",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Draw it: .png, .svg, .pdf, .dot (Graphviz) or .mmd (Mermaid).",
+    help="Draw the network to a .png, .svg, .pdf, .dot (Graphviz) or .mmd (Mermaid) file.",
 )
 closed: Decorator = click.option("--closed", is_flag=True, help="Draw modules without their layers.")
 workers: Decorator = click.option(
-    "--workers", type=click.IntRange(min=0), metavar="W", help="One per core by default; 0: no Ray."
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="W",
+    help="Number of workers. Default: one per core; 0 trains in this process, without Ray.",
 )
 gpus_per_worker: Decorator = click.option(
     "--gpus-per-worker",
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="G",
-    help="0.25 trains four candidates on each GPU.",
+    help="Share of a GPU per worker; 0.25 trains four candidates on each GPU.",
 )
-ray_address: Decorator = click.option("--ray-address", metavar="A", help="A running Ray cluster to join.")
+ray_address: Decorator = click.option(
+    "--ray-address", metavar="A", help="Address of a running Ray cluster to join."
+)
 
 
 def _load_plugin(context: click.Context, option: click.Parameter, files: tuple[str, ...]) -> None:
@@ -60,7 +63,7 @@ plugin = click.Option(
     expose_value=False,
     callback=_load_plugin,
     metavar="FILE.py",
-    help="Module types and searchers of your own; the file is run.",
+    help="Python file that defines module types and searchers of your own. It is run.",
 )
 
 
@@ -71,12 +74,9 @@ class SearcherOption(click.Option):
         from nas.searchers import design_names, searcher_names
 
         designs = " and ".join(design_names())
-        self.help = f"{', '.join(searcher_names())}; {designs} compare module types and optimise nothing. "
-        self.help += "evolution by default."
+        self.help = f"Searcher: {', '.join(searcher_names())}; or {designs}, which compare module types and "
+        self.help += "optimise nothing. Default: evolution."
         return super().get_help_record(ctx)
-
-
-RUN_HELP = "RUN is a run folder, a name under the results folder, or `latest`."
 
 
 class InputShape(click.ParamType[tuple[int, int, int]]):
@@ -89,12 +89,12 @@ class InputShape(click.ParamType[tuple[int, int, int]]):
             return value
         parts = str(value).split("x")
         if len(parts) != 3 or not all(part.isdigit() and 0 < int(part) <= 4096 for part in parts):
-            self.fail(f"{value!r} is no input size; write channels x height x width, such as 3x32x32")
+            self.fail(f"{value!r} is not an input size; write channels x height x width, such as 3x32x32")
         return tuple(map(int, parts))
 
 
 class Choice(click.Choice[str]):
-    """One of several words, with the closest where another is given."""
+    """One of several words; an unknown one is answered with the closest."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.choices:
@@ -121,27 +121,27 @@ class Rungs(click.ParamType[tuple[int, ...]]):
             return value
         parts = [part.strip() for part in str(value).split(",")]
         if not all(part.isdecimal() and len(part) < 10 for part in parts):
-            self.fail(f"{value!r} are no numbers of epochs; write them as 1,3,9")
+            self.fail(f"{value!r} are not numbers of epochs; write them as 1,3,9")
         return tuple(map(int, parts))
 
 
 class Fields(click.ParamType[dict[str, Any]]):
     """Comma-separated NAME=VALUE pairs; values are numbers, true, false or words."""
 
-    name = "K=V,…"
+    name = "K=V,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, dict):
             return value
-        found: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for pair in str(value).split(","):
             name, equals, text = (part.strip() for part in pair.partition("="))
             if not (name and equals and text):
-                self.fail(f"{pair!r} is no setting; write NAME=VALUE, such as lr=0.1")
-            if name in found:
+                self.fail(f"{pair!r} is not a setting; write NAME=VALUE, such as lr=0.1")
+            if name in fields:
                 self.fail(f"{name!r} is given twice")
-            found[name] = _scalar(text)
-        return found
+            fields[name] = _scalar(text)
+        return fields
 
 
 def _scalar(text: str) -> bool | int | float | str:
@@ -155,20 +155,8 @@ def _scalar(text: str) -> bool | int | float | str:
     return text
 
 
-def read_text(path: Path, limit: int = 1 << 20) -> str:
-    """The text of a file of at most `limit` bytes; NasError or NotFoundError names it."""
-    try:
-        if path.stat().st_size > limit:
-            raise NasError(f"larger than {limit:,} bytes", where=str(path))
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotFoundError("there is no such file", where=str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise NasError(f"cannot be read: {error}", where=str(path)) from None
-
-
 def objectives(help: str) -> Decorator:
-    """--objectives A,B, with the objectives there are in its help."""
+    """Add --objectives A,B, whose help lists the objectives there are."""
     from nas.study.objectives import OBJECTIVES
 
     known = f"{', '.join(OBJECTIVES)}, or your own as python:module:function."
@@ -182,13 +170,20 @@ def objectives(help: str) -> Decorator:
 
 
 def reseeding(help: str) -> Decorator:
-    """--reseed K as `seeds`, and with it how it trains: settings of `nas.controller.reseed.reseed`."""
+    """Add --reseed K as `seeds`, and the settings of its training (see `nas.controller.reseed.reseed`)."""
     several = (
         click.option("--reseed", "seeds", type=click.IntRange(min=1), metavar="K", help=help),
         click.option(
-            "--epochs", type=click.IntRange(min=1), metavar="E", help="Of --reseed; else as the search."
+            "--epochs",
+            type=click.IntRange(min=1),
+            metavar="E",
+            help="Epochs of --reseed. Default: as the search.",
         ),
-        click.option("--data", metavar="D", help="Of --reseed; needed where the data of the run are code."),
+        click.option(
+            "--data",
+            metavar="D",
+            help="Data for --reseed; needed where the run read them by your own function.",
+        ),
         workers,
         gpus_per_worker,
         ray_address,
@@ -203,8 +198,9 @@ def reseeding(help: str) -> Decorator:
 
 
 def check_reseed(training: Mapping[str, Any]) -> None:
-    """NasError where settings of a training are given and nothing will be trained."""
+    """Raise NasError if settings of a training are given without --reseed."""
     if any(value is not None and value != 0.0 for value in training.values()) or training["workers"] == 0:
         raise NasError(
-            "--epochs, --data, --workers and the like say how --reseed trains", hint="add --reseed K"
+            "--epochs, --data and --workers are settings of --reseed, which is not given",
+            hint="add --reseed K",
         )

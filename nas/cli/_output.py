@@ -1,25 +1,41 @@
-"""How the commands print: data to stdout, notes to stderr."""
+"""Output of the commands: data to stdout, notes to stderr.
+
+Every text goes through `echo`, `note`, `table` or `emit`, which show control characters as escapes. Names and
+messages may come from a stranger's file, and must not clear the screen or write to the clipboard.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+import traceback
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from nas.errors import readable
+from nas.errors import escape_controls, readable
+from nas.formatting import SCHEMA, WIDTH
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PIPED_WIDTH = 200
-"""Columns where stdout is no terminal: wide enough that tables keep one row a line."""
+"""Columns where stdout is no terminal, enough for tables to keep one line per row."""
+
+COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+def echo(text: object = "", *, err: bool = False, newline: bool = True) -> None:
+    """Print a text to stdout, or to stderr."""
+    click.echo(escape_controls(str(text)), nl=newline, err=err)
 
 
 def emit(data: Mapping[str, Any]) -> None:
     """Print a JSON document with the version of its layout."""
-    click.echo(json.dumps({"schema": 1, **data}, indent=2, allow_nan=False))
+    text = json.dumps({"schema": SCHEMA, **data}, indent=2, allow_nan=False)
+    click.echo(text.replace("\x7f", "\\u007f"))  # the one control character that JSON leaves as it is
 
 
 def note(text: str) -> None:
@@ -29,23 +45,24 @@ def note(text: str) -> None:
 
 def heading(text: str) -> None:
     """Print the title of a part of the output."""
-    click.echo(f"\n{click.style(text, bold=True)}")
+    click.echo(f"\n{click.style(escape_controls(text), bold=True)}")
 
 
-def console() -> Console:
-    """The console on stdout."""
+def status(state: str, text: str) -> None:
+    """Print a line behind its state, which is one of `COLOURS`."""
+    click.echo(f"{click.style(f'{state:<8}', fg=COLOURS[state])} {escape_controls(text)}")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the console on stdout or stderr. It interprets no markup in what it prints."""
     from rich.console import Console
 
-    plain = Console(highlight=False, markup=False, emoji=False)
-    if plain.is_terminal:
-        return plain
-    return Console(highlight=False, markup=False, emoji=False, width=PIPED_WIDTH)
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else PIPED_WIDTH
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 def text_width() -> int:
     """Columns for running text and wide tables."""
-    from nas.formatting import WIDTH
-
     return min(console().width, WIDTH)
 
 
@@ -66,14 +83,22 @@ def table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:
 
 
 def percent(value: float | None) -> str:
-    """A fraction as percent; a dash where there is none."""
+    """Return a fraction as percent; a dash where there is none."""
     return "-" if value is None else f"{value:.2%}"
 
 
-def duration(seconds: float | None) -> str:
-    """Minutes and seconds, with hours where there are any."""
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning of Python as a note, in place of the line of code that gave it."""
+    note(f"warning: {message}")
+
+
+def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of an error that is no NasError, which is a bug."""
+    echo("".join(traceback.format_exception(kind, error, trace)), err=True, newline=False)
+
+
+def accept_any_text(stream: TextIO) -> None:
+    """Let a stream print what its encoding lacks, such as an ellipsis in latin-1, as an escape."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Live progress of a search on stderr: with what is training now on a terminal, else plain lines."""
+"""Live progress of a search on stderr: a view of the running trainings on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections import deque
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-import click
-
-from nas.cli._output import duration, percent
-from nas.formatting import metric
+from nas.cli._output import console, echo, percent
+from nas.errors import escape_controls
+from nas.formatting import duration, metric
 from nas.study.objectives import objective
 
 if TYPE_CHECKING:
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from nas.controller.config import Setup
+    from nas.controller.config import SearchConfig
     from nas.controller.dry_run import Plan
     from nas.controller.progress import Event, Progress
+    from nas.data import Dataset
     from nas.study.run import Run
     from nas.study.trial import Proposal, Trial
 
@@ -29,15 +29,17 @@ BAR = 30
 """Columns of the progress bar."""
 
 SCATTER = (48, 10)
-"""Columns and lines of the scatter plot of the front."""
+"""Columns and lines of the scatter plot of the front, axes included."""
 
 LAST = 6
-"""Candidates whose results stay in view beside it."""
+"""Candidates whose results stay in view beside the plot."""
 
 
 class SearchProgress:
-    """Callbacks for `nas.search`; use as a context manager. What others print meanwhile, such as Ray
-    on the death of a worker, goes to stderr too: stdout is for data."""
+    """Callbacks for `nas.search`; use as a context manager.
+
+    What others print meanwhile, such as Ray on the death of a worker, goes to stderr too: stdout is for data.
+    """
 
     def __init__(self) -> None:
         self.started = False
@@ -52,13 +54,12 @@ class SearchProgress:
         self.apart = redirect_stdout(sys.stderr)
 
     def __enter__(self) -> SearchProgress:
-        from rich.console import Console
         from rich.live import Live
 
         self.apart.__enter__()
-        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        if console.is_terminal:
-            self.live = Live(console=console, get_renderable=self.render, transient=True)
+        screen = console(stderr=True)
+        if screen.is_terminal:
+            self.live = Live(console=screen, get_renderable=self.render, transient=True)
             self.live.start()
         return self
 
@@ -67,10 +68,17 @@ class SearchProgress:
             self.live.stop()
         self.apart.__exit__(None, None, None)
 
-    def plan(self, setup: Setup, planned: Plan) -> None:
+    def data(self, config: SearchConfig, dataset: Dataset) -> None:
+        """Print what was understood of the images."""
+        from nas.data.summary import data_lines
+
+        for line in data_lines(dataset, config.data):
+            self.print(line)
+
+    def plan(self, config: SearchConfig, planned: Plan) -> None:
         from nas.cli._dry_run import design_lines, time_text
 
-        self.print(f"{setup.trials} trainings of {setup.recipe.epochs} epochs, {time_text(planned)}")
+        self.print(f"{config.trials} trainings of {config.recipe.epochs} epochs, {time_text(planned)}")
         for line in design_lines(planned):
             self.print(f"design: {line}")
 
@@ -121,7 +129,7 @@ class SearchProgress:
         return f" after {epochs} of {self.epochs} epochs"
 
     def shown(self, number: int, proposal: Proposal) -> str:
-        """What a person knows a training by."""
+        """Return what a person knows a training by."""
         return f"#{number}"
 
     def event(self, event: Event) -> None:
@@ -135,45 +143,45 @@ class SearchProgress:
 
     def print(self, line: str) -> None:
         if self.live is None:
-            click.echo(line, err=True)
+            echo(line, err=True)
         else:
-            self.live.console.print(line, soft_wrap=True)
+            self.live.console.print(escape_controls(line), soft_wrap=True)
 
     def render(self) -> Group | str:
-        """What is training now, and how far the search is."""
+        """Return what is training now, and how far the search is."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Column, Table
 
         if not self.running:
-            return "starting the workers …"
+            return "starting the workers"
         now = time.monotonic()
         done, left = 0, None
         if self.progress is not None:
             done, left = self.progress.done, self.progress.remaining
         if left is not None:
             left = max(0.0, left - (now - self.updated))
-        words = (Column(no_wrap=True) for _ in range(4))  # where it is narrow the bar gives way
+        words = (Column(no_wrap=True) for _ in range(4))  # on a narrow screen the bar gives way
         foot = Table.grid("bar", *words, padding=(0, 2))
         foot.add_row(
             ProgressBar(total=self.total, completed=done, width=BAR),
             f"{done}/{self.total}",
             f"best {percent(self.best)}",
-            f"{duration(now - self.began)} passed",
+            f"{duration(now - self.began)} elapsed",
             f"{duration(left)} left",
         )
         return Group("", *self._front(), self._training(), foot)
 
     def _front(self) -> list[Table]:
-        """The front so far, with the last results beside it; left out where there is no room."""
+        """Return the front so far, with the last results beside it; nothing if there is no room."""
         from rich.table import Table
 
         from nas.cli._scatter import scatter
 
         assert self.live is not None
         width, height = SCATTER
-        size = self.live.console.size
-        if len(self.points) < 2 or size.width < width + 2 or size.height < 2 * height:
+        size, ascii_only = self.live.console.size, self.live.console.options.ascii_only
+        if len(self.points) < 2 or size.width < width + 2 or size.height < 2 * height or ascii_only:
             return []
         view = Table.grid(padding=(0, 3))
         beside = ["\n".join(("last results", *reversed(self.last)))] if size.width >= 2 * width else []
@@ -190,5 +198,5 @@ class SearchProgress:
             state = f"epoch {row['epoch']}/{self.epochs}" if row else "starts"
             error = f"error {percent(row['val_error'])}" if row.get("val_error") is not None else ""
             flops = f"{metric(event.cost.flops)} FLOPs"
-            rows.add_row(self.shown(number, event.proposal), types, flops, state, error)
+            rows.add_row(self.shown(number, event.proposal), escape_controls(types), flops, state, error)
         return rows

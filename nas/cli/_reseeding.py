@@ -1,4 +1,4 @@
-"""Training with further seeds, as --reseed of several commands does it."""
+"""Train networks again with further seeds, as --reseed of several commands does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def reseed_shown(run: str, seeds: int, **settings: Any) -> None:
-    """`nas.controller.reseed.reseed` with progress on stderr."""
+    """Call `nas.controller.reseed.reseed` with progress on stderr."""
     from nas.controller.reseed import reseed
 
     progress = ReseedProgress()

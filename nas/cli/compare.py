@@ -1,4 +1,4 @@
-"""nas compare: two networks, or two runs, side by side."""
+"""nas compare: show two networks, or two runs, side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, note, text_width
+from nas.cli._output import echo, emit, note, text_width
 from nas.errors import NasError, NotFoundError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 
 TRIAL = re.compile(r"(.+):(\d+)", re.DOTALL)
 SEEDS = 3
-"""Of the command that a comparison without an interval names."""
+"""Further training seeds in the command that a comparison without an interval suggests."""
 
 
 @click.command("compare", epilog="Example: nas compare latest:1 resnet20")
 @click.argument("targets", metavar="A B | RUN A B", nargs=-1, required=True, shell_complete=complete.runs)
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Of two runs: draw both.")
-@options.reseeding("Of two networks of runs: first train each with K further seeds.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw two runs to a .png, .svg or .pdf file.",
+)
+@options.reseeding("First train each of two networks of runs with K further seeds.")
 @options.results_dir
 @options.as_json
 def command(
@@ -40,15 +45,15 @@ def command(
     as_json: bool,
     **training: Any,
 ) -> None:
-    """What differs between two networks, or between two runs.
+    """Compare two networks, or two runs.
 
-    A and B are networks: RUN:N for trial N of a run (or RUN first, then two numbers), a genotype
-    in a .json file, or a name of `nas zoo`. Or they are runs: run folders, names under the
-    results folder, or `latest`.
+    A and B are networks: RUN:N for trial N of a run (or RUN first, then two numbers), a .json file with a
+    genotype, or a name of `nas zoo`. Or they are runs: run folders, names under the results folder, or
+    `latest`.
 
-    Networks are compared module by module, in costs, and in error over the training seeds that
-    are known of both; --reseed trains more, which stay with the run. Runs are compared in
-    settings, hypervolume and errors, where they have the same images in the same split.
+    Networks are compared module by module, in costs, and in error over the training seeds that both have.
+    --reseed trains with more seeds, and the run keeps the results. Runs are compared in settings, hypervolume
+    and errors if they have the same images in the same split.
     """
     names = _pair(targets)
     trials = [TRIAL.fullmatch(name) for name in names]
@@ -65,43 +70,45 @@ def command(
             _show_runs(first, second, names, results_dir, plot, as_json)
         else:
             network, run = names if b is None else names[::-1]
-            hint = f"name two networks, such as {run}:0, or two runs"
-            raise NasError(f"{network} is a network and {run} is none", hint=hint)
+            hint = f"name two networks, such as {network} and {run}:0, or two runs"
+            raise NasError(f"{network} is a network and {run} is a run", hint=hint)
 
 
 def _pair(targets: tuple[str, ...]) -> tuple[str, str]:
-    """The two names, `RUN A B` as RUN:A and RUN:B."""
+    """Return the two names, and for `RUN A B` RUN:A and RUN:B."""
     if len(targets) == 3 and all(number.isdecimal() for number in targets[1:]):
         return f"{targets[0]}:{targets[1]}", f"{targets[0]}:{targets[2]}"
     if len(targets) != 2:
-        hint = "two networks, two runs, or a run and the numbers of two of its trials"
-        raise NasError(f"two are compared, not {len(targets)}", hint=hint)
+        hint = "name two networks, two runs, or a run and the numbers of two of its trials"
+        raise NasError(f"two things are compared, not {len(targets)}", hint=hint)
     return targets[0], targets[1]
 
 
 def _reseed(trials: list[re.Match[str] | None], seeds: int, settings: dict[str, Any]) -> None:
-    """Train the networks, those of one run together."""
+    """Train the networks with further seeds, those of one run together."""
     from nas.cli._reseeding import reseed_shown
 
     by_run: dict[str, list[int]] = {}
     for match in trials:
         if match is None:
-            raise NasError("only trials of runs can be trained again", where="--reseed", hint="RUN:N is one")
+            raise NasError(
+                "only trials of runs can be trained again", where="--reseed", hint="name them as RUN:N"
+            )
         by_run.setdefault(match[1], []).append(int(match[2]))
     for run, numbers in by_run.items():
         reseed_shown(run, seeds, trials=numbers, **settings)
 
 
 def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: ExitStack) -> Network | None:
-    """The network of this name; None for what must be a run."""
+    """Return the network of this name, or None if the name can only be a run's."""
     from nas.analysis.compare.networks import Network
     from nas.zoo import zoo
 
     if trial is not None:
         run = _run(trial[1], results_dir, stack)
-        found = run.trial(int(trial[2]))
+        chosen = run.trial(int(trial[2]))
         shape, classes = run.config.input_shape, run.config.num_classes
-        return Network(f"{run.name}:{found.number}", found.genotype, shape, classes, run, found)
+        return Network(f"{run.name}:{chosen.number}", chosen.genotype, shape, classes, run, chosen)
     if name.endswith(".json"):
         from nas.cli._network_file import read_network
 
@@ -138,12 +145,14 @@ def _show_networks(
     from nas.analysis.text.comparison import networks_dict, networks_text
 
     if plot is not None:
-        raise NasError("only two runs are drawn", where="--plot", hint="nas show RUN --trial N --plot FILE")
-    found = compare_networks(a, b)
+        raise NasError(
+            "draws two runs, not two networks", where="--plot", hint="nas show RUN --trial N --plot FILE"
+        )
+    comparison = compare_networks(a, b)
     if as_json:
-        emit(networks_dict(found))
+        emit(networks_dict(comparison))
         return
-    click.echo(networks_text(found, _advice(names, results_dir), width=text_width()))
+    echo(networks_text(comparison, _advice(names, results_dir), width=text_width()))
 
 
 def _show_runs(
@@ -153,23 +162,23 @@ def _show_runs(
     from nas.analysis.text.comparison import runs_dict, runs_text
 
     if plot is not None:
-        from nas.visualization.plots import check_format
+        from nas.visualization.formats import check_format
 
         check_format(plot)
-    found = compare_runs(a, b)
+    comparison = compare_runs(a, b)
     if as_json:
-        emit(runs_dict(found))
+        emit(runs_dict(comparison))
     else:
-        best = f"{names[0]}:{found.a.best.number}", f"{names[1]}:{found.b.best.number}"
-        click.echo(runs_text(found, _advice(best, results_dir), width=text_width()))
+        best = f"{names[0]}:{comparison.a.best.number}", f"{names[1]}:{comparison.b.best.number}"
+        echo(runs_text(comparison, _advice(best, results_dir), width=text_width()))
     if plot is not None:
         from nas.visualization.plots.runs import plot_runs
 
-        plot_runs(found, plot)
+        plot_runs(comparison, plot)
         note(f"plot: {plot}")
 
 
 def _advice(names: tuple[str, str], results_dir: Path) -> str:
-    """The command that gives the difference of two networks an interval."""
+    """Return the command that gives the difference of two networks an interval."""
     place = [] if results_dir == Path("results") else ["--results-dir", str(results_dir)]
     return shlex.join(["nas", "compare", *names, "--reseed", str(SEEDS), *place])

@@ -1,4 +1,4 @@
-"""nas cost: what a genotype costs at an input size."""
+"""nas cost: count what a network costs at an input size."""
 
 from __future__ import annotations
 
@@ -9,36 +9,41 @@ import click
 
 from nas.cli import _options as options
 from nas.cli._network_file import read_network
-from nas.cli._output import emit
+from nas.cli._output import echo, emit
 from nas.graph.graph import shape_text
 
 
 @click.command("cost", epilog="Example: nas cost chosen/resnet20/config.json --input 3x64x64")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.json")
 @click.option(
-    "--input", "shape", type=options.InputShape(), help="One image; by default the file's, or 3x32x32."
+    "--input",
+    "shape",
+    type=options.InputShape(),
+    help="Size of an image. Default: the one in FILE, or 3x32x32.",
 )
-@click.option("--classes", type=click.IntRange(min=1), help="How many; by default the file's, or 10.")
+@click.option(
+    "--classes", type=click.IntRange(min=1), help="Number of classes. Default: the one in FILE, or 10."
+)
 @options.as_json
 def command(file: Path, shape: tuple[int, int, int] | None, classes: int | None, as_json: bool) -> None:
-    """Parameters, FLOPs, activations and peak activation memory of a network, for one image.
+    """Count parameters, FLOPs, activations and peak activation memory of a network, for one image.
 
     FILE is a genotype in JSON, or the config.json of an export.
     """
     from nas.graph.cost import cost
     from nas.space.genotype import expand
 
-    found = read_network(file)
-    parsed, image, count = found.genotype, shape or found.input_shape, classes or found.num_classes
+    network = read_network(file)
+    parsed, image, count = network.genotype, shape or network.input_shape, classes or network.num_classes
     figures = asdict(cost(expand(parsed, image, count)))
     size = shape_text(image)
     if as_json:
         emit({"digest": parsed.digest, "input_shape": list(image), "num_classes": count, **figures})
         return
-    click.echo(f"genotype     {parsed}")
-    click.echo(f"digest       {parsed.digest}")
-    click.echo(f"input        {size}, {count} classes")
-    click.echo(f"parameters   {figures['params']:,}")
-    click.echo(f"FLOPs        {figures['flops']:,} multiply-adds of convolutions and linear layers")
-    click.echo(f"activations  {figures['activations']:,} outputs of the same layers")
-    click.echo(f"peak memory  {figures['peak_memory']:,} bytes of feature maps alive at once")
+    echo(f"genotype     {parsed}")
+    echo(f"digest       {parsed.digest}")
+    echo(f"input        {size}, {count} classes")
+    echo(f"parameters   {figures['params']:,}")
+    echo(f"FLOPs        {figures['flops']:,} multiply-adds of convolutions and linear layers")
+    echo(f"activations  {figures['activations']:,} outputs of the same layers")
+    echo(f"peak memory  {figures['peak_memory']:,} bytes of feature maps alive at once")

@@ -1,4 +1,4 @@
-"""nas export: networks of a run, or of the zoo, as PyTorch files."""
+"""nas export: write networks of a run, or of the zoo, as PyTorch files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, note, percent
+from nas.cli._output import echo, emit, note, percent
 from nas.errors import NasError
 from nas.exporters.formats import FORMATS
 
@@ -22,33 +22,36 @@ if TYPE_CHECKING:
     from nas.study.trial import Trial
 
 KEPT = ""
-"""What --weights means without a file: those that the search kept."""
+"""Value of --weights without a file: the weights that the search kept."""
 
 
 @click.command("export", epilog="Example: nas export latest --knee --weights --to chosen")
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=complete.runs)
-@click.option("--best", is_flag=True, help="The network with the lowest validation error.")
-@click.option("--knee", is_flag=True, help="The one at the knee of the front.")
-@click.option("--pareto", is_flag=True, help="All of the front.")
+@click.option("--best", is_flag=True, help="Export the network with the lowest validation error.")
+@click.option("--knee", is_flag=True, help="Export the network at the knee of the front.")
+@click.option("--pareto", is_flag=True, help="Export every network of the front.")
 @options.trial
 @click.option(
     "--zoo",
     metavar="NAME",
-    help="A network of the zoo in place of those of a run.",
+    help="Export a network of the zoo in place of those of a run.",
     shell_complete=complete.networks,
 )
 @click.option(
-    "--to", type=click.Path(path_type=Path), metavar="DIR", help="Default: export/ in the run folder."
+    "--to",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to write. Default: export/ in the run folder.",
 )
 @click.option(
     "--weights",
     is_flag=False,
     flag_value=KEPT,
     metavar="[FILE]",
-    help="Add the trained weights of the search, where they were kept; with --zoo, those of FILE.",
+    help="Add the trained weights that the search kept; with --zoo, the weights of FILE.",
 )
 @click.option(
-    "--column", type=options.Choice(["deepest"]), help="Of fractal modules, the deepest column alone."
+    "--column", type=options.Choice(["deepest"]), help="Keep only the deepest column of fractal modules."
 )
 @click.option(
     "--format",
@@ -57,15 +60,12 @@ KEPT = ""
     multiple=True,
     help=f"Add {'; '.join(f'{name}: {what}' for name, what in FORMATS.items())}.",
 )
-@click.option("--fold-bn", is_flag=True, help="Fold batch norms into convolutions, for inference.")
+@click.option("--fold-bn", is_flag=True, help="Fold batch norms into convolutions, for inference only.")
 @options.results_dir
 @options.as_json
 def command(
+    *,
     run: str | None,
-    best: bool,
-    knee: bool,
-    pareto: bool,
-    trial: int | None,
     zoo: str | None,
     to: Path | None,
     weights: str | None,
@@ -74,26 +74,25 @@ def command(
     formats: tuple[str, ...],
     results_dir: Path,
     as_json: bool,
+    **pick: Any,
 ) -> None:
-    """Write networks as PyTorch files that need only torch, each in a folder trial-N.
+    """Write networks as PyTorch files that need only torch, one folder per network.
 
-    Each is verified first, in a fresh process that cannot import nas: the source is
-    imported, weights are loaded strictly, and outputs, parameters and FLOPs compared.
-    RUN is a run folder, a name under the results folder, or `latest`.
+    RUN is a run folder, a name under the results folder, or `latest`. Each network is verified first, in
+    a fresh process without nas: weights are loaded strictly; outputs, parameters and FLOPs are compared.
 
     --format can be given several times. It writes the weights too, and each file is verified with batches
-    of several sizes.
-
-    With --zoo, FILE holds weights in the names of torchvision, as .safetensors or .pth, which
-    is read as tensors only.
+    of several sizes. With --zoo, FILE holds weights under the names of torchvision, as .safetensors or
+    .pth, of which only tensors are read.
     """
     from nas.exporters.variants import Variant
+    from nas.study.run import open_run
 
     variant = Variant(column is not None, fold_bn)
-    picked = sum((best, knee, pareto, trial is not None))
+    picked = sum(value is not None and value is not False for value in pick.values())
     if zoo is not None:
         if run is not None or picked:
-            raise NasError("--zoo takes no run", where="--zoo")
+            raise NasError("takes neither a run nor a trial", where="--zoo")
         _export_zoo(zoo, to or Path("export"), weights, variant, formats, as_json)
         return
     if run is None and weights not in (None, KEPT):
@@ -102,42 +101,44 @@ def command(
         raise NasError("name one run" if run is None else "--weights takes a file with --zoo only")
     if picked != 1:
         raise NasError("choose one of --best, --knee, --pareto and --trial N")
-    from nas.exporters.run import export
-    from nas.study.run import open_run
+    with (opened := open_run(run, results_dir)).study:
+        _export_run(opened, _chosen(opened, **pick), to, weights is not None, variant, formats, as_json)
 
-    opened = open_run(run, results_dir)
-    with opened.study:
-        chosen = _chosen(opened, best, knee, trial)
-        exports = export(
-            opened,
-            chosen,
-            to,
-            weights=weights is not None,
-            column=variant.column,
-            fold_bn=variant.fold_bn,
-            formats=formats,
-        )
-        if as_json:
-            emit({"exports": [_row(export) for export in exports]})
-            return
-        for exported in exports:
-            report(exported)
-            if column:
-                _compare(exported, opened.trial(exported.trial).error)
-            if weights and not exported.weights:
-                note("  the search kept no weights of this trial; it keeps those of the front")
+
+def _export_run(
+    run: Run,
+    trials: list[Trial],
+    to: Path | None,
+    weights: bool,
+    variant: Variant,
+    formats: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    from nas.exporters.run import export
+
+    settings: dict[str, Any] = {"column": variant.column, "fold_bn": variant.fold_bn, "formats": formats}
+    exports = export(run, trials, to, weights=weights, **settings)
+    if as_json:
+        emit({"exports": [_row(exported) for exported in exports]})
+        return
+    for exported in exports:
+        report(exported)
+        if variant.column:
+            _compare(exported, run.trial(exported.trial).error)
+        if weights and not exported.weights:
+            note("  no weights: a search keeps those of networks on the front")
     note(f"train one fully with: nas train {exports[0].folder / 'network.py'}")
 
 
 def report(export: ExportedFolder) -> None:
-    """Print the folder, and what was verified of it."""
-    click.echo(f"{export.folder}")
-    click.echo(
+    """Print a folder and what was verified of it."""
+    echo(f"{export.folder}")
+    echo(
         f"  verified without nas: {export.params:,} parameters, {export.flops:,} FLOPs, "
         f"outputs differ by {export.difference:.1g}"
     )
     for name, difference in export.formats.items():
-        click.echo(f"  by {name}: outputs differ by {difference:.1g}")
+        echo(f"  by {name}: outputs differ by {difference:.1g}")
 
 
 def report_zoo(export: ExportedFolder, as_json: bool) -> None:
@@ -155,9 +156,7 @@ def _row(export: ExportedFolder) -> dict[str, Any]:
 def _compare(export: ExportedTrial, whole: float | None) -> None:
     missing = "not measured (it needs --weights, and the data of the run)"
     alone = missing if export.error is None else percent(export.error)
-    click.echo(
-        f"  validation error of the deepest column alone: {alone}, of the whole network: {percent(whole)}"
-    )
+    echo(f"  validation error of the deepest column alone: {alone}, of the whole network: {percent(whole)}")
 
 
 def _export_zoo(
@@ -167,18 +166,19 @@ def _export_zoo(
     from nas.zoo import zoo_entry
 
     if weights == KEPT:
-        raise NasError("name the file that holds them", where="--weights")
+        raise NasError("name the file that holds the weights", where="--weights")
     file = Path(weights) if weights else None
     report_zoo(export_zoo(zoo_entry(name), to, file, variant, formats), as_json)
 
 
-def _chosen(run: Run, best: bool, knee: bool, trial: int | None) -> list[Trial]:
+def _chosen(run: Run, *, best: bool, knee: bool, pareto: bool, trial: int | None) -> list[Trial]:
+    """Return the trials to export; `pareto` is what is left if nothing else is chosen."""
     if trial is not None:
-        found = run.trial(trial)
-        if not found.complete:
-            outcome = f"failed: {found.reason}" if found.state == "failed" else "was stopped early"
-            raise NasError(f"trial {trial} {outcome}", hint="export a complete trial")
-        return [found]
+        chosen = run.trial(trial)
+        if not chosen.complete:
+            outcome = f"failed: {chosen.reason}" if chosen.state == "failed" else "was stopped early"
+            raise NasError(f"trial {trial} {outcome}", hint="export a complete trial; nas pareto lists some")
+        return [chosen]
     if best or knee:
         return [run.best() if best else run.knee()]
     return run.front()

@@ -1,4 +1,4 @@
-"""nas pareto: the front of a run."""
+"""nas pareto: show the front of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli import _options as options
-from nas.cli._output import emit, note, text_width
+from nas.cli._output import echo, emit, note, text_width
 
 if TYPE_CHECKING:
     from nas.analysis.seeds import Repeated
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 @click.command("pareto", epilog="Example: nas pareto latest --plot front.png")
 @options.run
 @options.objectives("Objectives of the front. Default: those of the search.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .png, .svg or .pdf.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw the front to a .png, .svg or .pdf file.",
+)
 @options.reseeding("First train each network of the front with K further seeds.")
 @options.results_dir
 @options.as_json
@@ -33,12 +38,12 @@ def command(
     as_json: bool,
     **training: Any,
 ) -> None:
-    """The Pareto front of a run: the networks that no other beats in every objective. A network
-    that was trained with several seeds counts by its means over them.
+    """Show the Pareto front of a run: the networks that no other beats in every objective.
 
-    With --reseed its networks are trained again, and it is shown how far errors and places on
-    the front depend on the training seed. What is trained stays with the run and is shown from
-    then on; the search itself knows nothing of it. After Ctrl-C the same command goes on.
+    A network that was trained with several seeds counts by its means over them. With --reseed the networks
+    of the front are trained again, which shows how far errors and places on the front depend on the
+    training seed. The run keeps the results and shows them from then on; a search that is resumed does not
+    use them. After Ctrl-C the same command continues.
 
     RUN is a run folder, a name under the results folder, or `latest`.
     """
@@ -47,7 +52,7 @@ def command(
 
     chosen = check_objectives(objectives) if objectives else None
     if plot is not None:
-        from nas.visualization.plots import check_format
+        from nas.visualization.formats import check_format
 
         check_format(plot)
     if seeds is not None:
@@ -69,27 +74,29 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
     names, epochs = objectives or run.study.objectives, run.config.recipe.epochs
     members = sorted(run.front(names), key=lambda trial: trial.number)
     members = [replace(trial, error=run.study.means(trial, ("error",))[0]) for trial in members]
-    found = repeated(members, run.reseeded, names)
+    over_seeds = repeated(members, run.reseeded, names)
     if plot is not None:
-        _plot(run, names, found, plot)
+        _plot(run, names, over_seeds, plot)
     if as_json:
-        emit(pareto_dict(run.study, names) | {"reseeded": seeds_dict(found, epochs)})
+        emit(pareto_dict(run.study, names) | {"reseeded": seeds_dict(over_seeds, epochs)})
         return
     width = text_width()
-    click.echo(pareto_text(run.study, names, width=width, columns=seeds_columns(found)))
-    if found:
-        click.echo(to_text(*seeds_notes(found, epochs), width=width))
+    echo(pareto_text(run.study, names, width=width, columns=seeds_columns(over_seeds)))
+    if over_seeds:
+        echo(to_text(*seeds_notes(over_seeds, epochs), width=width))
 
 
-def _plot(run: Run, names: tuple[str, ...], found: list[Repeated], plot: Path) -> None:
-    """With intervals at the budget of the search, or at the next longer one that is known."""
+def _plot(run: Run, names: tuple[str, ...], over_seeds: list[Repeated], plot: Path) -> None:
+    """Draw the front, with intervals at the epochs of the search or the next longer ones that are known."""
     from nas.study.objectives import plot_axes
     from nas.visualization.plots import plot_front, plot_front_over_seeds
 
     if not run.study.complete:
         raise run.none_complete()
     axes = plot_axes(names)
-    shown = [each for each in found if each.epochs >= run.config.recipe.epochs] or found[-1:]
+    shown = [repeats for repeats in over_seeds if repeats.epochs >= run.config.recipe.epochs] or over_seeds[
+        -1:
+    ]
     if shown:
         plot_front_over_seeds(run.study, shown[0], plot, axes)
     else:

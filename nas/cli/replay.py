@@ -1,4 +1,4 @@
-"""nas replay: whether the searcher of a run proposes the same again."""
+"""nas replay: check that the searcher of a run proposes the same again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.cli import _options as options
-from nas.cli._output import emit
+from nas.cli._output import echo, emit
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @options.results_dir
 @options.as_json
 def command(run: str, results_dir: Path, as_json: bool) -> None:
-    """Ask the searcher of a run for its proposals again, each with what it knew then.
+    """Ask the searcher of a run for its proposals again, each from the history it was made from.
 
-    Says that all are the same, or which is the first that is not (exit code 2). Trains nothing; a run
-    of several workers or drivers, and one that was resumed, is followed in the order of its events.
+    Reports that all proposals are the same, or names the first that differs (exit code 2). Nothing is
+    trained. Runs of several workers or drivers, and resumed runs, are replayed in the order of their events.
 
     RUN is a run folder, a name under the results folder, or `latest`.
     """
@@ -32,42 +32,44 @@ def command(run: str, results_dir: Path, as_json: bool) -> None:
     from nas.study.run import open_run
 
     with (opened := open_run(run, results_dir)).study:
-        found, trials = replay(opened), len(opened.study.trials)
+        replayed, trials = replay(opened), len(opened.study.trials)
     if as_json:
-        emit({"run": str(opened.folder), "trials": trials, **_described(found)})
-    if found.differs is not None:
-        raise _differs(opened, found)
-    if found.unknown:
-        first = f"the first is trial {found.unknown[0]}"
-        message = f"{len(found.unknown)} of {trials} trials do not say what was known when they were proposed"
-        why = "an older program made them, or what it measured at rungs is not kept"
-        hint = f"{why}; the other {found.same} are the same"
+        emit({"run": str(opened.folder), "trials": trials, **_described(replayed)})
+    if replayed.differs is not None:
+        raise _differs(opened, replayed)
+    if replayed.unknown:
+        first = f"the first is trial {replayed.unknown[0]}"
+        message = (
+            f"{len(replayed.unknown)} of {trials} trials do not record the history they were proposed from"
+        )
+        why = "an older version made them, or results measured at rungs were not kept"
+        hint = f"{why}; the other {replayed.same} are the same"
         raise NasError(f"{message}; {first}", where=str(opened.folder), hint=hint)
     if not as_json:
-        click.echo(f"{found.same} of {trials} proposals are the same")
+        echo(f"{replayed.same} of {trials} proposals are the same")
 
 
-def _described(found: Replay) -> dict[str, Any]:
+def _described(replayed: Replay) -> dict[str, Any]:
     differs = None
-    if found.differs is not None:
-        proposed = found.proposed and found.proposed.genotype.to_dict()
-        recorded = found.differs.genotype.to_dict()
-        differs = {"trial": found.differs.number, "recorded": recorded, "proposed": proposed}
-    return {"same": found.same, "unknown": list(found.unknown), "differs": differs}
+    if replayed.differs is not None:
+        proposed = replayed.proposed and replayed.proposed.genotype.to_dict()
+        recorded = replayed.differs.genotype.to_dict()
+        differs = {"trial": replayed.differs.number, "recorded": recorded, "proposed": proposed}
+    return {"same": replayed.same, "unknown": list(replayed.unknown), "differs": differs}
 
 
-def _differs(run: Run, found: Replay) -> NasError:
-    """What was recorded, what is proposed, and which versions are others."""
+def _differs(run: Run, replayed: Replay) -> NasError:
+    """The error that says what was recorded, what is proposed, and which versions differ."""
     from nas.controller.config import versions
 
-    trial, proposed = found.differs, found.proposed
+    trial, proposed = replayed.differs, replayed.proposed
     assert trial is not None
     lines = [
-        f"trial {trial.number} is proposed differently, after {found.same} that are the same",
+        f"trial {trial.number} is proposed differently; {replayed.same} before it are the same",
         f"  recorded: {trial.genotype}",
         f"  proposed: {proposed.genotype if proposed else 'nothing'}",
     ]
     pairs = [(name, then, versions().get(name, then)) for name, then in run.config.versions.items()]
     changed = [f"{name} {then} (now {now})" for name, then, now in pairs if then != now]
-    hint = f"the run was made with {', '.join(changed)}" if changed else "all versions are those of the run"
+    hint = f"the run was made with {', '.join(changed)}" if changed else "the versions are those of the run"
     return NasError("\n".join(lines), where=str(run.folder), hint=hint)

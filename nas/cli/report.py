@@ -1,4 +1,4 @@
-"""nas report: what runs found, as one page."""
+"""nas report: write what runs found as one page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, note
+from nas.cli._output import echo, emit, note
 
 
 @click.command("report", epilog="Example: nas report latest --to report.html --plots plots")
@@ -18,10 +18,10 @@ from nas.cli._output import emit, note
     "--to",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Default: report.html in the first run folder.",
+    help="File to write. Default: report.html in the first run folder.",
 )
 @click.option(
-    "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Also the plots, as PNG and SVG."
+    "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the plots, as PNG and SVG."
 )
 @options.results_dir
 @options.as_json
@@ -30,8 +30,8 @@ def command(
 ) -> None:
     """Write what runs found as one HTML page that needs no network.
 
-    RUN is a run folder, a name under the results folder, or `latest`. Several runs are put
-    together as `nas analyze` does.
+    RUN is a run folder, a name under the results folder, or `latest`. Several runs are pooled
+    as `nas analyze` pools them.
     """
     from nas.analysis.overview import overview
     from nas.reports.page import write_page
@@ -42,13 +42,13 @@ def command(
         opened = [open_run(run, results_dir) for run in runs]
         for run in opened:
             stack.enter_context(run.study)
-        found = overview(opened)
-        drawn = draw_all(found)
-        file = write_page(found, drawn, to or opened[0].folder / "report.html")
+        content = overview(opened)
+        drawn = draw_all(content)
+        file = write_page(content, drawn, to or opened[0].folder / "report.html")
     saved = [] if plots is None else save_all(list(drawn.values()), plots)
     if as_json:
         emit({"report": str(file), "plots": [str(path) for path in saved]})
         return
-    click.echo(file)
+    echo(file)
     if saved:
         note(f"plots: {len(saved)} files in {plots}")

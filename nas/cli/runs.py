@@ -1,4 +1,4 @@
-"""nas runs: what has been searched."""
+"""nas runs: list the runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_COUNTED = {"complete": None, "failed": None, "best_error": None}
 def command(results_dir: Path, as_json: bool) -> None:
     """List the runs, the oldest first; the last is `latest`.
 
-    Trials on a server are not counted: no server is contacted.
+    No server is contacted, so trials on a server are not counted.
     """
     from nas.errors import NasError
     from nas.study.run_folder import list_runs
@@ -45,7 +45,7 @@ def command(results_dir: Path, as_json: bool) -> None:
 
 
 def _row(files: RunFolder) -> dict[str, Any]:
-    """What the folder says; the counts are None where the trials are on a server."""
+    """Return what the folder says; the counts are None if the trials are on a server."""
     from nas.study.run_folder import read_config
 
     config = read_config(files)

@@ -1,4 +1,4 @@
-"""nas search: the main job."""
+"""nas search: search a space."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, heading, text_width
+from nas.cli._output import echo, emit, heading, text_width
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -22,29 +22,35 @@ if TYPE_CHECKING:
 @click.option(
     "--space",
     metavar="S",
-    help="A name of `nas spaces`, or the path of a .yaml file.",
+    help="Search space: a name of `nas spaces`, or the path of a .yaml file.",
     shell_complete=complete.spaces,
 )
 @click.option(
     "--data",
     metavar="D",
     shell_complete=complete.data,
-    help="digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH, parquet:PATH, npz:PATH "
-    "or python:module:function; with masks: shapes, masks:PATH.",
+    help="Images: digits (the default), cifar10, cifar100, mnist, fashion_mnist, the path of a folder of "
+    "images, of a .parquet or an .npz file, or python:module:function; with masks: shapes, masks:PATH. "
+    "nas data lists the forms and shows how one is read.",
 )
-@click.option("--trials", type=int, metavar="N", help="Candidates in all, those of a resumed run included.")
-@click.option("--epochs", type=int, metavar="E", help="Epochs of each candidate; the data set has a default.")
+@click.option(
+    "--trials",
+    type=int,
+    metavar="N",
+    help="Number of candidates in all, including those that a resumed run has.",
+)
+@click.option("--epochs", type=int, metavar="E", help="Epochs per candidate. Default: that of the data set.")
 @click.option(
     "--fidelity",
     type=options.Rungs(),
     metavar="1,3,9",
-    help="Successive halving within bands of FLOPs: most candidates stop after 1 or 3 epochs. Takes the "
-    "place of --epochs.",
+    help="Rungs of successive halving: most candidates stop after 1 or 3 epochs, the best train for 9. "
+    "Replaces --epochs.",
 )
 @click.option(
     "--recipe",
     type=options.Fields(),
-    metavar="K=V,…",
+    metavar="K=V,...",
     help="Fields of the training recipe, such as lr=0.1,weight_decay=1e-4.",
 )
 @click.option(
@@ -58,39 +64,39 @@ if TYPE_CHECKING:
     type=options.Names(),
     metavar="A,B",
     shell_complete=complete.networks,
-    help="Networks of `nas zoo` to try first, brought into the space where need be.",
+    help="Networks of `nas zoo` to try first, adapted to the space if necessary.",
 )
 @click.option(
-    "--seeds", "repeats", type=int, metavar="K", help="Training seeds of each network of --searcher paired."
+    "--seeds", "repeats", type=int, metavar="K", help="Training seeds per network, for --searcher paired."
 )
 @options.objectives("Objectives to minimise. Default: error,flops.")
 @options.workers
 @options.gpus_per_worker
 @options.ray_address
-@click.option("--seed", type=int, metavar="I", help="0 by default.")
-@click.option("--name", metavar="R", help="The name of the run.")
+@click.option("--seed", type=int, metavar="I", help="Seed of the search. Default: 0.")
+@click.option("--name", metavar="R", help="Name of the run.")
 @options.results_dir
 @click.option(
     "--track",
     type=options.Names(),
     default=(),
-    help="Report to tensorboard, mlflow or wandb, several by commas.",
+    help="Trackers to report to: tensorboard, mlflow, wandb.",
 )
-@click.option("--profile", is_flag=True, help="Show at the end where the time of each worker went.")
-@click.option("--resume", is_flag=True, help="Go on with the run --name, or with the latest.")
+@click.option("--profile", is_flag=True, help="Show at the end what each worker spent its time on.")
+@click.option("--resume", is_flag=True, help="Continue the run --name, or the latest.")
 @click.option(
     "--storage",
     metavar="URL",
-    help="A PostgreSQL database for the study, so that several drivers share it; "
-    "other commands take it from the environment variable NAS_STORAGE.",
+    help="PostgreSQL database of the study, which several drivers can share. Other commands read it from "
+    "the environment variable NAS_STORAGE.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be run, and train nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be run, and train nothing.")
 @options.as_json
 def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> None:
     """Search a space for networks of low error at few FLOPs.
 
-    Trains candidates, keeps the Pareto front, and ranks the module types. The test set is
-    not looked at.
+    Candidates are trained, the Pareto front is kept, and the module types are ranked. The test images are
+    not looked at. Ctrl-C lets running candidates finish, then stops; --resume continues.
     """
     if dry_run:
         from nas.cli._dry_run import show_plan
@@ -104,6 +110,7 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
         run = search(
             **settings,
             profile=profile,
+            on_data=progress.data,
             on_plan=progress.plan,
             on_start=progress.start,
             on_precision=progress.precision,
@@ -123,38 +130,38 @@ def _emit(run: Run, profile: bool) -> None:
     from nas.analysis.text.pareto import pareto_dict
     from nas.analysis.text.ranking import analysis_dict
 
-    found: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analyze(run))}
+    document: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analyze(run))}
     if rungs := rungs_of(run):
-        found["rungs"] = rungs_list(rungs)
-    emit({"run": str(run.folder), **found, **(_profile_dict(run) if profile else {})})
+        document["rungs"] = rungs_list(rungs)
+    emit({"run": str(run.folder), **document, **(_profile_dict(run) if profile else {})})
 
 
 def _show(run: Run, profile: bool, started: bool) -> None:
-    """What was found, where it is, and what to type next. Where all was done before, the ranking is not
-    made again: in a large study it takes most of the time."""
+    """Print what was found, where it is, and what to type next. If all trials were recorded before, the
+    ranking is left out, as in a large study it takes most of the time."""
     from nas.analysis.fidelity import rungs_of, rungs_text
     from nas.analysis.text.pareto import pareto_text
 
     if not started:
-        click.echo(f"All {len(run.study.trials)} trials are recorded already; --trials N adds more.")
+        echo(f"All {len(run.study.trials)} trials are recorded already. Add some with --trials N.")
     heading("Pareto front")
-    click.echo(pareto_text(run.study, width=text_width()))
+    echo(pareto_text(run.study, width=text_width()))
     if rungs := rungs_of(run):
         heading("Rungs")
-        click.echo(rungs_text(rungs, width=text_width()))
+        echo(rungs_text(rungs, width=text_width()))
     if started:
         from nas.analysis.pooling import analyze
         from nas.analysis.text.ranking import ranking_text
 
         heading("Ranking of module types")
-        click.echo(ranking_text(analyze(run), width=text_width()))
+        echo(ranking_text(analyze(run), width=text_width()))
     if profile:
         _show_profile(run)
     heading("Run folder")
-    click.echo(run.folder)
+    echo(run.folder)
     heading("Next")
     for line in _next_commands(run):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
 
 
 def _profile_dict(run: Run) -> dict[str, Any]:
@@ -164,7 +171,7 @@ def _profile_dict(run: Run) -> dict[str, Any]:
 
 
 def _show_profile(run: Run) -> None:
-    """As tables, and as a picture in the run folder."""
+    """Print tables of the time use, and draw it into the run folder."""
     from nas.analysis.time_use import time_use, time_use_parts
     from nas.formatting import to_text
     from nas.visualization.plots.style import save
@@ -173,14 +180,14 @@ def _show_profile(run: Run) -> None:
     heading("Where the time went")
     bars = time_use(run.profile)
     if not bars:
-        click.echo("Nothing was trained, so no time was taken.")
+        echo("Nothing was trained, so there is no time to show.")
         return
-    click.echo(to_text(*time_use_parts(bars), width=text_width()))
-    click.echo(f"timeline: {save(time_use_figure(bars), run.folder / 'profile.png')}")
+    echo(to_text(*time_use_parts(bars), width=text_width()))
+    echo(f"timeline: {save(time_use_figure(bars), run.folder / 'profile.png')}")
 
 
 def _next_commands(run: Run) -> list[str]:
-    """Commands that work as they are typed in this folder."""
+    """Return commands that work as they are printed, in this folder."""
     where = shlex.quote(str(run.folder))
     return [
         f"nas pareto {where} --plot front.png",

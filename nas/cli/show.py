@@ -1,4 +1,4 @@
-"""nas show: one network, layer by layer."""
+"""nas show: show one network, layer by layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._network_file import read_network
-from nas.cli._output import emit, note, table
+from nas.cli._output import echo, emit, note, table
 from nas.errors import NasError
 from nas.graph.graph import shape_text
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 def command(
     target: str, trial: int | None, plot: Path | None, closed: bool, results_dir: Path, as_json: bool
 ) -> None:
-    """The layers of a network, with shapes, parameters and FLOPs.
+    """Show the layers of a network, with shapes, parameters and FLOPs.
 
-    The network is trial N of a RUN (by default the knee of its front), or that of a FILE:
-    a genotype in JSON, or the config.json of an export.
+    The network is trial N of a RUN (default: the knee of its front), or that of a FILE: a genotype in JSON,
+    or the config.json of an export.
     """
     if target.endswith(".json"):
         if trial is not None:
@@ -59,20 +59,20 @@ def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Geno
 def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
     from nas.space.genotype import expand
 
-    found = read_network(path)
+    network = read_network(path)
     title = path.parent.name if path.name == "config.json" else path.stem
-    return title, found.genotype, expand(*found)
+    return title, network.genotype, expand(*network)
 
 
 def draw_network(title: str, graph: Graph, plot: Path | None, closed: bool) -> None:
-    """Draw it where a plot is asked for."""
+    """Draw a network if a file is given."""
     if plot is not None:
         from nas.visualization.network import draw
 
         draw(graph, plot, title, closed=closed)
         note(f"plot: {plot}")
     elif closed:
-        raise NasError("says how to draw", where="--closed", hint="add --plot FILE")
+        raise NasError("is a setting of --plot, which is not given", where="--closed", hint="add --plot FILE")
 
 
 def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> None:
@@ -95,10 +95,10 @@ def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> 
             }
         )
         return
-    click.echo(f"{title}: {genotype}\n")
+    echo(f"{title}: {genotype}\n")
     table([layer.row() for layer in layers], right=["parameters", "FLOPs"])
     size = shape_text(graph.input_shape)
-    click.echo(
+    echo(
         f"\ninput {size}: {figures.params:,} parameters, {figures.flops:,} FLOPs "
         "(multiply-adds of convolutions and linear layers)"
     )

@@ -1,4 +1,4 @@
-"""nas spaces: the search spaces, or one of them."""
+"""nas spaces: list the search spaces, or show one."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import emit, table
+from nas.cli._output import echo, emit, table
 from nas.graph.graph import shape_text
 
 if TYPE_CHECKING:
     from nas.space.space import SearchSpace
 
 READABLE = 1_000_000_000
-"""Larger sizes are printed as powers of ten."""
+"""Sizes from this on are printed as powers of ten."""
 
 
 @click.command("spaces", epilog="Example: nas spaces residual_vs_fractal")
 @click.argument("name", required=False, shell_complete=complete.spaces)
 @options.as_json
 def command(name: str | None, as_json: bool) -> None:
-    """List the search spaces, or show the decisions of one: NAME, or the path of a .yaml file."""
+    """List the search spaces, or show the decisions of one.
+
+    NAME is a search space, or the path of a .yaml file.
+    """
     from nas.space.space import load_space, space_names
 
     if name is not None:
@@ -45,9 +48,9 @@ def _show(space: SearchSpace, as_json: bool) -> None:
     if as_json:
         emit({**_summary(space), "decisions": domains, "yaml": space.to_yaml()})
         return
-    click.echo(f"{space.name}: {space.description}")
+    echo(f"{space.name}: {space.description}")
     shape = shape_text(space.input_shape)
-    click.echo(f"{size(space)} genotypes, counted at {shape} and {space.num_classes} classes\n")
+    echo(f"{size(space)} genotypes, counted at {shape} and {space.num_classes} classes\n")
     table([{"decision": path, "options": ", ".join(map(str, choices))} for path, choices in domains.items()])
 
 
@@ -62,7 +65,7 @@ def _summary(space: SearchSpace) -> dict[str, Any]:
 
 
 def size(space: SearchSpace) -> str:
-    """The number of genotypes, with what is known of it."""
-    found = space.size()
-    count = f"{found.count:,}" if found.count < READABLE else f"{Decimal(found.count):.1e}"
-    return count if found.exact else f"up to {count}"
+    """Return the number of genotypes, as an upper bound if it is not known exactly."""
+    known = space.size()
+    count = f"{known.count:,}" if known.count < READABLE else f"{Decimal(known.count):.1e}"
+    return count if known.exact else f"up to {count}"

@@ -1,4 +1,4 @@
-"""nas train: full training of one network."""
+"""nas train: train one network fully."""
 
 from __future__ import annotations
 
@@ -9,74 +9,75 @@ from typing import Any
 import click
 
 from nas.cli import _options as options
-from nas.cli._output import emit, note, percent
+from nas.cli._output import echo, emit, note, percent
 from nas.errors import NasError, NotFoundError
+from nas.formatting import count
 from nas.training.recipe import FULL_EPOCHS
 
 
 @click.command("train", epilog="Example: nas train latest --trial 0 --epochs 2")
 @click.argument("target", metavar="FILE.py|RUN")
 @options.trial
-@click.option("--data", metavar="D", help="As for nas search; by default the data of the search.")
-@click.option("--epochs", type=click.IntRange(min=1), default=FULL_EPOCHS, show_default=True, metavar="E")
+@click.option("--data", metavar="D", help="Data, as for nas search. Default: the data of the search.")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches."
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=FULL_EPOCHS,
+    show_default=True,
+    metavar="E",
+    help="Epochs.",
 )
-@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1; by default a GPU if there is one.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the source.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="I",
+    help="Seed of initial weights and batch order.",
+)
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint beside the source.")
 @options.results_dir
 @options.as_json
 def command(
-    target: str,
-    trial: int | None,
-    data: str | None,
-    epochs: int,
-    seed: int,
-    device: str | None,
-    resume: bool,
-    results_dir: Path,
-    as_json: bool,
+    *, target: str, trial: int | None, data: str | None, results_dir: Path, as_json: bool, **settings: Any
 ) -> None:
     """Train one network from scratch, then read the test set once.
 
-    The network is that of a source FILE.py as nas export writes it, or trial N of a RUN.
-    Weights, curve and figures are written beside the source. A FILE.py is run as the program
-    that it is: train only what you trust. No other command runs code that a file brings.
+    The network is that of a source FILE.py, as nas export writes it, or trial N of a RUN. Weights, curve
+    and figures are written beside the source. A FILE.py is a program and is run: train only what you
+    trust. Besides this, only --plugin runs code from a file.
     """
     from nas.training.final import Files, train
 
-    source = _source(target, trial, data, results_dir)
-    report = train(
-        source,
-        data,
-        epochs=epochs,
-        seed=seed,
-        device=device,
-        resume=resume,
-        on_epoch=lambda row: _show_epoch(row, epochs),
-    )
+    source, epochs = _source(target, trial, data, results_dir), settings["epochs"]
+    report = train(source, data, **settings, on_epoch=lambda row: _show_epoch(row, epochs))
     if as_json:
         emit({"source": str(source), **report})
         return
     if report["duplicates"]:
-        note(f"warning: {report['duplicates']} images stand in two splits, so the figures flatter")
-    click.echo(f"validation error  {_error(report, 'val')}")
-    click.echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
-    click.echo(f"weights           {Files(source).weights}")
-    click.echo(f"curve             {Files(source).report}")
+        images = count(report["duplicates"], "image")
+        note(f"warning: {images} occur in two splits, which biases the errors downwards")
+    echo(f"validation error  {_error(report, 'val')}")
+    if "test_error" in report:
+        echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
+    else:
+        echo("test error        none: the data have no test set")
+    echo(f"weights           {Files(source).weights}")
+    echo(f"curve             {Files(source).report}")
 
 
 def _source(target: str, trial: int | None, data: str | None, results_dir: Path) -> Path:
-    """The source file; that of a trial is exported into its run first."""
+    """Return the source file; that of a trial is exported into its run first."""
     if target.endswith(".py"):
         if trial is not None:
             raise NasError("a source file has no trials", where="--trial")
         if not Path(target).is_file():
             raise NotFoundError("there is no such file", where=target)
-        note(f"runs {target}: a source file is a program, and can do whatever you can")
+        note(f"running {target}: a source file is a program, and can do whatever you can")
         return Path(target)
     if trial is None:
-        raise NasError("name the trial", where="--trial", hint="nas pareto lists those of the front")
+        raise NasError("name the trial", where="--trial", hint="nas pareto RUN lists the trials of the front")
     from nas.data import check_recorded
     from nas.exporters.run import export
     from nas.study.run import open_run
@@ -96,7 +97,7 @@ def _show_epoch(row: Mapping[str, float], epochs: int) -> None:
 
 
 def _error(figures: Mapping[str, Any], part: str) -> str:
-    """The error; where there are masks, what it is and the pixel accuracy."""
+    """Return the error of a split; for masks, also what the error is and the pixel accuracy."""
     accuracy = figures.get(f"{part}_pixel_accuracy")
     error = percent(figures[f"{part}_error"])
     return error if accuracy is None else f"{error} (1 - mIoU; pixel accuracy {percent(accuracy)})"

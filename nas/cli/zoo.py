@@ -1,4 +1,4 @@
-"""nas zoo: published networks."""
+"""nas zoo: list or show published networks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 @click.command("zoo", epilog="Example: nas zoo resnet20 --export chosen")
 @click.argument("name", required=False, shell_complete=complete.networks)
-@click.option("--input", "shape", type=options.InputShape(), help="One image; by default the paper's.")
-@click.option("--classes", type=click.IntRange(min=1), help="How many classes; by default the paper's.")
+@click.option("--input", "shape", type=options.InputShape(), help="Size of an image. Default: the paper's.")
+@click.option("--classes", type=click.IntRange(min=1), help="Number of classes. Default: the paper's.")
 @click.option(
-    "--export", "to", type=click.Path(path_type=Path), metavar="DIR", help="Write it as a PyTorch file."
+    "--export",
+    "to",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the network as a PyTorch file to DIR/NAME.",
 )
 @options.plot
 @options.closed
@@ -40,9 +44,8 @@ def command(
 ) -> None:
     """List published networks, or show one, layer by layer.
 
-    FLOPs are multiply-adds of convolutions and linear layers for one image. Export
-    writes network.py, config.json and README.md to DIR/NAME, verified first; `nas export --zoo`
-    adds published weights.
+    FLOPs are multiply-adds of convolutions and linear layers for one image. --export verifies network.py,
+    config.json and README.md before it writes them to DIR/NAME. `nas export --zoo` adds published weights.
     """
     from nas.zoo import zoo, zoo_entry
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from nas.codegen.source import source
 from nas.errors import NasError
-from nas.garbage import no_collection
 from nas.graph.cost import cost
 from nas.graph.graph import Graph
 from nas.space.genotype import Genotype, expand
@@ -62,9 +61,8 @@ def build_graph(graph: Graph) -> nn.Module:
         size = f"{figures.params:,} parameters and {figures.peak_memory:,} bytes of feature maps an image"
         hint = f"at most {MAX_PARAMS:,} parameters and {MAX_FEATURES:,} bytes are built"
         raise NasError(f"is too large to build: {size}", where="network", hint=hint)
-    with no_collection():
-        namespace = load_source(source(graph), f"<network {graph.digest}>")
-        network: nn.Module = namespace["Network"]()
+    namespace = load_source(source(graph), f"<network {graph.digest}>")
+    network: nn.Module = namespace["Network"]()
     return network
 
 

@@ -85,18 +85,18 @@ def allowed() -> Allowed:
 
 @lru_cache(maxsize=8)
 def _collect(primitives: tuple[type[Op], ...]) -> Allowed:
-    torch, builtins = set(GENERATOR_NAMES), set(GENERATOR_BUILTINS)
+    names, builtins = set(GENERATOR_NAMES), set(GENERATOR_BUILTINS)
     helpers: set[str] = set()
     for text in {text for op in primitives for text in op.sources}:
         tree = ast.parse(text)
         helpers |= {node.name for node in tree.body if isinstance(node, DEFINITIONS)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and _text(node.value) not in ("self", "super()"):
-                torch.add(_qualified(node))
+                names.add(_qualified(_text(node.value), node.attr))
             elif isinstance(node, ast.Name) and node.id in HARMLESS_BUILTINS:
                 builtins.add(node.id)
-    torch.update(name for op in primitives for name in op.torch_names)
-    return Allowed(frozenset(torch), frozenset(builtins), RESERVED_BY_GENERATOR | helpers | builtins)
+    names.update(name for op in primitives for name in op.torch_names)
+    return Allowed(frozenset(names), frozenset(builtins), RESERVED_BY_GENERATOR | helpers | builtins)
 
 
 def checked(text: str) -> str:
@@ -188,14 +188,13 @@ def _attribute_fault(node: ast.Attribute, names: Allowed) -> str:
     elif owner == "super()" and name == "__init__":
         fine = True
     else:
-        fine = _qualified(node) in names.torch and not _private(name)
+        fine = _qualified(owner, name) in names.torch and not _private(name)
     return "" if fine and type(node.ctx) in PLAIN else f"the attribute .{name}"
 
 
-def _qualified(node: ast.Attribute) -> str:
+def _qualified(owner: str, name: str) -> str:
     """Return the name as primitives declare it: `torch.cat`, `nn.init.zeros_`, `.shape`."""
-    owner = _text(node.value)
-    return f"{owner}.{node.attr}" if owner in OWNERS else f".{node.attr}"
+    return f"{owner}.{name}" if owner in OWNERS else f".{name}"
 
 
 def _text(node: ast.expr) -> str:

@@ -1,1 +1,1 @@
-"""The search: its settings, its loop and its evaluators."""
+"""A search: its settings, its loop, its callbacks and its evaluators."""

@@ -1,4 +1,4 @@
-"""What a search would do, and about how long it would take."""
+"""Plan of a search that is not run: its networks, their costs and the expected time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.controller.config import Setup
+from nas.controller.config import SearchConfig
+from nas.controller.evaluators import Workers
 from nas.graph.cost import Cost, cost
 from nas.schedulers import expected_epochs
-from nas.searchers import propose
+from nas.searchers.base import propose
 from nas.space.genotype import Genotype, expand
 from nas.study.history import History
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nas.data import Dataset
 
 SAMPLES = 64
-"""Uniform samples whose costs stand for the space."""
+"""Networks whose costs stand for the search."""
 BATCHES = 4
 """Batches of training that are timed."""
 QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
@@ -29,8 +30,12 @@ QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 
 @dataclass(frozen=True)
 class Plan:
-    """costs: quantiles of `samples` networks, by name; seconds: estimate for the whole search on
-    CPU cores, None where it would train on GPUs; design: what a design plans."""
+    """Expected costs and time of a search.
+
+    costs: quantiles of the costs of `samples` networks, by figure. workers: networks that train at once.
+    seconds: estimate for the whole search on CPU cores, None on GPUs. design: what a design plans, {} for
+    other searchers.
+    """
 
     costs: Mapping[str, Mapping[str, int]]
     samples: int
@@ -39,48 +44,66 @@ class Plan:
     design: Mapping[str, Any]
 
 
-def plan(setup: Setup, workers: int | None = None, *, gpu: bool = False) -> Plan:
-    """Sample the space, and time some batches of the median candidate on this machine."""
-    shape, classes = setup.dataset.input_shape, setup.dataset.num_classes
-    samples = _samples(setup)
-    figures = [cost(expand(genotype, shape, classes)) for genotype in samples]
-    workers = workers or (1 if workers == 0 else os.cpu_count() or 1)
-    median = sorted(range(len(samples)), key=lambda at: figures[at].flops)[len(samples) // 2]
-    seconds = None if gpu else _candidate_seconds(setup, samples[median]) * -(-setup.trials // workers)
-    design = setup.planner.summary(setup.space, setup.seed, setup.trials)
-    return Plan(_quantiles(figures), len(samples), workers, seconds, design)
+def plan(config: SearchConfig, dataset: Dataset, workers: Workers) -> Plan:
+    """Count the costs of sampled networks, and time some batches of the median one on this machine."""
+    samples = _samples(config)
+    costs = [cost(expand(genotype, dataset.input_shape, dataset.num_classes)) for genotype in samples]
+    slots = 1 if workers.count == 0 else workers.count or os.cpu_count() or 1
+    median = sorted(range(len(samples)), key=lambda i: costs[i].flops)[len(samples) // 2]
+    seconds = None
+    if not workers.gpus_per_worker:
+        seconds = _training_seconds(config, dataset, samples[median]) * -(-config.trials // slots)
+    design = config.searcher.summary(config.space, config.seed, config.trials)
+    return Plan(_quantiles(costs), len(samples), slots, seconds, design)
 
 
-def _samples(setup: Setup) -> list[Genotype]:
-    """Networks whose costs stand for the search: of a design the first, else uniform samples."""
-    rng = np.random.default_rng(setup.seed)
-    if not setup.planner.plans_every_trial:
-        return [setup.space.sample(rng) for _ in range(SAMPLES)]
-    numbers = range(min(SAMPLES, setup.trials))
+def describe(config: SearchConfig, dataset: Dataset, planned: Plan) -> dict[str, Any]:
+    """Return settings and plan as JSON data."""
+    return {
+        "config": config.run_config(dataset).to_dict(),
+        "space_size": asdict(config.space.size()),
+        "seeds": [{"name": s.name, "changes": s.changes, "same_as": s.same_as} for s in config.warm_starts],
+        "decisions": len(config.space.domains()),
+        "images": {"train": len(dataset.train_labels), "validation": len(dataset.val_labels)},
+        "duplicates": dataset.duplicates.count,
+        "samples": planned.samples,
+        **({"design": dict(planned.design)} if planned.design else {}),
+        "costs": planned.costs,
+        "workers": planned.workers,
+        "seconds": planned.seconds,
+    }
+
+
+def _samples(config: SearchConfig) -> list[Genotype]:
+    """Return networks whose costs stand for the search: the first of a design, else uniform samples."""
+    rng = np.random.default_rng(config.seed)
+    if not config.searcher.plans_every_trial:
+        return [config.space.sample(rng) for _ in range(SAMPLES)]
+    numbers = range(min(SAMPLES, config.trials))
     proposals = (
-        propose(setup.planner, setup.space, History(setup.objectives), seed=setup.seed, number=number)
+        propose(config.searcher, config.space, History(config.objectives), seed=config.seed, number=number)
         for number in numbers
     )
     return [proposal.genotype for proposal in proposals if proposal is not None]
 
 
-def _quantiles(figures: list[Cost]) -> dict[str, dict[str, int]]:
-    columns = {name: [asdict(figure)[name] for figure in figures] for name in asdict(figures[0])}
+def _quantiles(costs: list[Cost]) -> dict[str, dict[str, int]]:
+    columns = {name: [asdict(figure)[name] for figure in costs] for name in asdict(costs[0])}
     return {
-        name: {label: round(float(np.quantile(values, at))) for label, at in QUANTILES.items()}
+        name: {label: round(float(np.quantile(values, share))) for label, share in QUANTILES.items()}
         for name, values in columns.items()
     }
 
 
-def _candidate_seconds(setup: Setup, genotype: Genotype) -> float:
-    """Time of one candidate on one core, from a few batches of the real training."""
+def _training_seconds(config: SearchConfig, dataset: Dataset, genotype: Genotype) -> float:
+    """Return the seconds of one training on one core, from a few batches of it."""
     import torch
 
     from nas.codegen.build import build
     from nas.training.loop import train
 
-    part = _first_batches(setup.dataset, setup.recipe.batch_size * BATCHES)
-    recipe = replace(setup.recipe, epochs=1)
+    part = _first_batches(dataset, config.recipe.batch_size * BATCHES)
+    recipe = replace(config.recipe, epochs=1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -91,31 +114,12 @@ def _candidate_seconds(setup: Setup, genotype: Genotype) -> float:
         seconds = time.perf_counter() - start
     finally:
         torch.set_num_threads(threads)
-    whole, timed = len(setup.dataset.train_labels), len(part.train_labels)
-    epochs = expected_epochs(setup.fidelity) if setup.fidelity else setup.recipe.epochs
+    whole, timed = len(dataset.train_labels), len(part.train_labels)
+    epochs = expected_epochs(config.fidelity) if config.fidelity else config.recipe.epochs
     return seconds * epochs * whole / timed
 
 
 def _first_batches(dataset: Dataset, count: int) -> Dataset:
-    """Training and validation images in proportion, `count` of the former at most."""
+    """Return the first training images, at most `count`, with validation images in proportion."""
     val = max(1, len(dataset.val_labels) * count // len(dataset.train_labels))
     return dataset.first(count, val)
-
-
-def describe(setup: Setup, planned: Plan) -> dict[str, Any]:
-    """The plan as JSON."""
-    size = setup.space.size()
-    dataset = setup.dataset
-    return {
-        "config": setup.run_config().to_dict(),
-        "space_size": asdict(size),
-        "seeds": [{"name": s.name, "changes": s.changes, "same_as": s.same_as} for s in setup.seeds],
-        "decisions": len(setup.space.domains()),
-        "images": {"train": len(dataset.train_labels), "validation": len(dataset.val_labels)},
-        "duplicates": dataset.duplicates.count,
-        "samples": planned.samples,
-        **({"design": dict(planned.design)} if planned.design else {}),
-        "costs": planned.costs,
-        "workers": planned.workers,
-        "seconds": planned.seconds,
-    }

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nas.controller.evaluators.base import Evaluator, OnTimes
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
+from nas.controller.evaluators.base import Evaluator
 from nas.controller.planned_trial import PlannedTrial, training_seed
 from nas.controller.progress import Event, Progress
 from nas.controller.record import record
@@ -22,16 +24,18 @@ from nas.controller.signals import Interrupted, Stop, stop_on_signals
 from nas.errors import AllTrialsFailedError, ClusterLostError
 from nas.graph.cost import cost
 from nas.schedulers import Scheduler, TrainFully
-from nas.searchers import Searcher, propose
+from nas.searchers.base import propose
+from nas.searchers.warm_start import warm_start_proposals
 from nas.space.genotype import expand
-from nas.space.space import SearchSpace, decisions_of
+from nas.space.space import decisions_of
 from nas.study.history import History
 from nas.study.objectives import measures
 from nas.study.trial import Proposal, Trial
 from nas.training.profile import DRIVER, Laps, Times
-from nas.training.task import Result, Task, ignore
+from nas.training.task import Result, Task
 
 MAX_FAILURES_IN_ROW = 10
+NO_CALLBACKS = Callbacks()
 TICK = 1.0
 """Seconds between two looks at whether the search was asked to stop."""
 
@@ -41,51 +45,36 @@ again."""
 
 
 def run_search(
+    config: SearchConfig,
     study: History,
-    space: SearchSpace,
-    searcher: Searcher,
     evaluator: Evaluator,
     *,
-    trials: int,
-    seed: int,
-    epochs: int,
-    uniform_share: float = 0.2,
-    seeds: Sequence[Proposal] = (),
     scheduler: Scheduler | None = None,
+    callbacks: Callbacks = NO_CALLBACKS,
     max_failures_in_row: int = MAX_FAILURES_IN_ROW,
     weights_dir: Path | None = None,
-    on_trial: Callable[[Trial, Progress], None] | None = None,
-    on_event: Callable[[Event], None] | None = None,
-    on_times: OnTimes | None = None,
     stop: Stop | None = None,
 ) -> None:
-    """Fill `study` up to `trials` trials, `seeds` first; those it already has are left as they are.
+    """Fill `study` up to `config.trials` trials, warm starts first; recorded trials are left as they are.
 
-    Ends early where the space is exhausted. With `rungs` a trial is trained on from each of them only
-    where it is promoted, and recorded as stopped if the search ends before. Weights of the trials on
-    the front are kept as weights_dir/<number>.safetensors. Raises Interrupted after a signal or a request on
-    `stop`, AllTrialsFailedError when nothing succeeds or too many trials fail in a row,
-    StorageError when a trial cannot be recorded; whatever is recorded then stays.
+    Ends early if the space is exhausted. Raises Interrupted after a signal or a request on `stop`,
+    AllTrialsFailedError if nothing succeeds or too many trials fail in a row, StorageError if a trial cannot
+    be recorded; what is recorded by then stays.
+
+    evaluator: trains the networks; it stays open. scheduler: says for how many epochs, by default all of the
+    recipe. max_failures_in_row: failures after which the search gives up. weights_dir: folder for the weights
+    of the trials on the front, as <number>.safetensors; None keeps none.
     """
     search = _Search(
+        config=config,
         study=study,
-        space=space,
-        searcher=searcher,
         evaluator=evaluator,
-        trials=trials,
-        seed=seed,
-        epochs=epochs,
-        uniform_share=uniform_share,
-        seeds=seeds,
         scheduler=scheduler or TrainFully(),
+        callbacks=callbacks,
         max_failures_in_row=max_failures_in_row,
         weights_dir=weights_dir,
-        on_trial=on_trial or ignore,
-        on_event=on_event or ignore,
-        on_times=on_times or ignore,
         stop=stop or Stop(),
     )
-    evaluator.on_epoch, evaluator.on_times = search.epoch, search.on_times
     try:
         with stop_on_signals(search.stop):
             search.run()
@@ -93,9 +82,8 @@ def run_search(
         if not search.stop.signal:
             raise
     finally:
-        evaluator.on_epoch = evaluator.on_times = ignore
         for number in list(study.pending):
-            study.give_up(number)
+            study.discard(number)
     if search.stop.signal:
         raise Interrupted(search.stop.signal)
     search.check_outcome()
@@ -110,21 +98,13 @@ class _Search:
     whole study. exhausted: whether the space holds nothing new. lap: how this process spends its time.
     """
 
+    config: SearchConfig
     study: History
-    space: SearchSpace
-    searcher: Searcher
     evaluator: Evaluator
-    trials: int
-    seed: int
-    epochs: int
-    uniform_share: float
-    seeds: Sequence[Proposal]
     scheduler: Scheduler
+    callbacks: Callbacks
     max_failures_in_row: int
     weights_dir: Path | None
-    on_trial: Callable[[Trial, Progress], None]
-    on_event: Callable[[Event], None]
-    on_times: OnTimes
     stop: Stop
     running: dict[int, PlannedTrial] = field(default_factory=dict)
     twins: dict[str, list[PlannedTrial]] = field(default_factory=lambda: defaultdict(list))
@@ -145,19 +125,19 @@ class _Search:
                 if self.stop.signal or self.exhausted or not self.trained_elsewhere():
                     break
                 time.sleep(TICK)  # other drivers train the rest; if one is lost, its trials are free again
-            results = self.evaluator.wait(TICK)
+            results = self.evaluator.wait(TICK, on_epoch=self.epoch, on_times=self.callbacks.on_times)
             self.lap("waiting")
             for result in results:
                 self.finish(result)
         if not self.stop.signal:
-            for trial in list(self.study.waiting.values()):
+            for trial in list(self.study.paused.values()):
                 self.settle(trial)
 
     def trained_elsewhere(self) -> bool:
         """Return whether other drivers train trials: what is pending and is neither paused nor a twin
         here."""
         twins = {planned.number for twins in self.twins.values() for planned in twins}
-        return bool(self.study.pending.keys() - self.study.waiting.keys() - twins)
+        return bool(self.study.pending.keys() - self.study.paused.keys() - twins)
 
     def fill(self) -> bool:
         """Promote a trial, or begin a new one. Return False where there is neither."""
@@ -173,17 +153,17 @@ class _Search:
         """Begin the next trial, by training it or by reusing a result. Return False where there is none."""
         if self.exhausted:
             return False
-        with self.study.turn(self.trials) as number:
+        with self.study.reserve_number(self.config.trials) as number:
             if number is None:
                 return False
             proposal = propose(
-                self.searcher,
-                self.space,
+                self.config.searcher,
+                self.config.space,
                 self.study,
-                seed=self.seed,
+                seed=self.config.seed,
                 number=number,
-                uniform_share=self.uniform_share,
-                seeds=self.seeds,
+                uniform_share=self.config.uniform_share,
+                seeds=self.warm_starts,
                 scheduler=self.scheduler,
             )
             if proposal is None:
@@ -192,15 +172,16 @@ class _Search:
             genotype = proposal.genotype
             earlier = self.study.by_digest(genotype.digest)
             in_flight = genotype.digest in self.study.pending.values()
-            self.study.start(number, genotype.digest, genotype)
+            self.study.mark_running(number, genotype.digest, genotype)
         self.begin(self.planned(number, proposal), earlier, in_flight)
         return True
 
     def planned(self, number: int, proposal: Proposal) -> PlannedTrial:
-        genotype, seed = proposal.genotype, proposal.design.get("seed")
-        figures = cost(expand(genotype, self.space.input_shape, self.space.num_classes))
-        decisions = decisions_of(self.space, genotype, strict=not proposal.design)
-        return PlannedTrial(number, proposal, figures, decisions, seed or training_seed(self.seed, number))
+        genotype, space = proposal.genotype, self.config.space
+        figures = cost(expand(genotype, space.input_shape, space.num_classes))
+        decisions = decisions_of(space, genotype, strict=not proposal.design)
+        seed = proposal.design.get("seed") or training_seed(self.config.seed, number)
+        return PlannedTrial(number, proposal, figures, decisions, seed)
 
     def begin(self, planned: PlannedTrial, earlier: Trial | None, in_flight: bool) -> None:
         """Train a trial, or reuse the result of an `earlier` one or of one in flight.
@@ -217,6 +198,10 @@ class _Search:
             self.dispatch(planned)
 
     @cached_property
+    def warm_starts(self) -> list[Proposal]:
+        return warm_start_proposals(self.config.warm_starts)
+
+    @cached_property
     def measures(self) -> dict[str, Callable[..., Any]]:
         return measures(self.study.objectives)
 
@@ -228,21 +213,21 @@ class _Search:
         task = Task(planned.number, genotype, seed, latency=asked, measures=self.measures, part=part)
         self.evaluator.submit(task)
         self.lap("dispatching")
-        self.on_event(Event("start", planned.number, planned.proposal, planned.cost))
+        self.callbacks.on_event(Event("start", planned.number, planned.proposal, planned.cost))
 
     def epoch(self, number: int, row: Mapping[str, Any]) -> None:
         planned = self.running[number]
-        self.on_event(Event("epoch", number, planned.proposal, planned.cost, row))
+        self.callbacks.on_event(Event("epoch", number, planned.proposal, planned.cost, row))
 
     def finish(self, result: Result) -> None:
         """Record the trial of a result, or pause it at its rung."""
         planned = self.running.pop(result.number)
-        trial = planned.trial(result, self.epochs, self.study.waiting.get(result.number))
+        trial = planned.trial(result, self.config.recipe.epochs, self.study.paused.get(result.number))
         self.failures = [*self.failures, trial] if trial.state == "failed" else []
         if result.checkpoint:
             self.scheduler.pause(trial, result.checkpoint)
             progress, row = self.progress(), trial.curve[-1]
-            self.on_event(Event("rung", trial.number, trial.proposal, trial.cost, row, progress))
+            self.callbacks.on_event(Event("rung", trial.number, trial.proposal, trial.cost, row, progress))
         else:
             self.settle(trial, result.weights)
         if len(self.failures) >= self.max_failures_in_row:
@@ -266,20 +251,24 @@ class _Search:
         record(self.study, trial, weights, self.weights_dir)
         self.scheduler.forget(trial)
         self.failed += trial.state == "failed"
-        self.on_trial(trial, self.progress())
+        self.callbacks.on_trial(trial, self.progress())
         self.lap("recording")
-        self.on_times(Times(self.lap.start, self.lap.last, self.lap.phases, trial.number, DRIVER))
+        self.callbacks.on_times(Times(self.lap.start, self.lap.last, self.lap.phases, trial.number, DRIVER))
         self.lap = Laps(self.lap.last)
 
     @property
     def done(self) -> int:
-        return len(self.study.trials) + len(self.study.waiting)
+        return len(self.study.trials) + len(self.study.paused)
 
     def progress(self) -> Progress:
-        done, complete, running = self.done, len(self.study.complete), len(self.running)
-        elapsed, left, lately = time.monotonic() - self.began, max(0, self.trials - done), done - self.already
+        done, total, running = self.done, self.config.trials, len(self.running)
+        elapsed, left, lately = (
+            time.monotonic() - self.began,
+            max(0, total - done),
+            done - self.already,
+        )
         remaining = elapsed / lately * left if lately and (left or not running) else None
-        return Progress(done, self.trials, complete, self.failed, running, elapsed, remaining)
+        return Progress(done, total, len(self.study.complete), self.failed, running, elapsed, remaining)
 
     def check_outcome(self) -> None:
         if self.failed and not self.study.complete:

@@ -45,7 +45,7 @@ class PlannedTrial:
             curve=curve,
             latency=result.latency,
             measured=result.measured,
-            arrivals=before.arrivals if before else (),
+            rung_order=before.rung_order if before else (),
         )
 
     def copy_of(self, earlier: Trial) -> Trial:
@@ -58,7 +58,7 @@ class PlannedTrial:
             decisions=self.decisions,
             duration=0.0,
             retries=0,
-            arrivals=(),
+            rung_order=(),
             duplicate_of=earlier.number if earlier.duplicate_of is None else earlier.duplicate_of,
         )
 

@@ -1,4 +1,4 @@
-"""What a search tells while it runs."""
+"""Progress and events, which a search hands to its callbacks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from nas.study.trial import Proposal
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the search stands. done, total, complete, failed: trials of the whole study, done
-    with those that wait at a rung; elapsed: seconds since this search began; remaining: seconds
-    expected, None at first and where only trials that had waited are trained on."""
+    """Progress of a search.
+
+    done, total, complete, failed: trials of the whole study; `done` includes those paused at a rung. running:
+    trainings in progress. elapsed: seconds since this search began. remaining: expected seconds, None at
+    first and while only paused trials are trained.
+    """
 
     done: int
     total: int
@@ -27,8 +30,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Event:
-    """What happens between results: a trial starts, has finished an epoch (its row), or has come to a
-    rung of the budget, where it waits (its last row, and where the search stands)."""
+    """Event between results: a trial starts, ends an epoch, or pauses at a rung.
+
+    number: of the trial. row: figures of the epoch, None at the start. progress: given at a rung.
+    """
 
     kind: Literal["start", "epoch", "rung"]
     number: int

@@ -1,22 +1,22 @@
 """Replays a run: asks its searcher for every proposal again, with the history it was made from.
 
 Every proposal holds a snapshot of its history: how many trials were recorded, what was in flight and how many
-rung results there were (`nas.study.trial.Known`). So a run can be replayed proposal by proposal, whatever its
-number of workers and whether or not it was resumed.
+rung results there were (`nas.study.trial.HistorySnapshot`). So a run can be replayed proposal by proposal,
+whatever its number of workers and whether or not it was resumed.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nas.schedulers import make_scheduler, rung_results
-from nas.searchers import REPEATS, make_searcher, propose
+from nas.searchers import make_searcher
+from nas.searchers.base import REPEATS, propose
 from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
 from nas.study.history import History
-from nas.study.trial import Known, Proposal, Trial
+from nas.study.trial import HistorySnapshot, Proposal, Trial
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -57,15 +57,15 @@ def replay(run: Run) -> Replay:
     searcher = make_searcher(config.searcher, config.objectives, config.repeats or REPEATS)
     seeds = warm_start_proposals(find_warm_starts(run.space, config.seed_with))
     history = History(run.study.objectives)
-    unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.known is None))
+    unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.snapshot is None))
     scheduler = make_scheduler(config.fidelity, history, run.space, images=1, folder=None)  # promotes nothing
     results = deque(rung_results(recorded, config.fidelity))
     same = 0
     for trial in sorted(recorded, key=_in_order_of_proposal):
-        known = trial.proposal.known
+        known = trial.proposal.snapshot
         if known is None:
             continue
-        _advance(history, recorded, results, known)
+        _advance(history, run.study, results, known)
         proposed = propose(
             searcher,
             run.space,
@@ -79,29 +79,30 @@ def replay(run: Run) -> Replay:
         if proposed is None or _essence(proposed) != _essence(trial.proposal):
             return Replay(same, unknown, trial, proposed)
         for number, _ in known.pending:
-            history.give_up(number)
+            history.discard(number)
         same += 1
     return Replay(same, unknown)
 
 
-def _advance(history: History, recorded: Sequence[Trial], results: deque[Trial], known: Known) -> None:
-    """Bring a history to a snapshot; takes the rung results that it adds from `results`."""
-    for trial in recorded[len(history.trials) : known.recorded]:
+def _advance(history: History, study: History, results: deque[Trial], known: HistorySnapshot) -> None:
+    """Bring a history to a snapshot of the study; takes the rung results that it adds from `results`."""
+    for trial in study.trials[len(history.trials) : known.recorded]:
         history.record(trial)
-    while results and results[0].arrivals[-1] <= known.arrivals:
+    while results and results[0].rung_order[-1] <= known.rung_results:
         paused = results.popleft()
         if history.by_number(paused.number) is None:
-            history.start(paused.number, paused.digest)
-        history.wait(paused)
-    networks = {trial.digest: trial.genotype for trial in recorded} if known.pending else {}
+            history.mark_running(paused.number, paused.digest)
+        history.pause(paused)
     for number, digest in known.pending:
-        history.start(number, digest, networks.get(digest))
+        later = study.by_number(number)
+        genotype = later.genotype if later and later.digest == digest else None
+        history.mark_running(number, digest, genotype)
 
 
 def _in_order_of_proposal(trial: Trial) -> tuple[int, int, int]:
     """Snapshots only grow; proposals from equal snapshots were made in the order of their numbers."""
-    known = trial.proposal.known
-    return (known.recorded, known.arrivals, trial.number) if known else (0, 0, trial.number)
+    known = trial.proposal.snapshot
+    return (known.recorded, known.rung_results, trial.number) if known else (0, 0, trial.number)
 
 
 def _essence(proposal: Proposal) -> tuple[Any, ...]:

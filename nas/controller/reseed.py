@@ -1,8 +1,7 @@
-"""Trials of a run trained again with further seeds, so that their errors have intervals.
+"""Train trials of a run again with further seeds, so that their errors have intervals.
 
-The trainings are recorded in `reseeded.db` beside the search's own study (`nas.study.run_folder`),
-each in one transaction. What is recorded is never trained again; `Run.reseeded` reads it, and
-`nas.analysis.seeds` says what it means.
+The trainings are recorded in `reseeded.db` beside the search's own study (`nas.study.run_folder`), each in
+one transaction, and are not repeated. `Run.reseeded` reads them; `nas.analysis.seeds` analyses them.
 """
 
 from __future__ import annotations
@@ -15,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
+from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.loop import REUSED, run_search
 from nas.controller.progress import Event, Progress
-from nas.controller.search import make_evaluator
 from nas.controller.signals import Interrupted
 from nas.errors import NasError
 from nas.searchers.designs.base import Design
 from nas.study import run_folder
-from nas.study.run import RESULTS, Run, find, open_run
+from nas.study.run import Run, open_run
+from nas.study.run_folder import RESULTS
 from nas.study.study import Study
 from nas.study.trial import Proposal, Trial
-from nas.training.recipe import adjusted, staged
+from nas.training.recipe import Recipe, adjusted, staged
 from nas.training.task import ignore
 
 if TYPE_CHECKING:
@@ -34,21 +36,21 @@ if TYPE_CHECKING:
     from nas.space.space import SearchSpace
 
 STREAM = 2
-"""Keeps the seeds apart from those of the search, which come from the same number."""
+"""Makes these seeds differ from those of the search, which derive from the same number."""
 
 
 class Reseed(Design):
-    """Gives each free number of a study the next of the trainings that are missing."""
+    """Proposes the missing trainings, one for each free number of a study."""
 
     name = "reseed"
 
     def __init__(self, missing: Sequence[Proposal], recorded: Sequence[Trial]) -> None:
-        taken, free = {trial.number for trial in recorded}, deque(missing)
+        taken, left = {trial.number for trial in recorded}, deque(missing)
         self.proposals: dict[int, Proposal] = {}
         number = 0
-        while free:
+        while left:
             if number not in taken:
-                self.proposals[number] = free.popleft()
+                self.proposals[number] = left.popleft()
             number += 1
 
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
@@ -114,7 +116,7 @@ def reseed(
     if seeds < 1:
         raise NasError(f"must be at least 1, not {seeds}", where="reseed")
     with ExitStack() as stack:
-        stack.enter_context(run_folder.lock(find(run, results_dir)))
+        stack.enter_context(run_folder.lock_run(run_folder.find_run(run, results_dir)))
         opened = open_run(run, results_dir)
         stack.callback(opened.study.close)
         recipe = adjusted(opened.config.recipe, {} if epochs is None else {"epochs": epochs})
@@ -123,19 +125,20 @@ def reseed(
         if missing:
             dataset, study = _dataset(opened, data), stack.enter_context(_study(opened))
             recipe = staged(recipe, opened.config.fidelity)
-            evaluator = make_evaluator(dataset, recipe, workers, gpus_per_worker, ray_address)
+            evaluator = make_evaluator(dataset, recipe, Workers(workers, gpus_per_worker, ray_address))
             stack.callback(evaluator.close)
             on_start(missing, recipe.epochs, evaluator.slots)
-            _train(opened, study, missing, evaluator, recipe.epochs, on_trial, on_event)
+            _train(opened, study, missing, evaluator, recipe, Callbacks(on_trial=on_trial, on_event=on_event))
     return open_run(run, results_dir)
 
 
 def _members(run: Run, trials: Sequence[int] | None, objectives: Sequence[str] | None) -> list[Trial]:
-    """The trials to train again, each network once."""
+    """Return the trials to train again, one per network."""
     chosen = run.front(objectives) if trials is None else [run.trial(number) for number in trials]
     for trial in chosen:
         if not trial.complete:
-            raise NasError(f"trial {trial.number} failed: {trial.reason}", hint="choose a complete trial")
+            outcome = f"failed: {trial.reason}" if trial.state == "failed" else "was stopped early"
+            raise NasError(f"trial {trial.number} {outcome}", hint="choose a complete trial")
     if not chosen:
         raise run.none_complete()
     chosen.sort(key=lambda trial: trial.number)
@@ -143,7 +146,7 @@ def _members(run: Run, trials: Sequence[int] | None, objectives: Sequence[str] |
 
 
 def _wanted(run: Run, members: Sequence[Trial], seeds: int) -> list[Proposal]:
-    """One seed after the other, so that a part of them is as many for each."""
+    """Return the trainings, one seed after the other: an interrupted run then has as many of each network."""
     return [
         Proposal(
             trial.genotype,
@@ -156,12 +159,12 @@ def _wanted(run: Run, members: Sequence[Trial], seeds: int) -> list[Proposal]:
 
 
 def training_seed(run: Run, repeat: int) -> int:
-    """The seed of the n-th repetition, from 0, of every network; not 0, as that counts as none."""
+    """Return the seed of a repetition (counted from 0) of every network; never 0, which counts as no seed."""
     return 1 + int(np.random.default_rng([run.config.seed, repeat, STREAM]).integers(2**31 - 1))
 
 
 def _missing(wanted: Sequence[Proposal], recorded: Sequence[Trial], epochs: int) -> list[Proposal]:
-    """What has no outcome yet; of failures those that lie in the network are outcomes."""
+    """Return the trainings without an outcome; failures whose reason lies in the network are outcomes."""
     done = {(t.digest, t.seed) for t in recorded if t.epochs == epochs and t.reason in REUSED}
     return [p for p in wanted if (p.genotype.digest, p.design["seed"]) not in done]
 
@@ -172,7 +175,7 @@ def _dataset(run: Run, data: str | None) -> Dataset:
     seed = run.config.seed
     dataset = load_data(data, seed=seed) if data else load_recorded(run.config.data, seed=seed)
     if dataset.fingerprint != run.config.data_fingerprint:
-        hint = "errors on other images cannot stand beside those of the search; restore the data"
+        hint = "errors on other images cannot be compared with those of the search; restore the data"
         raise NasError("the data are not those of the search", where=data or run.config.data, hint=hint)
     return dataset
 
@@ -190,23 +193,14 @@ def _train(
     study: Study,
     missing: Sequence[Proposal],
     evaluator: Evaluator,
-    epochs: int,
-    on_trial: Callable[[Trial, Progress], None],
-    on_event: Callable[[Event], None],
+    recipe: Recipe,
+    callbacks: Callbacks,
 ) -> None:
     design = Reseed(missing, study.trials)
+    trials = design.default_trials(run.space, 0)
+    config = SearchConfig(run.space, design, recipe, trials, run.config.seed)
     try:
-        run_search(
-            study,
-            run.space,
-            design,
-            evaluator,
-            trials=design.default_trials(run.space, 0),
-            seed=run.config.seed,
-            epochs=epochs,
-            on_trial=on_trial,
-            on_event=on_event,
-        )
+        run_search(config, study, evaluator, callbacks=callbacks)
     except Interrupted as error:
-        error.hint = "the same command goes on with what is missing"
+        error.hint = "the same command continues with the trainings that are missing"
         raise

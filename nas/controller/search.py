@@ -1,4 +1,4 @@
-"""A search from its settings to its results: `search` runs or resumes one."""
+"""A search from its settings to its results: `search` starts or resumes one."""
 
 from __future__ import annotations
 
@@ -10,38 +10,36 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.controller.config import UNIFORM_SHARE, Setup, join, prepare, resumed, write_run
+from nas.controller.begin import join_run, resume_run, write_run
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig, prepare
 from nas.controller.dry_run import Plan, plan
-from nas.controller.evaluators.local import LocalEvaluator
+from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.loop import run_search
 from nas.controller.progress import Event, Progress
 from nas.controller.signals import Interrupted
 from nas.controller.tracking import Tracker, Tracking
 from nas.errors import NasError, NotFoundError
 from nas.schedulers import make_scheduler
-from nas.searchers.warm_start import warm_start_proposals
 from nas.space.space import SearchSpace
 from nas.study import run_folder
-from nas.study.run import RESULTS, Run, find, open_study
-from nas.study.run_folder import LATEST, RunFolder
+from nas.study.run import Run, open_study
+from nas.study.run_folder import LATEST, RESULTS, RunFolder
 from nas.study.shared import SharedStudy
 from nas.study.storage_url import connection_of
 from nas.study.trial import Trial
-from nas.training.memory import candidate_memory
 from nas.training.profile import profile_writer
 from nas.training.recipe import staged
-from nas.training.task import Task, ignore
+from nas.training.task import ignore
 
 if TYPE_CHECKING:
-    from nas.controller.evaluators.base import Evaluator, OnTimes
     from nas.data import Dataset
-    from nas.training.recipe import Recipe
 
 
 def search(
     space: str | Path | SearchSpace | None = None,
     *,
-    data: str | None = None,
+    data: object = None,
     trials: int | None = None,
     epochs: int | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -60,7 +58,8 @@ def search(
     profile: bool = False,
     storage: str | None = None,
     track: Sequence[str | Tracker] = (),
-    on_plan: Callable[[Setup, Plan], None] = ignore,
+    on_data: Callable[[SearchConfig, Dataset], None] = ignore,
+    on_plan: Callable[[SearchConfig, Plan], None] = ignore,
     on_start: Callable[[Run, int], None] = ignore,
     on_precision: Callable[[str], None] = ignore,
     on_trial: Callable[[Trial, Progress], None] = ignore,
@@ -74,7 +73,8 @@ def search(
     Args:
         space: Name of a shipped search space, path of a .yaml file, or a `SearchSpace`.
         data: The data set: digits (the default), cifar10, cifar100, mnist, fashion_mnist, folder:PATH,
-            parquet:PATH, npz:PATH, python:MODULE:FUNCTION; with masks shapes and masks:PATH.
+            parquet:PATH, npz:PATH, python:MODULE:FUNCTION; with masks shapes and masks:PATH; or images in
+            Python, as `nas.data.load_data` takes them.
         trials: Trials in all, 24 by default, those of a resumed run included.
         epochs: Epochs of each training; the data set has a default.
         recipe: Fields of `nas.training.recipe.Recipe` to set for all trainings, such as `{"lr": 0.1}`.
@@ -97,6 +97,7 @@ def search(
         storage: URL of a PostgreSQL database that holds the study in place of the run folder, so that
             several drivers can share it; each resumes the run `name` from a results folder of its own.
         track: Trackers by name (tensorboard, mlflow, wandb), or your own: `nas.controller.tracking`.
+        on_data: Called with the settings and the data set once the images are read.
         on_plan: Called before a design starts, with the settings and the plan.
         on_start: Called with the run and the number of trainings at once.
         on_precision: Called with float32 or bfloat16 once the run has settled on one.
@@ -122,81 +123,107 @@ def search(
         >>> len(run.trials)
         2
     """
-    asked: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
-    fields = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
-    asked |= {"seed": seed, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
-    if storage is not None:
-        connection_of(storage)  # so that what is wrong with it is told before anything is made
-        if fidelity:
-            raise NasError("trials that wait at a rung belong to one driver", where="fidelity and storage")
-    tracking = Tracking(track)
+    settings: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "seed": seed}
+    settings |= {"objectives": objectives, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
+    fields = {**(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
+    _check_storage(storage, fidelity)
+    callbacks = Callbacks(
+        on_data=on_data,
+        on_plan=on_plan,
+        on_start=on_start,
+        on_precision=on_precision,
+        on_trial=on_trial,
+        on_event=on_event,
+    )
+    workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
     with ExitStack() as stack:
         if resume:
             files = _resumed_folder(name, results_dir, storage)
-            stack.enter_context(run_folder.lock(files))
-            setup = resumed(files, space, fields, asked, storage)
+            stack.enter_context(run_folder.lock_run(files))
+            config, dataset = resume_run(files, space, fields, settings, storage)
         else:
-            if space is None:
-                raise NasError("name a search space", where="space", hint="nas spaces lists them")
-            setup = prepare(space, recipe=fields, **asked)
-            files = run_folder.create(results_dir, setup.space.name, name)
-            stack.enter_context(run_folder.lock(files))
-            with run_folder.whole_or_none(files):
-                write_run(files, setup, storage)
-        config = run_folder.read_config(files)
-        run = Run(files, config, open_study(files, config, storage, SharedStudy))
-        if len(run.study.trials) < setup.trials:
-            on_times = stack.enter_context(profile_writer(files.profile)) if profile else ignore
-            trained = staged(setup.recipe, setup.fidelity)
-            evaluator = make_evaluator(setup.dataset, trained, workers, gpus_per_worker, ray_address)
-            evaluator.resolve_precision = partial(_resolve_precision, run, on_precision)
-            stack.callback(evaluator.close)
-            run.study.connect()  # while the workers start
-            if setup.planner.plans_every_trial and on_plan is not ignore:
-                on_plan(setup, plan(setup, workers, gpu=gpus_per_worker > 0))
-            tracking.start(run)
-            stack.callback(tracking.end)
-            on_start(run, evaluator.slots)
-            if setup.recipe.precision != "auto":
-                on_precision(setup.recipe.precision)
-            _run(run, setup, evaluator, *tracking.joined(on_trial, on_event), on_times)
+            config, dataset = prepare(_given(space), recipe=fields, **settings)
+            files = run_folder.create_run(results_dir, config.space.name, name)
+            stack.enter_context(run_folder.lock_run(files))
+            with run_folder.removed_on_failure(files):
+                write_run(files, config, dataset, storage)
+        callbacks.on_data(config, dataset)
+        recorded = run_folder.read_config(files)
+        run = Run(files, recorded, open_study(files, recorded, storage, SharedStudy))
+        if len(run.study.trials) < config.trials:
+            if profile:
+                writer = stack.enter_context(profile_writer(files.profile))
+                callbacks = replace(callbacks, on_times=writer)
+            _train(run, config, dataset, workers_asked, tracking, callbacks)
     return replace(run, config=run_folder.read_config(files))
 
 
-def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | None) -> RunFolder:
-    """That of the run; a new one for a driver that joins the study of others."""
+def _given(space: str | Path | SearchSpace | None) -> str | Path | SearchSpace:
+    if space is None:
+        raise NasError("name a search space", where="space", hint="nas spaces lists them")
+    return space
+
+
+def _check_storage(storage: str | None, fidelity: Sequence[int] | None) -> None:
+    """Raise NasError before anything is written, if several drivers could not share the study."""
     if storage is None:
-        return find(name or LATEST, results_dir)
+        return
+    connection_of(storage)
+    if fidelity:
+        raise NasError("trials that wait at a rung belong to one driver", where="fidelity and storage")
+
+
+def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | None) -> RunFolder:
+    """Return the folder of the run; a new one for a driver that joins the study of others."""
+    if storage is None:
+        return run_folder.find_run(name or LATEST, results_dir)
     if name is None:
-        raise NasError("say which study of the storage", where="name", hint="--name is that of its first run")
+        raise NasError("name the study in the storage", where="name", hint="--name is that of its first run")
     try:
-        return find(name, results_dir)
+        return run_folder.find_run(name, results_dir)
     except NotFoundError:
-        return join(results_dir, name, storage)
+        return join_run(results_dir, name, storage)
 
 
-def make_evaluator(
-    dataset: Dataset, recipe: Recipe, workers: int | None, gpus_per_worker: float, ray_address: str | None
-) -> Evaluator:
-    """In this process for 0 workers, else on Ray, where workers are packed by predicted memory."""
-    device = "cuda" if gpus_per_worker else "cpu"
-
-    def memory(task: Task, half: bool) -> int:
-        in_parts = task.part is not None  # or what cannot go on would be refused only when it has begun
-        return candidate_memory(task.genotype, dataset, recipe, device, half=half, resumed=in_parts)
-
-    if workers == 0:
-        return LocalEvaluator(dataset, recipe, memory=memory)
-    from nas.controller.evaluators.ray import RayEvaluator
-
-    return RayEvaluator(
-        dataset,
-        recipe,
-        workers=workers,
-        gpus_per_worker=gpus_per_worker,
-        address=ray_address,
-        memory=memory,
-    )
+def _train(
+    run: Run,
+    config: SearchConfig,
+    dataset: Dataset,
+    workers: Workers,
+    tracking: Tracking,
+    callbacks: Callbacks,
+) -> None:
+    """Train until all trials are recorded."""
+    with ExitStack() as stack:
+        evaluator = make_evaluator(
+            dataset,
+            staged(config.recipe, config.fidelity),
+            workers,
+            resolve_precision=partial(_resolve_precision, run, callbacks.on_precision),
+        )
+        stack.callback(evaluator.close)
+        run.study.connect()  # while the workers start
+        if config.searcher.plans_every_trial and callbacks.on_plan is not ignore:
+            callbacks.on_plan(config, plan(config, dataset, workers))
+        tracking.start(run)
+        stack.callback(tracking.end)
+        callbacks.on_start(run, evaluator.slots)
+        if config.recipe.precision != "auto":
+            callbacks.on_precision(config.recipe.precision)
+        images, rungs = len(dataset.val_labels), run.files.rungs
+        scheduler = make_scheduler(config.fidelity, run.study, config.space, images=images, folder=rungs)
+        try:
+            run_search(
+                config,
+                run.study,
+                evaluator,
+                scheduler=scheduler,
+                callbacks=tracking.joined(callbacks),
+                weights_dir=run.files.weights,
+            )
+        except Interrupted as error:
+            error.hint = f"continue with: {_resume_command(run)}"
+            raise
 
 
 def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: str) -> str:
@@ -209,36 +236,7 @@ def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: st
     return precision
 
 
-def _run(
-    run: Run,
-    setup: Setup,
-    evaluator: Evaluator,
-    on_trial: Callable[[Trial, Progress], None],
-    on_event: Callable[[Event], None],
-    on_times: OnTimes,
-) -> None:
-    images = len(setup.dataset.val_labels)
-    try:
-        run_search(
-            run.study,
-            setup.space,
-            setup.planner,
-            evaluator,
-            trials=setup.trials,
-            seed=setup.seed,
-            epochs=setup.recipe.epochs,
-            uniform_share=UNIFORM_SHARE,
-            seeds=warm_start_proposals(setup.seeds),
-            scheduler=make_scheduler(
-                setup.fidelity, run.study, setup.space, images=images, folder=run.files.rungs
-            ),
-            weights_dir=run.files.weights,
-            on_trial=on_trial,
-            on_event=on_event,
-            on_times=on_times,
-        )
-    except Interrupted as error:
-        named = f" --data {shlex.quote(setup.data)}" if setup.data.startswith("python:") else ""
-        shared = f" --storage {shlex.quote(run.config.storage)}" if run.config.storage else ""
-        error.hint = f"go on with: nas search --resume --name {run.name}{shared}{named}"
-        raise
+def _resume_command(run: Run) -> str:
+    named = f" --data {shlex.quote(run.config.data)}" if run.config.data.startswith("python:") else ""
+    shared = f" --storage {shlex.quote(run.config.storage)}" if run.config.storage else ""
+    return f"nas search --resume --name {run.name}{shared}{named}"

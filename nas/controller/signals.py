@@ -1,4 +1,4 @@
-"""Stopping a search on Ctrl-C and SIGTERM without losing what it has found."""
+"""Stop a search on Ctrl-C or SIGTERM without losing a result."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from types import FrameType
 from nas.errors import NasError
 
 DRAIN = 5.0
-"""Seconds that running trials get after SIGTERM; cluster managers follow it with SIGKILL."""
+"""Seconds that running trials get after SIGTERM, which cluster managers follow with SIGKILL."""
 
 
 class Interrupted(NasError):
-    """A signal ended the search; every finished trial is recorded."""
+    """The search was stopped by a signal; every finished trial is recorded."""
 
     def __init__(self, signum: int, *, hint: str = "") -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}", hint=hint)
@@ -23,7 +23,7 @@ class Interrupted(NasError):
 
 
 class Stop:
-    """A request to start nothing more; `signal` is 0 until there is one."""
+    """A request to start no more trainings; `signal` is 0 until there is one."""
 
     def __init__(self) -> None:
         self.signal = 0
@@ -34,12 +34,11 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(stop: Stop, drain: float = DRAIN) -> Iterator[Stop]:
-    """Turn the first SIGINT or SIGTERM into a request on `stop`, the second into a
-    KeyboardInterrupt wherever the program is.
+    """Turn the first SIGINT or SIGTERM into a request on `stop`, and the second into a KeyboardInterrupt.
 
-    SIGTERM becomes a KeyboardInterrupt by itself `drain` seconds later. Enter after `ray.init`, which
-    installs handlers of its own. Outside the main thread, where Python delivers no
-    signals, nothing is installed.
+    `drain` seconds after SIGTERM a KeyboardInterrupt follows by itself. Enter after `ray.init`, which
+    installs handlers of its own. Outside the main thread, where Python delivers no signals, nothing is
+    installed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield stop

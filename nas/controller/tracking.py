@@ -1,15 +1,17 @@
-"""Trackers: what happens in a search, told to the tools in which people follow their trainings."""
+"""Trackers report a search to the tools in which people follow their trainings."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nas.errors import NasError, did_you_mean
 
 if TYPE_CHECKING:
+    from nas.controller.callbacks import Callbacks
     from nas.controller.progress import Event, Progress
     from nas.study.run import Run
     from nas.study.trial import Trial
@@ -19,65 +21,63 @@ TRACKERS = {
     "mlflow": "nas.integrations.mlflow:MLflow",
     "wandb": "nas.integrations.wandb:WeightsAndBiases",
 }
-"""Module and class of each tracker by name, loaded when it is asked for."""
+"""Module and class of each tracker by name, imported when it is used."""
 
 
 class Tracker(Protocol):
-    """Is told, in the process that leads the search, what happens in it."""
+    """Receives what happens in a search, in the process that leads it."""
 
     def start(self, run: Run) -> None:
-        """The search begins, or goes on; the run has its name, folder and configuration."""
+        """Begin or continue a search; the run has its name, folder and settings."""
 
     def epoch(self, number: int, row: Mapping[str, Any]) -> None:
-        """Trial `number` has finished an epoch; the row has epoch (from 1), val_error and the like."""
+        """Report an epoch of trial `number`; the row has epoch (from 1), val_error and other figures."""
 
     def trial(self, trial: Trial) -> None:
-        """A trial is recorded, complete or failed."""
+        """Report a recorded trial, complete or failed."""
 
     def end(self) -> None:
-        """The search ends, however it does."""
+        """End the search, whether it finished or failed."""
 
 
 class Tracking:
-    """Several trackers as one, each by its name or ready made.
+    """Several trackers, each by its name or as an object.
 
-    NasError for a name that is unknown or whose package is missing. A tracker that fails to
-    start ends the search; one that fails later is left out from then on, with a warning.
+    NasError for a name that is unknown or whose package is missing. A tracker that fails to start ends the
+    search; one that fails later is dropped, with a warning.
     """
 
     def __init__(self, trackers: Sequence[str | Tracker]) -> None:
-        self.trackers = [_make(each) if isinstance(each, str) else each for each in trackers]
+        self.trackers = [_make(tracker) if isinstance(tracker, str) else tracker for tracker in trackers]
 
     def start(self, run: Run) -> None:
         for tracker in self.trackers:
             tracker.start(run)
 
     def end(self) -> None:
-        self._tell("end")
+        self._call("end")
 
-    def joined(
-        self, on_trial: Callable[[Trial, Progress], None], on_event: Callable[[Event], None]
-    ) -> tuple[Callable[[Trial, Progress], None], Callable[[Event], None]]:
-        """Callbacks of a search that tell the trackers, and then call these."""
+    def joined(self, callbacks: Callbacks) -> Callbacks:
+        """Return callbacks that report to the trackers first."""
 
         def trial(finished: Trial, progress: Progress) -> None:
-            self._tell("trial", finished)
-            on_trial(finished, progress)
+            self._call("trial", finished)
+            callbacks.on_trial(finished, progress)
 
         def event(happened: Event) -> None:
             if happened.kind == "epoch":
-                self._tell("epoch", happened.number, happened.row)
-            on_event(happened)
+                self._call("epoch", happened.number, happened.row)
+            callbacks.on_event(happened)
 
-        return trial, event
+        return replace(callbacks, on_trial=trial, on_event=event)
 
-    def _tell(self, what: str, *arguments: Any) -> None:
+    def _call(self, method: str, *arguments: Any) -> None:
         for tracker in list(self.trackers):
             try:
-                getattr(tracker, what)(*arguments)
+                getattr(tracker, method)(*arguments)
             except Exception as error:
                 self.trackers.remove(tracker)
-                message = f"{type(tracker).__name__} failed and is left out: {type(error).__name__}: {error}"
+                message = f"{type(tracker).__name__} failed and is dropped: {type(error).__name__}: {error}"
                 warnings.warn(message, stacklevel=2)
 
 
@@ -90,6 +90,6 @@ def _make(name: str) -> Tracker:
 
 
 def figures(trial: Trial) -> dict[str, float]:
-    """What a complete trial is judged by."""
+    """Return the figures of a trial that trackers log: error, FLOPs, parameters, and seconds of training."""
     error = {} if trial.error is None else {"error": trial.error}
     return {**error, "flops": trial.flops, "params": trial.params, "duration": trial.duration}

@@ -1,6 +1,6 @@
-"""Image data: where it comes from, how it is split, and what stands in two splits."""
+"""Image data: forms in which it comes, how it is read and split, and what was understood."""
 
-from nas.data.dataset import Dataset, Duplicates, Part
-from nas.data.load import check_recorded, load_data, load_recorded
+from nas.data.dataset import Dataset, Duplicates, Split
+from nas.data.load import check_recorded, data_name, load_data, load_recorded
 
-__all__ = ["Dataset", "Duplicates", "Part", "check_recorded", "load_data", "load_recorded"]
+__all__ = ["Dataset", "Duplicates", "Split", "check_recorded", "data_name", "load_data", "load_recorded"]

@@ -1,6 +1,6 @@
 """CIFAR and MNIST from their official archives, downloaded once and checked by SHA-256.
 
-CIFAR's binary archives are read, never the pickled ones.
+Of CIFAR the binary archives are read: the pickled ones could run code.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.cache import cache_folder, cached
-from nas.data.dataset import Images, Labels, Part
-from nas.data.source import Source
+from nas.data.dataset import Images, Labels, Split
+from nas.data.source import Form, Options, Source
 from nas.errors import NasError
 
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
@@ -52,39 +52,42 @@ FASHION_CLASSES = (
 )
 
 
-def open_cifar10() -> Source:
-    """50,000 + 10,000 colour images of 32x32 pixels in 10 classes (Krizhevsky, 2009)."""
+def open_cifar10(_: str, options: Options) -> Source:
+    """Open CIFAR-10: 50,000 + 10,000 colour images of 32x32 pixels in 10 classes (Krizhevsky, 2009)."""
     archive, train = "cifar-10-binary.tar.gz", tuple(f"data_batch_{i}.bin" for i in range(1, 6))
     return _source("cifar10", partial(_cifar, archive, 1, "batches.meta.txt"), train, ("test_batch.bin",))
 
 
-def open_cifar100() -> Source:
-    """50,000 + 10,000 colour images of 32x32 pixels in 100 classes (Krizhevsky, 2009)."""
+def open_cifar100(_: str, options: Options) -> Source:
+    """Open CIFAR-100: 50,000 + 10,000 colour images of 32x32 pixels in 100 classes (Krizhevsky, 2009)."""
     read = partial(_cifar, "cifar-100-binary.tar.gz", 2, "fine_label_names.txt")
     return _source("cifar100", read, ("train.bin",), ("test.bin",))
 
 
-def open_mnist() -> Source:
-    """60,000 + 10,000 grey digits of 28x28 pixels (LeCun et al., 1998)."""
+def open_mnist(_: str, options: Options) -> Source:
+    """Open MNIST: 60,000 + 10,000 grey digits of 28x28 pixels (LeCun et al., 1998)."""
     read = partial(_mnist, "mnist", MNIST_URL, MNIST, tuple("0123456789"))
     return _source("mnist", read, ("train",), ("t10k",))
 
 
-def open_fashion_mnist() -> Source:
-    """60,000 + 10,000 grey articles of clothing of 28x28 pixels (Xiao et al., 2017)."""
+def open_fashion_mnist(_: str, options: Options) -> Source:
+    """Open Fashion-MNIST: 60,000 + 10,000 grey articles of clothing of 28x28 pixels (Xiao et al., 2017)."""
     read = partial(_mnist, "fashion_mnist", FASHION_URL, FASHION, FASHION_CLASSES)
     return _source("fashion_mnist", read, ("train",), ("t10k",))
 
 
 def _source(
-    name: str, read: Callable[[tuple[str, ...]], Part], train: tuple[str, ...], test: tuple[str, ...]
+    name: str, read: Callable[[tuple[str, ...]], Split], train: tuple[str, ...], test: tuple[str, ...]
 ) -> Source:
     # The archives are fixed by their hashes, so the names of their members are the content.
-    return Source(name, *(partial(cached, f"{name} {part}", partial(read, part)) for part in (train, test)))
+    parts = (partial(cached, f"{name} {part}", partial(read, part)) for part in (train, test))
+    return Source.of_parts(
+        name, dict(zip(("train", "test"), parts, strict=True)), {"test": "its own test set"}
+    )
 
 
-def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, ...]) -> Part:
-    """Records of one or two label bytes (coarse, fine) and 3x32x32 pixels."""
+def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, ...]) -> Split:
+    """Read records of one or two label bytes (coarse, fine) and 3x32x32 pixels."""
     path = _fetch(CIFAR_URL, archive, CIFAR[archive], "cifar")
     wanted: dict[str, bytes] = {}
     with tarfile.open(path, "r:gz") as tar:
@@ -97,23 +100,26 @@ def _cifar(archive: str, label_bytes: int, names_file: str, members: tuple[str, 
     rows = np.concatenate([np.frombuffer(wanted[name], np.uint8).reshape(-1, record) for name in members])
     classes = tuple(wanted[names_file].decode().split())
     images = np.ascontiguousarray(rows[:, label_bytes:]).reshape(-1, 3, 32, 32)
-    return Part(images, rows[:, label_bytes - 1].astype(np.int64), classes)
+    return Split(images, rows[:, label_bytes - 1].astype(np.int64), classes)
 
 
 def _mnist(
     folder: str, url: str, hashes: dict[str, str], classes: tuple[str, ...], split: tuple[str, ...]
-) -> Part:
+) -> Split:
     def read(name: str, header: int) -> bytes:
         return gzip.decompress(_fetch(url, name, hashes[name], folder).read_bytes())[header:]
 
     pixels = np.frombuffer(read(f"{split[0]}-images-idx3-ubyte.gz", 16), np.uint8)
     images: Images = pixels.reshape(-1, 1, 28, 28)
     labels: Labels = np.frombuffer(read(f"{split[0]}-labels-idx1-ubyte.gz", 8), np.uint8).astype(np.int64)
-    return Part(images, labels, classes)
+    return Split(images, labels, classes)
 
 
 def _fetch(url: str, name: str, sha256: str, folder: str) -> Path:
-    """The archive in the cache, downloaded if need be; NasError says where to put it by hand."""
+    """Return the path of an archive in the cache, downloaded if need be.
+
+    Raises NasError, saying where to put it by hand, if it cannot be downloaded.
+    """
     import pooch
     import requests
 
@@ -123,3 +129,11 @@ def _fetch(url: str, name: str, sha256: str, folder: str) -> Path:
         return Path(pooch.retrieve(url + name, f"sha256:{sha256}", fname=name, path=place))
     except (requests.RequestException, OSError, ValueError, zlib.error) as error:
         raise NasError(f"cannot be downloaded: {error}", where=url + name, hint=hint) from None
+
+
+FORMS = (
+    Form("cifar10", open_cifar10, "60,000 colour images of 32x32 pixels in 10 classes; downloaded once"),
+    Form("cifar100", open_cifar100, "60,000 colour images of 32x32 pixels in 100 classes; downloaded once"),
+    Form("mnist", open_mnist, "70,000 grey digits of 28x28 pixels; downloaded once"),
+    Form("fashion_mnist", open_fashion_mnist, "70,000 grey images of clothing; downloaded once"),
+)

@@ -1,155 +1,192 @@
-"""Sources that already are arrays: scikit-learn's digits, .npz files, Python functions."""
+"""Arrays by name, as in an .npz archive: which hold images and labels of which part, and in which layout."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import Images, Part
-from nas.data.source import Options, Source
-from nas.errors import NasError, NotFoundError, did_you_mean
-from nas.plugins import load_function
+from nas.data.dataset import Images, Split
+from nas.data.images import SCALED_16, SCALED_FLOAT
+from nas.data.labels import to_classes
+from nas.data.layout import WORDS
+from nas.data.reading import Reading
+from nas.data.source import Source
+from nas.errors import NasError, did_you_mean
 
-NAMES = {
-    "train_images": ("train_images", "x_train", "images", "x"),
-    "train_labels": ("train_labels", "y_train", "labels", "y"),
-    "test_images": ("test_images", "x_test"),
-    "test_labels": ("test_labels", "y_test"),
-    "classes": ("classes",),
-}
-"""Names under which arrays are found, ours first, then those of Keras and common use."""
+IMAGE_WORDS = ("images", "image", "imgs", "img", "x", "data", "pixels", "inputs", "input")
+LABEL_WORDS = ("labels", "label", "y", "targets", "target", "class", "lbl")
+CLASS_NAMES = ("classes", "classnames", "labelnames", "targetnames", "names", "categories")
+SHORT = {"tr": "train", "va": "validation", "te": "test"}
+PART_WORDS = {word: part for part, words in WORDS.items() for word in words} | SHORT
+CHANNELS = (1, 3)
+EIGHT_BITS, SIXTEEN_BITS = 255, 65535
 
-
-def open_digits() -> Source:
-    """1,797 handwritten digits of 8x8 pixels with 16 grey levels (UCI, Alpaydin and Kaynak)."""
-
-    def load() -> Part:
-        rows = np.loadtxt(_installed("sklearn") / "datasets" / "data" / "digits.csv.gz", delimiter=",")
-        images = np.rint(rows[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-        return make_part(images, rows[:, -1].astype(np.int64), None, "digits")
-
-    return Source("digits", load)
+Array = npt.NDArray[Any]
+Read = Callable[[str], Array]
+LAYOUTS = "give (n, height, width), (n, height, width, 1 or 3) or (n, 1 or 3, height, width)"
+RANGES = "give uint8, integers in 0..255, uint16 in 0..65535 or floats in 0..1"
 
 
-def _installed(package: str) -> Path:
-    """The folder of a package that is not imported: scikit-learn takes a second, and its file none."""
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise NotFoundError(f"{package} is not installed", where="digits", hint="pip install scikit-learn")
-    return Path(spec.origin).parent
+class Names(NamedTuple):
+    """Names of the arrays that are used.
 
-
-def open_npz(target: str, options: Options) -> Source:
-    """Arrays of a NumPy archive; nothing in it is unpickled."""
-    path = Path(target)
-    where = f"npz:{path}"
-    if not path.is_file():
-        raise NotFoundError("no such file", where=where)
-    if not zipfile.is_zipfile(path):
-        raise NasError("not a readable .npz archive", where=where)
-    with np.load(path, allow_pickle=False) as archive:
-        found = _find(list(archive.files), where)
-    return _source(path.stem, partial(_read_npz, path, found), "test_images" in found, where)
-
-
-def open_python(target: str, options: Options) -> Source:
-    """What a function returns: a mapping of arrays, named as in an .npz archive."""
-    where = f"python:{target}"
-    arrays = load_function(target, where)()
-    if not isinstance(arrays, Mapping):
-        hint = "return {'train_images': …, 'train_labels': …}, and test_images, test_labels, classes"
-        raise NasError(f"returned {type(arrays).__name__}, not a mapping of arrays", where=where, hint=hint)
-    found = _find(list(arrays), where)
-    picked = {ours: np.asarray(arrays[theirs]) for ours, theirs in found.items()}
-    return _source(target, partial(_pick, picked), "test_images" in picked, where)
-
-
-def make_part(images: Any, labels: Any, classes: Any, where: str) -> Part:
-    """Checked arrays as a `Part`.
-
-    Images: (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3; uint8, integers in
-    0..255 or floats in 0..1. Labels: (n,) or (n, 1), integers or strings.
+    Attributes:
+        parts: names of the images and labels of each part.
+        classes: name of the class names; "" without.
+        unused: the other names.
     """
-    pixels = _pixels(np.asarray(images), where)
-    answers = np.asarray(labels)
-    if answers.ndim == 2 and answers.shape[1] == 1:
-        answers = answers[:, 0]
-    if answers.shape != (len(pixels),):
-        raise NasError(f"{len(pixels)} images but labels of shape {answers.shape}", where=where)
-    if answers.dtype.kind not in "iuU":
-        raise NasError(f"labels must be integers or strings, not {answers.dtype}", where=where)
-    if not len(pixels):
-        raise NasError("has no images", where=where)
-    if classes is None:
-        values, indices = np.unique(answers, return_inverse=True)
-        return Part(pixels, indices.astype(np.int64), tuple(map(str, values.tolist())))
-    names = tuple(map(str, np.asarray(classes).tolist()))
-    if answers.dtype.kind == "U":
-        values, indices = np.unique(answers, return_inverse=True)
-        unknown = set(values.tolist()) - set(names)
-        if unknown:
-            raise NasError(f"label {min(unknown)!r} is not in classes", where=where)
-        answers = np.array([names.index(value) for value in values.tolist()])[indices]
-    if answers.min() < 0 or answers.max() >= len(names):
-        raise NasError(f"labels {answers.min()} to {answers.max()}, but {len(names)} classes", where=where)
-    return Part(pixels, answers.astype(np.int64), names)
+
+    parts: Mapping[str, tuple[str, str]]
+    classes: str
+    unused: tuple[str, ...]
 
 
-def _pixels(images: npt.NDArray[Any], where: str) -> Images:
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
-        hint = "give (n, height, width), (n, height, width, 1 or 3) or (n, 1 or 3, height, width)"
-        raise NasError(f"images of shape {images.shape}", where=where, hint=hint)
-    if images.dtype != np.uint8 and images.size:
-        low, high = images.min(), images.max()
-        top = 1 if images.dtype.kind == "f" else 255
-        if images.dtype.kind not in "fiu" or not (low >= 0 and high <= top):
-            hint = "give uint8, integers in 0..255 or floats in 0..1"
-            raise NasError(f"pixels of type {images.dtype} from {low} to {high}", where=where, hint=hint)
-        images = np.rint(images * 255) if top == 1 else images
-    return np.ascontiguousarray(images, dtype=np.uint8)
+def array_source(
+    name: str, names: Collection[str], read: Callable[[], Read], where: str, place: str = ""
+) -> Source:
+    """A source of arrays.
 
+    Args:
+        name: name of the data set.
+        names: names of all arrays.
+        read: opens the arrays; gives a function from a name to the array.
+        where: the data, for messages.
+        place: what stands before the names of arrays that are not used, such as the path of their file.
 
-def _find(names: list[str], where: str) -> dict[str, str]:
-    found = {ours: next((n for n in theirs if n in names), "") for ours, theirs in NAMES.items()}
-    for need in ("train_images", "train_labels"):
-        if not found[need]:
-            hint = did_you_mean(need, names) if names else "it is empty"
-            raise NasError(f"has no array {need!r}", where=where, hint=hint)
-    if bool(found["test_images"]) != bool(found["test_labels"]):
-        raise NasError("has test images or test labels, but not both", where=where)
-    return {ours: theirs for ours, theirs in found.items() if theirs}
-
-
-def _source(name: str, read: Any, has_test: bool, where: str) -> Source:
-    return Source(
-        name, partial(_part, read, "train", where), partial(_part, read, "test", where) if has_test else None
+    Raises NasError if it is not sure which arrays are the images and labels of which part.
+    """
+    found = find_arrays(names, where)
+    parts = {part: partial(_load, part, found, read, where) for part in found.parts}
+    return Source.of_parts(
+        name,
+        parts,
+        {part: ", ".join(pair) for part, pair in found.parts.items()},
+        {f"{place}{unused}": "an array that is not used" for unused in found.unused},
     )
 
 
-def _part(read: Any, split: str, where: str) -> Part:
-    arrays = read((f"{split}_images", f"{split}_labels", "classes"))
-    place = f"{where}: {split}"
-    return make_part(arrays[f"{split}_images"], arrays[f"{split}_labels"], arrays.get("classes"), place)
+def find_arrays(names: Collection[str], where: str) -> Names:
+    """Find the arrays of images and labels, as in x_train and y_train, train_images and train_labels, or data
+    and target. Raises NasError if images lack labels, or labels images."""
+    roles: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    classes = ""
+    for name in names:
+        if "".join(re.findall(r"[a-z]+", name.lower())) in CLASS_NAMES:
+            classes = classes or name
+        elif role := _role(name):
+            part, kind, rank = role
+            roles.setdefault((part, kind), []).append((rank, name))
+    best = {role: min(found)[1] for role, found in roles.items()}
+    if ("train", "images") not in best:  # images and labels without the name of a part are to train on
+        best |= {("train", kind): best[("", kind)] for kind in ("images", "labels") if ("", kind) in best}
+    parts = {}
+    for part in WORDS:
+        pair = best.get((part, "images"), ""), best.get((part, "labels"), "")
+        if part == "train" and "" in pair:
+            need = "train_images" if not pair[0] else "train_labels"
+            hint = did_you_mean(need, names) if names else "it is empty"
+            raise NasError(f"has no array {need!r}", where=where, hint=hint)
+        if any(pair):
+            if not all(pair):
+                message = f"has {part} images or {part} labels, but not both"
+                raise NasError(message, where=where, hint=f"arrays: {', '.join(names)}")
+            parts[part] = pair
+    used = {name for pair in parts.values() for name in pair} | {classes}
+    return Names(parts, classes, tuple(name for name in names if name not in used))
 
 
-def _pick(arrays: Mapping[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:
-    return {name: arrays[name] for name in wanted if name in arrays}
+def make_part(images: Any, labels: Any, classes: Any, where: str, *, sixteen_bits: bool = False) -> Split:
+    """Checked arrays as a `Split`.
+
+    Args:
+        images: (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3; uint8, integers in 0..255, uint16
+            (with `sixteen_bits` in 0..65535) or floats in 0..1.
+        labels: as for `nas.data.labels.to_classes`.
+        classes: class names; None takes the labels that occur.
+        where: the data, for messages.
+    """
+    shaped = _channels_first(np.asarray(images), where)
+    answers = np.asarray(labels)
+    if answers.shape[:1] != shaped.shape[:1]:
+        raise NasError(f"{len(shaped)} images but labels of shape {answers.shape}", where=where)
+    if not len(shaped):
+        raise NasError("has no images", where=where)
+    pixels, change = _to_8_bits(shaped, sixteen_bits, where)
+    names = None if classes is None else [_text(name) for name in np.asarray(classes).tolist()]
+    indices, known = to_classes(answers, names, where)
+    size = "{}x{}".format(*pixels.shape[2:])
+    changes = {change: len(pixels)} if change else {}
+    return Split(pixels, indices, known, Reading(sizes={size: len(pixels)}, changes=changes))
 
 
-def _read_npz(path: Path, names: Mapping[str, str], wanted: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {ours: archive[names[ours]] for ours in wanted if ours in names}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise NasError(f"cannot be read: {error}", where=f"npz:{path}") from None
+def _role(name: str) -> tuple[str, str, int] | None:
+    """Split ("" without one), kind, and rank among names of that kind, of an array by its name."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    words = re.findall(r"[a-z]+", spaced)
+    if len(words) == 1:
+        for word in PART_WORDS:  # xtrain, trainx
+            rest = words[0].removeprefix(word) if words[0].startswith(word) else words[0].removesuffix(word)
+            if rest in (*IMAGE_WORDS, *LABEL_WORDS) and rest != words[0]:
+                words = [word, rest]
+                break
+    parts = [PART_WORDS[word] for word in words if word in PART_WORDS]
+    rest = " ".join(word for word in words if word not in PART_WORDS and word not in ("set", "arr", "array"))
+    if len(parts) > 1:
+        return None
+    for kind, known in (("images", IMAGE_WORDS), ("labels", LABEL_WORDS)):
+        if rest in known:
+            return (parts or [""])[0], kind, known.index(rest)
+    return None
+
+
+def _load(part: str, names: Names, read: Callable[[], Read], where: str) -> Split:
+    get = read()
+    images = get(names.parts[part][0])
+    # Whether 16 bits are used is decided for all parts together, so that none is scaled alone.
+    wide = images.dtype == np.uint16 and any(
+        other.dtype == np.uint16 and other.size and other.max() > EIGHT_BITS
+        for other in (get(pair[0]) for pair in names.parts.values())
+    )
+    classes = get(names.classes) if names.classes else None
+    return make_part(images, get(names.parts[part][1]), classes, f"{where}: {part}", sixteen_bits=bool(wide))
+
+
+def _channels_first(images: Array, where: str) -> Array:
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[3] in CHANNELS:
+        if images.shape[1] in CHANNELS:
+            first, last = (
+                "{} channels of {}x{} pixels".format(images.shape[c], *sizes)
+                for c, sizes in ((1, images.shape[2:]), (3, images.shape[1:3]))
+            )
+            message = f"images of shape {images.shape} are {first} or {last}"
+            hint = "channels come second or last; bring them to the other place, as in images.swapaxes(1, 3)"
+            raise NasError(message, where=where, hint=f"{hint}, or pad the images to more pixels")
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or images.shape[1] not in CHANNELS or 0 in images.shape[2:]:
+        raise NasError(f"images of shape {images.shape}", where=where, hint=LAYOUTS)
+    return images
+
+
+def _to_8_bits(images: Array, sixteen_bits: bool, where: str) -> tuple[Images, str]:
+    """Pixels of 0..255, and what was changed for it."""
+    kind, change = images.dtype.kind, ""
+    if images.dtype != np.uint8:
+        low, high = images.min(), images.max()
+        top = 1 if kind == "f" else SIXTEEN_BITS if sixteen_bits else EIGHT_BITS
+        if kind not in "fiu" or not (low >= 0 and high <= top):
+            raise NasError(f"pixels of type {images.dtype} from {low} to {high}", where=where, hint=RANGES)
+        if top != EIGHT_BITS:
+            images = np.rint(images * (EIGHT_BITS / top))
+            change = SCALED_FLOAT if top == 1 else SCALED_16
+    return np.ascontiguousarray(images, dtype=np.uint8), change
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)

@@ -1,21 +1,22 @@
-"""A data set in memory: training and validation images, and a test set kept apart.
+"""A data set in memory: training and validation images, and a test set that is kept apart.
 
-The labels of a classification are classes, int64 (n,); those of a segmentation are masks,
-uint8 (n, height, width), in which IGNORE marks pixels that count for nothing.
+Labels are classes, int64 (n,), in classification, and masks, uint8 (n, height, width), in segmentation.
+Pixels of a mask that are IGNORE have no class.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import NasError
+from nas.data.reading import Reading
+from nas.errors import NasError, NotFoundError, did_you_mean
 from nas.graph.graph import shape_text
 
 Images = npt.NDArray[np.uint8]
@@ -26,26 +27,41 @@ IGNORE = 255
 """The value of pixels of a mask that have no class, as in PASCAL VOC."""
 
 EXAMPLES = 5
-"""Pairs of identical images that a report names."""
+"""Number of identical pairs that a report names."""
 
 
-class Part(NamedTuple):
-    """Labelled images: uint8 (n, channels, height, width), classes or masks, and class names."""
+class Split(NamedTuple):
+    """Labelled images.
+
+    Attributes:
+        images: uint8 (n, channels, height, width).
+        labels: classes or masks.
+        classes: names of the classes.
+        reading: how the images were read.
+    """
 
     images: Images
     labels: Labels
     classes: tuple[str, ...]
+    reading: Reading = Reading()
 
-    def take(self, indices: npt.NDArray[np.intp]) -> Part:
-        return Part(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
+    def take(self, indices: npt.NDArray[np.intp]) -> Split:
+        """Return the images at `indices`, without the reading."""
+        return Split(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
+
+    def with_unread(self, unread: Mapping[str, str]) -> Split:
+        """Return the same images, with more entries in `reading.unread`."""
+        return self._replace(reading=self.reading + Reading(unread=unread))
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Byte-identical images that stand in more than one split.
+    """Exact duplicates across splits, which bias the error downwards.
 
-    `count` images of a later split (train, validation, test is the order) stand in an
-    earlier one too; `examples` are a few of them as (split, index, split, index).
+    Attributes:
+        count: number of images of a later split that an earlier one has, too; the order is train,
+            validation, test.
+        examples: some of them, as (split, index, split, index).
     """
 
     count: int
@@ -53,18 +69,24 @@ class Duplicates:
 
     def __str__(self) -> str:
         if not self.count:
-            return "no image stands in two splits"
+            return "no image occurs in two splits"
         pairs = ", ".join(f"{a}[{i}] = {b}[{j}]" for a, i, b, j in self.examples)
-        return f"{self.count} images stand in two splits: {pairs}{', …' if self.count > EXAMPLES else ''}"
+        return f"{self.count} images occur in two splits: {pairs}{', …' if self.count > EXAMPLES else ''}"
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Images as uint8 (n, channels, height, width), with labels: classes or masks.
 
-    `mean` and `std` are per channel, of the training images scaled to 0..1.
-    `fingerprint` is a hash of the training and validation images and labels, so it
-    changes with the content and the split but not with the place of the files.
+    Attributes:
+        name: name of the data set.
+        classes: names of the classes.
+        load_test: loads the test set; None without one.
+        origins: where each part comes from, by "train", "validation" and "test".
+        reading: how training and validation images were read.
+        mean, std: of each channel of the training images, scaled to 0..1.
+        fingerprint: hash of the training and validation images and labels. It changes with the content
+            and the split, not with the place of the files.
     """
 
     name: str
@@ -73,7 +95,14 @@ class Dataset:
     train_labels: Labels
     val_images: Images
     val_labels: Labels
-    load_test: Callable[[], Part]
+    load_test: Callable[[], Split] | None
+    origins: Mapping[str, str] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test set."""
+        return self.load_test is not None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -90,7 +119,7 @@ class Dataset:
         return len(self.classes)
 
     def first(self, train: int, val: int | None = None) -> Dataset:
-        """With the first images of training alone, and the first of validation, all where None."""
+        """Return the data set with the first `train` and `val` images; None keeps all."""
         return replace(
             self,
             train_images=self.train_images[:train],
@@ -100,21 +129,38 @@ class Dataset:
         )
 
     def test(self) -> tuple[Images, Labels]:
-        """The test images and labels, loaded on the first call; meant for one final figure."""
+        """Return the test images and labels, loaded on the first call; they are for one final figure.
+
+        Raises NotFoundError where there is no test set, NasError where it does not fit the training part.
+        """
         return self._test.images, self._test.labels
 
+    def check_test(self) -> None:
+        """Load the test set, where there is one, so that what is wrong with it is known before anything
+        is trained. Errors are those of `test`."""
+        if self.has_test:
+            self.test()
+
+    @property
+    def full_reading(self) -> Reading:
+        """Reading of all splits, including the test set once it is loaded."""
+        return self.reading + self._test.reading if "_test" in self.__dict__ else self.reading
+
     @cached_property
-    def _test(self) -> Part:
+    def _test(self) -> Split:
+        if self.load_test is None:
+            hint = "name a test part, or split one off with ?test=0.1"
+            raise NotFoundError("there is no test set", where=self.name, hint=hint)
         part = match_classes(self.load_test(), self.classes, f"{self.name}: test set")
         return match_shape(part, self.input_shape, f"{self.name}: test set")
 
     @property
     def duplicates(self) -> Duplicates:
-        """Images in two splits. The test set takes part once `test` has loaded it."""
+        """Images in two splits, those of the test set included once it is loaded."""
         splits = {"train": self.train_images, "validation": self.val_images}
         if "_test" in self.__dict__:
             splits["test"] = self._test.images
-        return find_duplicates(splits)
+        return find_duplicates({name: image_digests(images) for name, images in splits.items()})
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -144,8 +190,9 @@ class Dataset:
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is sent to workers, with the derived figures but without a loaded test set."""
-        derived = {"_moments": self._moments, "fingerprint": self.fingerprint}
+        """Return what workers are sent: the derived figures, but neither a loaded test set nor the
+        reading, which may name every file."""
+        derived = {"_moments": self._moments, "fingerprint": self.fingerprint, "reading": Reading()}
         return {key: value for key, value in self.__dict__.items() if key != "_test"} | derived
 
 
@@ -154,7 +201,7 @@ def task_of(labels: Labels) -> Task:
 
 
 def used_classes(labels: Labels) -> list[int]:
-    """The classes that occur, in order."""
+    """Return the classes that occur, in order."""
     if task_of(labels) == "classification":
         return list(np.unique(labels).tolist())
     seen = np.zeros(IGNORE + 1, dtype=bool)
@@ -163,36 +210,45 @@ def used_classes(labels: Labels) -> list[int]:
     return np.flatnonzero(seen[:IGNORE]).tolist()
 
 
-def find_duplicates(splits: Mapping[str, Images]) -> Duplicates:
-    """Byte-identical images that stand in more than one of the splits."""
+def image_digests(images: Images) -> list[bytes]:
+    """Return a digest of each image, equal for byte-identical ones."""
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
+
+
+def find_duplicates(digests: Mapping[str, Sequence[bytes]]) -> Duplicates:
+    """Find images that are in more than one split, from the digests of each split."""
     first: dict[bytes, tuple[str, int]] = {}
     count, examples = 0, []
-    for name, images in splits.items():
-        for index, image in enumerate(np.ascontiguousarray(images)):
-            digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-            split, at = first.setdefault(digest, (name, index))
-            if split != name:
+    for name, split in digests.items():
+        for i, digest in enumerate(split):
+            other, at = first.setdefault(digest, (name, i))
+            if other != name:
                 count += 1
-                examples.append((split, at, name, index))
+                examples.append((other, at, name, i))
     return Duplicates(count, tuple(examples[:EXAMPLES]))
 
 
-def match_classes(part: Part, classes: tuple[str, ...], where: str) -> Part:
-    """The same images with labels that index `classes`."""
+def match_classes(part: Split, classes: tuple[str, ...], where: str) -> Split:
+    """Return the same images with labels that index `classes`. Raises NasError for a class not among them."""
     if part.classes == classes:
         return part
     position = {name: index for index, name in enumerate(classes)}
     names = (part.classes[label] for label in used_classes(part.labels))
     unknown = [name for name in names if name not in position]
     if unknown:
-        raise NasError(f"class {unknown[0]!r} is not among those of the training part", where=where)
+        hint = f"{did_you_mean(unknown[0], classes)}; remove its images, or add some to the training part"
+        message = f"class {unknown[0]!r} is not among those of the training part"
+        raise NasError(message, where=where, hint=hint)
     table = np.full(max(len(part.classes), IGNORE + 1), IGNORE, dtype=part.labels.dtype)
     table[: len(part.classes)] = [position.get(name, 0) for name in part.classes]
-    return Part(part.images, table[part.labels], classes)
+    return part._replace(labels=table[part.labels], classes=classes)
 
 
-def match_shape(part: Part, shape: tuple[int, int, int], where: str) -> Part:
-    """The same images; grey ones are repeated over three channels where colour is expected."""
+def match_shape(part: Split, shape: tuple[int, int, int], where: str) -> Split:
+    """Return the same images; grey ones are repeated over three channels where colour is expected.
+
+    Raises NasError if they differ from `shape` otherwise.
+    """
     found = part.images.shape[1:]
     if found[0] == 1 and shape[0] == 3 and found[1:] == shape[1:]:
         return part._replace(images=np.repeat(part.images, 3, axis=1))

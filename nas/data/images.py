@@ -1,64 +1,206 @@
-"""Decoding and resizing with Pillow."""
+"""Decode single images with Pillow into 8 bits, and bring them to one size."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import Images, Labels
+from nas.data.dataset import IGNORE, Images, Labels
+from nas.data.source import Fit
 from nas.errors import NasError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """Formats that Pillow may decode, whatever a file is named. The list is closed because Pillow starts another
 program for some of the rest: Ghostscript for PostScript."""
-GREY_MODES = ("1", "L", "I;16", "I", "F", "LA")
+GREY_MODES = ("1", "L", "LA", "La")
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 MASK_MODES = ("1", "L", "P")
 """One channel of at most 8 bits; of a palette image the indices are taken."""
 
+WHITE = "transparency laid on white"
+SCALED_16 = "16 bits scaled to 8"
+SCALED_32 = "32-bit integers read as 16 bits and scaled to 8"
+SCALED_FLOAT = "floats from 0 to 1 scaled to 8 bits"
+TURNED = "turned as its EXIF orientation says"
+FIRST_FRAME = "first of several frames taken"
 
-def decode(data: bytes | Path, size: int | None, where: str) -> npt.NDArray[np.uint8]:
-    """One image as (height, width) if it is grey, else (height, width, 3). NasError if it is unreadable."""
-    with _decoding(where):
-        return _pixels(_open(data), size)
+Pixels = npt.NDArray[np.uint8]
 
 
-def decode_pair(
-    image: Path, mask: Path, size: int | None
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """An image as `decode` gives it and the class indices of its mask, (height, width)."""
-    with _decoding(str(image)):
-        picture = _open(image)
-        pixels = _pixels(picture, size)
-    with _decoding(str(mask)):
-        answers = _open(mask)
+class Picture(NamedTuple):
+    """One decoded image.
+
+    Attributes:
+        pixels: (height, width) if it is grey, else (height, width, 3).
+        size: (height, width) before it was brought to another size.
+        changes: what was changed beside the size.
+        mask: classes of its pixels, (height, width), where it has a mask.
+    """
+
+    pixels: Pixels
+    size: tuple[int, int]
+    changes: tuple[str, ...] = ()
+    mask: Pixels | None = None
+
+
+def decode(data: bytes | Path, size: tuple[int, int] | None, where: str, fit: Fit = "crop") -> Picture:
+    """Decode one image. Raises NasError, naming it by `where`, if it is unreadable."""
+    with _decoding(where), _opened(data) as image:
+        return to_picture(image, size, fit)
+
+
+def decode_pair(image: Path, mask: Path, size: tuple[int, int] | None, fit: Fit = "crop") -> Picture:
+    """Decode an image with the class indices of its mask."""
+    picture = decode(image, size, str(image), fit)
+    with _decoding(str(mask)), _opened(mask) as opened:
+        answers = _turned(opened)[0].copy()
     if answers.mode not in MASK_MODES:
         hint = "write a PNG of one channel of 8 bits whose values are class indices"
         raise NasError(f"a mask of mode {answers.mode}", where=str(mask), hint=hint)
-    if answers.size != picture.size:
-        sizes = "{}x{} pixels, its image is of {}x{}".format(*answers.size[::-1], *picture.size[::-1])
+    if answers.size[::-1] != picture.size:
+        sizes = "{}x{} pixels, its image is of {}x{}".format(*answers.size[::-1], *picture.size)
         raise NasError(f"mask of {sizes}", where=str(mask))
-    fitted = _fit(answers, size, nearest=True) if size else answers
-    return pixels, np.asarray(fitted).astype(np.uint8)
+    fitted = fit_picture(answers, size, fit, mask=True) if size else answers
+    return picture._replace(mask=np.asarray(fitted).astype(np.uint8))
 
 
-def _pixels(picture: Any, size: int | None) -> npt.NDArray[np.uint8]:
-    picture = picture.convert("L" if picture.mode in GREY_MODES else "RGB")
-    return np.asarray(_fit(picture, size) if size else picture)
+def to_picture(image: Any, size: tuple[int, int] | None = None, fit: Fit = "crop") -> Picture:
+    """A Pillow image in 8 bits, upright, without transparency. Raises ValueError for values
+    whose scale is unknown."""
+    changes = []
+    if _is_animated(image):
+        changes.append(FIRST_FRAME)
+    image, turned = _turned(image)
+    if turned:
+        changes.append(TURNED)
+    image, change = _to_8_bits(image)
+    if change:
+        changes.append(change)
+    found = image.size[::-1]
+    return Picture(np.asarray(fit_picture(image, size, fit) if size else image), found, tuple(changes))
 
 
-def _open(data: bytes | Path) -> Any:
+def looks_like_image(file: Path) -> bool:
+    """Whether the content of a file, whatever its name, begins like that of an image."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=FORMATS):
+                return True
+    except Exception:  # decoders raise what they like at bytes that are no image
+        return False
+
+
+def stack(pixels: list[Pixels]) -> Images:
+    """Stack images of one size as (n, channels, height, width); grey only if all of them are."""
+    if all(image.ndim == 2 for image in pixels):
+        return np.stack(pixels)[:, None]
+    out = np.empty((len(pixels), 3, *pixels[0].shape[:2]), dtype=np.uint8)
+    for slot, image in zip(out, pixels, strict=True):
+        slot[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
+    return out
+
+
+def resize(images: Images, size: tuple[int, int], fit: Fit = "crop") -> Images:
+    """Images of (n, channels, height, width) brought to (height, width) `size`."""
+    from PIL import Image
+
+    if images.shape[2:] == size:
+        return images
+    grey = images.shape[1] == 1
+    pictures = (Image.fromarray(image[0] if grey else image.transpose(1, 2, 0)) for image in images)
+    return stack([np.asarray(fit_picture(picture, size, fit)) for picture in pictures])
+
+
+def resize_masks(masks: Labels, size: tuple[int, int], fit: Fit = "crop") -> Labels:
+    """Masks of (n, height, width) brought to (height, width) `size`."""
+    from PIL import Image
+
+    if masks.shape[1:] == size:
+        return masks
+    return np.stack([np.asarray(fit_picture(Image.fromarray(mask), size, fit, mask=True)) for mask in masks])
+
+
+def fit_picture(picture: Any, size: tuple[int, int], fit: Fit = "crop", mask: bool = False) -> Any:
+    """A Pillow image brought to (height, width) `size`; padding is black, and ignored in a mask."""
+    from PIL import Image, ImageOps
+
+    target = size[::-1]
+    if picture.size == target:
+        return picture
+    method = Image.Resampling.NEAREST if mask else Image.Resampling.BICUBIC
+    if fit == "squash":
+        return picture.resize(target, method)
+    if fit == "crop":
+        return ImageOps.fit(picture, target, method)
+    inner = ImageOps.contain(picture, target, method)
+    padded = Image.new("L" if mask else picture.mode, target, IGNORE if mask else 0)
+    inner = inner if not mask else Image.fromarray(np.asarray(inner).astype(np.uint8))
+    padded.paste(inner, ((target[0] - inner.width) // 2, (target[1] - inner.height) // 2))
+    return padded
+
+
+def _turned(image: Any) -> tuple[Any, bool]:
+    """The loaded image as its EXIF orientation says, and whether that turned or mirrored it."""
+    from PIL import ImageOps
+
+    orientation = 1
+    with suppress(Exception):  # damaged EXIF data raise all kinds of errors, and say nothing
+        orientation = image.getexif().get(0x0112, 1)  # before loading, which turns TIFF
+    image.load()
+    if orientation not in range(2, 9):
+        return image, False
+    with suppress(Exception):
+        image = ImageOps.exif_transpose(image)
+    return image, True
+
+
+def _to_8_bits(image: Any) -> tuple[Any, str]:
+    """The image in mode L or RGB, and what was changed for it."""
+    from PIL import Image
+
+    if image.mode in (*SIXTEEN_BITS, "I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"integers from {values.min()} to {values.max()}; up to 65535 are read")
+        scaled = np.rint(values / 257).astype(np.uint8)
+        return Image.fromarray(scaled), SCALED_32 if image.mode == "I" else SCALED_16
+    if image.mode == "F":
+        floats = np.asarray(image)
+        if not (floats.min() >= 0 and floats.max() <= 1):  # false for NaN, too
+            raise ValueError(f"floats from {floats.min():g} to {floats.max():g}; only 0 to 1 are read")
+        return Image.fromarray(np.rint(floats * 255).astype(np.uint8)), SCALED_FLOAT
+    mode = "L" if image.mode in GREY_MODES else "RGB"
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        if layer.getextrema()[3][0] < 255:
+            white = Image.new("RGBA", image.size, "white")
+            return Image.alpha_composite(white, layer).convert(mode), WHITE
+    return image.convert(mode), ""
+
+
+def _is_animated(image: Any) -> bool:
+    """Whether an image has several frames; the previews that phones add (MPO) do not count."""
+    with suppress(Exception):  # the frames may be damaged, or the file closed; the first is what counts
+        return bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+    return False
+
+
+@contextmanager
+def _opened(data: bytes | Path) -> Iterator[Any]:
     from PIL import Image
 
     with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS) as image:
-        image.load()
-        return image
+        yield image
 
 
 @contextmanager
@@ -68,6 +210,7 @@ def _decoding(where: str) -> Iterator[None]:
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of damaged EXIF data
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except UnidentifiedImageError:
@@ -76,51 +219,3 @@ def _decoding(where: str) -> Iterator[None]:
     except Exception as error:  # decoders raise what they like at damaged bytes: struct.error, SyntaxError, …
         reason = str(error) or type(error).__name__
         raise NasError(f"not a readable image: {reason}", where=where) from None
-
-
-def stack(images: list[npt.NDArray[np.uint8]], places: list[str]) -> Images:
-    """(n, channels, height, width); grey only if all of them are.
-
-    NasError names the first image whose size differs.
-    """
-    sizes = [image.shape[:2] for image in images]
-    for size, place in zip(sizes, places, strict=True):
-        if size != sizes[0]:
-            shown = "{}x{} pixels, others are {}x{}".format(*size, *sizes[0])
-            raise NasError(f"image of {shown}", where=place, hint="add ?size=N to bring all to one size")
-    if all(image.ndim == 2 for image in images):
-        return np.stack(images)[:, None]
-    out = np.empty((len(images), 3, *sizes[0]), dtype=np.uint8)
-    for slot, image in zip(out, images, strict=True):
-        slot[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
-    return out
-
-
-def resize(images: Images, size: int) -> Images:
-    """Images of (n, channels, height, width) brought to size x size."""
-    from PIL import Image
-
-    if images.shape[2:] == (size, size):
-        return images
-    grey = images.shape[1] == 1
-    pictures = (Image.fromarray(image[0] if grey else image.transpose(1, 2, 0)) for image in images)
-    return stack([np.asarray(_fit(picture, size)) for picture in pictures], [""] * len(images))
-
-
-def resize_masks(masks: Labels, size: int) -> Labels:
-    """Masks of (n, height, width) brought to size x size."""
-    from PIL import Image
-
-    if masks.shape[1:] == (size, size):
-        return masks
-    return np.stack([np.asarray(_fit(Image.fromarray(mask), size, nearest=True)) for mask in masks])
-
-
-def _fit(picture: Any, size: int, nearest: bool = False) -> Any:
-    """The middle square, resampled."""
-    from PIL import Image, ImageOps
-
-    if picture.size == (size, size):
-        return picture
-    method = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
-    return ImageOps.fit(picture, (size, size), method)

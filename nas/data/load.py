@@ -1,69 +1,116 @@
-"""From a specification such as `digits` or `parquet:PATH?limit=5000` to a data set."""
+"""Loading of a data set from a specification such as `digits` or `parquet:PATH?limit=5000`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
-from functools import partial
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import cache, partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
-from nas.data.archives import open_cifar10, open_cifar100, open_fashion_mnist, open_mnist
-from nas.data.arrays import open_digits, open_npz, open_python
-from nas.data.dataset import Dataset, Part, task_of
-from nas.data.folder import open_folder
+from nas.data import memory
+from nas.data.dataset import Dataset, Split, task_of
+from nas.data.decode import broken_error
 from nas.data.images import resize, resize_masks
-from nas.data.masks import open_masks
-from nas.data.parquet import open_parquet
-from nas.data.shapes import open_shapes
-from nas.data.source import Options, Source
+from nas.data.reading import Reading
+from nas.data.source import Form, Options, Source
 from nas.data.split import split
-from nas.errors import NasError, did_you_mean
+from nas.errors import NasError, NotFoundError, did_you_mean
 
-BUILT_IN: dict[str, Callable[[], Source]] = {
-    "digits": open_digits,
-    "cifar10": open_cifar10,
-    "cifar100": open_cifar100,
-    "mnist": open_mnist,
-    "fashion_mnist": open_fashion_mnist,
-    "shapes": open_shapes,
-}
-AT_PATH: dict[str, Callable[[str, Options], Source]] = {
-    "folder": open_folder,
-    "parquet": open_parquet,
-    "npz": open_npz,
-    "python": open_python,
-    "masks": open_masks,
-}
-FORMS = (*BUILT_IN, "folder:PATH", "parquet:PATH", "npz:PATH", "python:module:function", "masks:PATH")
+MODULES = ("digits", "archives", "shapes", "npz", "function", "parquet", "masks", "folder")
+"""Modules of nas/data with the forms of data. A path without the name of a form is of the first that claims
+it, so the folder, which claims all, comes last."""
+SPECIAL = ("label", "image", "skip_broken")
+"""Options that only some forms understand."""
 MAX_SIZE = 1024
+FITS = ("crop", "squash", "pad")
 
 
-def load_data(spec: str, *, seed: int = 0) -> Dataset:
-    """The data set that `spec` names, split by `seed`.
+@cache
+def forms() -> dict[str, Form]:
+    """All forms of data by name."""
+    modules = (import_module(f"nas.data.{name}") for name in MODULES)
+    return {form.name: form for module in modules for form in module.FORMS}
 
-    Forms: digits, cifar10, cifar100, mnist, fashion_mnist, folder:PATH (a folder per
-    class, or train/ and test/ with a folder per class), parquet:PATH (Hugging Face image
-    layout), npz:PATH, python:module:function; for segmentation shapes and masks:PATH (folders
-    images/ and masks/, or both in train/, val/ and test/). Options follow as `?size=32&limit=5000`.
-    Raises NasError that says what is wrong with the specification or the data.
+
+def load_data(data: object, *, seed: int = 0) -> Dataset:
+    """Load a data set and split it by `seed`.
+
+    Args:
+        data: a specification: a built-in name such as digits or cifar10, a form with a place such as
+            folder:PATH, parquet:PATH, npz:PATH or masks:PATH, or a path alone; options follow as
+            `?size=32&limit=5000` (see `nas.data.source.Options`). Or images in Python: (images, labels), a
+            dict of parts or of arrays, a torch `Dataset` or a Hugging Face `Dataset`.
+        seed: of the split where the data have no parts of their own.
+
+    Raises NasError that says what is wrong with the specification or the data, those of the test set
+    included; NotFoundError where there are none.
     """
-    kind, target, options = parse_spec(spec)
-    source = AT_PATH[kind](target, options) if target else BUILT_IN[kind]()
+    if isinstance(data, os.PathLike):
+        data = os.fspath(data)
+    where = f"data {data_name(data)!r}"
+    if not isinstance(data, str):
+        options = Options()
+        source = memory.open_object(data, type(data).__name__, where)
+    else:
+        form, target, options = parse_spec(data)
+        source = form.open(target, options)
     if options.size is not None:
-        source = _resized(source, options.size)
-    return split(source, options.limit, seed)
+        source = _resized(source, options)
+    try:
+        dataset = split(
+            source,
+            options.limit,
+            seed,
+            validation=options.validation,
+            test=options.test,
+            min_images=options.min_images,
+        )
+        dataset.check_test()
+    except NasError:
+        # Images that cannot be read may be why the rest does not fit.
+        readings = [load().reading for load in source.parts.values()]
+        _check_broken(sum(readings, Reading()).broken, options, where)
+        raise
+    _check_broken(dataset.full_reading.broken, options, where)
+    return dataset
+
+
+def _check_broken(broken: Mapping[str, str], options: Options, where: str) -> None:
+    if broken and not options.skip_broken:
+        raise broken_error(broken, where)
 
 
 def load_recorded(spec: str, *, seed: int = 0) -> Dataset:
-    """As `load_data`, for what a file says; NasError where that would run code."""
+    """Load data as `load_data` does, from a specification in a file; NasError if that would run code."""
     check_recorded(spec)
     return load_data(spec, seed=seed)
 
 
+def data_name(data: object) -> str:
+    """Return the name of data in the record of a run: the specification, or the type of a Python object."""
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data)
+    return f"{memory.NAME}:{type(data).__name__}"
+
+
 def check_recorded(spec: str, option: str = "") -> None:
-    """NasError for code that a file names: the file may be a stranger's, and so may the code. `option`
-    is how the user names it, --data if left out."""
-    if spec.partition(":")[0].strip() == "python":
+    """Raise NasError for code that a file names: the file may be a stranger's, and so may the code.
+
+    `option` is how the user names it, --data if left out. Raises NasError, too, for data that were given
+    in Python and are not recorded.
+    """
+    kind = spec.partition(":")[0].strip()
+    if kind == memory.NAME:
+        hint, where = "give the same images again, with data=…", f"data {spec!r}"
+        raise NasError(
+            "these images were given in Python, and are in no file", where=f"data {spec!r}", hint=hint
+        )
+    if kind == "python":
         message = "this code is named in a file, and runs only where you name it too"
         where = "data" if not option else "objective"
         raise NasError(
@@ -71,54 +118,121 @@ def check_recorded(spec: str, option: str = "") -> None:
         )
 
 
-def parse_spec(spec: str) -> tuple[str, str, Options]:
-    """Kind, path (or "") and options of a specification; NasError if it is malformed."""
+def parse_spec(spec: str) -> tuple[Form, str, Options]:
+    """Form, place ("" for built-in data) and options of a specification; NasError if it is malformed."""
     body, _, query = spec.partition("?")
-    kind, colon, target = body.partition(":")
+    name, colon, target = body.partition(":")
     where = f"data {spec!r}"
-    if kind in BUILT_IN and colon:
-        raise NasError(f"{kind} takes no path", where=where, hint=f"write {kind!r}")
-    if kind in AT_PATH and not target:
-        form = next(form for form in FORMS if form.startswith(f"{kind}:"))
-        raise NasError(f"{kind} needs a place", where=where, hint=f"write {form!r}")
-    if kind not in BUILT_IN and kind not in AT_PATH:
-        raise NasError(f"unknown data {kind!r}", where=where, hint=_hint(kind))
-    return kind, target, _parse_options(query, kind, where)
+    form = forms().get(name)
+    if form is None:
+        form, target = _form_of_path(body, where), body
+    elif colon and not form.place:
+        raise NasError(f"{name} takes no path", where=where, hint=f"write {name!r}")
+    elif form.place and not target:
+        raise NasError(f"{name} needs a place", where=where, hint=f"write {str(form)!r}")
+    return form, target, _parse_options(query, form, where)
 
 
-def _hint(kind: str) -> str:
-    close = did_you_mean(kind, (*BUILT_IN, *AT_PATH)).partition("  known:")[0]
-    forms = f"known: {', '.join(FORMS)}"
-    return f"{close}  {forms}" if close.startswith("did") else forms
+def _form_of_path(body: str, where: str) -> Form:
+    """The form of a path that stands without one."""
+    name = body.partition(":")[0]
+    if name == memory.NAME:
+        check_recorded(body)
+    path = Path(body).expanduser()
+    if body and path.exists():
+        for form in forms().values():
+            if form.claims and form.claims(path):
+                return form
+        names = ", ".join(form.name for form in forms().values() if form.claims)
+        raise NasError("of no form of data that is known", where=where, hint=f"read as paths: {names}")
+    if re.search(r"^[~.]|[/\\]|\.\w+$", name):
+        hint = "a folder of images, a .parquet or an .npz file may be named by its path"
+        raise NotFoundError("no such file or folder", where=where, hint=hint)
+    known = f"known: {', '.join(map(str, forms().values()))}, or the path of a folder or file"
+    close = did_you_mean(name, forms()).partition("  known:")[0]
+    hint = f"{close}  {known}" if close.startswith("did") else known
+    raise NasError(f"unknown data {name!r}", where=where, hint=hint)
 
 
-def _parse_options(query: str, kind: str, where: str) -> Options:
-    known = [item.name for item in fields(Options) if item.name != "label" or kind == "parquet"]
-    settings: dict[str, str | int] = {}
+def _parse_options(query: str, form: Form, where: str) -> Options:
+    known = [item.name for item in fields(Options) if item.name not in SPECIAL or item.name in form.options]
+    settings: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             raise NasError(f"unknown option {name!r}", where=where, hint=did_you_mean(name, known))
         if name in settings:
             raise NasError(f"option {name!r} is given twice", where=where)
-        settings[name] = value if name == "label" else _positive(name, value, where)
-    options = Options(**settings)  # type: ignore[arg-type]
-    if options.size is not None and options.size > MAX_SIZE:
-        raise NasError(f"size must be at most {MAX_SIZE}, not {options.size}", where=where)
-    return options
+        settings[name] = PARSERS[name](name, value, where)
+    if "fit" in settings and "size" not in settings:
+        hint = "add size=N or size=HxW"
+        raise NasError("fit says how images are brought to a size", where=where, hint=hint)
+    return Options(**settings)
 
 
-def _positive(name: str, value: str, where: str) -> int:
+def _number(name: str, value: str, where: str) -> int:
     if not (value.isascii() and value.isdigit() and int(value) > 0):
         raise NasError(f"{name} must be a positive whole number, not {value!r}", where=where)
     return int(value)
 
 
-def _resized(source: Source, size: int) -> Source:
-    test, validation = (load and partial(_resize, load, size) for load in (source.test, source.validation))
-    return replace(source, train=partial(_resize, source.train, size), test=test, validation=validation)
+def _size(name: str, value: str, where: str) -> tuple[int, int]:
+    sides = [_number(name, side, where) for side in value.split("x")]
+    if len(sides) > 2:
+        raise NasError(f"size must be N or HEIGHTxWIDTH, not {value!r}", where=where)
+    if max(sides) > MAX_SIZE:
+        raise NasError(f"size must be at most {MAX_SIZE}, not {max(sides)}", where=where)
+    return sides[0], sides[-1]
 
 
-def _resize(load: Callable[[], Part], size: int) -> Part:
+def _share(name: str, value: str, where: str) -> float:
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not (0 <= share < 1) or (share == 0 and name != "test"):
+        raise NasError(f"{name} must be a share of the images, such as 0.2, not {value!r}", where=where)
+    return share
+
+
+def _fit(name: str, value: str, where: str) -> str:
+    if value not in FITS:
+        raise NasError(f"unknown fit {value!r}", where=where, hint=did_you_mean(value, FITS))
+    return value
+
+
+def _flag(name: str, value: str, where: str) -> bool:
+    if value.lower() not in ("", "1", "true", "yes", "0", "false", "no"):
+        raise NasError(f"{name} takes no value, not {value!r}", where=where)
+    return value.lower() in ("", "1", "true", "yes")
+
+
+def _text(name: str, value: str, where: str) -> str:
+    return value
+
+
+PARSERS: dict[str, Callable[[str, str, str], Any]] = {
+    "size": _size,
+    "fit": _fit,
+    "limit": _number,
+    "label": _text,
+    "image": _text,
+    "skip_broken": _flag,
+    "min_images": _number,
+    "validation": _share,
+    "test": _share,
+}
+
+
+def _resized(source: Source, options: Options) -> Source:
+    """The source with all parts at one size: those of arrays and archives are not decoded at it."""
+    parts = {part: partial(_resize, load, options) for part, load in source.parts.items()}
+    return Source.of_parts(source.name, parts, source.origins, source.unread)
+
+
+def _resize(load: Callable[[], Split], options: Options) -> Split:
     part = load()
-    masks = resize_masks(part.labels, size) if task_of(part.labels) == "segmentation" else part.labels
-    return part._replace(images=resize(part.images, size), labels=masks)
+    assert options.size is not None
+    images = resize(part.images, options.size, options.fit)
+    if task_of(part.labels) == "segmentation":
+        return part._replace(images=images, labels=resize_masks(part.labels, options.size, options.fit))
+    return part._replace(images=images)

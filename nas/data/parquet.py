@@ -1,112 +1,221 @@
 """Parquet tables in the image layout of Hugging Face data sets.
 
-A row has an image, {bytes, path} or bytes, and a label, an integer or a string; class
-names are taken from the file's metadata where it has them.
+A row has an image, {bytes, path} or bytes, and a label; class names are taken from the file's metadata
+where it has them.
 """
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.data.arrays import make_part
-from nas.data.cache import cached, files_key
-from nas.data.dataset import Part
-from nas.data.folder import HELD_OUT
-from nas.data.images import decode, stack
-from nas.data.source import Options, Source
+from nas.data.cache import cached, file_key
+from nas.data.dataset import Labels, Split
+from nas.data.decode import Job, decode_part
+from nas.data.images import Picture, decode
+from nas.data.labels import to_classes
+from nas.data.layout import part_of_file
+from nas.data.source import Form, Options, Source
 from nas.errors import NasError, NotFoundError
 
 BATCH = 1024
+HIDDEN = -1
+"""The label of images whose class is kept secret, as in the test parts of competitions."""
 
 
 def open_parquet(target: str, options: Options) -> Source:
     """A file, or a folder (searched below too) with shards named after train, test and validation."""
-    path = Path(target)
+    path = Path(target).expanduser()
     where = f"parquet:{path}"
     if path.is_file():
         return Source(path.stem, partial(_load, [path], options, where))
     if not path.is_dir():
         raise NotFoundError("no such file or folder", where=where)
-    shards = sorted(path.rglob("*.parquet"))
-    split = {shard: next((n for n in HELD_OUT if _named([shard], path, n)), "") for shard in shards}
-    train = _named(shards, path, "train") or [shard for shard in shards if not split[shard]]
-    if not train:
+    shards: dict[str | None, list[Path]] = {}
+    for shard in sorted(path.rglob("*.parquet")):
+        if not shard.name.startswith("."):
+            shards.setdefault(part_of_file(shard, path), []).append(shard)
+    unread = {}
+    if "train" in shards:
+        unread = {str(shard): "beside train, and named after no part" for shard in shards.pop(None, [])}
+    elif None in shards:
+        shards["train"] = shards.pop(None)
+    if "train" not in shards:
         raise NasError("has no .parquet files to train on", where=where)
-    parts = {name: [shard for shard in shards if split[shard] == name] for name in HELD_OUT}
-    held_out = [partial(_load, part, options, f"{where}: {name}") for name, part in parts.items() if part]
-    return Source(path.name, partial(_load, train, options, where), *held_out[:2])
+    for part in ("test", "validation"):
+        if part in shards and _hidden(shards[part], options):
+            reason = f"no labels: all are missing or hidden ({HIDDEN})"
+            unread |= {str(shard): reason for shard in shards.pop(part)}
+    parts = {part: files for part, files in shards.items() if part is not None}
+    return Source.of_parts(
+        path.name or path.resolve().name,
+        {part: partial(_load, files, options, f"{where}: {part}") for part, files in parts.items()},
+        {part: _listing(files, path) for part, files in parts.items()},
+        unread,
+    )
 
 
-def _named(shards: list[Path], root: Path, split: str) -> list[Path]:
-    pattern = re.compile(rf"(^|[^a-z]){split}([^a-z]|$)")
-    return [shard for shard in shards if pattern.search(str(shard.relative_to(root)).lower())]
+def _listing(files: Sequence[Path], root: Path) -> str:
+    first = str(files[0].relative_to(root))
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
 
 
-def _load(files: list[Path], options: Options, where: str) -> Part:
-    key = f"parquet {options.size} {options.label} {files_key(files)}"
-    return cached(key, partial(_decode, files, options, where))
+def _load(files: list[Path], options: Options, where: str) -> Split:
+    key = file_key(((file, "") for file in files), files[0].parent)
+    choice = f"{options.size} {options.fit} {options.label} {options.image}"
+    return cached(f"parquet {choice} {key}", partial(_decode, files, options, where))
 
 
-def _decode(files: list[Path], options: Options, where: str) -> Part:
+def _decode(files: list[Path], options: Options, where: str) -> Split:
+    labels, classes = _labels(files, options, where)
+    if not len(labels):
+        raise NasError("has no rows", where=where)
+    return decode_part(_jobs(files, options), lambda: labels, classes, where)
+
+
+def _jobs(files: list[Path], options: Options) -> Iterator[Job]:
+    """The images of all rows, of which few are held at a time."""
+    for file in files:
+        place = f"parquet:{file}"
+        row = 0
+        with _table(file) as table:
+            column = _image_column(table.schema_arrow, options.image, place)
+            for batch in table.iter_batches(BATCH, columns=[column]):
+                for cell in batch.column(0).to_pylist():
+                    where = f"{place}: row {row}"
+                    yield where, partial(_decode_cell, cell, options, where)
+                    row += 1
+
+
+def _decode_cell(cell: Any, options: Options, where: str) -> Picture:
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(data, bytes):
+        raise NasError("has no image bytes: embed the images, not their paths", where=where)
+    return decode(data, options.size, where, options.fit)
+
+
+def _labels(files: list[Path], options: Options, where: str) -> tuple[Labels, tuple[str, ...]]:
+    """The classes of all rows. Where shards have class names, these decide, not their numbers.
+
+    Raises NasError where a row has no label, or shards have labels of different types.
+    """
+    shards = [_shard_labels(file, options) for file in files]
+    pairs = zip(files, shards, strict=True)
+    kinds = {(values.dtype.kind, own is not None): file for file, (values, own) in pairs}
+    if len(kinds) > 1:
+        listing = "; ".join(f"{_kind(*kind)} in {file.name}" for kind, file in kinds.items())
+        raise NasError("has labels of different types", where=where, hint=listing)
+    names = shards[0][1]
+    if names is None:
+        return to_classes(np.concatenate([values for values, _ in shards]), None, where)
+    known = list(dict.fromkeys(name for _, own in shards for name in own or ()))
+    found = []
+    for file, (values, own) in zip(files, shards, strict=True):
+        indices, classes = to_classes(values, own, f"parquet:{file}")
+        found.append(np.array([known.index(name) for name in classes], dtype=np.int64)[indices])
+    return np.concatenate(found), tuple(known)
+
+
+def _kind(kind: str, named: bool) -> str:
+    word = {"i": "whole numbers", "b": "bools"}.get(kind, "strings")
+    return f"{word} with class names" if named else word
+
+
+def _shard_labels(file: Path, options: Options) -> tuple[np.ndarray[Any, Any], list[str] | None]:
+    """The labels of a file as whole numbers, bools or strings, and their class names where it has them."""
+    place = f"parquet:{file}"
+    with _table(file) as table:
+        column = _label_column(table.schema_arrow, options.label, place)
+        names = _class_names(table.schema_arrow, column)
+        values = table.read(columns=[column]).column(0).to_pylist()
+    if None in values:
+        raise NasError("has no label", where=f"{place}: row {values.index(None)}")
+    array = np.array(values)
+    if array.dtype.kind == "u" or (
+        array.dtype.kind == "f" and (np.isfinite(array) & (array == np.rint(array))).all()
+    ):
+        array = array.astype(np.int64)
+    return array, names
+
+
+def _hidden(files: list[Path], options: Options) -> bool:
+    """Whether all labels are missing or hidden, as in the test part of a competition."""
+    for file in files:
+        with _table(file) as table:
+            column = _label_column(table.schema_arrow, options.label, f"parquet:{file}")
+            values = table.read(columns=[column]).column(0).to_pylist()
+        if any(value is not None and value != HIDDEN for value in values):
+            return False
+    return True
+
+
+@contextmanager
+def _table(file: Path) -> Iterator[Any]:
+    """A file that is open; NasError where it is damaged."""
     import pyarrow
     import pyarrow.parquet
 
-    images: list[Any] = []
-    labels: list[Any] = []
-    places: list[str] = []
-    names: list[str] | None = None
-    for file in files:
-        place = f"parquet:{file}"
-        try:
-            with pyarrow.parquet.ParquetFile(file) as table:
-                picture, answer = _columns(table.schema_arrow, options.label, place)
-                names = _class_names(table.schema_arrow, answer)
-                for batch in table.iter_batches(BATCH, columns=[picture, answer]):
-                    for cell in batch.column(picture).to_pylist():
-                        places.append(f"{place}: row {len(places)}")
-                        images.append(decode(_bytes(cell, places[-1]), options.size, places[-1]))
-                    labels += batch.column(answer).to_pylist()
-        except (pyarrow.ArrowException, OSError) as error:
-            raise NasError(f"not a readable parquet file: {error}", where=place) from None
-    if not images:
-        raise NasError("has no rows", where=where)
-    if None in labels:
-        raise NasError("has no label", where=places[labels.index(None)])
-    return make_part(stack(images, places), np.array(labels), names, where)
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            yield table
+    except (pyarrow.ArrowException, OSError) as error:
+        raise NasError(f"not a readable parquet file: {error}", where=f"parquet:{file}") from None
 
 
-def _bytes(cell: Any, where: str) -> bytes:
-    data = cell.get("bytes") if isinstance(cell, dict) else cell
-    if not isinstance(data, bytes):
-        raise NasError("has no image bytes", where=where, hint="embed the images, not their paths")
-    return data
-
-
-def _columns(schema: Any, label: str | None, where: str) -> tuple[str, str]:
-    """The image column and the label column."""
+def _image_column(schema: Any, image: str | None, where: str) -> str:
     import pyarrow.types as types
 
     def is_image(kind: Any) -> bool:
         if types.is_struct(kind):
             return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+        return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
     listing = f"columns: {', '.join(schema.names)}"
-    pictures = [field.name for field in schema if is_image(field.type)]
-    answers = [f.name for f in schema if types.is_integer(f.type) or types.is_string(f.type)]
-    if len(pictures) != 1:
-        raise NasError(f"has {len(pictures)} image columns, not one", where=where, hint=listing)
-    if label is not None and label not in answers:
-        raise NasError(f"has no label column {label!r}", where=where, hint=listing)
-    if label is None and "label" not in answers and len(answers) != 1:
+    pictures: list[str] = [field.name for field in schema if is_image(field.type)]
+    if image is not None:
+        if image not in pictures:
+            raise NasError(f"has no image column {image!r}", where=where, hint=listing)
+        return image
+    if len(pictures) > 1:
+        hint = f"add ?image=NAME; image columns: {', '.join(pictures)}"
+        raise NasError(f"has {len(pictures)} image columns, not one", where=where, hint=hint)
+    if not pictures:
+        raise NasError("has 0 image columns, not one", where=where, hint=listing)
+    return pictures[0]
+
+
+def _label_column(schema: Any, label: str | None, where: str) -> str:
+    """The column that is asked for, or called label, or the only one that may hold classes."""
+    import pyarrow.types as types
+
+    def rank(kind: Any) -> int | None:
+        """0 for types that hold classes, 1 for those that may, None for others."""
+        if types.is_dictionary(kind):
+            return rank(kind.value_type)
+        string = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+        if string or types.is_integer(kind) or types.is_boolean(kind):
+            return 0
+        return 1 if types.is_floating(kind) else None
+
+    listing = f"columns: {', '.join(schema.names)}"
+    ranks = {field.name: rank(field.type) for field in schema}
+    likely: list[str] = [name for name, value in ranks.items() if value == 0]
+    likely = likely or [name for name, value in ranks.items() if value == 1]
+    if label is not None:
+        if ranks.get(label) is None:
+            raise NasError(f"has no label column {label!r}", where=where, hint=listing)
+        return label
+    if ranks.get("label") is not None:
+        return "label"
+    if len(likely) != 1:
         raise NasError("which column is the label?", where=where, hint=f"add ?label=NAME; {listing}")
-    return pictures[0], label or ("label" if "label" in answers else answers[0])
+    return likely[0]
 
 
 def _class_names(schema: Any, label: str) -> list[str] | None:
@@ -116,3 +225,21 @@ def _class_names(schema: Any, label: str) -> list[str] | None:
     except (KeyError, TypeError, ValueError):
         return None
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def _claims(path: Path) -> bool:
+    if path.is_dir():
+        return next(path.rglob("*.parquet"), None) is not None
+    return path.suffix.lower() == ".parquet"
+
+
+FORMS = (
+    Form(
+        "parquet",
+        open_parquet,
+        "tables of images and labels, as of Hugging Face; shards are named after train, test, validation",
+        place="PATH",
+        options=("label", "image", "skip_broken"),
+        claims=_claims,
+    ),
+)

@@ -1,7 +1,7 @@
 """A synthetic set for segmentation: circles, squares and triangles on a textured ground.
 
-Colours tell nothing of the class, so a network must look at outlines. Between a shape and
-what lies around it runs a line of one pixel that is ignored, as in PASCAL VOC.
+Colours are independent of the class, so a network must look at outlines. A line of one pixel around
+each shape is ignored, as in PASCAL VOC.
 """
 
 from __future__ import annotations
@@ -11,44 +11,45 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import IGNORE, Part
-from nas.data.source import Source
+from nas.data.dataset import IGNORE, Split
+from nas.data.source import Form, Options, Source
 
 CLASSES = ("background", "circle", "square", "triangle")
 SIZE = 32
 TRAIN, TEST = 1200, 300
 SHAPES = (1, 4)
-"""Fewest shapes in an image, and most."""
+"""Fewest and most shapes in an image."""
 AREAS = (60.0, 250.0)
-"""Of a shape, in pixels, the same for every class."""
+"""Smallest and largest area of a shape, in pixels, for every class."""
 MARGIN = 5
-"""Pixels by which the centre of a shape is away from the edge of the image."""
+"""Least distance of the centre of a shape from the edge of the image, in pixels."""
 CONTRAST = 60
-"""Grey levels by which the colour of a shape differs from the ground in some channel, at least."""
+"""Least difference between a shape and the ground in some channel, in grey levels."""
 BORDER = 0.5
-"""Pixels to either side of an outline that are ignored."""
+"""Width of the ignored line on either side of an outline, in pixels."""
 NOISE = 12
+"""Standard deviation of the noise that is added, in grey levels."""
 
 Array = npt.NDArray[np.float64]
 
 
-def open_shapes() -> Source:
-    """1,200 + 300 colour images of 32x32 pixels with masks of 4 classes, always the same."""
+def open_shapes(_: str, options: Options) -> Source:
+    """Draw 1,200 + 300 colour images of 32x32 pixels with masks of 4 classes, always the same."""
     return Source("shapes", partial(draw, TRAIN, 0), partial(draw, TEST, 1))
 
 
-def draw(count: int, seed: int) -> Part:
-    """`count` images with their masks, by seed."""
+def draw(count: int, seed: int) -> Split:
+    """Draw `count` images with their masks; they follow from `seed`."""
     rng = np.random.default_rng(seed)
     images = np.empty((count, 3, SIZE, SIZE), dtype=np.uint8)
     masks = np.zeros((count, SIZE, SIZE), dtype=np.uint8)
     for image, mask in zip(images, masks, strict=True):
         _draw(image, mask, rng)
-    return Part(images, masks, CLASSES)
+    return Split(images, masks, CLASSES)
 
 
 def _draw(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """One picture: later shapes lie on top of earlier ones."""
+    """Draw one image and its mask in place; later shapes cover earlier ones."""
     ground = _colour(rng)
     canvas = _texture(ground, rng)
     for _ in range(rng.integers(SHAPES[0], SHAPES[1] + 1)):
@@ -65,7 +66,7 @@ def _draw(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], rng: np.ran
 
 
 def _depth(label: int, rng: np.random.Generator) -> Array:
-    """How far each pixel lies inside a random shape, in pixels; below 0 outside."""
+    """Return the depth of each pixel inside a random shape, in pixels; negative outside."""
     centre, area = rng.uniform(MARGIN, SIZE - MARGIN, 2), rng.uniform(*AREAS)
     turn = rng.uniform(0, 2 * np.pi)
     y, x = (np.arange(SIZE) + 0.5 - at for at in centre)
@@ -83,7 +84,10 @@ def _colour(rng: np.random.Generator) -> Array:
 
 
 def _texture(colour: Array, rng: np.random.Generator) -> Array:
-    """A colour that varies in patches, (3, SIZE, SIZE)."""
+    """Return a colour that varies in patches, (3, SIZE, SIZE)."""
     step = int(rng.choice((2, 4, 8)))
     patches = rng.uniform(-30, 30, (3, SIZE // step, SIZE // step))
     return np.asarray(colour + patches.repeat(step, axis=1).repeat(step, axis=2))
+
+
+FORMS = (Form("shapes", open_shapes, "for segmentation: 1,500 drawn images of 32x32 pixels; no download"),)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import Dataset, Labels, Part, match_classes, match_shape, task_of, used_classes
+from nas.data.dataset import Dataset, Labels, Split, match_classes, match_shape, task_of, used_classes
+from nas.data.reading import Reading
 from nas.data.source import Source
 from nas.errors import NasError
 
@@ -15,9 +17,9 @@ Indices = npt.NDArray[np.intp]
 
 
 def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
-    """A random order of the images in which every stretch holds the classes in proportion.
+    """Return a random order of the images in which every stretch holds the classes in proportion.
 
-    The k-th of a class's n images, in random order, stands at (k + 1/2) / n of the way.
+    The k-th of the n images of a class, in random order, is placed at (k + 1/2) / n of the way.
     """
     shuffled = rng.permutation(len(labels))
     by_class = np.argsort(labels[shuffled], kind="stable")
@@ -29,9 +31,9 @@ def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
     return shuffled[np.argsort(place, kind="stable")]
 
 
-def strata(part: Part) -> Labels:
-    """The group of each image that every split is to hold in proportion: its class, or the
-    class of its mask that the fewest images show."""
+def strata(part: Split) -> Labels:
+    """Return the group of each image that splits hold in proportion: its class, or the class of its mask
+    that the fewest images show."""
     if task_of(part.labels) == "classification":
         return part.labels
     classes = len(part.classes)
@@ -42,33 +44,52 @@ def strata(part: Part) -> Labels:
 
 
 def validation_size(count: int) -> int:
-    """A fifth, but up to 1,000 images (at most two fifths) of a small set: with n images the
-    resolution of the error that a search compares is 1/n."""
+    """Return the number of `count` images that are for validation: a fifth, and of a small set up to 1,000
+    images or two fifths, because n images resolve an error to 1/n."""
     return max(count // 5, min(1000, 2 * count // 5))
 
 
-def split(source: Source, limit: int | None, seed: int) -> Dataset:
-    """Split by seed. A source without a test set of its own gives a fifth of its images;
-    `limit` then bounds what is left for training and validation together, or for training
-    alone where the source has a validation part."""
-    part = source.train()
+def split(
+    source: Source,
+    limit: int | None,
+    seed: int,
+    *,
+    validation: float | None = None,
+    test: float | None = None,
+    min_images: int = 1,
+) -> Dataset:
+    """Split a source into training, validation and test.
+
+    Args:
+        source: the parts. One without a test and a validation part gives a fifth of its images as test
+            set; one with a validation part alone has no test set.
+        limit: bounds the images of training and validation together, or of training alone where the source
+            has a validation part.
+        seed: of the order in which images are taken.
+        validation: share of the training images, less the test set, that is split off for validation.
+        test: share of the training images that is split off as test set; 0 for none.
+        min_images: classes with fewer training images are left out.
+
+    Raises NasError where a part is given twice, or a class has no image to train on.
+    """
+    _check_shares(source, validation=validation, test=test)
+    part, dropped = _without_rare(source.train(), min_images, source.name)
     order = stratified_order(strata(part), np.random.default_rng(seed))
-    load_test = source.test
-    if load_test is None:
-        count = len(order) // 5
-        load_test = partial(Part, *part.take(np.sort(order[:count])))
+    reading = part.reading + Reading(unread={**source.unread, **_unread(dropped, min_images)})
+    origins = {"train": source.name, **source.origins}
+    load_test = source.test and partial(_keep_classes, source.test, dropped)
+    if load_test is None and (count := _test_size(source, len(order), test)):
+        load_test = partial(Split, *part.take(np.sort(order[:count]))[:3])
+        origins["test"] = f"{count / len(part.labels):.0%} of {origins['train']}"
         order = order[count:]
     order = order[:limit]
     if source.validation:
-        place = f"{source.name}: validation part"
-        val = match_classes(source.validation(), part.classes, place)
-        val = match_shape(val, part.images.shape[1:], place)
-        train = part.take(np.sort(order))
+        val, train = _own_validation(source, part, dropped), part.take(np.sort(order))
+        reading += val.reading
     else:
-        # A mask gives an answer for every pixel: a fifth of few images is enough.
-        masks = task_of(part.labels) == "segmentation"
-        count = len(order) // 5 if masks else validation_size(len(order))
+        count = _validation_size(part, len(order), validation)
         val, train = part.take(np.sort(order[:count])), part.take(np.sort(order[count:]))
+        origins["validation"] = f"{count / len(part.labels):.0%} of {origins['train']}"
     _check(source.name, part, train, val)
     return Dataset(
         name=source.name,
@@ -78,18 +99,85 @@ def split(source: Source, limit: int | None, seed: int) -> Dataset:
         val_images=val.images,
         val_labels=val.labels,
         load_test=load_test,
+        origins=origins,
+        reading=reading,
     )
 
 
-def _check(name: str, part: Part, train: Part, val: Part) -> None:
+def _check_shares(source: Source, **shares: float | None) -> None:
+    """Raise NasError where a share is to be split off for a part that the source has."""
+    for part, share in shares.items():
+        if share is not None and part in source.parts:
+            hint = f"leave ?{part}= out, or name the training part alone"
+            raise NasError(f"has a {part} part of its own", where=source.name, hint=hint)
+
+
+def _test_size(source: Source, count: int, share: float | None) -> int:
+    """Number of training images that are split off as test set."""
+    if share is None:
+        return 0 if source.validation else count // 5
+    return max(1, round(share * count)) if share else 0
+
+
+def _validation_size(part: Split, count: int, share: float | None) -> int:
+    """Number of the `count` images left for training and validation that are for validation."""
+    if share is not None:
+        return max(1, round(share * count))
+    # A mask gives an answer for every pixel: a fifth of few images is enough.
+    return count // 5 if task_of(part.labels) == "segmentation" else validation_size(count)
+
+
+def _own_validation(source: Source, part: Split, dropped: Collection[str]) -> Split:
+    """The validation part of a source, with the classes and the shape of the training part."""
+    assert source.validation is not None
+    place = f"{source.name}: validation part"
+    val = match_classes(_keep_classes(source.validation, dropped), part.classes, place)
+    return match_shape(val, part.images.shape[1:], place)
+
+
+def _without_rare(part: Split, least: int, where: str) -> tuple[Split, dict[str, int]]:
+    """The part without classes of fewer than `least` images, and the images of these by class."""
+    if least <= 1:
+        return part, {}
+    if task_of(part.labels) == "segmentation":
+        raise NasError("min_images counts images of a class, and these have masks", where=where)
+    counts = np.bincount(part.labels, minlength=len(part.classes)).tolist()
+    rare = {name: n for name, n in zip(part.classes, counts, strict=True) if n < least}
+    return _drop_classes(part, rare), rare
+
+
+def _keep_classes(load: Callable[[], Split], dropped: Collection[str]) -> Split:
+    return _drop_classes(load(), dropped)
+
+
+def _drop_classes(part: Split, dropped: Collection[str]) -> Split:
+    if not dropped:
+        return part
+    classes = tuple(name for name in part.classes if name not in dropped)
+    index = np.array([classes.index(name) if name in classes else -1 for name in part.classes])
+    labels = index[part.labels]
+    chosen = np.flatnonzero(labels >= 0)
+    return Split(part.images[chosen], labels[chosen].astype(np.int64), classes, part.reading)
+
+
+def _unread(dropped: Mapping[str, int], least: int) -> dict[str, str]:
+    return {
+        f"class {name}": f"{count} images, fewer than min_images={least}" for name, count in dropped.items()
+    }
+
+
+def _check(name: str, part: Split, train: Split, val: Split) -> None:
     if len(train.classes) < 2:
-        hint = "255 in a mask is no class but ignored" if task_of(part.labels) == "segmentation" else ""
+        masks = task_of(part.labels) == "segmentation"
+        hint = "255 in a mask is not a class but ignored" if masks else "a class is a folder, or a label"
         raise NasError(f"has {len(train.classes)} class; two are needed", where=name, hint=hint)
-    missing = set(used_classes(part.labels)) - set(used_classes(train.labels))
-    if missing or not used_classes(val.labels):
-        names = ", ".join(train.classes[label] for label in sorted(missing)[:5])
-        what = (
-            f"no training image of class {names}" if missing else "no image with a label left for validation"
-        )
-        hint = "raise ?limit=N, or add images: each class needs some in training, validation and test"
-        raise NasError(f"{what} with {len(train.labels)} training images", where=name, hint=hint)
+    missing = sorted(set(used_classes(part.labels)) - set(used_classes(train.labels)))
+    if not missing and used_classes(val.labels):
+        return
+    names = ", ".join(train.classes[label] for label in missing[:5])
+    what = f"no training image of class {names}" if missing else "no image with a label left for validation"
+    hint = "raise ?limit=N, or add images: each class needs some in training, validation and test"
+    if missing and task_of(part.labels) == "classification":
+        fewest = min(int((part.labels == label).sum()) for label in missing)
+        hint += f"; or leave out classes of fewer than {fewest + 1} images with ?min_images={fewest + 1}"
+    raise NasError(f"{what} with {len(train.labels)} training images", where=name, hint=hint)

@@ -7,13 +7,13 @@ is valid. Nesting keeps the modules as units; `Graph.primitives` sees through it
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from nas.errors import NasError
+from nas.graph.digest import digest
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -24,9 +24,6 @@ Shape = tuple[int, ...]
 INPUT = "input"
 STEM, HEAD = "stem", "head"
 """Nodes of the graph of a network that hold its stem and its head."""
-MASK = (1 << 128) - 1
-MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
-"""The multiplier of the 128-bit generator PCG (O'Neill, 2014)."""
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -263,43 +260,9 @@ class Graph:
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits, equal for isomorphic networks whatever their nesting and names.
-
-        A colour of 128 bits for every primitive flows forward over its inputs, then backward over
-        its consumers, so that a value used twice differs from the same value computed twice.
-        Shapes, class count and input channels do not enter. Colours are mixed by multiplying and
-        folding, which is quicker than a cryptographic hash of each; its two lines are repeated in
-        place of a function, because the calls would dominate.
-        """
-        (links, output), factor, mask = self._links, MULTIPLIER, MASK
-        forward: list[int] = []
-        for op, inputs in links:
-            sources = [forward[i] if i >= 0 else -i for i in inputs]
-            if len(sources) > 1 and op.commutative:
-                sources.sort()
-            colour = op.identity
-            for source in sources:
-                colour = ((colour ^ source) * factor + 1) & mask
-                colour ^= colour >> 67
-            forward.append(colour)
-        uses: list[list[int]] = [[] for _ in links]
-        colours: list[int] = []
-        for at in range(len(links) - 1, -1, -1):
-            colour, used = ((forward[at] ^ (at == output)) * factor + 1) & mask, uses[at]
-            colour ^= colour >> 67
-            if len(used) > 1:
-                used.sort()
-            for use in used:
-                colour = ((colour ^ use) * factor + 1) & mask
-                colour ^= colour >> 67
-            colours.append(colour)
-            op, inputs = links[at]
-            for slot, i in enumerate(inputs):
-                if i >= 0:
-                    use = ((colour ^ (0 if op.commutative else slot)) * factor + 1) & mask
-                    uses[i].append(use ^ use >> 67)
-        whole = b"".join([colour.to_bytes(16, "big") for colour in sorted(colours)])
-        return hashlib.blake2b(whole, digest_size=16).hexdigest()
+        """32 hex digits, equal exactly for isomorphic networks, whatever their nesting and names.
+        Shapes, class count and input channels do not enter."""
+        return digest(*self._links)
 
 
 def trace(kind: str, input_shapes: Sequence[Shape], function: Callable[..., Value]) -> Graph:
@@ -308,15 +271,3 @@ def trace(kind: str, input_shapes: Sequence[Shape], function: Callable[..., Valu
     graph.retrace = lambda *shapes: trace(kind, shapes, function)
     inputs = (Value(graph, n, s) for n, s in zip(graph.input_names, graph.input_shapes, strict=True))
     return graph.close(function(*inputs))
-
-
-@lru_cache(maxsize=4096)
-def identity(op: Any) -> int:
-    """Return 128 bits that stand for an operation: its name and the fields that differ from their
-    defaults, so that a field added later leaves old digests as they are."""
-    parts = [type(op).__name__]
-    for item in fields(op):
-        value = getattr(op, item.name)
-        if item.metadata.get("in_digest", True) and (item.default is MISSING or value != item.default):
-            parts.append(f"{item.name}={value!r}")
-    return int.from_bytes(hashlib.blake2b(",".join(parts).encode(), digest_size=16).digest(), "big")

@@ -1,1 +1,1 @@
-"""Other tools' engines over our spaces and our training: Ray Tune (`nas.integrations.ray_tune`)."""
+"""Other tools beside nas: Ray Tune, trackers of experiments, notebooks."""

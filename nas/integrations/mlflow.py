@@ -1,5 +1,7 @@
-"""MLflow: a run for the search and one below it for each trial, at the tracking server that MLflow is
-set to (MLFLOW_TRACKING_URI), by default its file in the current folder."""
+"""MLflow: one run for the search, and one below it for each trial.
+
+They go to the tracking server that MLFLOW_TRACKING_URI names, by default a file in the current folder.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
     from nas.study.trial import Trial
 
 MAX_PARAMS = 100
-"""Parameters that MLflow takes in one call."""
+"""Most parameters that MLflow takes in one call."""
 
 
 class MLflow:
-    """The experiment has the name of the space, the run that of the run folder."""
+    """Tracker for MLflow: the experiment is named after the space, its run after the run folder."""
 
     def __init__(self) -> None:
         need("mlflow", "mlflow")
@@ -28,20 +30,20 @@ class MLflow:
 
         self.client = MlflowClient()
         self.experiment = self.search = ""
-        self.runs: dict[int, str] = {}  # those of the trials in flight
+        self.runs: dict[int, str] = {}  # of running trials
 
     def start(self, run: Run) -> None:
-        """A resumed search goes on in the run of before."""
+        """Begin a run, or continue that of a resumed search."""
         space, folder = run.config.space, str(run.folder.resolve())
         found = self.client.get_experiment_by_name(space)
         self.experiment = found.experiment_id if found else self.client.create_experiment(space)
-        query = f"tags.`nas.study.run` = '{folder}'"
+        query = f"tags.`nas.run` = '{folder}'"
         before = self.client.search_runs([self.experiment], query, max_results=1)
         if before:
             self.search = before[0].info.run_id
             self.client.update_run(self.search, status="RUNNING")
             return
-        self.search = self._create(run.name, {"nas.study.run": folder})
+        self.search = self._create(run.name, {"nas.run": folder})
         settings = run.config.to_dict()
         kept = {name: settings[name] for name in ("data", "searcher", "seed", "trials")}
         self._log(self.search, kept | {f"recipe.{k}": v for k, v in settings["recipe"].items()})
@@ -79,8 +81,8 @@ class MLflow:
 
         # MLflow takes no brackets in names, such as those of decisions that depend on others.
         params = [Param(re.sub(r"[^\w./ -]", "_", name), str(value)) for name, value in values.items()]
-        for at in range(0, len(params), MAX_PARAMS):
-            self.client.log_batch(run, params=params[at : at + MAX_PARAMS])
+        for i in range(0, len(params), MAX_PARAMS):
+            self.client.log_batch(run, params=params[i : i + MAX_PARAMS])
 
     def _measure(self, run: str, values: Mapping[str, float], step: int = 0) -> None:
         from mlflow.entities import Metric

@@ -1,4 +1,4 @@
-"""Runs, trials, genotypes and spaces as Jupyter shows them, and a search that shows its progress.
+"""Show runs, trials, genotypes and spaces in Jupyter, and the progress of a search.
 
 `register` is called by `import nas` where IPython runs. Nothing below depends on this module.
 """
@@ -30,13 +30,13 @@ LAST = 8
 
 
 def active() -> bool:
-    """Whether this process runs IPython."""
+    """Return whether this process runs IPython."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None
 
 
 def register() -> None:
-    """Tell IPython how to show the types of `nas`, by name, so that none is imported for it."""
+    """Tell IPython how to show the types of `nas`, by name, so that none is imported yet."""
     html = sys.modules["IPython"].get_ipython().display_formatter.formatters["text/html"]
     for module, name, show in (
         ("nas.space.genotype", "Genotype", genotype_html),
@@ -48,14 +48,14 @@ def register() -> None:
 
 
 def search(*args: Any, **settings: Any) -> Run:
-    """`nas.controller.search.search` with its progress in the notebook, unless callbacks are given."""
+    """Call `nas.controller.search.search` with its progress in the notebook, unless callbacks are given."""
     from nas.controller.search import search as run_search
 
     if "on_trial" in settings:
         return run_search(*args, **settings)
     from IPython.display import HTML, display
 
-    view = display(HTML("starting the workers …"), display_id=True)
+    view = display(HTML("starting the workers"), display_id=True)
     seen: list[Trial] = []
 
     def show(trial: Trial, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Our training as a trainable of Ray Tune, and what its checkpoints hold."""
+"""The training of a search as a trainable of Ray Tune, and its checkpoints."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "training.pt"
 DECISIONS, SEED = "decisions", "seed"
-"""Keys of a configuration: the answers to the decisions of the space, the seed of the training."""
+"""Keys of a configuration: the decisions of the space, and the seed of the training."""
 
 VARIED = tuple(field.name for field in fields(Recipe) if field.name != "epochs")
-"""Fields of the recipe that a configuration may set; a scheduler gives the epochs."""
+"""Fields of the recipe that a configuration may set; the epochs are the scheduler's."""
 
 
 def genotype_of(space: SearchSpace, config: Mapping[str, Any]) -> Genotype:
-    """The network of a trial's configuration."""
+    """Return the network of a configuration."""
     return space.build(lambda path, _: config[DECISIONS][path])
 
 
 def own_types() -> list[type[Component]]:
-    """Stems, modules and heads that are not ours, for workers that do not know them."""
+    """Return stems, modules and heads of the user, for workers that do not know them."""
     send_own()
     kinds = (Stem, Module, Head)
     return [cls for kind in kinds for cls in kind.registry.values() if cls.__module__.split(".")[0] != "nas"]
@@ -53,8 +53,10 @@ def train_decisions(
     recipe: Recipe,
     types: Sequence[type[Component]] = (),
 ) -> None:
-    """The trainable: our training, which reports every epoch with a checkpoint. `types` are the
-    user's own."""
+    """Train the network of a configuration, and report every epoch with a checkpoint.
+
+    types: stems, modules and heads of the user.
+    """
     import torch
 
     from nas.codegen.build import build
@@ -84,28 +86,31 @@ def train_decisions(
 
 
 def varied(config: Mapping[str, Any]) -> list[str]:
-    """The fields of the recipe that a configuration sets."""
+    """Return the fields of the recipe that a configuration sets."""
     return [name for name in VARIED if name in config]
 
 
 def curve(state: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a checkpoint, with the fields of the recipe that each epoch was trained with."""
+    """Return the rows of a checkpoint, each with the fields of the recipe that its epoch was trained with."""
     found = {name: state["identity"][name] for name in names}
     return [{**found, **row} for row in state["curve"]]
 
 
 def read_checkpoint(given: tune.Checkpoint) -> dict[str, Any]:
-    """What the training had saved; nothing is unpickled but tensors and plain values."""
+    """Return what the training saved; only tensors and plain values are unpickled."""
     with given.as_directory() as folder:
         state = checkpoint.load(Path(folder) / CHECKPOINT)
     if state is None:
-        raise NasError("the checkpoint is not of our training", where=str(given))
+        raise NasError("the checkpoint was not written by this trainable", where=str(given))
     return state
 
 
 def _adopt(path: Path, network: nn.Module, recipe: Recipe, seed: int, names: Sequence[str]) -> None:
-    """Go on from the checkpoint that Tune gives, if any. Population based training hands a trial
-    the checkpoint of a better one, with another seed and recipe, and means it."""
+    """Continue from the checkpoint that Tune gives, if any.
+
+    Population based training gives a trial the checkpoint of a better one, of another seed and recipe, so
+    both are adopted.
+    """
     from nas.training.loop import make_optimizer
 
     given = tune.get_checkpoint()
@@ -113,6 +118,9 @@ def _adopt(path: Path, network: nn.Module, recipe: Recipe, seed: int, names: Seq
         return
     state = read_checkpoint(given)
     state["curve"] = curve(state, names)
-    state["identity"] |= {"seed": seed, **asdict(recipe)}
+    settings = asdict(recipe)
+    if recipe.precision == "auto":  # continue in the recorded one, which may be another machine's
+        del settings["precision"]
+    state["identity"] |= {"seed": seed, **settings}
     state["optimizer"]["param_groups"] = make_optimizer(network, recipe).state_dict()["param_groups"]
     checkpoint.save(path, state)

@@ -1,4 +1,4 @@
-"""Ray Tune over our spaces: its schedulers, callbacks and clusters on genotypes, into a run folder.
+"""Ray Tune on search spaces of nas: its schedulers, callbacks and clusters, with results in a run folder.
 
     ours = tune_run("residual_vs_fractal", data="digits", epochs=9, trials=24)
     tuner = tune.Tuner(
@@ -15,10 +15,10 @@
     )
     tuner.fit()
 
-`nas pareto`, `nas analyze` and `nas export` read `ours.folder`. A trial's configuration holds the
-answers to the decisions of the space, the seed of its training and, where a scheduler varies them, fields of
-the recipe. Population based training takes `param_space=ours.param_space` in place of the searcher; as
-its networks are trained with unequal recipes, such a run finds networks and ranks no module types.
+`nas pareto`, `nas analyze` and `nas export` read `ours.folder`. The configuration of a trial holds the
+decisions of the space, the seed of its training and, if a scheduler varies them, fields of the recipe.
+Population based training takes `param_space=ours.param_space` in place of the searcher. It trains networks
+with unequal recipes, so such a run finds networks but supports no ranking of module types.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.search import Searcher
 
-from nas.controller.config import prepare, write_run
+from nas.controller.begin import write_run
+from nas.controller.config import prepare
 from nas.controller.planned_trial import training_seed
 from nas.controller.record import record
 from nas.data import Dataset, load_data
@@ -51,17 +52,17 @@ from nas.integrations.ray_trainable import (
     train_decisions,
     varied,
 )
-from nas.searchers import Searcher as OurSearcher
 from nas.searchers import make_searcher
+from nas.searchers.base import Searcher as OurSearcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
 from nas.space.genotype import Genotype, expand
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
-from nas.study.run import RESULTS
-from nas.study.run_folder import RunFolder
+from nas.study.run_folder import RESULTS, RunFolder
 from nas.study.study import Study
-from nas.study.trial import Proposal, Trial, proposal_from, provenance
+from nas.study.trial import Proposal, Trial
+from nas.study.trial_json import proposal_from, provenance
 from nas.training.candidate import MESSAGE_LIMIT, out_of_memory
 
 if TYPE_CHECKING:
@@ -77,25 +78,30 @@ def tune_run(
     results_dir: str | Path = RESULTS,
     **settings: Any,
 ) -> TuneRun:
-    """A new run folder for a Tuner to fill; settings are data, trials, searcher, objectives, seed
-    and seed_with, as for `nas.search`.
+    """Create a run folder for a Tuner to fill.
 
-    Raises NasError where a setting is wrong or the folder exists.
+    space: name, path or search space, as for `nas.search`.
+    epochs: full budget of a trial.
+    recipe: fields of the training recipe that differ from the default of the data set.
+    name: name of the run; by default the space and the time.
+    settings: data, trials, searcher, objectives, seed and seed_with, as for `nas.search`.
+
+    Raises NasError if a setting is wrong or the folder exists.
     """
     changes = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
-    setup = prepare(space, recipe=changes, **settings)
-    if setup.planner.plans_every_trial:
+    config, dataset = prepare(space, recipe=changes, **settings)
+    if config.searcher.plans_every_trial:
         hint = "a scheduler that stops trials would break it; nas search runs it"
-        raise NasError(f"{setup.searcher} plans equal trainings", where="searcher", hint=hint)
-    files = run_folder.create(results_dir, setup.space.name, name)
-    write_run(files, setup)
+        raise NasError(f"{config.searcher.name} plans equal trainings", where="searcher", hint=hint)
+    files = run_folder.create_run(results_dir, config.space.name, name)
+    write_run(files, config, dataset)
     run = TuneRun(files)
-    vars(run)["dataset"] = setup.dataset  # read already
+    vars(run)["dataset"] = dataset  # read already
     return run
 
 
 class TuneRun:
-    """A run folder, and what a `tune.Tuner` needs to fill it."""
+    """A run folder, and the parts of a `tune.Tuner` that fills it."""
 
     def __init__(self, files: RunFolder) -> None:
         self.files = files
@@ -106,7 +112,7 @@ class TuneRun:
         self.proposed: dict[str, tuple[int, Proposal]] = {}  # by the id of Tune's trial
 
     def __reduce__(self) -> Any:
-        """Tune pickles its searcher and its callbacks to restore them: the folder is all they need."""
+        """Pickle the folder alone: Tune restores its searcher and its callbacks from it."""
         return TuneRun, (RunFolder(self.folder.resolve()),)
 
     @property
@@ -115,7 +121,7 @@ class TuneRun:
 
     @property
     def epochs(self) -> int:
-        """The full budget of a trial: `max_t` of a scheduler."""
+        """Epochs of a complete trial: `max_t` of a scheduler."""
         return self.recipe.epochs
 
     @property
@@ -128,25 +134,25 @@ class TuneRun:
 
     @cached_property
     def searcher(self) -> GenotypeSearcher:
-        """For `tune.TuneConfig(search_alg=…)`."""
+        """Searcher for `tune.TuneConfig(search_alg=...)`."""
         return GenotypeSearcher(self)
 
     @cached_property
     def recorder(self) -> RunRecorder:
-        """For `tune.RunConfig(callbacks=[…])`: it writes the folder."""
+        """Callback for `tune.RunConfig(callbacks=[...])`, which writes the folder."""
         return RunRecorder(self)
 
     @cached_property
     def trainable(self) -> Callable[[dict[str, Any]], None]:
-        """For `tune.Tuner`, also within `tune.with_resources`. Starts Ray, which holds the data."""
+        """Trainable for `tune.Tuner` or `tune.with_resources`. Starts Ray, which holds the data."""
         shared = {"space": self.space, "dataset": self.dataset, "recipe": self.recipe, "types": own_types()}
         found: Callable[[dict[str, Any]], None] = tune.with_parameters(train_decisions, **shared)
         return found
 
     @property
     def param_space(self) -> dict[str, Any]:
-        """For `tune.Tuner(param_space=…)` where a scheduler bears no searcher, as population based
-        training: uniform draws."""
+        """Uniform draws for `tune.Tuner(param_space=...)`, for schedulers that allow no searcher, such as
+        population based training."""
         rng = np.random.default_rng(self.config.seed)
         draw = tune.sample_from(lambda _: self.space.decisions(self.space.sample(rng)))
         return {DECISIONS: draw, SEED: tune.randint(0, 2**31)}
@@ -157,7 +163,7 @@ class TuneRun:
 
 
 class GenotypeSearcher(Searcher):
-    """Proposes the decisions of genotypes, as `nas search` does."""
+    """Searcher of Tune that proposes the decisions of genotypes, as `nas search` does."""
 
     def __init__(self, run: TuneRun) -> None:
         super().__init__()
@@ -179,7 +185,7 @@ class GenotypeSearcher(Searcher):
         )
         if proposal is None:
             return Searcher.FINISHED
-        run.study.start(number, proposal.genotype.digest, proposal.genotype)
+        run.study.mark_running(number, proposal.genotype.digest, proposal.genotype)
         run.proposed[trial_id] = number, proposal
         decisions = run.space.decisions(proposal.genotype)
         return {DECISIONS: decisions, SEED: training_seed(seed, number)}
@@ -187,32 +193,32 @@ class GenotypeSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The recorder sees more of a trial than this, and records it."""
+        """Leave the trial to `RunRecorder`, which sees more of it."""
 
     def save(self, checkpoint_path: str) -> None:
-        held = {
+        state = {
             key: {"number": number, "genotype": proposal.genotype.to_json(), **provenance(proposal)}
             for key, (number, proposal) in self.run.proposed.items()
         }
-        Path(checkpoint_path).write_text(json.dumps(held))
+        Path(checkpoint_path).write_text(json.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
         for key, held in json.loads(Path(checkpoint_path).read_text()).items():
             number, genotype = held.pop("number"), Genotype.from_json(held.pop("genotype"))
             self.run.proposed[key] = number, proposal_from(genotype, held)
             if self.run.study.by_number(number) is None:
-                self.run.study.start(number, genotype.digest)
+                self.run.study.mark_running(number, genotype.digest, genotype)
 
 
 class RunRecorder(tune.Callback):
-    """Records every trial that ends, whoever proposed it, and holds the folder meanwhile."""
+    """Callback of Tune that locks the folder and records every finished trial, whoever proposed it."""
 
     def __init__(self, run: TuneRun) -> None:
         self.run = run
         self.held = ExitStack()
 
     def setup(self, *args: Any, **info: Any) -> None:
-        self.held.enter_context(run_folder.lock(self.run.files))
+        self.held.enter_context(run_folder.lock_run(self.run.files))
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         self.held.close()
@@ -228,8 +234,7 @@ class RunRecorder(tune.Callback):
         self.record(trial, _reason(error), str(error)[-MESSAGE_LIMIT:])
 
     def record(self, trial: TuneTrial, reason: str = "", message: str = "") -> None:
-        """Append what became of a trial. One that Tune restores after its driver was lost may have
-        been recorded by that driver already."""
+        """Record a trial that is not recorded yet; Tune restores trials after its driver was lost."""
         run, space = self.run, self.run.space
         number, proposal = self._origin(trial)
         if run.study.by_number(number) is not None:
@@ -237,7 +242,7 @@ class RunRecorder(tune.Callback):
         state = read_checkpoint(trial.checkpoint) if trial.checkpoint else None
         rows = tuple(curve(state, varied(trial.config))) if state else ()
         if not rows and not reason:  # ended before its first epoch did
-            run.study.give_up(number)
+            run.study.discard(number)
             return
         finished = Trial(
             number=number,
@@ -256,8 +261,11 @@ class RunRecorder(tune.Callback):
         record(run.study, finished, weights_of(state) if state else None, run.files.weights)
 
     def _origin(self, trial: TuneTrial) -> tuple[int, Proposal]:
-        """The number and the proposal of a trial. One that another searcher proposed has none, and
-        population based training puts the network of a better trial in the place of what was."""
+        """Return the number and the proposal of a trial.
+
+        A trial of another searcher has no proposal, and population based training replaces the network of a
+        trial by that of a better one.
+        """
         run, genotype = self.run, genotype_of(self.run.space, trial.config)
         number, proposal = run.proposed.get(trial.trial_id, (run.next_number(), None))
         if proposal is None or proposal.genotype != genotype:

@@ -1,4 +1,4 @@
-"""TensorBoard: curves and hyperparameters of each trial, in tensorboard/ of the run folder."""
+"""TensorBoard: curves and decisions of each trial, in tensorboard/ of the run folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoard:
-    """`tensorboard --logdir RUN/tensorboard` shows a curve a trial, and the decisions beside the results."""
+    """Tracker for `tensorboard --logdir RUN/tensorboard`: curves, decisions and results per trial."""
 
     def __init__(self) -> None:
         need("tensorboard", "tensorboardX")
@@ -36,7 +36,7 @@ class TensorBoard:
         writer = self._writer(trial.number)
         writer.add_text("network", str(trial.genotype))
         if trial.complete:
-            # What SummaryWriter.add_hparams does, which would open a second file.
+            # As SummaryWriter.add_hparams does, which would open a second file.
             for summary in hparams(dict(trial.decisions), figures(trial)):
                 writer.file_writer.add_summary(summary)
             for name, value in figures(trial).items():

@@ -1,7 +1,7 @@
-"""Weights & Biases: a run for each trial, in a group that has the name of the run folder.
+"""Weights & Biases: one run per trial, in a group named after the run folder.
 
-The project is "nas" unless WANDB_PROJECT names another; with WANDB_MODE=offline everything stays in
-the run folder until `wandb sync`.
+The project is "nas" unless WANDB_PROJECT names another. With WANDB_MODE=offline everything stays in the
+run folder until `wandb sync`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WeightsAndBiases:
-    """The configuration of a run holds the decisions, its summary the results."""
+    """Tracker for W&B: the configuration of a run holds the decisions, its summary the results."""
 
     def __init__(self) -> None:
         need("wandb", "wandb")

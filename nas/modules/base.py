@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -13,10 +14,6 @@ from nas.graph.ops import MAX_SIZE
 from nas.plugins import load_entry_points
 
 C = TypeVar("C", bound="Component")
-T = TypeVar("T")
-
-KEPT = 1 << 14
-_kept: dict[Any, Any] = {}
 
 
 def choice(*options: Any, default: Any = None) -> Any:
@@ -27,6 +24,10 @@ def choice(*options: Any, default: Any = None) -> Any:
         values = options[0]
     initial = values[0] if default is None else default
     return dataclasses.field(default=initial, metadata={"options": values})
+
+
+TYPE_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,63}"
+"""Pattern of the names of types, which stand in records (joined by `+`), in tables and on the screen."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +45,15 @@ class Component:
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if name:
+            if not re.fullmatch(TYPE_NAME, name):
+                hint = "use up to 64 letters, digits and _ . -, the first of them a letter or _"
+                raise NasError(f"{name!r} cannot be the name of a type", where=cls.__qualname__, hint=hint)
             taken = cls.registry.get(name)
             if taken and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
                 message = f"{name!r} is the name of {taken.__module__}.{taken.__qualname__}"
                 raise NasError(message, where=f"{cls.__module__}.{cls.__qualname__}")
             cls.type_name = name
             cls.registry[name] = cls
-            _kept.clear()  # a name may stand for another class now
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.bounds.items():
@@ -219,39 +222,33 @@ def _text(component: Component) -> str:
     return f"{component.type_name}({extras})" if extras else component.type_name
 
 
-def kept(key: Any, make: Callable[[], T]) -> T:
-    """What was made for an equal key before, else what `make` gives. The networks of a space share their
-    parts, and to check each anew would take most of the time in which a large study is opened."""
-    if key not in _kept:
-        made = make()
-        if len(_kept) >= KEPT:
-            _kept.clear()
-        _kept[key] = made
-    return cast(T, _kept[key])
-
-
 def from_dict(kind: type[C], data: Any, *, where: str) -> C:
     """Read the stem, module or head that `to_dict` wrote. NasError names the place of a fault."""
     if not isinstance(data, Mapping) or not isinstance(data.get("type"), str):
         raise NasError("must be an object with a 'type'", where=where)
     settings = {str(key): value for key, value in data.items() if key != "type"}
-    cls = find_type(kind, data["type"])
+    cls: Any = find_type(kind, data["type"])
     if cls is None:
         message, hint = f"unknown {kind.__name__.lower()} {data['type']!r}", type_hint(kind, data["type"])
         raise UnknownTypeError(message, where=where, hint=hint)
-    return kept((cls, repr(data)), lambda: _made(cls, data["type"], settings, where))
+    hashable = all(isinstance(value, Hashable) for value in settings.values())
+    make = _made if hashable else _made.__wrapped__
+    try:
+        return cast(C, make(cls, **settings))
+    except NasError as error:
+        raise error.at(where) from None
 
 
-def _made(cls: type[C], name: str, settings: Mapping[str, Any], where: str) -> C:
+@lru_cache(maxsize=8192, typed=True)
+def _made(cls: Any, /, **settings: Any) -> Component:
+    """The networks of a space share their components, so equal ones are made once."""
     known = {item.name: item for item in dataclasses.fields(cls)}
     for field in settings:
         if field not in known:
             hint = did_you_mean(field, known)
-            raise NasError(f"unknown field {field!r} of {name}", where=where, hint=hint)
+            raise NasError(f"unknown field {field!r} of {cls.type_name}", hint=hint)
     for field, item in known.items():
         if item.default is dataclasses.MISSING and field not in settings:
-            raise NasError(f"{name} needs {field!r}", where=where)
-    try:
-        return cls(**settings)
-    except NasError as error:
-        raise error.at(where) from None
+            raise NasError(f"{cls.type_name} needs {field!r}")
+    made: Component = cls(**settings)
+    return made

@@ -1,1 +1,1 @@
-"""Reports of runs as HTML pages that need nothing but themselves."""
+"""Reports of runs as self-contained HTML pages."""

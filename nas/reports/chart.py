@@ -138,8 +138,8 @@ def _ticks(values: Sequence[float], axis: str) -> list[float]:
     logarithmic = _logarithmic(axis, values)
     subs = (1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 6)
     locator = LogLocator(base=10, subs=subs) if logarithmic else MaxNLocator(5)
-    found = [float(value) for value in locator.tick_values(low, high)]
-    return [value for value in found if value > 0] if logarithmic else found
+    ticks = [float(value) for value in locator.tick_values(low, high)]
+    return [value for value in ticks if value > 0] if logarithmic else ticks
 
 
 def _columns(ticks: Sequence[float], x: Scale) -> Iterator[GridLine]:
@@ -168,11 +168,11 @@ def _steps(members: Sequence[Point], x: Scale, y: Scale) -> str:
 
 def _bar(point: Point, x: Scale, y: Scale) -> str:
     """The path of the interval over seeds, as far as the chart goes, with a tick at its mean."""
-    found = point.over_seeds
-    if not isfinite(found.low):
+    error = point.over_seeds
+    if not isfinite(error.low):
         return ""
     at = x(point.x)
-    values = (found.low, found.value, found.high)
+    values = (error.low, error.value, error.high)
     low, mean, high = (np.clip(y(100 * value), TOP, HEIGHT - BOTTOM) for value in values)
     return f"M{at:.1f} {low:.1f}V{high:.1f}M{at - 4:.1f} {mean:.1f}h8"
 
@@ -191,5 +191,5 @@ def _symbols(types: Sequence[str]) -> dict[str, Symbol]:
 
 
 def _round(value: float) -> float:
-    """To a tenth, which is finer than a screen shows."""
+    """Round to a tenth of a pixel, which is finer than a screen shows."""
     return round(value, 1)

@@ -6,7 +6,8 @@ from markupsafe import Markup
 
 from nas.graph.graph import Graph
 from nas.reports.render import render
-from nas.visualization.layout import CUBIC, LINE, QUADRATIC, Edge, layout
+from nas.visualization.layout import layout
+from nas.visualization.module_layout import CUBIC, LINE, QUADRATIC, Edge
 from nas.visualization.network import COLOURS
 
 UNIT = 100

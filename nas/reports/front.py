@@ -33,13 +33,13 @@ class Drawing:
     command: str
 
 
-def front_section(found: Overview, points: Sequence[Point]) -> Markup:
+def front_section(overview: Overview, points: Sequence[Point]) -> Markup:
     """Fill the section of a report on the front."""
-    first = found.runs[0].config
+    first = overview.runs[0].config
     return render(
         "front.html",
-        chart=make_chart(points, found.axes, found.types, found.task),
-        hidden=len(found.networks) - len(points),
+        chart=make_chart(points, overview.axes, overview.types, overview.task),
+        hidden=len(overview.networks) - len(points),
         members=member_table(points),
         drawings=drawings(points, tuple(first.input_shape), first.num_classes),
     )

@@ -1,4 +1,4 @@
-"""A report of runs as one page: no other file and no network, for screen, phone and paper."""
+"""A report of runs as one HTML page that needs no other file and no network, for screen, phone and paper."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from markupsafe import Markup
 import nas
 from nas.analysis.overview import Overview, overview
 from nas.analysis.text.factors import factor_parts
-from nas.analysis.text.ranking import comparison_parts, motif_parts, paired_parts
+from nas.analysis.text.paired import paired_parts
+from nas.analysis.text.ranking import comparison_parts, motif_parts
 from nas.analysis.time_use import time_use_parts
 from nas.files import write_atomic
 from nas.formatting import count, duration
@@ -37,16 +38,22 @@ POLICY = (
     "default-src 'none'; script-src '{script}'; style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'"
 )
-"""Nothing is fetched, and no script runs but the page's own."""
+"""Policy of the page: nothing is fetched, and only its own script runs."""
+
+
+WIDE = 6
+"""Width in inches from which a plot does not fit half of a page."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot of the page; without `svg`, `missing` says what would fill it."""
+    """A plot of the page; without `svg`, `missing` says what would fill it. A `wide` one takes a row of its
+    own, and scrolls where the screen is narrower."""
 
     svg: Markup | None
     caption: str
     missing: str
+    wide: bool
 
 
 def report(runs: Run | Sequence[Run], to: str | Path | None = None) -> Path:
@@ -69,22 +76,22 @@ def report(runs: Run | Sequence[Run], to: str | Path | None = None) -> Path:
         True
     """
     runs = list(runs) if isinstance(runs, Sequence) else [runs]
-    found = overview(runs)
-    return write_page(found, draw_all(found), to or runs[0].folder / "report.html")
+    content = overview(runs)
+    return write_page(content, draw_all(content), to or runs[0].folder / "report.html")
 
 
-def write_page(found: Overview, plots: Mapping[str, Plot], file: str | Path) -> Path:
+def write_page(overview: Overview, plots: Mapping[str, Plot], file: str | Path) -> Path:
     """Write the report and return its file; `plots` are those of
     `nas.visualization.plots.figures.draw_all`."""
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, page(found, plots))
+    write_atomic(path, page(overview, plots))
     return path
 
 
-def page(found: Overview, plots: Mapping[str, Plot]) -> str:
+def page(overview: Overview, plots: Mapping[str, Plot]) -> str:
     """Return the report as text."""
-    points = points_of(found)
+    points = points_of(overview)
     script = resource("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return render(
@@ -92,12 +99,12 @@ def page(found: Overview, plots: Mapping[str, Plot]) -> str:
         policy=POLICY.format(script=f"sha256-{digest}"),
         style=resource("style.css"),
         script=script,
-        title=f"Report of {', '.join(run.name for run in found.runs)}",
-        leads=[_lead(run) for run in found.runs],
-        points=points_data(points, found.types),
+        title=f"Report of {', '.join(run.name for run in overview.runs)}",
+        leads=[_lead(run) for run in overview.runs],
+        points=points_data(points, overview.types),
         footer=f"Written by nas {nas.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
         **_plots(plots),
-        **_bodies(found, points),
+        **_bodies(overview, points),
     )
 
 
@@ -109,6 +116,7 @@ def _plots(plots: Mapping[str, Plot]) -> dict[str, Any]:
             None if plot.figure is None else inline(plot.figure, plot.name, plot.caption),
             plot.caption,
             plot.missing,
+            plot.figure is not None and plot.figure.get_size_inches()[0] > WIDE,
         )
         for plot in plots.values()
     }
@@ -117,17 +125,17 @@ def _plots(plots: Mapping[str, Plot]) -> dict[str, Any]:
     }
 
 
-def _bodies(found: Overview, points: Sequence[Point]) -> dict[str, Any]:
-    """What the sections say beside their pictures."""
+def _bodies(overview: Overview, points: Sequence[Point]) -> dict[str, Any]:
+    """Return the text of the sections, which stands next to their pictures."""
     return {
-        "paired": found.analysis.paired is not None,
-        "summary": summary(found, points),
-        "front": front_section(found, points),
-        "contrasts": blocks(_contrasts(found)),
-        "factors": blocks(_factors(found)),
-        "failures": _failures(found),
-        "times": [_times(found), *blocks(_time_uses(found))],
-        "reproduce": reproduce(found),
+        "paired": overview.analysis.paired is not None,
+        "summary": summary(overview, points),
+        "front": front_section(overview, points),
+        "contrasts": blocks(_contrasts(overview)),
+        "factors": blocks(_factors(overview)),
+        "failures": _failures(overview),
+        "times": [_times(overview), *blocks(_time_uses(overview))],
+        "reproduce": reproduce(overview),
     }
 
 
@@ -139,41 +147,41 @@ def _lead(run: Run) -> str:
     return f"{run.name}: the space {config.space} on {config.data} ({task}), {searched}."
 
 
-def _contrasts(found: Overview) -> list[RenderableType]:
-    analysis = found.analysis
+def _contrasts(overview: Overview) -> list[RenderableType]:
+    analysis = overview.analysis
     parts = [*paired_parts(analysis.paired)] if analysis.paired else []
     for comparison in analysis.comparisons:
         parts += comparison_parts(comparison)
     return parts
 
 
-def _factors(found: Overview) -> list[RenderableType]:
-    analysis = found.analysis
+def _factors(overview: Overview) -> list[RenderableType]:
+    analysis = overview.analysis
     parts = factor_parts(analysis.factors, analysis.top) if analysis.factors else ()
     shown = [part for part in parts if not str(part).startswith("  ")]  # refusals stand beside the picture
     return [*shown, *(motif_parts(analysis.motifs) if analysis.motifs else [])]
 
 
-def _failures(found: Overview) -> list[Table]:
+def _failures(overview: Overview) -> list[Table]:
     """A table of types and reasons to fail; none where no trial failed."""
-    failed = found.trials[found.trials["state"] == "failed"]
+    failed = overview.trials[overview.trials["state"] == "failed"]
     if not len(failed):
         return []
     reasons = sorted(set(failed["reason"]))
-    rows = [(kind, runs[""], *(runs.get(r, 0) for r in reasons)) for kind, runs in found.failures.items()]
+    rows = [(kind, runs[""], *(runs.get(r, 0) for r in reasons)) for kind, runs in overview.failures.items()]
     return [table(["type", "runs>", *(f"{reason}>" for reason in reasons)], rows)]
 
 
-def _time_uses(found: Overview) -> Iterator[RenderableType]:
-    for name, bars in found.time_uses.items():
+def _time_uses(overview: Overview) -> Iterator[RenderableType]:
+    for name, bars in overview.time_uses.items():
         yield f"Where the time of {name} went"
         yield from time_use_parts(bars)
 
 
-def _times(found: Overview) -> Table:
+def _times(overview: Overview) -> Table:
     """The time of each run and of all: of its trainings, of the run, and of each worker."""
     rows: list[Sequence[Any]] = []
-    for name, clock in found.timings.items():
+    for name, clock in overview.timings.items():
         lengths = clock.end - clock.start
         share = clock.trained / (clock.elapsed * len(clock.busy)) if clock.elapsed else 0.0
         median = f"{np.median(lengths):.1f} s" if len(lengths) else ""
@@ -181,7 +189,7 @@ def _times(found: Overview) -> Table:
         trained, elapsed = duration(clock.trained), duration(clock.elapsed)
         rows.append((name, len(lengths), trained, elapsed, f"{share:.0%}", median, busy))
     if len(rows) > 1:
-        clocks = found.timings.values()
+        clocks = overview.timings.values()
         total = (sum(getattr(clock, key) for clock in clocks) for key in ("trained", "elapsed"))
         rows.append(("total", sum(row[1] for row in rows), *map(duration, total), "", "", ""))
     columns = ("run", "trainings>", "trained>", "elapsed>", "workers busy>", "median>", "each worker")

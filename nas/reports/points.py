@@ -54,25 +54,25 @@ class Point:
 
     @property
     def facts(self) -> list[str]:
-        """What is known of it, in words."""
+        """Facts about the network, in words."""
         entries = [(objective(name), value) for name, value in self.costs.items()]
         error, *costs = [f"{entry.label} {entry.text(value)}" for entry, value in entries]
         over_seeds = [f"over seeds {interval(self.over_seeds)} %"] if isfinite(self.over_seeds.value) else []
         return [error, *over_seeds, *costs, " + ".join(dict.fromkeys(self.genotype.module_types))]
 
 
-def points_of(found: Overview, *, seed: int = 0) -> list[Point]:
+def points_of(overview: Overview, *, seed: int = 0) -> list[Point]:
     """Return the networks to show, those of the front last and in its order."""
-    members = front_table(found.networks, found.axes).sort_values(list(found.axes))
-    on = found.networks["digest"].isin(members["digest"])
-    others = found.networks[~on]
+    members = front_table(overview.networks, overview.axes).sort_values(list(overview.axes))
+    on = overview.networks["digest"].isin(members["digest"])
+    others = overview.networks[~on]
     if len(others) > MOST_POINTS:
         others = others.iloc[np.random.default_rng(seed).choice(len(others), MOST_POINTS, replace=False)]
-    roles = _roles(members, found.axes)
+    roles = _roles(members, overview.axes)
     shown: list[tuple[dict[str, Any], bool, tuple[str, ...]]]
     shown = [(row, False, ()) for row in others.to_dict("records")]
     shown += [(row, True, roles.get(i, ())) for i, row in enumerate(members.to_dict("records"))]
-    return [_point(found, *each) for each in shown]
+    return [_point(overview, *each) for each in shown]
 
 
 def _roles(members: Any, axes: Sequence[str]) -> dict[int, tuple[str, ...]]:
@@ -86,18 +86,20 @@ def _roles(members: Any, axes: Sequence[str]) -> dict[int, tuple[str, ...]]:
     return roles
 
 
-def _point(found: Overview, row: dict[str, Any], member: bool, roles: tuple[str, ...]) -> Point:
-    run, number = found.runs[row["run"]], int(row["number"])
-    x, y = (objective(name).scale * float(row[name]) for name in found.axes)
+def _point(overview: Overview, row: dict[str, Any], member: bool, roles: tuple[str, ...]) -> Point:
+    run, number = overview.runs[row["run"]], int(row["number"])
+    x, y = (objective(name).scale * float(row[name]) for name in overview.axes)
     return Point(
-        name=f"{run.name}, trial {number}" if len(found.runs) > 1 else f"trial {number}",
+        name=f"{run.name}, trial {number}" if len(overview.runs) > 1 else f"trial {number}",
         digest=row["digest"],
         genotype=row["network"],
         kind=row["type"],
         x=x,
         y=y,
-        costs={name: float(row[name]) for name in dict.fromkeys(("error", "flops", "params", *found.axes))},
-        over_seeds=found.intervals.get(row["digest"], UNKNOWN),
+        costs={
+            name: float(row[name]) for name in dict.fromkeys(("error", "flops", "params", *overview.axes))
+        },
+        over_seeds=overview.intervals.get(row["digest"], UNKNOWN),
         member=member,
         roles=roles,
         export=f"nas export {run_argument(run)} --trial {number}",

@@ -38,14 +38,14 @@ def blocks(parts: Iterable[RenderableType]) -> list[Table | str]:
     """Turn the parts of a text report (see `nas.formatting.to_text`) into paragraphs and tables."""
     from rich.table import Table as RichTable
 
-    found: list[Table | str] = []
+    content: list[Table | str] = []
     for part in parts:
         if isinstance(part, RichTable):
             names = [f"{c.header}{'>' if c.justify == 'right' else ''}" for c in part.columns]
-            found.append(table(names, zip(*(c.cells for c in part.columns), strict=True)))
+            content.append(table(names, zip(*(c.cells for c in part.columns), strict=True)))
         elif str(part).strip():
-            found.append(str(part).strip())
-    return found
+            content.append(str(part).strip())
+    return content
 
 
 def render(template: str, **values: Any) -> Markup:

@@ -1,4 +1,4 @@
-"""How to run it again: commands, settings, versions and the space itself."""
+"""Instructions to reproduce the runs of a report: commands, settings, versions and search spaces."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from nas.study.run import Run
 
 
-def reproduce(found: Overview) -> Markup:
+def reproduce(overview: Overview) -> Markup:
     """Fill the section on every run of a report."""
-    names = " ".join(run_argument(run) for run in found.runs)
-    fronts = [f"nas pareto {run_argument(run)}" for run in found.runs]
+    names = " ".join(run_argument(run) for run in overview.runs)
+    fronts = [f"nas pareto {run_argument(run)}" for run in overview.runs]
     return render(
         "reproduce.html",
-        runs=[_described(run) for run in found.runs],
+        runs=[_described(run) for run in overview.runs],
         commands=[f"nas analyze {names}", f"nas report {names}", *fronts],
     )
 

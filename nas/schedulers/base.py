@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
-from nas.training.task import Part
+from nas.training.task import EpochRange
 
 if TYPE_CHECKING:
     from nas.space.space import SearchSpace
@@ -26,7 +26,7 @@ class Scheduler(Protocol):
         running: numbers of the trials in training; closing: whether no new trial is to come.
         """
 
-    def next_epochs(self, number: int) -> Part | None:
+    def next_epochs(self, number: int) -> EpochRange | None:
         """Return the epochs to train next of a trial, None for all of its training."""
 
     def pause(self, trial: Trial, checkpoint: bytes) -> None:
@@ -54,7 +54,7 @@ class TrainFully:
     def promote(self, running: Container[int], *, closing: bool) -> Trial | None:
         return None
 
-    def next_epochs(self, number: int) -> Part | None:
+    def next_epochs(self, number: int) -> EpochRange | None:
         return None
 
     def pause(self, trial: Trial, checkpoint: bytes) -> None:

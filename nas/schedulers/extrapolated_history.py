@@ -23,7 +23,7 @@ class ExtrapolatedHistory:
 
         It follows from the order of the rung results alone, so a resumed search gets the same.
         """
-        results = history.arrived
+        results = history.rung_results
         if not results:
             return history
         curves, fitted = self._model.fit_incremental(results)

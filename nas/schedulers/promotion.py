@@ -81,9 +81,9 @@ def eligible(points: Floats, measured: Floats, flops: Floats, eta: float, gone: 
 def rung_results(trials: Iterable[Trial], rungs: Sequence[int]) -> list[Trial]:
     """Return each trial as it stood at each rung it came to, in the order in which they came there."""
     results = [
-        (place, replace(trial.after(epochs), arrivals=trial.arrivals[: rung + 1]))
+        (place, replace(trial.after(epochs), rung_order=trial.rung_order[: rung + 1]))
         for trial in trials
-        for rung, (place, epochs) in enumerate(zip(trial.arrivals, rungs, strict=False))
+        for rung, (place, epochs) in enumerate(zip(trial.rung_order, rungs, strict=False))
         if epochs <= len(trial.curve)
     ]
     return [trial for _, trial in sorted(results, key=lambda result: result[0])]

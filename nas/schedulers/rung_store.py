@@ -17,7 +17,8 @@ from pathlib import Path
 from nas.errors import NasError, StorageError
 from nas.files import read_checked, write_atomic, write_checked
 from nas.space.space import SearchSpace, decisions_of
-from nas.study.trial import Trial, from_attributes, to_attributes
+from nas.study.trial import Trial
+from nas.study.trial_json import from_attributes, to_attributes
 
 
 class RungStore:
@@ -67,7 +68,7 @@ class RungStore:
     def _read(self, path: Path) -> Trial:
         attributes = read_checked(path)
         try:
-            trial = from_attributes(attributes, {})
+            trial = from_attributes(attributes)
             paused = trial.state == "stopped" and trial.epochs in self._rungs[:-1]
             if path.stem != str(trial.number) or not paused or len(trial.curve) != trial.epochs:
                 raise ValueError(f"is of trial {trial.number}, {trial.state} after {trial.epochs} epochs")

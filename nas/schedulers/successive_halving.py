@@ -42,7 +42,7 @@ from nas.study.history import History
 from nas.study.objectives import objective
 from nas.study.trial import Proposal, Trial
 from nas.surrogate.learning_curve import LearningCurveModel, LearningCurves
-from nas.training.task import Part
+from nas.training.task import EpochRange
 
 if TYPE_CHECKING:
     from nas.space.space import SearchSpace
@@ -99,22 +99,22 @@ class SuccessiveHalving:
         kept = self.store.read() if self.store else []
         paused = [trial for trial in kept if history.by_number(trial.number) is None]
         for trial in paused:
-            history.start(trial.number, trial.digest)
-        if not history.arrived:
+            history.mark_running(trial.number, trial.digest)
+        if not history.rung_results:
             for trial in rung_results((*history.trials, *paused), self.rungs):
-                history.wait(trial)
+                history.pause(trial)
         for trial in paused:
-            if trial.number not in history.waiting:  # known to the history, or without a place of arrival
-                history.wait(trial)
+            if trial.number not in history.paused:  # known to the history, or without a place
+                history.pause(trial)
         if self.store:
-            self.store.keep(history.waiting.values())
+            self.store.keep(history.paused.values())
 
     def promote(self, running: Container[int], *, closing: bool) -> Trial | None:
         """Return the eligible trial with the highest expected gain per unit of remaining compute. None
         where there is none, and where promotions have had their share of the compute while new trials are
         to come."""
         self._follow()
-        waiting = self.history.waiting
+        waiting = self.history.paused
         going = [number for number in waiting if number in running]
         rung_of = {number: self.rungs.index(waiting[number].epochs) for number in waiting.keys() - going}
         if not rung_of or not (closing or self._affordable(going)):
@@ -130,26 +130,26 @@ class SuccessiveHalving:
             may_go[came] |= self._eligible([trials[i] for i in came], points[came], rung, gone) & ~gone
         return trials[self._best_gain(trials, points, spreads, may_go)] if may_go.any() else None
 
-    def next_epochs(self, number: int) -> Part:
-        trial = self.history.waiting.get(number)
+    def next_epochs(self, number: int) -> EpochRange:
+        trial = self.history.paused.get(number)
         if trial is None:
-            return Part(0, self.rungs[0])
+            return EpochRange(0, self.rungs[0])
         until = self.rungs[self.rungs.index(trial.epochs) + 1]
-        return Part(trial.epochs, until, self.store.checkpoint(number) if self.store else None)
+        return EpochRange(trial.epochs, until, self.store.checkpoint(number) if self.store else None)
 
     def pause(self, trial: Trial, checkpoint: bytes) -> None:
         trial = self._numbered(trial)
         if self.store:
             self.store.write(trial, checkpoint)
-        self.history.wait(trial)
+        self.history.pause(trial)
 
     def finish(self, trial: Trial) -> Trial:
         """Return a trial that was trained to the end with its place in the order of all rung results."""
         return self._numbered(trial) if trial.complete and trial.duplicate_of is None else trial
 
     def forget(self, trial: Trial) -> None:
-        if trial.complete and trial.arrivals:
-            self.history.wait(trial)
+        if trial.complete and trial.rung_order:
+            self.history.pause(trial)
         if self.store:
             self.store.delete(trial.number)
 
@@ -175,7 +175,7 @@ class SuccessiveHalving:
 
     def best_candidate(self, candidates: Sequence[UntrainedCandidate]) -> int:
         """Return the index of the candidate with the highest expected gain per unit of compute."""
-        trials, (curves, _) = self._trials_by_number(), self._model.fit_incremental(self.history.arrived)
+        trials, (curves, _) = self._trials_by_number(), self._model.fit_incremental(self.history.rung_results)
         networks: list[Trial | UntrainedCandidate] = [*trials, *candidates]
         points, spreads = self._points(networks, [*self.predict(trials), *curves.predict(candidates)])
         asked = np.arange(len(networks)) >= len(trials)
@@ -187,7 +187,7 @@ class SuccessiveHalving:
     def predict(self, trials: Sequence[Trial]) -> list[tuple[float, float]]:
         """Return the expected error of each trial at the end and the standard deviation of what is not known
         of it yet."""
-        curves, _ = self._model.fit_incremental(self.history.arrived)
+        curves, _ = self._model.fit_incremental(self.history.rung_results)
         if curves is not self._curves:
             self._curves, self._predictions = curves, {}
         new = [trial for trial in trials if trial.number not in self._predictions]
@@ -195,18 +195,18 @@ class SuccessiveHalving:
         return [self._predictions[trial.number] for trial in trials]
 
     def _numbered(self, trial: Trial) -> Trial:
-        return replace(trial, arrivals=(*trial.arrivals, self.history.arrivals + 1))
+        return replace(trial, rung_order=(*trial.rung_order, self.history.rung_result_count + 1))
 
     def _follow(self) -> None:
         """Learn what has come to a rung since the last call."""
-        for trial in self.history.arrived[self._followed :]:
+        for trial in self.history.rung_results[self._followed :]:
             before = self.trials.get(trial.number)
             done, now = before.epochs if before else 0, trial.epochs
             first = max(0, min(now, self.rungs[0]) - done)
             self._compute += trial.flops * np.array([first, now - done - first])
             self.trials[trial.number] = trial
             self._predictions.pop(trial.number, None)
-        self._followed = len(self.history.arrived)
+        self._followed = len(self.history.rung_results)
 
     def _trials_by_number(self) -> list[Trial]:
         return [self.trials[number] for number in sorted(self.trials)]  # in the same order when resumed

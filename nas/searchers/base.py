@@ -1,4 +1,4 @@
-"""What a searcher is, and how the proposal for a trial is made.
+"""Base class of searchers, and the making of the proposal for a trial.
 
 Searchers are stateless: the history is the state, and the random generator of a proposal follows from the
 seed of the search and the number of the trial. So a search that was interrupted resumes without a
@@ -18,7 +18,7 @@ import numpy as np
 from nas.schedulers import Scheduler, TrainFully
 from nas.study.history import History
 from nas.study.objectives import objective
-from nas.study.trial import Known, Proposal
+from nas.study.trial import HistorySnapshot, Proposal
 
 if TYPE_CHECKING:
     from nas.space.genotype import Genotype
@@ -37,7 +37,7 @@ REPEATS = 2
 
 @dataclass(frozen=True)
 class SearcherSettings:
-    """What a searcher is made from: the objectives to minimise, and the training seeds per network of those
+    """Settings of a searcher: the objectives to minimise, and the training seeds per network for searchers
     that take `repeats`."""
 
     objectives: tuple[str, ...]
@@ -52,7 +52,7 @@ class Searcher(ABC):
     """
 
     name: str
-    """What users call it, recorded with each trial that it proposes."""
+    """Name that users give it, recorded with each trial that it proposes."""
 
     plans_every_trial: bool = False
     """Whether the searcher plans a fixed sample from space and seed alone, in which equal networks are
@@ -123,7 +123,7 @@ def propose(
     proposal = _next_proposal(
         searcher, space, history, seed, number, uniform_share, seeds, scheduler or TrainFully()
     )
-    return proposal and replace(proposal, known=_snapshot(history))
+    return proposal and replace(proposal, snapshot=_snapshot(history))
 
 
 def _next_proposal(
@@ -150,14 +150,14 @@ def _next_proposal(
     return replace(scheduler.choose(proposals, space), uniform=False, log_probability=None)
 
 
-def _snapshot(history: History) -> Known | None:
+def _snapshot(history: History) -> HistorySnapshot | None:
     """Return what the history held. None where trials wait at rungs and their results cannot be told later:
     those of an older version, and objectives that are measured anew at each rung."""
     measured = any(name != "error" and not objective(name).before_training for name in history.objectives)
-    if history.waiting and (measured or not all(trial.arrivals for trial in history.waiting.values())):
+    if history.paused and (measured or not all(trial.rung_order for trial in history.paused.values())):
         return None
-    running = tuple(item for item in history.pending.items() if item[0] not in history.waiting)
-    return Known(len(history.trials), running, history.arrivals)
+    running = tuple(item for item in history.pending.items() if item[0] not in history.paused)
+    return HistorySnapshot(len(history.trials), running, history.rung_result_count)
 
 
 def uniform_proposal(space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:

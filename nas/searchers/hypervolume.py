@@ -157,7 +157,7 @@ class Hypervolume(RandomizedSearcher):
         running = [
             genotype
             for number, genotype in history.running.items()
-            if number not in history.waiting and _inside(space, genotype)
+            if number not in history.paused and _inside(space, genotype)
         ]
         if running:
             more, costs = self._encoded(space, running)

@@ -21,21 +21,6 @@ if TYPE_CHECKING:
     from nas.space.genotype import Genotype
     from nas.space.space import SearchSpace
 
-SAMPLERS = {
-    "gp": "GPSampler",
-    "nsgaii": "NSGAIISampler",
-    "nsgaiii": "NSGAIIISampler",
-    "random": "RandomSampler",
-    "tpe": "TPESampler",
-}
-"""Classes of `optuna.samplers` by the name that users give them after `optuna:`."""
-
-UNSUPPORTED = dict.fromkeys(
-    ("optuna:cmaes", "optuna:qmc"),
-    f"it samples numbers, and every decision here is a category; try {', '.join(SAMPLERS)}",
-)
-"""Why some searchers do not exist, by the name that users may try."""
-
 TRIES = 20
 """Proposals of a sampler that are no new network before a uniform draw replaces them."""
 
@@ -49,10 +34,10 @@ class OptunaSearcher(RandomizedSearcher):
     The study is kept between calls and only brought up to date. A new sampler is seeded for every proposal.
     """
 
-    def __init__(self, sampler: str, settings: SearcherSettings) -> None:
+    def __init__(self, sampler: str, kind: str, settings: SearcherSettings) -> None:
         super().__init__(settings)
         self.name = f"optuna:{sampler}"
-        self._sampler = sampler
+        self._sampler, self._kind = sampler, kind
         self._history: History | None = None
         self._study: Study | None = None
         self._trials = 0
@@ -73,7 +58,7 @@ class OptunaSearcher(RandomizedSearcher):
         import optuna
 
         genetic = {"population_size": POPULATION} if self._sampler.startswith("nsga") else {}
-        sampler: BaseSampler = getattr(optuna.samplers, SAMPLERS[self._sampler])(seed=seed, **genetic)
+        sampler: BaseSampler = getattr(optuna.samplers, self._kind)(seed=seed, **genetic)
         return sampler
 
     def _updated(self, space: SearchSpace, history: History) -> Study:
@@ -94,7 +79,7 @@ class OptunaSearcher(RandomizedSearcher):
         from optuna.distributions import CategoricalDistribution
         from optuna.trial import create_trial
 
-        generation = {f"{SAMPLERS[self._sampler]}:generation": self._trials // POPULATION}
+        generation = {f"{self._kind}:generation": self._trials // POPULATION}
         return create_trial(
             values=list(trial.values(self.objectives)),
             params=dict(trial.decisions),

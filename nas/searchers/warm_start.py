@@ -87,7 +87,9 @@ def _stages(genotype: Genotype) -> tuple[Stages, list[str]]:
     for node in genotype.nodes:
         module = node.module
         if node.inputs != (before,) or not isinstance(module, Module):
-            raise NasError("is no chain of modules", where=node.name, hint="only chains can start a search")
+            raise NasError(
+                "is not a chain of modules", where=node.name, hint="only chains can start a search"
+            )
         before = node.name
         if isinstance(module, Pool) and module.stride > 1:
             pools.append(node.name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 from math import prod
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from nas.graph.graph import block_of
 from nas.modules import MODULE_TYPES, Component, Head, Stem
 from nas.modules.base import field_names
 from nas.space.genotype import INPUT_NODE, Genotype, Node
@@ -57,6 +57,7 @@ def answers(genotype: Genotype) -> dict[str, Any]:
     for part, component in (("stem", genotype.stem), ("head", genotype.head)):
         known.update(_fields(component, f"{part}."))
     depths: dict[str, int] = {}
+    blocks = {node.name: node.block for node in genotype.nodes}
     for node in genotype.nodes:
         stage = node.stage
         depths[stage] = depths.get(stage, 0) + 1
@@ -68,7 +69,7 @@ def answers(genotype: Genotype) -> dict[str, Any]:
             for path, value in _fields(node.module, f"{scope}{kind}.").items():
                 known.setdefault(path, value)
         if len(node.inputs) > 1:
-            known[f"{node.name}.skip"] = block_of(node.inputs[1])
+            known[f"{node.name}.skip"] = blocks[node.inputs[1]]
             known[f"{node.name}.join"] = node.join
     return {**known, **{f"{stage}.depth": depth for stage, depth in depths.items()}}
 
@@ -81,6 +82,47 @@ def replay(known: Mapping[str, Any], rng: np.random.Generator) -> Choose:
 def pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
     """Draw an option uniformly."""
     return options[int(rng.random() * len(options))]  # not rng.integers, which is slower
+
+
+def domains(spec: SpaceSpec) -> Mapping[str, tuple[Any, ...]]:
+    """Return the options of every decision that can come up, by path. They are found by running the program:
+    every option of every path is chosen once."""
+    options_by_path: dict[str, tuple[Any, ...]] = {}
+    waiting: list[dict[str, Any]] = [{}]
+    known: dict[str, Any]
+    given: dict[str, Any]
+
+    def answer(path: str, options: Sequence[Any]) -> Any:
+        if path not in options_by_path:
+            options_by_path[path] = tuple(options)
+            waiting.extend({**given, path: option} for option in options[:-1])
+        given[path] = known.get(path, options[-1])
+        return given[path]
+
+    while waiting:
+        known, given = waiting.pop(), {}
+        build(spec, answer)
+    return {path: options_by_path[path] for path in sorted(options_by_path, key=natural)}
+
+
+def every_genotype(spec: SpaceSpec) -> Iterator[Genotype]:
+    """Yield every genotype, the first options first, whatever the constraints."""
+    asked: list[tuple[int, int]] = []  # which option of how many, decision by decision
+
+    def answer(_: str, options: Sequence[Any]) -> Any:
+        i = next(position)
+        if i == len(asked):
+            asked.append((0, len(options)))
+        return options[asked[i][0]]
+
+    while True:
+        position = itertools.count()
+        yield build(spec, answer)
+        while asked and asked[-1][0] + 1 == asked[-1][1]:
+            asked.pop()
+        if not asked:
+            return
+        asked[-1] = (asked[-1][0] + 1, asked[-1][1])
 
 
 def count(spec: SpaceSpec) -> int:

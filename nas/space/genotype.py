@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.errors import NasError, did_you_mean, error_context
 from nas.graph.graph import HEAD, Graph, Shape, Value
@@ -22,7 +22,6 @@ from nas.space.node import INPUT_NODE, JOINS, Auxiliary, Node, ordered
 
 __all__ = ["INPUT_NODE", "JOINS", "Auxiliary", "Genotype", "Node", "expand"]
 
-PARTS = ("stem", "nodes", "head", "taps", "auxiliary")
 MAX_NODES = 1024
 MAX_AUXILIARY = 8
 MAX_PRIMITIVES = 1 << 14
@@ -42,10 +41,9 @@ class Genotype:
 
     stem: Stem | None
     nodes: tuple[Node, ...]
-    # factories, as a plain default would be found in the class where `read_later` has yet to read
-    head: Head | None = field(default_factory=lambda: None)
-    taps: tuple[str, ...] = field(default_factory=tuple)
-    auxiliary: tuple[Auxiliary, ...] = field(default_factory=tuple)
+    head: Head | None = None
+    taps: tuple[str, ...] = ()
+    auxiliary: tuple[Auxiliary, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.nodes) <= MAX_NODES:
@@ -66,11 +64,11 @@ class Genotype:
         names = [node.name for node in self.nodes[:-1]]
         for where, name in taken:
             if name not in names:
-                raise NasError(f"{name!r} is no inner node", where=where, hint=did_you_mean(name, names))
+                raise NasError(f"{name!r} is not an inner node", where=where, hint=did_you_mean(name, names))
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits: equal for isomorphic networks, stable over processes and versions."""
+        """32 hex digits, equal exactly for isomorphic networks, stable over processes and versions."""
         try:
             return expand(self).digest  # cached for most genotypes
         except NasError:
@@ -118,7 +116,7 @@ class Genotype:
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "genotype") -> Genotype:
-        """What `to_dict` wrote; NasError names the place of what is wrong."""
+        """Read what `to_dict` wrote; NasError names the place of an error."""
         parts = genotype_json.from_dict(cls, data, where)
         with error_context(where):
             return cls(*parts)
@@ -126,28 +124,7 @@ class Genotype:
     @classmethod
     def from_json(cls, text: str, where: str = "genotype") -> Genotype:
         """Read JSON of at most 1 MiB; NasError with line and column, or the place in the genotype."""
-        parts = genotype_json.from_json(cls, text, where)
-        with error_context(where):
-            return cls(*parts)
-
-    @classmethod
-    def read_later(cls, text: str, where: str, **known: Any) -> Genotype:
-        """What `from_json` gives; the text is read, and its NasError raised, when anything is first
-        asked for but the properties that are `known`. Few networks of a large study are looked at."""
-        genotype = object.__new__(cls)
-        vars(genotype).update(known, _unread=(text, where))
-        return genotype
-
-    if not TYPE_CHECKING:  # which would take any name for one of these
-
-        def __getattr__(self, name: str) -> Any:
-            held = vars(self)
-            if name in PARTS and (unread := held.get("_unread")):
-                held.update(vars(self.from_json(*unread)))
-                held.pop("_unread", None)  # of two threads that read it, one comes second
-            if name not in PARTS or name not in held:
-                raise AttributeError(f"a genotype has no {name!r}")
-            return held[name]
+        return cls.from_dict(genotype_json.loads(text, where), where)
 
 
 def expand(

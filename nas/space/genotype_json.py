@@ -1,17 +1,15 @@
-"""Reading genotypes: the parts of one, from what `Genotype.to_dict` and `to_json` wrote."""
+"""Reading the JSON of a genotype, as `Genotype.to_dict` and `to_json` write it."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, did_you_mean, error_context
 from nas.modules import Head, Module, Stem
 from nas.modules import from_dict as component
-from nas.modules.base import kept
 from nas.space.node import Auxiliary, Node
 
 if TYPE_CHECKING:
@@ -20,73 +18,26 @@ if TYPE_CHECKING:
 VERSION = 1
 MAX_NESTING = 4
 MAX_JSON = 1 << 20
-NODE, MODULE, END = '{"name": ', ', "module": ', '], "head": '
-"""Where a node begins in what `to_json` writes, its module begins, and the nodes end."""
-
 Parts = tuple[Stem | None, tuple[Node, ...], Head, tuple[str, ...], tuple[Auxiliary, ...]]
 """Stem, nodes, head, taps and auxiliary heads."""
 
 
 def from_dict(cls: type[Genotype], data: Any, where: str) -> Parts:
-    """Of a genotype as a dictionary, those that are nested in it of class `cls`; NasError names the place
-    of what is wrong."""
+    """Return the parts of a genotype given as a dictionary; genotypes nested in it become instances of `cls`.
+    NasError names the place of a fault."""
     _check_keys(data, ("version", "stem", "nodes", "head"), where, optional=("taps", "auxiliary"))
     stem = _stem_from(data, where)
     return stem, _nodes_from(cls, data["nodes"], where, 0), *_end_from(data, where)
 
 
-def from_json(cls: type[Genotype], text: str, where: str) -> Parts:
-    """Of a genotype in JSON of at most 1 MiB; NasError with line and column, or the place in it."""
+def loads(text: str, where: str) -> Any:
+    """Parse JSON of at most 1 MiB. NasError with line and column, or if an object has a key twice."""
     if len(text) > MAX_JSON:
         raise NasError(f"larger than {MAX_JSON:,} characters", where=where)
-    found = _from_pieces(cls, text)
-    if found:
-        return found
     try:
-        data = _loads(text)
+        return json.loads(text, object_pairs_hook=_no_duplicates)
     except (json.JSONDecodeError, RecursionError, ValueError) as error:
         raise NasError(f"not valid JSON: {error}", where=where) from None
-    return from_dict(cls, data, where)
-
-
-def _from_pieces(cls: type[Genotype], text: str) -> Parts | None:
-    """The parts, read piece by piece, where the text is as `to_json` writes it and each of its pieces is
-    in order by itself; else None, and the whole has to be read. The networks of a space share their
-    pieces, and a piece that was met before is not read again: a large study opens in half the time."""
-    body, end, after = text.rpartition(END)
-    before, *nodes = body.split(NODE)
-    if not end or not nodes:
-        return None
-    *inner, last = nodes
-    if not all(node.endswith(", ") for node in inner):
-        return None
-    try:
-        stem = kept((Stem, before), lambda: _stem_piece(before))
-        read = [kept((Node, node), partial(_node_piece, node)) for node in (*(n[:-2] for n in inner), last)]
-        return stem, tuple(read), *kept((Head, after), lambda: _end_piece(after))
-    except (json.JSONDecodeError, RecursionError, ValueError, NasError):
-        return None
-
-
-def _stem_piece(text: str) -> Stem | None:
-    data = _loads(f"{text}]}}")
-    _check_keys(data, ("version", "stem", "nodes"), "genotype")
-    return _stem_from(data, "genotype")
-
-
-def _node_piece(text: str) -> Node:
-    place, _, module = text.partition(MODULE)
-    if module[-1:] != "}":
-        raise ValueError("a node ends otherwise")
-    inner = kept((Module, module), lambda: component(Module, _loads(module[:-1]), where="module"))
-    name, inputs, join = kept((Node, "place", place), lambda: _place(_loads(f"{NODE}{place}}}"), "genotype"))
-    return Node(name, inner, inputs, join)
-
-
-def _end_piece(text: str) -> tuple[Head, tuple[str, ...], tuple[Auxiliary, ...]]:
-    data = _loads('{"head": ' + text)
-    _check_keys(data, ("head",), "genotype", optional=("taps", "auxiliary"))
-    return _end_from(data, "genotype")
 
 
 def _stem_from(data: Mapping[str, Any], where: str) -> Stem | None:
@@ -100,10 +51,6 @@ def _end_from(data: Mapping[str, Any], where: str) -> tuple[Head, tuple[str, ...
     head = component(Head, data["head"], where=f"{where}: head")
     taps = _names_from(data.get("taps", []), f"{where}: taps")
     return head, taps, _auxiliary_from(data.get("auxiliary", []), f"{where}: auxiliary")
-
-
-def _loads(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_no_duplicates)
 
 
 def _check_keys(data: Any, keys: Sequence[str], where: str, optional: Sequence[str] = ()) -> None:
@@ -141,7 +88,7 @@ def _new_node(cls: type[Genotype], data: Any, where: str, depth: int) -> Node:
 
 
 def _place(data: Any, where: str) -> tuple[str, tuple[str, ...], str]:
-    """All of a node but its module: its name, what it takes, and how that is joined."""
+    """Return the name, the inputs and the join of a node."""
     _check_keys(data, ("name", "inputs"), where, optional=("join",))
     join = data.get("join", "add")
     if not isinstance(join, str):

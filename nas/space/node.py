@@ -107,7 +107,7 @@ def _sorted(nodes: Sequence[Node], by_name: Mapping[str, Node]) -> tuple[Node, .
         for name in node.inputs:
             if name != INPUT_NODE and name not in by_name:
                 hint = did_you_mean(name, [INPUT_NODE, *by_name])
-                raise NasError(f"takes {name!r}, which is no node", where=node.name, hint=hint)
+                raise NasError(f"takes {name!r}, which is not a node", where=node.name, hint=hint)
             dag.add_edge(name, node.name)
     try:
         order = list(nx.lexicographical_topological_sort(dag, key=_natural))

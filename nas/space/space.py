@@ -10,7 +10,6 @@ comes up, so dependent options carry what they depend on: `base_width[cardinalit
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -24,7 +23,17 @@ import yaml
 from nas.errors import NasError, NotFoundError, did_you_mean
 from nas.graph.cost import Cost, cost, depth
 from nas.graph.graph import Graph, Shape, shape_text
-from nas.space.decisions import NO_SKIP, Choose, answers, build, count, natural, pick, replay
+from nas.space.decisions import (
+    NO_SKIP,
+    Choose,
+    answers,
+    build,
+    count,
+    domains,
+    every_genotype,
+    pick,
+    replay,
+)
 from nas.space.genotype import Genotype, expand
 from nas.space.spec import Limits, SpaceSpec, parse_spec
 
@@ -248,48 +257,15 @@ class SearchSpace:
 
     @cached_property
     def _domains(self) -> Mapping[str, tuple[Any, ...]]:
-        """Options by path, found by running the program: every option of every path is chosen once."""
-        domains: dict[str, tuple[Any, ...]] = {}
-        waiting: list[Decisions] = [{}]
-        known: Decisions
-        given: Decisions
-
-        def answer(path: str, options: Sequence[Any]) -> Any:
-            if path not in domains:
-                domains[path] = tuple(options)
-                waiting.extend({**given, path: option} for option in options[:-1])
-            given[path] = known.get(path, options[-1])
-            return given[path]
-
-        while waiting:
-            known, given = waiting.pop(), {}
-            self.build(answer)
-        return {path: domains[path] for path in sorted(domains, key=natural)}
+        return domains(self.spec)
 
     def size(self) -> Size:
         """Count the genotypes that the decisions build; exact if nothing is constrained."""
         return Size(count(self.spec), not self.spec.constraints)
 
     def enumerate(self) -> Iterator[Genotype]:
-        """Yield every genotype that the constraints allow, the first options first."""
-        asked: list[tuple[int, int]] = []  # which option of how many, decision by decision
-
-        def answer(_: str, options: Sequence[Any]) -> Any:
-            i = next(position)
-            if i == len(asked):
-                asked.append((0, len(options)))
-            return options[asked[i][0]]
-
-        while True:
-            position = itertools.count()
-            genotype = self.build(answer)
-            if not self.violations(genotype):
-                yield genotype
-            while asked and asked[-1][0] + 1 == asked[-1][1]:
-                asked.pop()
-            if not asked:
-                return
-            asked[-1] = (asked[-1][0] + 1, asked[-1][1])
+        """Return an iterator over every genotype that the constraints allow, the first options first."""
+        return (genotype for genotype in every_genotype(self.spec) if not self.violations(genotype))
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:

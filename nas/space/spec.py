@@ -136,7 +136,7 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
     yield from _component_problems(Head, spec.head, ("head",))
     skips = _listed(spec.head.get("skips", 0))
     if all(type(skip) is int for skip in skips) and max(skips, default=0) >= len(spec.stages):
-        yield ("head", "skips"), f"{max(skips)} skips need as many stages before the last", ""
+        yield ("head", "skips"), f"{max(skips)} skips need {max(skips)} stages before the last", ""
     yield from _module_problems(spec.modules, ("modules",))
     blocks = sum(max(stage.depth) for stage in spec.stages)
     if blocks > MAX_BLOCKS:
@@ -149,9 +149,9 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
             if join not in JOINS:
                 yield ("stages", at, "skips", "join"), f"unknown join {join!r}", did_you_mean(join, JOINS)
         if stage.skips and len(set(stage.skips.join)) < len(stage.skips.join):
-            yield ("stages", at, "skips", "join"), "an option stands twice", ""
+            yield ("stages", at, "skips", "join"), "an option is listed twice", ""
         if stage.modules and spec.vary == "network":
-            hint = "with vary: network the modules stand at the top of the file"
+            hint = "with vary: network, list the modules at the top of the file"
             yield ("stages", at, "modules"), "one type for the network, but modules for a stage", hint
         if stage.modules:
             yield from _module_problems(stage.modules, ("stages", at, "modules"))
@@ -160,7 +160,7 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
         for key in ("depth", "width", "stride"):
             options = getattr(stage, key)
             if len(set(options)) < len(options):
-                yield ("stages", at, key), "an option stands twice", ""
+                yield ("stages", at, key), "an option is listed twice", ""
 
 
 def _module_problems(modules: Modules | list[str], path: Path) -> Iterator[tuple[Path, str, str]]:
@@ -203,12 +203,12 @@ def _setting_problems(
             continue
         if isinstance(value, Mapping):
             if value.get("by") not in seen:
-                hint = "by names a field of the same module that stands above it"
+                hint = "`by` must name a field listed above it in the same module"
                 yield place, f"{value.get('by')!r} is not known here", hint
             branches = [options for branch, options in value.items() if branch != "by"]
             missing = [option for option in _possible(settings[value["by"]]) if option not in value]
             if missing:
-                yield place, f"says nothing for {value['by']} {missing[0]!r}", ""
+                yield place, f"has no options for {value['by']} {missing[0]!r}", ""
         else:
             branches = [value]
         for options in branches:

@@ -85,7 +85,7 @@ def _construct(loader: _Loader, node: yaml.Node, path: Path, lines: dict[Path, i
             raise yaml.MarkedYAMLError(problem="a key must be a word or a number", problem_mark=mark)
         key = _scalar(loader, key_node)
         if key in data:
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=mark)
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} appears twice", problem_mark=mark)
         lines[(*path, key)] = mark.line + 1
         data[key] = _construct(loader, value, (*path, key), lines)
     return data

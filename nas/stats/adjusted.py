@@ -40,7 +40,9 @@ class AdjustedEffect:
     p: two-sided, before Holm. overlap: the effective overlap, in [0, 1]: the networks in common support times
     the share of the types' variance that cost and depth do not explain, as a part of all networks that hold
     either type. Where it is .7, 100 networks tell as much as 70 of equal cost and depth. networks: those in
-    common support, of `among` that hold either type.
+    common support, of `among` that hold either type. worth: networks of equal cost and depth, of both types
+    together, that a test without adjustment would need for the same power: what the adjustment itself costs
+    is taken off too, its parameters once for the slope and once for the caution of HC3.
     """
 
     estimate: Estimate
@@ -48,6 +50,7 @@ class AdjustedEffect:
     overlap: float
     networks: int
     among: int
+    worth: float
 
 
 def adjusted_effect(
@@ -66,13 +69,14 @@ def adjusted_effect(
         rows &= np.all([_common(values, held) for values in covariates], axis=0)
     networks = int(rows.sum())
     if not held[rows].any(axis=0).all():
-        return AdjustedEffect(UNKNOWN, float("nan"), 0.0, 0, among)
+        return AdjustedEffect(UNKNOWN, float("nan"), 0.0, 0, among, 0.0)
     others = [k for k in range(shares.shape[1]) if k not in (a, b)]
     base = np.column_stack([np.ones(networks), shares[rows][:, others]])
     held_constant = np.hstack([base, _columns([values[rows] for values in covariates])])
     effect = partial_effect(error[rows], shares[rows, b], held_constant, base.shape[1])
     overlap = effect.unexplained * networks / among
-    return AdjustedEffect(effect.estimate, effect.p, overlap, networks, among)
+    worth = effect.unexplained * effect.left**2 / networks
+    return AdjustedEffect(effect.estimate, effect.p, overlap, networks, among, worth)
 
 
 def adjusted_means(shares: Floats, error: Floats, covariates: Sequence[Floats]) -> list[Estimate]:
@@ -84,6 +88,17 @@ def adjusted_means(shares: Floats, error: Floats, covariates: Sequence[Floats]) 
     columns = _columns(covariates)
     centred = columns - columns.mean(axis=0)
     return [_mean(shares, error, centred, at).estimate for at in range(shares.shape[1])]
+
+
+def adjusted_errors(shares: Floats, error: Floats, covariates: Sequence[Floats]) -> Floats:
+    """Errors (networks,) less what cost and depth account for, so that any two of them may be compared.
+
+    Arguments as of `adjusted_effect`. The mean stays that of the errors.
+    """
+    columns = _columns(covariates)
+    centred = columns - columns.mean(axis=0)
+    slopes = np.linalg.lstsq(np.hstack([shares, centred]), error, rcond=None)[0]
+    return np.asarray(error - centred @ slopes[shares.shape[1] :])
 
 
 def _mean(shares: Floats, error: Floats, centred: Floats, at: int) -> Effect:

@@ -1,9 +1,10 @@
-"""How many blocks a comparison needs, and what size of effect so many can show.
+"""Sample sizes that a comparison needs, in contexts or networks, and the effects that they can show.
 
-For a paired difference of standard deviation SD the two-sided test at level a finds an effect
+For a difference of standard deviation SD the two-sided test at level a finds an effect
 delta with the wanted power in n = ((z_(1-a/2) + z_power) SD / delta)^2 blocks, 2.8 SD / delta for
-5 % and 80 %; z^2 / 2 more make up for an SD that is itself estimated (Guenther, 1981). Of
-several tests, adjusted after Holm, the first has to pass at a / tests.
+5 % and 80 %. z^2 / 2 more blocks make up for an SD that is itself estimated (Guenther, 1981), and as many
+again if the stricter of two tests counts, as in `nas.stats.paired_means`. The first of several tests,
+adjusted after Holm, has to pass at a / tests.
 """
 
 from __future__ import annotations
@@ -15,24 +16,31 @@ LEVEL, POWER = 0.05, 0.8
 _NORMAL = NormalDist()
 
 
-def needed(effect: float, sd: float, tests: int = 1, power: float = POWER) -> int:
+def needed(effect: float, sd: float, tests: int = 1, power: float = POWER, *, two_tests: bool = False) -> int:
     """Blocks that show an effect of this size; `effect` and `sd` in the same unit, above 0."""
     z = _z(tests)
-    return ceil(((z + _NORMAL.inv_cdf(power)) * sd / effect) ** 2 + z**2 / 2)
+    return ceil(((z + _NORMAL.inv_cdf(power)) * sd / effect) ** 2 + _spent(z, two_tests))
 
 
-def detectable(blocks: int, sd: float, tests: int = 1, power: float = POWER) -> float:
+def detectable(
+    blocks: int, sd: float, tests: int = 1, power: float = POWER, *, two_tests: bool = False
+) -> float:
     """The smallest effect that so many blocks show; infinite where they are too few for any."""
     z = _z(tests)
-    known = blocks - z**2 / 2
+    known = blocks - _spent(z, two_tests)
     return (z + _NORMAL.inv_cdf(power)) * sd / sqrt(known) if known > 0 else float("inf")
 
 
-def predicted(blocks: int, effect: float, sd: float, tests: int = 1) -> float:
+def predicted(blocks: int, effect: float, sd: float, tests: int = 1, *, two_tests: bool = False) -> float:
     """The probability that so many blocks show an effect of this size."""
     z = _z(tests)
-    return _NORMAL.cdf(abs(effect) * sqrt(max(0.0, blocks - z**2 / 2)) / sd - z)
+    return _NORMAL.cdf(abs(effect) * sqrt(max(0.0, blocks - _spent(z, two_tests))) / sd - z)
 
 
 def _z(tests: int) -> float:
     return _NORMAL.inv_cdf(1 - LEVEL / (2 * tests))
+
+
+def _spent(z: float, two_tests: bool) -> float:
+    """Blocks that an estimated SD, and the stricter of two tests, cost."""
+    return z**2 if two_tests else z**2 / 2

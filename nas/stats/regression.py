@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nas.stats.estimate import UNKNOWN, Estimate
-from nas.stats.resampling import Floats
+from nas.stats.resampling import Floats, Ints
 
 EDGES = (0.05, 0.95)
 """Quantiles at which the outer knots of a spline lie; beyond them it is a straight line."""
@@ -22,13 +22,15 @@ class Effect:
 
     error: standard error, robust to unequal spread (HC3; Long and Ervin, 2000), on `freedom` degrees of
     freedom. unexplained: share of the column's variance that the others do not explain, adjusted for their
-    number, so that n rows tell as much of the slope as n * unexplained rows would without them.
+    number, so that n rows tell as much of the slope as n * unexplained rows would without them. left: rows
+    less the parameters of the fit.
     """
 
     value: float
     error: float
     freedom: float
     unexplained: float
+    left: int
 
     @property
     def p(self) -> float:
@@ -50,7 +52,7 @@ class Effect:
         return Estimate(self.value, self.value - half, self.value + half)
 
 
-NO_EFFECT = Effect(float("nan"), float("nan"), float("nan"), 0.0)
+NO_EFFECT = Effect(float("nan"), float("nan"), float("nan"), 0.0, 0)
 
 
 def partial_effect(y: Floats, x: Floats, others: Floats, base: int = 1) -> Effect:
@@ -64,15 +66,58 @@ def partial_effect(y: Floats, x: Floats, others: Floats, base: int = 1) -> Effec
     spread, left = float(own @ own), len(y) - basis.shape[1] - 1
     if left < 1 or not spread > TINY * float(x @ x):
         return NO_EFFECT
-    value = float(own @ rest / spread)
-    weight = (own / spread) ** 2
+    residual = rest - own * float(own @ rest / spread)
     leverage = (basis**2).sum(axis=1) + own**2 / spread
-    free = np.maximum(1 - leverage, TINY)
-    error = float(np.sqrt((weight * ((rest - value * own) / free) ** 2 * (leverage < 1 - TINY)).sum()))
-    freedom = min(left, max(1.0, float(weight.sum() ** 2 / (weight**2).sum()) * left / len(y)))
+    effect = _robust(own / spread, rest, residual, leverage, left)
     whole = _residual(x, first)
     unexplained = spread / float(whole @ whole) * (len(y) - first.shape[1]) / (left + 1)
-    return Effect(value, error, freedom, min(1.0, unexplained))
+    return replace(effect, unexplained=min(1.0, unexplained))
+
+
+def slopes(y: Floats, columns: Floats, contrasts: Floats, cluster: Ints) -> list[Effect]:
+    """Weighted sums (k, p) `contrasts` of the slopes of y (n,) on `columns` (n, p), the constant among these.
+
+    cluster: (n,), numbers what was drawn independently; standard errors are robust to what its rows share.
+    `NO_EFFECT` for a sum that the columns do not determine; `unexplained` is not computed and is 1.
+    """
+    left, values, right = np.linalg.svd(columns, full_matrices=False)
+    kept = values > TINY * values.max(initial=0.0)
+    basis, loadings = left[:, kept], right[kept] / values[kept, None]
+    residual, leverage = _residual(y, basis), (basis**2).sum(axis=1)
+    known = np.abs(contrasts - (contrasts @ right[kept].T) @ right[kept]).max(axis=1) < 1e-6
+    weights = basis @ (loadings @ contrasts.T)
+    effects, freedom = [], len(y) - int(kept.sum())
+    for weight, determined in zip(weights.T, known, strict=True):
+        if determined and freedom > 0:
+            effects.append(_robust(weight, y, residual, leverage, freedom, cluster))
+        else:
+            effects.append(NO_EFFECT)
+    return effects
+
+
+def mean_of(values: Floats, cluster: Ints) -> Estimate:
+    """Mean of values (n,) with its 95 % interval, robust to what values of one cluster (n,) share; without
+    limits below two clusters."""
+    if len(np.unique(cluster)) < 2:
+        return Estimate(float(values.mean()), float("nan"), float("nan")) if len(values) else UNKNOWN
+    return slopes(values, np.ones((len(values), 1)), np.ones((1, 1)), cluster)[0].estimate
+
+
+def _robust(
+    weight: Floats, y: Floats, residual: Floats, leverage: Floats, left: int, cluster: Ints | None = None
+) -> Effect:
+    """The effect `weight` @ y of a fit with these residuals and leverages and so many rows left over."""
+    free = np.maximum(1 - leverage, TINY)
+    scores = weight * residual / free * (leverage < 1 - TINY)
+    shares, rows, most = weight**2, len(y), left
+    if cluster is not None:
+        scores = np.bincount(cluster, weights=scores).astype(float)
+        shares = np.bincount(cluster, weights=shares).astype(float)
+        rows = len(np.unique(cluster))
+        most = min(left, rows - 1)
+    equal = float(shares.sum() ** 2 / (shares**2).sum())  # rows that would weigh as much if all weighed alike
+    freedom = min(most, max(1.0, equal * left / len(y)))
+    return Effect(float(weight @ y), float(np.sqrt(scores @ scores)), freedom, 1.0, left)
 
 
 def smooth(values: Floats, degrees: int) -> Floats:

@@ -28,7 +28,7 @@ def log_bins(values: Floats, count: int) -> tuple[Floats, Ints]:
 
 
 def bootstrap_counts(clusters: int, resamples: int, step: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """How often each cluster is drawn, (`step` resamples, clusters) at a time."""
+    """Yield how often each cluster is drawn, for (`step` resamples, clusters) at a time."""
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         draws = rng.integers(clusters, size=(rows, clusters))
@@ -87,7 +87,7 @@ def _spearman(x: Floats, y: Floats) -> float:
 
 
 def ranks(values: Floats) -> Floats:
-    """From 0; equal values share the mean of their ranks."""
+    """Return ranks from 0; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - (counts + 1) / 2)[inverse])
 

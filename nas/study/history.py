@@ -1,6 +1,6 @@
-"""The trials of a search in memory: append-only, with the indexes that searchers ask for.
+"""The trials of a search in memory: append-only, with the indexes that searchers need.
 
-Every index grows with the trials, so no question looks through all of them.
+Every index grows with the trials, so no query looks through all of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nas.space.genotype import Genotype
 
 DEPTH = 10
-"""Non-dominated layers that a history keeps ready for searchers."""
+"""Number of non-dominated layers that a history keeps for searchers."""
 
 COLUMNS: dict[str, str] = {
     "number": "int64",
@@ -60,7 +60,7 @@ no column here, such as functions of the user's own, come after them."""
 
 
 class History:
-    """Trials in the order in which they were recorded, and what is in flight."""
+    """Trials in the order in which they were recorded, and the trials in flight."""
 
     def __init__(self, objectives: Sequence[str] = ("error", "flops")) -> None:
         self.objectives = check_objectives(objectives)
@@ -73,9 +73,9 @@ class History:
         self._pending: dict[int, str] = {}
         self._running: dict[int, Genotype] = {}
         self._free = 0  # no number below is free
-        self._waiting: dict[int, Trial] = {}
-        self._arrived: list[Trial] = []
-        self._arrivals = 0
+        self._paused: dict[int, Trial] = {}
+        self._rung_results: list[Trial] = []
+        self._rung_result_count = 0
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
 
@@ -89,77 +89,77 @@ class History:
 
     @property
     def networks(self) -> list[Trial]:
-        """The distinct networks that completed, each as its first complete trial, in that order."""
+        """The distinct networks that completed, each as its first complete trial, in the order of these."""
         return [self._by_digest[digest] for digest in self._trainings]
 
     @property
     def pending(self) -> Mapping[int, str]:
-        """The digests of what is being evaluated, by trial number."""
+        """The digests of the trials in flight, by number."""
         return self._pending
 
     @property
     def running(self) -> Mapping[int, Genotype]:
-        """The networks of pending trials, by trial number, as far as this process knows them."""
+        """The networks of trials in flight, by number, as far as this process knows them."""
         return self._running
 
     @property
-    def waiting(self) -> Mapping[int, Trial]:
-        """Those of them that have come to a rung of the budget and may be trained on: each as the trial
-        that it would be if it were stopped there."""
-        return self._waiting
+    def paused(self) -> Mapping[int, Trial]:
+        """Trials paused at a rung, by number: each as the trial that it would be if it were stopped there.
+        They are in flight, too."""
+        return self._paused
 
     @property
-    def arrived(self) -> Sequence[Trial]:
-        """Each trial as it stood at each rung that it has come to, in the order in which they came."""
-        return self._arrived
+    def rung_results(self) -> Sequence[Trial]:
+        """Each trial as it stood at each rung it reached, in the order in which they were reached."""
+        return self._rung_results
 
     @property
-    def arrivals(self) -> int:
-        """How many have come to a rung by now, counted anew at each rung."""
-        return self._arrivals
+    def rung_result_count(self) -> int:
+        """Number of rungs that trials have reached, also those of trials that were discarded since."""
+        return self._rung_result_count
 
     def by_number(self, number: int) -> Trial | None:
         return self._by_number.get(number)
 
     def by_digest(self, digest: str) -> Trial | None:
-        """The first complete trial of a network, else its first failed one, else None."""
+        """The first complete trial of a network, else its first other one, else None."""
         return self._by_digest.get(digest)
 
     def seen(self, digest: str) -> bool:
-        """Whether the network has been evaluated, or is being."""
+        """Tell whether a network has been evaluated or is in flight."""
         return digest in self._by_digest or digest in self._pending.values()
 
     def children(self, number: int) -> int:
-        """How many recorded trials were derived from a trial."""
+        """Number of recorded trials that were derived from a trial."""
         return self._children[number]
 
     @contextmanager
-    def turn(self, below: int) -> Iterator[int | None]:
-        """To propose in: the lowest number under `below` that is neither recorded nor being
-        evaluated, None where there is none. It is taken by `start`."""
+    def reserve_number(self, below: int) -> Iterator[int | None]:
+        """Context to propose a trial in. It gives the lowest number below `below` that is neither recorded
+        nor in flight, None where there is none; `mark_running` takes it."""
         while self._free in self._by_number or self._free in self._pending:
             self._free += 1
         yield self._free if self._free < below else None
 
-    def start(self, number: int, digest: str, genotype: Genotype | None = None) -> None:
-        """Note that a network is being evaluated, until it is recorded or given up."""
+    def mark_running(self, number: int, digest: str, genotype: Genotype | None = None) -> None:
+        """Note that a network is in flight, until it is recorded or discarded."""
         self._pending[number] = digest
         if genotype is not None:
             self._running[number] = genotype
 
-    def give_up(self, number: int) -> None:
-        """Forget a network in flight that will not be recorded."""
-        self._waiting.pop(number, None)
+    def discard(self, number: int) -> None:
+        """Forget a trial in flight that will not be recorded; its number is free again."""
+        self._paused.pop(number, None)
         self._running.pop(number, None)
         if self._pending.pop(number, None) is not None:
             self._free = min(self._free, number)
 
-    def wait(self, trial: Trial) -> None:
-        """Note how a trial stands at a rung; it waits there unless it is recorded already."""
-        self._arrived.append(trial)
+    def pause(self, trial: Trial) -> None:
+        """Note a trial as it stands at a rung. It is paused there unless it is recorded already."""
+        self._rung_results.append(trial)
         if trial.number in self._pending:
-            self._waiting[trial.number] = trial
-        self._arrivals = max(self._arrivals, *trial.arrivals, 0)
+            self._paused[trial.number] = trial
+        self._rung_result_count = max(self._rung_result_count, *trial.rung_order, 0)
 
     def record(self, trial: Trial) -> None:
         """Append a finished trial. NasError if its number is taken."""
@@ -167,7 +167,7 @@ class History:
         self._append(trial)
 
     def layers(self, objectives: Sequence[str] | None = None) -> list[list[Trial]]:
-        """The first non-dominated layers of the complete trials, the front first."""
+        """Return the first non-dominated layers of the complete trials, the front first."""
         names = tuple(objectives or self.objectives)
         count = len(self._complete)
         layers, known = self._layers.get(names) or (Layers(self._points(names), DEPTH), count)
@@ -182,8 +182,8 @@ class History:
         return np.array(values, dtype=np.float64).reshape(len(values), len(objectives))
 
     def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
-        """The non-dominated networks, each by its `means` and as its first complete trial, in the
-        order in which they were recorded."""
+        """Return the non-dominated networks, each by its `means` and as its first complete trial, in the
+        order of recording."""
         if self._trained == len(self._trainings):  # each once, so the layers know it already
             members = next(iter(self.layers(objectives)), [])
             return [trial for trial in members if self._by_digest[trial.digest] is trial]
@@ -191,17 +191,17 @@ class History:
         return [networks[at] for at in front([self.means(trial, objectives) for trial in networks])]
 
     def means(self, trial: Trial, objectives: Sequence[str] | None = None) -> tuple[float, ...]:
-        """The objectives of the network of a complete trial: means over all its trainings."""
+        """Return the objectives of the network of a complete trial, means over all its trainings."""
         values = [each.values(objectives or self.objectives) for each in self.trainings(trial)]
         return values[0] if len(values) == 1 else tuple(map(fmean, zip(*values, strict=True)))
 
     def trainings(self, trial: Trial) -> Sequence[Trial]:
-        """The trainings of the network of a complete trial, each with a seed of its own."""
+        """Return the trainings of the network of a complete trial, each with its own seed."""
         return self._trainings[trial.digest]
 
     def frame(self, without: Collection[str] = ()) -> pd.DataFrame:
-        """One row a trial, in the order of recording. To leave out the column `genotype` saves reading
-        the networks, which takes most of the time."""
+        """Return one row per trial, in the order of recording. Without the column `genotype` the networks
+        need not be parsed, which takes most of the time."""
         import pandas as pd
 
         kinds = {name: kind for name, kind in COLUMNS.items() if name not in without}
@@ -219,8 +219,8 @@ class History:
         self._trials.append(trial)
         self._by_number[trial.number] = trial
         self._pending.pop(trial.number, None)
+        self._paused.pop(trial.number, None)
         self._running.pop(trial.number, None)
-        self._waiting.pop(trial.number, None)
         self._children[trial.proposal.parent] += 1
         first = self._by_digest.setdefault(trial.digest, trial)
         if trial.complete:
@@ -233,7 +233,7 @@ class History:
 
 
 def _column(name: str, trials: Sequence[Trial]) -> list[Any]:
-    """Of a frame; a column at a time takes a third of the time that a row at a time does."""
+    """Return one column of a frame."""
     if name in _SHOWN:
         return [_SHOWN[name](trial) for trial in trials]
     if name in _OF_COST:

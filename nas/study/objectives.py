@@ -84,7 +84,7 @@ def _measured(name: str) -> Read:
     return lambda trial: trial.measured.get(name)
 
 
-_ALL = (
+_ENTRIES = (
     Objective(
         "error",
         "error",
@@ -132,7 +132,7 @@ _ALL = (
         logarithmic=True,
     ),
 )
-OBJECTIVES = {entry.name: entry for entry in _ALL}
+OBJECTIVES = {entry.name: entry for entry in _ENTRIES}
 """Every objective that needs no code of the user, by name. Values are recorded as fractions, counts,
 bytes and seconds."""
 
@@ -149,6 +149,11 @@ def objective(name: str) -> Objective:
         return Objective(name, label, label, _measured(name))
     hint = f"{did_you_mean(name, OBJECTIVES)}; {PYTHON}module:function is one of your own"
     raise NasError(f"unknown objective {name!r}", hint=hint)
+
+
+def complexities() -> tuple[str, ...]:
+    """The names of the objectives that are costs of a network, above zero and compared by ratios."""
+    return tuple(entry.name for entry in OBJECTIVES.values() if entry.logarithmic)
 
 
 def measures(names: Sequence[str]) -> dict[str, Callable[..., Any]]:

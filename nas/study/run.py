@@ -1,4 +1,4 @@
-"""The folder of a run and the study in it: `open_run` opens them."""
+"""A run: its folder, its settings and its study. `open_run` opens one."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from nas.study import run_folder
 from nas.study.objectives import error_first
 from nas.study.outcomes import none_complete
 from nas.study.run_config import RunConfig
-from nas.study.run_folder import LATEST, RunFolder
+from nas.study.run_folder import RESULTS, RunFolder
 from nas.study.storage_url import own_storage
 from nas.study.study import Study
 from nas.study.trial import Trial
 from nas.training.profile import Times, read_profile
 
 if TYPE_CHECKING:
+    import optuna
     import pandas as pd
-
-RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and the study in it."""
+    """A finished or unfinished search: its folder, its settings and its trials.
+
+    files: the files of the run folder. config: its settings. study: its trials.
+    """
 
     files: RunFolder
     config: RunConfig = field(repr=False)
@@ -49,7 +51,8 @@ class Run:
 
     @property
     def reseeded(self) -> Sequence[Trial]:
-        """Trainings of trials again with further seeds (`nas pareto --reseed`); `design` names the trial."""
+        """Trainings of trials with further seeds (`nas.reseed`); `proposal.design["trial"]` names the
+        trial."""
         if not self.files.reseeded.exists():
             return ()
         with Study.open(self.files.reseeded) as study:
@@ -57,48 +60,59 @@ class Run:
 
     @property
     def profile(self) -> list[list[Times]]:
-        """What each process and worker did and when, by session, as far as `search` was asked to keep it."""
+        """Times of each process and worker, one list per session; [] without `profile=True`."""
         return read_profile(self.files.profile)
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row a trial, in the order in which they finished."""
+        """Table with one row per trial, in the order in which they finished."""
         return self.study.frame()
 
+    def to_optuna(self) -> optuna.Study:
+        """The run as a complete `optuna.Study` in memory, for Optuna's tools (`nas.study.optuna_study`)."""
+        from nas.study.optuna_study import to_optuna
+
+        return to_optuna(self.study, self.name)
+
     def front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
-        """The non-dominated networks, from the lowest error to the highest, each as its first
-        complete trial; by default of the run's own objectives. A network that was trained with several
-        seeds counts by the means over them (`History.means`)."""
+        """Return the networks that no other beats in every objective, lowest error first, each as its first
+        complete trial.
+
+        objectives: those of the search by default. A network trained with several seeds counts by its means
+        over them.
+        """
         members = self.study.front(objectives)
         return sorted(members, key=lambda trial: self.study.means(trial, ("error", "flops")))
 
     def trial(self, number: int) -> Trial:
-        """A trial by its number; NotFoundError if it is not recorded."""
-        found = self.study.by_number(number)
-        if found is None:
-            numbers = [trial.number for trial in self.study.trials]
+        """Return a trial by its number; NotFoundError if it is not recorded."""
+        trial = self.study.by_number(number)
+        if trial is None:
+            numbers = [recorded.number for recorded in self.study.trials]
             hint = f"recorded are {min(numbers)} to {max(numbers)}" if numbers else "none is recorded yet"
             raise NotFoundError(f"no trial {number}", where=str(self.folder), hint=hint)
-        return found
+        return trial
 
     def best(self) -> Trial:
-        """The network with the lowest error, the cheaper of equals."""
+        """Return the network with the lowest error, the cheaper one of equals; NotFoundError without a
+        complete trial."""
         return self._some_front()[0]
 
     def knee(self) -> Trial:
-        """The network at the knee of the front."""
+        """Return the network at the knee of the front; NotFoundError without a complete trial."""
         front = self._some_front()
         names = error_first(self.study.objectives)
         return front[knee([self.study.means(trial, names) for trial in front])]
 
     def weights(self, trial: Trial) -> bytes | None:
-        """The safetensors bytes of a trial, or None where they were not kept."""
+        """Return the safetensors bytes of a trial, None if they were not kept (only those of the front
+        are)."""
         number = trial.number if trial.duplicate_of is None else trial.duplicate_of
         path = self.files.weights / f"{number}.safetensors"
         return path.read_bytes() if path.is_file() else None
 
     def none_complete(self) -> NotFoundError:
-        """The error to raise where a complete trial is needed and there is none."""
+        """Return the error to raise if a complete trial is needed and there is none."""
         outcomes = ((trial.state, trial.reason) for trial in self.study.trials)
         return none_complete(outcomes, where=str(self.folder), name=self.name)
 
@@ -107,16 +121,6 @@ class Run:
         if not front:
             raise self.none_complete()
         return front
-
-
-def find(run: str | Path, results_dir: str | Path = RESULTS) -> RunFolder:
-    """The folder of a run, given by path, by its name under `results_dir`, or as `latest`."""
-    if str(run) != LATEST:
-        return run_folder.find_run(results_dir, run)
-    known = run_folder.list_runs(results_dir)
-    if not known:
-        raise NotFoundError("no runs", where=str(results_dir), hint="nas search starts the first one")
-    return known[-1]
 
 
 def open_run(run: str | Path, results_dir: str | Path = RESULTS, *, storage: str | None = None) -> Run:
@@ -144,7 +148,7 @@ def open_run(run: str | Path, results_dir: str | Path = RESULTS, *, storage: str
         >>> len(run.trials), run.best().complete
         (6, True)
     """
-    files = find(run, results_dir)
+    files = run_folder.find_run(run, results_dir)
     config = run_folder.read_config(files)
     return Run(files, config, open_study(files, config, storage))
 
@@ -152,8 +156,10 @@ def open_run(run: str | Path, results_dir: str | Path = RESULTS, *, storage: str
 def open_study(
     files: RunFolder, config: RunConfig, storage: str | None = None, kind: type[Study] = Study
 ) -> Study:
-    """The study of a run: in its folder, or in the database that its configuration and the user name
-    (`nas.study.storage_url.own_storage`). `kind` is what a driver opens to write."""
+    """Open the study of a run: in its folder, or on the server that both its settings and the user name.
+
+    storage: the user's URL of the server. kind: the class that a driver opens to write.
+    """
     if config.storage is not None:
         own = own_storage(config.storage, storage, str(files.path))
         return kind.open(own, name=config.study)

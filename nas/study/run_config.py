@@ -17,10 +17,9 @@ from nas.graph.ops import MAX_SIZE
 from nas.study.storage_url import without_password
 from nas.training.recipe import Recipe
 
-VERSION = 3
-"""Of the layout of a run folder. It grows when a program that reads the layout before could
-misread the folder; older ones open for ever. 2: trials say what their searcher knew. 3: a
-trial has few attributes (`nas.study.optuna_tables`)."""
+VERSION = 1
+"""Version of the layout of a run folder. It grows when a program that reads the layout before could
+misread the folder."""
 RESTORE = "restore the file; no run wrote it so"
 
 
@@ -103,6 +102,6 @@ def check_version(data: Mapping[str, Any], where: str) -> None:
     if version > VERSION:
         versions = data.get("versions")
         written = versions.get("nas") if isinstance(versions, Mapping) else None
-        message = f"is of layout {version}, and this program reads layouts up to {VERSION}"
+        message = f"has layout {version}, and this program reads layout {VERSION}"
         hint = f"it was written by nas {written}; install that or a newer one"
         raise NasError(message, where=where, hint=hint)

@@ -1,13 +1,13 @@
 """The folder of a run: its name, its files, and the lock of the process that writes it.
 
 results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
-    study.db      the trials (Optuna, SQLite)
+    study.db      the trials (SQLite, docs/reference/run_folder.md)
     space.yaml    the search space
     config.json   everything else that defines the run, with a checksum
     weights/      safetensors, by trial
-    rungs/        trials that wait to be trained on (`nas.schedulers`); empty when the search has ended
+    rungs/        trials paused at a rung (`nas.schedulers`); empty when the search has ended
     reseeded.db   trainings of chosen trials again with further seeds (`nas pareto --reseed`): a study of its
-                  own, so the search's history, trial count, resume and replay know nothing of it
+                  own, so the search's history, trial count, resume and replay do not see it
     profile.jsonl what each process did and when, if it was asked for (`nas.training.profile`)
 """
 
@@ -29,11 +29,14 @@ from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_y
 from nas.files import read_checked, read_text, write_atomic, write_checked
 from nas.study.run_config import RunConfig, check_version
 
+RESULTS = Path("results")
+"""Folder of the runs, by default."""
 LATEST = "latest"
-"""Stands for the run that was started last."""
+"""Name that stands for the run that was started last."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 OWN_FOLDERS = ("weights", "rungs", "export", "train", "tensorboard")
-"""Folders whose files nas itself reads or writes; what trackers and people leave in others is theirs."""
+"""Folders whose files nas reads or writes; other folders belong to trackers and people."""
+FIRST = "nas search starts the first one"
 SPACE_PART = 64 - len("-yyyymmdd-hhmmss-0000")
 
 
@@ -76,8 +79,11 @@ class RunFolder:
         return self.path / "rungs"
 
 
-def create(results_dir: str | Path, space_name: str, name: str | None = None) -> RunFolder:
-    """Make the folder of a new run. NasError if it exists, StorageError if it cannot be made."""
+def create_run(results_dir: str | Path, space_name: str, name: str | None = None) -> RunFolder:
+    """Make the folder of a new run, by default named after the space and the time.
+
+    NasError if it exists, StorageError if it cannot be made.
+    """
     root = Path(results_dir)
     folder = _inside(root, name or _new_name(space_name))
     try:
@@ -86,12 +92,11 @@ def create(results_dir: str | Path, space_name: str, name: str | None = None) ->
         (folder / "weights").mkdir()
     except FileExistsError:
         if (folder / "config.json").exists():
-            hint = "--resume goes on with it, another --name starts a new run"
+            hint = "--resume continues it, another --name starts a new run"
             raise NasError("the run exists already", where=str(folder), hint=hint) from None
         if root.is_dir():
-            raise NasError(
-                "exists already, without a run", where=str(folder), hint="choose another --name"
-            ) from None
+            message = "exists already, and is no run"
+            raise NasError(message, where=str(folder), hint="choose another --name") from None
         raise StorageError("is not a folder", where=str(root), hint="choose another --results-dir") from None
     except OSError as error:
         hint = "choose another --results-dir"
@@ -99,10 +104,14 @@ def create(results_dir: str | Path, space_name: str, name: str | None = None) ->
     return RunFolder(folder)
 
 
-def find_run(results_dir: str | Path, run: str | Path) -> RunFolder:
-    """A run by its name in `results_dir`, or by the path of its folder. NotFoundError, with
-    the closest name, if there is none."""
+def find_run(run: str | Path, results_dir: str | Path = RESULTS) -> RunFolder:
+    """Return the folder of a run, given by its name in `results_dir`, by its path, or as `latest`.
+
+    NotFoundError, with the closest name, if there is none.
+    """
     text, root = str(run), Path(results_dir)
+    if text == LATEST:
+        return _latest(root)
     by_path = os.sep in text or text in (".", "..")
     folder = Path(text) if by_path and "\0" not in text else _inside(root, text)
     if _is_run(folder):
@@ -111,25 +120,25 @@ def find_run(results_dir: str | Path, run: str | Path) -> RunFolder:
     if by_path:
         hint = "the folder of a run holds study.db and config.json"
         raise NotFoundError("is not the folder of a run", where=text, hint=hint)
-    known = [found.name for found in list_runs(root)]
-    hint = did_you_mean(text, [*known, LATEST]) if known else "nas search starts the first one"
+    names = [files.name for files in list_runs(root)]
+    hint = did_you_mean(text, [*names, LATEST]) if names else FIRST
     raise NotFoundError(f"no run {text!r}", where=str(root), hint=hint)
 
 
 def list_runs(results_dir: str | Path) -> list[RunFolder]:
-    """The runs of a folder, the oldest first; [] if it does not exist."""
+    """Return the runs of a folder, the oldest first; [] if it does not exist."""
     root = Path(results_dir)
     try:
-        found = [p for p in root.glob("*/config.json") if p.is_file() and not p.parent.is_symlink()]
+        paths = [p for p in root.glob("*/config.json") if p.is_file() and not p.parent.is_symlink()]
     except OSError as error:
         raise NotFoundError(f"cannot be read: {error.strerror}", where=str(root)) from error
-    return [RunFolder(path.parent) for path in sorted(found, key=lambda p: (p.stat().st_mtime_ns, p))]
+    return [RunFolder(path.parent) for path in sorted(paths, key=lambda p: (p.stat().st_mtime_ns, p))]
 
 
 @contextmanager
-def whole_or_none(folder: RunFolder) -> Iterator[None]:
-    """Fill a new folder; where that fails the folder is removed, for half a run can neither be resumed
-    nor begun again under its name."""
+def removed_on_failure(folder: RunFolder) -> Iterator[None]:
+    """Remove a new folder if filling it fails: half a run could neither be resumed nor started again under
+    its name."""
     try:
         yield
     except BaseException:
@@ -138,19 +147,20 @@ def whole_or_none(folder: RunFolder) -> Iterator[None]:
 
 
 @contextmanager
-def lock(folder: RunFolder) -> Iterator[None]:
-    """Hold the folder for this process; LockedError, naming the holder, if another does.
+def lock_run(folder: RunFolder) -> Iterator[None]:
+    """Lock the folder for this process; LockedError, naming the holder, if another process has.
 
-    A lock of the kernel, so it ends with its process, however that ends.
+    The kernel releases the lock when the process ends, however it ends.
     """
     from filelock import FileLock, Timeout
 
-    held, holder = FileLock(folder.path / ".lock", timeout=0), folder.path / ".holder"
+    file_lock, holder = FileLock(folder.path / ".lock", timeout=0), folder.path / ".holder"
     try:
-        held.acquire()
+        file_lock.acquire()
     except Timeout:
+        message = f"the run is held by {_holder_text(holder)}"
         hint = "wait for it, stop it, or start a new run under another --name"
-        raise LockedError(f"the run is held by {_read(holder)}", where=str(folder.path), hint=hint) from None
+        raise LockedError(message, where=str(folder.path), hint=hint) from None
     except OSError as error:
         raise StorageError(error.strerror or str(error), where=str(folder.path)) from error
     try:
@@ -159,7 +169,7 @@ def lock(folder: RunFolder) -> Iterator[None]:
         yield
     finally:
         holder.unlink(missing_ok=True)
-        held.release()
+        file_lock.release()
 
 
 def write_config(folder: RunFolder, config: RunConfig) -> None:
@@ -183,8 +193,15 @@ def read_space(folder: RunFolder, config: RunConfig) -> str:
 
 
 def space_digest(text: str) -> str:
-    """Of the YAML that a space writes, for `config.json`."""
+    """Return the digest of the YAML that a space writes, for config.json."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _latest(root: Path) -> RunFolder:
+    runs = list_runs(root)
+    if not runs:
+        raise NotFoundError("no runs", where=str(root), hint=FIRST)
+    return runs[-1]
 
 
 def _new_name(space_name: str) -> str:
@@ -193,7 +210,7 @@ def _new_name(space_name: str) -> str:
 
 
 def _inside(root: Path, name: str) -> Path:
-    """`root / name`; NasError unless that is a plain folder, existing or not, right in `root`."""
+    """Return `root / name`; NasError unless that is a folder, existing or not, directly in `root`."""
     if not NAME.fullmatch(name) or not name.strip("."):
         hint = "1 to 64 letters, digits, dots, hyphens and underscores"
         raise NasError(f"bad name of a run {name!r}", where="name", hint=hint)
@@ -211,17 +228,15 @@ def _is_run(folder: Path) -> bool:
 
 
 def _refuse_links(folder: Path) -> None:
-    """A link would lead what is read or written out of the folder, which may be a stranger's.
-
-    Links below other folders are left alone: wandb writes some, such as wandb/latest-run.
-    """
+    """Raise NasError for a symbolic link among our files: it would lead reads and writes out of the folder,
+    which may be a stranger's. Links in other folders stay: wandb writes some, such as wandb/latest-run."""
     for path in (*folder.iterdir(), *(entry for name in OWN_FOLDERS for entry in folder.glob(f"{name}/*"))):
         if path.is_symlink():
             hint = "replace it by what it points to; nas follows no links in a run folder"
             raise NasError("is a symbolic link", where=str(path), hint=hint)
 
 
-def _read(holder: Path) -> str:
+def _holder_text(holder: Path) -> str:
     try:
         return holder.read_text(encoding="utf-8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Where a study lives that is no file: the URL of a PostgreSQL database, and opening it.
+"""The URL of a PostgreSQL database that holds a study in place of a file.
 
 A password is never written down: it is taken from the URL where it is given, else libpq finds it
 in PGPASSWORD or in ~/.pgpass.
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 EXTRA = "postgresql"
 EXAMPLE = "postgresql://USER@HOST/DATABASE"
 OPTIONS = ("host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey")
-"""What may follow the `?`; `host` may be the folder of a socket."""
+"""Options that may follow the `?`; `host` may be the folder of a socket."""
 PORT = 5432
-"""Of PostgreSQL, where a URL gives none."""
+"""Port of PostgreSQL, used if a URL gives none."""
 VARIABLE = "NAS_STORAGE"
 """Environment variable with the URL of the one server that commands may contact to read a run."""
 CONNECT_LIMIT = 10
@@ -33,7 +33,7 @@ def is_url(where: object) -> bool:
 
 
 def shown(where: object) -> str:
-    """For messages: without the password that a URL may hold."""
+    """Return the URL for a message, without the password that it may hold."""
     from sqlalchemy import make_url
 
     return make_url(str(where)).render_as_string(hide_password=True) if is_url(where) else str(where)
@@ -52,7 +52,7 @@ def parse_storage(text: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        raise NasError("is no URL of a database", where="storage", hint=f"write {EXAMPLE}") from None
+        raise NasError("is not the URL of a database", where="storage", hint=f"write {EXAMPLE}") from None
     if url.drivername not in ("postgresql", "postgresql+psycopg"):
         hint = f"write {EXAMPLE}; without --storage the study is a file in the run folder"
         raise NasError(f"{url.drivername} cannot be shared by several drivers", where="storage", hint=hint)
@@ -87,16 +87,14 @@ def own_storage(recorded: str, storage: str | None, where: str) -> str:
 
 
 def _server(text: str) -> tuple[object, ...]:
-    """What two URLs of one database share."""
+    """Return the parts that two URLs of one database share."""
     url = parse_storage(text)
     return (url.host or "").lower(), url.port or PORT, url.database, url.query.get("host")
 
 
-def connection_of(where: str) -> tuple[str, dict[str, Any]]:
-    """The URL and the further arguments by which SQLAlchemy connects, of any database. NasError
-    where the driver is not installed."""
-    if not where.startswith("postgresql"):
-        return where, {}
-    need(EXTRA, "psycopg")
+def connection_of(where: str) -> tuple[URL, dict[str, Any]]:
+    """The URL by which SQLAlchemy connects, and the arguments of its driver. NasError if it is no URL of a
+    PostgreSQL database, or the driver is not installed."""
     url = parse_storage(where).set(drivername="postgresql+psycopg")
-    return url.render_as_string(hide_password=False), {"connect_args": {"connect_timeout": CONNECT_LIMIT}}
+    need(EXTRA, "psycopg")
+    return url, {"connect_timeout": CONNECT_LIMIT}

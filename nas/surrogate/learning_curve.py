@@ -32,7 +32,7 @@ Indices = NDArray[np.intp]
 
 
 class Network(Protocol):
-    """What a prediction is made for: a trial, or a candidate whose curve is still empty."""
+    """Network to predict: a trial, or a candidate whose curve is still empty."""
 
     @property
     def decisions(self) -> Mapping[str, Any]: ...

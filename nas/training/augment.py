@@ -1,4 +1,4 @@
-"""Batches of augmented images, cut in one gather from a data set that lies on the device."""
+"""Batches of augmented images, gathered from a data set that lies on the device."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from nas.data.dataset import IGNORE
 from nas.training.recipe import Recipe
 
 
-class Resident(NamedTuple):
-    """A data set on a device, as uint8 with its labels as they are. The training images are
-    (n, height, width, channels) with a margin, their masks have one too; the validation images
-    are (n, channels, height, width)."""
+class DeviceDataset(NamedTuple):
+    """A data set on a device; images are uint8.
+
+    Attributes:
+        images: Training images of (n, height, width, channels), with a margin.
+        labels: Their class indices of (n,), or masks of (n, height, width) with the same margin.
+        val_images: Validation images of (n, channels, height, width).
+        val_labels: Their class indices or masks.
+    """
 
     images: Tensor
     labels: Tensor
@@ -25,36 +30,41 @@ class Resident(NamedTuple):
     val_labels: Tensor
 
 
-_resident: WeakKeyDictionary[Dataset, tuple[int, torch.device, Resident]] = WeakKeyDictionary()
+_on_device: WeakKeyDictionary[Dataset, tuple[int, torch.device, DeviceDataset]] = WeakKeyDictionary()
 
 
-def resident(dataset: Dataset, pad: int, device: torch.device) -> Resident:
-    """The data set on a device with margins of `pad` pixels: put there once for all the candidates
-    that a process trains on it, and kept as long as `dataset` is."""
-    kept = _resident.get(dataset)
-    if kept and kept[:2] == (pad, device):
-        return kept[2]
+def device_dataset(dataset: Dataset, pad: int, device: torch.device) -> DeviceDataset:
+    """Return a data set on a device, shared by all trainings of this process on it.
+
+    Args:
+        dataset: The data set. Its copy on the device lives as long as it does.
+        pad: Margin of the training images, in pixels.
+        device: The device.
+    """
+    cached = _on_device.get(dataset)
+    if cached and cached[:2] == (pad, device):
+        return cached[2]
     images, labels = dataset.train_images.transpose(0, 2, 3, 1), dataset.train_labels
     margin = (pad, pad)
     images = np.pad(images, ((0, 0), margin, margin, (0, 0)), mode="reflect")
     if dataset.task == "segmentation":
         labels = np.pad(labels, ((0, 0), margin, margin), constant_values=IGNORE)
-    # Only the padded images are ours to share with torch; the others may be read-only.
+    # np.pad made a copy that torch may share; the other arrays may be read-only.
     rest = (torch.tensor(array, device=device) for array in (labels, dataset.val_images, dataset.val_labels))
-    made = Resident(torch.from_numpy(images).to(device), *rest)
-    _resident[dataset] = (pad, device, made)
-    return made
+    copy = DeviceDataset(torch.from_numpy(images).to(device), *rest)
+    _on_device[dataset] = (pad, device, copy)
+    return copy
 
 
 class Normalizer:
-    """From uint8 (n, height, width, channels) to float32 (n, channels, height, width) in
-    channels-last memory, with mean 0 and standard deviation 1 over the training images."""
+    """Converts uint8 (n, height, width, channels) to float32 (n, channels, height, width) in channels-last
+    memory, with mean 0 and standard deviation 1 over the training images."""
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        # As one row of pixels: along three values alone arithmetic is ten times as slow.
+        # One value per pixel and channel of a row: torch vectorises along the last axis only.
         width = dataset.input_shape[2]
         self.mean = 255 * torch.tensor(dataset.mean, device=device).repeat(width)
-        # A channel without contrast would divide by zero; below one grey level there is none.
+        # A channel without contrast would divide by zero, so the deviation is at least one grey level.
         self.scale = 1 / (255 * torch.tensor(dataset.std, device=device)).clamp(min=1).repeat(width)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -63,14 +73,21 @@ class Normalizer:
 
 
 class Batches:
-    """The batches of an epoch: (inputs, labels) of a fixed size in random order, the last incomplete
-    batch left out. All draws come from `generator`. Where an image is shifted over its edge
-    it is reflected, and its mask ignored."""
+    """Augmented batches of a fixed size in random order; the last incomplete batch is left out.
+
+    An image shifted over its edge is reflected there, and its mask ignored.
+
+    Args:
+        dataset: The data set; its training images are used.
+        recipe: Batch size and augmentation.
+        device: The device on which batches are made.
+        generator: Source of all random draws, on that device.
+    """
 
     def __init__(
         self, dataset: Dataset, recipe: Recipe, device: torch.device, generator: torch.Generator
     ) -> None:
-        self.data = resident(dataset, recipe.pad, device)
+        self.data = device_dataset(dataset, recipe.pad, device)
         self.size = min(recipe.batch_size, len(dataset.train_labels))
         self.normalize = Normalizer(dataset, device)
         self.dataset, self.recipe, self.generator, self.device = dataset, recipe, generator, device
@@ -80,13 +97,19 @@ class Batches:
         return len(self.data.labels) // self.size
 
     def order(self) -> Tensor:
-        """The images of each batch of an epoch, (batches, size)."""
+        """Return the indices of the images of each batch of an epoch, (batches, size)."""
         shuffled = torch.randperm(len(self.data.labels), generator=self.generator, device=self.device)
         return shuffled[: len(self) * self.size].view(len(self), self.size)
 
-    def cut(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch of the images that are chosen, each augmented anew: shifted by up to `pad` pixels
-        and, where the recipe says so, mirrored. An image and its mask are cut at the same place."""
+    def augment_batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels of a batch, augmented with new random draws.
+
+        Images are shifted by up to `pad` pixels and, if the recipe says so, mirrored and partly blanked. A
+        mask is shifted and mirrored with its image.
+
+        Args:
+            chosen: Indices of the images.
+        """
         shifts = 2 * self.recipe.pad + 1
         top, left = self._draw(shifts), self._draw(shifts)
         mirrored = self._draw(2)[:, 0] if self.recipe.flip else None
@@ -102,23 +125,23 @@ class Batches:
         return inputs, self.data.labels[chosen].long()
 
     def _draw(self, high: int) -> Tensor:
-        """A whole number below `high` for each image of a batch, as a column."""
+        """Draw an integer below `high` for each image of a batch, as a column."""
         return torch.randint(high, (self.size, 1), generator=self.generator, device=self.device)
 
     def _windows(self, images: Tensor, starts: Tensor, mirrored: Tensor | None) -> Tensor:
-        """Rows of `width` pixels that begin at `starts` (size, height) in images with margins; in those
-        where `mirrored` is 1 and not 0, from right to left."""
+        """Return windows whose rows of pixels begin at `starts` (size, height) in images with margins;
+        mirrored where `mirrored` is 1."""
         channels, pixels = images.shape[-1], images.numel() // images.shape[-1]
-        # A view of every row that begins anywhere: so a row is gathered at once, not pixel by pixel.
+        # Overlapping view with one row per start, so that whole rows are gathered rather than pixels.
         rows = images.as_strided((pixels - self.width + 1, self.width * channels), (channels, 1))
         windows = rows.index_select(0, starts.flatten()).view(*starts.shape, self.width, channels)
         if mirrored is None:
             return windows
-        either = torch.cat([windows, windows.flip(2)])
-        return either.index_select(0, torch.arange(self.size, device=self.device) + self.size * mirrored)
+        both = torch.cat([windows, windows.flip(2)])
+        return both.index_select(0, torch.arange(self.size, device=self.device) + self.size * mirrored)
 
     def _cut_out(self, inputs: Tensor) -> Tensor:
-        """A square around a random pixel set to the mean (DeVries and Taylor, 2017)."""
+        """Set a square around a random pixel to the mean (Cutout, DeVries and Taylor, 2017)."""
         side = self.recipe.cutout
         rows = torch.arange(self.height, device=self.device) - self._draw(self.height) + side // 2
         columns = torch.arange(self.width, device=self.device) - self._draw(self.width) + side // 2

@@ -1,4 +1,4 @@
-"""Training of one candidate: what a task comes to, whatever happens."""
+"""Training of one candidate: turn a task into a result, whatever happens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas.space.genotype import Genotype, expand
 from nas.training.latency import Latency, measure_latency
 from nas.training.memory import release_memory
 from nas.training.profile import Laps, Times
-from nas.training.task import OnEpoch, Part, Result, Task, ignore
+from nas.training.task import EpochRange, OnEpoch, Result, Task, ignore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nas.training.recipe import Recipe
 
 MESSAGE_LIMIT = 8000
-"""Characters kept of a traceback, counted from its end."""
+"""Characters kept from the end of a traceback."""
 
 
 def train_candidate(
@@ -35,9 +35,17 @@ def train_candidate(
     on_epoch: OnEpoch = ignore,
     on_batch: Callable[[], None] = ignore,
 ) -> Result:
-    """Build and train a candidate. Never raises an `Exception`: it is the outcome.
+    """Build and train a candidate, and return its result; an `Exception` becomes a failed result.
 
-    Out of memory is tried once more with half the batch, which the message records.
+    After running out of memory it is trained once more with half the batch size, which the message records.
+
+    Args:
+        task: The candidate and what to measure of it.
+        dataset: Images to train and validate on.
+        recipe: How to train.
+        device: cpu, cuda or cuda:1.
+        on_epoch: Called with the trial's number and the row of each new epoch.
+        on_batch: Called after each batch, as a sign of life.
     """
     laps = Laps()
     result = _attempt(task, dataset, recipe, device, on_epoch, on_batch, laps)
@@ -63,7 +71,28 @@ def _attempt(
     lap: Laps,
 ) -> Result:
     try:
-        network, training = _trained(task, dataset, recipe, device, on_epoch, on_batch, lap)
+        import torch
+
+        from nas.codegen.build import build
+        from nas.training.loop import train
+
+        lap("importing")
+        with torch.random.fork_rng([]):
+            torch.manual_seed(task.seed)
+            network = build(task.genotype, dataset.input_shape, dataset.num_classes)
+        part = task.part or EpochRange(0, recipe.epochs)
+        training = train(
+            network,
+            dataset,
+            recipe,
+            seed=task.seed,
+            device=device,
+            on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
+            on_batch=on_batch,
+            resume=part.state,
+            until=part.until,
+            lap=lap,
+        )
         return _result(task, dataset, network, training, device, lap)
     except Exception as error:
         lap("failing")
@@ -71,66 +100,31 @@ def _attempt(
         return Result(task.number, "failed", reason, traceback.format_exc()[-MESSAGE_LIMIT:])
 
 
-def _trained(
-    task: Task,
-    dataset: Dataset,
-    recipe: Recipe,
-    device: str,
-    on_epoch: OnEpoch,
-    on_batch: Callable[[], None],
-    lap: Laps,
-) -> tuple[nn.Module, TrainingResult]:
-    import torch
-
-    from nas.codegen.build import build
-    from nas.training.loop import train
-
-    lap("importing")
-    with torch.random.fork_rng([]):
-        torch.manual_seed(task.seed)
-        network = build(task.genotype, dataset.input_shape, dataset.num_classes)
-    part = task.part or Part(0, recipe.epochs)
-    training = train(
-        network,
-        dataset,
-        recipe,
-        seed=task.seed,
-        device=device,
-        on_epoch=lambda row: on_epoch(task.number, row) if row["epoch"] > part.done else None,
-        on_batch=on_batch,
-        resume=part.state,
-        until=part.until,
-        lap=lap,
-    )
-    return network, training
-
-
 def _result(
     task: Task, dataset: Dataset, network: nn.Module, training: TrainingResult, device: str, lap: Laps
 ) -> Result:
-    """What a training came to, with all that is asked for of the trained network."""
+    """Return the result of a training, with the measurements that the task asks for."""
     curve = training.curve[task.part.done if task.part else 0 :]
     if training.diverged or not math.isfinite(training.error):
         message = f"the loss was {training.loss} after {len(training.curve)} epochs"
         return Result(task.number, "failed", "diverged", message, curve=curve)
     if training.state:
-        found = Result(task.number, "stopped", checkpoint=training.state)
+        result = Result(task.number, "stopped", checkpoint=training.state)
     else:
-        found = Result(task.number, "complete", weights=_weights(network))
-    found = replace(found, error=training.error, curve=curve)
+        result = Result(task.number, "complete", weights=_weights(network))
+    result = replace(result, error=training.error, curve=curve)
     lap("saving")
     if task.latency:
-        found = replace(found, latency=_latency(task.genotype, dataset, network, device))
+        result = replace(result, latency=_latency(task.genotype, dataset, network, device))
         lap("latency")
     if task.measures:
-        found = replace(found, measured=_measured(task, network, dataset))
+        result = replace(result, measured=_measured(task, network, dataset))
         lap("objectives")
-    return found
+    return result
 
 
 def _latency(genotype: Genotype, dataset: Dataset, trained: nn.Module, device: str) -> Latency:
-    """That of the network as it would be exported: its source without auxiliary heads, as a user
-    loads it, with the trained weights."""
+    """Measure the latency of the network as exported: without auxiliary heads, with the trained weights."""
     import torch
 
     from nas.codegen.build import build_graph
@@ -143,16 +137,16 @@ def _latency(genotype: Genotype, dataset: Dataset, trained: nn.Module, device: s
 
 
 def _measured(task: Task, network: nn.Module, dataset: Dataset) -> dict[str, float]:
-    """What the user's own objectives say of the trained network, in evaluation mode."""
-    found = {name: float(measure(network.eval(), dataset)) for name, measure in task.measures.items()}
-    for name, value in found.items():
+    """Return the user's own objectives of the trained network, which is in evaluation mode."""
+    values = {name: float(measure(network.eval(), dataset)) for name, measure in task.measures.items()}
+    for name, value in values.items():
         if not math.isfinite(value):
-            raise ValueError(f"{name} gave {value}")
-    return found
+            raise ValueError(f"the objective {name} gave {value}, not a finite number")
+    return values
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on the host or on a device, as torch reports it."""
+    """Return whether an error says that memory ran out, on the host or on a device."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

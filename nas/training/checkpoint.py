@@ -1,7 +1,7 @@
 """Checkpoints that survive a kill, a full disk and damage.
 
-A file is the hash of its payload followed by what `torch.save` wrote. The checkpoint before
-is kept beside it and taken where the newest is damaged.
+A file is the hash of its payload, then the payload as written by `torch.save`. The previous checkpoint is
+kept beside it and used if the newest is damaged.
 """
 
 from __future__ import annotations
@@ -28,9 +28,13 @@ DIGEST_SIZE = 32
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that an epoch changes: weights, momentum and the state of the random generators.
+    """State that an epoch changes: weights, momentum and random generators.
 
-    `identity` holds what a resumed training must share with the one that was stopped.
+    Attributes:
+        network: The network in training.
+        optimizer: Its optimizer.
+        generator: Random generator of the batches.
+        identity: Settings that a resumed training must share with the stopped one.
     """
 
     network: nn.Module
@@ -43,22 +47,22 @@ class TrainingState:
         save(path, self._after(curve))
 
     def pack(self, curve: list[dict[str, float]]) -> bytes:
-        """What `save` would write."""
+        """Return a checkpoint after the epochs of `curve` as bytes."""
         return _pack(self._after(curve))
 
     def resume(self, path: Path) -> list[dict[str, float]]:
-        """Continue where a checkpoint ended: the curve so far, empty if there is none.
+        """Restore a checkpoint file and return its curve, empty if there is no file.
 
-        NasError if the checkpoint is of another training.
+        Raises NasError if the checkpoint is of another training.
         """
         state = load(path)
         if state is None:
             return []
         hint = f"delete {path} to train from the start"
         for name, value in self.identity.items():
-            found = state["identity"].get(name)
-            if found != value:
-                message = f"the checkpoint is of another training: {name} was {found!r}, is {value!r}"
+            recorded = state["identity"].get(name)
+            if recorded != value:
+                message = f"the checkpoint is of another training: {name} was {recorded!r}, is {value!r}"
                 raise NasError(message, where=str(path), hint=hint)
         try:
             return self._restore(state)
@@ -67,8 +71,10 @@ class TrainingState:
             raise NasError(message, where=str(path), hint=hint) from None
 
     def unpack(self, data: bytes) -> list[dict[str, float]]:
-        """Continue where `pack` was called; from the start, with an empty curve, where the bytes are
-        damaged or of a training with other settings."""
+        """Restore the bytes of `pack` and return their curve.
+
+        The curve is empty, and nothing is restored, if they are damaged or of a training with other settings.
+        """
         state = _unpack(data)
         return [] if state is None or state["identity"] != self.identity else self._restore(state)
 
@@ -82,16 +88,16 @@ class TrainingState:
         }
 
     def _restore(self, state: dict[str, Any]) -> list[dict[str, float]]:
-        """The curve so far. RuntimeError where the state is of another network."""
+        """Restore a state and return its curve. Raises RuntimeError if it is of another network."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for generator, found in zip(self._generators(), state["generators"], strict=True):
-            generator.set_state(found)
+        for generator, recorded in zip(self._generators(), state["generators"], strict=True):
+            generator.set_state(recorded)
         curve: list[dict[str, float]] = state["curve"]
         return curve
 
     def _generators(self) -> list[torch.Generator]:
-        """Our own, and those that dropout and drop-path use."""
+        """Return the generator of the batches, and those of dropout and drop-path."""
         device = self.generator.device
         generators = [self.generator, torch.default_generator]
         if device.type == "cuda":
@@ -100,16 +106,17 @@ class TrainingState:
 
 
 def previous(path: Path) -> Path:
+    """Return the path of the checkpoint before the newest."""
     return path.with_name(f"{path.name}.previous")
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` so that at every moment a whole checkpoint is on disk."""
+    """Write `state` so that a whole checkpoint is on disk at every moment. Raises StorageError."""
     data = _pack(state)
     draft = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)  # were it a link, the checkpoint would go where it leads
+        draft.unlink(missing_ok=True)  # a link would lead the checkpoint elsewhere
         with open(draft, "wb") as file:
             file.write(data)
             file.flush()
@@ -124,19 +131,21 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """The newest whole checkpoint, or None where there is none; nothing is unpickled but
-    tensors and plain values. StorageError if every checkpoint is damaged."""
-    found = [place for place in (path, previous(path)) if place.exists()]
-    for place in found:
+    """Return the newest whole checkpoint, or None if there is none.
+
+    Only tensors and plain values are unpickled. Raises StorageError if every checkpoint is damaged.
+    """
+    files = [place for place in (path, previous(path)) if place.exists()]
+    for place in files:
         state = _read(place)
         if state is not None:
             if place != path:
-                path.unlink(missing_ok=True)  # else the next save keeps it as the one before
+                path.unlink(missing_ok=True)  # else the next save would keep it as the previous one
             return state
-    if found:
-        hint = f"delete {', '.join(map(str, found))} to train from the start"
+    if files:
+        hint = f"delete {', '.join(map(str, files))} to train from the start"
         raise StorageError(
-            "the checkpoint is damaged, and there is no whole one before", where=str(path), hint=hint
+            "the checkpoint is damaged, and so is the one before or there is none", where=str(path), hint=hint
         )
     return None
 
@@ -149,7 +158,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 class _Reader(io.RawIOBase):
-    """A file over a part of other bytes; `io.BytesIO` would copy them."""
+    """File over a slice of bytes without a copy, which `io.BytesIO` would make."""
 
     def __init__(self, data: memoryview) -> None:
         self._data, self._at = data, 0
@@ -166,10 +175,10 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         into = memoryview(buffer).cast("B")
-        found = self._data[self._at : self._at + len(into)]
-        into[: len(found)] = found
-        self._at += len(found)
-        return len(found)
+        chunk = self._data[self._at : self._at + len(into)]
+        into[: len(chunk)] = chunk
+        self._at += len(chunk)
+        return len(chunk)
 
 
 def _pack(state: dict[str, Any]) -> bytes:
@@ -182,7 +191,7 @@ def _pack(state: dict[str, Any]) -> bytes:
 
 
 def _unpack(data: bytes) -> dict[str, Any] | None:
-    """The state, or None where the bytes are damaged."""
+    """Return the state, or None if the bytes are damaged."""
     whole = memoryview(data)
     digest, payload = whole[:DIGEST_SIZE], whole[DIGEST_SIZE:]
     if digest != _digest(payload):

@@ -1,7 +1,6 @@
-"""A step of training as a CUDA graph.
+"""A training step as a CUDA graph.
 
-A small network does not fill a GPU: most of a step is the time in which Python launches its
-kernels. Recorded once, the step is launched as a whole.
+A step of a small network is bound by Python's kernel launches; a recorded graph is launched as a whole.
 """
 
 from __future__ import annotations
@@ -13,16 +12,20 @@ from collections.abc import Callable
 import torch
 
 WARM_UP = 3
-"""Steps before the recording, in which momentum is allocated and libraries start."""
+"""Steps before the recording; they allocate momentum and load libraries."""
 log = logging.getLogger(__name__)
 
 
-class Recorded:
-    """A step of training that is taken as it is WARM_UP times, then recorded and replayed.
+class CUDAGraphStep:
+    """A training step that runs eagerly WARM_UP times, then is recorded and replayed.
 
-    Every step must do the same on the same buffers, draw from `generator` or torch's own on
-    the GPU alone, and never wait for the device. Where a step does wait, or cannot be recorded for
-    another reason, `reason` says why, which is logged, and every step is taken as it is.
+    A step that waits for the device or cannot be recorded for another reason always runs eagerly; `reason`
+    says why and is logged.
+
+    Args:
+        step: Does the same on the same buffers each time, and draws random numbers only from `generator`
+            and torch's default generator of the GPU.
+        generator: Generator on the GPU that the step draws from.
     """
 
     def __init__(self, step: Callable[[], None], generator: torch.Generator) -> None:
@@ -38,28 +41,28 @@ class Recorded:
         if self.graph is not None:
             self.graph.replay()
         elif self.taken == WARM_UP:
-            self._note(waits(lambda: beside(self.stream, self.step)))
+            self._note(find_sync(lambda: run_on_side_stream(self.stream, self.step)))
         elif self.taken < WARM_UP:
-            beside(self.stream, self.step)
+            run_on_side_stream(self.stream, self.step)
         else:
             self.step()
 
     def _record(self) -> None:
-        """Record the step, which does not take it."""
+        """Record the step without running it."""
         own = torch.cuda.default_generators[self.generator.device.index or 0]
-        before = [(each, each.clone_state()) for each in (self.generator, own)]
+        before = [(generator, generator.clone_state()) for generator in (self.generator, own)]
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
         try:
-            # A recording that fails leaves its stream as the current one: the outer block does not.
+            # A failed recording leaves its stream as the current one; the outer block restores it.
             with (
                 torch.cuda.stream(torch.cuda.current_stream()),
                 torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
             ):
                 self.step()
         except RuntimeError as error:
-            for each, state in before:  # else they would count as being recorded still
-                each.graphsafe_set_state(state)
+            for generator, state in before:  # else torch takes them as still being recorded
+                generator.graphsafe_set_state(state)
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             self._note(str(error))
@@ -72,16 +75,16 @@ class Recorded:
             log.warning("training without a CUDA graph: %s", reason)
 
 
-def beside(stream: torch.cuda.Stream, step: Callable[[], None]) -> None:
-    """Take a step on a stream of its own, as a recording needs of the steps before it."""
+def run_on_side_stream(stream: torch.cuda.Stream, step: Callable[[], None]) -> None:
+    """Run a step on a side stream, as the steps before a recording must."""
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         step()
     torch.cuda.current_stream().wait_stream(stream)
 
 
-def waits(step: Callable[[], None]) -> str:
-    """Take a step; what in it made the host wait for the device, as torch says it, else ""."""
+def find_sync(step: Callable[[], None]) -> str:
+    """Run a step and return torch's warning if it made the host wait for the device, else ""."""
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -90,5 +93,5 @@ def waits(step: Callable[[], None]) -> str:
             step()
         finally:
             torch.cuda.set_sync_debug_mode(mode)
-    found = [str(each.message) for each in caught]
-    return next((text for text in found if "synchronizing CUDA operation" in text), "")
+    messages = [str(warning.message) for warning in caught]
+    return next((text for text in messages if "synchronizing CUDA operation" in text), "")

@@ -1,7 +1,7 @@
 """Full training of one network from its source file, with the test figure read once at the end.
 
-Beside `network.py` stand then `network.safetensors` (the trained weights) and
-`network.training.json` (curve and figures); `network.checkpoint` while it trains.
+The training writes `network.safetensors` (the trained weights) and `network.training.json` (curve and
+figures) beside `network.py`, and keeps `network.checkpoint` there while it runs.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 MAX_SOURCE = 1 << 20
 ABOUT = {"data": str, "data_fingerprint": str, "split_seed": int}
-"""Keys that are read from the config.json beside a source, with their types."""
+"""Keys read from the config.json beside a source, with their types."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """What stands beside a source."""
+    """Paths of the files beside a source."""
 
     source: Path
 
@@ -75,7 +75,7 @@ def train(
         on_epoch: Called after each epoch with its figures: epoch, train_loss, val_loss, val_error.
 
     Returns:
-        What `network.training.json` holds: val_error and test_error as fractions in [0, 1], val_loss,
+        The content of `network.training.json`: val_error and test_error as fractions in [0, 1], val_loss,
         test_loss, the curve, the recipe, the seed and the data. In segmentation an error is 1 - mIoU.
 
     Raises:
@@ -108,7 +108,7 @@ def train(
 
 
 def _about(source: Path) -> dict[str, Any]:
-    """What the export says about the source, or {} without its config.json."""
+    """Return the exported config.json beside the source, or {} without one."""
     path = source.with_name("config.json")
     if not path.is_file():
         return {}
@@ -140,21 +140,38 @@ def train_fully(
 ) -> dict[str, Any]:
     """Train the `Network` of a source file and score it on the test images, once.
 
-    Returns what `network.training.json` holds: val_error and test_error (fractions in
-    [0, 1]), val_loss, test_loss, curve, recipe, seed, data, data_fingerprint, weights; in
-    segmentation an error is 1 - mIoU, and val_miou, val_pixel_accuracy and those of test
-    are there too. A finished training that is resumed returns what is recorded. Raises NasError where files
-    of an earlier training are in the way, the network is for another task than the data, or
-    the training diverges.
+    A finished training that is resumed returns its recorded report.
+
+    Args:
+        source: File with a class `Network(num_classes, in_chans)`.
+        dataset: Images to train, validate and test on.
+        recipe: How to train. Precision auto is resolved before the training and recorded; a resumed
+            training continues in the recorded precision.
+        seed: Seed of the initial weights and the order of batches.
+        device: cpu, cuda or cuda:1.
+        resume: Continue from the checkpoint beside the source.
+        on_epoch: Called after each epoch with its figures.
+
+    Returns:
+        The content of `network.training.json`: val_error and test_error as fractions in [0, 1], val_loss,
+        test_loss, curve, recipe, seed, data, data_fingerprint and weights. In segmentation an error is
+        1 - mIoU, and mIoU and pixel accuracy are there too. Without a test set its figures are left out.
+
+    Raises:
+        NasError: Files of an earlier training are in the way, the network is for another task than the
+            data, or the training diverged.
     """
     import torch
 
     from nas.training import loop
+    from nas.training.precision import resolve_recipe
 
     files = Files(source)
     recorded = _recorded(files, dataset, recipe, seed, resume)
     if recorded is not None:
         return recorded
+    dataset.check_test()
+    recipe = resolve_recipe(recipe, device, files.checkpoint)
     torch.manual_seed(seed)
     network = load_network(source, dataset)
     check_output(network, dataset, str(source))
@@ -162,26 +179,23 @@ def train_fully(
         network, dataset, recipe, seed=seed, device=device, on_epoch=on_epoch, checkpoint=files.checkpoint
     )
     if result.diverged:
-        hint = "another --seed or a lower learning rate may help"
-        raise NasError(
-            f"the training diverged in epoch {len(result.curve) + 1}", where=str(source), hint=hint
-        )
-    validation = {name: value for name, value in result.curve[-1].items() if name.startswith("val_")}
-    test = loop.evaluate(network, *dataset.test(), dataset, device)
+        message = f"the training diverged in epoch {len(result.curve) + 1}"
+        raise NasError(message, where=str(source), hint="try another --seed or a lower learning rate")
+    test = loop.evaluate(network, *dataset.test(), dataset, device) if dataset.has_test else None
     report = {
         **_identity(dataset, recipe, seed),
-        **validation,
-        **test.figures("test"),
+        **{name: value for name, value in result.curve[-1].items() if name.startswith("val_")},
+        **(test.figures("test") if test else {}),
         "duplicates": dataset.duplicates.count,
         "weights": files.weights.name,
         "curve": list(result.curve),
     }
-    _keep(files, network, report)
+    _write(files, network, report)
     return report
 
 
 def load_network(source: Path, dataset: Dataset) -> nn.Module:
-    """The `Network` of a source file, for the shape and the classes of a data set."""
+    """Return the `Network` of a source file, built for the channels and classes of a data set."""
     from nas.codegen.build import load_source
 
     try:
@@ -201,15 +215,15 @@ def load_network(source: Path, dataset: Dataset) -> nn.Module:
 
 
 def check_output(network: nn.Module, dataset: Dataset, where: str) -> None:
-    """NasError where the scores of a network are not such as the labels of the data ask for."""
+    """Raise NasError unless the shape of a network's scores fits the labels of the data."""
     import torch
 
     network.eval()
     with torch.inference_mode():
-        found = tuple(network(torch.zeros(1, *dataset.input_shape)).shape[1:])
+        shape = tuple(network(torch.zeros(1, *dataset.input_shape)).shape[1:])
     expected = (dataset.num_classes, *dataset.train_labels.shape[1:])
-    if found != expected:
-        message = f"the network gives scores of {shape_text(found)} for an image, {dataset.name} needs"
+    if shape != expected:
+        message = f"the network gives scores of {shape_text(shape)} for an image, {dataset.name} needs"
         hint = f"the data are for {dataset.task}"
         raise NasError(f"{message} {shape_text(expected)}", where=where, hint=hint)
 
@@ -217,16 +231,19 @@ def check_output(network: nn.Module, dataset: Dataset, where: str) -> None:
 def _recorded(
     files: Files, dataset: Dataset, recipe: Recipe, seed: int, resume: bool
 ) -> dict[str, Any] | None:
-    """The report of a training that has ended, where it may be resumed."""
-    found = next((path for path in (files.report, files.checkpoint) if path.exists()), None)
-    if found is not None and not resume:
-        hint = f"--resume goes on with it; delete {found.name} to start over"
-        raise NasError("is of an earlier training", where=str(found), hint=hint)
+    """Return the report of a finished training, or None where there is still something to train."""
+    earlier = next((path for path in (files.report, files.checkpoint) if path.exists()), None)
+    if earlier is not None and not resume:
+        hint = f"continue with --resume, or delete {earlier.name} to start over"
+        raise NasError("is of an earlier training", where=str(earlier), hint=hint)
     if not files.report.exists():
         return None
     try:
         report: dict[str, Any] = json.loads(files.report.read_text(encoding="utf-8"))
-        same = all(report[key] == value for key, value in _identity(dataset, recipe, seed).items())
+        expected = _identity(dataset, recipe, seed)
+        if recipe.precision == "auto":
+            expected["recipe"]["precision"] = report["recipe"]["precision"]
+        same = all(report[key] == value for key, value in expected.items())
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StorageError(f"cannot be read: {error}", where=str(files.report)) from None
     if not same:
@@ -245,8 +262,8 @@ def _identity(dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
     }
 
 
-def _keep(files: Files, network: nn.Module, report: Mapping[str, Any]) -> None:
-    """Weights first, so that a report always has them; then the checkpoints are of no use."""
+def _write(files: Files, network: nn.Module, report: Mapping[str, Any]) -> None:
+    """Write the weights, then the report, so that a report always has them; then delete the checkpoints."""
     from safetensors.torch import save
 
     from nas.training.checkpoint import previous

@@ -1,4 +1,4 @@
-"""Inference latency of a network, as exported, on the device at hand."""
+"""Inference latency of an exported network on the device at hand."""
 
 from __future__ import annotations
 
@@ -13,15 +13,25 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH, THREADS = 1, 1
-WARM_UP, MOST, LEAST = 10, 100, 10
-"""Runs that do not count, and how many do."""
+WARM_UP, MAX_RUNS, MIN_RUNS = 10, 100, 10
+"""Number of runs that are discarded, and the most and fewest that are counted."""
 BUDGET = 1.0
-"""Seconds after which no run is added to the least."""
+"""Seconds after which no more than MIN_RUNS are made."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """seconds: median of `runs` runs; low, high: their quartiles; threads: of a CPU."""
+    """Measured latency of a network.
+
+    Attributes:
+        seconds: Median of the runs.
+        low: First quartile, in seconds.
+        high: Third quartile, in seconds.
+        runs: Number of runs.
+        batch: Images per run.
+        threads: CPU threads.
+        device: Device, such as cpu.
+    """
 
     seconds: float
     low: float
@@ -37,11 +47,11 @@ class Latency:
             any(type(n) not in (int, float) or not 0 < n < inf for n in numbers)
             or type(self.device) is not str
         ):
-            raise ValueError(f"no latency: {self!r:.200}")
+            raise ValueError(f"not a latency: {self!r:.200}")
 
     @property
     def spread(self) -> float:
-        """The distance of the quartiles, as a part of the median."""
+        """Return the interquartile range as a fraction of the median."""
         return (self.high - self.low) / self.seconds
 
     def __str__(self) -> str:
@@ -50,8 +60,13 @@ class Latency:
 
 
 def measure_latency(network: nn.Module, input_shape: tuple[int, ...], device: str = "cpu") -> Latency:
-    """The time of a forward pass on one image of noise in evaluation mode and single precision, with
-    one thread: the median of repeated runs, after some that do not count."""
+    """Measure the forward pass on one noise image in evaluation mode, in float32 and with one thread.
+
+    Args:
+        network: The network, which is moved to the device.
+        input_shape: (channels, height, width) of the image.
+        device: cpu, cuda or cuda:1.
+    """
     import torch
 
     place = torch.device(device)
@@ -69,12 +84,12 @@ def measure_latency(network: nn.Module, input_shape: tuple[int, ...], device: st
 
 
 def _times(run: Callable[[], object], cuda: bool) -> list[float]:
-    """Seconds of each run that counts; on a GPU until it is done."""
+    """Return the seconds of each counted run; on a GPU until its kernels have ended."""
     import torch
 
     wait: Callable[[], None] = torch.cuda.synchronize if cuda else lambda: None
     taken: list[float] = []
-    while len(taken) < WARM_UP + MOST and (len(taken) < WARM_UP + LEAST or sum(taken) < BUDGET):
+    while len(taken) < WARM_UP + MAX_RUNS and (len(taken) < WARM_UP + MIN_RUNS or sum(taken) < BUDGET):
         wait()
         start = time.perf_counter()
         run()

@@ -1,8 +1,7 @@
-"""What training a network takes of memory, told from its graph without building it.
+"""Memory that training a network takes, predicted from its graph without building it.
 
-Every tensor is alive for an interval of the steps of a batch: forward once through the
-primitives, backward once in the other order, then the update. The peak is where most
-bytes are alive at once.
+The steps of a batch are the primitives forward, the primitives backward in reverse order, and the update.
+Every tensor is alive for an interval of these steps; the peak is the step with the most bytes alive.
 """
 
 from __future__ import annotations
@@ -25,17 +24,16 @@ if TYPE_CHECKING:
     from nas.training.recipe import Recipe
 
 FLOAT, HALF = 4, 2
-"""Bytes of a number in single precision and in bfloat16."""
-SPREAD = {"cpu": 1.65, "cuda": 1.2}
-"""Bytes resident for each byte of a feature map or gradient that is alive, as an allocator spreads
-tensors that come and go. On CPU measured with glibc 2.36 (docs/performance.md); on GPU assumed of torch's
-cache."""
+"""Bytes of a number in float32 and in bfloat16."""
+ALLOCATOR_OVERHEAD = {"cpu": 1.65, "cuda": 1.2}
+"""Resident bytes per byte of live feature maps and gradients, because allocators fragment. The factor of a
+CPU was measured with glibc 2.36 (docs/performance.md); that of a GPU is an assumption about torch's cache."""
 LIBRARY = 110 << 20
-"""Bytes that the first training of a process takes for kernels, threads and caches."""
+"""Bytes that the first training in a process takes for kernels, threads and caches."""
 RESERVE = 0.1
-"""Share of a GPU that stays free."""
-SAVED = 4
-"""Copies of the weights on the host when what is kept of a training is written."""
+"""Fraction of a GPU's memory that stays free."""
+CHECKPOINT_COPIES = 4
+"""Copies of the weights held on the host while a checkpoint is serialised."""
 
 
 def candidate_memory(
@@ -47,23 +45,30 @@ def candidate_memory(
     half: bool,
     resumed: bool = False,
 ) -> int:
-    """Bytes by which a process grows at most when `nas.training.candidate.train_candidate` trains a candidate
-    in it; `half` says whether the forward pass is in bfloat16, `resumed` whether the training goes on from
-    the checkpoint of a part before, which holds weights and momentum and is held meanwhile. What validation
-    takes comes on top, as it does not fit into the gaps that training leaves."""
+    """Return the most bytes by which a process grows while `train_candidate` trains a candidate in it.
+
+    Args:
+        genotype: The candidate.
+        dataset: Images to train and validate on.
+        recipe: Gives batch size and margin.
+        device: cpu, cuda or cuda:1; the bytes are of host or device memory accordingly.
+        half: Whether the forward pass is in bfloat16.
+        resumed: Whether the training resumes from a checkpoint, whose weights and momentum stay in memory.
+    """
     graph = expand(genotype, dataset.input_shape, dataset.num_classes, auxiliary=bool(genotype.auxiliary))
     kind, batch = device.partition(":")[0], min(recipe.batch_size, len(dataset.train_labels))
-    step = batch_memory(graph, batch, half=half, spread=SPREAD[kind])
-    validation = SPREAD[kind] * evaluation_batch(dataset, device) * cost(graph).peak_memory
+    step = batch_memory(graph, batch, half=half, spread=ALLOCATOR_OVERHEAD[kind])
+    # Validation adds up, because its tensors do not fit into the gaps that training leaves.
+    validation = ALLOCATOR_OVERHEAD[kind] * evaluation_batch(dataset, device) * cost(graph).peak_memory
     weights = cost(graph).params * FLOAT
     training = 2 * weights + step + validation
     if kind == "cpu":
-        training = max(training, SAVED * weights) + (2 * weights if resumed else 0)
+        training = max(training, CHECKPOINT_COPIES * weights) + (2 * weights if resumed else 0)
     return round(LIBRARY + data_memory(dataset, recipe) + training)
 
 
 def gpu_memory() -> float:
-    """Bytes that are free on the GPU of this process, less a tenth of all for what is not predicted."""
+    """Return the free bytes of this process's GPU, less a reserve of a tenth of its memory."""
     import torch
 
     free, total = torch.cuda.mem_get_info()
@@ -71,12 +76,12 @@ def gpu_memory() -> float:
 
 
 def physical_memory() -> float:
-    """Bytes of the machine."""
+    """Return the bytes of memory of this machine."""
     return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
 
 
 def release_memory(device: str) -> None:
-    """Give back what a training has left free, so that other workers can have it."""
+    """Return memory that a training has freed to the system, for other workers. `device` is cpu or a GPU."""
     if device != "cpu":
         import torch
 
@@ -87,7 +92,7 @@ def release_memory(device: str) -> None:
 
 
 def data_memory(dataset: Dataset, recipe: Recipe) -> int:
-    """Bytes of the images and masks, those to train on with their margins, as they lie on the device."""
+    """Return the bytes of images and masks on the device; training images have margins of the recipe."""
     channels, height, width = dataset.input_shape
     planes = channels + (dataset.task == "segmentation")
     training = len(dataset.train_labels) * (height + 2 * recipe.pad) * (width + 2 * recipe.pad)
@@ -96,9 +101,16 @@ def data_memory(dataset: Dataset, recipe: Recipe) -> int:
 
 @lru_cache(maxsize=512)
 def batch_memory(graph: Graph, batch: int, *, half: bool = False, spread: float = 1.0) -> float:
-    """Bytes alive at once, at most, in one step of training, beside weights and momentum: feature
-    maps, what the backward pass needs again, and their gradients, each `spread` times its size, and the
-    gradients of weights."""
+    """Return the peak of live bytes in a training step, without weights and momentum.
+
+    Counted are feature maps, tensors saved for the backward pass, their gradients and the weights' gradients.
+
+    Args:
+        graph: The network.
+        batch: Images per batch.
+        half: Whether the forward pass is in bfloat16.
+        spread: Resident bytes per byte of all but the weights' gradients.
+    """
     primitives, element = graph.primitives, HALF if half else FLOAT
     end = 2 * len(primitives)  # the update; the backward step of primitive n is end - 1 - n
     change = [0.0] * (end + 2)
@@ -109,32 +121,34 @@ def batch_memory(graph: Graph, batch: int, *, half: bool = False, spread: float 
 
     used, needed = _last_uses(graph)
     alive(0, end, spread * batch * FLOAT * sum(map(prod, graph.input_shapes)))
-    for at, (_, op, _, shapes, shape) in enumerate(primitives):
-        back, weights = end - 1 - at, op.params(*shapes)
+    for i, (_, op, _, shapes, shape) in enumerate(primitives):
+        back, weights = end - 1 - i, op.params(*shapes)
         size = spread * batch * element * prod(shape)
         if not op.is_view:
-            alive(at, needed[at], size)
-            alive(end - 1 - used[at], back, size)  # its gradient
-        alive(at, back, spread * batch * op.backward_bytes(*shapes) + (weights * HALF if half else 0))
+            alive(i, needed[i], size)
+            alive(end - 1 - used[i], back, size)  # its gradient
+        alive(i, back, spread * batch * op.backward_bytes(*shapes) + (weights * HALF if half else 0))
         alive(back, end, weights * FLOAT)
     return max(accumulate(change))
 
 
 def _last_uses(graph: Graph) -> tuple[list[int], list[int]]:
-    """For the output of each primitive the last primitive that takes it, and the last step of
-    the batch that needs it; what a view is used for counts for what it is a view of."""
+    """Return, per primitive's output, the last primitive that takes it and the last step that needs it.
+
+    Uses of a view count as uses of the tensor that it is a view of.
+    """
     primitives = graph.primitives
     end, origin = 2 * len(primitives), list(range(len(primitives)))
     used, needed = list(origin), list(origin)
-    for at, (_, op, inputs, _, _) in enumerate(primitives):
-        sources = [origin[i] if i >= 0 else i for i in inputs]
+    for i, (_, op, inputs, _, _) in enumerate(primitives):
+        sources = [origin[source] if source >= 0 else source for source in inputs]
         if op.is_view:
-            origin[at] = sources[0]
+            origin[i] = sources[0]
         for source in sources:
             if source >= 0:
-                used[source] = at
-                needed[source] = max(needed[source], at)
-        for kept in {"input": (sources[0],), "output": (at,), "": ()}[op.backward_keeps]:
+                used[source] = i
+                needed[source] = max(needed[source], i)
+        for kept in {"input": (sources[0],), "output": (i,), "": ()}[op.backward_keeps]:
             if kept >= 0:
-                needed[kept] = max(needed[kept], end - 1 - at)
+                needed[kept] = max(needed[kept], end - 1 - i)
     return used, needed

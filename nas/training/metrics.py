@@ -1,5 +1,8 @@
-"""Losses and figures of both tasks: scores are (n, classes), labels (n,) in classification,
-(n, classes, height, width) and (n, height, width) in segmentation."""
+"""Losses and metrics of both tasks.
+
+In classification scores are (n, classes) and labels (n,); in segmentation scores are
+(n, classes, height, width) and labels (n, height, width).
+"""
 
 from __future__ import annotations
 
@@ -15,38 +18,47 @@ from nas.data.dataset import IGNORE
 
 
 class Score(NamedTuple):
-    """error: fraction of wrong answers, in segmentation 1 - mIoU; loss: mean cross-entropy;
-    pixel_accuracy: fraction of right pixels, of segmentation alone."""
+    """Metrics of a network on images.
+
+    Attributes:
+        error: Fraction of wrong answers; 1 - mIoU in segmentation.
+        loss: Mean cross-entropy.
+        pixel_accuracy: Fraction of right pixels; None in classification.
+    """
 
     error: float
     loss: float
     pixel_accuracy: float | None = None
 
     def figures(self, prefix: str) -> dict[str, float]:
-        """By name, as in `val_error`; mIoU and pixel accuracy where there are masks."""
-        found = {f"{prefix}_loss": self.loss, f"{prefix}_error": self.error}
+        """Return the metrics by name, such as `val_error` for prefix val; mIoU too in segmentation."""
+        figures = {f"{prefix}_loss": self.loss, f"{prefix}_error": self.error}
         if self.pixel_accuracy is not None:
-            found |= {f"{prefix}_miou": 1 - self.error, f"{prefix}_pixel_accuracy": self.pixel_accuracy}
-        return found
+            figures |= {f"{prefix}_miou": 1 - self.error, f"{prefix}_pixel_accuracy": self.pixel_accuracy}
+        return figures
 
 
 class Confusion:
-    """How often each class was given each answer, counted on the device over many batches."""
+    """Confusion matrix, counted on the device over many batches without waiting for it."""
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         self.task, self.classes = dataset.task, dataset.num_classes
-        # The last row is of pixels that are ignored: to sort them out would wait for the device.
+        # The last row counts ignored pixels: filtering them would wait for the device.
         self.counts = torch.zeros((self.classes + 1) * self.classes, dtype=torch.int64, device=device)
 
     def add(self, scores: Tensor, labels: Tensor) -> None:
+        """Count the answers of a batch."""
         cells = (labels.clamp(max=self.classes) * self.classes + scores.argmax(1)).flatten()
         self.counts.scatter_add_(0, cells, torch.ones_like(cells))
 
     def score(self, total_loss: Tensor) -> Score:
-        """`total_loss` is the sum over all answers that count. Waits for the device.
+        """Return the metrics of all answers so far; waits for the device.
 
-        mIoU is the mean over the classes that occur, as label or answer, of intersection
-        over union, with the pixels of all images taken together (Long et al., 2015).
+        mIoU is the mean of intersection over union, over the classes that occur as label or answer, with the
+        pixels of all images pooled (Long et al., 2015).
+
+        Args:
+            total_loss: Sum of the cross-entropy over all answers that are not ignored.
         """
         matrix = self.counts.view(-1, self.classes)[:-1].cpu()
         total, right = max(1, int(matrix.sum())), matrix.diagonal()
@@ -61,7 +73,14 @@ class Confusion:
 def cross_entropy(
     scores: Tensor, labels: Tensor, *, smoothing: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    """Mean or sum over all answers that count; 0 where none does."""
+    """Return the mean or sum over all labels that are not ignored; 0 if all are.
+
+    Args:
+        scores: Scores of the classes.
+        labels: Class indices, or masks.
+        smoothing: Label smoothing, from 0 to 1.
+        reduction: mean or sum.
+    """
     scores = scores.float()
     if labels.ndim == 1:
         return F.cross_entropy(scores, labels, reduction=reduction, label_smoothing=smoothing)
@@ -75,10 +94,16 @@ def training_losses(
     labels: Tensor,
     smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The scores, their loss, and the loss to minimise, from what `network` gave in training mode.
+    """Return the scores, their loss and the loss to minimise, of a network's output in training mode.
 
-    A network with auxiliary heads gives (scores, [scores of each such head]); their losses
-    are added, each times its weight in `network.aux_weights` (Szegedy et al., 2015).
+    The loss to minimise adds the losses of auxiliary heads, weighted by `network.aux_weights` (Szegedy et
+    al., 2015).
+
+    Args:
+        network: The network.
+        output: Its scores, or (scores, [scores per auxiliary head]).
+        labels: Class indices, or masks.
+        smoothing: Label smoothing, from 0 to 1.
     """
     scores, auxiliary = output if isinstance(output, tuple) else (output, ())
     loss = cross_entropy(scores, labels, smoothing=smoothing)

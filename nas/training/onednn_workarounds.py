@@ -1,4 +1,4 @@
-"""Convolutions that torch trains wrongly or slowly as they stand, trained in another form."""
+"""Convolutions that oneDNN, torch's CPU library, trains wrongly or slowly, rewritten during a training."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+CHANNEL_BLOCK = 16
+"""Input channels below which a strided 1x1 convolution is decomposed: the wider of oneDNN's channel blocks
+(AVX2: 8, AVX-512: 16)."""
 NARROW = 8
-"""Input channels, of each group, below which a strided convolution is trained in another form."""
+"""Input channels per group below which a strided grouped convolution is trained in float32."""
 NARROW_DENSE = 4
-"""The same of a convolution in groups that has no stride."""
+"""Input channels per group below which a grouped convolution without a stride is trained in float32."""
 
 
 @contextmanager
 def adapted_convolutions(network: nn.Module, *, half_on_cpu: bool) -> Iterator[None]:
-    """Meanwhile those convolutions compute what they compute otherwise, in a form that can be trained:
-    `half_on_cpu` says whether that is in bfloat16 on a CPU, where narrow groups are slow."""
-    with strides_apart(network):
-        changed = [each for each in _convolutions(network) if half_on_cpu and _slow_in_half(each)]
+    """Rewrite the affected convolutions of a network inside the block; their outputs stay the same.
+
+    Args:
+        network: The network to train.
+        half_on_cpu: Whether it is trained in bfloat16 on a CPU, where narrow groups take float32.
+    """
+    with decompose_strided_1x1(network):
+        changed = [module for module in _convolutions(network) if half_on_cpu and _slow_in_half(module)]
         for module in changed:
             module.forward = partial(_in_single, module.forward)  # type: ignore[method-assign]
         try:
@@ -31,8 +38,8 @@ def adapted_convolutions(network: nn.Module, *, half_on_cpu: bool) -> Iterator[N
 
 
 def _slow_in_half(module: nn.Conv2d) -> bool:
-    """Whether float32 is the faster for a convolution in groups. oneDNN in torch 2.13 has no vectorised
-    backward pass in bfloat16 for so few channels (benchmarks/grouped_convolutions.py)."""
+    """Return whether a grouped convolution has so few channels that oneDNN lacks a vectorised bfloat16
+    backward pass for it (torch 2.13; benchmarks/grouped_convolutions.py)."""
     narrow = NARROW if module.stride != (1, 1) else NARROW_DENSE
     return module.groups > 1 and module.in_channels // module.groups < narrow
 
@@ -43,16 +50,23 @@ def _in_single(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 
 
 @contextmanager
-def strides_apart(network: nn.Module) -> Iterator[None]:
-    """Meanwhile 1x1 convolutions with a stride and few input channels take every n-th pixel first and
-    then convolve, which is the same. In channels last their backward pass writes beyond its
-    buffers (oneDNN in torch 2.13, AVX2), which corrupts figures or kills the process."""
+def decompose_strided_1x1(network: nn.Module) -> Iterator[None]:
+    """Compute narrow strided 1x1 convolutions as subsampling and a dense convolution inside the block.
+
+    oneDNN's backward pass for their weights writes past its scratch buffer, which ends in wrong gradients,
+    a hang or a crash: in float32 and channels last, with fewer input channels than a block of the kernel
+    (https://github.com/uxlfoundation/oneDNN/issues/6035). Seen with torch 2.13 (AVX2) and reported there for
+    2.14. No release is known to be good, so no version of torch is exempt.
+
+    Args:
+        network: The network to train. Its convolutions have their own strides again after the block.
+    """
     changed = []
     for module in _convolutions(network):
-        dense = module.kernel_size == (1, 1) and module.padding == (0, 0)
-        if dense and module.in_channels < NARROW and module.stride != (1, 1):
+        pointwise = module.kernel_size == (1, 1) and module.padding == (0, 0)
+        if pointwise and module.in_channels < CHANNEL_BLOCK and module.stride != (1, 1):
             stride = module.stride[0], module.stride[1]
-            hook = module.register_forward_pre_hook(partial(_every, stride))
+            hook = module.register_forward_pre_hook(partial(_subsample, stride))
             changed.append((module, stride, hook))
             module.stride = (1, 1)
     try:
@@ -63,7 +77,7 @@ def strides_apart(network: nn.Module) -> Iterator[None]:
             hook.remove()
 
 
-def _every(stride: tuple[int, int], _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _subsample(stride: tuple[int, int], _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (inputs[0][..., :: stride[0], :: stride[1]],)
 
 

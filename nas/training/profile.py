@@ -1,7 +1,7 @@
-"""Where the time of a run goes: what its workers and its driver did, from monotonic clocks.
+"""Time profile of a run: activities of its workers and its driver, from monotonic clocks.
 
-A session of a run is what one process does for it, from the start of its workers to its end. With
-`nas search --profile` each appends to `profile.jsonl` in the run folder, one line for every `Times`.
+A session is one process that searches, from the start of its workers to its end. With
+`nas search --profile` each session appends to `profile.jsonl` in the run folder, one line per `Times`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,20 @@ from nas.errors import StorageError
 
 DRIVER = "driver"
 MAX_BYTES = 1 << 28
-"""Of the file: a million trials."""
+"""Bytes of the file that are read; enough for a million trials."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """What was done from `start` to `end`, seconds on a monotonic clock, and the seconds of each phase of
-    it in order of their first beginning. trial: what it was done for, None for what serves all;
-    worker: who did it, "driver" or "worker 1" and so on, "" where the worker does not know."""
+    """Time that a worker or the driver spent on one activity.
+
+    Attributes:
+        start: Start, in seconds on a monotonic clock.
+        end: End, in seconds on the same clock.
+        phases: Seconds per phase, in order of first occurrence.
+        trial: Number of the trial; None for an activity that serves all.
+        worker: driver or "worker 1" and so on; "" where the worker does not know its name.
+    """
 
     start: float
     end: float
@@ -38,7 +44,7 @@ class Times:
 
 @dataclass
 class Laps:
-    """Seconds by phase: the time since the call before counts for the phase that is named."""
+    """Stopwatch of phases: each call adds the time since the previous call to the named phase."""
 
     start: float = field(default_factory=time.monotonic)
     phases: dict[str, float] = field(default_factory=dict)
@@ -54,9 +60,9 @@ class Laps:
 
 @contextmanager
 def profile_writer(path: Path) -> Iterator[Callable[[Times], None]]:
-    """A function that appends `Times` of a new session to a file, counted from now.
+    """Yield a function that appends `Times` of a new session to a file, with clocks counted from now.
 
-    StorageError if it cannot be written. A line that a killed process left torn is taken out.
+    An incomplete last line of a killed process is removed. Raises StorageError if the file cannot be written.
     """
     session, origin = datetime.now(UTC).isoformat(), time.monotonic()
     with _guarded(path):
@@ -65,28 +71,30 @@ def profile_writer(path: Path) -> Iterator[Callable[[Times], None]]:
         file.truncate(file.read(MAX_BYTES).rfind(b"\n") + 1)
 
     def write(times: Times) -> None:
-        moved = {"start": times.start - origin, "end": times.end - origin}
+        shifted = {"start": times.start - origin, "end": times.end - origin}
         with _guarded(path):
-            file.write(json.dumps({"session": session, **asdict(times), **moved}).encode() + b"\n")
+            file.write(json.dumps({"session": session, **asdict(times), **shifted}).encode() + b"\n")
 
     with file:
         yield write
 
 
 def read_profile(path: Path) -> list[list[Times]]:
-    """The sessions of a run in their order; none without the file. StorageError if it holds
-    what no run writes."""
+    """Return the sessions of a run in order; none if there is no file.
+
+    Raises StorageError if a line is not of a profile.
+    """
     if not path.exists():
         return []
     with _guarded(path), open(path, "rb") as file:
-        whole, _, _ = file.read(MAX_BYTES).rpartition(b"\n")  # what follows is being written
+        whole, _, _ = file.read(MAX_BYTES).rpartition(b"\n")  # the rest is still being written
     sessions: dict[str, list[Times]] = {}
     for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
         try:
-            held = json.loads(line)
-            sessions.setdefault(held.pop("session"), []).append(_checked(Times(**held)))
+            row = json.loads(line)
+            sessions.setdefault(row.pop("session"), []).append(_checked(Times(**row)))
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            raise StorageError(f"is no profile: {error}", where=f"{path}:{number}") from error
+            raise StorageError(f"not a line of a profile: {error}", where=f"{path}:{number}") from error
     return list(sessions.values())
 
 

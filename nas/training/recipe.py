@@ -1,4 +1,4 @@
-"""How candidates are trained: the same for every one of a search."""
+"""Training recipe, the same for all candidates of a search."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
-    # Large buffers are kept, not returned to the kernel and faulted in again at every step.
+    # Keep large buffers rather than return them to the kernel and fault them in at every step.
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
     "MALLOC_TOP_PAD_": "67108864",
 }
-"""Environment of a process that trains one candidate at a time on one core."""
+"""Environment of a worker process, which trains one candidate at a time on one core."""
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 BOUNDS = {
@@ -36,20 +36,29 @@ BOUNDS = {
 
 EVALUATION_BATCH = 500
 EVALUATION_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 19}
-"""Images that are validated at once, and pixels in them. On CPU more would be no faster, and their
-feature maps would not fit into the memory that training has left free."""
+"""Most images, and most pixels per device, that are validated at once. On CPU the feature maps of more would
+not fit into the memory that training has left free."""
 
 FULL_EPOCHS = 60
-"""A full schedule; a claim from fewer epochs has to show that it holds for more."""
+"""Epochs of a full training; a claim from fewer epochs must show that it holds for more."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """SGD with Nesterov momentum and a one-cycle rate.
+    """SGD with Nesterov momentum and a one-cycle learning rate.
 
-    lr: peak of the rate; pad: pixels by which a random crop shifts at most; cutout: side
-    of the square that is blanked (DeVries and Taylor, 2017), 0 for none; precision of the
-    forward and backward pass: auto takes bfloat16 where the hardware multiplies in it, else float32.
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        lr: Peak of the learning rate.
+        momentum: Nesterov momentum; 0 for none.
+        weight_decay: L2 penalty of weights; norms and biases do not decay.
+        label_smoothing: Label smoothing, from 0 to 1.
+        pad: Largest shift of a random crop, in pixels.
+        flip: Whether images are mirrored at random.
+        cutout: Side of the blanked square in pixels (DeVries and Taylor, 2017); 0 for none.
+        precision: float32 or bfloat16 of the forward and backward pass; auto follows from the hardware:
+            bfloat16 if it multiplies in it, else float32.
     """
 
     epochs: int = 10
@@ -76,29 +85,37 @@ class Recipe:
             raise NasError(f"unknown precision {self.precision!r}", where="recipe: precision", hint=hint)
 
     def cycle(self, epoch: int) -> tuple[int, int]:
-        """First epoch and end of the cycle of the rate that an epoch, counted from 0, lies in."""
+        """Return the first epoch and the end of the learning rate's cycle around an epoch, counted from 0."""
         return 0, self.epochs
 
 
 @dataclass(frozen=True)
 class StagedRecipe(Recipe):
-    """With a cycle of the rate up to each of `rungs`, the last of which is `epochs`: warm restarts
-    (Loshchilov and Hutter, 2017). So networks are compared at a rung with their rate at its end."""
+    """Recipe with warm restarts (Loshchilov and Hutter, 2017): one cycle of the learning rate per rung.
+
+    Networks at a rung are thus compared at the end of a cycle.
+
+    Attributes:
+        rungs: Epochs at which the cycles end; the last is `epochs`.
+    """
 
     rungs: tuple[int, ...] = ()
 
     def cycle(self, epoch: int) -> tuple[int, int]:
-        at = bisect_right(self.rungs, epoch)
-        return (0, *self.rungs)[at], self.rungs[at]
+        i = bisect_right(self.rungs, epoch)
+        return (0, *self.rungs)[i], self.rungs[i]
 
 
 def default_recipe(dataset: Dataset, epochs: int | None = None) -> Recipe:
-    """A recipe for small images and short trainings.
+    """Return a recipe for small images and short trainings.
 
-    Grey images are not mirrored: most are of characters, whose mirror image is another
-    sign. Cutout begins with long trainings; a short one does not overfit, and in segmentation
-    it would hide what the mask asks for. A small set is given smaller batches, for want of
-    steps; masks smaller ones still, as an image is many answers.
+    Grey images are not mirrored, because most show characters. Cutout is for trainings of at least 30 epochs,
+    because shorter ones do not overfit; segmentation has none, because it would hide labelled pixels. Small
+    data sets get smaller batches, for more steps; masks smaller ones still, as each image has many labels.
+
+    Args:
+        dataset: Images to train on.
+        epochs: Epochs to train; by default those of `Recipe`.
     """
     channels, height, width = dataset.input_shape
     size = min(height, width)
@@ -114,21 +131,24 @@ def default_recipe(dataset: Dataset, epochs: int | None = None) -> Recipe:
 
 
 def evaluation_batch(dataset: Dataset, device: str) -> int:
-    """Images that are validated at once, at least 16."""
+    """Return the number of images to validate at once on a device, at least 16."""
     _, height, width = dataset.input_shape
     pixels = EVALUATION_PIXELS["cpu" if device == "cpu" else "cuda"]
     return min(EVALUATION_BATCH, max(16, pixels // (height * width)))
 
 
 def staged(recipe: Recipe, rungs: Sequence[int]) -> Recipe:
-    """A recipe for trainings that may stop at rungs; as it is where its epochs are not the last rung."""
+    """Return the recipe of trainings that may stop at rungs, given in epochs.
+
+    The recipe is returned unchanged if its epochs are not the last rung.
+    """
     if not rungs or rungs[-1] != recipe.epochs:
         return recipe
     return StagedRecipe(**asdict(recipe), rungs=tuple(rungs))
 
 
 def adjusted(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with some of its fields set; NasError names one that is unknown or out of bounds."""
+    """Return the recipe with some fields changed. Raises NasError if one is unknown or out of bounds."""
     known = [field.name for field in fields(Recipe)]
     for name in changes:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Task and result: what a worker is given, and what it gives back."""
+"""Task and result of a worker."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
 
 State = Literal["complete", "stopped", "failed"]
-"""A trial that was stopped was trained well, but for fewer epochs than the full budget: a scheduler
-preferred others. Its error is that of its last epoch, so it is compared with none and on no front."""
+"""A stopped trial trained without failure for fewer epochs than the full budget, because a scheduler
+preferred others. Its error is of its last epoch, so it is not compared with complete trials or on a front."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Epochs of a training, from `done` to `until`; `state` is what the part before it gave. Where that
-    is missing or of no use, the epochs before are trained again."""
+class EpochRange:
+    """Range of epochs of a training.
+
+    Attributes:
+        done: Epochs trained before.
+        until: Epoch after which to stop.
+        state: Checkpoint after `done` epochs; if missing or unusable, these are trained again.
+    """
 
     done: int
     until: int
@@ -32,9 +37,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Task:
-    """A candidate to train, whole or in `part`; `attempt` counts the workers it has already lost;
-    `latency` says whether to measure that of the network once it is trained; `measures` are the
-    user's own objectives."""
+    """A candidate to train.
+
+    Attributes:
+        number: Number of the trial.
+        genotype: The candidate.
+        seed: Seed of the initial weights, batches and augmentation.
+        attempt: Number of workers lost while training it.
+        latency: Whether to measure the latency of the trained network.
+        measures: The user's own objectives by name: functions of the trained network and the data.
+        part: Epochs to train; by default all.
+    """
 
     number: int
     genotype: Genotype
@@ -42,17 +55,27 @@ class Task:
     attempt: int = 0
     latency: bool = False
     measures: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    part: Part | None = None
+    part: EpochRange | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a task.
+    """Outcome of a task.
 
-    state: "complete", "failed", or "stopped" where a part of the training has ended; reason: "" or
-    "diverged", "oom", "exception", "worker_lost", "timeout", "too_large"; error: validation error in
-    [0, 1], None where it failed; curve: a row for each epoch of the task; duration: seconds; weights:
-    safetensors bytes, of a complete one; checkpoint: of a stopped one, from which the next part goes on.
+    Attributes:
+        number: Number of the trial.
+        state: complete, failed, or stopped after a part of the training.
+        reason: Why it failed: diverged, oom, exception, worker_lost, timeout or too_large; else "".
+        message: Details for the user, such as a traceback.
+        error: Validation error in [0, 1]; None if it failed.
+        curve: One row per epoch of the task.
+        duration: Seconds.
+        weights: safetensors bytes of a complete training.
+        checkpoint: Checkpoint of a stopped training, from which the next part resumes.
+        retries: Trainings repeated with half the batch size.
+        latency: Latency of the trained network, if asked for.
+        measured: Values of the user's own objectives.
+        times: Time profile of the task.
     """
 
     number: int
@@ -71,12 +94,11 @@ class Result:
 
 
 OnEpoch = Callable[[int, dict[str, Any]], None]
-"""Called with the number of a trial and the row of the epoch it has finished."""
+"""Called with the number of a trial and the row of its last finished epoch."""
 
 
 class Trainer(Protocol):
-    """A function like `nas.training.candidate.train_candidate`;
-    it must call `on_batch` often, to be known alive."""
+    """A function like `train_candidate`. It must call `on_batch` often, as a sign of life."""
 
     def __call__(
         self,
@@ -90,4 +112,4 @@ class Trainer(Protocol):
 
 
 def ignore(*_: object) -> None:
-    """A callback that does nothing."""
+    """Do nothing, as a callback."""

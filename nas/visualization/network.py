@@ -1,4 +1,4 @@
-"""A network as a table of layers, as Graphviz or Mermaid text, and as a picture."""
+"""Show a network as a table of layers, as Graphviz or Mermaid text, or as a picture."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.graph.graph import Graph, Primitive, Shape, shape_text
-from nas.visualization.layout import Box, Edge, describe, layout
+from nas.visualization.formats import FORMATS, check_format
+from nas.visualization.layout import Box, layout
+from nas.visualization.module_layout import Edge, describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURES = (".png", ".svg", ".pdf")
 COLOURS = ("#cfe2f3", "#fde7c3", "#cdeade", "#f3d9e8", "#f8d5c2", "#dbeefb", "#f7f3c4", "#e4e4e4")
-"""Fills of modules: pale forms of colours that the colour-blind tell apart."""
+"""Fills of modules: pale forms of colours that colour-blind readers can tell apart."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A row of the layer table. `level` is the depth of nesting: a module (0) is followed by
-    its layers (1), and its own row holds their sums. FLOPs are multiply-adds for one image."""
+    """A row of the layer table.
+
+    level: depth of nesting. A module (0) is followed by its layers (1), and its own row holds their sums.
+    flops: multiply-adds for one image.
+    """
 
     name: str
     op: str
@@ -34,7 +37,7 @@ class Layer:
     level: int
 
     def row(self) -> dict[str, str]:
-        """As a table shows it."""
+        """Return the cells of a table."""
         return {
             "layer": "  " * self.level + self.nested,
             "op": self.op,
@@ -50,7 +53,7 @@ class Layer:
 
 
 def layer_table(graph: Graph) -> list[Layer]:
-    """Every module of a graph, each followed by its layers, in the order of computation."""
+    """Return every module of a graph, each followed by its layers, in the order of computation."""
     return list(_layers(graph, "", 0))
 
 
@@ -71,14 +74,14 @@ def _layers(graph: Graph, prefix: str, level: int) -> Iterator[Layer]:
 
 
 def to_dot(graph: Graph) -> str:
-    """Graphviz source with a cluster a module."""
+    """Return Graphviz source with one cluster per module."""
     lines = ["digraph network {", "  node [shape=box, fontname=sans, fontsize=10];"]
     lines += [
         f'  {_input(-1 - i)} [label="input {shape_text(shape)}"];'
         for i, shape in enumerate(graph.input_shapes)
     ]
-    for at, (module, members) in enumerate(_clusters(graph)):
-        lines += [f"  subgraph cluster{at} {{", f'    label="{module}";']
+    for cluster, (module, members) in enumerate(_clusters(graph)):
+        lines += [f"  subgraph cluster{cluster} {{", f'    label="{module}";']
         lines += [
             f'    n{i} [label="{describe(node.op)}\\n{shape_text(node.shape)}"];' for i, node in members
         ]
@@ -88,13 +91,13 @@ def to_dot(graph: Graph) -> str:
 
 
 def to_mermaid(graph: Graph) -> str:
-    """A Mermaid flowchart with a subgraph a module, as Markdown pages show it."""
+    """Return a Mermaid flowchart with one subgraph per module, as Markdown pages show it."""
     lines = ["flowchart TD"]
     lines += [
         f'  {_input(-1 - i)}(["input {shape_text(shape)}"])' for i, shape in enumerate(graph.input_shapes)
     ]
-    for at, (module, members) in enumerate(_clusters(graph)):
-        lines.append(f'  subgraph m{at}["{module}"]')
+    for cluster, (module, members) in enumerate(_clusters(graph)):
+        lines.append(f'  subgraph m{cluster}["{module}"]')
         lines += [f'    n{i}["{describe(node.op)}<br>{shape_text(node.shape)}"]' for i, node in members]
         lines.append("  end")
     lines += [f"  {_input(i)} --> {_input(j)}" for i, j in _edges(graph)]
@@ -102,7 +105,7 @@ def to_mermaid(graph: Graph) -> str:
 
 
 TEXTS = {".dot": to_dot, ".mmd": to_mermaid}
-"""Text forms, by the suffix of their files."""
+"""Functions that write a network as text, by the suffix of the file."""
 
 
 def _clusters(graph: Graph) -> Iterator[tuple[str, list[tuple[int, Primitive]]]]:
@@ -112,9 +115,9 @@ def _clusters(graph: Graph) -> Iterator[tuple[str, list[tuple[int, Primitive]]]]
 
 
 def _edges(graph: Graph) -> Iterator[tuple[int, int]]:
-    for at, node in enumerate(graph.primitives):
+    for i, node in enumerate(graph.primitives):
         for source in node.inputs:
-            yield source, at
+            yield source, i
 
 
 def _input(index: int) -> str:
@@ -122,14 +125,17 @@ def _input(index: int) -> str:
 
 
 def draw(graph: Graph, file: str | Path, title: str = "", *, closed: bool = False) -> Path:
-    """Draw a network to a file: a column of modules a stage, the layers of each module from top to
-    bottom (unless `closed`), parallel paths side by side, shortcuts as arcs. The suffix says how:
-    .png, .svg or .pdf for a picture, .dot for Graphviz and .mmd for Mermaid text.
-    Returns the file; NasError for an unknown suffix."""
-    path, suffix = Path(file), Path(file).suffix.lower()
-    if suffix not in (*PICTURES, *TEXTS):
-        known = ", ".join((*PICTURES, *TEXTS))
-        raise NasError(f"no picture format {suffix!r}", where=str(file), hint=f"known: {known}")
+    """Draw a network to a file, and return the file.
+
+    Modules stand in one column per stage, with their layers from top to bottom, parallel paths side by
+    side and shortcuts as arcs.
+
+    file: its suffix is the format: .png, .svg or .pdf for a picture, .dot for Graphviz, .mmd for Mermaid
+        text. NasError for any other.
+    closed: whether to leave out the layers.
+    """
+    path = check_format(file, (*FORMATS, *TEXTS))
+    suffix = path.suffix.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix in TEXTS:
         path.write_text(TEXTS[suffix](graph), encoding="utf-8")
@@ -139,7 +145,7 @@ def draw(graph: Graph, file: str | Path, title: str = "", *, closed: bool = Fals
 
 
 def figure(graph: Graph, title: str = "", *, closed: bool = False) -> Figure:
-    """The drawing of `draw` as a matplotlib figure."""
+    """Return the drawing of `draw` as a matplotlib figure."""
     from matplotlib.figure import Figure
 
     boxes, edges = layout(graph, closed=closed)

@@ -27,16 +27,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise NotFoundError("there is no such file", where=str(path))
+        raise NotFoundError("no such file", where=str(path))
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NasError(f"holds no weights that can be read: {reason}", where=str(path)) from error
+        raise NasError(f"weights cannot be read: {reason}", where=str(path)) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise NasError("is no state dict: names with tensors", where=str(path))
+        raise NasError("is not a state dict, which maps names to tensors", where=str(path))
     return dict(state)
 
 
@@ -56,7 +56,7 @@ def from_torchvision(
     unknown = sorted(m for m in set(modules) - set(theirs.values()) if not f"{m}.".startswith(UNUSED))
     if missing or unknown:
         parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unknown)}"] * bool(unknown)
-        raise NasError(f"these are no weights of {name}: the file {' and '.join(parts)}", where=where)
+        raise NasError(f"the weights are not those of {name}: the file {' and '.join(parts)}", where=where)
     weights: dict[str, Tensor] = {}
     for path, module in theirs.items():
         entries = modules[module]

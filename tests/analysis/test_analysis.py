@@ -73,10 +73,37 @@ def test_a_type_that_differs_in_flops_only_is_equal_at_equal_flops():
     assert abs(found.equal_flops.value) < 0.2 * found.raw.value
 
 
-def test_mixed_networks_count_by_their_share_of_blocks():
+def test_the_effect_of_mixed_networks_is_that_of_one_block():
     found = contrast(trials(300, blocks=4))
-    assert found.raw.value == pytest.approx(-0.05, abs=0.01)
+    assert found.raw.value == pytest.approx(-0.05 / 4, abs=0.0025)
     assert found.overlap > 0.95
+    assert found.claim.endswith("per block that changes from one type to the other")
+    assert "for each block" not in contrast(trials(300)).claim
+
+
+@pytest.mark.slow
+def test_networks_of_one_type_are_not_extrapolated_from_mixtures():
+    """The error saturates in the share of a type: a line through the mixtures misses the networks at its
+    ends, and so no figure is given for these, and the effect of a block is the mean over the mixtures."""
+    covered = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        types = rng.choice(["fractal", "residual"], (120, 8))
+        share = (types == "fractal").mean(axis=1)
+        mixed = (share > 0) & (share < 1)
+        frame = trials(120, blocks=8, seed=seed).assign(
+            blocks=[tuple(row) for row in types.tolist()],
+            error=0.3 + 0.1 * (1 - np.exp(-4 * share)) + rng.normal(0, 0.005, 120),
+        )[mixed]
+        found = analyze(frame)
+        assert all(np.isnan(row.raw.value) for row in found.comparisons[0].types)
+        k = np.arange(8)  # blocks of fractal among the other seven
+        weight = [1, 7, 21, 35, 35, 21, 7, 1]
+        steps = 0.1 * (np.exp(-4 * k / 8) - np.exp(-4 * (k + 1) / 8))
+        true = -float(np.average(steps, weights=weight))
+        raw = found.comparisons[0].contrasts[0].raw
+        covered.append(raw.low <= true <= raw.high)
+    assert np.mean(covered) >= 0.85
 
 
 @pytest.mark.parametrize(("uniform", "expected"), [(True, "C"), (False, "D")])
@@ -95,23 +122,23 @@ def test_the_uniform_slice_of_a_search_is_analysed_apart():
         "uniform samples alone",
     ]
     assert [c.networks for c in analysis.comparisons] == [200, 40]
-    assert [c.grade for c in analysis.comparisons] == ["D", "C"]
+    assert [min(c.grades) for c in analysis.comparisons] == ["D", "C"]
     assert "describe what the search visited" in analysis.notes[0]
 
 
 def test_a_short_search_says_how_many_uniform_runs_are_missing():
     frame = trials(24).assign(uniform=[i % 5 == 0 for i in range(24)])
     visited, slice_ = analyze(frame).comparisons
-    assert visited.grade == "D"
-    assert slice_.grade == "X"
+    assert min(visited.grades) == "D"
+    assert set(slice_.grades) == {"X"}
     text = analysis_text(analyze(frame))
-    assert "Grade X" in text
+    assert "Grades: 1 X." in text
 
 
 def test_a_uniform_slice_too_small_for_a_claim_is_refused_with_the_missing_runs():
     frame = trials(60).assign(uniform=[i % 5 == 0 for i in range(60)])
     slice_ = analyze(frame).comparisons[1]
-    assert slice_.grade == "X"
+    assert set(slice_.grades) == {"X"}
     assert slice_.groups == ()
     assert any("at least 8 more runs needed" in str(gate) for c in slice_.contrasts for gate in c.refused)
 
@@ -147,7 +174,7 @@ def test_a_type_that_always_failed_is_listed_without_a_figure():
     fractal = next(row for row in comparison.types if row.name == "fractal")
     assert fractal.networks == 0
     assert np.isnan(fractal.raw.value)
-    assert comparison.grade == "X"
+    assert set(comparison.grades) == {"X"}
     assert "5 networks of each type" in [gate.name for gate in comparison.contrasts[0].refused]
 
 
@@ -176,7 +203,7 @@ def test_what_cannot_be_told_is_said_without_a_warning(name):
     assert text.startswith("Estimand.")
     assert "nan" not in text
     if name not in ("equal FLOPs", "one seed", "equal errors"):
-        assert analysis.grade == "X"
+        assert set(analysis.grade) <= {"X"}
 
 
 def test_types_without_common_flops_have_a_raw_figure_and_no_claim():
@@ -284,12 +311,12 @@ def test_nas_bench_macro_has_its_distinct_networks_and_an_evolution_log_gets_a_d
 
     frame = analysis_macro.load(TABLES)
     assert frame["digest"].nunique() == 3969
-    assert analyze(analysis_macro.evolution_log(frame, 300, 0)).grade == "D"
-    assert analyze(analysis_macro.balanced(frame, 0)).grade == "C"
+    assert min(analyze(analysis_macro.evolution_log(frame, 300, 0)).grade) == "D"
+    assert min(analyze(analysis_macro.balanced(frame, 0)).grade) == "C"
 
 
 def test_limits_stay_within_what_an_error_can_be():
-    comparison = analyze(trials(20, effect=0.6, blocks=4)).comparisons[0]
+    comparison = analyze(trials(20, effect=0.6)).comparisons[0]
     for row in comparison.types:
         assert row.raw.high <= 1
         assert row.equal_flops.low >= 0
@@ -298,7 +325,7 @@ def test_limits_stay_within_what_an_error_can_be():
     )
 
 
-def test_nothing_is_said_of_a_type_where_the_fit_leaves_what_errors_can_be():
+def test_nothing_is_said_of_a_type_of_which_no_network_is_made():
     """No network is nearly of one type alone, and the line through them ends beyond 100 %."""
     frame = trials(60, blocks=4)
     share = np.array([row.count("fractal") / 4 for row in frame["blocks"]])
@@ -307,8 +334,7 @@ def test_nothing_is_said_of_a_type_where_the_fit_leaves_what_errors_can_be():
     found = analyze(within.assign(error=error + np.random.default_rng(0).normal(0, 0.01, len(error))))
     fractal, residual = found.comparisons[0].types
     assert np.isnan([fractal.raw.value, residual.raw.value]).all()
-    assert np.isnan(found.comparisons[0].contrasts[0].raw.value)
-    assert found.grade == "X"
+    assert found.comparisons[0].contrasts[0].raw.value == pytest.approx(-1.5 / 4, abs=0.01)
     text = analysis_text(found)
     assert "not known" in text
     assert "nan" not in text

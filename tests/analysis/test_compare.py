@@ -130,7 +130,7 @@ def test_costs_are_those_of_the_zoo_with_ratios() -> None:
     assert found.costs["params"] == (269_722, 853_018)
     assert found.costs["depth"] == (20, 56)
     assert (found.input_shape, found.equal, found.errors) == ((3, 32, 32), False, ())
-    assert "resnet20 and resnet56 are of no run" in networks_text(found)
+    assert "resnet20 and resnet56 belong to no run" in networks_text(found)
 
 
 def test_equal_networks_are_called_equal_whatever_their_nodes_are_called() -> None:
@@ -266,14 +266,14 @@ def test_errors_of_other_splits_are_not_compared(results: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["first"], 2, "two are compared, not 1"),
-        (["first", "0", "x"], 2, "two are compared, not 3"),
+        (["first"], 2, "two things are compared, not 1"),
+        (["first", "0", "x"], 2, "two things are compared, not 3"),
         (["first", "0"], 3, "no run and no network of the zoo '0'"),
         (["first", "resnet21"], 3, "did you mean 'resnet"),
-        (["first:0", "second"], 2, "name two networks, such as second:0"),
+        (["first:0", "second"], 2, "name two networks, such as first:0 and second:0"),
         (["first:0", "first:99"], 3, "no trial 99"),
-        (["first:0", "nothing.json"], 3, "no such file"),
-        (["first:0", "first:1", "--plot", "x.png"], 2, "only two runs are drawn"),
+        (["first:0", "nothing.json"], 3, "no nothing.json"),
+        (["first:0", "first:1", "--plot", "x.png"], 2, "draws two runs, not two networks"),
         (["first:0", "first:1", "--epochs", "2"], 2, "--reseed K"),
         (["first:0", "resnet20", "--reseed", "2"], 2, "only trials of runs"),
         (["first", "second", "--plot", "x.gif"], 2, ".gif"),
@@ -288,5 +288,5 @@ def test_bad_requests_are_refused(
 
 def test_networks_that_take_no_image_in_common_are_refused() -> None:
     tiny = replace(network("plain20"), input_shape=(3, 4, 4))
-    with pytest.raises(NasError, match="take no image in common"):
+    with pytest.raises(NasError, match="accept no common input size"):
         compare_networks(tiny, replace(network("alexnet"), input_shape=(3, 8, 8)))

@@ -90,12 +90,28 @@ def test_the_motif_that_matters_is_found_within_equal_flops():
     counts[:, 0] = rng.integers(0, 6, n)
     counts[:, 4] = 4 * stratum + rng.integers(0, 3, n)  # goes with FLOPs, and so with error
     error = 0.5 - 0.05 * stratum - 0.02 * counts[:, 0] + rng.normal(0, 0.02, n)
-    effects = {e.name: e for e in explain(counts, error, stratum, np.arange(n), rng)}
+    effects = {e.name: e for e in explain(counts, error, stratum, np.arange(n), rng, np.ones(n))}
     assert set(effects) == {NAMES[0], NAMES[4]}
     assert effects[NAMES[0]].correlation.high < -0.5
     assert effects[NAMES[0]].p < 0.01
     assert effects[NAMES[4]].p > 0.05
-    assert explain(counts[:19], error[:19], stratum[:19], np.arange(19), rng) == ()
+    assert explain(counts[:19], error[:19], stratum[:19], np.arange(19), rng, np.ones(19)) == ()
+
+
+def test_a_motif_that_only_goes_with_flops_is_not_found_within_a_bin_of_them():
+    rng = np.random.default_rng(0)
+    n = 500
+    cost = np.exp(rng.uniform(0, 2, n))
+    stratum = np.digitize(np.log(cost), np.linspace(0, 2, 6)[1:-1])
+    counts = np.zeros((n, len(NAMES)))
+    counts[:, 4] = np.log(cost) + rng.normal(0, 0.1, n)
+    error = 0.5 - 0.1 * np.log(cost) + rng.normal(0, 0.01, n)
+    (held,) = explain(counts, error, stratum, np.arange(n), rng, cost)
+    (bins,) = explain(counts, error, stratum, np.arange(n), rng, np.ones(n))
+    assert bins.p < 0.01
+    assert bins.correlation.value < -0.3
+    assert held.p > 0.05
+    assert abs(held.correlation.value) < 0.1
 
 
 def test_the_analysis_of_a_search_ranks_motifs():

@@ -82,13 +82,13 @@ def test_fidelity_is_the_agreement_of_a_short_schedule_with_each_longer_one():
     long = short.assign(epochs=10, error=short["error"] / 2)[:30]
     other = short.assign(epochs=20, error=-short["error"])[:25]
     first, second = fidelities(short, pd.concat([long, other]))
-    assert (first.epochs, first.longer, len(first.short), first.correlation.value) == (
+    assert (first.epochs, first.longer, len(first.short), first.agreement.rho.value) == (
         2,
         10,
         30,
         pytest.approx(1),
     )
-    assert (second.longer, second.correlation.value) == (20, pytest.approx(-1))
+    assert (second.longer, second.agreement.rho.value) == (20, pytest.approx(-1))
     assert fidelities(short, short[:0]) == ()
     assert fidelities(short, short.assign(epochs=1)) == ()
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 from testing.configs import make_config
 from testing.paired_trials import blocks
 
-from nas.analysis.paired.recipes import is_grid
 from nas.analysis.pooling import analyze
 from nas.analysis.text.ranking import analysis_text
 from nas.errors import NasError
@@ -17,8 +15,13 @@ from nas.errors import NasError
 RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size": 128}
 
 
-GRID = ({"weight_decay": 1e-3}, {"lr": 0.1}, {"lr": 0.1, "weight_decay": 1e-3})
-"""With the recipe above, two learning rates with two weight decays."""
+GRID = [
+    {"lr": lr, "weight_decay": decay}
+    for lr in (0.1, 0.2, 0.4)
+    for decay in (1e-4, 5e-4, 1e-3)
+    if (lr, decay) != (0.2, 5e-4)
+]
+"""With the recipe above, a 3x3 grid."""
 
 
 def run(frame, name="run", data="digits", data_fingerprint="f", **recipe):
@@ -37,72 +40,45 @@ def test_runs_that_agree_are_pooled_wherever_their_data_lay():
     assert analysis.paired.contexts == 24
 
 
-def test_a_longer_run_is_evidence_of_fidelity():
-    short = blocks(contexts=24)
-    noisy = short.assign(error=short["error"].sample(frac=1, random_state=0).to_numpy())
-    assert not gates(analyze([run(short)]))["fidelity"]
-    faithful = analyze([run(short), run(short[:60], epochs=30, cutout=8)])
-    assert gates(faithful)["fidelity"]
-    assert faithful.paired.contexts == 24
-    assert faithful.paired.evidence.fidelity.value == pytest.approx(1)
-    assert not gates(analyze([run(short), run(noisy, epochs=30)]))["fidelity"]
-    assert not gates(analyze([run(short), run(short[:20], epochs=30)]))["fidelity"]
-
-
 def first_contexts(frame, contexts=5):
     return frame[frame["design"].map(lambda design: design["context"] < contexts)]
+
+
+def test_a_longer_run_is_evidence_of_fidelity():
+    short = blocks(contexts=24)
+    reversed_ = short.assign(error=short["error"] + 0.05 * (short["module_types"] == "residual"))
+    assert not gates(analyze([run(short)]))["fidelity"]
+    faithful = analyze([run(short), run(first_contexts(short, 8), epochs=30, cutout=8)])
+    assert gates(faithful)["fidelity"]
+    assert faithful.paired.contexts == 24
+    assert faithful.paired.contrasts[0].change.contexts == 8
+    assert faithful.paired.evidence.longer_epochs == 30
+    assert not gates(analyze([run(short), run(reversed_, epochs=30)]))["fidelity"]
+    assert not gates(analyze([run(short), run(first_contexts(short, 7), epochs=30)]))["fidelity"]
 
 
 def test_a_grid_of_recipes_opens_its_gate():
     frame = blocks()
     part = first_contexts(frame)
-    others = [run(part, **recipe) for recipe in GRID]
+    worse = part.assign(error=part["error"] + 0.01)
+    others = [run(worse, **recipe) for recipe in GRID]
     analysis = analyze([run(frame), *others])
     assert gates(analysis)["recipe grid"]
     assert analysis.paired.contexts == 24
-    assert analysis.paired.evidence.tuned.contexts == 5
-    begun = frame["design"].map(lambda design: design["context"] == 5 and design["type"] == "plain")
-    more = pd.concat([part, frame[begun]])
-    unfinished = [run(more, **recipe) for recipe in ({}, *GRID)]
-    assert analyze(unfinished).paired.evidence.tuned.contexts == 5
-    for fewer in (
-        others[1:],
-        others[:-1],
-        [*others[:-1], run(first_contexts(frame, 4), lr=0.1, weight_decay=1e-3)],
-    ):
+    tuned = analysis.paired.contrasts[0].tuned
+    assert tuned.contexts == 5
+    assert tuned.best == {"plain": (0.2, 5e-4), "residual": (0.2, 5e-4)}
+    assert "Each type with the recipe of a grid" in analysis_text(analysis)
+    for fewer in (others[1:], others[:-1], [*others[:-1], run(first_contexts(worse, 4), **GRID[-1])]):
         assert not gates(analyze([run(frame), *fewer]))["recipe grid"]
 
 
-def test_an_effect_that_turns_round_where_each_type_has_its_recipe_is_no_cause():
-    frame = blocks(effect=0.03)
-    part = first_contexts(frame)
-    plain = part["design"].map(lambda design: design["type"]) == "plain"
-    suits = part.assign(error=part["error"] - 0.1 * plain)
-    fails = part.assign(state="failed", error=None)
-    others = [run(suits, lr=0.1), run(part, weight_decay=1e-3), run(fails, lr=0.1, weight_decay=1e-3)]
-    analysis = analyze([run(frame), *others])
-    tuned = analysis.paired.evidence.tuned
-    assert tuned.best["plain"] == (0.1, 5e-4)
-    assert len(tuned.recipes) == 4
-    assert tuned.untuned["plain"] == pytest.approx(tuned.errors["plain"] + 0.1)
-    assert tuned.effect("plain", "residual") > 0 > analysis.paired.contrasts[0].equal_flops.value
-    found = gates(analysis)
-    assert found["recipe grid"]
-    assert not found["same sign with tuned recipes"]
-    assert "best of 4 recipes, over 5 contexts" in analysis_text(analysis)
-
-
-@pytest.mark.parametrize(
-    ("recipes", "grid"),
-    [
-        ([(0.1, 1e-4), (0.1, 1e-3), (0.2, 1e-4), (0.2, 1e-3)], True),
-        ([(0.1, 1e-4), (0.1, 1e-3), (0.1, 1e-2), (0.2, 1e-4)], False),
-        ([(0.1, 1e-4), (0.2, 1e-3), (0.3, 1e-2), (0.4, 1e-1)], False),
-        ([], False),
-    ],
-)
-def test_a_grid_crosses_learning_rates_with_weight_decays(recipes, grid):
-    assert is_grid(recipes) == grid
+def test_a_smallest_effect_is_declared_as_a_fraction():
+    frame = blocks(effect=0.0, contexts=40)
+    assert analyze(run(frame)).paired.contrasts[1].equivalent
+    assert not analyze(run(frame), smallest_effect=0.0005).paired.contrasts[1].equivalent
+    with pytest.raises(NasError, match="no smallest effect"):
+        analyze(run(frame), smallest_effect=5)
 
 
 @pytest.mark.parametrize("changed", [{"data_fingerprint": "g"}, {"batch_size": 64}, {"epochs": 4}])
@@ -115,8 +91,14 @@ def test_runs_that_differ_are_refused_and_what_differs_is_named(changed):
 
 def test_contrasts_are_a_frame_with_flat_columns():
     frame = analyze([run(blocks())]).frame()
-    (row,) = frame.to_dict("records")
-    assert (row["sample"], row["a"], row["b"], row["grade"]) == ("paired blocks", "plain", "residual", "C")
-    assert row["equal_flops_low"] < row["equal_flops"] < row["equal_flops_high"]
+    _, row = frame.to_dict("records")
+    assert (row["sample"], row["a"], row["b"], row["estimand"]) == (
+        "paired contexts",
+        "plain",
+        "residual",
+        "E2",
+    )
+    assert row["grade"] == "C"
+    assert row["effect_low"] < row["effect"] < row["effect_high"]
     assert "recipe grid" in row["refused"]
     assert not any(isinstance(value, dict | list) for value in row.values())

@@ -106,7 +106,8 @@ def test_the_analysis_begins_with_its_estimand_and_names_its_grades():
     analysis = analyze(study())
     text = analysis_text(analysis)
     assert text.startswith("Estimand. Change of validation error")
-    assert f"Grade {analysis.grade}." in text
+    assert analysis.grade == {"D": 1}
+    assert "Grades: 1 D." in text
     assert "Uniform samples alone" in text
     assert "describe what the search visited" in text.replace("\n", " ")
     assert "PED-ANOVA" in text

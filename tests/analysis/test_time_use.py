@@ -14,6 +14,8 @@ import pytest
 
 from nas.analysis.time_use import DRIVER, seconds_of, share, time_use, time_use_parts
 from nas.cli import run as nas_command
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.controller.loop import run_search
 from nas.errors import StorageError
@@ -23,6 +25,7 @@ from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.run import open_run
 from nas.training.profile import Times, profile_writer, read_profile
+from nas.training.recipe import Recipe
 from nas.training.task import Result
 from nas.visualization.plots.time_use import time_use_figure
 
@@ -137,7 +140,8 @@ def test_controller_tells_what_it_did_with_its_time():
     evaluator = LocalEvaluator(None, None, trainer=slow)
     searcher = make_searcher("random", ("error", "flops"))
     space = load_space("residual_vs_fractal")
-    run_search(History(), space, searcher, evaluator, trials=4, seed=0, epochs=1, on_times=told.append)
+    config = SearchConfig(space, searcher, Recipe(epochs=1), trials=4)
+    run_search(config, History(), evaluator, callbacks=Callbacks(on_times=told.append))
     assert Counter(times.worker for times in told) == {DRIVER: 4, "worker 1": 4}
     own = [times for times in told if times.worker == DRIVER]
     assert [times.trial for times in own] == [0, 1, 2, 3]

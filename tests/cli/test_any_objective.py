@@ -1,4 +1,4 @@
-"""Every view of a run works with any objectives, and says what to do where no trial is complete."""
+"""Every view of a run works with any objectives, and says what to do without a complete trial."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_front_and_report_have_axes_of_the_objectives(run, axes, here, capsys):
         assert f"{LABEL} {members[0].measured[OWN]:.4g}" in page
 
 
-def test_a_front_of_negative_values_is_told_to_the_digit(here, capsys):
+def test_negative_values_of_a_front_have_four_digits(here, capsys):
     assert command(["pareto", "own"]) == 0
     text = capsys.readouterr().out
     for trial in nas.open_run("own").front():

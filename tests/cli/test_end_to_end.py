@@ -1,4 +1,4 @@
-"""The main job as a newcomer types it, on Ray, interrupted and resumed; then what it says to type next."""
+"""A search on Ray, interrupted and resumed, and the commands that it prints at the end."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ def interrupt_after_a_trial(folder: Path) -> tuple[int, str]:
         text=True,
     ) as process:
         assert process.stderr is not None
-        said = []
+        lines = []
         for line in process.stderr:
-            said.append(line)
+            lines.append(line)
             if line.lstrip().startswith("1/6"):
                 os.kill(process.pid, signal.SIGINT)
-        return process.wait(PATIENCE), "".join(said)
+        return process.wait(PATIENCE), "".join(lines)
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int, str]:
     """The folder, the output of the resumed search, and how the first attempt ended."""
     folder = tmp_path_factory.mktemp("job")
-    code, said = interrupt_after_a_trial(folder)
+    code, stderr = interrupt_after_a_trial(folder)
     resumed = nas("search --resume --name job --workers 2", folder)
     assert resumed.returncode == 0, resumed.stderr
-    return folder, resumed.stdout, code, said
+    return folder, resumed.stdout, code, stderr
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(job: tuple[Path, str, int, str]) -> None:
-    _, _, code, said = job
+def test_ctrl_c_exits_with_130_and_prints_how_to_continue(job: tuple[Path, str, int, str]) -> None:
+    _, _, code, stderr = job
     assert code == 130
-    assert "go on with: nas search --resume --name job" in said
-    assert "Traceback" not in said
+    assert "continue with: nas search --resume --name job" in stderr
+    assert "Traceback" not in stderr
 
 
 def test_the_resumed_run_has_every_trial_once(job: tuple[Path, str, int, str]) -> None:

@@ -68,8 +68,8 @@ def test_a_network_is_shown_at_its_own_size_and_at_another(capsys: pytest.Captur
     [
         (["zoo", "gogglenet"], "did you mean 'googlenet'"),
         (["zoo", "--classes", "3"], "need the name of a network"),
-        (["export", "--zoo", "resnet20", "latest"], "--zoo takes no run"),
-        (["export", "--zoo", "resnet20", "--best"], "--zoo takes no run"),
+        (["export", "--zoo", "resnet20", "latest"], "--zoo: takes no run"),
+        (["export", "--zoo", "resnet20", "--best"], "--zoo: takes no run"),
         (["export", "--zoo", "resnet20", "--weights"], "name the file"),
         (["export", "--zoo", "resnet20", "--column", "deepest"], "no fractal module"),
         (["export", "--best"], "name one run"),

@@ -1,4 +1,4 @@
-"""The loop of a search: budget, duplicates, resume, failures, signals, a full disk."""
+"""The loop of a search: budget, duplicates, resume, failures, signals and a full disk."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig
 from nas.controller.loop import run_search
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
-from nas.searchers import Searcher, make_searcher
+from nas.searchers import make_searcher
+from nas.searchers.base import Searcher
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.study import Study
 from nas.study.trial import Proposal
+from nas.training.recipe import Recipe
 from nas.training.task import Result, Task, ignore
 
 
 class Scripted:
-    """Evaluates in memory: `outcome` of a task is its result; the newest task ends first."""
+    """Evaluator in memory: `outcome(task)` is the result; the newest task ends first."""
 
     def __init__(self, outcome, slots=3):
-        self.outcome, self.slots, self.on_epoch = outcome, slots, ignore
+        self.outcome, self.slots = outcome, slots
         self.tasks: list[Task] = []
         self.executed: list[int] = []
         self.most = 0
@@ -35,10 +40,10 @@ class Scripted:
         self.tasks.append(task)
         self.most = max(self.most, len(self.tasks))
 
-    def wait(self, timeout=None):
+    def wait(self, timeout=None, *, on_epoch=ignore, on_times=ignore):
         task = self.tasks.pop()
         self.executed.append(task.number)
-        self.on_epoch(task.number, {"epoch": 1})
+        on_epoch(task.number, {"epoch": 1})
         return [self.outcome(task)]
 
     def close(self):
@@ -55,7 +60,7 @@ def failed(task, reason="exception"):
 
 
 class Fixed(Searcher):
-    """Proposes the given genotypes in turn, repeats included."""
+    """Searcher that proposes the given genotypes in turn, with repeats."""
 
     name = "fixed"
 
@@ -82,7 +87,10 @@ def search(space, outcome=complete, *, study=None, searcher=None, evaluator=None
     study = History() if study is None else study
     searcher = searcher or make_searcher("random", study.objectives)
     evaluator = evaluator or Scripted(outcome)
-    run_search(study, space, searcher, evaluator, trials=trials, seed=7, epochs=2, **options)
+    given = {field.name: options.pop(field.name) for field in fields(SearchConfig) if field.name in options}
+    callbacks = Callbacks(**{name: options.pop(name) for name in [*options] if name.startswith("on_")})
+    config = SearchConfig(space, searcher, Recipe(epochs=2), trials, seed=7, **given)
+    run_search(config, study, evaluator, callbacks=callbacks, **options)
     return study
 
 

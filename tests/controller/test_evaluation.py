@@ -1,4 +1,4 @@
-"""What becomes of a candidate: trained, raising, out of memory, diverging, interrupted."""
+"""Outcomes of a training: complete, an exception, out of memory, divergence, interruption."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from safetensors.torch import load
 import nas.codegen.build
 import nas.training.loop
 from nas.codegen.build import build
+from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.evaluators.local import LocalEvaluator
-from nas.controller.search import make_evaluator
 from nas.data import Dataset
 from nas.space.space import load_space
 from nas.training.candidate import MESSAGE_LIMIT, out_of_memory, train_candidate
-from nas.training.latency import LEAST
+from nas.training.latency import MIN_RUNS
 from nas.training.loop import default_recipe, evaluate
 from nas.training.memory import candidate_memory
-from nas.training.task import Part, Result, Task
+from nas.training.task import EpochRange, Result, Task
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    """Bright against dark images of 8 x 8, easily learnt."""
+    """Bright and dark images of 8 x 8, which are easy to tell apart."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 192)
     images = (rng.integers(0, 128, (192, 1, 8, 8)) + 127 * labels[:, None, None, None]).astype(np.uint8)
@@ -57,7 +57,7 @@ def test_candidate_is_trained_and_its_weights_give_its_error(task, dataset, reci
     assert score.error == result.error == result.curve[-1]["val_error"]
 
 
-def test_every_batch_is_told(task, dataset, recipe):
+def test_every_batch_is_reported(task, dataset, recipe):
     beats = 0
 
     def on_batch():
@@ -100,7 +100,7 @@ def test_exception_is_a_recorded_outcome_with_its_traceback(task, dataset, recip
 
 
 def starve(monkeypatch, most, error=torch.OutOfMemoryError):
-    """Let trainings with more than `most` images a batch run out of memory; the sizes tried."""
+    """Let trainings with more than `most` images per batch run out of memory; return the sizes tried."""
     train, tried = nas.training.loop.train, []
 
     def starved(network, dataset, recipe, **options):
@@ -158,7 +158,7 @@ def test_local_evaluator_trains_when_waited_for(task):
     assert evaluator.wait(0) == []
 
 
-def test_latency_is_measured_where_it_is_asked_for(task, dataset, recipe):
+def test_latency_is_measured_if_asked_for(task, dataset, recipe):
     plain = train_candidate(task, dataset, recipe)
     timed = train_candidate(replace(task, latency=True), dataset, recipe)
     assert plain.latency is None
@@ -166,7 +166,7 @@ def test_latency_is_measured_where_it_is_asked_for(task, dataset, recipe):
     found = timed.latency
     assert 0 < found.low <= found.seconds <= found.high < timed.duration
     assert (found.batch, found.threads, found.device) == (1, 1, "cpu")
-    assert found.runs >= LEAST
+    assert found.runs >= MIN_RUNS
 
 
 def test_phases_fill_the_duration(task, dataset, recipe):
@@ -176,7 +176,7 @@ def test_phases_fill_the_duration(task, dataset, recipe):
     assert result.times.end - result.times.start == result.duration
 
 
-def test_what_is_larger_than_the_machine_is_refused_before_it_is_trained(task, dataset, recipe):
+def test_a_network_larger_than_the_machine_is_refused_before_training(task, dataset, recipe):
     evaluator = LocalEvaluator(dataset, recipe, memory=lambda task, half: 1e18)
     evaluator.submit(task)
     (result,) = evaluator.wait()
@@ -184,17 +184,15 @@ def test_what_is_larger_than_the_machine_is_refused_before_it_is_trained(task, d
     assert "931322574.62 GiB" in result.message
 
 
-def test_what_could_not_go_on_from_its_checkpoint_is_refused_before_it_begins(
-    task, dataset, recipe, monkeypatch
-):
+def test_a_training_that_could_not_resume_is_refused_before_it_begins(task, dataset, recipe, monkeypatch):
     need = [
         candidate_memory(task.genotype, dataset, recipe, "cpu", half=False, resumed=resumed)
         for resumed in (False, True)
     ]
     monkeypatch.setattr("nas.controller.evaluators.local.physical_memory", lambda: sum(need) / 2)
-    evaluator = make_evaluator(dataset, recipe, 0, 0.0, None)
+    evaluator = make_evaluator(dataset, recipe, Workers(0))
     evaluator.submit(task)
-    evaluator.submit(replace(task, part=Part(0, 1)))
+    evaluator.submit(replace(task, part=EpochRange(0, 1)))
     (whole,), (first,) = evaluator.wait(), evaluator.wait()
     assert whole.state == "complete"
     assert (first.state, first.reason, first.curve) == ("failed", "too_large", ())

@@ -1,18 +1,15 @@
-"""A search that is interrupted, killed, or runs out of disk, and is resumed."""
+"""Searches that are interrupted, killed or run out of disk, and are resumed."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
-from testing.paths import ROOT
 
 from nas.controller.signals import DRAIN
 from nas.study.study import Study
@@ -20,14 +17,17 @@ from nas.study.study import Study
 pytestmark = pytest.mark.slow
 
 PATIENCE = 120
-"""Seconds for what takes a few on a machine that does nothing else."""
+"""Seconds allowed; an idle machine takes a few."""
 TRIALS = 100
 KILLS = 20
 
 DRIVER = """
     import os, resource, signal, sys, time
     from pathlib import Path
+    from nas.controller.callbacks import Callbacks
+    from nas.controller.config import SearchConfig
     from nas.controller.loop import run_search
+    from nas.training.recipe import Recipe
     from nas.errors import NasError
     from nas.controller.evaluators.base import Result
     from nas.controller.evaluators.local import LocalEvaluator
@@ -49,7 +49,7 @@ DRIVER = """
     if not path.exists():
         Study.create(path, objectives=("error", "flops"), domains=space.domains()).close()
     while kind == "forks" and sys.stdin.readline() and (child := os.fork()):
-        print(child, flush=True)  # for each line it is told: a driver that has everything loaded
+        print(child, flush=True)  # one driver with all modules loaded for each line of stdin
         os.waitpid(child, 0)
         print("ended", flush=True)
     study = Study.open(path)
@@ -64,8 +64,8 @@ DRIVER = """
     searcher = make_searcher("random", study.objectives)
     try:
         run_search(
-            study, space, searcher, evaluator, trials=100, seed=0, epochs=1,
-            on_trial=lambda trial, progress: print(trial.number, flush=True),
+            SearchConfig(space, searcher, Recipe(epochs=1), trials=100), study, evaluator,
+            callbacks=Callbacks(on_trial=lambda trial, progress: print(trial.number, flush=True)),
         )
     except NasError as error:
         print(error, file=sys.stderr)
@@ -76,28 +76,14 @@ DRIVER = """
 
 
 @pytest.fixture
-def drive():
-    """Start drivers, each in a process group of its own, as a shell does."""
-    drivers = []
+def drive(start_driver):
+    """Start a search in a process; `seconds` is what a training takes, `limit` the bytes of a file."""
 
     def drive(path, seconds=0.0, limit=0, kind=""):
-        driver = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(DRIVER), str(path), str(seconds), str(limit), kind],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            cwd=ROOT,
-        )
-        drivers.append(driver)
-        return driver
+        pipes = dict.fromkeys(("stdin", "stderr"), subprocess.PIPE)
+        return start_driver(DRIVER, path, seconds, limit, kind, **pipes)
 
-    yield drive
-    for driver in drivers:
-        driver.kill()
-        with driver:
-            pass
+    return drive
 
 
 def wait_until_training(driver, path):
@@ -110,7 +96,7 @@ def wait_until_training(driver, path):
 
 
 def started(path):
-    """How often each trial was trained."""
+    """Return how often each trial was trained."""
     log = path.with_name("log")
     return Counter(map(int, log.read_text().split())) if log.exists() else Counter()
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def output(code):
-    """What a Python process of its own prints."""
+    """Return what another Python process prints."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
@@ -70,7 +70,7 @@ def test_private_cluster_is_quiet_demands_a_token_and_shares_the_import_path(tmp
         sys.path.append({str(tmp_path)!r})
         os.environ["HOME"] = {str(tmp_path)!r}
         import ray
-        from nas.controller.evaluators.ray_cluster import room, start_ray
+        from nas.controller.evaluators.ray_cluster import resources_text, start_ray
         assert start_ray(workers=1)
         assert not start_ray(workers=1)
         @ray.remote
@@ -78,7 +78,7 @@ def test_private_cluster_is_quiet_demands_a_token_and_shares_the_import_path(tmp
             import elsewhere
             return elsewhere.VALUE
         print(ray.get(value.remote()), os.environ["RAY_AUTH_MODE"], len(os.environ["RAY_AUTH_TOKEN"]))
-        print(room())
+        print(resources_text())
         assert not Path({str(tmp_path)!r}, ".ray").exists()
         ray.shutdown()
     """

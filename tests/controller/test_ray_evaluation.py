@@ -5,9 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections import Counter
@@ -17,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from testing.paths import ROOT
 
 from nas.controller.evaluators.ray_worker import Worker
 from nas.errors import NasError
@@ -30,11 +26,11 @@ pytestmark = [
 ]
 
 PATIENCE = 120
-"""Seconds for what takes a few on a machine that does nothing else."""
+"""Seconds allowed; an idle machine takes a few."""
 
 
 class Orders(NamedTuple):
-    """Takes the place of a recipe; a worker asks it for the precision."""
+    """Stands in for a recipe; a worker reads its precision."""
 
     script: dict[int, str]
     log: Path
@@ -42,7 +38,7 @@ class Orders(NamedTuple):
 
 
 def obey(task, dataset, recipe, device, on_epoch, on_batch):
-    """Do what the recipe says for the task's number, and write each execution to a log."""
+    """Do what the orders say for the number of the task, and log each execution."""
     script, log, *_ = recipe
     order = script.get(task.number, "")
     with open(log, "a") as file:
@@ -95,7 +91,7 @@ def ray_session():
 
 @pytest.fixture
 def run(ray_session, tmp_path):
-    """Run tasks under orders on two workers: results by number, and the execution log."""
+    """Run tasks under orders on two workers; return results by number, executions and epochs."""
     from nas.controller.evaluators.ray import RayEvaluator
 
     def run(script, count=4, **options):
@@ -103,14 +99,17 @@ def run(ray_session, tmp_path):
         dataset = np.full(1000, 0.5)
         evaluator = RayEvaluator(dataset, Orders(script, log), workers=2, trainer=obey, **options)
         events = []
-        evaluator.on_epoch = lambda number, row: events.append((number, row["epoch"]))
+
+        def on_epoch(number, row):
+            events.append((number, row["epoch"]))
+
         try:
             for number in range(count):
                 evaluator.submit(Task(number, None, seed=number))
             results = {}
             end = time.monotonic() + PATIENCE
             while len(results) < count and time.monotonic() < end:
-                for result in evaluator.wait(5):
+                for result in evaluator.wait(5, on_epoch=on_epoch):
                     assert result.number not in results
                     results[result.number] = result
         finally:
@@ -151,24 +150,24 @@ def precision_of_recipe(task, dataset, recipe, device, on_epoch, on_batch):
 
 def test_the_precision_of_the_first_worker_is_that_of_all(ray_session):
     from nas.controller.evaluators.ray import RayEvaluator
-    from nas.training.loop import hardware_precision
+    from nas.training.precision import hardware_precision
 
-    evaluator = RayEvaluator(None, Recipe(precision="auto"), workers=2, trainer=precision_of_recipe)
     suited = []
 
     def resolve(precision):
         suited.append(precision)
         return "float32" if precision == "bfloat16" else "bfloat16"  # as another driver may have recorded
 
-    evaluator.resolve_precision = resolve
+    recipe = Recipe(precision="auto")
+    evaluator = RayEvaluator(None, recipe, workers=2, trainer=precision_of_recipe, resolve_precision=resolve)
     try:
         for number in range(6):
             evaluator.submit(Task(number, None, seed=number))
-        found = []
-        while len(found) < 6:
-            found += evaluator.wait(5)
+        results = []
+        while len(results) < 6:
+            results += evaluator.wait(5)
         assert suited == [hardware_precision("cpu")]
-        assert {result.message for result in found} == {"float32", "bfloat16"} - {*suited}
+        assert {result.message for result in results} == {"float32", "bfloat16"} - {*suited}
     finally:
         evaluator.close()
 
@@ -220,7 +219,7 @@ def test_out_of_memory_gives_the_next_task_a_fresh_worker(run):
     assert broken.isdisjoint({pid for number, pid, _ in executions if number > 1})
 
 
-def test_workers_are_packed_by_memory_and_what_cannot_fit_is_refused(run):
+def test_workers_are_packed_by_memory_and_a_task_that_cannot_fit_is_refused(run):
     import ray
 
     room = ray.cluster_resources()["memory"]
@@ -265,29 +264,6 @@ def test_missing_gpu_is_an_error_with_a_way_out(ray_session):
         RayEvaluator(np.zeros(1), None, gpus_per_worker=0.5)
 
 
-@pytest.fixture
-def script():
-    """Start drivers, each in a process group of its own, as a shell does."""
-    drivers = []
-
-    def script(code):
-        driver = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code)],
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            cwd=ROOT,
-        )
-        drivers.append(driver)
-        return driver
-
-    yield script
-    for driver in drivers:
-        driver.kill()
-        with driver:
-            pass
-
-
 DRIVER = """
     import os, signal, time
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -318,13 +294,13 @@ DRIVER = """
 
 
 def children(pid):
-    """All processes below `pid`."""
+    """Return all processes below `pid`."""
     below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [grand for child in map(int, below) for grand in [child, *children(child)]]
 
 
-def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(script):
-    driver = script(DRIVER)
+def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(start_driver):
+    driver = start_driver(DRIVER)
     workers = [int(pid) for pid in driver.stdout.readline().split()]
     ray_processes = children(driver.pid)
     assert set(workers) <= set(ray_processes)
@@ -337,7 +313,7 @@ def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(script):
 
 
 def agents(pids):
-    """Helpers of Ray's own, which wait a minute for the cluster to come back before they end."""
+    """Processes of Ray that wait a minute for the cluster to return before they end."""
     return {pid for pid in pids if "Agent" in Path(f"/proc/{pid}/cmdline").read_text()}
 
 
@@ -362,9 +338,9 @@ ENDED = """
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_where_ray_itself_is_ended_the_driver_ends_in_its_own_way(script, signum):
-    """As where a job's every process is told to end. Ray would wait for itself, and end the driver with 1."""
-    driver = script(ENDED)
+def test_a_driver_ends_with_its_own_exit_code_when_ray_is_ended(start_driver, signum):
+    """A signal to all processes of a job ends Ray, too, which would end the driver with 1."""
+    driver = start_driver(ENDED)
     assert driver.stdout.readline() == "trains\n"
     ray_processes = children(driver.pid)
     lasting = agents(ray_processes)
@@ -378,9 +354,9 @@ def test_where_ray_itself_is_ended_the_driver_ends_in_its_own_way(script, signum
     assert gone(set(ray_processes) - lasting)
 
 
-def test_a_node_that_ends_before_ray_does_does_not_end_the_driver(script):
-    """Ray ends who owns something on a node that is gone, as the driver did the data it had sent."""
-    driver = script(ENDED.replace("evaluator.wait()\n", "time.sleep(8)\n"))
+def test_a_node_that_ends_before_ray_leaves_the_driver_running(start_driver):
+    """Ray ends a process that owns an object on a lost node, such as the data that the driver sent."""
+    driver = start_driver(ENDED.replace("evaluator.wait()\n", "time.sleep(8)\n"))
     assert driver.stdout.readline() == "trains\n"
     [raylet] = [
         pid for pid in children(driver.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"
@@ -390,8 +366,8 @@ def test_a_node_that_ends_before_ray_does_does_not_end_the_driver(script):
     assert driver.returncode == 0
 
 
-def test_killed_driver_leaves_no_process_behind(script):
-    driver = script(DRIVER)
+def test_killed_driver_leaves_no_process_behind(start_driver):
+    driver = start_driver(DRIVER)
     driver.stdout.readline()
     ray_processes = children(driver.pid)
     assert len(ray_processes) > 3

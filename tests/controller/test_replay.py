@@ -1,4 +1,4 @@
-"""Same seed, same search; and what several workers were proposed is proposed again."""
+"""Equal seeds give equal searches, and a replay proposes the same again."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ import numpy as np
 import pytest
 from testing.paths import ROOT
 from testing.small_spaces import LARGER
+from testing.stranger import change_trial, copied
 
 import nas
 from nas.cli import run as nas_command
-from nas.controller.config import Setup, prepare, write_run
+from nas.controller.begin import write_run
+from nas.controller.config import SearchConfig, prepare
 from nas.controller.loop import run_search
 from nas.controller.replay import replay
 from nas.schedulers import make_scheduler
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
-from nas.searchers.warm_start import warm_start_proposals
 from nas.space.space import parse_space
 from nas.study import run_folder
 from nas.study.history import History
 from nas.study.run import Run
 from nas.study.run_folder import RunFolder
 from nas.study.study import Study
-from nas.study.trial import Known, Trial
-from nas.training.task import Result, Task, ignore
+from nas.study.trial import HistorySnapshot, Trial
+from nas.training.task import Result, Task
 
 SPACE = "residual_vs_fractal"
 TRIALS = 22
@@ -38,21 +39,20 @@ RUNGS = (1, 2, 4)
 
 
 class Shuffled:
-    """Four candidates at a time, which end in random order; raises after `ends` results."""
+    """Evaluator of four slots whose trainings end in random order; raises after `ends` results."""
 
     slots = 4
 
     def __init__(self, seed: int, ends: int) -> None:
-        self.on_epoch = ignore
         self.rng, self.left = np.random.default_rng(seed), ends
         self.tasks: list[Task] = []
 
     def submit(self, task: Task) -> None:
         self.tasks.append(task)
 
-    def wait(self, timeout: float | None = None) -> list[Result]:
+    def wait(self, timeout: float | None = None, **callbacks: object) -> list[Result]:
         if not self.left:
-            raise MemoryError  # of the driver: what is in flight is lost
+            raise MemoryError  # the driver is lost, with the trainings in progress
         self.left -= 1
         task = self.tasks.pop(int(self.rng.integers(len(self.tasks))))
         errors = np.random.default_rng(task.seed).random(RUNGS[-1])
@@ -73,44 +73,45 @@ class Shuffled:
 
 
 def finished(folder: Path, searcher: str, ends: int = 1000, **settings: Any) -> Run:
-    """A run whose driver was lost after `ends` results, resumed until it is done."""
+    """Return a run whose driver was lost after every `ends` results, resumed until done."""
     space = parse_space(LARGER, "small.yaml")
-    setup = prepare(space, data="digits?limit=60", trials=TRIALS, searcher=searcher, seed=5, **settings)
-    files = run_folder.create(folder, space.name, "run")
-    write_run(files, setup)
+    settings |= {"data": "digits?limit=60", "trials": TRIALS, "searcher": searcher, "seed": 5}
+    files = run_folder.create_run(folder, space.name, "run")
+    write_run(files, *prepare(space, **settings))
     for session in range(100):
         try:
             with Study.open(files.database) as study:
-                fill(files, study, setup, Shuffled(session, ends))
+                fill(files, study, prepare(space, **settings)[0], Shuffled(session, ends))
         except MemoryError:
             continue
         return nas.open_run(files.path)
     raise AssertionError("the run does not end")
 
 
-def fill(files: RunFolder, study: Study, setup: Setup, evaluator: Shuffled) -> None:
-    run_search(
-        study,
-        setup.space,
-        make_searcher(setup.searcher, setup.objectives, setup.repeats),  # a new driver has one of its own
-        evaluator,
-        trials=setup.trials,
-        seed=setup.seed,
-        epochs=setup.recipe.epochs,
-        uniform_share=0.2,
-        seeds=warm_start_proposals(setup.seeds),
-        scheduler=make_scheduler(setup.fidelity, study, setup.space, images=60, folder=files.rungs),
-    )
+def fill(files: RunFolder, study: Study, config: SearchConfig, evaluator: Shuffled) -> None:
+    """Search as a new driver, whose searcher has kept nothing."""
+    scheduler = make_scheduler(config.fidelity, study, config.space, images=60, folder=files.rungs)
+    run_search(config, study, evaluator, scheduler=scheduler)
 
 
 @pytest.mark.parametrize(
-    "searcher", ["random", "evolution", "optuna:tpe", "optuna:nsgaii", "optuna:nsgaiii", "paired", "balanced"]
+    "searcher",
+    [
+        "random",
+        "evolution",
+        "hypervolume",
+        "optuna:tpe",
+        "optuna:nsgaii",
+        "optuna:nsgaiii",
+        "paired",
+        "balanced",
+    ],
 )
 def test_proposals_to_several_workers_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8)).study as study:
         numbers = [trial.number for trial in study.trials]
         assert numbers != sorted(numbers) == list(range(TRIALS))
-        known = [trial.proposal.known for trial in study.trials]
+        known = [trial.proposal.snapshot for trial in study.trials]
         assert max(len(snapshot.pending) for snapshot in known if snapshot) == Shuffled.slots - 1
         replayed = replay(run)
         assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
@@ -118,34 +119,37 @@ def test_proposals_to_several_workers_are_replayed(tmp_path: Path, searcher: str
 
 @pytest.mark.parametrize(
     "searcher",
-    ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "optuna:tpe"))],
+    [
+        "evolution",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("hypervolume", "random", "optuna:tpe")),
+    ],
 )
 def test_proposals_between_rungs_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:
         assert {trial.state for trial in study.trials} == {"complete", "stopped", "failed"}
-        places = sorted(place for trial in study.trials for place in trial.arrivals)
+        places = sorted(place for trial in study.trials for place in trial.rung_order)
         assert places == list(range(1, len(places) + 1))
-        assert any(trial.proposal.known.arrivals for trial in study.trials)
+        assert any(trial.proposal.snapshot.rung_results for trial in study.trials)
         replayed = replay(run)
         assert (replayed.same, replayed.unknown, replayed.differs) == (TRIALS, (), None)
 
 
 def test_rung_results_change_what_evolution_proposes(tmp_path: Path) -> None:
-    """Or the test above would pass without it."""
+    """Otherwise the test above could not fail."""
     with (run := finished(tmp_path, "evolution", 8, fidelity=RUNGS)).study as study:
-        study._trials = [replace(trial, arrivals=()) for trial in study.trials]
+        study._trials = [replace(trial, rung_order=()) for trial in study.trials]
         assert replay(run).differs is not None
 
 
 def test_a_search_that_measures_latency_at_rungs_is_not_replayed(tmp_path: Path) -> None:
-    """Nothing keeps what it was at an earlier rung."""
+    """Only the latency of the last rung is recorded."""
     history = History(("error", "latency"))
     space = parse_space(LARGER, "small.yaml").with_input((1, 8, 8), 10)
     searcher = make_searcher("random", history.objectives)
     first = propose(searcher, space, history, seed=0, number=0)
     assert first is not None
-    assert first.known == Known(0)
-    history.start(0, first.genotype.digest)
+    assert first.snapshot == HistorySnapshot(0)
+    history.mark_running(0, first.genotype.digest)
     waiting = Trial(
         number=0,
         proposal=first,
@@ -155,12 +159,12 @@ def test_a_search_that_measures_latency_at_rungs_is_not_replayed(tmp_path: Path)
         seed=0,
         epochs=1,
         error=0.5,
-        arrivals=(1,),
+        rung_order=(1,),
     )
-    history.wait(waiting)
+    history.pause(waiting)
     second = propose(searcher, space, history, seed=0, number=1)
     assert second is not None
-    assert second.known is None
+    assert second.snapshot is None
 
 
 def test_warm_starts_are_replayed(tmp_path: Path) -> None:
@@ -189,7 +193,7 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
     with (run := finished(tmp_path, "evolution")).study as study:
         at = 15
         other = study.trials[at]
-        proposal = replace(other.proposal, genotype=study.trials[at - 1].genotype)
+        proposal = replace(other.proposal, network=study.trials[at - 1].genotype)
         study._trials[at] = replace(other, proposal=proposal)
         replayed = replay(run)
         assert replayed.differs is not None
@@ -198,10 +202,13 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
 
 
 def test_a_run_without_snapshots_cannot_be_replayed(
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert nas_command(["replay", str(ROOT / "tests" / "fixtures" / "run-v1")]) == 2
-    assert "8 of 8 trials do not say what was known" in capsys.readouterr().err
+    folder = copied(tmp_path / "run")
+    for row in range(1, 9):
+        change_trial(folder, lambda columns: columns["details"].pop("snapshot"), row)
+    assert nas_command(["replay", str(folder.path)]) == 2
+    assert "8 of 8 trials do not record what was known" in capsys.readouterr().err
 
 
 @pytest.mark.slow

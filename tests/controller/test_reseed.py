@@ -1,4 +1,4 @@
-"""Members of a front trained again with further seeds: real trainings, recorded once."""
+"""Networks of a front trained again with further seeds: real trainings, recorded once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def again(results: Path, seeds: int, **settings: Any) -> Any:
     return run
 
 
-def test_members_are_trained_once_with_each_seed_and_the_search_knows_nothing(results: Path) -> None:
+def test_each_network_is_trained_once_per_seed_beside_the_search(results: Path) -> None:
     before = (results / "first" / "study.db").read_bytes(), (results / "first" / "config.json").read_bytes()
     with nas.open_run("first", results).study as study:
         front = {trial.digest for trial in study.front()}
@@ -86,7 +86,7 @@ def test_equal_seeds_give_equal_errors(results: Path, tmp_path: Path) -> None:
     assert [trial.error for trial in again(results, 1).reseeded] == found
 
 
-def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(results: Path) -> None:
+def test_ctrl_c_loses_nothing_and_the_same_command_continues(results: Path) -> None:
     done: list[int] = []
 
     def stop_after_the_first(trial: Any, progress: Any) -> None:
@@ -99,7 +99,7 @@ def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(results: Path) -> Non
     with pytest.raises(Interrupted) as caught:
         again(results, 3, on_trial=stop_after_the_first)
     assert caught.value.exit_code == 130
-    assert "the same command goes on" in str(caught.value)
+    assert "the same command continues" in str(caught.value)
     with nas.open_run("first", results).study:
         recorded = nas.open_run("first", results).reseeded
     assert len(recorded) == len(done) >= 1
@@ -128,7 +128,7 @@ def test_other_data_are_refused(results: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_run_that_another_process_writes_is_refused(results: Path) -> None:
-    with run_folder.lock(run_folder.find_run(results, "first")), pytest.raises(LockedError):
+    with run_folder.lock_run(run_folder.find_run("first", results)), pytest.raises(LockedError):
         again(results, 1)
 
 

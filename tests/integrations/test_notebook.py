@@ -1,4 +1,4 @@
-"""What Jupyter shows: representations as HTML, and the example notebook."""
+"""Representations as HTML in Jupyter, and the example notebook."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_space_lists_its_decisions() -> None:
     assert all(f"<td>{path}</td>" in html for path in space.domains())
 
 
-def test_what_a_user_named_is_escaped() -> None:
+def test_names_are_escaped() -> None:
     space = nas.load_space("residual_vs_fractal")
     named = type(space)(replace_description(space.spec, "<script>alert(1)</script>"))
     assert "<script>" not in notebook.space_html(named)
@@ -43,7 +43,7 @@ def replace_description(spec, text):
     )
 
 
-def test_a_run_and_its_trials_show_themselves(tmp_path: Path) -> None:
+def test_runs_and_trials_have_representations(tmp_path: Path) -> None:
     run = search(
         "residual_vs_fractal",
         data="digits?limit=150",

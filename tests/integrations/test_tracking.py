@@ -15,22 +15,22 @@ from nas.errors import NasError
 
 
 class Recorder:
-    """A tracker that remembers what it was told."""
+    """A tracker that records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, Any]] = []
+        self.calls: list[tuple[str, Any]] = []
 
     def start(self, run: Any) -> None:
-        self.told.append(("start", run.name))
+        self.calls.append(("start", run.name))
 
     def epoch(self, number: int, row: Any) -> None:
-        self.told.append(("epoch", (number, row["epoch"])))
+        self.calls.append(("epoch", (number, row["epoch"])))
 
     def trial(self, trial: Any) -> None:
-        self.told.append(("trial", trial.number))
+        self.calls.append(("trial", trial.number))
 
     def end(self) -> None:
-        self.told.append(("end", None))
+        self.calls.append(("end", None))
 
 
 class Failing(Recorder):
@@ -44,10 +44,10 @@ def search(folder: Path, *trackers: Any, **settings: Any) -> nas.study.run.Run:
 
 
 @pytest.mark.slow
-def test_a_tracker_is_told_of_every_epoch_and_trial(tmp_path):
+def test_a_tracker_gets_every_epoch_and_trial(tmp_path):
     tracker = Recorder()
     search(tmp_path, tracker)
-    assert tracker.told == [
+    assert tracker.calls == [
         ("start", "job"),
         *(("epoch", (0, 1)), ("epoch", (0, 2)), ("trial", 0)),
         *(("epoch", (1, 1)), ("epoch", (1, 2)), ("trial", 1)),
@@ -58,11 +58,11 @@ def test_a_tracker_is_told_of_every_epoch_and_trial(tmp_path):
 @pytest.mark.slow
 def test_a_tracker_that_fails_ends_no_search(tmp_path):
     failing, other = Failing(), Recorder()
-    with pytest.warns(UserWarning, match="Failing failed and is left out: OSError: the server is gone"):
+    with pytest.warns(UserWarning, match="Failing failed and is dropped: OSError: the server is gone"):
         run = search(tmp_path, failing, other)
     assert len(run.study.complete) == 2
-    assert ("end", None) not in failing.told
-    assert ("trial", 1) in other.told
+    assert ("end", None) not in failing.calls
+    assert ("trial", 1) in other.calls
 
 
 def test_an_unknown_tracker_is_refused_before_anything_is_written(tmp_path):
@@ -117,19 +117,19 @@ def test_mlflow_holds_a_run_for_each_trial_below_that_of_the_search(tmp_path, mo
     run = search(tmp_path, "mlflow", resume=True, trials=2)
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("residual_vs_fractal")
-    kept = {found.info.run_name: found for found in client.search_runs([experiment.experiment_id])}
+    kept = {logged.info.run_name: logged for logged in client.search_runs([experiment.experiment_id])}
     assert set(kept) == {"job", "trial-0", "trial-1"}
     assert kept["job"].data.params["recipe.epochs"] == "2"
     for trial in run.study.trials:
-        found = kept[f"trial-{trial.number}"]
-        assert found.data.tags["mlflow.parentRunId"] == kept["job"].info.run_id
-        assert found.data.metrics["error"] == trial.error
-        assert found.data.params["stage1.depth"] == str(trial.decisions["stage1.depth"])
-        history = client.get_metric_history(found.info.run_id, "val_error")
+        logged = kept[f"trial-{trial.number}"]
+        assert logged.data.tags["mlflow.parentRunId"] == kept["job"].info.run_id
+        assert logged.data.metrics["error"] == trial.error
+        assert logged.data.params["stage1.depth"] == str(trial.decisions["stage1.depth"])
+        history = client.get_metric_history(logged.info.run_id, "val_error")
         assert [(point.step, point.value) for point in history] == [
             (row["epoch"], row["val_error"]) for row in trial.curve
         ]
-    assert {found.info.status for found in kept.values()} == {"FINISHED"}
+    assert {logged.info.status for logged in kept.values()} == {"FINISHED"}
 
 
 @pytest.mark.slow
@@ -159,9 +159,9 @@ def test_wandb_keeps_its_files_in_the_run_folder_when_offline(tmp_path, monkeypa
     monkeypatch.setenv("WANDB_MODE", "offline")
     run = search(tmp_path, "wandb")
     files = list((run.folder / "wandb").glob("offline-run-*/*.wandb"))
-    held = b"".join(path.read_bytes() for path in files)
+    contents = b"".join(path.read_bytes() for path in files)
     assert len(files) == 2
     for trial in run.study.trials:
         shown = (trial.digest, repr(trial.error), f"trial-{trial.number}", *map(str, trial.decisions))
-        assert all(text.encode() in held for text in shown)
+        assert all(text.encode() in contents for text in shown)
     usable(run.folder)

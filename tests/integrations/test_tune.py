@@ -1,4 +1,4 @@
-"""Ray Tune over our spaces: proposals, training and records, and the example with ASHA."""
+"""Ray Tune on search spaces of nas: proposals, training and records, and the example with ASHA."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import secrets
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import optuna
 import pytest
 import safetensors.torch
 from ray import tune
@@ -46,7 +46,7 @@ def test_the_searcher_proposes_as_a_search_does(tmp_path):
         expected = propose(
             make_searcher("evolution", ("error", "flops")), ours.space, history, seed=3, number=number
         )
-        history.start(number, expected.genotype.digest)
+        history.mark_running(number, expected.genotype.digest)
         assert proposed[DECISIONS] == ours.space.decisions(expected.genotype)
     assert len({proposed[SEED] for proposed in proposals}) == 6
 
@@ -70,7 +70,7 @@ def test_a_design_is_refused_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_stopped_trial_is_kept_and_is_on_no_front(tmp_path):
+def test_a_stopped_trial_is_recorded_and_on_no_front(tmp_path):
     ours = new_run(tmp_path)
     genotypes = [ours.space.sample(seed) for seed in range(2)]
     figures = nas.cost(nas.expand(genotypes[0], (1, 8, 8)))
@@ -92,8 +92,7 @@ def test_a_stopped_trial_is_kept_and_is_on_no_front(tmp_path):
     assert list(reopened.trials) == list(ours.study.trials)
     assert [trial.number for trial in reopened.front()] == [1]
     assert reopened.frame()["state"].tolist() == ["stopped", "complete"]
-    optuna_trials = optuna.load_study(study_name=None, storage=f"sqlite:///{ours.files.database}").trials
-    assert [trial.state.name for trial in optuna_trials] == ["PRUNED", "COMPLETE"]
+    assert [trial.state for trial in reopened.trials] == ["stopped", "complete"]
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def session(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_trial_goes_on_from_the_checkpoint_of_another_with_its_own_recipe(tmp_path, session):
+def test_a_trial_continues_the_checkpoint_of_another_with_its_own_recipe(tmp_path, session):
     """As population based training asks of it."""
     reports, given = session
     ours = new_run(tmp_path)
@@ -143,6 +142,21 @@ def test_a_trial_goes_on_from_the_checkpoint_of_another_with_its_own_recipe(tmp_
     assert reports[3][0]["val_loss"] == second["val_loss"]  # the same recipe goes on as if never stopped
 
 
+@pytest.mark.slow
+def test_a_checkpoint_of_other_hardware_keeps_its_precision(tmp_path, session, monkeypatch):
+    reports, given = session
+    run = new_run(tmp_path)
+    shared = {"space": run.space, "dataset": run.dataset, "recipe": replace(run.recipe, precision="auto")}
+    config = run.searcher.suggest("first")
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "bfloat16")
+    train_decisions(config, **shared)
+    given.append(reports[0][1])
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "float32")
+    train_decisions({**config, "lr": 0.4}, **shared)
+    states = [read_checkpoint(tune.Checkpoint.from_directory(str(place))) for _, place in reports]
+    assert [state["identity"]["precision"] for state in states] == ["bfloat16"] * 3
+
+
 def ended(name: str, config: dict[str, Any], folder: Path, **last: Any) -> Any:
     """What the recorder reads of a trial of Tune."""
     checkpoint = tune.Checkpoint.from_directory(str(folder))
@@ -156,7 +170,7 @@ def ended(name: str, config: dict[str, Any], folder: Path, **last: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_what_became_of_a_trial_is_recorded_once(tmp_path, session):
+def test_a_trial_is_recorded_once(tmp_path, session):
     reports, _ = session
     ours = new_run(tmp_path)
     config = ours.searcher.suggest("first")
@@ -171,9 +185,9 @@ def test_what_became_of_a_trial_is_recorded_once(tmp_path, session):
     ours.recorder.on_trial_complete(0, [], ended("of another searcher", config, halfway))
     ours.recorder.on_trial_complete(0, [], ended("other", config, halfway, diverged=True, epoch=2))
     ours.recorder.on_trial_error(0, [], ended("last", config, halfway))
-    found = [(each.state, each.reason, each.epochs) for each in ours.study.trials]
-    assert found[1:] == [("stopped", "", 1), ("failed", "diverged", 1), ("failed", "oom", 1)]
-    assert {each.proposal.proposer for each in ours.study.trials[1:]} == {"tune"}
+    outcomes = [(trial.state, trial.reason, trial.epochs) for trial in ours.study.trials]
+    assert outcomes[1:] == [("stopped", "", 1), ("failed", "diverged", 1), ("failed", "oom", 1)]
+    assert {trial.proposal.proposer for trial in ours.study.trials[1:]} == {"tune"}
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +210,8 @@ def example(tmp_path_factory):
 
 @pytest.mark.slow
 def test_asha_fills_a_run_folder_that_nas_reads(example, tmp_path):
-    run, said = example
-    assert f"best: trial {run.best().number}" in said
+    run, output = example
+    assert f"best: trial {run.best().number}" in output
     assert len(run.study.trials) == 12
     full = [trial for trial in run.study.trials if trial.epochs == 6]
     stopped = [trial for trial in run.study.trials if trial.epochs < 6]
@@ -205,10 +219,10 @@ def test_asha_fills_a_run_folder_that_nas_reads(example, tmp_path):
     assert {trial.state for trial in stopped} == {"stopped"}
     assert all(len(trial.curve) == trial.epochs for trial in run.study.trials)
     assert {trial.number for trial in run.front()} <= {trial.number for trial in full}
-    found = nas.analyze(run)
-    assert found.networks == len(full)
-    assert STOPPED in found.notes
-    assert [each.sample for each in found.comparisons] == ["networks that the search visited"]
+    analysis = nas.analyze(run)
+    assert analysis.networks == len(full)
+    assert STOPPED in analysis.notes
+    assert [comparison.sample for comparison in analysis.comparisons] == ["networks that the search visited"]
     assert f"{len(stopped)} trials stopped early" in pareto_text(run.study)
     (exported,) = nas.export(run, [run.best()], tmp_path / "exported", weights=True)
     assert exported.weights

@@ -41,10 +41,10 @@ def add_trials(space, history, count, epochs):
             error=rows[-1]["val_error"],
             curve=rows,
         )
-        history.start(number, trial.digest)
+        history.mark_running(number, trial.digest)
         for rung in RUNGS[:-1]:
             if rung <= epochs:
-                history.wait(trial.after(rung))
+                history.pause(trial.after(rung))
         if trial.complete:
             history.record(trial)
 
@@ -62,7 +62,7 @@ def test_every_trial_at_a_rung_counts_as_complete_with_its_expected_error(space)
     extrapolated = extrapolation().of(history)
     assert [trial.number for trial in extrapolated.complete] == list(range(45))
     assert {trial.epochs for trial in extrapolated.complete} == {1, 3}
-    latest = {trial.number: trial for trial in history.arrived}
+    latest = {trial.number: trial for trial in history.rung_results}
     assert len(latest) == 45
     assert all(0 <= trial.error <= 1 for trial in extrapolated.complete)
     assert any(trial.error != latest[trial.number].error for trial in extrapolated.complete)

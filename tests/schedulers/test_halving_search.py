@@ -12,7 +12,8 @@ import pytest
 from testing.paths import ROOT
 from testing.rungs import RUNGS, RungEvaluator
 
-from nas.controller.config import prepare
+from nas.controller.callbacks import Callbacks
+from nas.controller.config import SearchConfig, prepare
 from nas.controller.loop import run_search
 from nas.controller.signals import Interrupted, Stop
 from nas.data import load_data
@@ -20,14 +21,15 @@ from nas.errors import NasError, StorageError
 from nas.pareto import front
 from nas.schedulers import make_scheduler
 from nas.schedulers.successive_halving import MIN_TRIALS
-from nas.searchers import Searcher, make_searcher
+from nas.searchers import make_searcher
+from nas.searchers.base import Searcher
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.run import open_run
 from nas.study.study import Study
 from nas.study.trial import Proposal
 from nas.training.candidate import train_candidate
-from nas.training.recipe import staged
+from nas.training.recipe import Recipe, staged
 from nas.training.task import Task
 
 
@@ -36,18 +38,16 @@ def space():
     return load_space("residual_vs_fractal")
 
 
-def search(space, folder, *, study=None, evaluator=None, searcher="evolution", trials=40, **options):
+def search(
+    space, folder, *, study=None, evaluator=None, searcher="evolution", trials=40, share=0.2, **options
+):
     study = History() if study is None else study
     if isinstance(searcher, str):
         searcher = make_searcher(searcher, study.objectives)
     run_search(
+        SearchConfig(space, searcher, Recipe(epochs=RUNGS[-1]), trials, seed=7, uniform_share=share),
         study,
-        space,
-        searcher,
         evaluator or RungEvaluator(),
-        trials=trials,
-        seed=7,
-        epochs=RUNGS[-1],
         scheduler=make_scheduler(RUNGS, study, space, images=500, folder=folder / "rungs"),
         **options,
     )
@@ -70,7 +70,7 @@ class TestSearch:
             came = [trial for trial in study.trials if trial.epochs >= epochs]
             points = [(trial.curve[epochs - 1]["val_error"], trial.flops) for trial in came]
             assert all(came[at].epochs > epochs for at in front(points))
-        assert not study.waiting
+        assert not study.paused
         assert not study.pending
         assert not list((tmp_path / "rungs").iterdir())
 
@@ -84,7 +84,7 @@ class TestSearch:
         assert sum(trial.complete for trial in study.trials) < 20
 
     def test_a_proposal_chosen_by_results_is_not_uniform(self, space, tmp_path):
-        study = search(space, tmp_path, searcher="random", trials=30, uniform_share=0.2)
+        study = search(space, tmp_path, searcher="random", trials=30, share=0.2)
         uniform = {trial.number for trial in study.trials if trial.proposal.uniform}
         assert {trial.proposal.proposer for trial in study.trials} == {"random"}
         assert set(range(MIN_TRIALS)) <= uniform
@@ -93,7 +93,7 @@ class TestSearch:
 
     def test_events_tell_of_rungs(self, space, tmp_path):
         events = []
-        study = search(space, tmp_path, trials=12, on_event=events.append)
+        study = search(space, tmp_path, trials=12, callbacks=Callbacks(on_event=events.append))
         rungs = [event for event in events if event.kind == "rung"]
         assert {event.row["epoch"] for event in rungs} == {1, 3}
         assert [event.progress.done for event in rungs][-1] == 12
@@ -117,7 +117,7 @@ class TestSearch:
             def ask(self, space, history, *, number, **request):
                 return [Proposal(space.sample(number // 2), self.name)]
 
-        study = search(space, tmp_path, searcher=Twice(), trials=12, uniform_share=0)
+        study = search(space, tmp_path, searcher=Twice(), trials=12, share=0)
         by_number = {trial.number: trial for trial in study.trials}
         copies = [trial for trial in study.trials if trial.duplicate_of is not None]
         assert len(copies) == 6
@@ -208,17 +208,17 @@ class TestDurability:
 
 class TestSettings:
     def test_the_last_rung_replaces_the_epochs(self, space):
-        setup = prepare(space, fidelity=(1, 2))
-        assert (setup.recipe.epochs, setup.run_config().fidelity) == (2, (1, 2))
-        assert prepare(space).run_config().fidelity == ()
+        config, dataset = prepare(space, fidelity=(1, 2))
+        assert (config.recipe.epochs, config.run_config(dataset).fidelity) == (2, (1, 2))
+        assert prepare(space)[0].fidelity == ()
 
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
             ({"searcher": "paired"}, "paired compares equal trainings"),
             ({"searcher": "balanced"}, "balanced compares equal trainings"),
-            ({"recipe": {"epochs": 5}}, "ends with 9 epochs, and the epochs are given as 5"),
-            ({"objectives": ("flops", "params")}, "goes by the error"),
+            ({"recipe": {"epochs": 5}}, "the last rung is 9 epochs, but epochs is 5"),
+            ({"objectives": ("flops", "params")}, "promotes by error"),
         ],
     )
     def test_settings_that_exclude_halving_are_refused(self, space, settings, message):
@@ -241,7 +241,7 @@ class TestCommand:
     def test_the_summary_has_the_rank_correlations_of_rungs(self, finished):
         done, folder = finished
         assert done.returncode == 0, done.stderr
-        assert "Rank correlation of the errors at two rungs" in done.stdout
+        assert "Agreement of the errors at two rungs" in done.stdout
         assert "9 candidates on digits?limit=300, 1 to 4 (rungs 1, 2, 4) epochs each" in done.stderr
         assert "stopped early" in done.stdout
         document = json.loads(nas_command("analyze", folder, "--json").stdout)

@@ -24,8 +24,8 @@ def halving_of(rungs=RUNGS, objectives=("error", "flops")):
 def add(halving, trial, *, paused=True):
     """A rung result; a trial that is not paused is done with, as if another rung did not matter to it."""
     if paused:
-        halving.history.start(trial.number, trial.digest)
-    halving.history.wait(trial)
+        halving.history.mark_running(trial.number, trial.digest)
+    halving.history.pause(trial)
 
 
 def promoted(halving, running=(), *, closing=True):
@@ -88,7 +88,7 @@ class TestPromotion:
     def test_a_trial_near_its_end_needs_less_compute(self, space, measured_errors):
         points = [(0.9, 10), *[(0.5, 1000 + i) for i in range(3)]]
         halving = at_first_rung(space, points, paused={1, 2, 3})
-        halving.history.wait(trial_at_rung(space, 2, [0.5] * 3, 1002))
+        halving.history.pause(trial_at_rung(space, 2, [0.5] * 3, 1002))
         assert promoted(halving) == 2
 
     @pytest.mark.parametrize(("count", "expected"), [(MIN_TRIALS - 1, None), (MIN_TRIALS, MIN_TRIALS - 1)])
@@ -134,9 +134,9 @@ class TestPromotion:
                 rows = [row["val_error"] for row in trial.curve]
                 rows += [rows[-1] * 0.9] * (until - len(rows))
                 if until == RUNGS[-1]:
-                    halving.history.give_up(trial.number)
+                    halving.history.discard(trial.number)
                 later = trial_at_rung(space, trial.number, rows, trial.flops, trial.decisions)
-                halving.history.wait(later)
+                halving.history.pause(later)
         assert {len(trial.curve) for trial in halving.trials.values()} == set(RUNGS)
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 
-from nas.controller.config import prepare
+from nas.controller.config import SearchConfig, prepare
 from nas.controller.loop import run_search
 from nas.errors import NasError
 from nas.graph.cost import cost
+from nas.modules import MODULE_TYPES
 from nas.searchers import make_searcher
 from nas.searchers.designs.flops_matching import TOLERANCE, at_flops
+from nas.searchers.designs.paired import reference_flops
 from nas.space.genotype import expand
 from nas.space.space import load_space, parse_space
 from nas.stats import power
 from nas.study.history import History
-from nas.study.trial import Proposal, from_attributes, to_attributes
+from nas.study.trial import Proposal
+from nas.study.trial_json import from_attributes, to_attributes
+from nas.training.recipe import Recipe
 from nas.training.task import Result
 
 SPACE = """
@@ -171,7 +176,7 @@ class Evaluator:
         self.tasks.append(task)
         self.waiting.append(task)
 
-    def wait(self, timeout=None):
+    def wait(self, timeout=None, **callbacks):
         if len(self.tasks) > self.left:
             raise KeyboardInterrupt
         done, self.waiting = self.waiting, []
@@ -183,7 +188,7 @@ class Evaluator:
 
 def searched(space, study, trials, evaluator=None, name="paired"):
     design = make_searcher(name, ("error",), 2)
-    run_search(study, space, design, evaluator or Evaluator(), trials=trials, seed=0, epochs=1)
+    run_search(SearchConfig(space, design, Recipe(epochs=1), trials), study, evaluator or Evaluator())
     return study
 
 
@@ -196,7 +201,7 @@ def test_a_search_trains_every_part_of_a_block_with_its_seed(space):
         repeats[trial.digest].add(trial.error)
     assert any(len(errors) > 1 for errors in repeats.values())
     for trial in study.trials:
-        assert from_attributes(to_attributes(trial), trial.decisions) == trial
+        assert from_attributes(to_attributes(trial)) == trial
         assert all(value in space.domains()[path] for path, value in trial.decisions.items())
 
 
@@ -215,16 +220,17 @@ def test_an_interrupted_block_is_resumed(space, name):
 
 def test_only_trials_of_a_design_record_one(space):
     trial = searched(space, History(("error",)), 3).trials[0]
-    assert "design" in to_attributes(trial)["proposal"]
+    assert "design" in to_attributes(trial)
     plain = Proposal(trial.genotype, "random")
     assert plain.design == {}
 
 
 def test_settings_of_a_design_are_checked(space):
-    setup = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
-    assert setup.trials == setup.planner.default_trials(setup.space, 0)
-    assert setup.run_config().repeats == 3
-    assert prepare(space, searcher="random").run_config().repeats is None
+    config, dataset = prepare(space, searcher="paired", repeats=3, recipe={"epochs": 1})
+    assert config.trials == config.searcher.default_trials(config.space, 0)
+    assert config.run_config(dataset).repeats == 3
+    config, dataset = prepare(space, searcher="random")
+    assert config.run_config(dataset).repeats is None
     for wrong in ({"searcher": "random", "repeats": 2}, {"searcher": "paired", "repeats": 0}):
         with pytest.raises(NasError, match="repeats"):
             prepare(space, **wrong)
@@ -246,13 +252,11 @@ def test_a_summary_states_the_plan_and_the_detectable_effects(space, paired):
 def test_a_balanced_plan_states_the_effects_it_detects_after_holm_and_overlap(space, balanced):
     summary = balanced.summary(space, 0, balanced.default_trials(space, 0))
     assert 0.5 < summary["overlap"] <= 1
-    networks = int(summary["networks_of_type"] * summary["overlap"])
-    for row in summary["detectable"]:
-        assert row["effect"] == power.detectable(networks, row["sd"] * np.sqrt(2))
-        assert row["after_holm"] == power.detectable(networks, row["sd"] * np.sqrt(2), tests=3)
-        assert f"of {100 * row['after_holm']:.2f} points after Holm's correction" in "\n".join(
-            summary["lines"]
-        )
+    per_type, lines = summary["networks_of_type"], "\n".join(summary["lines"])
+    for row in summary["detectable"]:  # the adjustment costs some of the networks
+        assert row["effect"] > power.detectable(per_type, row["sd"] * np.sqrt(2))
+        assert row["after_holm"] > power.detectable(per_type, row["sd"] * np.sqrt(2), tests=3)
+        assert f"of {100 * row['after_holm']:.2f} points after Holm's correction" in lines
     assert balanced.summary(space, 0, 2)["overlap"] == 0  # one type is not there
     assert balanced.summary(space, 0, 2)["detectable"] == []
 
@@ -264,3 +268,28 @@ def test_power_is_that_of_the_rule():
     assert power.detectable(blocks, 2.0) == pytest.approx(1.0, abs=0.03)
     assert power.needed(1.0, 2.0, tests=10) > blocks
     assert power.detectable(1, 2.0) == np.inf
+
+
+def of_type(genotype, name):
+    """The network of the same shape whose blocks are all of one type."""
+    nodes = (
+        replace(node, module=MODULE_TYPES[name](width=node.module.width, stride=node.module.stride))
+        for node in genotype.nodes
+    )
+    return replace(genotype, nodes=tuple(nodes))
+
+
+def test_the_budget_of_a_context_depends_on_no_type_that_takes_part(space):
+    for proposal in plan(make_searcher("paired", ("error",), 1), space, 40):
+        budgets = {
+            reference_flops(of_type(proposal.genotype, name), space)
+            for name in ("fractal", "residual", "plain")
+        }
+        assert budgets == {flops(space, of_type(proposal.genotype, "plain"))}
+
+
+def test_networks_at_equal_flops_meet_the_budget_that_is_recorded(space, paired):
+    for proposal in plan(paired, space, 60):
+        if "equal_flops" in proposal.design["arms"]:
+            assert abs(flops(space, proposal.genotype) / proposal.design["budget"] - 1) <= TOLERANCE
+            assert proposal.design["reference"] == "plain"

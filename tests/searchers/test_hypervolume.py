@@ -9,7 +9,8 @@ from testing.toy_space import ToySpace, toy_trial
 from nas.errors import NasError
 from nas.pareto import hypervolume
 from nas.schedulers import TrainFully
-from nas.searchers import make_searcher, propose
+from nas.searchers import make_searcher
+from nas.searchers.base import propose
 from nas.searchers.hypervolume import INITIAL, NODES, WEIGHTS, expected_gains, van_der_corput
 from nas.study.history import History
 
@@ -60,10 +61,10 @@ def test_a_network_in_training_moves_the_next_proposals_elsewhere():
         return proposal.genotype
 
     first = ask()
-    history.start(20, first.digest, first)
+    history.mark_running(20, first.digest, first)
     second = ask()
-    history.give_up(20)
-    history.start(20, "another", None)
+    history.discard(20)
+    history.mark_running(20, "another", None)
     assert ask() == first
     assert second != first
 

@@ -11,11 +11,13 @@ from nas.cli.search import command
 from nas.controller.config import prepare
 from nas.errors import NasError
 from nas.plugins import load_plugin
-from nas.searchers import SEARCHERS, design_names, make_searcher, propose, register_searcher, searcher_names
+from nas.searchers import SEARCHERS, design_names, make_searcher, register_searcher, searcher_names
+from nas.searchers.base import propose
 from nas.study.history import History
 
 PLUGIN = """
-from nas.searchers import Searcher, register_searcher
+from nas.searchers import register_searcher
+from nas.searchers.base import Searcher
 from nas.study.trial import Proposal
 
 
@@ -60,8 +62,8 @@ class TestPlugin:
         assert [trial.digest for trial in history.trials[:2]] == ["0-0-0", "0-0-1"]
 
     def test_a_search_is_prepared_with_it(self):
-        config = prepare("residual_vs_fractal", searcher="enumeration", data="digits?limit=60")
-        assert config.searcher == "enumeration"
+        config, _ = prepare("residual_vs_fractal", searcher="enumeration", data="digits?limit=60")
+        assert config.searcher.name == "enumeration"
 
     def test_a_name_that_is_taken_is_refused(self):
         with pytest.raises(NasError, match="'enumeration' exists already"):
@@ -76,6 +78,8 @@ def test_every_searcher_is_named_in_the_help():
 def test_designs_plan_every_trial_and_the_others_none():
     assert design_names() == ["balanced", "paired"]
     assert searcher_names()[:3] == ["evolution", "hypervolume", "random"]
+    for name in (*searcher_names(), *design_names()):
+        assert make_searcher(name, ("error",)).plans_every_trial == (name in design_names())
     assert make_searcher("paired", ("error",), 3).repeats == 3
     assert make_searcher("evolution", ("error",)).repeats is None
 

@@ -11,8 +11,8 @@ from testing.toy_space import Toy, ToySpace, toy_trial
 
 from nas.errors import NasError
 from nas.schedulers import TrainFully
-from nas.searchers import Searcher, make_searcher, propose, searcher_names
-from nas.searchers.optuna_sampler import UNSUPPORTED
+from nas.searchers import UNSUPPORTED, make_searcher, searcher_names
+from nas.searchers.base import Searcher, propose
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal
@@ -78,7 +78,7 @@ def test_a_proposal_follows_from_history_seed_and_number(name):
 def test_the_history_is_only_read(name):
     space = ToySpace(length=5, base=3)
     history = run(name, space, 24)
-    history.start(24, Toy((0, 0, 0, 0, 0)).digest)
+    history.mark_running(24, Toy((0, 0, 0, 0, 0)).digest)
     before = copy.deepcopy(contents(history))
     ask(make_searcher(name, OBJECTIVES[2]), space, history)
     assert contents(history) == before
@@ -106,7 +106,7 @@ def test_networks_in_flight_are_not_proposed(name):
     searcher, history = make_searcher(name, OBJECTIVES[2]), History()
     digests = []
     while proposal := propose(searcher, space, history, seed=0, number=len(digests)):
-        history.start(len(digests), proposal.genotype.digest)
+        history.mark_running(len(digests), proposal.genotype.digest)
         digests.append(proposal.genotype.digest)
     assert sorted(digests) == sorted({genotype.digest for genotype in space.enumerate()})
 

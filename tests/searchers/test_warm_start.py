@@ -11,7 +11,8 @@ import pytest
 import nas
 from nas.cli import run
 from nas.errors import NasError, NotFoundError
-from nas.searchers import make_searcher, propose
+from nas.searchers import make_searcher
+from nas.searchers.base import propose
 from nas.searchers.warm_start import find_warm_starts, project, warm_start_proposals
 from nas.space.genotype import Genotype
 from nas.space.space import load_space, parse_space, space_names
@@ -113,7 +114,7 @@ def test_constraints_that_no_network_meets_are_an_error() -> None:
 def test_a_network_with_branches_is_refused() -> None:
     space = load_space("skip_connections")
     branched = next(g for seed in range(50) if "<-" in str(g := space.sample(seed)))
-    with pytest.raises(NasError, match="is no chain"):
+    with pytest.raises(NasError, match="is not a chain"):
         project(load_space("plain_vs_residual"), branched)
 
 
@@ -143,7 +144,7 @@ def test_warm_starts_are_the_first_proposals_by_number() -> None:
             proposal = propose(searcher, space, history, seed=3, number=number, seeds=seeds)
             assert proposal is not None
             proposals.append((proposal.proposer, proposal.uniform, proposal.genotype))
-            history.start(number, proposal.genotype.digest)
+            history.mark_running(number, proposal.genotype.digest)
         return proposals
 
     whole = proposals(0)

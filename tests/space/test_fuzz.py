@@ -26,7 +26,6 @@ from testing.stranger import change_config, change_trial, config_of, copied
 
 from nas.cli import run as nas
 from nas.space.space import load_space, space_names
-from nas.study.run_config import VERSION
 
 pytestmark = pytest.mark.slow
 
@@ -82,12 +81,12 @@ FILES = ["study.db", "config.json", "space.yaml", "weights/6.safetensors"]
 
 
 @contextmanager
-def a_run(factory, *made, layout=VERSION):
+def a_run(factory, *made):
     """A copy of the kept run, in the current folder, where nothing but `made` appears beside it."""
     root = factory.mktemp("root")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        folder = copied(root / "run", layout)
+        folder = copied(root / "run")
         yield folder
         assert {path.name for path in root.iterdir()} <= {"run", *made}
 
@@ -142,19 +141,18 @@ def test_any_config_with_a_checksum_that_fits(tmp_path_factory, capsys, command,
 
 @given(
     command=st.sampled_from(READERS),
-    layout=st.integers(1, VERSION),
     row=st.integers(1, 6),
     data=st.data(),
 )
 @fuzz
-def test_any_trial_with_a_checksum_that_fits(tmp_path_factory, capsys, command, layout, row, data):
+def test_any_trial_with_a_checksum_that_fits(tmp_path_factory, capsys, command, row, data):
     def change(held):
         new = data.draw(changed([dict(held)]))
         if isinstance(new, dict):
             held.clear()
             held.update({key: value for key, value in new.items() if key.isprintable()})
 
-    with a_run(tmp_path_factory, layout=layout) as folder:
+    with a_run(tmp_path_factory) as folder:
         change_trial(folder, change, row)
         ends_well([*command.split(), "--results-dir", "."], capsys)
 
@@ -232,9 +230,8 @@ BAD = st.one_of(
 @given(line=st.sampled_from(list(LINES)), data=st.data())
 @fuzz
 def test_any_command_line(tmp_path_factory, capsys, monkeypatch, line, data):
-    monkeypatch.setattr(
-        "nas.controller.dry_run._candidate_seconds", lambda *_: 0.0
-    )  # it trains for some batches
+    # which trains for some batches
+    monkeypatch.setattr("nas.controller.dry_run._training_seconds", lambda *_: 0.0)
     arguments = line.split()
     names = [f"--{name}" for name in LINES[line].split()]
     for option in data.draw(st.lists(st.sampled_from(names), max_size=4, unique=True)) if names else ():

@@ -174,7 +174,7 @@ BAD = {
     SMALL.replace("width: 16}", "width: 1000000000}"): "stages[0].width",
     SMALL.replace("width: 16}", "width: yes}"): "stages[0].width",
     SMALL.replace("by: cardinality", "by: cardinalty"): "'cardinalty' is not known here",
-    SMALL.replace("4: 24", "8: 24"): "says nothing for cardinality 4",
+    SMALL.replace("4: 24", "8: 24"): "has no options for cardinality 4",
     SMALL.replace("type: pool", "type: pol"): "bad.yaml:12: head.type: unknown head 'pol'",
     SMALL.replace("name: small", "name: ../x"): "bad.yaml:1: name",
     SMALL
@@ -182,7 +182,7 @@ BAD = {
     SMALL + "constraints: {flops: {max: 1 M}}\n": "must be a number, as in 250k, 40M or 1.5G",
     SMALL + "constraints: {flops: {max: 1M, min: 2M}}\n": "min is above max",
     SMALL + "constraints: {flops: {mx: 1M}}\n": "unknown key 'mx'\n  did you mean 'max'?",
-    SMALL + "name: twice\n": "bad.yaml:13: not valid YAML: the key 'name' stands twice",
+    SMALL + "name: twice\n": "bad.yaml:13: not valid YAML: the key 'name' appears twice",
     SMALL + "input: 32x32\n": "must be CHANNELSxHEIGHTxWIDTH",
     SMALL.replace("convs: [1, 2]", "width: 8"): "width belongs to the stage",
     "a: [" * 60: "nested deeper than 50",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind
 
-from nas.stats.regression import NO_EFFECT, partial_effect, smooth
+from nas.stats.regression import NO_EFFECT, mean_of, partial_effect, slopes, smooth
 
 
 def drawn(count=60, seed=1):
@@ -79,3 +79,25 @@ def test_few_values_have_an_indicator_each_and_many_a_spline_that_ends_in_straig
     assert np.abs(np.diff(columns[-5:], 2, axis=0)).max() < 1e-9
     assert smooth(values, 1).shape == (101, 1)
     assert smooth(np.ones(5), 2).shape == (5, 0)
+
+
+def test_slopes_are_partial_effects_and_clusters_widen_them():
+    y, x, others = drawn()
+    columns = np.column_stack([x, others])
+    (alone,) = slopes(y, columns, np.eye(5)[:1], np.arange(60))
+    expected = partial_effect(y, x, others)
+    assert (alone.value, alone.error) == pytest.approx((expected.value, expected.error))
+    each = np.repeat(np.arange(60), 4)  # every row four times says no more than once
+    (repeated,) = slopes(y[each], columns[each], np.eye(5)[:1], each)
+    assert repeated.value == pytest.approx(alone.value)
+    assert repeated.error > 0.8 * alone.error
+    assert slopes(y, np.hstack([columns, columns]), np.eye(10)[:1], np.arange(60)) == [NO_EFFECT]
+
+
+def test_a_mean_over_clusters_is_that_of_students_t():
+    values = np.array([1.0, 2.0, 4.0, 5.0])
+    found = mean_of(values, np.arange(4))
+    half = t.ppf(0.975, 3) * values.std(ddof=1) / 2
+    assert (found.value, found.high) == (3, pytest.approx(3 + half, rel=0.16))  # HC3 is a little wider
+    assert found.high > 3 + half
+    assert np.isnan(mean_of(values, np.zeros(4, int)).low)

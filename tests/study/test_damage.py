@@ -1,9 +1,9 @@
 """A file of a run that was cut, or of which one byte is another: the run opens as it was, or not at all.
 
-The small files are damaged at every byte. The database has a hundred thousand, so here it is damaged
-at every 211th; the long form takes all of them (half an hour for one core):
+The small files are damaged at every byte. The database has thirty thousand, so here it is damaged
+at every 53rd; the long form takes all of them:
 
-    NAS_DAMAGE=1 python -m pytest -q tests/test_damage.py
+    NAS_DAMAGE=1 python -m pytest -q tests/study/test_damage.py
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nas.study.run import Run, open_run
 
 pytestmark = pytest.mark.slow
 
-STRIDE = int(os.environ.get("NAS_DAMAGE", "211"))
+STRIDE = int(os.environ.get("NAS_DAMAGE", "53"))
 MASK = 0x21
 """Turns a digit into another character, a letter into another letter, and a quote into none."""
 
@@ -71,7 +71,7 @@ def outcomes(
     ids=lambda each: str(each),
 )
 def test_damage_is_found_or_harmless(folder: Path, name: str, stride: int, damage: object) -> None:
-    """Harmless is to cut the last line end of a text, or a change in what only Optuna's own tools read."""
+    """Harmless is to cut the last line end of a text, or to change an unused part of the database."""
     with (run := open_run(folder)).study:
         whole = held(run)
     found = dict(outcomes(folder, name, damage, stride))
@@ -80,12 +80,12 @@ def test_damage_is_found_or_harmless(folder: Path, name: str, stride: int, damag
 
 
 def test_an_index_that_misses_a_trial_is_found(folder: Path) -> None:
-    """SQLite looks trials up in it; at every byte of its last rows."""
+    """SQLite looks trials up in it; at every byte of its last entries."""
     with (run := open_run(folder)).study:
         whole = held(run)
     with closing(sqlite3.connect(folder / "study.db")) as connection:
         (size,) = connection.execute("PRAGMA page_size").fetchone()
-        query = "SELECT rootpage FROM sqlite_master WHERE name = 'ix_trials_study_id'"
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_trials_1'"
         end = size * connection.execute(query).fetchone()[0]
     found = dict(outcomes(folder, "study.db", changed, 1, end - 40, end))
     assert [at for at, each in found.items() if not isinstance(each, NasError) and each != whole] == []

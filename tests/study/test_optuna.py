@@ -1,9 +1,7 @@
-"""Plain Optuna over our spaces: trials, samplers, pruners and importances; its dashboard on our files."""
+"""Plain Optuna over our spaces: trials, samplers, pruners and importances; our runs as its studies."""
 
 from __future__ import annotations
 
-import io
-import json
 import subprocess
 import sys
 import warnings
@@ -11,9 +9,12 @@ import warnings
 import optuna
 import pytest
 from testing.paths import ROOT
+from testing.trials import OBJECTIVE_NAMES, SPACE, a_trial
 
 import nas
 from nas.space.space import parse_space, space_names
+from nas.study.optuna_study import to_optuna
+from nas.study.study import Study
 
 SAMPLERS = ("Random", "TPE", "NSGAII", "NSGAIII", "GP", "BruteForce")
 
@@ -94,39 +95,64 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_is_an_optuna_study(run):
+def test_a_run_as_an_optuna_study(run):
     """Another sampler can go on from its trials, in memory; the file stays as it is."""
-    recorded = optuna.load_study(study_name=run.name, storage=f"sqlite:///{run.files.database}")
-    assert recorded.metric_names == ["error", "flops"]
-    assert {trial.number for trial in recorded.best_trials} == {trial.number for trial in run.front()}
-    study = optuna.create_study(directions=recorded.directions, sampler=optuna.samplers.TPESampler(seed=0))
-    study.add_trials(recorded.trials)
+    before = run.files.database.read_bytes()
+    converted = run.to_optuna()
+    assert converted.study_name == run.name
+    assert converted.metric_names == ["error", "flops"]
+    assert {trial.number for trial in converted.best_trials} == {trial.number for trial in run.front()}
+    study = optuna.create_study(directions=converted.directions, sampler=optuna.samplers.TPESampler(seed=0))
+    study.add_trials(converted.trials)
     assert run.space.suggest(study.ask()) in run.space
+    assert run.files.database.read_bytes() == before
+
+
+def test_every_trial_is_converted(tmp_path):
+    """Also failed and stopped ones; the order is that of the numbers."""
+    curve = ({"epoch": 1, "val_error": 0.75}, {"epoch": 2, "val_error": 0.5})
+    trials = [
+        a_trial(0, curve=curve),
+        a_trial(2, reason="oom", message="out of memory", curve=()),
+        a_trial(1, state="stopped", error=0.75, curve=curve[:1]),
+    ]
+    path = tmp_path / "study.db"
+    with Study.create(path, objectives=OBJECTIVE_NAMES, domains=SPACE.domains()) as study:
+        for trial in trials:
+            study.record(trial)
+        converted = to_optuna(study, "mine")
+    assert converted.directions == [optuna.study.StudyDirection.MINIMIZE] * 2
+    by_number = {trial.number: trial for trial in trials}
+    for made in converted.trials:
+        trial = by_number[made.number]
+        assert made.params == trial.decisions
+        assert made.user_attrs["digest"] == trial.digest
+        assert made.user_attrs["number"] == trial.number
+        assert made.user_attrs["flops"] == trial.flops
+        assert made.duration.total_seconds() == pytest.approx(trial.duration)
+        for name, distribution in made.distributions.items():
+            assert distribution.choices == tuple(SPACE.domains()[name])
+    complete, stopped, failed = converted.trials
+    assert [made.state.name for made in converted.trials] == ["COMPLETE", "PRUNED", "FAIL"]
+    assert complete.values == [trials[0].error, trials[0].flops]
+    assert complete.intermediate_values == {1: 0.75, 2: 0.5}
+    assert stopped.intermediate_values == {1: 0.75}
+    assert (failed.user_attrs["reason"], failed.user_attrs["message"]) == ("oom", "out of memory")
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Some regimes for parameter")
-def test_optuna_dashboard_reads_a_run(run):
-    dashboard = pytest.importorskip("optuna_dashboard", reason="pip install optuna-dashboard")
-    app = dashboard.wsgi(f"sqlite:///{run.files.database}")
-
-    def get(path):
-        environment = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.input": io.BytesIO()}
-        environment |= {"SERVER_NAME": "localhost", "SERVER_PORT": "80", "wsgi.errors": sys.stderr}
-        environment |= {"wsgi.url_scheme": "http", "QUERY_STRING": "after=0"}
-        said = []
-        body = b"".join(app(environment, lambda status, headers, exc_info=None: said.append(status)))
-        assert said == ["200 OK"], path
-        return json.loads(body)
-
-    (study,) = get("/api/studies")["study_summaries"]
-    assert study["study_name"] == run.name
-    shown = get(f"/api/studies/{study['study_id']}")
-    assert shown["objective_names"] == ["error", "flops"]
-    assert {trial["number"]: trial["values"] for trial in shown["trials"]} == {
-        trial.number: list(trial.values(("error", "flops"))) for trial in run.study.trials
-    }
-    assert get(f"/api/studies/{study['study_id']}/param_importances")["param_importances"]
+@pytest.mark.filterwarnings("ignore:PedAnovaImportanceEvaluator computes")
+def test_optuna_measures_importance(tmp_path):
+    with Study.create(tmp_path / "study.db", objectives=OBJECTIVE_NAMES, domains=SPACE.domains()) as study:
+        for number in range(20):
+            study.record(a_trial(number))
+        found = optuna.importance.get_param_importances(
+            to_optuna(study, "mine"),
+            evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+            target=lambda trial: trial.values[0],
+        )
+    assert found
+    assert set(found) <= set(SPACE.domains())
 
 
 @pytest.mark.slow

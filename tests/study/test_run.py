@@ -1,4 +1,4 @@
-"""A small search in this process, opened, resumed, exported and shown by every command."""
+"""A small search in this process: opened, resumed, exported, and read by every command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundErro
 from nas.study import run_folder
 from nas.study.config_diff import BECAME, differences, lines
 from nas.study.run_config import VERSION
-from nas.training.loop import hardware_precision
+from nas.training.precision import hardware_precision
 from nas.training.recipe import Recipe
 
 SETTINGS: dict[str, Any] = {"data": "digits?limit=150", "epochs": 1, "workers": 0}
@@ -44,7 +44,7 @@ def first(home: Path) -> Any:
         yield run
 
 
-def test_the_frame_has_a_row_a_trial(first: Any) -> None:
+def test_the_frame_has_one_row_per_trial(first: Any) -> None:
     assert list(first.trials["number"]) == list(range(6))
     assert set(first.trials["state"]) == {"complete"}
     assert first.trials["error"].between(0, 1).all()
@@ -65,7 +65,7 @@ def test_the_analysis_counts_the_trials(first: Any) -> None:
     assert nas.analyze(first).trials == 6
 
 
-def test_the_configuration_says_what_made_the_run(first: Any) -> None:
+def test_the_config_holds_the_settings_of_the_search(first: Any) -> None:
     config = first.config
     assert config.layout == VERSION
     assert config.space == "tiny"
@@ -101,7 +101,7 @@ def test_equal_seeds_give_equal_runs(home: Path, first: Any) -> None:
         assert second.trials[columns].equals(first.trials[columns])
 
 
-def test_an_existing_folder_names_resume(home: Path) -> None:
+def test_an_existing_run_is_refused_with_a_hint_at_resume(home: Path) -> None:
     with pytest.raises(NasError, match="--resume"):
         search(home, trials=6, name="first")
 
@@ -120,11 +120,11 @@ def test_trials_is_the_total_of_a_resumed_run(home: Path) -> None:
 def test_the_precision_is_decided_once_in_a_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named: list[str] = []
     settings: dict[str, Any] = {"results_dir": home / "precision", "on_precision": named.append}
-    monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "float32")
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "float32")
     begun = search(home, trials=2, name="precision", **settings)
     with begun.study:
         assert begun.config.recipe.precision == "float32"
-    monkeypatch.setattr("nas.training.loop.hardware_precision", lambda device: "bfloat16")  # another machine
+    monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "bfloat16")
     again = nas.search(name="precision", resume=True, trials=3, workers=0, **settings)
     assert named == ["float32", "float32"]
     with again.study:
@@ -148,7 +148,7 @@ def test_a_finished_run_says_so_and_is_not_ranked_again(
     words = ["search", "--resume", "--name", "first", "--results-dir", str(home / "results")]
     assert nas_command(words) == 0
     out = capsys.readouterr().out
-    assert "All 6 trials are recorded already; --trials N adds more." in out
+    assert "All 6 trials are recorded already. Add some with --trials N." in out
     assert "Pareto front" in out
     assert "Ranking" not in out
     assert nas_command([*words, "--json"]) == 0
@@ -172,7 +172,7 @@ def test_resume_refuses_other_settings_and_names_them(home: Path, changed: dict[
     assert said in str(caught.value)
 
 
-def test_changes_are_described_by_their_path() -> None:
+def test_a_changed_setting_is_named_by_its_path() -> None:
     before = {"recipe": {"lr": 0.1, "pad": 1}, "trials": 5, "seed": 0}
     after = {"recipe": {"lr": 0.2, "pad": 1}, "trials": 9, "seed": 0}
     changes = differences(before, after, frozenset({"trials"}))
@@ -181,8 +181,8 @@ def test_changes_are_described_by_their_path() -> None:
 
 
 def test_a_run_that_is_being_written_is_locked(home: Path) -> None:
-    files = run_folder.find_run(home / "results", "first")
-    with run_folder.lock(files), pytest.raises(LockedError, match="held by process"):
+    files = run_folder.find_run("first", home / "results")
+    with run_folder.lock_run(files), pytest.raises(LockedError, match="held by process"):
         nas.search(name="first", results_dir=home / "results", resume=True, trials=9, workers=0)
 
 
@@ -197,7 +197,7 @@ print(run(sys.argv[2:]), "ray" in sys.modules)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("results", "size"), [("file/below", 1 << 30), ("full", 100_000)], ids=["unwritable", "half a study"]
+    ("results", "size"), [("file/below", 1 << 30), ("full", 10_000)], ids=["unwritable", "half a study"]
 )
 def test_a_run_that_cannot_be_made_fails_before_ray_and_leaves_no_folder(
     tmp_path: Path, results: str, size: int
@@ -216,7 +216,7 @@ def test_a_run_that_cannot_be_made_fails_before_ray_and_leaves_no_folder(
     assert list(tmp_path.glob("*/*")) == []
 
 
-def test_candidates_that_all_fail_end_the_search(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_ends_if_all_trials_fail(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("no such luck")
 
@@ -258,7 +258,10 @@ def test_search_ends_with_commands_that_work(
     )
     assert nas_command(line.split()) == 0
     captured = capsys.readouterr()
-    progress = captured.err.splitlines()
+    lines = captured.err.splitlines()
+    assert lines[0].startswith("data        digits?limit=150: classification, 10 classes")
+    start = next(at for at, text in enumerate(lines) if text.startswith("2 candidates"))
+    progress = lines[start:]
     assert progress[0].startswith("2 candidates on digits?limit=150, 1 epochs each")
     assert progress[1] == f"precision: {hardware_precision('cpu')}"
     assert [row.split()[:2] for row in progress[2:]] == [["1/2", "#0"], ["2/2", "#1"]]
@@ -295,7 +298,7 @@ def test_export_and_training_of_a_trial(
     assert "test error" in capsys.readouterr().out
 
 
-def test_a_changed_setting_is_a_new_object(first: Any) -> None:
+def test_a_config_is_frozen_and_copied_to_change_it(first: Any) -> None:
     with pytest.raises(ValueError, match="frozen"):
         first.config.trials = 7
     longer = first.config.model_copy(update={"trials": 7})

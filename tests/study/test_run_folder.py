@@ -1,4 +1,4 @@
-"""Run folders: names, the lock, atomic writes."""
+"""Run folders: names, lock, atomic writes."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from testing.configs import make_config
-from testing.stranger import DATA, OLDER, change_config, config_of, copied
+from testing.paths import FIXTURES
+from testing.stranger import change_config, copied
 
 from nas.cli import run as nas
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
 from nas.files import write_atomic
 from nas.study.run_config import VERSION
-from nas.study.run_folder import NAME, create, find_run, list_runs, lock, read_config, write_config
-from nas.study.study import Study
+from nas.study.run_folder import NAME, create_run, find_run, list_runs, lock_run, read_config, write_config
+from nas.study.tables import SCHEMA_VERSION, checksum
 
 HELPER = """
 import sys, time
 from pathlib import Path
-from nas.study.run_folder import RunFolder, lock
-with lock(RunFolder(Path(sys.argv[1]))):
+from nas.study.run_folder import RunFolder, lock_run
+with lock_run(RunFolder(Path(sys.argv[1]))):
     print("locked", flush=True)
     time.sleep(60)
 """
 
 
 def made(root, name):
-    folder = create(root, "space", name)
+    folder = create_run(root, "space", name)
     write_config(folder, make_config(layout=1))
     return folder
 
 
-def test_a_name_tells_space_and_time(tmp_path):
-    first, second = create(tmp_path, "plain_vs_residual"), create(tmp_path, "plain_vs_residual")
+def test_a_new_name_holds_space_and_time(tmp_path):
+    first, second = create_run(tmp_path, "plain_vs_residual"), create_run(tmp_path, "plain_vs_residual")
     assert re.fullmatch(r"plain_vs_residual-\d{8}-\d{6}-[0-9a-f]{4}", first.name)
     assert first.name != second.name
     assert first.weights.is_dir()
@@ -49,18 +50,18 @@ def test_a_name_tells_space_and_time(tmp_path):
 
 @settings(deadline=None)
 @given(st.text(max_size=200))
-def test_any_name_of_a_space_makes_a_name_of_a_run(space_name):
+def test_every_name_of_a_space_gives_a_valid_run_name(space_name):
     from nas.study.run_folder import _new_name
 
     assert NAME.fullmatch(_new_name(space_name))
 
 
-def test_an_existing_run_is_refused_and_resume_named(tmp_path):
+def test_an_existing_run_is_refused_with_a_hint_at_resume(tmp_path):
     made(tmp_path, "mine")
     (tmp_path / "notes").mkdir()
     for name, way_out in (("mine", "--resume"), ("notes", "another --name")):
         with pytest.raises(NasError, match="exists already") as caught:
-            create(tmp_path, "space", name)
+            create_run(tmp_path, "space", name)
         assert way_out in caught.value.hint
         assert caught.value.exit_code == 2
 
@@ -72,7 +73,7 @@ BAD_NAMES = ["../x", "/x", "a/b", "a\0b", ".", "..", "...", "", "ä", "a b", "a\
 def test_bad_names_are_refused(tmp_path, name):
     root = tmp_path / "results"
     with pytest.raises(NasError, match="bad name"):
-        create(root, "space", name)
+        create_run(root, "space", name)
     assert not root.exists()
 
 
@@ -80,7 +81,7 @@ def test_bad_names_are_refused(tmp_path, name):
 def test_no_run_is_found_by_a_bad_name(tmp_path, name):
     made(tmp_path, "run")
     with pytest.raises(NasError):
-        find_run(tmp_path / "run" / "weights", name)
+        find_run(name, tmp_path / "run" / "weights")
 
 
 def test_a_symbolic_link_is_refused(tmp_path):
@@ -88,9 +89,9 @@ def test_a_symbolic_link_is_refused(tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "link").symlink_to(outside.path)
     with pytest.raises(NasError, match="symbolic link"):
-        create(tmp_path / "results", "space", "link")
+        create_run(tmp_path / "results", "space", "link")
     with pytest.raises(NasError, match="symbolic link"):
-        find_run(tmp_path / "results", "link")
+        find_run("link", tmp_path / "results")
     assert list_runs(tmp_path / "results") == []
 
 
@@ -98,51 +99,51 @@ def test_a_results_folder_under_a_file_fails(tmp_path):
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file" / "results"):
         with pytest.raises(StorageError) as caught:
-            create(root, "space", "run")
+            create_run(root, "space", "run")
         assert "--results-dir" in caught.value.hint
 
 
 def test_runs_are_found_by_name_and_by_path(tmp_path):
     runs = [made(tmp_path, name) for name in ("alpha", "beta")]
-    create(tmp_path, "space", "unfinished")
+    create_run(tmp_path, "space", "unfinished")
     assert list_runs(tmp_path) == runs
-    assert find_run(tmp_path, "beta") == runs[1]
-    assert find_run("nowhere", str(tmp_path / "beta")).path == runs[1].path.resolve()
+    assert find_run("beta", tmp_path) == runs[1]
+    assert find_run(str(tmp_path / "beta"), "nowhere").path == runs[1].path.resolve()
     assert list_runs(tmp_path / "nowhere") == []
 
 
-def test_an_unknown_run_is_not_found_and_the_closest_named(tmp_path):
+def test_an_unknown_run_is_refused_with_the_closest_name(tmp_path):
     made(tmp_path, "alpha")
     with pytest.raises(NotFoundError) as caught:
-        find_run(tmp_path, "alhpa")
+        find_run("alhpa", tmp_path)
     assert "did you mean 'alpha'" in caught.value.hint
     with pytest.raises(NotFoundError, match="did you mean 'latest'"):
-        find_run(tmp_path, "latst")
+        find_run("latst", tmp_path)
     with pytest.raises(NotFoundError):
-        find_run(tmp_path, str(tmp_path / "weights"))
+        find_run(str(tmp_path / "weights"), tmp_path)
     with pytest.raises(NotFoundError) as caught:
-        find_run(tmp_path / "empty", "alpha")
+        find_run("alpha", tmp_path / "empty")
     assert "nas search" in caught.value.hint
 
 
 def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
-    folder = create(tmp_path, "space", "run")
+    folder = create_run(tmp_path, "space", "run")
     command = [sys.executable, "-c", HELPER, str(folder.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout.readline() == "locked\n"
-            with pytest.raises(LockedError, match=f"process {process.pid}") as caught, lock(folder):
+            with pytest.raises(LockedError, match=f"process {process.pid}") as caught, lock_run(folder):
                 pass
             assert caught.value.exit_code == 5
         finally:
             process.kill()
-    with lock(folder):
+    with lock_run(folder):
         assert (folder.path / ".holder").read_text().startswith(f"process {os.getpid()} ")
     assert not (folder.path / ".holder").exists()
 
 
 def test_config_round_trip_and_checksum(tmp_path):
-    folder = create(tmp_path, "space", "run")
+    folder = create_run(tmp_path, "space", "run")
     config = make_config(classes=("ä", "b"))
     write_config(folder, config)
     assert read_config(folder) == config
@@ -196,30 +197,6 @@ def test_config_is_plain_json(tmp_path):
     assert json.loads(folder.config.read_text())["schema"] == 1
 
 
-@pytest.mark.parametrize("layout", OLDER)
-def test_a_folder_of_an_older_program_opens_and_is_read(tmp_path, capsys, layout):
-    folder = copied(tmp_path / "old", layout)
-    assert json.loads(folder.config.read_text())["schema"] == layout
-    for command in ("pareto", "analyze"):
-        assert nas([command, str(folder.path), "--json"]) == 0
-    assert nas(["runs", "--results-dir", str(tmp_path), "--json"]) == 0
-    assert f'"complete": {config_of(folder)["trials"]}' in capsys.readouterr().out
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("layout", OLDER)
-def test_a_folder_of_an_older_program_goes_on_as_one_of_this(tmp_path, layout):
-    folder = copied(tmp_path / "old", layout)
-    trials = config_of(folder)["trials"]
-    words = ["search", "--resume", "--name", "old", "--results-dir", str(tmp_path), "--workers", "0"]
-    assert nas([*words, "--trials", str(trials + 1)]) == 0
-    assert read_config(folder).layout == VERSION
-    with Study.open(folder.database) as study:
-        assert len(study.trials) == trials + 1
-        known = [trial.proposal.known is not None for trial in study.trials]
-        assert known == [layout > 1] * trials + [True]
-
-
 @pytest.mark.parametrize(
     "command", ["pareto {}", "replay {}", "search --resume --name new --results-dir {}/.."]
 )
@@ -228,20 +205,26 @@ def test_a_folder_of_a_newer_program_is_refused_with_what_it_needs(tmp_path, cap
     change_config(folder, schema=VERSION + 1, versions={"nas": "7.8"})
     assert nas(command.format(folder.path).split()) == 2
     message = capsys.readouterr().err
-    assert f"is of layout {VERSION + 1}, and this program reads layouts up to {VERSION}" in message
+    assert f"has layout {VERSION + 1}, and this program reads layout {VERSION}" in message
     assert "it was written by nas 7.8; install that or a newer one" in message
 
 
-def test_a_database_of_a_newer_optuna_is_refused_with_what_to_do(tmp_path, capsys):
+def test_a_database_of_a_newer_program_is_refused_with_what_to_do(tmp_path, capsys):
     folder = copied(tmp_path / "new")
     with closing(sqlite3.connect(folder.database)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+        columns = "name, schema_version, objectives, domains, meta"
+        values = list(connection.execute(f"SELECT {columns} FROM studies").fetchone())
+        values[1] = SCHEMA_VERSION + 1
+        connection.execute(
+            "UPDATE studies SET schema_version = ?, checksum = ?", (values[1], checksum(values))
+        )
     assert nas(["pareto", str(folder.path)]) == 6
-    assert "updating optuna" in capsys.readouterr().err
+    assert f"has schema version {SCHEMA_VERSION + 1}" in (message := capsys.readouterr().err)
+    assert "another version of nas wrote it" in message
 
 
 def test_a_genotype_of_another_version(tmp_path, capsys):
-    held = json.loads((DATA / "genotype-v1.json").read_text())
+    held = json.loads((FIXTURES / "genotype-v1.json").read_text())
     path = tmp_path / "network.json"
     path.write_text(json.dumps(held))
     assert nas(["cost", str(path)]) == 0

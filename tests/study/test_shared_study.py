@@ -45,9 +45,9 @@ def name(url: str, request: pytest.FixtureRequest) -> str:
 
 
 def claimed(study: SharedStudy, seed: int, below: int = 9) -> int | None:
-    with study.turn(below) as number:
+    with study.reserve_number(below) as number:
         if number is not None:
-            study.start(number, SPACE.sample(seed).digest)
+            study.mark_running(number, SPACE.sample(seed).digest)
     return number
 
 
@@ -77,9 +77,9 @@ def test_what_a_driver_gives_up_another_takes(url: str, name: str) -> None:
     with SharedStudy.open(url, name=name) as one, SharedStudy.open(url, name=name) as two:
         assert claimed(one, 0, below=1) == 0
         assert claimed(two, 0, below=1) is None
-        two.give_up(0)  # not its own
+        two.discard(0)  # not its own
         assert claimed(two, 0, below=1) is None
-        one.give_up(0)
+        one.discard(0)
         assert claimed(two, 0, below=1) == 0
 
 
@@ -97,8 +97,8 @@ def test_an_error_within_a_turn_frees_the_turn_and_claims_nothing(url: str, name
     with SharedStudy.open(url, name=name) as one, SharedStudy.open(url, name=name) as two:
 
         def failing() -> None:
-            with one.turn(9):
-                one.start(0, "digest")
+            with one.reserve_number(9):
+                one.mark_running(0, "digest")
                 raise RuntimeError("of a searcher")
 
         with pytest.raises(RuntimeError, match="of a searcher"):
@@ -112,13 +112,20 @@ def test_a_study_is_made_once_and_found_by_name(url: str, name: str) -> None:
     assert "--resume" in caught.value.hint
     with pytest.raises(NotFoundError, match="no study 'nobodys'"):
         Study.open(url, name="nobodys")
+    with pytest.raises(NotFoundError) as missing:
+        Study.open(url, name=name[:-1])
+    assert f"did you mean '{name}'" in missing.value.hint
+    with pytest.raises(NotFoundError, match="several"):
+        Study.open(url)
 
 
 DRIVER = """
     import os, sys, time
     import numpy as np
     from pathlib import Path
+    from nas.controller.config import SearchConfig
     from nas.controller.loop import run_search
+    from nas.training.recipe import Recipe
     from nas.controller.evaluators.base import Result
     from nas.controller.evaluators.local import LocalEvaluator
     from nas.searchers import make_searcher
@@ -140,7 +147,7 @@ DRIVER = """
     with SharedStudy.open(sys.argv[1], name=sys.argv[2]) as study:
         searcher = make_searcher("evolution", study.objectives)
         evaluator = LocalEvaluator(None, None, trainer=train)
-        run_search(study, space, searcher, evaluator, trials=int(sys.argv[4]), seed=0, epochs=1)
+        run_search(SearchConfig(space, searcher, Recipe(epochs=1), int(sys.argv[4])), study, evaluator)
 """
 
 
@@ -202,7 +209,7 @@ def test_the_command_line_shares_a_search(
     assert nas_command([*words, "--trials", "6", "--storage", url]) == 0
     assert nas_command([*words, "--trials", "7"]) == 0  # NAS_STORAGE names the server of the folder
     capsys.readouterr()
-    configs = [read_config(nas.study.run.find("shared", folder)) for folder in ("one", "two")]
+    configs = [read_config(nas.study.run_folder.find_run("shared", folder)) for folder in ("one", "two")]
     assert [config.storage for config in configs] == [url, url]
     for command in ("analyze", "replay", "export --best"):
         assert nas_command([*command.split(), "shared", "--results-dir", "two"]) == 0

@@ -1,4 +1,4 @@
-"""The record: what is written comes back, Optuna can read it, damage is found."""
+"""The record: what is written comes back, and damage is found."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import os
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from testing.paths import ROOT
 from testing.toy_space import Toy, ToySpace, toy_trial
 from testing.trials import OBJECTIVE_NAMES, SPACE, a_trial
 
@@ -103,54 +104,47 @@ def test_a_diverged_curve_survives(tmp_path):
     assert math.isnan(read[1]["train_loss"])
 
 
-def test_optuna_reads_the_study(tmp_path):
+def test_people_read_the_study_in_sql(tmp_path):
+    """The example queries of the documentation, on real trials."""
     a_study(tmp_path / "study.db", SOME).close()
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
-    by_number = {trial.number: trial for trial in SOME}
-    assert study.metric_names == list(OBJECTIVE_NAMES)
-    assert study.directions == [optuna.study.StudyDirection.MINIMIZE] * 2
-    for read in study.trials:
-        trial = by_number[read.number]
-        assert read.params == trial.decisions
-        assert read.user_attrs["trial"]["number"] == trial.number
-        assert read.user_attrs["genotype"] == trial.genotype.to_dict()
-        assert read.duration.total_seconds() == pytest.approx(trial.duration)
-        for path, distribution in read.distributions.items():
-            assert distribution.choices == tuple(SPACE.domains()[path])
-    complete, _, failed = study.trials  # in order of number
-    assert complete.state == optuna.trial.TrialState.COMPLETE
-    assert complete.values == [SOME[0].error, SOME[0].flops]
-    assert failed.state == optuna.trial.TrialState.FAIL
-    assert failed.user_attrs["trial"]["reason"] == "oom"
-    assert failed.user_attrs["trial"]["message"] == SOME[1].message
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        columns = "number, state, reason, error, flops, digest, module_types, parent, duplicate_of"
+        rows = connection.execute(f"SELECT {columns} FROM trials ORDER BY number").fetchall()
+        values = [
+            (t.number, t.state, t.reason, t.error, t.flops, t.digest, "+".join(t.module_types))
+            for t in (SOME[0], SOME[2], SOME[1])
+        ]
+        assert [row[:7] for row in rows] == values
+        assert [row[7:] for row in rows] == [(None, None), (0, 0), (None, None)]
+        (seconds,) = connection.execute(
+            "SELECT (julianday(finished) - julianday(started)) * 86400 FROM trials WHERE number = 0"
+        ).fetchone()
+        assert seconds == pytest.approx(SOME[0].duration, abs=1e-3)
+        (message,) = connection.execute(
+            "SELECT json_extract(details, '$.message') FROM trials WHERE number = 2"
+        ).fetchone()
+        assert message == SOME[1].message
+        queries = (ROOT / "docs" / "reference" / "run_folder.md").read_text().split("```sql\n")[1:]
+        assert len(queries) >= 3
+        for query in queries:
+            assert connection.execute(query.split("```")[0]).fetchall(), query
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Some regimes for parameter")  # Optuna on rare decisions
-@pytest.mark.filterwarnings("ignore:PedAnovaImportanceEvaluator computes")
-def test_optuna_measures_importance(tmp_path):
-    path = tmp_path / "study.db"
-    a_study(path, [a_trial(number) for number in range(20)]).close()
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{path}")
-    found = optuna.importance.get_param_importances(
-        study,
-        evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
-        target=lambda trial: trial.values[0],
-    )
-    assert found
-    assert set(found) <= set(SPACE.domains())
+def test_a_reader_sees_what_a_writer_records_meanwhile(tmp_path):
+    with a_study(tmp_path / "study.db", SOME[:1]) as writer, Study.open(tmp_path / "study.db") as reader:
+        assert list(reader.trials) == SOME[:1]
+        writer.record(SOME[1])
+        writer.record(SOME[2])
+        reader.refresh()
+        assert list(reader.trials) == SOME
+        assert reader.ends() == writer.ends()
 
 
-def test_attributes_of_other_tools_do_not_matter(tmp_path):
-    path = tmp_path / "study.db"
-    a_study(path, SOME).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute(
-            "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (1, 'note', '\"good\"')"
-        )
-    connection.close()
-    with Study.open(path) as study:
-        assert list(study.trials) == SOME
+def test_a_figure_that_a_database_does_not_hold_is_refused(tmp_path):
+    with a_study(tmp_path / "study.db") as study:
+        with pytest.raises(NasError, match="flops cannot be"):
+            study.record(a_trial(0, cost=Cost(1, 2**63, 1, 1)))
+        assert not study.trials
 
 
 def test_a_number_is_recorded_once(tmp_path):
@@ -186,23 +180,6 @@ def test_no_study_is_not_found(tmp_path):
         Study.open(tmp_path / "study.db")
 
 
-def test_any_storage_url_holds_several_studies(tmp_path):
-    url = f"sqlite:///{tmp_path / 'many.db'}"
-    for name in ("first", "second"):
-        Study.create(url, objectives=["error"], domains=SPACE.domains(), name=name).close()
-    with Study.open(url, name="second") as study:
-        study.record(SOME[0])
-    with Study.open(url, name="first") as study:
-        assert not study.trials
-    with pytest.raises(NotFoundError, match="several"):
-        Study.open(url)
-    with pytest.raises(NotFoundError) as caught:
-        Study.open(url, name="secnd")
-    assert "did you mean 'second'" in caught.value.hint
-    with pytest.raises(NasError, match="exists already"):
-        Study.create(url, objectives=["error"], domains={}, name="first")
-
-
 def test_passwords_are_not_shown():
     with pytest.raises(NasError) as caught:
         Study.open("sqlite://user:secret@/nowhere/study.db")
@@ -220,7 +197,8 @@ def test_a_file_that_is_no_study(tmp_path, content):
 def test_a_flipped_figure_is_refused(tmp_path):
     path = tmp_path / "study.db"
     a_study(path, [a_trial(0, error=0.125)]).close()
-    path.write_bytes(path.read_bytes().replace(b'"error": 0.125', b'"error": 0.025'))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE trials SET error = 0.025 WHERE error = 0.125")
     with pytest.raises(StorageError, match="checksum"):
         Study.open(path)
 
@@ -315,12 +293,12 @@ def test_the_front_grows_with_the_history(objectives):
 def test_what_is_seen_and_in_flight():
     history, digest = History(), SPACE.sample(7).digest
     assert not history.seen(digest)
-    history.start(5, digest)
+    history.mark_running(5, digest)
     assert history.seen(digest)
     assert dict(history.pending) == {5: digest}
-    history.give_up(5)
+    history.discard(5)
     assert not history.seen(digest)
-    history.start(5, digest)
+    history.mark_running(5, digest)
     history.record(a_trial(5, seed=7, reason="timeout"))
     assert not history.pending
     assert history.by_digest(digest).reason == "timeout"

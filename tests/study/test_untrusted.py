@@ -14,14 +14,14 @@ from contextlib import closing
 
 import pytest
 from testing.paths import ROOT
-from testing.stranger import change_config, change_trial, copied, kept
+from testing.stranger import KEPT, change_config, change_trial, copied
 
 from nas.cli import run as nas
 from nas.controller.search import search
 from nas.data import load_recorded
 from nas.errors import NasError, StorageError
 from nas.study.run import open_run
-from nas.study.study import check_database
+from nas.study.tables import create_statement
 from nas.training.checkpoint import save
 
 CANARY = "import pathlib\npathlib.Path('canary').touch()\nraise SystemExit('trapped')\n"
@@ -101,7 +101,8 @@ def test_train_of_a_file_says_that_it_runs_a_program(tmp_path, monkeypatch, caps
     (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('canary').touch()\n")
     assert nas(["train", "mine.py", "--data", "digits?limit=100"]) == 2
     printed = capsys.readouterr().err
-    assert printed.index("runs mine.py: a source file is a program") < printed.index("has no class Network")
+    warning, error = "running mine.py: a source file is a program", "has no class Network"
+    assert printed.index(warning) < printed.index(error)
     assert trapped(tmp_path)
 
 
@@ -152,33 +153,57 @@ def test_a_link_in_the_place_of_a_draft_is_not_followed(tmp_path):
     assert (tmp_path / "precious").read_text() == "precious"
 
 
-PATHS = ["../../escaped", "/escaped", "x/../../escaped", -1, 1.5, True, None, [], {}]
+PATHS = ["../../escaped", "/escaped", "x/../../escaped", -1, 1.5, 2**70, [], {}]
 
 
-@pytest.mark.parametrize("number", PATHS, ids=repr)
-@pytest.mark.parametrize("field", ["number", "duplicate_of"])
-def test_numbers_of_trials_are_numbers(folder, field, number):
+@pytest.mark.parametrize("value", PATHS, ids=repr)
+@pytest.mark.parametrize("column", ["number", "duplicate_of", "parent", "epochs", "seed", "flops"])
+def test_numbers_of_trials_are_numbers(folder, column, value):
     """Files are named after them."""
-
-    def change(attributes):
-        if field == "number":
-            attributes["number"] = number
-        else:
-            attributes["outcome"]["duplicate_of"] = number
-
-    change_trial(folder, change)
-    if field == "duplicate_of" and number is None:
-        assert open_run(folder.path).trial(0).duplicate_of is None
-        return
-    with pytest.raises(StorageError, match="cannot be"):
+    change_trial(folder, lambda columns: columns.update({column: value}))
+    with pytest.raises(StorageError, match=f"{column} cannot be"):
         open_run(folder.path)
 
 
-@pytest.mark.parametrize("types", [[], ["plain", 3], "plain", None, {}], ids=repr)
+@pytest.mark.parametrize("value", [*PATHS[:-2], True, None, [], {}], ids=repr)
+def test_numbers_in_the_details_of_a_trial_are_numbers(folder, value):
+    change_trial(folder, lambda columns: columns["details"].update(retries=value))
+    with pytest.raises(StorageError, match="retries cannot be"):
+        open_run(folder.path)
+
+
+@pytest.mark.parametrize("types", ["", "plain+", "+", 3], ids=repr)
 def test_module_types_are_names_and_at_least_one(folder, types):
-    change_trial(folder, lambda attributes: attributes.update(module_types=types))
-    with pytest.raises(StorageError, match="module_types are no names"):
+    change_trial(folder, lambda columns: columns.update(module_types=types))
+    with pytest.raises(StorageError, match="module_types cannot be"):
         open_run(folder.path)
+
+
+def test_details_hold_nothing_that_is_not_known(folder):
+    change_trial(folder, lambda columns: columns["details"].update(colour="red"))
+    with pytest.raises(StorageError, match="colour cannot be 'red'"):
+        open_run(folder.path)
+
+
+def test_a_decision_that_the_space_does_not_have_is_refused(folder):
+    change_trial(folder, lambda columns: columns["details"]["decisions"].update({"stage1.depth": [1]}))
+    with pytest.raises(StorageError, match="unhashable"):
+        open_run(folder.path)
+    change_trial(folder, lambda columns: columns["details"]["decisions"].update({"stage1.depth": 99}))
+    with pytest.raises(StorageError, match="99 is not an option"):
+        open_run(folder.path)
+
+
+SLOW = "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n)"
+
+
+def redefined(old, new):
+    """Statements that put a table of another definition in the place of trials."""
+    return f"""
+        CREATE TABLE copied AS SELECT * FROM trials; DROP TABLE trials;
+        {create_statement("trials", "sqlite").replace(old, new)};
+        INSERT INTO trials SELECT * FROM copied; DROP TABLE copied;
+    """
 
 
 @pytest.mark.parametrize(
@@ -187,14 +212,23 @@ def test_module_types_are_names_and_at_least_one(folder, types):
         "CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM studies; END",
         "CREATE VIEW v AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n",
         "CREATE VIRTUAL TABLE v USING fts5(x)",
+        "CREATE INDEX i ON trials (abs(number))",
+        "CREATE INDEX i ON trials (number) WHERE length(digest) > 3",
+        f"ALTER TABLE trials RENAME TO real; CREATE VIEW trials AS SELECT * FROM real WHERE {SLOW}",
+        "ALTER TABLE trials ADD COLUMN g TEXT GENERATED ALWAYS AS (upper(digest)) VIRTUAL",
+        redefined("reason TEXT NOT NULL", "reason TEXT NOT NULL CHECK (length(reason) < 99)"),
+        redefined("digest TEXT NOT NULL", "digest TEXT NOT NULL COLLATE NOCASE"),
+        redefined("parent BIGINT", "parent BIGINT DEFAULT (abs(7))"),
+        "CREATE TABLE more (x)",
+        "DROP TABLE trials",
     ],
 )
 def test_a_database_with_a_program_in_it_is_refused(folder, program):
-    check_database(folder.database)
+    open_run(folder.path)
     with closing(sqlite3.connect(folder.database)) as connection:
-        connection.execute(program)
+        connection.executescript(program)
         connection.commit()
-    with pytest.raises(StorageError, match="no plain table"):
+    with pytest.raises(StorageError, match=r"none that this program makes|lacks a table"):
         open_run(folder.path)
 
 
@@ -239,7 +273,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hang(folder, name):
 
 
 def test_the_kept_run_opens_as_it_is():
-    run = open_run(kept())
+    run = open_run(KEPT)
     with run.study:
         assert [trial.number for trial in run.study.trials] == list(range(8))
         assert [trial.number for trial in run.front()] == [6, 5]

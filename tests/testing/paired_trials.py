@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from nas.analysis.paired.evidence import Evidence
+
 SEED_SD, CONTEXT_SD = 0.004, 0.004
 
 
@@ -45,3 +47,31 @@ def blocks(contexts=24, effect=0.02, raw=None, seeds=2, types=("plain", "residua
                         }
                     )
     return pd.DataFrame(rows).assign(**changes)
+
+
+RATES, DECAYS = (0.1, 0.2, 0.4), (1e-4, 5e-4, 1e-3)
+USUAL = (0.2, 5e-4)
+"""In the middle of the grid."""
+
+
+def network_means(frame):
+    """Mean error of each network, by digest."""
+    return frame.groupby("digest")["error"].mean().to_dict()
+
+
+def grid_of(frame, shift=0.02, **changes):
+    """Errors by recipe on a 3x3 grid in whose middle every type is best by `shift`."""
+    errors = network_means(frame)
+    return {
+        (rate, decay): {d: e + shift * ((rate, decay) != USUAL) for d, e in errors.items()}
+        for rate in RATES
+        for decay in DECAYS
+    } | changes
+
+
+def full_evidence(frame, **changes):
+    """Evidence that opens grade A: learning curves at their plateau and tuned recipes."""
+    complete = frame[frame["state"] == "complete"].astype({"error": float})
+    falls = dict.fromkeys(("fractal", "plain", "residual"), 0.001)
+    settings = {"epochs": 60, "falls": falls, "recipes": grid_of(complete), "usual": USUAL, "guess": 0.9}
+    return Evidence(**settings | changes)

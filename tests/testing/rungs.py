@@ -41,13 +41,13 @@ class RungEvaluator:
     """
 
     def __init__(self, slots=3, fails=lambda task: False, after=ignore):
-        self.slots, self.on_epoch, self.fails, self.after = slots, ignore, fails, after
+        self.slots, self.fails, self.after = slots, fails, after
         self.tasks, self.executed = [], []
 
     def submit(self, task):
         self.tasks.append(task)
 
-    def wait(self, timeout=None):
+    def wait(self, timeout=None, **callbacks):
         task = self.tasks.pop(0)
         part = task.part
         assert part.state == (b"%d after %d" % (task.number, part.done) if part.done else None)

@@ -9,31 +9,24 @@ from contextlib import closing
 from pathlib import Path
 
 from nas.files import _checksum as config_checksum
-from nas.study import older_rows
-from nas.study.optuna_tables import checksum
-from nas.study.run_config import VERSION
 from nas.study.run_folder import RunFolder
+from nas.study.tables import CHECKED, checksum
 from testing.paths import FIXTURES
 
-DATA = FIXTURES
-OLDER = range(1, VERSION)
-"""Layouts of which a run is kept; besides, there is one of the present layout."""
+KEPT = FIXTURES / "run"
+"""A finished run of eight trials."""
 
 
-def kept(layout: int = VERSION) -> Path:
-    return DATA / f"run-v{layout}"
-
-
-def copied(to: Path, layout: int = VERSION) -> RunFolder:
-    """A copy of a kept run in a new folder `to`."""
-    shutil.copytree(kept(layout), to)
+def copied(to: Path) -> RunFolder:
+    """A copy of the kept run in a new folder `to`."""
+    shutil.copytree(KEPT, to)
     return RunFolder(to)
 
 
 def config_of(folder: RunFolder) -> dict:
-    held = json.loads(folder.config.read_text())
-    del held["checksum"]
-    return held
+    config = json.loads(folder.config.read_text())
+    del config["checksum"]
+    return config
 
 
 def change_config(folder: RunFolder, **changes: object) -> None:
@@ -42,30 +35,29 @@ def change_config(folder: RunFolder, **changes: object) -> None:
     folder.config.write_text(json.dumps(config | {"checksum": config_checksum(config)}))
 
 
+JSON_COLUMNS = ("genotype", "curve", "details")
+
+
 def change_trial(folder: RunFolder, change, row: int = 1) -> None:
-    """Change the attributes of a trial in place by `change(attributes)`, with a checksum that fits."""
+    """Change the columns of a trial in place by `change(columns)`, with a checksum that fits.
+
+    Columns of JSON are given as what they hold. A column that is removed stays as it was.
+    """
+    query = f"SELECT {', '.join(CHECKED)} FROM trials WHERE trial_id = ?"
     with closing(sqlite3.connect(folder.database)) as connection, connection:
-        texts = dict(
-            connection.execute("SELECT key, value_json FROM trial_user_attributes WHERE trial_id = ?", (row,))
-        )
-        params = dict(
-            connection.execute("SELECT param_name, param_value FROM trial_params WHERE trial_id = ?", (row,))
-        )
-        if "trial" in texts:
-            attributes = json.loads(texts["trial"]) | {"genotype": texts["genotype"]}
-            change(attributes)
-            genotype = attributes.pop("genotype", None)
-            texts["genotype"] = genotype if isinstance(genotype, str) else json.dumps(genotype)
-            texts["trial"] = json.dumps(attributes)
-            texts["checksum"] = json.dumps(checksum(texts))
-        else:
-            attributes = {key: json.loads(text) for key, text in texts.items()}
-            change(attributes)
-            texts = {key: json.dumps(value) for key, value in attributes.items() if key != "checksum"}
-            indices = {path: int(value) for path, value in params.items()}
-            texts["checksum"] = json.dumps(older_rows.checksum(texts, indices))
-        connection.execute("DELETE FROM trial_user_attributes WHERE trial_id = ?", (row,))
-        connection.executemany(
-            "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",
-            [(row, key, text) for key, text in texts.items()],
-        )
+        before = dict(zip(CHECKED, connection.execute(query, (row,)).fetchone(), strict=True))
+        columns = {name: json.loads(v) if name in JSON_COLUMNS else v for name, v in before.items()}
+        change(columns)
+        for name in CHECKED:
+            value = columns.get(name, before[name])
+            text = name in JSON_COLUMNS or isinstance(value, (list, dict)) or _too_large(value)
+            connection.execute(
+                f"UPDATE OR IGNORE trials SET {name} = ? WHERE trial_id = ?",
+                (json.dumps(value) if text and not isinstance(value, str) else value, row),
+            )
+        values = connection.execute(query, (row,)).fetchone()  # as the database has made of them
+        connection.execute("UPDATE trials SET checksum = ? WHERE trial_id = ?", (checksum(values), row))
+
+
+def _too_large(value: object) -> bool:
+    return isinstance(value, int) and abs(value) >= 2**63

@@ -1,4 +1,4 @@
-"""Convolutions that torch's backward pass computes wrongly or slowly are trained in another form."""
+"""Workarounds for convolutions that oneDNN trains wrongly or slowly."""
 
 import os
 import subprocess
@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from nas.training.onednn_workarounds import adapted_convolutions, strides_apart
+from nas.training.onednn_workarounds import adapted_convolutions, decompose_strided_1x1
 
 
-def test_a_narrow_strided_convolution_computes_the_same():
-    network = nn.Sequential(nn.Conv2d(4, 12, 1, stride=2, bias=False), nn.Conv2d(12, 4, 1, stride=2))
+def test_a_decomposed_convolution_computes_the_same():
+    network = nn.Sequential(nn.Conv2d(4, 16, 1, stride=2, bias=False), nn.Conv2d(16, 4, 1, stride=2))
     images = torch.randn(2, 4, 9, 8)
     expected = network(images)
-    with strides_apart(network):
+    with decompose_strided_1x1(network):
         assert network[0].stride == (1, 1)
         assert network[1].stride == (2, 2)
         assert torch.allclose(network(images), expected, atol=1e-6)
@@ -34,7 +34,7 @@ def test_a_narrow_strided_convolution_computes_the_same():
         (4, 1, 2, False),
     ],
 )
-def test_narrow_groups_are_trained_in_float32_where_the_rest_is_in_bfloat16(channels, groups, stride, single):
+def test_narrow_groups_train_in_float32_inside_a_bfloat16_network(channels, groups, stride, single):
     conv = nn.Conv2d(channels, channels, 3, stride, padding=1, groups=groups, bias=False)
     images = torch.randn(2, channels, 9, 8).bfloat16().requires_grad_()
     exact = conv(images.float())
@@ -50,25 +50,27 @@ def test_narrow_groups_are_trained_in_float32_where_the_rest_is_in_bfloat16(chan
     assert "forward" not in vars(conv)
 
 
-def test_in_float32_no_convolution_changes_its_precision():
+def test_float32_training_changes_no_convolution():
     conv = nn.Conv2d(4, 4, 3, groups=4)
     with adapted_convolutions(conv, half_on_cpu=False):
         assert "forward" not in vars(conv)
 
 
 @pytest.mark.slow
-def test_narrow_networks_do_not_corrupt_memory():
-    """In a process of its own, where the allocator checks every buffer that is freed."""
+@pytest.mark.parametrize(("instructions", "channels"), [("AVX2", 4), ("DEFAULT", 4), ("DEFAULT", 12)])
+def test_narrow_networks_do_not_corrupt_memory(instructions, channels):
+    """Train in a separate process whose allocator checks every buffer that is freed."""
     script = (
-        "import torch; from torch import nn; from nas.training.onednn_workarounds import strides_apart\n"
-        "c = nn.Conv2d(4, 12, 1, stride=2, bias=False).to(memory_format=torch.channels_last)\n"
-        "with strides_apart(c):\n"
+        "import torch; from torch import nn\n"
+        "from nas.training.onednn_workarounds import decompose_strided_1x1\n"
+        f"c = nn.Conv2d({channels}, 12, 1, stride=2, bias=False).to(memory_format=torch.channels_last)\n"
+        "with decompose_strided_1x1(c):\n"
         "    for _ in range(50):\n"
-        "        x = torch.randn(128, 4, 8, 8).to(memory_format=torch.channels_last).requires_grad_()\n"
-        "        c(x).square().sum().backward()\n"
+        f"        x = torch.randn(128, {channels}, 8, 8).to(memory_format=torch.channels_last)\n"
+        "        c(x.requires_grad_()).square().sum().backward()\n"
         "print('whole')"
     )
     checked = {**os.environ, "MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"}
-    checked["LD_PRELOAD"] = "libc_malloc_debug.so.0"
+    checked |= {"LD_PRELOAD": "libc_malloc_debug.so.0", "ONEDNN_MAX_CPU_ISA": instructions}
     done = subprocess.run([sys.executable, "-c", script], env=checked, capture_output=True, text=True)
     assert done.stdout.strip() == "whole", done.stderr

@@ -1,7 +1,6 @@
-"""A step as a CUDA graph, and the daemon for several processes on a GPU.
+"""The training step as a CUDA graph, and the MPS daemon that lets processes share a GPU.
 
-What needs a GPU is skipped without one. That a step reads and writes buffers that stay where they are
-is tested on CPU, in test_training.
+Tests that need a GPU are skipped without one; test_training checks that a step's buffers stay in place.
 """
 
 import logging
@@ -16,7 +15,7 @@ from nas.controller.evaluators import mps
 from nas.data import load_data
 from nas.training import cuda_graph as cuda
 from nas.training.augment import Batches
-from nas.training.cuda_graph import WARM_UP, Recorded
+from nas.training.cuda_graph import WARM_UP, CUDAGraphStep
 from nas.training.loop import Step, make_optimizer, train, train_epoch
 from nas.training.recipe import Recipe
 
@@ -24,19 +23,19 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 
 
 class TestWithoutGpu:
-    """Each call takes the step once, whether it is recorded or not. In place of a GPU: streams that
-    do nothing, and a graph that takes the step."""
+    """Every call runs the step once, recorded or not. Streams that do nothing and a graph that runs the step
+    stand in for the GPU."""
 
     @pytest.fixture
     def steps(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "Stream", lambda _: None)
-        monkeypatch.setattr(cuda, "beside", lambda _, step: step())
+        monkeypatch.setattr(cuda, "run_on_side_stream", lambda _, step: step())
         return []
 
-    def recorded(self, steps, monkeypatch, *, waits="", fails=""):
+    def run_steps(self, steps, monkeypatch, *, syncs="", fails=""):
         def look(step):
             step()
-            return waits
+            return syncs
 
         def record(self):
             if fails:
@@ -44,27 +43,29 @@ class TestWithoutGpu:
             else:
                 self.graph = type("Graph", (), {"replay": lambda _: steps.append("replayed")})()
 
-        monkeypatch.setattr(cuda, "waits", look)
-        monkeypatch.setattr(Recorded, "_record", record)
-        run = Recorded(lambda: steps.append("taken"), torch.Generator())
+        monkeypatch.setattr(cuda, "find_sync", look)
+        monkeypatch.setattr(CUDAGraphStep, "_record", record)
+        run = CUDAGraphStep(lambda: steps.append("eager"), torch.Generator())
         for _ in range(WARM_UP + 4):
             run()
         return run
 
-    def test_a_step_is_replayed_after_the_first_few(self, steps, monkeypatch):
-        assert not self.recorded(steps, monkeypatch).reason
-        assert steps == ["taken"] * WARM_UP + ["replayed"] * 4
+    def test_a_step_is_replayed_after_the_warm_up(self, steps, monkeypatch):
+        assert not self.run_steps(steps, monkeypatch).reason
+        assert steps == ["eager"] * WARM_UP + ["replayed"] * 4
 
-    @pytest.mark.parametrize("why", ["waits", "fails"])
-    def test_a_step_that_cannot_be_recorded_is_taken_as_it_is(self, steps, monkeypatch, caplog, why):
+    @pytest.mark.parametrize("why", ["syncs", "fails"])
+    def test_a_step_that_cannot_be_recorded_runs_eagerly(self, steps, monkeypatch, caplog, why):
         caplog.set_level(logging.WARNING)
-        assert self.recorded(steps, monkeypatch, **{why: "the reason"}).reason == "the reason"
-        assert steps == ["taken"] * (WARM_UP + 4)
-        assert [each.getMessage() for each in caplog.records] == ["training without a CUDA graph: the reason"]
+        assert self.run_steps(steps, monkeypatch, **{why: "the reason"}).reason == "the reason"
+        assert steps == ["eager"] * (WARM_UP + 4)
+        assert [record.getMessage() for record in caplog.records] == [
+            "training without a CUDA graph: the reason"
+        ]
 
 
 class Network(nn.Module):
-    """A small network with random numbers; `wait` makes every step wait for the device."""
+    """Small network with dropout; `wait` makes every step wait for the device."""
 
     def __init__(self, wait=False):
         super().__init__()
@@ -93,26 +94,26 @@ class TestOnGpu:
         batches = Batches(digits, self.RECIPE, device, generator)
         network = Network(wait).to(device, memory_format=torch.channels_last)
         step = Step(network, batches, make_optimizer(network, self.RECIPE), half=False)
-        return step, Recorded(step, generator)
+        return step, CUDAGraphStep(step, generator)
 
-    def test_replayed_steps_learn_what_taken_ones_do(self, digits):
-        (taken, _), (step, run) = self.make(digits), self.make(digits)
+    def test_replayed_steps_match_eager_ones(self, digits):
+        (eager, _), (step, run) = self.make(digits), self.make(digits)
         torch.manual_seed(1)
-        expected = train_epoch(taken, taken, 0, lambda: None)
+        expected = train_epoch(eager, eager, 0, lambda: None)
         torch.manual_seed(1)
-        found = train_epoch(step, run, 0, lambda: None)
+        losses = train_epoch(step, run, 0, lambda: None)
         assert run.graph is not None
-        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
-        assert step.confusion.counts.sum() == taken.confusion.counts.sum()
+        torch.testing.assert_close(losses, expected, rtol=0.05, atol=0.02)
+        assert step.confusion.counts.sum() == eager.confusion.counts.sum()
 
-    def test_every_replay_draws_anew(self, digits):
+    def test_every_replay_draws_new_random_numbers(self, digits):
         generator, seen = torch.Generator("cuda").manual_seed(0), torch.zeros(2, device="cuda")
 
         def step():
             seen[0] = torch.rand((), generator=generator, device="cuda")
             seen[1] = torch.rand((), device="cuda")
 
-        run = Recorded(step, generator)
+        run = CUDAGraphStep(step, generator)
         drawn = []
         for _ in range(WARM_UP + 5):
             run()
@@ -138,8 +139,8 @@ class TestOnGpu:
         assert run.graph is None
         assert "synchronizing" in run.reason
 
-    def test_a_recording_that_fails_leaves_training_possible(self, digits, monkeypatch):
-        monkeypatch.setattr(cuda, "waits", lambda step: step() or "")
+    def test_training_continues_after_a_failed_recording(self, digits, monkeypatch):
+        monkeypatch.setattr(cuda, "find_sync", lambda step: step() or "")
         step, run = self.make(digits, wait=True)
         losses = train_epoch(step, run, 0, lambda: None)
         assert run.graph is None
@@ -152,7 +153,7 @@ class TestOnGpu:
 
 
 class TestMps:
-    """The daemon's control program is a script here: it is installed with a driver of NVIDIA's alone."""
+    """A script stands in for the daemon's control program, which comes only with NVIDIA's driver."""
 
     @pytest.fixture
     def control(self, tmp_path, monkeypatch):
@@ -171,7 +172,7 @@ class TestMps:
 
         return write
 
-    def test_it_is_started_and_ended(self, control):
+    def test_the_daemon_is_started_and_stopped(self, control):
         calls = control(0)
         environment = mps.start_mps()
         place = environment[mps.PIPES]
@@ -180,12 +181,12 @@ class TestMps:
         assert calls.read_text().splitlines() == [f"-d: {place}", f": {place}", "quit"]
         assert not os.path.exists(place)
 
-    def test_where_it_may_not_start_workers_do_without(self, control, caplog):
+    def test_workers_run_without_a_daemon_that_fails_to_start(self, control, caplog):
         control(1)
         assert mps.start_mps() == {}
         assert "MPS does not start" in caplog.text
 
-    def test_one_that_runs_already_is_not_ours(self, control, monkeypatch, tmp_path):
+    def test_a_running_daemon_is_left_alone(self, control, monkeypatch, tmp_path):
         calls = control(0)
         monkeypatch.setenv(mps.PIPES, str(tmp_path))
         assert mps.start_mps() == {}

@@ -1,4 +1,4 @@
-"""Predicted memory against what autograd keeps, what a hand count says, and what a process takes."""
+"""Predicted memory against autograd's saved tensors, a hand count and the growth of a process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ZOO = ("resnet20", "googlenet_aux", "alexnet", "preact_resnet110", "fcn8s")
 
 
 def small(shape):
-    """Convolution, batch norm, ReLU, pooling, classifier."""
+    """Return a graph of convolution, batch norm, ReLU, pooling and classifier."""
 
     def network(x):
         x = MaxPool()(Relu()(BatchNorm()(Conv(8)(x))))
@@ -41,42 +41,42 @@ def small(shape):
 
 
 @pytest.mark.parametrize("batch", [1, 64])
-def test_a_hand_count(batch):
+def test_the_prediction_equals_a_hand_count(batch):
     image, maps = 3 * 16 * 16, 8 * 16 * 16
-    # Most is alive in the ReLU's backward step: the image, the outputs of convolution and ReLU, the
+    # The peak is in the ReLU's backward step: the image, the outputs of convolution and ReLU, the
     # gradients of ReLU and batch norm, and those of the classifier's 90 weights.
     assert batch_memory(small((3, 16, 16)), batch) == 4 * (batch * (image + 4 * maps) + 90)
 
 
 def kept_for_backward(graph, batch):
-    """Bytes that the prediction says are alive when the backward pass starts, beside the image."""
+    """Return the predicted live bytes at the start of the backward pass, without the image."""
     count = len(graph.primitives)
     _, needed = _last_uses(graph)
     return batch * sum(
-        op.backward_bytes(*shapes) + (0 if op.is_view or needed[at] < count else 4 * prod(shape))
-        for at, (_, op, _, shapes, shape) in enumerate(graph.primitives)
+        op.backward_bytes(*shapes) + (0 if op.is_view or needed[i] < count else 4 * prod(shape))
+        for i, (_, op, _, shapes, shape) in enumerate(graph.primitives)
     )
 
 
 def saved_by_autograd(network, images):
-    """Bytes of the distinct storages that autograd keeps, beside weights, statistics and the image."""
+    """Return the bytes of the storages that autograd saves, without weights, statistics and the image."""
     known = {tensor.untyped_storage().data_ptr() for tensor in (*network.state_dict().values(), images)}
-    found = {}
+    storages = {}
 
     def pack(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
-            found[storage.data_ptr()] = tensor, storage.nbytes()
+            storages[storage.data_ptr()] = tensor, storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         output = network.train()(images)
     del output
-    return sum(size for _, size in found.values())
+    return sum(size for _, size in storages.values())
 
 
 @pytest.mark.parametrize("name", [*SPACES, *ZOO])
-def test_what_primitives_keep_is_what_autograd_keeps(name):
+def test_predicted_saved_tensors_are_those_of_autograd(name):
     shape, batch = ((3, 32, 32) if name in SPACES or "110" in name or "20" in name else (3, 64, 64)), 2
     genotype = load_space(name).with_input(shape, 10).sample(1) if name in SPACES else zoo_entry(name).build()
     graph = expand(genotype, shape, 10, auxiliary=bool(genotype.auxiliary))
@@ -86,7 +86,7 @@ def test_what_primitives_keep_is_what_autograd_keeps(name):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_it_grows_with_the_batch_and_falls_with_the_precision(name):
+def test_memory_grows_with_the_batch_and_falls_with_the_precision(name):
     graph = expand(load_space(name).sample(0))
     one, two = (batch_memory(graph, batch) for batch in (32, 64))
     assert one < two <= 2 * one
@@ -94,7 +94,7 @@ def test_it_grows_with_the_batch_and_falls_with_the_precision(name):
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
-def test_a_training_that_goes_on_holds_its_checkpoint_on_the_host(device):
+def test_a_resumed_training_holds_its_checkpoint_on_the_host(device):
     genotype, recipe = zoo_entry("alexnet").build(), Recipe()
     images, labels = np.zeros((64, 3, 64, 64), np.uint8), np.zeros(64, np.int64)
     dataset = Dataset("none", ("one", "other"), images, labels, images, labels, lambda: NotImplemented)
@@ -107,7 +107,7 @@ def test_a_training_that_goes_on_holds_its_checkpoint_on_the_host(device):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux reports the peak")
 @pytest.mark.parametrize(
     "case",
     [
@@ -115,8 +115,8 @@ def test_a_training_that_goes_on_holds_its_checkpoint_on_the_host(device):
         ["alexnet", [3, 64, 64], 16, "float32", True],
     ],
 )
-def test_a_fresh_process_takes_what_was_predicted(case):
+def test_a_fresh_process_grows_as_predicted(case):
     command = [sys.executable, str(BENCHMARK), "--case", json.dumps(case)]
     done = subprocess.run(command, env=os.environ | WORKER_ENVIRONMENT, capture_output=True, check=True)
-    found = json.loads(done.stdout)
-    assert found["predicted"] == pytest.approx(found["measured"], rel=0.25)
+    memory = json.loads(done.stdout)
+    assert memory["predicted"] == pytest.approx(memory["measured"], rel=0.25)

@@ -1,4 +1,4 @@
-"""Data with masks, and training, scoring and search on them."""
+"""Data with masks: reading, training, scoring and search."""
 
 import pickle
 import re
@@ -14,7 +14,7 @@ from torch import nn
 import nas
 from nas.codegen.source import source
 from nas.controller.config import prepare
-from nas.data import Part, load_data
+from nas.data import Split, load_data
 from nas.data.dataset import IGNORE
 from nas.data.shapes import draw
 from nas.data.source import Source
@@ -42,7 +42,7 @@ def shapes():
 
 
 def write_masks(root, count=20, size=(6, 8), classes=3, seed=0):
-    """Images of noise; the first row of each mask is ignored."""
+    """Write noise images with masks whose first row is ignored."""
     rng = np.random.default_rng(seed)
     for name in ("images", "masks"):
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ class TestShapes:
         np.testing.assert_array_equal(one.labels, same.labels)
         assert (one.images != other.images).any()
 
-    def test_shapes_of_all_classes_are_as_large(self):
+    def test_shapes_of_all_classes_have_equal_size(self):
         counts = np.bincount(draw(300, 2).labels.ravel(), minlength=4)[1:4]
         assert counts.max() < 1.2 * counts.min()
 
@@ -92,7 +92,7 @@ class TestShapes:
 
 
 class TestMasks:
-    def test_images_with_masks_of_equal_stems(self, tmp_path):
+    def test_images_and_masks_are_paired_by_stem(self, tmp_path):
         write_masks(tmp_path / "set")
         data = load_data(f"masks:{tmp_path / 'set'}")
         images, masks = data.test()
@@ -104,18 +104,26 @@ class TestMasks:
             for i in range(20)
         }
         parts = ((data.train_images, data.train_labels), (data.val_images, data.val_labels), (images, masks))
-        found = {i.tobytes() + m.tobytes() for part in parts for i, m in zip(*part, strict=True)}
-        assert found == expected
+        pairs = {i.tobytes() + m.tobytes() for part in parts for i, m in zip(*part, strict=True)}
+        assert pairs == expected
 
     @pytest.mark.parametrize("folders", ["train", "train val", "train test", "train val test"])
     def test_parts_in_folders(self, tmp_path, folders):
         for number, name in enumerate(folders.split()):
             write_masks(tmp_path / name, 20 if name == "train" else number + 4, seed=number)
         data = load_data(f"masks:{tmp_path}")
-        sizes = len(data.train_labels), len(data.val_labels), len(data.test()[1])
-        assert sizes == {1: (13, 3, 4), 2: (16, 4, 5), 3: (20, 5, 6)}[len(folders.split())]
+        sizes = len(data.train_labels), len(data.val_labels), len(data.test()[1]) if data.has_test else 0
+        expected = {"train": (13, 3, 4), "train val": (20, 5, 0), "train test": (16, 4, 5)}
+        assert sizes == expected.get(folders, (20, 5, 6))
 
-    def test_test_masks_may_lack_a_class_but_not_have_another(self, tmp_path):
+    def test_folders_in_any_case(self, tmp_path):
+        write_masks(tmp_path / "Train")
+        expected = load_data(f"masks:{tmp_path}").fingerprint
+        (tmp_path / "Train" / "images").rename(tmp_path / "Train" / "Images")
+        (tmp_path / "Train" / "masks").rename(tmp_path / "Train" / "MASKS")
+        assert load_data(str(tmp_path)).fingerprint == expected
+
+    def test_test_masks_may_lack_a_class_but_not_add_one(self, tmp_path):
         write_masks(tmp_path / "train")
         write_masks(tmp_path / "test", classes=2)
         assert set(np.unique(load_data(f"masks:{tmp_path}").test()[1])) == {0, 1, IGNORE}
@@ -177,20 +185,20 @@ class TestSplit:
     def test_an_image_belongs_to_its_rarest_class(self):
         masks = np.zeros((6, 2, 2), dtype=np.uint8)
         masks[1, 0], masks[2, 0], masks[3, 0], masks[3, 1], masks[4] = 1, 1, 1, 2, IGNORE
-        part = Part(np.zeros((6, 1, 2, 2), np.uint8), masks, ("a", "b", "c"))
+        part = Split(np.zeros((6, 1, 2, 2), np.uint8), masks, ("a", "b", "c"))
         assert strata(part).tolist() == [0, 1, 1, 2, 3, 0]
 
     def test_a_rare_class_is_in_every_part(self):
         masks = np.zeros((50, 4, 4), dtype=np.uint8)
         masks[:5, 0, 0] = 1
         images = np.random.default_rng(0).integers(0, 256, (50, 1, 4, 4), dtype=np.uint8)
-        data = split(Source("x", lambda: Part(images, masks, ("a", "b"))), None, 3)
+        data = split(Source("x", lambda: Split(images, masks, ("a", "b"))), None, 3)
         for labels in (data.train_labels, data.val_labels, data.test()[1]):
             assert (labels == 1).any()
 
 
 class Fcn(nn.Module):
-    """Three resolutions whose scores are added, as in FCN-8s; `auxiliary` heads at the inner two."""
+    """Network that adds the scores of three resolutions, as FCN-8s; auxiliary heads at the inner two."""
 
     def __init__(self, classes=4, width=8, aux_weights=()):
         super().__init__()
@@ -220,7 +228,7 @@ def make_network(seed=0, **settings):
 
 
 class Constant(nn.Module):
-    """Answers every pixel with the class given for it."""
+    """Network that answers each pixel with a given class."""
 
     def __init__(self, answers, classes=4):
         super().__init__()
@@ -236,12 +244,12 @@ def recipe():
 
 
 class TestTraining:
-    def test_a_small_network_learns_what_is_plain(self, recipe):
+    def test_a_small_network_learns_plain_colours(self, recipe):
         masks = (
             np.random.default_rng(0).integers(0, 3, (100, 4, 4)).repeat(4, 1).repeat(4, 2).astype(np.uint8)
         )
         images = np.stack([(masks == label) * 100 for label in range(3)], axis=1).astype(np.uint8)
-        data = split(Source("colours", lambda: Part(images, masks, ("r", "g", "b"))), None, 0)
+        data = split(Source("colours", lambda: Split(images, masks, ("r", "g", "b"))), None, 0)
         result = train(make_network(classes=3), data, replace(recipe, epochs=5), seed=0)
         assert result.curve[-1]["train_loss"] < result.curve[0]["train_loss"]
         assert [*result.curve[0]] == [
@@ -257,14 +265,14 @@ class TestTraining:
         one, same = (train(make_network(), shapes, recipe, seed=3) for _ in range(2))
         assert one == same != train(make_network(), shapes, recipe, seed=4)
 
-    def test_batches_cut_image_and_mask_alike(self, shapes):
+    def test_image_and_mask_are_shifted_alike(self, shapes):
         data = pickle.loads(pickle.dumps(shapes))
         data.train_images[:] = data.train_labels[:, None]
         recipe = Recipe(batch_size=40, pad=4, flip=True)
         batches = Batches(data, recipe, torch.device("cpu"), torch.Generator().manual_seed(0))
         scale, mean = batches.normalize.scale[:3], batches.normalize.mean[:3]
         outside = 0
-        for inputs, labels in map(batches.cut, batches.order()):
+        for inputs, labels in map(batches.augment_batch, batches.order()):
             shown = (inputs.permute(0, 2, 3, 1) / scale + mean).round().long()[..., 0]
             inside = shown == labels
             assert (labels[~inside] == IGNORE).all()  # reflected pixels have no label
@@ -285,7 +293,7 @@ class TestTraining:
 
 class TestScore:
     def brute_force(self, answers, labels, classes):
-        """mIoU and pixel accuracy as their definitions say."""
+        """Return mIoU and pixel accuracy from their definitions."""
         counts = labels != IGNORE
         ious = []
         for label in range(classes):
@@ -295,7 +303,7 @@ class TestScore:
         return np.mean(ious), (answers == labels)[counts].mean()
 
     @pytest.mark.parametrize("seed", range(5))
-    def test_figures_are_those_of_their_definitions(self, shapes, seed):
+    def test_metrics_follow_their_definitions(self, shapes, seed):
         rng = np.random.default_rng(seed)
         masks = shapes.val_labels[:6]
         answers = np.where(rng.random(masks.shape) < 0.6, masks % IGNORE, rng.integers(0, 3, masks.shape))
@@ -306,7 +314,7 @@ class TestScore:
         expected = F.cross_entropy(Constant(answers)(None), torch.tensor(masks).long(), ignore_index=IGNORE)
         assert score.loss == pytest.approx(expected.item(), rel=1e-5)
 
-    def test_a_class_that_nowhere_occurs_does_not_count(self, shapes):
+    def test_a_class_that_does_not_occur_is_not_counted(self, shapes):
         masks = np.zeros((2, 32, 32), np.uint8)
         masks[:, 16:] = 2
         assert evaluate(Constant(masks), shapes.val_images[:2], masks, shapes).error == 0
@@ -320,29 +328,29 @@ class TestScore:
 
 
 class TestAuxiliaryLosses:
-    def test_they_are_added_with_their_weights(self):
+    def test_auxiliary_losses_are_added_with_their_weights(self):
         network = make_network(aux_weights=(0.3, 0.1)).train()
         labels = torch.randint(0, 4, (2, 8, 8))
         scores, (first, second) = network(torch.randn(2, 3, 8, 8))
-        found, loss, total = training_losses(network, (scores, [first, second]), labels)
-        assert found is scores
+        main, loss, total = training_losses(network, (scores, [first, second]), labels)
+        assert main is scores
         assert loss.item() == pytest.approx(F.cross_entropy(scores, labels).item(), rel=1e-6)
         expected = loss + 0.3 * F.cross_entropy(first, labels) + 0.1 * F.cross_entropy(second, labels)
         assert total.item() == pytest.approx(expected.item(), rel=1e-6)
 
-    def test_weights_and_heads_must_be_as_many(self):
+    def test_each_auxiliary_head_needs_a_weight(self):
         network = make_network(aux_weights=(0.3,)).train()
         output = network(torch.randn(2, 3, 8, 8))
         with pytest.raises(ValueError, match="longer than argument 1"):
             training_losses(network, output, torch.zeros(2, 8, 8, dtype=torch.int64))
 
-    def test_training_minimises_them_and_reports_the_main_loss(self, shapes, recipe):
+    def test_training_minimises_auxiliary_losses_and_reports_the_main_one(self, shapes, recipe):
         plain = train(make_network(), shapes, recipe, seed=0)
         weightless = train(make_network(aux_weights=(0.0, 0.0)), shapes, recipe, seed=0)
         helped = train(make_network(aux_weights=(0.3, 0.3)), shapes, recipe, seed=0)
         assert weightless == plain != helped
 
-    def test_classification_has_them_too(self, recipe):
+    def test_classification_may_have_auxiliary_heads(self, recipe):
         class Network(nn.Module):
             aux_weights = (0.3,)
 
@@ -374,9 +382,9 @@ def genotype():
 
 
 class TestThroughout:
-    """From a space with fully convolutional heads to exported and fully trained networks."""
+    """The path from a space with fully convolutional heads to exported and fully trained networks."""
 
-    def test_a_candidate_has_its_figures_in_the_curve(self, few, genotype, recipe):
+    def test_a_candidate_records_its_metrics_in_the_curve(self, few, genotype, recipe):
         result = train_candidate(Task(0, genotype, seed=1), few, replace(recipe, epochs=1))
         assert (result.state, result.message) == ("complete", "")
         assert result.error == 1 - result.curve[-1]["val_miou"]
@@ -390,6 +398,19 @@ class TestThroughout:
         assert report["val_error"] == report["curve"][-1]["val_error"]
         assert {"val_miou", "val_pixel_accuracy", "test_pixel_accuracy"} <= report.keys()
         assert train_fully(path, few, recipe, resume=True) == report
+
+    def test_a_report_records_the_precision_that_was_trained_in(
+        self, few, genotype, recipe, tmp_path, monkeypatch
+    ):
+        path, auto = tmp_path / "network.py", replace(recipe, epochs=1, precision="auto")
+        path.write_text(source(expand(genotype, few.input_shape, few.num_classes)))
+        monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "bfloat16")
+        report = train_fully(path, few, auto)
+        assert report["recipe"]["precision"] == "bfloat16"
+        monkeypatch.setattr("nas.training.precision.hardware_precision", lambda device: "float32")
+        assert train_fully(path, few, auto, resume=True) == report
+        with pytest.raises(NasError, match="other data or settings"):
+            train_fully(path, few, replace(auto, precision="float32"), resume=True)
 
     @pytest.mark.parametrize(("space", "data"), [("fcn_heads", "digits"), ("skip_connections", "shapes")])
     def test_a_network_for_another_task_is_refused(self, recipe, tmp_path, space, data):

@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.data import Part, load_data
+from nas.data import Split, load_data
 from nas.data.source import Source
 from nas.data.split import split
 from nas.errors import NasError, StorageError
 from nas.training import checkpoint as checkpoints
 from nas.training import loop as training
+from nas.training import precision as precision_rules
 from nas.training.augment import Batches, Normalizer
 from nas.training.loop import Recipe, default_recipe, evaluate, one_cycle, train
 from nas.training.recipe import staged
@@ -48,12 +49,12 @@ def digits():
 
 @pytest.fixture(scope="module")
 def colours():
-    """Three classes of noise around a colour."""
+    """Return three classes of noise around a colour."""
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3
     images = rng.integers(0, 120, (120, 3, 8, 6), dtype=np.uint8)
     images[np.arange(120), labels] += 100
-    return split(Source("colours", lambda: Part(images, labels, ("r", "g", "b"))), None, 0)
+    return split(Source("colours", lambda: Split(images, labels, ("r", "g", "b"))), None, 0)
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ class TestTrain:
         assert torch.equal(torch.get_rng_state(), before)
 
     @pytest.mark.parametrize("lr", [1e9, 1e30])
-    def test_a_divergence_is_an_outcome(self, digits, recipe, lr):
+    def test_a_divergence_is_a_result(self, digits, recipe, lr):
         result = train(small_network(), digits, replace(recipe, lr=lr, epochs=50), seed=0)
         assert result.diverged
         assert math.isnan(result.error)
@@ -132,8 +133,8 @@ class TestTrain:
         train(network, digits, replace(recipe, epochs=1), seed=0)
         assert network[1][0].weight.is_contiguous(memory_format=torch.channels_last)
 
-    def test_what_training_leaves_takes_no_memory_when_it_is_kept(self, digits, recipe, monkeypatch):
-        """Gradients are gone, and what has become free is given back, before weights are written."""
+    def test_memory_is_released_before_a_checkpoint_is_written(self, digits, recipe, monkeypatch):
+        """Gradients are dropped and freed memory is returned to the system first."""
         network, given_back = small_network(), []
         monkeypatch.setattr("nas.training.loop.release_memory", given_back.append)
         stopped = train(network, digits, replace(recipe, epochs=2), seed=0, until=1)
@@ -143,8 +144,8 @@ class TestTrain:
 
 
 class TestStep:
-    def test_it_is_the_plain_loop(self, colours, recipe):
-        """The same figures as the loop in NCHW with torch's own SGD, batch for batch."""
+    def test_steps_match_a_plain_loop(self, colours, recipe):
+        """The weights equal those of a loop in NCHW with torch's SGD, batch for batch."""
         network, plain = small_network(3, 3), small_network(3, 3)
         train(network, colours, recipe, seed=3)
         batches = Batches(colours, recipe, CPU, torch.Generator().manual_seed(3))
@@ -154,17 +155,17 @@ class TestStep:
         optimizer = torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=True)
         torch.manual_seed(3)
         for epoch in range(recipe.epochs):
-            for at, chosen in enumerate(batches.order()):
-                inputs, labels = batches.cut(chosen)
+            for i, chosen in enumerate(batches.order()):
+                inputs, labels = batches.augment_batch(chosen)
                 scores = plain(inputs.contiguous())
                 optimizer.zero_grad()
                 F.cross_entropy(scores, labels, label_smoothing=recipe.label_smoothing).backward()
                 for group in optimizer.param_groups:
-                    group["lr"] = recipe.lr * one_cycle((epoch + at / len(batches)) / recipe.epochs)
+                    group["lr"] = recipe.lr * one_cycle((epoch + i / len(batches)) / recipe.epochs)
                 optimizer.step()
         torch.testing.assert_close(weights(network), weights(plain), rtol=1e-3, atol=1e-4)
 
-    def test_what_changes_lies_in_buffers_that_stay(self, colours, recipe):
+    def test_the_buffers_of_a_step_stay_in_place(self, colours, recipe):
         network = small_network(3, 3)
         batches = Batches(colours, recipe, CPU, torch.Generator().manual_seed(0))
         optimizer = training.make_optimizer(network, recipe)
@@ -176,11 +177,11 @@ class TestStep:
             seen.append((step.chosen.tolist(), step.rate.item(), step.loss.item()))
 
         losses = training.train_epoch(step, run, 1, lambda: None)
-        chosen, rates, found = zip(*seen, strict=True)
+        chosen, rates, step_losses = zip(*seen, strict=True)
         assert len({image for batch in chosen for image in batch}) == len(batches) * batches.size
-        shares = [(1 + at / len(batches)) / recipe.epochs for at in range(len(batches))]
+        shares = [(1 + i / len(batches)) / recipe.epochs for i in range(len(batches))]
         assert rates == pytest.approx([recipe.lr * one_cycle(share) for share in shares])
-        assert losses.tolist() == list(found)
+        assert losses.tolist() == list(step_losses)
         assert step.confusion.counts.sum() == len(batches) * batches.size
         assert all(group["lr"] is step.rate for group in optimizer.param_groups)
         now = [step.chosen, step.rate, step.loss, step.confusion.counts]
@@ -211,6 +212,18 @@ class TestCheckpoint:
         assert len(rows) == recipe.epochs - after
         assert torch.equal(weights(whole), weights(resumed))
 
+    def test_a_training_resumed_on_other_hardware_keeps_its_precision(
+        self, digits, recipe, tmp_path, monkeypatch
+    ):
+        path, auto = tmp_path / "last.ckpt", replace(recipe, precision="auto")
+        expected = train(small_network(), digits, replace(recipe, precision="bfloat16"), seed=3)
+        monkeypatch.setattr(precision_rules, "hardware_precision", lambda device: "bfloat16")
+        self.interrupted(digits, auto, path, 1)
+        assert checkpoints.load(path)["identity"]["precision"] == "bfloat16"
+        monkeypatch.setattr(precision_rules, "hardware_precision", lambda device: "float32")
+        assert train(small_network(), digits, auto, seed=3, checkpoint=path) == expected
+        assert train(small_network(), digits, auto, seed=3) != expected
+
     def test_a_finished_training_is_not_repeated(self, digits, recipe, tmp_path):
         path = tmp_path / "last.ckpt"
         expected = train(small_network(), digits, recipe, seed=3, checkpoint=path)
@@ -219,21 +232,21 @@ class TestCheckpoint:
         assert again == expected
         assert not rows
 
-    def test_damage_anywhere_is_found_and_the_one_before_is_taken(self, digits, recipe, tmp_path):
+    def test_a_damaged_checkpoint_is_replaced_by_the_previous_one(self, digits, recipe, tmp_path):
         path = tmp_path / "last.ckpt"
         expected = train(small_network(), digits, recipe, seed=3)
         self.interrupted(digits, recipe, path, 2)
         good = path.read_bytes()
         older = checkpoints.load(checkpoints.previous(path))
-        for at in range(0, len(good), len(good) // 12):
-            for bad in (good[:at], good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]):
+        for i in range(0, len(good), len(good) // 12):
+            for bad in (good[:i], good[:i] + bytes([good[i] ^ 1]) + good[i + 1 :]):
                 path.write_bytes(bad)
                 assert len(checkpoints.load(path)["curve"]) == len(older["curve"]) == 1
         path.write_bytes(good[:-1])
         assert train(small_network(), digits, recipe, seed=3, checkpoint=path) == expected
 
     @pytest.mark.parametrize("rungs", [(), (1, 3)])
-    def test_a_training_in_parts_is_the_training_in_one_go(self, digits, recipe, rungs):
+    def test_a_training_in_parts_equals_one_without_stops(self, digits, recipe, rungs):
         recipe = staged(recipe, rungs)
         whole_network, network = small_network(), small_network()
         whole = train(whole_network, digits, recipe, seed=3)
@@ -248,7 +261,7 @@ class TestCheckpoint:
             again = train(small_network(), digits, recipe, seed=3, resume=useless, until=1)
             assert again.curve == whole.curve[:1]
 
-    def test_a_damaged_checkpoint_never_replaces_the_one_before(self, tmp_path):
+    def test_a_damaged_checkpoint_never_becomes_the_previous_one(self, tmp_path):
         path = tmp_path / "x"
         for number in (1, 2):
             checkpoints.save(path, {"number": number})
@@ -258,7 +271,7 @@ class TestCheckpoint:
         path.write_bytes(b"damage")
         assert checkpoints.load(path) == {"number": 1}
 
-    def test_damage_without_one_before_is_an_error(self, tmp_path):
+    def test_damage_without_a_previous_checkpoint_is_an_error(self, tmp_path):
         path = tmp_path / "x"
         path.write_bytes(b"damage")
         with pytest.raises(StorageError, match="damaged") as caught:
@@ -286,14 +299,14 @@ class TestCheckpoint:
         with pytest.raises(NasError, match="another network"):
             train(small_network(classes=11), digits, replace(recipe, epochs=1), seed=3, checkpoint=path)
 
-    def test_a_place_that_cannot_be_written(self, tmp_path):
+    def test_an_unwritable_path_is_an_error(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(StorageError, match="cannot be written"):
             checkpoints.save(tmp_path / "file" / "x", {})
 
 
 class TestEvaluate:
-    def test_error_and_loss_are_those_of_all_images(self, digits):
+    def test_error_and_loss_are_over_all_images(self, digits):
         network = small_network()
         images, labels = digits.train_images, digits.train_labels
         network.eval()
@@ -320,14 +333,14 @@ class TestBatches:
         return Batches(dataset, Recipe(**settings), CPU, torch.Generator().manual_seed(seed))
 
     def epoch(self, batches):
-        return map(batches.cut, batches.order())
+        return map(batches.augment_batch, batches.order())
 
-    def test_candidates_share_the_data_on_the_device(self, colours):
+    def test_trainings_share_the_data_on_the_device(self, colours):
         one, other = self.batches(colours, pad=1), self.batches(colours, seed=1, pad=1, batch_size=16)
         assert one.data is other.data
         assert self.batches(colours, pad=2).data.images.shape[1] == one.data.images.shape[1] + 2
 
-    def test_they_last_no_longer_than_the_data_set(self, colours):
+    def test_data_on_the_device_are_freed_with_the_data_set(self, colours):
         copy = replace(colours)
         data = weakref.ref(self.batches(copy).data.images)
         assert data() is not None
@@ -361,14 +374,14 @@ class TestBatches:
     def test_crops_and_mirrors_are_windows_of_the_padded_image(self, colours):
         batches = self.batches(colours, pad=2, flip=True)
         batches.normalize = lambda images: images
-        cropped, _ = batches.cut(torch.arange(8))
+        cropped, _ = batches.augment_batch(torch.arange(8))
         padded, seen = batches.data.images, set()
         for image, whole in zip(cropped, padded, strict=False):
             windows = {(y, x, False): whole[y : y + 8, x : x + 6] for y in range(5) for x in range(5)}
             windows |= {(y, x, True): window.flip(1) for (y, x, _), window in windows.items()}
-            found = [place for place, window in windows.items() if torch.equal(window, image)]
-            assert found
-            seen.add(found[0])
+            places = [place for place, window in windows.items() if torch.equal(window, image)]
+            assert places
+            seen.add(places[0])
         assert len({mirrored for *_, mirrored in seen}) == 2
         assert len(seen) > 4
 
@@ -384,7 +397,7 @@ class TestBatches:
 
     def test_a_constant_channel_does_not_divide_by_zero(self):
         images = np.full((40, 1, 4, 4), 7, dtype=np.uint8)
-        data = split(Source("x", lambda: Part(images, np.arange(40) % 2, ("a", "b"))), None, 0)
+        data = split(Source("x", lambda: Split(images, np.arange(40) % 2, ("a", "b"))), None, 0)
         assert all(inputs.isfinite().all() for inputs, _ in self.epoch(self.batches(data)))
 
 
@@ -405,7 +418,7 @@ class TestRecipe:
             ("precision", "float8"),
         ],
     )
-    def test_bounds(self, name, value):
+    def test_values_out_of_bounds_are_refused(self, name, value):
         with pytest.raises(NasError) as caught:
             Recipe(**{name: value})
         assert caught.value.where == f"recipe: {name}"
@@ -422,11 +435,11 @@ class TestRecipe:
 
     def test_norms_and_biases_do_not_decay(self):
         network = small_network()
-        decayed, kept = training.make_optimizer(network, Recipe()).param_groups
+        decayed, others = training.make_optimizer(network, Recipe()).param_groups
         assert decayed["weight_decay"] == Recipe().weight_decay
-        assert kept["weight_decay"] == 0
+        assert others["weight_decay"] == 0
         assert {p.ndim for p in decayed["params"]} == {2, 4}
-        assert {p.ndim for p in kept["params"]} == {1}
+        assert {p.ndim for p in others["params"]} == {1}
 
     def test_every_rung_ends_a_cycle_of_the_rate(self, recipe):
         whole = staged(replace(recipe, epochs=9), (1, 3, 9))
@@ -434,7 +447,7 @@ class TestRecipe:
         assert staged(recipe, (1, 9)) is recipe  # trained for other epochs than the search
         assert recipe.cycle(2) == (0, 3)
 
-    def test_one_cycle_rises_to_one_and_falls_to_nothing(self):
+    def test_one_cycle_rises_to_one_and_falls_to_zero(self):
         rates = [one_cycle(i / 100) for i in range(101)]
         peak = rates.index(max(rates))
         assert max(rates) == pytest.approx(1)
@@ -453,12 +466,12 @@ class TestRecipe:
     def test_the_flags_of_a_cpu_decide_the_precision(self, flags, precision, tmp_path, monkeypatch):
         info = tmp_path / "cpuinfo"
         info.write_text(f"model name\t: avx512_bf16\nflags\t\t: {flags}\nvmx flags\t: amx_bf16\n")
-        monkeypatch.setattr(training, "CPU_INFO", info)
-        assert training.hardware_precision("cpu") == precision
+        monkeypatch.setattr(precision_rules, "CPU_INFO", info)
+        assert precision_rules.hardware_precision("cpu") == precision
 
     def test_a_system_that_lists_no_flags_trains_in_float32(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(training, "CPU_INFO", tmp_path / "missing")
-        assert training.hardware_precision("cpu") == "float32"
+        monkeypatch.setattr(precision_rules, "CPU_INFO", tmp_path / "missing")
+        assert precision_rules.hardware_precision("cpu") == "float32"
 
     @pytest.mark.parametrize(
         ("capability", "precision"),
@@ -466,4 +479,4 @@ class TestRecipe:
     )
     def test_the_capability_of_a_gpu_decides_the_precision(self, capability, precision, monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-        assert training.hardware_precision("cuda") == precision
+        assert precision_rules.hardware_precision("cuda") == precision

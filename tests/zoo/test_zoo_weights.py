@@ -88,11 +88,11 @@ def test_auxiliary_heads_go_where_there_are_such_and_are_left_out_elsewhere(name
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    with pytest.raises(NasError, match=r"no weights of resnet18: .* has .*layer1\.0\.bn3"):
+    with pytest.raises(NasError, match=r"not those of resnet18: .* has .*layer1\.0\.bn3"):
         from_torchvision(small_state("resnet50"), "resnet18", graph_of("resnet18"))
     state = small_state()
     del state["fc.weight"], state["fc.bias"]
-    with pytest.raises(NasError, match="no weights of resnet18: the file lacks fc"):
+    with pytest.raises(NasError, match="not those of resnet18: the file lacks fc"):
         from_torchvision(state, "resnet18", graph_of("resnet18"))
 
 
@@ -128,13 +128,13 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "none.pth")
     for name in ("text.pth", "text.safetensors"):
         (tmp_path / name).write_text("not weights")
-        with pytest.raises(NasError, match="holds no weights that can be read"):
+        with pytest.raises(NasError, match="weights cannot be read"):
             read_weights(tmp_path / name)
     torch.save({"epoch": 3, "model": {}}, tmp_path / "checkpoint.pth")
-    with pytest.raises(NasError, match="is no state dict"):
+    with pytest.raises(NasError, match="is not a state dict"):
         read_weights(tmp_path / "checkpoint.pth")
     torch.save({"weight": Runs(tmp_path / "made")}, tmp_path / "code.pth")
-    with pytest.raises(NasError, match="holds no weights that can be read"):
+    with pytest.raises(NasError, match="weights cannot be read"):
         read_weights(tmp_path / "code.pth")
     assert not (tmp_path / "made").exists()
 

@@ -1,4 +1,4 @@
-"""What may be claimed: gates decide the grade of a contrast, the grade words the sentence.
+"""Grades of claims: gates decide the grade of a contrast, the grade words the sentence.
 
 A and B (causal) need paired blocks, which an ordinary search does not draw (their gates are in
 `nas.analysis.claims`); C needs a sample that no searcher steered; D describes what a search visited;
@@ -7,6 +7,7 @@ X ranks nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
@@ -28,6 +29,9 @@ MIN_OVERLAP = 0.8
 PAIRED_RUNS = 160
 """Runs of the least paired study of two types: 20 contexts, two arms, two seeds."""
 
+LETTERS = "ABCDX"
+"""The grades, from the best to none."""
+
 ALLOWED = {
     "A": "in this space and recipe",
     "B": "at {epochs} epochs, in this space and recipe",
@@ -40,8 +44,8 @@ ALLOWED = {
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition for the grades named in `grades`; `missing` runs would open it, 0 where
-    runs alone would not (or nothing is missing)."""
+    """A condition for the grades named in `grades`. So many more trainings, `missing`, would open it; 0 where
+    nothing is missing or trainings alone would not."""
 
     name: str
     grades: str
@@ -56,7 +60,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the gates of a contrast look at."""
+    """Facts that the gates of a contrast look at."""
 
     networks: int
     networks_a: int
@@ -74,7 +78,7 @@ def gates(facts: Facts) -> tuple[Gate, ...]:
 
 
 def _support(facts: Facts) -> tuple[Gate, ...]:
-    """What any statement needs."""
+    """Gates of any statement."""
     short = max(0, MIN_NETWORKS - facts.networks)
     scarce = sum(max(0, MIN_NETWORKS_OF_TYPE - n) for n in (facts.networks_a, facts.networks_b))
     common = facts.overlap > 0 and (scarce > 0 or isfinite(facts.equal_flops.value))
@@ -91,7 +95,7 @@ def _support(facts: Facts) -> tuple[Gate, ...]:
 
 
 def _association(facts: Facts) -> tuple[Gate, ...]:
-    """What a statement about the space needs, beyond the networks that were visited."""
+    """Gates of a statement about the space, beyond the networks that were visited."""
     wide = facts.overlap >= MIN_OVERLAP
     alone = "no context was trained with both types"
     shared = (
@@ -113,7 +117,7 @@ def grade(checked: Iterable[Gate]) -> str:
 
 
 class Graded:
-    """What its gates make of a finding."""
+    """A finding that is graded by its gates."""
 
     gates: tuple[Gate, ...]
 
@@ -127,9 +131,10 @@ class Graded:
         return refusals(self.gates, self.grade)
 
 
-def best_grade(findings: Iterable[Graded]) -> str:
-    """X without any."""
-    return min((finding.grade for finding in findings), default="X")
+def count_grades(findings: Iterable[Graded]) -> dict[str, int]:
+    """Count the findings of each grade, from A to X; grades that none has are left out."""
+    counts = Counter(finding.grade for finding in findings)
+    return {letter: counts[letter] for letter in LETTERS if counts[letter]}
 
 
 def refusals(checked: Iterable[Gate], letter: str) -> list[Gate]:
@@ -141,7 +146,7 @@ def refusals(checked: Iterable[Gate], letter: str) -> list[Gate]:
 def sentence(
     letter: str, a: str, b: str, effect: Estimate, p: float, epochs: int = 0, among: str = ALLOWED["D"]
 ) -> str:
-    """What the grade allows to say of replacing type a by type b, at equal FLOPs.
+    """Word what the grade allows to say of replacing type a by type b, at equal FLOPs.
 
     epochs: of the trainings; among: what a sentence of grade D speaks of.
     """

@@ -1,1 +1,1 @@
-"""Two networks, or two runs, side by side."""
+"""Comparison of two networks, or of two runs."""

@@ -1,4 +1,4 @@
-"""What differs between two genotypes, module by module, aligned by stage and position."""
+"""Differences of two genotypes, module by module, aligned by stage and position."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Row:
 
 
 class Part(NamedTuple):
-    """What stands at a place: its text, and its fields by name."""
+    """Contents of a place: its text, and its fields by name."""
 
     text: str
     fields: dict[str, Any]
 
 
 def differences(a: Genotype, b: Genotype) -> list[Row]:
-    """A row for each place that either has: stem, modules by stage and position (`stage2.3` is
+    """Return one row per place that either has: stem, modules by stage and position (`stage2.3` is
     the third of its stage), head, and the auxiliary heads."""
     first, second = _parts(a), _parts(b)
     return [_row(place, first.get(place), second.get(place)) for place in _in_order(first, second)]
@@ -55,29 +55,29 @@ def _row(place: str, a: Part | None, b: Part | None) -> Row:
 
 
 def _parts(genotype: Genotype) -> dict[str, Part]:
-    """By place, in the order of the network."""
+    """Return the contents by place, in the order of the network."""
     places = _places(genotype)
-    found = {INPUT_NODE: _component(genotype.stem)} if genotype.stem else {}
+    contents = {INPUT_NODE: _component(genotype.stem)} if genotype.stem else {}
     before = INPUT_NODE
     for node in genotype.nodes:
         part = _component(node.module)
         if node.inputs != (before,):
             taken = f" {node.join} ".join(sorted(places[name] for name in node.inputs))
             part = Part(f"{part.text} <- {taken}", part.fields | {"inputs": taken})
-        found[places[node.name]] = part
+        contents[places[node.name]] = part
         before = node.name
     if genotype.head:
         part, taps = _component(genotype.head), ", ".join(places[name] for name in genotype.taps)
-        found["head"] = Part(f"{part.text} <- {taps}", part.fields | {"taps": taps}) if taps else part
+        contents["head"] = Part(f"{part.text} <- {taps}", part.fields | {"taps": taps}) if taps else part
     for number, item in enumerate(genotype.auxiliary, start=1):
         part, at = _component(item.head), places[item.node]
         extra = {"node": at, "weight": item.weight}
-        found[f"aux{number}"] = Part(f"{part.text} <- {at}, weight {item.weight}", part.fields | extra)
-    return found
+        contents[f"aux{number}"] = Part(f"{part.text} <- {at}, weight {item.weight}", part.fields | extra)
+    return contents
 
 
 def _places(genotype: Genotype) -> dict[str, str]:
-    """The place of each node: its stage, and its position in the stage from 1."""
+    """Return the place of each node: its stage, and its position in the stage from 1."""
     counts: Counter[str] = Counter()
     places = {INPUT_NODE: INPUT_NODE}
     for node in genotype.nodes:
@@ -94,7 +94,7 @@ def _component(component: Component | Genotype) -> Part:
 
 
 def _in_order(first: dict[str, Part], second: dict[str, Part]) -> list[str]:
-    """The places of both, stage by stage; a stage of b alone follows the one it follows there."""
+    """Return the places of both, stage by stage; a stage of b alone follows the one it follows there."""
     a, b = _stages(first), _stages(second)
     order, at = list(a), 0
     for stage in b:
@@ -107,10 +107,10 @@ def _in_order(first: dict[str, Part], second: dict[str, Part]) -> list[str]:
 
 
 def _stages(parts: dict[str, Part]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    stages: dict[str, list[str]] = {}
     for place in parts:
-        found.setdefault(stage_of(place), []).append(place)
-    return found
+        stages.setdefault(stage_of(place), []).append(place)
+    return stages
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Two networks side by side: genotypes, costs, and errors where they are known."""
+"""Comparison of two networks: genotypes, costs, and errors where they are known."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nas.study.run import Run
 
 DECISIVE = ("data_fingerprint", "input_shape", "num_classes", "recipe")
-"""What errors must agree in to be compared, epochs apart, which stand with each error."""
+"""Settings in which errors must agree to be compared; epochs stand with each error."""
 
 Errors = Mapping[int, Mapping[int, float]]
 """Validation errors of a network by number of epochs and training seed."""
@@ -90,18 +90,18 @@ def compare_networks(a: Network, b: Network) -> NetworkComparison:
 
 
 def errors_of(network: Network) -> Errors:
-    """What is known of a network in its run. Trainings with further seeds stand for the search's own,
+    """Return the errors of a network in its run. Trainings with further seeds stand for the search's own,
     which may have been chosen for its error."""
     if network.run is None:
         return {}
-    found: dict[int, dict[int, float]] = {}
+    errors: dict[int, dict[int, float]] = {}
     for trials in (network.run.study.trials, network.run.reseeded):
         known: dict[int, dict[int, float]] = defaultdict(dict)
         for trial in trials:
             if trial.digest == network.genotype.digest and trial.error is not None:
                 known[trial.epochs][trial.seed] = trial.error
-        found |= known
-    return found
+        errors |= known
+    return errors
 
 
 def _common_input(a: Network, b: Network) -> tuple[Shape, int]:
@@ -109,14 +109,14 @@ def _common_input(a: Network, b: Network) -> tuple[Shape, int]:
     failure = None
     for network in known:
         try:
-            for each in (a, b):
-                expand(each.genotype, network.input_shape, network.num_classes)
+            for one in (a, b):
+                expand(one.genotype, network.input_shape, network.num_classes)
         except NasError as error:
             failure = error
         else:
             return network.input_shape, network.num_classes
     assert failure is not None
-    raise failure.at(f"{a.label} and {b.label} take no image in common")
+    raise failure.at(f"{a.label} and {b.label} accept no common input size")
 
 
 def _costs(a: Genotype, b: Genotype, shape: Shape, classes: int) -> dict[str, tuple[int, int]]:
@@ -126,10 +126,10 @@ def _costs(a: Genotype, b: Genotype, shape: Shape, classes: int) -> dict[str, tu
 
 
 def _incomparable(a: Network, b: Network) -> str:
-    """Why errors cannot stand side by side; "" if they can."""
+    """Return why errors cannot be compared; "" if they can."""
     lost = [network.label for network in (a, b) if network.run is None]
     if a.run is None or b.run is None:
-        return f"{' and '.join(lost)} {'is' if len(lost) == 1 else 'are'} of no run"
+        return f"{' and '.join(lost)} {'belongs' if len(lost) == 1 else 'belong'} to no run"
     differ = lines(differing(_decisive(a.run), _decisive(b.run)))
     return "; ".join(("the runs differ", *differ)) if differ else ""
 

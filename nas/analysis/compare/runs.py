@@ -1,4 +1,4 @@
-"""Two runs side by side: settings, fronts, and the errors of all that they visited."""
+"""Comparison of two runs: settings, fronts, and the errors of all networks that they visited."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nas.study.run import Run
 
 DECISIVE = ("task", "data_fingerprint", "input_shape", "num_classes")
-"""What two runs must agree in: the images, their split, and what is asked of them."""
+"""Settings in which two runs must agree: the images, their split and the task."""
 DERIVED = frozenset({"schema", "classes", "mean", "std"})
 """Settings that follow from others, or say nothing about the search."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -128,7 +128,7 @@ def _side(
 
 
 def quantile(curve: Edf, share: float) -> Estimate:
-    """The error that this share of networks reaches, with limits where the band reaches it too."""
+    """Return the error that this share of networks reaches, with limits where the band reaches it too."""
 
     def at(shares: Floats) -> float:
         reached = np.flatnonzero(shares >= share - 1e-12)
@@ -138,18 +138,19 @@ def quantile(curve: Edf, share: float) -> Estimate:
 
 
 def _objectives(a: Run, b: Run) -> tuple[str, str]:
-    """Those of both searches, the error last, where they are the same two; else FLOPs and error."""
+    """Return the objectives of both searches, the error last, where they are the same two; else FLOPs and
+    error."""
     first, second = (plot_axes(run.study.objectives) for run in (a, b))
     return first if first == second else plot_axes(())
 
 
 def _networks(run: Run, names: Sequence[str], trials: int | None = None) -> Floats:
-    """The objectives of each distinct network (networks, objectives) among the first `trials`."""
-    found: dict[str, list[tuple[float, ...]]] = {}
+    """Return the objectives of each distinct network (networks, objectives) among the first `trials`."""
+    values_of: dict[str, list[tuple[float, ...]]] = {}
     for trial in run.study.trials[:trials]:
         if trial.complete:
-            found.setdefault(trial.digest, []).append(trial.values(names))
-    return np.array([np.mean(values, axis=0) for values in found.values()], float).reshape(-1, len(names))
+            values_of.setdefault(trial.digest, []).append(trial.values(names))
+    return np.array([np.mean(values, axis=0) for values in values_of.values()], float).reshape(-1, len(names))
 
 
 def _volumes(points: Floats, corner: Floats, resamples: int) -> Floats:

@@ -14,7 +14,7 @@ NEARLY = 0.95
 
 
 def complete(levels: Ints) -> bool:
-    """Whether the rows of levels (n, factors) are nearly all combinations, each of them once."""
+    """Return whether the rows of levels (n, factors) are nearly all combinations, once each."""
     needed = NEARLY * np.prod(levels.max(axis=0) + 1.0)
     if len(levels) < needed or (levels < 0).any():
         return False
@@ -27,7 +27,7 @@ def main_shares(levels: Ints, error: Floats) -> Floats:
 
 
 def pair_shares(levels: Ints, error: Floats) -> dict[tuple[int, int], float]:
-    """What two factors account for beyond each alone."""
+    """Return the share that two factors account for beyond each alone, by their columns."""
     main = main_shares(levels, error)
     return {
         (a, b): max(0.0, float(_between(levels[:, [a, b]], error) - main[a] - main[b]))
@@ -36,8 +36,8 @@ def pair_shares(levels: Ints, error: Floats) -> dict[tuple[int, int], float]:
 
 
 def total_shares(levels: Ints, error: Floats) -> Floats:
-    """What each factor accounts for with all its interactions, of any order: all that the
-    others leave (factors,)."""
+    """Return the share that each factor accounts for with its interactions of any order: all that
+    the others leave (factors,)."""
     factors = range(levels.shape[1])
     return np.array([1 - _between(levels[:, [b for b in factors if b != a]], error) for a in factors])
 

@@ -24,7 +24,7 @@ APART = ("stem", "head")
 
 @dataclass(frozen=True)
 class Decision:
-    """What the networks answered: `level` (n,) counts the `options` seen from 0, -1 where the
+    """The answers of the networks: `level` (n,) counts the `options` seen from 0, -1 where the
     decision did not come up."""
 
     level: Ints
@@ -47,7 +47,7 @@ class Setting:
 
 
 def encode(decisions: Sequence[Mapping[str, Any]]) -> dict[str, Decision]:
-    """By path, the decisions of which at least two options were seen."""
+    """Return the decisions of which at least two options were seen, by path."""
     taken: dict[str, tuple[list[int], list[Any]]] = {}
     for row, chosen in enumerate(decisions):
         for path, value in chosen.items():
@@ -56,15 +56,15 @@ def encode(decisions: Sequence[Mapping[str, Any]]) -> dict[str, Decision]:
             rows, values = taken[path]
             rows.append(row)
             values.append(value)
-    found = {}
+    decided = {}
     for path, (rows, values) in taken.items():
         keys = list(zip(map(type, values), values, strict=True))  # True is not 1
         number = {key: at for at, key in enumerate(dict.fromkeys(keys))}
         if len(number) > 1:
             level = np.full(len(decisions), -1, np.intp)
             level[rows] = [number[key] for key in keys]
-            found[path] = Decision(level, tuple(value for _, value in number))
-    return found
+            decided[path] = Decision(level, tuple(value for _, value in number))
+    return decided
 
 
 def factor_names(decisions: Mapping[str, Decision]) -> dict[str, str]:
@@ -76,19 +76,19 @@ def factor_names(decisions: Mapping[str, Decision]) -> dict[str, str]:
 
 
 def settings(decisions: Mapping[str, Decision]) -> dict[str, tuple[Setting, ...]]:
-    """The settings of each factor, one a place; levels mean the same at all places."""
+    """Return the settings of each factor, one per place; levels mean the same at all places."""
     names = factor_names(decisions)
     levels = {name: _levels([p for p in names if names[p] == name], decisions) for name in names.values()}
-    found: dict[str, dict[str, Ints]] = {}
+    placed: dict[str, dict[str, Ints]] = {}
     for path, name in names.items():
         place = PLACE.match(path)[0] if name != path else ""  # type: ignore[index]
         at = decisions[path].level
         level = np.where(at >= 0, levels[name][path][at], -1)
-        places = found.setdefault(name, {})
+        places = placed.setdefault(name, {})
         places[place] = np.maximum(places.get(place, level), level)
     return {
         name: tuple(Setting(place, level) for place, level in places.items())
-        for name, places in found.items()
+        for name, places in placed.items()
     }
 
 
@@ -99,17 +99,17 @@ def _field(path: str) -> str:
 
 
 def _levels(paths: Sequence[str], decisions: Mapping[str, Decision]) -> dict[str, Ints]:
-    """For each path of a factor, the level of each of its options. Numbers that differ between
-    places (widths) count by their rank among the options of the place."""
+    """Return the level of each option, by path of the factor. Numbers that differ between places (widths)
+    are ranked among the options of their place."""
     options = {path: decisions[path].options for path in paths}
     numeric = all(isinstance(o, (int, float)) for known in options.values() for o in known)
     if not numeric:
         order = {option: at for at, option in enumerate(dict.fromkeys(o for p in paths for o in options[p]))}
         return {path: np.array([order[o] for o in options[path]], np.intp) for path in paths}
     same = len({frozenset(known) for known in options.values()}) == 1
-    found = {}
+    levels = {}
     for path in paths:
         among = sorted(set().union(*options.values()) if same else options[path])
         ranks = np.searchsorted(among, options[path])
-        found[path] = ranks * MOST_LEVELS // len(among) if len(among) > MOST_LEVELS else ranks
-    return found
+        levels[path] = ranks * MOST_LEVELS // len(among) if len(among) > MOST_LEVELS else ranks
+    return levels

@@ -1,8 +1,8 @@
-"""How much of the variance of validation error each factor accounts for, and what that supports.
+"""Shares of the variance of validation error that the factors account for, graded.
 
 Where the sample is a table of (nearly) all combinations of the decisions, the functional ANOVA
 is exact. Else a surrogate is fitted to it, and each of its parts has its Shapley share of the
-variance that the surrogate predicts in networks it was not fitted to.
+variance that the surrogate predicts in held-out networks.
 """
 
 from __future__ import annotations
@@ -79,24 +79,27 @@ class Factors(Graded):
 
 @dataclass(frozen=True)
 class _Shares:
-    """Of factors and pairs of them, and of factors with all that they take part in."""
+    """Shares of factors and of pairs of them, and of factors with all that they take part in."""
 
     parts: Mapping[tuple[str, ...], Estimate]
     totals: Mapping[str, Estimate]
 
 
 def factors_of(complete: pd.DataFrame, rng: np.random.Generator) -> Factors | None:
-    """The factors in complete trials (columns as in `nas.analysis.analyze`); None where no decision
-    varies. Runs of one network count as one with their mean error."""
+    """Return the factors in complete trials (columns as in `nas.analysis.analyze`); None where no decision
+    varies. Trainings of one network count as one with their mean error."""
     answered = encode(_answers(complete))
     if not answered:
         return None
     rows = _distinct(complete, answered)
-    points, decisions = complete.iloc[rows], {path: each.rows(rows) for path, each in answered.items()}
+    points, decisions = (
+        complete.iloc[rows],
+        {path: decision.rows(rows) for path, decision in answered.items()},
+    )
     error = complete.groupby("digest")["error"].transform("mean").to_numpy(float)[rows]
     cluster = _clusters(points)
     fitted = _fit(decisions, error, cluster, rng)
-    levels = np.column_stack([each.level for each in decisions.values()])
+    levels = np.column_stack([decision.level for decision in decisions.values()])
     exact = error.var() > 0 and anova.complete(levels)
     shares = _exact(list(decisions), levels, error) if exact else _shapley(fitted)
     return Factors(
@@ -119,16 +122,16 @@ def _answers(complete: pd.DataFrame) -> list[Mapping[str, Any]]:
 
 
 def _distinct(complete: pd.DataFrame, decisions: Mapping[str, Decision]) -> Ints:
-    """The first row of each network; where different decisions led to it, of each of these."""
+    """Return the first row of each network, and of each set of decisions that led to it."""
     import pandas as pd
 
-    levels = {path: each.level for path, each in decisions.items()}
+    levels = {path: decision.level for path, decision in decisions.items()}
     columns = pd.DataFrame({**levels, "": complete["digest"].to_numpy()})
     return np.flatnonzero(~columns.duplicated())
 
 
 def _clusters(points: pd.DataFrame) -> Ints:
-    """What was drawn independently: a context of paired blocks, else a network."""
+    """Number what was drawn independently: contexts of paired blocks, else networks."""
     runs = points["run"] if "run" in points else [0] * len(points)
     rows = zip(runs, points["design"], points["digest"], strict=True)
     keys = [(run, design["context"]) if "context" in design else digest for run, design, digest in rows]
@@ -144,12 +147,12 @@ def _fit(decisions: Mapping[str, Decision], error: Floats, cluster: Ints, rng: n
     if clusters > MOST_CLUSTERS:
         rows = np.flatnonzero(rng.permutation(clusters)[cluster] < MOST_CLUSTERS)
         cluster = np.unique(cluster[rows], return_inverse=True)[1].astype(np.intp)
-    factors = settings({path: each.rows(rows) for path, each in decisions.items()})
+    factors = settings({path: decision.rows(rows) for path, decision in decisions.items()})
     return shares(factors, error[rows], cluster, MIN_R2, rng)
 
 
 def _exact(names: Sequence[str], levels: Ints, error: Floats) -> _Shares:
-    """Of the whole table, so without sampling error."""
+    """Return the shares in a whole table, which have no sampling error."""
     parts: dict[tuple[str, ...], Estimate] = {}
     for name, value in zip(names, anova.main_shares(levels, error), strict=True):
         parts[name,] = _known(value)
@@ -174,13 +177,13 @@ def _shapley(fitted: Shares) -> _Shares:
 
 
 def _at_least(total: Estimate, alone: Estimate) -> Estimate:
-    """A total that interactions below zero, which is noise, do not lower."""
+    """Return the total, not lowered by interactions below zero, which are noise."""
     limits = zip((total.value, total.low, total.high), (alone.value, alone.low, alone.high), strict=True)
     return Estimate(*(float(np.fmax(a, b)) for a, b in limits))
 
 
 def _share(fitted: Shares, held: Sequence[bool]) -> Estimate:
-    """Of some terms together, with limits by the jackknife over groups of clusters."""
+    """Return the share of some terms together, with limits by the jackknife over groups of clusters."""
     weights = np.array(held, float)
     value, groups = float(fitted.share @ weights), len(fitted.without)
     if not groups:
@@ -189,13 +192,13 @@ def _share(fitted: Shares, held: Sequence[bool]) -> Estimate:
 
     spread = np.sqrt(groups - 1) * (fitted.without @ weights).std()
     reach = stdtrit(groups - 1, 0.975) * spread
-    return Estimate(*(float(np.clip(each, 0, 1)) for each in (value, value - reach, value + reach)))
+    return Estimate(*(float(np.clip(limit, 0, 1)) for limit in (value, value - reach, value + reach)))
 
 
 def _leading(
     decisions: Mapping[str, Decision], error: Floats, flops: Floats
 ) -> dict[str, tuple[float, float]]:
-    """Of each factor the sums of its decisions' PED-ANOVA shares: to the top, and to the front."""
+    """Sum the PED-ANOVA shares of the decisions of each factor: to the top, and to the front."""
     top, front = (importance(decisions, best) for best in (lowest(error), nearest_to_front(error, flops)))
     names = factor_names(decisions)
     paths = {name: [path for path in names if names[path] == name] for name in names.values()}
@@ -221,13 +224,13 @@ def _factors(shares: _Shares, leading: Mapping[str, tuple[float, float]]) -> tup
 
 
 def _interactions(shares: _Shares) -> tuple[Interaction, ...]:
-    found = [Interaction(*term, share) for term, share in shares.parts.items() if len(term) == 2]
-    return tuple(sorted(found, key=lambda each: -each.share.value))
+    interactions = [Interaction(*term, share) for term, share in shares.parts.items() if len(term) == 2]
+    return tuple(sorted(interactions, key=lambda pair: -pair.share.value))
 
 
 def _noise_ceiling(complete: pd.DataFrame) -> float:
-    """One less the variance between training seeds, of the mean of a network's runs, as a part of
-    that between networks."""
+    """Return 1 less the variance between training seeds (of the mean of a network's trainings) as a part
+    of the variance between networks."""
     runs = complete.drop_duplicates(["digest", "seed"]).groupby("digest")["error"]
     count, squares = runs.size().to_numpy(), (runs.var(ddof=0) * runs.size()).to_numpy(float)
     freedom, between = int((count - 1).sum()), float(runs.mean().var(ddof=0))
@@ -238,15 +241,15 @@ def _noise_ceiling(complete: pd.DataFrame) -> float:
 
 
 def _gates(complete: pd.DataFrame, clusters: int, r2: float) -> tuple[Gate, ...]:
-    """What shares need to be shown, and to speak of the space."""
+    """Return the gates that shares must pass to be shown, and to describe the space."""
     short = max(0, MIN_NETWORKS - clusters)
     uniform = bool(complete.groupby("digest")["uniform"].any().all())
     seeds = complete["seed"].nunique()
     known = f"it explains {max(r2, 0):.0%} of the variance" if isfinite(r2) else "there is none"
     return (
         Gate(f"{MIN_NETWORKS} networks", "CD", not short, f"{clusters} networks or contexts", short),
-        Gate(f"surrogate R² {MIN_R2:g}", "CD", r2 >= MIN_R2, f"{known} in networks it was not fitted to"),
+        Gate(f"surrogate R² {MIN_R2:g}", "CD", r2 >= MIN_R2, f"{known} in held-out networks"),
         Gate("uniform samples only", "C", uniform, "the searcher chose networks by their results"),
         Gate("two seeds", "C", seeds >= 2, "all runs share one seed", max(0, 2 - seeds)),
-        Gate("one change at a time", "AB", False, "a share of variance is no effect of a change"),
+        Gate("one change at a time", "AB", False, "a share of variance is not the effect of a change"),
     )

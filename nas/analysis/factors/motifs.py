@@ -54,7 +54,7 @@ class _Counts(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What lies between the input and the output of a primitive, or of a graph: the counts of motifs
+    """Part between the input and the output of a primitive, or of a graph: the counts of motifs
     inside; most and fewest layers on a path, the number of paths and the sum of their lengths; whether
     the longest path is a single 1x1 convolution; by how many pixels the window of a value grows, at its
     widest and at the output, and the stride there."""
@@ -70,8 +70,8 @@ class _Part(NamedTuple):
     stride: int = 1
 
     def then(self, part: _Part) -> _Part:
-        """All from this input to the output of a part that takes this output; the motifs inside and the
-        widest window are the part's own."""
+        """Join this part with one that takes its output; the motifs inside and the widest window are those
+        of the second."""
         longest = self.longest + part.longest
         return _Part(
             part.counts,
@@ -87,7 +87,7 @@ class _Part(NamedTuple):
 
 
 def _beside(parts: Sequence[_Part]) -> _Part:
-    """Branches of one input, as what takes them all sees them."""
+    """Merge the branches of one input into the part that their join sees."""
     if len(parts) == 1:  # nearly all
         return parts[0]
     return max(parts, key=attrgetter("longest"))._replace(
@@ -100,34 +100,39 @@ def _beside(parts: Sequence[_Part]) -> _Part:
 
 
 def motifs(graph: Graph) -> dict[str, float]:
-    """How much of each motif a network has, by the names in `NAMES`."""
+    """Return how much of each motif a network has, by the names in `NAMES`."""
     whole = _part(graph)
     depth = (whole.longest, whole.shortest, log2(whole.paths), whole.lengths / whole.paths)
     return dict(zip(NAMES, map(float, (*whole.counts, *depth, 1 + whole.widest)), strict=True))
 
 
 def explain(
-    counts: Floats, error: Floats, stratum: Ints, cluster: Ints, rng: np.random.Generator
+    counts: Floats, error: Floats, stratum: Ints, cluster: Ints, rng: np.random.Generator, cost: Floats
 ) -> tuple[MotifEffect, ...]:
-    """The motifs (n, motifs) that vary, strongest first. A `stratum` holds networks of equal FLOPs;
-    `cluster` numbers what was drawn independently. Empty below 20 networks."""
+    """Return the motifs (n, motifs) that vary, strongest first; () below 20 networks.
+
+    stratum: networks of nearly equal FLOPs, or of one context. cost: FLOPs, whose rank within the stratum is
+    held constant too, as the dearer networks of a bin have more of a motif and lower errors; equal values
+    where it is not to be. cluster: what was drawn independently.
+    """
     varies = [at for at in range(counts.shape[1]) if np.ptp(counts[:, at]) > 0]
     if len(error) < MIN_NETWORKS or not varies:
         return ()
-    x = np.stack([_ranks(counts[:, at], stratum) for at in varies], axis=1)
-    y = _ranks(error, stratum)
+    price = _ranks(cost, stratum)
+    x = np.stack([_less(_ranks(counts[:, at], stratum), price) for at in varies], axis=1)
+    y = _less(_ranks(error, stratum), price)
     p = statistics.holm(_permutation_p(x, y, stratum, rng))
     weights = rng.multinomial(
         cluster.max() + 1, np.full(cluster.max() + 1, 1 / (cluster.max() + 1)), RESAMPLES
     )
     draws = _correlation(x, y, weights[:, cluster].astype(float))
-    found = _correlation(x, y, np.ones((1, len(y))))[0]
+    correlations = _correlation(x, y, np.ones((1, len(y))))[0]
     effects = []
     for column, at in enumerate(varies):
         known = draws[np.isfinite(draws[:, column]), column]
         estimate = UNKNOWN
-        if np.isfinite(found[column]) and len(known):
-            estimate = Estimate(float(found[column]), *map(float, np.quantile(known, [0.025, 0.975])))
+        if np.isfinite(correlations[column]) and len(known):
+            estimate = Estimate(float(correlations[column]), *map(float, np.quantile(known, [0.025, 0.975])))
         low, high = counts[:, at].min(), counts[:, at].max()
         effects.append(MotifEffect(NAMES[at], float(low), float(high), estimate, float(p[column])))
     return tuple(sorted(effects, key=lambda effect: -abs(np.nan_to_num(effect.correlation.value))))
@@ -135,8 +140,8 @@ def explain(
 
 @lru_cache(maxsize=8192)
 def _part(op: Any) -> _Part:
-    """Of a primitive or a graph; nested graphs are counted once each, so modules that repeat cost nothing
-    more. Those of several inputs are seen through, as what lies before each may differ."""
+    """Measure a primitive or a graph. Nested graphs are measured once each, so repeated modules cost nothing.
+    Those of several inputs are flattened, as what lies before each input may differ."""
     if not isinstance(op, Graph):
         return _of_primitive(op)
     if any(isinstance(node.op, Graph) and len(node.inputs) > 1 for node in op.nodes.values()):
@@ -144,12 +149,12 @@ def _part(op: Any) -> _Part:
     number = {name: at for at, name in enumerate(op.nodes)}
     inputs = [[number[source] for source in node.inputs] for node in op.nodes.values()]
     parts = [_Part() if node.op is None else _part(node.op) for node in op.nodes.values()]
-    found: list[_Part] = []
+    reached: list[_Part] = []
     for part, sources in zip(parts, inputs, strict=True):
-        found.append(_beside([found[i] for i in sources]).then(part) if sources else part)
+        reached.append(_beside([reached[i] for i in sources]).then(part) if sources else part)
     own = _Counts(*_branches(parts, inputs))
     inside = _Counts(*map(sum, zip(own, *(part.counts for part in parts), strict=True)))
-    return found[number[op.output]]._replace(counts=inside, widest=max(part.widest for part in found))
+    return reached[number[op.output]]._replace(counts=inside, widest=max(part.widest for part in reached))
 
 
 def _of_primitive(op: Any) -> _Part:
@@ -168,7 +173,7 @@ def _of_primitive(op: Any) -> _Part:
 
 
 def _branches(parts: Sequence[_Part], inputs: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """Joins with a branch of no layer, and with a branch of a single 1x1 convolution, beside a
+    """Count joins with a branch of no layer, and with a branch of a single 1x1 convolution, beside a
     branch of more layers; branches begin where all paths to the join last met."""
     meets = _meets(inputs)
     shortcuts = projections = 0
@@ -187,20 +192,20 @@ def _branches(parts: Sequence[_Part], inputs: Sequence[Sequence[int]]) -> tuple[
 
 
 def _meets(inputs: Sequence[Sequence[int]]) -> list[int]:
-    """Where all paths to each node last met: its immediate dominator, found in one pass as nodes stand
-    in topological order (Cooper, Harvey and Kennedy, 2001)."""
-    found: list[int] = []
+    """Return the node where all paths to each node last met: its immediate dominator, in one pass as nodes
+    stand in topological order (Cooper, Harvey and Kennedy, 2001)."""
+    meets: list[int] = []
     for at, sources in enumerate(inputs):
         meet, *others = sources or (at,)
         for other in others:
             while meet != other:
-                meet, other = (found[meet], other) if meet > other else (meet, found[other])
-        found.append(meet)
-    return found
+                meet, other = (meets[meet], other) if meet > other else (meet, meets[other])
+        meets.append(meet)
+    return meets
 
 
 def _ranks(values: Floats, stratum: Ints) -> Floats:
-    """Ranks within each stratum in parts of its size, less their mean."""
+    """Return ranks within each stratum in parts of its size, less their mean."""
     ranks = np.zeros(len(values))
     for s in np.unique(stratum):
         at = stratum == s
@@ -209,14 +214,20 @@ def _ranks(values: Floats, stratum: Ints) -> Floats:
     return ranks
 
 
+def _less(values: Floats, price: Floats) -> Floats:
+    """Values less what a line through the price accounts for; both have mean zero."""
+    spread = float(price @ price)
+    return np.asarray(values - price * (values @ price / spread)) if spread else values
+
+
 def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Of each column of x with y, for each weighting (b, n): (b, columns); NaN without spread."""
+    """Correlate each column of x with y under each weighting (b, n): (b, columns); NaN without spread."""
     norm = np.sqrt((weights @ x**2) * (weights @ y**2)[:, None])
     return np.asarray(np.where(norm > 0, (weights @ (x * y[:, None])) / np.where(norm > 0, norm, 1), np.nan))
 
 
 def _permutation_p(x: Floats, y: Floats, stratum: Ints, rng: np.random.Generator) -> Floats:
-    """Two-sided p of each column, errors permuted within strata; NaN without spread."""
+    """Return the two-sided p of each column, permuting errors within strata; NaN without spread."""
     observed = np.abs(y @ x)
     permuted = np.tile(y, (PERMUTATIONS, 1))
     for s in np.unique(stratum):

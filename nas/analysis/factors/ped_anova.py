@@ -1,4 +1,4 @@
-"""Which decisions lead to low error: PED-ANOVA for conditional categorical decisions
+"""PED-ANOVA of the decisions that lead to low error, conditional ones included
 (Watanabe et al., 2023; its conditional form, 2026), as in Optuna 5's evaluator.
 
 Optuna's own takes 6 s on 10,000 trials, most of it copying them; a test holds the two equal.
@@ -34,11 +34,11 @@ def lowest(error: Floats) -> Mask:
 
 def nearest_to_front(error: Floats, flops: Floats) -> Mask:
     """The networks on the Pareto front of error and FLOPs; of few also those on the next."""
-    found = np.zeros(len(error), bool)
-    while found.sum() < min(MIN_TOP, len(error)):
-        left = np.flatnonzero(~found)
-        found[left[front(np.column_stack([error, flops])[left])]] = True
-    return found
+    chosen = np.zeros(len(error), bool)
+    while chosen.sum() < min(MIN_TOP, len(error)):
+        left = np.flatnonzero(~chosen)
+        chosen[left[front(np.column_stack([error, flops])[left])]] = True
+    return chosen
 
 
 def importance(decisions: Mapping[str, Decision], best: Mask) -> dict[str, float]:

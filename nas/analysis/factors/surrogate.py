@@ -1,8 +1,7 @@
-"""A small surrogate of validation error: effects of factors and of pairs of them, with ridge.
+"""Surrogate of validation error: ridge regression on factors and pairs of them.
 
-On 300 networks of NAS-Bench-Macro it predicts the others with R² 0.87, a forest of 200 trees
-with 0.74, boosted trees with 0.83 (10-fold). And its parts add up, so that each has a share:
-the covariance of a part with the whole is its Shapley value in the variance of the sum
+Its parts add up, so that each has a share of the variance: the covariance of a part with the whole is
+its Shapley value in the variance of the sum
 (Colini-Baldeschi, Scarsini and Vaccari, 2018).
 """
 
@@ -25,7 +24,7 @@ FIRST = ("type", "norm", "depth", "width", STAGE, BLOCK)
 
 MOST_COLUMNS = 200
 PAIR_PENALTY = 10.0
-"""How much more the effects of pairs are shrunk: most are smaller than those of factors."""
+"""Penalty of pairs as a multiple of that of factors: most effects of pairs are smaller."""
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 FOLDS, UNITS = 10, 40
@@ -42,8 +41,8 @@ class Term:
 
 @dataclass(frozen=True)
 class Shares:
-    """Of each term its share of the variance of errors that the surrogate was not fitted to, the
-    same without each group of clusters (groups, terms), and the R² there of all terms together."""
+    """Share of each term in the variance of errors that the surrogate was not fitted to, the same
+    without each group of clusters (groups, terms), and the R² there of all terms together."""
 
     terms: tuple[tuple[str, ...], ...]
     share: Floats
@@ -70,15 +69,17 @@ def terms(factors: Mapping[str, Sequence[Setting]]) -> list[Term]:
     coded = {name: _coded(settings) for name, settings in factors.items()}
     places = {setting.place for settings in factors.values() for setting in settings}
     where = STAGE if any(place.startswith(STAGE) for place in places) else BLOCK
-    found = [Term((name,), _mean(own)) for name, own in coded.items()]
-    left = MOST_COLUMNS - sum(term.columns.shape[1] for term in found)
+    all_terms = [Term((name,), _mean(own)) for name, own in coded.items()]
+    left = MOST_COLUMNS - sum(term.columns.shape[1] for term in all_terms)
     pairs = combinations((*coded, where), 2)
     for a, b in sorted(pairs, key=lambda pair: sum(name not in FIRST for name in pair)):
         columns = _departures(coded[a], left) if b == where else _together(coded[a], coded[b], left)
         if columns is not None:
-            found.append(Term((a, b), columns))
+            all_terms.append(Term((a, b), columns))
             left -= columns.shape[1]
-    return [Term(term.factors, term.columns / spread) for term in found if (spread := _spread(term)) > 1e-6]
+    return [
+        Term(term.factors, term.columns / spread) for term in all_terms if (spread := _spread(term)) > 1e-6
+    ]
 
 
 def shares(
@@ -99,23 +100,25 @@ def shares(
     without = []
     for left_out in range(int(unit.max()) + 1) if r2 >= enough else ():
         at = np.flatnonzero(unit != left_out)
-        fewer = terms({name: [each.rows(at) for each in settings] for name, settings in factors.items()})
-        found, _ = _held_out(fewer, _products(fewer, error[at], unit[at] % FOLDS), PENALTIES[best])
-        without.append([found.get(term.factors, 0.0) for term in whole])
+        fewer = terms(
+            {name: [setting.rows(at) for setting in settings] for name, settings in factors.items()}
+        )
+        fewer_shares, _ = _held_out(fewer, _products(fewer, error[at], unit[at] % FOLDS), PENALTIES[best])
+        without.append([fewer_shares.get(term.factors, 0.0) for term in whole])
     names = tuple(term.factors for term in whole)
     return Shares(names, np.array([share[name] for name in names]), np.array(without), r2)
 
 
 def _coded(settings: Sequence[Setting]) -> list[_Coded]:
-    """The settings of one factor, whose levels mean the same at all places."""
+    """Code the settings of one factor, whose levels mean the same at all places."""
     contrasts = _contrasts(1 + max(int(setting.level.max()) for setting in settings))
-    found = []
+    codes = []
     for setting in settings:
         is_open = setting.level >= 0
         columns = contrasts[setting.level]  # a level of -1 reads the last, which is not open
         columns = (columns - columns[is_open].mean(axis=0)) * is_open[:, None]
-        found.append(_Coded(setting.place, columns, is_open))
-    return found
+        codes.append(_Coded(setting.place, columns, is_open))
+    return codes
 
 
 @lru_cache
@@ -125,14 +128,15 @@ def _contrasts(count: int) -> Floats:
 
 
 def _mean(places: Sequence[_Coded]) -> Floats:
-    """Over the places that are open."""
+    """Average over the places that are open."""
     number = np.sum([place.is_open for place in places], axis=0)
     total = np.sum([place.columns for place in places], axis=0)
     return np.asarray(total / np.maximum(number, 1)[:, None])
 
 
 def _departures(places: Sequence[_Coded], most: int) -> Floats | None:
-    """How the stages of a factor depart from its mean; blocks where there are no stages."""
+    """Return the departures of the stages of a factor (else of its blocks) from its mean; None where these
+    are fewer than two or take too many columns."""
     parts: dict[str, list[_Coded]] = {}
     for place in places:
         parts.setdefault(stage_of(place.place), []).append(place)
@@ -172,7 +176,7 @@ def _products(terms: Sequence[Term], error: Floats, fold: Ints) -> Floats:
 def _held_out(
     terms: Sequence[Term], folds: Floats, penalty: float
 ) -> tuple[dict[tuple[str, ...], float], float]:
-    """Each term's share of the variance of errors, as the other folds predict it, and R²."""
+    """Return the share of each term in the variance of errors as the other folds predict it, and R²."""
     sizes = [term.columns.shape[1] for term in terms]
     ridge = np.repeat([penalty * PAIR_PENALTY ** (len(term.factors) - 1) for term in terms], sizes)
     others, total = folds.sum(axis=0) - folds, folds[:, -1, -1].sum()
@@ -182,5 +186,5 @@ def _held_out(
     centred = here[:, 1:] - others[:, 0, 1:-1] / others[:, 0, :1] * folds[:, :1, -1]
     parts = (slopes[:, 1:, 0] * centred).sum(axis=0)
     shares = np.add.reduceat(parts, np.cumsum([0, *sizes[:-1]])) / total
-    found = {term.factors: float(share) for term, share in zip(terms, shares, strict=True)}
-    return found, float(-missed / total)
+    share_of = {term.factors: float(share) for term, share in zip(terms, shares, strict=True)}
+    return share_of, float(-missed / total)

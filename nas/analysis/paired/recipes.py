@@ -3,12 +3,18 @@ a weight decay that suit one type more than the other."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import product
 from math import isfinite, nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.stats.estimate import UNKNOWN, Estimate
+from nas.stats.paired_means import paired_means
+from nas.stats.resampling import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,85 +22,106 @@ if TYPE_CHECKING:
 Recipe = tuple[float, float]
 """Learning rate and weight decay."""
 
-GRID = 4
-"""Cells of the smallest grid: two learning rates, each with the same two weight decays."""
+SIDE = 3
+"""Learning rates, and weight decays, of the smallest grid: an optimum at the edge of a grid says that the
+best recipe may lie beyond it, and a smaller grid is all edge."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """Types at equal FLOPs over the `contexts` in which every type was trained on a grid of recipes:
-    the recipe of lowest mean error of each, `best`, the mean errors with it, `errors`, and those with
-    the recipe of the study, `untuned`. A recipe with which a training failed is not the best."""
+    """Two types, each with the recipe of a grid that suits it best, over the `contexts` in which both were
+    trained with all `recipes` of the grid. `errors` are mean errors with the `best` recipes, `untuned` those
+    with the recipe of the study, `effect` is the change of error from a to b with the best ones, `change`
+    how far that is from the effect with the recipe of the study, and `at_edge` names the types whose best
+    recipe lies at the edge of the grid. A recipe with which a training failed is not the best."""
 
     contexts: int = 0
     recipes: tuple[Recipe, ...] = ()
     best: Mapping[str, Recipe] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
     untuned: Mapping[str, float] = field(default_factory=dict)
-
-    def effect(self, a: str, b: str) -> float:
-        """Error of b less that of a, each with the recipe that suits it; NaN where unknown."""
-        return self.errors.get(b, nan) - self.errors.get(a, nan)
+    effect: Estimate = UNKNOWN
+    change: Estimate = UNKNOWN
+    at_edge: tuple[str, ...] = ()
 
 
 UNTUNED = Tuned()
 
 
-def tune(trials: pd.DataFrame, recipes: Mapping[Recipe, pd.DataFrame], usual: Recipe) -> Tuned:
-    """What trainings of the networks of paired blocks, `trials`, with other recipes say; `recipes` hold
-    those of the study too, under its recipe, `usual`."""
-    if not is_grid(recipes):
+def tune(
+    errors: Mapping[Recipe, Mapping[str, float]],
+    usual: Recipe,
+    networks: NDArray[np.str_],
+    pair: tuple[str, str],
+    rng: np.random.Generator,
+) -> Tuned:
+    """Compare two types, each with the recipe that suits it best.
+
+    Args:
+        errors: Error of each network by its digest, for each recipe; NaN where a training failed.
+        usual: Recipe of the study, which wins where two are equally good.
+        networks: Digests of the networks of both types in each context, (contexts, 2).
+        pair: Names of the two types.
+    """
+    grid = _grid(recipe for recipe, known in errors.items() if not known.keys().isdisjoint(networks.flat))
+    if not grid:
         return UNTUNED
-    errors = {recipe: _errors(frame) for recipe, frame in recipes.items()}
-    found = _networks(trials)
-    kinds = sorted(set().union(*found.values()))
-    contexts, common = [], set(errors)
-    for networks in (each for each in found.values() if len(each) == len(kinds)):
-        tried = {recipe for recipe, known in errors.items() if known.keys() >= set(networks.values())}
-        if is_grid(tried):
-            contexts.append(networks)
-            common &= tried
-    if not contexts:
+    tried = np.array([all(d in errors[recipe] for recipe in grid for d in row) for row in networks], bool)
+    if not tried.any():
         return UNTUNED
-    shared = tuple(sorted(common))
-    mean = {
-        (kind, recipe): sum(errors[recipe][networks[kind]] for networks in contexts) / len(contexts)
-        for kind in kinds
-        for recipe in shared
-    }
-    best = {}
-    for kind in kinds:
-        trained = [recipe for recipe in shared if isfinite(mean[kind, recipe])]
+    table = np.array([[[errors[r][d] for d in row] for row in networks[tried]] for r in grid])
+    means = table.mean(axis=1)  # NaN where a training failed
+    best: dict[str, int] = {}
+    for k, name in enumerate(pair):
+        trained = [at for at in range(len(grid)) if isfinite(means[at, k])]
         if trained:
-            best[kind] = min(trained, key=lambda recipe: (mean[kind, recipe], recipe != usual))
+            best[name] = min(trained, key=lambda at: (means[at, k], grid[at] != usual))
+    effect, change = _effects(table, [best.get(name) for name in pair], grid, usual, rng)
     return Tuned(
-        len(contexts),
-        shared,
-        best,
-        {kind: mean[kind, recipe] for kind, recipe in best.items()},
-        {kind: mean.get((kind, usual), nan) for kind in best},
+        contexts=int(tried.sum()),
+        recipes=grid,
+        best={name: grid[at] for name, at in best.items()},
+        errors={name: float(means[at, pair.index(name)]) for name, at in best.items()},
+        untuned={
+            name: float(means[grid.index(usual), pair.index(name)]) if usual in grid else nan for name in best
+        },
+        effect=effect,
+        change=change,
+        at_edge=tuple(name for name, at in best.items() if _at_edge(grid[at], grid)),
     )
 
 
-def is_grid(recipes: Iterable[Recipe]) -> bool:
-    """Whether two learning rates at least were tried, each with the same two weight decays at least."""
-    decays: dict[float, set[float]] = defaultdict(set)
-    for rate, decay in recipes:
-        decays[rate].add(decay)
-    return any(len(a & b) > 1 for a, b in combinations(decays.values(), 2))
+def _effects(
+    table: Floats, best: list[int | None], grid: tuple[Recipe, ...], usual: Recipe, rng: np.random.Generator
+) -> tuple[Estimate, Estimate]:
+    """The effect with the best recipes, and how far it is from that with the usual one."""
+    a, b = best
+    if a is None or b is None:
+        return UNKNOWN, UNKNOWN
+    tuned = table[b, :, 1] - table[a, :, 0]
+    plain = table[grid.index(usual)] if usual in grid else np.full(table.shape[1:], np.nan)
+    found = paired_means(np.stack([tuned, tuned - (plain[:, 1] - plain[:, 0])], axis=1), 0.0, rng)
+    return found.estimate(0), found.estimate(1)
 
 
-def _networks(trials: pd.DataFrame) -> dict[Any, dict[str, str]]:
-    """The digest of each type's network at equal FLOPs, by context."""
-    found: dict[Any, dict[str, str]] = defaultdict(dict)
-    for digest, run, design in zip(trials["digest"], trials["run"], trials["design"], strict=True):
-        if "equal_flops" in design.get("arms", ()):
-            found[run, design["context"]][design["type"]] = digest
-    return found
+def _grid(recipes: Iterable[Recipe]) -> tuple[Recipe, ...]:
+    """The learning rates and weight decays that were crossed completely; () where either are fewer than
+    `SIDE`."""
+    known = set(recipes)
+    sides = [{recipe[at] for recipe in known} for at in (0, 1)]
+    while missing := [cell for cell in product(sides[0], sides[1]) if cell not in known]:
+        gaps = [(sum(cell[at] == v for cell in missing), at, v) for at in (0, 1) for v in sides[at]]
+        _, at, value = max(gaps)
+        sides[at].discard(value)
+    return tuple(sorted(product(sides[0], sides[1]))) if min(map(len, sides)) >= SIDE else ()
 
 
-def _errors(trials: pd.DataFrame) -> dict[str, float]:
-    """Mean error of each network over its trainings; NaN where one failed."""
+def _at_edge(recipe: Recipe, grid: tuple[Recipe, ...]) -> bool:
+    return any(recipe[at] in (min(c[at] for c in grid), max(c[at] for c in grid)) for at in (0, 1))
+
+
+def network_errors(trials: pd.DataFrame) -> dict[str, float]:
+    """Mean error of each network over its trainings, by digest; NaN where one failed."""
     errors = trials["error"].where(trials["state"] == "complete").astype(float)
     groups = errors.groupby(trials["digest"])
     return dict(groups.mean().where(groups.count() == groups.size()))

@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 ROWS, PAIRS = 10, 5
 METHODS = {
-    "anova": "Functional ANOVA of all combinations, so without sampling error; a total holds "
-    "interactions of any order, and seed noise.",
-    "shapley": "Shapley shares in what a surrogate (ridge on factors and pairs of them) predicts of networks "
-    "that it was not fitted to; a total holds the interactions of two.",
+    "anova": "Functional ANOVA of all combinations, without sampling error; a total includes "
+    "interactions of any order and seed noise.",
+    "shapley": "Shapley shares of the variance that a surrogate (ridge on factors and pairs of them) "
+    "predicts in held-out networks; a total includes the interactions of two factors.",
 }
 LEADING = (
     "To the best {top:.0%} and to the front (of error and FLOPs): PED-ANOVA, how far their options differ "
-    "from all that were sampled. It describes the sample, and is no effect."
+    "from all that were sampled. It describes the sample and is not an effect."
 )
 
 
 def factors_dict(factors: Factors, top: float) -> dict[str, Any]:
-    """As JSON, but for NaN; `top` is the best part of the networks that the column is about."""
+    """Return the factors as JSON, but for NaN; `top` is the best part of the networks that the column
+    describes."""
     said = {"grade": factors.grade, "refused": [str(gate) for gate in factors.refused], "top_part": top}
     return asdict(factors) | said
 

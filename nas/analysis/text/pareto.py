@@ -1,4 +1,4 @@
-"""What a study found, as text for people and as JSON for programs; its analysis is in
+"""Results of a study as text for people and as JSON for programs; its analysis is in
 `nas.analysis.text.ranking`.
 
 Every JSON object carries `"schema": 1`; keys are added, never changed, within a schema.
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 from nas.study.outcomes import none_complete
 
 RESAMPLES = 1000
-"""Of the interval of a rank correlation."""
+"""Resamples for the interval of a rank correlation."""
 
 
 def pareto_dict(study: History, objectives: Sequence[str] | None = None) -> dict[str, Any]:
-    """The front as JSON: `front` with a dict a network (means over its `seeds`; `trial` is its
-    first), `knee` (a trial number or None),
-    `hypervolume` and its `reference_point` (in the order of `objectives`; None without a
-    complete trial); `latency` where it was measured (see `latency_dict`)."""
+    """Return the front as JSON values.
+
+    `front` has one dict per network (means over its `seeds`; `trial` is its first), `knee` is a trial number
+    or None, `hypervolume` and its `reference_point` follow the order of `objectives` and are None without a
+    complete trial. `latency` is present if it was measured (see `latency_dict`)."""
     names = tuple(objectives or study.objectives)
     points = [study.means(trial, names) for trial in study.networks]
     members = sorted(study.front(names), key=lambda trial: (trial.flops, *study.means(trial, names)))
@@ -69,18 +70,19 @@ def _network_dict(study: History, trial: Trial, objectives: Sequence[str]) -> di
 
 
 def latency_dict(trials: Sequence[Trial]) -> dict[str, Any] | None:
-    """How latency goes with FLOPs over the networks where it was measured: Spearman's rho with its
-    95 % limits, None below three networks; `spread`: the distance of the quartiles of repeated runs
-    as a part of their median, the median over the networks. None where nothing was measured."""
+    """Return the rank correlation of latency with FLOPs over the measured networks, None if there are none.
+
+    The correlation is Spearman's rho with its 95 % limits, None below three networks. `spread` is the
+    interquartile range of repeated runs relative to their median: its median over the networks."""
     measured = [(trial.latency, trial.flops) for trial in trials if trial.latency]
     if not measured:
         return None
     latencies = [latency for latency, _ in measured]
     x, y = np.array([(latency.seconds, flops) for latency, flops in measured]).T
-    found = rank_correlation(x, y, RESAMPLES, np.random.default_rng(0))
+    rho = rank_correlation(x, y, RESAMPLES, np.random.default_rng(0))
     return {
         "networks": len(measured),
-        "rank_correlation_with_flops": None if math.isnan(found[0]) else list(found),
+        "rank_correlation_with_flops": None if math.isnan(rho[0]) else list(rho),
         "spread": float(np.median([latency.spread for latency in latencies])),
         "measured": sorted({str(latency) for latency in latencies}),
     }
@@ -94,17 +96,17 @@ def pareto_text(
 ) -> str:
     """The front as a table, with hypervolume and what failed. `columns` are further
     ones: a header, and a cell for each trial."""
-    found = pareto_dict(study, objectives)
-    if not found["front"]:
+    front = pareto_dict(study, objectives)
+    if not front["front"]:
         error = none_complete((trial.state, trial.reason) for trial in study.trials)
         return f"N{error.message[1:]}. {error.hint}."
-    extra = [name for name in found["objectives"] if name not in ("error", "flops", "params")]
+    extra = [name for name in front["objectives"] if name not in ("error", "flops", "params")]
     columns_shown = [objective(name) for name in ("error", "flops", "params", *extra)]
     figures = (f"{column.heading}>" for column in columns_shown)
     table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
-    for row in found["front"]:
+    for row in front["front"]:
         table.add_row(
-            "knee" if row["trial"] == found["knee"] else "",
+            "knee" if row["trial"] == front["knee"] else "",
             str(row["trial"]),
             *(column.cell(row[column.name]) for column in columns_shown),
             *(cells.get(row["trial"], "") for _, cells in columns),
@@ -112,14 +114,14 @@ def pareto_text(
         )
     reference = ", ".join(
         f"{objective(name).label} {objective(name).text(value)}"
-        for name, value in zip(found["objectives"], found["reference_point"], strict=True)
+        for name, value in zip(front["objectives"], front["reference_point"], strict=True)
     )
-    failed = f" {count(found['failed'], 'trial')} failed." if found["failed"] else ""
-    stopped = f" {count(found['stopped'], 'trial')} stopped early." if found["stopped"] else ""
-    most = max(row["seeds"] for row in found["front"])
+    failed = f" {count(front['failed'], 'trial')} failed." if front["failed"] else ""
+    stopped = f" {count(front['stopped'], 'trial')} stopped early." if front["stopped"] else ""
+    most = max(row["seeds"] for row in front["front"])
     means = " Errors are means over the training seeds of a network." if most > 1 else ""
-    lines = f"Hypervolume {found['hypervolume']:.4g} up to {reference}.{means} {FLOPS_NOTE}{failed}{stopped}"
-    return to_text(table, lines, *_latency_lines(found.get("latency")), width=width)
+    lines = f"Hypervolume {front['hypervolume']:.4g} up to {reference}.{means} {FLOPS_NOTE}{failed}{stopped}"
+    return to_text(table, lines, *_latency_lines(front.get("latency")), width=width)
 
 
 def _latency_lines(latency: Mapping[str, Any] | None) -> list[str]:

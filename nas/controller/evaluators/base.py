@@ -1,7 +1,6 @@
-"""Evaluation of candidates: a task goes in, a result comes out, whatever happens to it.
+"""The protocol of evaluators: tasks go in, results come out.
 
-A candidate that raises, runs out of memory or diverges is an outcome, not an error of the
-search. `nas.training.candidate` trains one, `local` in this process, `ray` in many.
+A network that raises, runs out of memory or diverges gives a failed result, not an error of the search.
 """
 
 from __future__ import annotations
@@ -10,54 +9,57 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from nas.training.profile import Times
-from nas.training.task import OnEpoch, Result, Task
+from nas.training.task import OnEpoch, Result, Task, ignore
 
 if TYPE_CHECKING:
     from nas.training.recipe import Recipe
 
 
 OnTimes = Callable[[Times], None]
-"""Called with what a worker did, in the seconds of this process's monotonic clock."""
-
+"""Called with what a worker did and when, in seconds of this process's monotonic clock."""
 
 ResolvePrecision = Callable[[str], str]
 """Maps the precision that suits a worker's hardware to the one that every worker must use."""
 
 Memory = Callable[[Task, bool], float]
-"""Tells the bytes that training a task takes at its peak; the second says whether in bfloat16."""
+"""Predicts the bytes that training a task takes at its peak; the second argument says whether in bfloat16."""
 
 
 class Evaluator(Protocol):
-    """Takes tasks and returns results in the order in which they finish.
-
-    slots: tasks that can run at once; more may be submitted and wait their turn.
-    """
-
-    on_epoch: OnEpoch
-    on_times: OnTimes
-    resolve_precision: ResolvePrecision
+    """Trains networks, and returns results in the order in which trainings end."""
 
     @property
-    def slots(self) -> int: ...
-
-    def submit(self, task: Task) -> None: ...
-
-    def wait(self, timeout: float | None = None) -> list[Result]:
-        """Results that have arrived; blocks for the first, at most `timeout` seconds."""
+    def slots(self) -> int:
+        """Tasks that train at once; more may be submitted and wait."""
         ...
 
-    def close(self) -> None: ...
+    def submit(self, task: Task) -> None:
+        """Queue a task."""
+        ...
+
+    def wait(
+        self, timeout: float | None = None, *, on_epoch: OnEpoch = ignore, on_times: OnTimes = ignore
+    ) -> list[Result]:
+        """Return the results that have arrived; block for the first, at most `timeout` seconds.
+
+        on_epoch: called with each epoch that a task has finished. on_times: called with what workers did.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the workers and drop the queue."""
+        ...
 
 
 def too_large(task: Task, need: float, room: float) -> Result:
-    """The outcome of a candidate that is refused, as it cannot fit even alone."""
+    """Return the failed result of a network that does not fit into memory even alone, in bytes."""
     gib = 2**30
-    message = f"training would take {need / gib:.2f} GiB, and there are {room / gib:.2f} GiB for it"
+    message = f"training needs {need / gib:.2f} GiB of memory; {room / gib:.2f} GiB are available"
     return Result(task.number, "failed", "too_large", message)
 
 
 def asked_precision(recipe: Recipe) -> str:
-    """That of a recipe, auto where it leaves it open; none where a trainer takes something else for one."""
+    """Return the precision of a recipe; "" for a trainer whose recipe is something else."""
     return getattr(recipe, "precision", "")
 
 

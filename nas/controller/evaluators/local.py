@@ -1,4 +1,4 @@
-"""Evaluation in this process, one candidate after the other."""
+"""Training in this process, one network after the other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 class LocalEvaluator:
-    """Trains one candidate at a time in this process, when its result is waited for."""
+    """Trains one network at a time in this process, while its result is waited for.
+
+    device: cpu or cuda. trainer: trains a task; by default `train_candidate`. memory: predicts the bytes of a
+    task, so that one larger than this machine is refused; None trains whatever comes. resolve_precision:
+    called once, with the precision that suits this machine, if the recipe leaves it open.
+    """
 
     slots = 1
 
@@ -36,39 +41,39 @@ class LocalEvaluator:
         device: str = "cpu",
         trainer: Trainer | None = None,
         memory: Memory | None = None,
+        resolve_precision: ResolvePrecision = same_precision,
     ) -> None:
-        self.on_epoch: OnEpoch = ignore
-        self.on_times: OnTimes = ignore
-        self.resolve_precision: ResolvePrecision = same_precision
         self._dataset, self._recipe, self._device = dataset, recipe, device
         self._trainer = trainer or train_candidate
-        self._memory = memory
+        self._memory, self._resolve_precision = memory, resolve_precision
         self._tasks: deque[Task] = deque()
 
     def submit(self, task: Task) -> None:
         self._tasks.append(task)
 
-    def wait(self, timeout: float | None = None) -> list[Result]:
+    def wait(
+        self, timeout: float | None = None, *, on_epoch: OnEpoch = ignore, on_times: OnTimes = ignore
+    ) -> list[Result]:
         if not self._tasks:
             return []
         task = self._tasks.popleft()
         if asked_precision(self._recipe) == "auto":
-            from nas.training.loop import precision_of
+            from nas.training.precision import precision_of
 
             suited = precision_of(self._recipe, self._device)
-            self._recipe = replace(self._recipe, precision=self.resolve_precision(suited))
+            self._recipe = replace(self._recipe, precision=self._resolve_precision(suited))
         if refusal := self._refusal(task):
             return [refusal]
-        result = self._trainer(task, self._dataset, self._recipe, self._device, self.on_epoch, ignore)
+        result = self._trainer(task, self._dataset, self._recipe, self._device, on_epoch, ignore)
         if result.times:
-            self.on_times(replace(result.times, worker="worker 1"))
+            on_times(replace(result.times, worker="worker 1"))
         return [result]
 
     def close(self) -> None:
         self._tasks.clear()
 
     def _refusal(self, task: Task) -> Result | None:
-        """What becomes of a task that is larger than the machine."""
+        """Return the result of a task that is larger than the machine, None if it fits."""
         if self._memory is None:
             return None
         need, room = self._memory(task, self._recipe.precision == "bfloat16"), physical_memory()

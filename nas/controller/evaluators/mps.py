@@ -12,7 +12,7 @@ from pathlib import Path
 CONTROL = "nvidia-cuda-mps-control"
 PIPES = "CUDA_MPS_PIPE_DIRECTORY"
 DEFAULT = Path("/tmp/nvidia-mps")
-"""Where a daemon is met unless PIPES says otherwise."""
+"""Folder of a daemon, unless the variable PIPES names another."""
 LIMIT = 30.0
 """Seconds that the daemon may take to start or to end."""
 
@@ -20,8 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def start_mps() -> dict[str, str]:
-    """Start the daemon. Returns what is to be in the environment of the processes, which `stop_mps`
-    takes; nothing where a daemon runs already, none is installed, or it may not start, which is logged."""
+    """Start the daemon, and return the environment variables for the processes that use it.
+
+    Return {} if a daemon runs already, none is installed, or it does not start, which is logged.
+    """
     running = PIPES in os.environ or DEFAULT.exists()
     if running or shutil.which(CONTROL) is None:
         return {}
@@ -37,7 +39,7 @@ def start_mps() -> dict[str, str]:
 
 
 def stop_mps(environment: dict[str, str]) -> None:
-    """End the daemon that `start_mps` has started, if it has."""
+    """End the daemon whose environment `start_mps` returned."""
     if not environment:
         return
     try:
@@ -48,7 +50,7 @@ def stop_mps(environment: dict[str, str]) -> None:
 
 
 def _control(arguments: list[str], environment: dict[str, str], text: str = "") -> None:
-    """Call the program. Its output is not read: the daemon holds it open as long as it lives."""
+    """Call the program. Its output is not read, because the daemon keeps it open as long as it runs."""
     subprocess.run(
         [CONTROL, *arguments],
         input=text,

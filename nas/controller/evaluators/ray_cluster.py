@@ -1,4 +1,4 @@
-"""Starting Ray, or joining it, quietly; and what fits on it."""
+"""Start Ray or join it, quietly, and ask what fits on it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from nas.errors import ClusterLostError, NasError
 def start_ray(address: str | None = None, workers: int | None = None) -> bool:
     """Join the cluster at `address`, or start a private one with `workers` CPU slots.
 
-    A private cluster demands a token that only this process and its children know, and
-    its workers import modules from where this process does.
-    False where Ray was running already, and is somebody else's to end.
+    A private cluster demands a token that only this process and its children know, and its workers import
+    modules from where this process does. Return False if Ray was running already, and is somebody else's to
+    end.
     """
     if ray.is_initialized():
         return False
@@ -40,27 +40,27 @@ def start_ray(address: str | None = None, workers: int | None = None) -> bool:
             modules = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
             ray.init(address="local", num_cpus=workers, runtime_env=modules, **quiet)
         else:
-            _knock(address)
+            _check_listening(address)
             ray.init(address=address, **quiet)
-    except Exception as error:  # Ray raises that itself where its processes do not come up in time
+    except Exception as error:  # Ray raises just that if its processes do not start in time
         hint = "start one by: ray start --head" if address else "nas search --workers 0 does without Ray"
         raise NasError(str(error), where=f"Ray at {address or 'this machine'}", hint=hint) from error
     return True
 
 
 def check_ray() -> None:
-    """Raise ClusterLostError where Ray's head no longer answers: it hears a signal to all processes of
-    a job, too. Who asks Ray for something then is ended by it after a minute."""
+    """Raise ClusterLostError if Ray's head no longer answers, such as after a signal to all processes of a
+    job. Ray ends a process that asks it for something then, after a minute."""
     address = ray.get_runtime_context().gcs_address
     try:
-        _knock(address)
+        _check_listening(address)
     except OSError as error:
-        hint = "every recorded trial is kept: go on with --resume"
+        hint = "every recorded trial is kept; continue with --resume"
         raise ClusterLostError(f"Ray has ended: {error}", where=f"Ray at {address}", hint=hint) from error
 
 
 def end_ray() -> None:
-    """End the Ray that this process started, also where a part of it has ended before."""
+    """End the Ray that this process started, even if a part of it has ended before."""
     try:
         check_ray()
     except ClusterLostError:  # the processes that are left would wait for those that have ended
@@ -81,15 +81,15 @@ def _is_of_ray(process: psutil.Process) -> bool:
     return any(name in text for name in ("gcs_server", "raylet", "ray::", "/ray/"))
 
 
-def _knock(address: str) -> None:
-    """Raise OSError where nothing listens: Ray would end the process instead."""
+def _check_listening(address: str) -> None:
+    """Raise OSError if nothing listens at an address; Ray would end this process instead."""
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def fitting_workers(gpus_per_worker: float) -> int:
-    """Workers that the cluster has room for: one per CPU core, or per share of a GPU."""
+    """Return the workers that fit on the cluster: one per CPU core, or per share of a GPU."""
     resources = _resources()
     if not gpus_per_worker:
         return max(1, int(resources.get("CPU", 0)))
@@ -100,14 +100,14 @@ def fitting_workers(gpus_per_worker: float) -> int:
 
 
 def node_memory(node: str) -> float:
-    """Bytes that Ray has set aside for tasks on a node: about 70 % of what was free when it started."""
+    """Return the bytes that Ray reserves for tasks on a node: about 70 % of what was free when it started."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    found = [each["Resources"] for each in nodes if each["NodeID"] == node]
-    return float(found[0].get("memory", inf)) if found else inf
+    resources = [entry["Resources"] for entry in nodes if entry["NodeID"] == node]
+    return float(resources[0].get("memory", inf)) if resources else inf
 
 
-def room() -> str:
-    """The resources of the cluster, for messages."""
+def resources_text() -> str:
+    """Return the resources of the cluster in words, for messages."""
     resources = _resources()
     return f"the cluster has {resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU"
 

@@ -1,4 +1,4 @@
-"""The worker: a long-lived process on Ray that holds the data and trains one candidate at a time."""
+"""The worker: a long-lived process on Ray that holds the data and trains one network at a time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where a worker lives. device: the GPU that it is given, "cpu" without; memory: bytes free there
-    for training, where that is asked for; precision: the recipe's, or the one that suits the hardware where
-    the recipe leaves it open. clock: what its monotonic clock says."""
+    """Process and device of a worker.
+
+    node, process: Ray's id of the node, and the process id there. device: the GPU that the worker is given,
+    or "cpu". memory: bytes free there for training, 0 if that was not asked for. precision: the recipe's, or
+    the one that suits the hardware if the recipe leaves it open. clock: the worker's monotonic clock, in
+    seconds.
+    """
 
     node: str
     process: int
@@ -37,12 +41,12 @@ class Place(NamedTuple):
 
     @property
     def room(self) -> tuple[str, str]:
-        """What the workers share whose tasks must fit beside each other."""
+        """The node and device, which workers share whose tasks must fit beside each other."""
         return self.node, self.device
 
 
 class Worker:
-    """The actor: trains in one thread and tells its progress in another."""
+    """The actor: trains in one thread and reports its progress in another."""
 
     def __init__(self, dataset: Dataset, recipe: Recipe, device: str, trainer: Trainer) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -53,14 +57,14 @@ class Worker:
         self.epochs: list[dict[str, Any]] = []
 
     def hello(self, measure: bool) -> Place:
-        """Where this worker lives; `measure` its memory too, which its trainings share then. Loads torch
-        for that, and for the precision where the recipe leaves it open."""
+        """Return where this worker lives, with its free memory if `measure`; then its trainings share that
+        memory. Loads torch for either, and for a precision that the recipe leaves open."""
         context = ray.get_runtime_context()
         node, (_, recipe, device) = context.get_node_id(), self.arguments
         self.shares_memory = measure
         precision = asked_precision(recipe)
         if precision == "auto":
-            from nas.training.loop import precision_of
+            from nas.training.precision import precision_of
 
             precision = precision_of(recipe, device)
         if not measure:
@@ -71,7 +75,7 @@ class Worker:
         return Place(node, os.getpid(), f"GPU {gpus}", gpu_memory(), precision, time.monotonic())
 
     def train(self, task: Task, precision: str) -> Result:
-        """Train one candidate; `precision` is the run's, and counts where the recipe leaves it open."""
+        """Train one network; `precision` is that of the run, used if the recipe leaves it open."""
         self.epochs = epochs = []
         self.batches += 1
 
@@ -88,16 +92,16 @@ class Worker:
 
     @ray.method(concurrency_group="progress")
     def progress(self, seen: int) -> tuple[int, Sequence[dict[str, Any]]]:
-        """Batches since the worker started, and the epochs of the task after the first `seen`."""
+        """Return the batches since the worker started, and the epochs of the task after the first `seen`."""
         return self.batches, self.epochs[seen:]
 
 
 class Actors:
     """Starts workers with `variables` in their environment.
 
-    The data is sent to the cluster once for all that start together, and held here only until they
-    have it: Ray ends a process that owns an object of a node that is gone, so a driver whose every
-    process was told to end would end with 1.
+    The data are sent to the cluster once for all workers that start together, and held here only until these
+    have them: Ray ends a process that owns an object on a node that is gone, which would change the exit code
+    of a driver that is asked to stop together with Ray.
     """
 
     def __init__(
@@ -125,5 +129,5 @@ class Actors:
         return self._actor.remote(self._shared, *self._rest)
 
     def all_started(self) -> None:
-        """Let go of what was sent: each worker has its own hold of it."""
+        """Drop the data: each worker holds a reference of its own."""
         self._shared = None

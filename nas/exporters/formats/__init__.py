@@ -21,7 +21,7 @@ FORMATS = {
     "hf": "the card and the names of the Hugging Face hub",
     "timm": "a file that registers the network as a model of timm",
 }
-"""What each format adds to the folder. Command line and docs read this list."""
+"""Files that each format adds to the folder, in words. Command line and docs read this list."""
 
 
 def load_formats(names: Sequence[str]) -> list[Any]:

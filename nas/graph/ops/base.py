@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from nas.errors import NasError
-from nas.graph.graph import Shape, Value, identity, shape_text
+from nas.graph.digest import identity
+from nas.graph.graph import Shape, Value, shape_text
 
 REQUIRED: Any = object()
 NUM_CLASSES = "num_classes"

@@ -23,7 +23,7 @@ from nas.searchers.designs.paired import SUPPOSED_SD
 from nas.space.decisions import pick
 from nas.space.genotype import Genotype, expand
 from nas.stats import power
-from nas.stats.adjusted import adjusted_effect
+from nas.stats.adjusted import AdjustedEffect, adjusted_effect
 from nas.stats.resampling import Floats
 from nas.study.trial import Proposal
 
@@ -92,7 +92,7 @@ class Balanced(Design):
         self._prepare(space, seed)
         types = module_types(space)
         planned = sum(self.proposal(space, seed, number) is not None for number in range(trials))
-        per_type, overlap = planned // len(types), _overlap(types, self._plan[:planned])
+        effects = _comparisons(types, self._plan[:planned])
         draws = sum(source.draws for source in self._sources.values())
         in_cells = sum(len(cell) for source in self._sources.values() for cell in source.cells.values())
         figures = {
@@ -100,11 +100,11 @@ class Balanced(Design):
             "types": list(types),
             "cells": len(self._open),
             "empty_cells": len(types) * FLOPS_BINS * self._depths - len(self._open),
-            "networks_of_type": per_type,
+            "networks_of_type": planned // len(types),
             "flops": [round(edge) for edge in self._edges],
             "acceptance": in_cells / draws,
-            "overlap": overlap,
-            "detectable": _detectable(per_type, overlap, len(types)),
+            "overlap": min((effect.overlap for effect in effects), default=0.0),
+            "detectable": _detectable(effects),
         }
         return figures | {"lines": _lines(figures, planned)}
 
@@ -193,29 +193,30 @@ def _common_bins(space: SearchSpace, pilots: dict[str, list[Network]]) -> Floats
     return np.asarray(np.exp(np.linspace(np.log(low), np.log(high * (1 + 1e-9)), FLOPS_BINS + 1)))
 
 
-def _overlap(types: Sequence[str], plan: Sequence[tuple[Cell, Network]]) -> float:
-    """Return the effective overlap of the two least comparable types, as the analysis will compute it."""
+def _comparisons(types: Sequence[str], plan: Sequence[tuple[Cell, Network]]) -> list[AdjustedEffect]:
+    """Return the comparison of each two types as the analysis will make it, with unknown errors; [] where a
+    type is not planned."""
     kinds = [cell[0] for cell, _ in plan]
     if not set(types) <= set(kinds):
-        return 0.0
+        return []
     shares = np.eye(len(types))[[types.index(kind) for kind in kinds]]
     cost = np.log([float(flops) for _, (_, flops) in plan])
     depth = np.array([float(len(genotype.nodes)) for _, (genotype, _) in plan])
     pairs = combinations(range(len(types)), 2)
-    return min(adjusted_effect(shares, cost, (cost, depth), *pair).overlap for pair in pairs)
+    return [adjusted_effect(shares, cost, (cost, depth), *pair) for pair in pairs]
 
 
-def _detectable(per_type: int, overlap: float, types: int) -> list[dict[str, float]]:
-    """Return the effects that so many networks per type detect, alone and after Holm over all contrasts.
+def _detectable(effects: Sequence[AdjustedEffect]) -> list[dict[str, float]]:
+    """Return the effects between the two least comparable types that the plan detects, alone and after Holm.
 
     A difference of two networks has twice the variance of one.
     """
-    tests, networks = types * (types - 1) // 2, int(per_type * overlap)
+    networks = int(min((effect.worth for effect in effects), default=0.0) / 2)
     rows = [
         {
             "sd": sd,
             "effect": power.detectable(networks, sd * sqrt(2)),
-            "after_holm": power.detectable(networks, sd * sqrt(2), tests),
+            "after_holm": power.detectable(networks, sd * sqrt(2), max(1, len(effects))),
         }
         for sd in SUPPOSED_SD
     ]

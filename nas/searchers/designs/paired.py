@@ -6,13 +6,14 @@ the same seeds, so that differences within a block are due to the type."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas.graph.cost import cost
+from nas.modules import MODULE_TYPES
 from nas.searchers.base import SearcherSettings
 from nas.searchers.designs.base import TRIES, Context, Design, module_types
 from nas.searchers.designs.flops_matching import at_flops
@@ -27,6 +28,9 @@ ARMS = ("same_shape", "equal_flops")
 MIN_CONTEXTS = 20
 """Contexts that a claim needs, and that are planned by default."""
 
+REFERENCE = "plain"
+"""Module type whose network of the same shape sets the budget of a context, whether it takes part or not."""
+
 SUPPOSED_SD = (0.01, 0.02)
 """Standard deviations of a paired difference of errors for which a plan states the detectable effect."""
 
@@ -38,11 +42,12 @@ SEED_STREAM, CONTEXT_STREAM = 2, 3
 class Block:
     """A context with its networks as (type, arms, genotype).
 
-    One network stands for both arms if it has the target FLOPs already. draws: contexts drawn to find this
-    one."""
+    One network stands for both arms if it has the budget's FLOPs already. draws: contexts drawn to find this
+    one; budget: FLOPs of the reference network."""
 
     number: int
     draws: int
+    budget: int
     networks: tuple[tuple[str, tuple[str, ...], Genotype], ...]
 
 
@@ -101,6 +106,8 @@ class Paired(Design):
             "repeat": repeat,
             "seed": int(stream.integers(2**31)),
             "draws": block.draws,
+            "reference": REFERENCE,
+            "budget": block.budget,
         }
         return Proposal(genotype, self.name, uniform=True, design=design)
 
@@ -130,21 +137,32 @@ def _blocks(space: SearchSpace, seed: int) -> Iterator[Block]:
         if digests in seen:
             continue
         seen.add(digests)
-        matched = _matched(space, shaped)
+        budget = reference_flops(shaped[0], space)
+        matched = _matched(space, shaped, budget)
         if matched is not None:
-            yield Block(number, draws, tuple(_networks(types, shaped, matched)))
+            yield Block(number, draws, budget, tuple(_networks(types, shaped, matched)))
             number, draws = number + 1, 0
 
 
-def _matched(space: SearchSpace, shaped: Sequence[Genotype]) -> list[Genotype] | None:
-    """Return the networks scaled to the FLOPs of the median type, which keeps its shape; None if one cannot
-    be."""
-    shape, classes = space.input_shape, space.num_classes
-    flops = sorted(cost(expand(genotype, shape, classes)).flops for genotype in shaped)
-    target = flops[(len(flops) - 1) // 2]
+def reference_flops(genotype: Genotype, space: SearchSpace) -> int:
+    """Return the FLOPs of the network of the same shape whose blocks are all of the reference type.
+
+    They are the budget of a context at equal FLOPs, which so depends on no type that takes part.
+    """
+    reference: Any = MODULE_TYPES[REFERENCE]
+    nodes = []
+    for node in genotype.nodes:
+        module: Any = node.module
+        nodes.append(replace(node, module=reference(width=module.width, stride=module.stride)))
+    same_shape = replace(genotype, nodes=tuple(nodes))
+    return cost(expand(same_shape, space.input_shape, space.num_classes)).flops
+
+
+def _matched(space: SearchSpace, shaped: Sequence[Genotype], budget: int) -> list[Genotype] | None:
+    """Return the networks scaled to the FLOPs of the budget; None if one cannot be."""
     matched = []
     for genotype in shaped:
-        scaled = at_flops(genotype, target, shape, classes)
+        scaled = at_flops(genotype, budget, space.input_shape, space.num_classes)
         if scaled is None or space.violations(scaled):
             return None
         matched.append(scaled)
@@ -167,8 +185,8 @@ def _detectable(contexts: int, types: int) -> list[dict[str, float]]:
     rows = [
         {
             "sd": sd,
-            "effect": power.detectable(contexts, sd),
-            "after_holm": power.detectable(contexts, sd, tests),
+            "effect": power.detectable(contexts, sd, two_tests=True),
+            "after_holm": power.detectable(contexts, sd, tests, two_tests=True),
         }
         for sd in SUPPOSED_SD
     ]
@@ -184,13 +202,13 @@ def _lines(figures: dict[str, Any], left: int) -> list[str]:
     if figures["contexts"] < MIN_CONTEXTS:
         lines.append(f"fewer than {MIN_CONTEXTS} contexts support no claim; raise --trials")
     if figures["seeds"] < 2:
-        lines.append("one training seed supports no claim; use --seeds 2 or more")
+        lines.append("one training seed per network leaves seed noise unknown; --seeds 2 measures it")
     if figures["acceptance"] is not None:
         lines.append(f"{figures['acceptance']:.0%} of the contexts drawn meet constraints and equal FLOPs")
     for row in figures["detectable"]:
         lines.append(
             f"if paired differences have an SD of {100 * row['sd']:g} points, 4 of 5 studies detect an "
             f"effect of {100 * row['effect']:.2f} points, or of {100 * row['after_holm']:.2f} points after "
-            "Holm's correction"
+            "Holm's correction; failures, untuned recipes and short schedules lower the grade"
         )
     return lines

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKS = 6
-"""Markers along a curve."""
+"""Number of markers along a curve."""
 
 
 @in_style
 def edf_figure(edfs: Mapping[str, Edf], task: str = "", types: Sequence[str] = ()) -> Figure:
-    """Share of networks at or below each error, by type, with 95 % bands."""
+    """Draw the share of networks at or below each error, by type, with 95 % bands."""
     figure, axes = canvas()
     for name, (colour, marker) in looks(edfs, types).items():
         curve = edfs[name]
-        x, every = scale("error", curve.x), max(1, len(curve.x) // MARKS)
+        x, step = scale("error", curve.x), max(1, len(curve.x) // MARKS)
         axes.fill_between(x, curve.low, curve.high, step="post", color=colour, alpha=0.15, linewidth=0)
         axes.step([x[0], *x], [0, *curve.y], where="post", color=colour, linewidth=1.4)
-        axes.plot(x[::every], curve.y[::every], marker, color=colour, markersize=4)
+        axes.plot(x[::step], curve.y[::step], marker, color=colour, markersize=4)
         axes.plot([], [], "-", marker=marker, color=colour, markersize=4, label=name)
     axes.set(xlabel=label("error", task), ylabel="share of networks", ylim=(0, 1.02))
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=3)
     return figure

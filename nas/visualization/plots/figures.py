@@ -1,4 +1,4 @@
-"""Every picture of a report, by name; where there is nothing to draw, what would fill it."""
+"""Every picture of a report by name, and for a missing one what would fill it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.comparison import Contrast
+from nas.analysis.factors.decisions import QUARTER
 from nas.analysis.overview import Overview
 from nas.analysis.paired.comparison import PairedContrast
 from nas.formatting import count
+from nas.visualization.plots.decisions import budgets_figure, decisions_figure
 from nas.visualization.plots.distribution import edf_figure
 from nas.visualization.plots.effects import LEAST, forest_figure, interaction_figure, profile_figure
 from nas.visualization.plots.front import front_figure, type_fronts_figure
@@ -27,13 +29,13 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg")
 MOST_FACTORS = 12
-"""Factors shown with their interactions."""
+"""Most factors that are shown with their interactions."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture with what it shows in words; `figure` is None where `missing` says what would
-    fill it."""
+    """A picture with its caption; `figure` is None if there is nothing to draw, and `missing` says what
+    would fill it."""
 
     name: str
     caption: str
@@ -41,10 +43,10 @@ class Plot:
     missing: str = ""
 
 
-def draw_all(found: Overview) -> dict[str, Plot]:
-    """The pictures of a report by name, in its order."""
-    parts = (_fronts, _distributions, _effects, _interactions, _outcomes, _reliability, _progress)
-    return {plot.name: plot for part in parts for plot in part(found)}
+def draw_all(overview: Overview) -> dict[str, Plot]:
+    """Return the pictures of a report by name, in its order."""
+    parts = (_fronts, _distributions, _effects, _interactions, _decisions, _outcomes, _reliability, _progress)
+    return {plot.name: plot for part in parts for plot in part(overview)}
 
 
 @in_style
@@ -59,70 +61,76 @@ def save_all(plots: Sequence[Plot], folder: str | Path) -> list[Path]:
     ]
 
 
-def _fronts(found: Overview) -> Iterator[Plot]:
+def _fronts(overview: Overview) -> Iterator[Plot]:
     import pandas as pd
 
-    failed = found.trials[found.trials["state"] == "failed"]
-    table = pd.concat([found.networks, failed]) if len(failed) else found.networks
+    failed = overview.trials[overview.trials["state"] == "failed"]
+    table = pd.concat([overview.networks, failed]) if len(failed) else overview.networks
     yield Plot(
         "front",
-        "Every distinct network that completed, by module type of most of its blocks, and the Pareto front.",
-        front_figure(table, found.axes, task=found.task, types=found.types),
+        "Distinct complete networks, by the module type of most of their blocks, and their Pareto front.",
+        front_figure(table, overview.axes, task=overview.task, types=overview.types),
     )
     yield Plot(
         "type_fronts",
-        "The Pareto front among the networks of each type: where one lies below and left of another, its "
-        "best networks are better at that cost, in this sample.",
-        type_fronts_figure(table, found.task, found.types),
+        "The Pareto front among the networks of each type. Where one front lies below and left of another, "
+        "its best networks are better at that cost, in this sample.",
+        type_fronts_figure(table, overview.task, overview.types),
     )
 
 
-def _distributions(found: Overview) -> Iterator[Plot]:
-    of = f"Of {found.sample}; bands are 95 %, by bootstrap."
+def _distributions(overview: Overview) -> Iterator[Plot]:
+    of = f"Sample: {overview.sample}. Bands are 95 %, by bootstrap."
     yield Plot(
         "edf_raw",
-        f"Share of the networks of each type with at most an error. {of}",
-        edf_figure(found.edfs, found.task, found.types),
+        f"Share of the networks of each type with at most this error. {of}",
+        edf_figure(overview.edfs, overview.task, overview.types),
     )
     yield Plot(
         "edf_normalised",
-        f"The same with weights that make FLOPs uniform over the bins that all types fill. {of}",
-        edf_figure(found.normalised_edfs, found.task, found.types) if found.normalised_edfs else None,
-        "No FLOPs bin holds networks of every type: nas search --searcher balanced fills them.",
+        f"The same, weighted so that FLOPs are uniform over the bins that all types fill. {of}",
+        edf_figure(overview.normalised_edfs, overview.task, overview.types)
+        if overview.normalised_edfs
+        else None,
+        "No FLOPs bin holds networks of every type. Fill the bins with: nas search --searcher balanced.",
     )
 
 
-def _effects(found: Overview) -> Iterator[Plot]:
-    paired, comparisons = found.analysis.paired, found.analysis.comparisons
+def _effects(overview: Overview) -> Iterator[Plot]:
+    paired, comparisons = overview.analysis.paired, overview.analysis.comparisons
     samples: list[tuple[str, Sequence[Contrast | PairedContrast]]]
     samples = [(c.sample, c.contrasts) for c in comparisons]
     if paired:
-        samples = [("paired blocks", paired.contrasts)]
-    for at, (sample, contrasts) in enumerate(samples):
-        known = [c for c in contrasts if isfinite(c.equal_flops.value)]
+        samples = [("paired contexts", paired.contrasts)]
+    for i, (sample, contrasts) in enumerate(samples):
+        known = [c for c in contrasts if isfinite(c.effect.value)]
         yield Plot(
-            f"forest{at + 1 if at else ''}",
-            f"Change of error when type a is replaced by type b, in {sample}, with 95 % intervals; left of "
-            "zero b is better.",
+            f"forest{i + 1 if i else ''}",
+            f"Change of error when type a is replaced by type b, in {sample}, with 95 % intervals. Left of "
+            "zero, b is better.",
             forest_figure(known) if known else None,
-            f"No two types can be compared in {sample}: nas search --searcher paired trains every type in "
-            "the same contexts.",
+            f"No two types can be compared in {sample}. Train every type in the same contexts with: "
+            "nas search --searcher paired.",
         )
-    against = "the mean of all types in a context" if paired else "the mean of its FLOPs bin"
+    against = (
+        "the mean of all types in a context" if paired else "the mean of the types at its FLOPs and depth"
+    )
     for axis, words in (("flops", "FLOPs"), ("depth", "depth")):
-        profiles = found.profiles[axis]
+        profiles = overview.profiles[axis]
         yield Plot(
             f"effect_{axis}",
-            f"Error of each type less {against}, at equal FLOPs, over {words}, with 95 % intervals where "
-            f"{MIN_NETWORKS_OF_TYPE} networks or more stand together. Where lines cross, effects turn.",
-            profile_figure(profiles, axis, found.types) if profiles else None,
-            "No context is complete: nas search --resume goes on." if paired else "No network is known.",
+            f"Error of each type minus {against}, at equal FLOPs, over {words}, with 95 % intervals from "
+            f"{MIN_NETWORKS_OF_TYPE} networks on. Where lines cross, the better type changes.",
+            profile_figure(profiles, axis, overview.types) if profiles else None,
+            "No context is complete. Continue with: nas search --resume."
+            if paired
+            else "No network is known.",
         )
 
 
-def _interactions(found: Overview) -> Iterator[Plot]:
-    factors = found.analysis.factors
-    figure, missing = None, "nas search --searcher balanced spreads the networks over all factors."
+def _interactions(overview: Overview) -> Iterator[Plot]:
+    factors = overview.analysis.factors
+    figure, missing = None, "Spread networks over all factors with: nas search --searcher balanced."
     if factors and factors.grade != "X":
         main = {row.name: row.main.value for row in factors.rows}
         figure = interaction_figure(main, factors.interactions, MOST_FACTORS)
@@ -130,89 +138,105 @@ def _interactions(found: Overview) -> Iterator[Plot]:
         missing = f"No share of the variance is supported: {'; '.join(map(str, factors.refused))}."
     yield Plot(
         "interactions",
-        "Share of the variance of error between networks that each factor accounts for alone, and that two "
-        "account for only together; colours by its square root. Factors with less than "
+        "Share of the variance of error between networks that each factor explains alone, and that pairs "
+        "explain only together. Colours follow the square root. Factors with less than "
         f"{LEAST:.1%} in both are left out; an empty cell was not estimated.",
         figure,
         missing,
     )
 
 
-def _outcomes(found: Overview) -> Iterator[Plot]:
+def _decisions(overview: Overview) -> Iterator[Plot]:
+    yield Plot(
+        "decisions",
+        "Validation error of the networks by option of each decision, those that differ most first. Crosses: "
+        "the error if every network took the option, all else held constant, with 95 % intervals. The darker "
+        f"the ground, the more often the best of a draw of {QUARTER:.0%} of the networks took the option.",
+        decisions_figure(overview.decisions) if overview.decisions else None,
+        "No decision varies among the complete networks.",
+    )
+    yield Plot(
+        "budgets",
+        f"Importance of each factor in {overview.runs[0].name} after fewer epochs and after all.",
+        budgets_figure(overview.budgets) if any(budget.factors for budget in overview.budgets) else None,
+        "No training curve is recorded, so the importance after fewer epochs is not known.",
+    )
+
+
+def _outcomes(overview: Overview) -> Iterator[Plot]:
     yield Plot(
         "coverage",
-        "Distinct complete networks that hold each type, by FLOPs bin; in a bin of 0 the type cannot be "
-        "compared.",
-        coverage_figure(found.coverage),
+        "Distinct complete networks with each type, by FLOPs bin. In a bin of 0 the type cannot be compared.",
+        coverage_figure(overview.coverage),
     )
-    failed = int((found.trials["state"] == "failed").sum())
+    failed = int((overview.trials["state"] == "failed").sum())
     yield Plot(
         "failures",
-        "Share of the runs that hold each type which failed, by reason.",
-        failures_figure(found.failures) if failed else None,
-        f"None of {count(len(found.trials), 'trial')} failed.",
+        "Share of the trials with each type that failed, by reason.",
+        failures_figure(overview.failures) if failed else None,
+        f"None of {count(len(overview.trials), 'trial')} failed.",
     )
 
 
-def _reliability(found: Overview) -> Iterator[Plot]:
+def _reliability(overview: Overview) -> Iterator[Plot]:
     yield Plot(
         "seed_reliability",
-        "One training against another of the same network with another seed. On the line both agree.",
-        repeats_figure(found.repeats, found.types) if found.repeats else None,
-        "No network was trained twice: nas pareto RUN --reseed 3 trains the front again.",
+        "Error of one training against that of another seed of the same network. On the line both agree.",
+        repeats_figure(overview.repeats, overview.types) if overview.repeats else None,
+        "No network was trained twice. Train the front again with: nas pareto RUN --reseed 3.",
     )
-    for at, fidelity in enumerate(found.fidelities):
+    for i, fidelity in enumerate(overview.fidelities):
         yield Plot(
-            f"fidelity_reliability{at + 1 if at else ''}",
-            f"Networks trained for {count(fidelity.epochs, 'epoch')} and for {fidelity.longer}: where "
-            "the points rise together, the short schedule ranks as the long one does.",
-            fidelity_figure(fidelity, found.types),
+            f"fidelity_reliability{i + 1 if i else ''}",
+            f"Error after {count(fidelity.epochs, 'epoch')} and after {fidelity.longer}. Where the points "
+            "rise together, the short schedule ranks as the long one does.",
+            fidelity_figure(fidelity, overview.types),
         )
-    if not found.fidelities:
+    if not overview.fidelities:
         missing = (
-            "No network was also trained longer: give a second run with the same --searcher and --seed and "
-            "more --epochs, or nas pareto RUN --reseed 3 --epochs E."
+            "No network was also trained longer. Add a run with the same --searcher and --seed and more "
+            "--epochs, or use: nas pareto RUN --reseed 3 --epochs E."
         )
         yield Plot("fidelity_reliability", "", missing=missing)
 
 
-def _progress(found: Overview) -> Iterator[Plot]:
-    paths, baseline = found.trajectories, found.baseline
+def _progress(overview: Overview) -> Iterator[Plot]:
+    paths, baseline = overview.trajectories, overview.baseline
     missing = (
-        "No searcher chose any network: give a run of --searcher evolution over the same space too."
+        "No searcher chose any network. Add a run of --searcher evolution over the same space."
         if not paths
-        else "Fewer than two uniform draws: give a run of --searcher random over the same space too."
+        else "Fewer than two uniform draws. Add a run of --searcher random over the same space."
     )
     yield Plot(
         "baseline_error",
-        "The lowest error after each trial of the search, against as many uniform draws from the same space.",
-        best_figure(paths, baseline, found.task) if paths and baseline else None,
+        "Lowest error after each trial of the search, against as many uniform draws from the same space.",
+        best_figure(paths, baseline, overview.task) if paths and baseline else None,
         missing,
     )
     yield Plot(
         "baseline_hypervolume",
-        "The hypervolume of error and FLOPs after each trial of the search, against as many uniform draws.",
+        "Hypervolume of error and FLOPs after each trial of the search, against as many uniform draws.",
         volume_figure(paths, baseline) if paths and baseline else None,
         missing,
     )
-    missing = "The record of these trials holds no times."
-    timings = {name: clock for name, clock in found.timings.items() if len(clock.start)}
+    missing = "The record of these trials has no times."
+    timings = {name: clock for name, clock in overview.timings.items() if len(clock.start)}
     yield Plot(
         "timeline",
-        "When each worker trained.",
+        "Training times of each worker.",
         timeline_figure(timings) if timings else None,
         missing,
     )
-    for at, (name, bars) in enumerate(found.time_uses.items()):
+    for i, (name, bars) in enumerate(overview.time_uses.items()):
         yield Plot(
-            f"time_use{at + 1 if at else ''}",
-            f"What each worker of {name} and its driver did. What a trial spent in a phase is one bar.",
+            f"time_use{i + 1 if i else ''}",
+            f"Time use of each worker of {name} and of its driver. A bar is the time of a trial in a phase.",
             time_use_figure(bars),
         )
-    ran = (found.trials["duration"] > 0) & (found.trials["state"] == "complete") if timings else None
+    ran = (overview.trials["duration"] > 0) & (overview.trials["state"] == "complete") if timings else None
     yield Plot(
         "seconds",
-        "Seconds of each training against the FLOPs of its network.",
-        seconds_figure(found.trials, found.types) if ran is not None and ran.any() else None,
+        "Training time in seconds against the FLOPs of each network.",
+        seconds_figure(overview.trials, overview.types) if ran is not None and ran.any() else None,
         missing,
     )

@@ -1,4 +1,4 @@
-"""The networks of a study in two objectives, and their Pareto front."""
+"""Networks of a study in two objectives, and their Pareto front."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nas.analysis.table import dominating_type
 from nas.formatting import count
 from nas.study.objectives import objective
 from nas.study.outcomes import none_complete, outcomes_of
+from nas.visualization.formats import check_format
 from nas.visualization.plots.style import (
     GREY,
     INK,
     canvas,
-    check_format,
     dots,
     in_style,
     looks,
@@ -58,7 +58,7 @@ def front_figure(
     task: str = "",
     types: Sequence[str] = (),
 ) -> Figure:
-    """The picture of `plot_front`, of a frame with complete trials and the columns of `trial_table`;
+    """Return the picture of `plot_front`, of a frame with complete trials and the columns of `trial_table`;
     `types` as for `nas.visualization.plots.style.looks`."""
     complete = network_means(table, objectives)
     figure, axes = canvas(7.5, 5)
@@ -75,7 +75,7 @@ def front_figure(
 
 @in_style
 def type_fronts_figure(table: pd.DataFrame, task: str = "", types: Sequence[str] = ()) -> Figure:
-    """The front of FLOPs and error of each type among the networks of most blocks of it."""
+    """Draw the front of FLOPs and error of each type, among networks of which most blocks have this type."""
     complete = network_means(table)
     groups = complete["blocks"].map(dominating_type)
     figure, axes = canvas()
@@ -131,4 +131,4 @@ def _dress(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], task: 
     for name, which in zip(objectives, "xy", strict=True):
         objective_axis(axes, which, name, complete[name], task)
     axes.margins(0.2, 0.15)  # room for labels
-    axes.legend(loc="upper right")  # where a front leaves room: to look for it takes long
+    axes.legend(loc="upper right")  # where a front leaves room; searching for the best place takes long

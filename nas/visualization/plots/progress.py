@@ -1,4 +1,4 @@
-"""How a search went: against uniform draws, and what it cost."""
+"""Progress of a search against uniform draws, and its time."""
 
 from __future__ import annotations
 
@@ -31,44 +31,44 @@ if TYPE_CHECKING:
 
 STYLES = ("-", "--", ":", "-.")
 MOST_ROWS = 24
-"""Workers shown in a timeline."""
+"""Most workers that a timeline shows."""
 FINEST = 2000
-"""Parts of a timeline that can be told apart."""
+"""Parts of a timeline that the eye can tell apart."""
 
 
 @in_style
 def best_figure(paths: Mapping[str, Trajectory], baseline: Baseline, task: str = "") -> Figure:
-    """The lowest error after each trial, against uniform draws."""
+    """Draw the lowest error after each trial, against uniform draws."""
     curves = {name: scale("error", path.best) for name, path in paths.items()}
     parts = (baseline.mean, baseline.low, baseline.high)
-    figure, axes = _against(curves, [scale("error", each.best) for each in parts])
+    figure, axes = _against(curves, [scale("error", part.best) for part in parts])
     axes.set_ylabel(f"lowest {label('error', task)}")
     return figure
 
 
 @in_style
 def volume_figure(paths: Mapping[str, Trajectory], baseline: Baseline) -> Figure:
-    """The hypervolume after each trial, against uniform draws."""
+    """Draw the hypervolume after each trial, against uniform draws."""
     curves = {name: 100 * path.volume for name, path in paths.items()}
     parts = (baseline.mean, baseline.low, baseline.high)
-    figure, axes = _against(curves, [100 * each.volume for each in parts])
+    figure, axes = _against(curves, [100 * part.volume for part in parts])
     axes.set_ylabel("hypervolume, % of that of all trials")
     return figure
 
 
 @in_style
 def timeline_figure(timings: Mapping[str, Timing]) -> Figure:
-    """When each worker of each run trained."""
+    """Draw when each worker of each run trained."""
     rows = [(name, worker) for name, clock in timings.items() for worker in range(len(clock.busy))]
     rows = rows[:MOST_ROWS]
     longest = max(float(clock.end.max()) for clock in timings.values())
     unit, factor = time_unit(longest)
     figure, axes = canvas(WIDTH, 1.0 + 0.28 * len(rows))
-    for at, (name, worker) in enumerate(rows):
+    for i, (name, worker) in enumerate(rows):
         clock = timings[name]
         own = clock.worker == worker
         spans = [(s / factor, (e - s) / factor) for s, e in _spans(clock.start[own], clock.end[own], longest)]
-        axes.broken_barh(spans, (at - 0.35, 0.7), facecolors=COLOURS[at % 2 * 5])
+        axes.broken_barh(spans, (i - 0.35, 0.7), facecolors=COLOURS[i % 2 * 5])
     names = [f"{name}, {worker + 1}" if len(timings) > 1 else f"worker {worker + 1}" for name, worker in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set_xlabel(f"{unit} since the run began")
@@ -78,14 +78,14 @@ def timeline_figure(timings: Mapping[str, Timing]) -> Figure:
 
 
 def time_unit(longest: float) -> tuple[str, int]:
-    """In what to tell times of up to so many seconds, and the seconds of one."""
+    """Return the unit for times of up to so many seconds, and its length in seconds."""
     units = (("hours", 3600), ("minutes", 60))
     return next(((unit, size) for unit, size in units if longest > size), ("seconds", 1))
 
 
 @in_style
 def seconds_figure(trials: pd.DataFrame, types: Sequence[str] = ()) -> Figure:
-    """Seconds of a training against the FLOPs of the network."""
+    """Draw the seconds of each training against the FLOPs of its network."""
     ran = trials[(trials["duration"] > 0) & (trials["state"] == "complete")]
     groups = ran["blocks"].map(dominating_type)
     figure, axes = canvas()
@@ -94,7 +94,7 @@ def seconds_figure(trials: pd.DataFrame, types: Sequence[str] = ()) -> Figure:
         dots(axes, rows["flops"], rows["duration"], look, name, size=14, among=len(ran))
     log_axis(axes, "x", ran["flops"])
     log_axis(axes, "y", ran["duration"])
-    axes.set(xlabel="FLOPs", ylabel="seconds of a training")
+    axes.set(xlabel="FLOPs", ylabel="training time, seconds")
     axes.legend(loc="upper left")
     return figure
 
@@ -105,16 +105,16 @@ def _against(curves: Mapping[str, Floats], baseline: list[Floats]) -> tuple[Figu
     drawn = np.arange(1, len(mean) + 1)
     axes.fill_between(drawn, low, high, color=GREY, alpha=0.25, linewidth=0)
     axes.plot(drawn, mean, "--", color=GREY, linewidth=1.4, label="uniform draws, mean and 95 % of orders")
-    for at, (name, curve) in enumerate(curves.items()):
-        style = STYLES[at % len(STYLES)]
-        axes.plot(np.arange(1, len(curve) + 1), curve, style, color=COLOURS[at % len(COLOURS)], label=name)
+    for i, (name, curve) in enumerate(curves.items()):
+        style = STYLES[i % len(STYLES)]
+        axes.plot(np.arange(1, len(curve) + 1), curve, style, color=COLOURS[i % len(COLOURS)], label=name)
     axes.set_xlabel("trials")
     figure.legend(loc="outside upper center", fontsize=8)
     return figure, axes
 
 
 def _spans(start: Floats, end: Floats, longest: float) -> list[tuple[float, float]]:
-    """Intervals in order, joined where the gap between them could not be seen."""
+    """Return intervals in order, joined where the gap between them could not be seen."""
     spans: list[tuple[float, float]] = []
     for s, e in sorted(zip(start.tolist(), end.tolist(), strict=True)):
         if spans and s - spans[-1][1] < longest / FINEST:

@@ -1,4 +1,4 @@
-"""Two runs: the errors of all that they visited, and their fronts."""
+"""Two runs: the errors of all their networks, and their fronts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.pareto import front
+from nas.visualization.formats import check_format
 from nas.visualization.plots.style import (
     COLOURS,
     MARKERS,
-    check_format,
     in_style,
     label,
     objective_axis,
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
     from nas.analysis.compare.runs import RunComparison, Side
 
 
-def plot_runs(found: RunComparison, file: str | Path) -> Path:
-    """The EDF of error of two runs with 95 % bands, and their networks and fronts in the two
+def plot_runs(comparison: RunComparison, file: str | Path) -> Path:
+    """Draw the distribution of error of two runs with 95 % bands, and their networks and fronts in two
     objectives. Returns the file."""
     path = check_format(file)
-    return save(runs_figure(found), path)
+    return save(runs_figure(comparison), path)
 
 
 @in_style
-def runs_figure(found: RunComparison) -> Figure:
-    """The picture of `plot_runs`."""
+def runs_figure(comparison: RunComparison) -> Figure:
+    """Return the picture of `plot_runs`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     curves, fronts = figure.subplots(1, 2)
-    task = found.a.run.config.task
-    looks = zip((found.a, found.b), COLOURS, MARKERS, ("-", "--"), strict=False)
+    task = comparison.a.run.config.task
+    looks = zip((comparison.a, comparison.b), COLOURS, MARKERS, ("-", "--"), strict=False)
     for side, colour, marker, line in looks:
         _curve(curves, side, colour, line)
-        _front(fronts, side, found.objectives, colour, marker, line)
+        _front(fronts, side, comparison.objectives, colour, marker, line)
     curves.set(xlabel=label("error", task), ylabel="share of networks, %", ylim=(0, 102))
     curves.set_title("at most this error, with 95 % bands", fontsize=10, loc="left")
-    for name, which in zip(found.objectives, "xy", strict=True):
-        at = found.objectives.index(name)
-        values = np.concatenate([side.points[:, at] for side in (found.a, found.b)])
+    for name, which in zip(comparison.objectives, "xy", strict=True):
+        at = comparison.objectives.index(name)
+        values = np.concatenate([side.points[:, at] for side in (comparison.a, comparison.b)])
         objective_axis(fronts, which, name, values, task)
     fronts.set_title("networks and fronts", fontsize=10, loc="left")
     curves.legend(loc="lower right")

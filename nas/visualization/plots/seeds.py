@@ -11,8 +11,9 @@ import numpy as np
 from nas.analysis.analyze import trial_table
 from nas.analysis.seeds import LEVEL, Member, Repeated
 from nas.formatting import count
+from nas.visualization.formats import check_format
 from nas.visualization.plots.front import front_figure
-from nas.visualization.plots.style import GREY, INK, check_format, in_style, save, scale
+from nas.visualization.plots.style import GREY, INK, in_style, save, scale
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,28 +21,30 @@ if TYPE_CHECKING:
 
 
 def plot_front_over_seeds(
-    source: Any, found: Repeated, file: str | Path, objectives: Sequence[str] = ("flops", "error")
+    source: Any, repeated: Repeated, file: str | Path, objectives: Sequence[str] = ("flops", "error")
 ) -> Path:
-    """The plot of `plot_front`, and on it the mean error of each member over seeds with
-    its 95 % interval; open where the place on the front depends on the seed. Returns the file."""
+    """Draw the plot of `plot_front` with the mean error of each member over seeds and its 95 % interval.
+
+    The mark is open if the place on the front depends on the seed. Returns the file.
+    """
     path = check_format(file)
     task = getattr(source, "meta", {}).get("task", "")
-    return save(front_over_seeds_figure(trial_table(source), found, objectives, task), path)
+    return save(front_over_seeds_figure(trial_table(source), repeated, objectives, task), path)
 
 
 @in_style
 def front_over_seeds_figure(
-    table: pd.DataFrame, found: Repeated, objectives: Sequence[str] = ("flops", "error"), task: str = ""
+    table: pd.DataFrame, repeated: Repeated, objectives: Sequence[str] = ("flops", "error"), task: str = ""
 ) -> Figure:
-    """The picture of `plot_front_over_seeds`, of a frame with the columns of `trial_table`."""
+    """Return the picture of `plot_front_over_seeds`, of a frame with the columns of `trial_table`."""
     figure = front_figure(table, objectives, task=task)
     if objectives[1] != "error":
         return figure
     axes = figure.axes[0]
-    mean = f"mean of {count(found.seeds, 'seed')}, {count(found.epochs, 'epoch')}, 95 %"
+    mean = f"mean of {count(repeated.seeds, 'seed')}, {count(repeated.epochs, 'epoch')}, 95 %"
     depending = f"on the front in under {LEVEL:.0%} of resampled seeds"
     for depends, text in ((False, mean), (True, depending)):
-        members = [m for m in found.members if m.depends == depends and m.errors]
+        members = [m for m in repeated.members if m.depends == depends and m.errors]
         if members:
             x = scale(objectives[0], [m.trial.objective(objectives[0]) for m in members])
             y = scale("error", [m.error.value for m in members])
@@ -53,6 +56,6 @@ def front_over_seeds_figure(
 
 
 def _limits(members: Sequence[Member]) -> Any:
-    """Distances to the lower and the upper limit in percent (2, members), 0 where not known."""
+    """Return distances to the lower and upper limit in percent (2, members), 0 if not known."""
     rows = [(m.error.value - m.error.low, m.error.high - m.error.value) for m in members]
     return scale("error", np.nan_to_num(np.array(rows).T))

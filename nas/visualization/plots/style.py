@@ -1,6 +1,6 @@
-"""What all pictures share: colours, markers, axes, and how one becomes a file.
+"""Colours, markers and axes that all pictures share, and how a picture becomes a file.
 
-Black is ink: a page turns it into the colour of its text. So figures are readable on dark pages.
+A page turns black into the colour of its text, so figures are readable on dark pages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 
 from nas.analysis.table import MIXED
-from nas.errors import NasError
 from nas.formatting import metric
 from nas.study.objectives import objective
 
@@ -25,7 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
-"""Distinct for the colour-blind (Okabe and Ito, 2008); markers repeat the distinction."""
+"""Colours that colour-blind readers can tell apart (Okabe and Ito, 2008); markers repeat the distinction."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#777777"
@@ -44,16 +43,14 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 8,
 }
 WIDTH = 4.0
-"""Inches of a picture with one panel: what a phone can show with its text readable."""
+"""Width in inches of a picture with one panel, whose text is legible on a phone."""
 
 MOST_POINTS = 2000
-"""Points that a picture holds one by one; more become an image in it, else it would be too large."""
-
-FORMATS = (".png", ".svg", ".pdf")
+"""Most points that a picture holds as vectors; more are drawn as an image, or its file would be too large."""
 
 
 def in_style(draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw with the settings that all pictures share."""
+    """Decorate a function that draws, so that it uses the settings of all pictures."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -66,7 +63,7 @@ def in_style(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def canvas(width: float = WIDTH, height: float = 3.1) -> tuple[Figure, Axes]:
-    """A figure with one panel, in inches."""
+    """Return a figure with one panel; width and height in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -74,30 +71,24 @@ def canvas(width: float = WIDTH, height: float = 3.1) -> tuple[Figure, Axes]:
 
 
 def save(figure: Figure, path: Path) -> Path:
+    """Write a figure, with the folders it needs, and return its file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=160)
     return path
 
 
-def check_format(file: str | Path) -> Path:
-    """The path, if its suffix names a format; NasError else."""
-    path = Path(file)
-    if path.suffix.lower() not in FORMATS:
-        hint = f"known: {', '.join(FORMATS)}"
-        raise NasError(f"no picture format {path.suffix!r}", where=str(file), hint=hint)
-    return path
-
-
 def looks(names: Iterable[str], types: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each type by its name, the mixed last. `types` are all those that the
-    pictures beside it show, so that a type looks the same in each."""
+    """Return colour and marker of each type by its name, the mixed last.
+
+    types: all types that other pictures beside it show, so that a type looks the same in each.
+    """
     own = set(names)
-    found = {
-        name: (COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)])
-        for at, name in enumerate(sorted((own | set(types)) - {MIXED}))
+    styles = {
+        name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
+        for i, name in enumerate(sorted((own | set(types)) - {MIXED}))
         if name in own
     }
-    return found | ({MIXED: (GREY, ".")} if MIXED in own else {})
+    return styles | ({MIXED: (GREY, ".")} if MIXED in own else {})
 
 
 def dots(
@@ -111,7 +102,7 @@ def dots(
     alpha: float = 0.75,
     among: int = 0,
 ) -> None:
-    """Points without edges, of a colour and a marker; an image where the picture has `among` too many."""
+    """Draw points without edges, as an image if the picture holds `among` points and these are too many."""
     colour, marker = look
     many = among > MOST_POINTS
     axes.scatter(
@@ -120,12 +111,12 @@ def dots(
 
 
 def label(name: str, task: str = "") -> str:
-    """The label of an axis that shows an objective; `task` is that of the data."""
+    """Return the label of an axis that shows an objective; `task` is that of the data."""
     return objective(name).axis(task)
 
 
 def scale(name: str, values: Any) -> Any:
-    """Values of an objective in the unit that people see: errors in percent, latency in ms."""
+    """Return values of an objective in the unit that people see: errors in percent, latency in ms."""
     return objective(name).scale * np.asarray(values, float)
 
 

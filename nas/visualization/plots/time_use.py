@@ -1,4 +1,4 @@
-"""What each worker and the driver of a run did, and when."""
+"""Time use of each worker and of the driver of a run."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ LOOKS = {
     "dispatching": YELLOW,
     "recording": PINK,
 }
-"""Colours by phase, in the order of the legend; where nothing was done, nothing is drawn."""
-ROOM = 6.5
-"""Inches: what a page is wide."""
+"""Colours by phase, in the order of the legend."""
+PAGE_WIDTH = 6.5
+"""Width of a page in inches."""
 
 
 @in_style
 def time_use_figure(bars: Sequence[Bar]) -> Figure:
-    """A row a worker and one for the driver."""
+    """Draw one row per worker and one for the driver; idle time stays blank."""
     names = list(dict.fromkeys(bar.worker for bar in bars))[-MOST_ROWS:]
-    row = {name: at for at, name in enumerate(names)}
+    row = {name: i for i, name in enumerate(names)}
     unit, factor = time_unit(max(bar.end for bar in bars))
-    figure, axes = canvas(ROOM, 1.2 + 0.28 * len(names))
+    figure, axes = canvas(PAGE_WIDTH, 1.2 + 0.28 * len(names))
     for phase, colour in LOOKS.items():
         label = phase
         for name in names:

@@ -1,0 +1,66 @@
+"""nas data: what is understood of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nas.cli import _completers as complete
+from nas.cli import _options as options
+from nas.cli._output import echo, emit, note, table
+
+MOST_CLASSES = 40
+"""Classes that the table lists."""
+
+
+@click.command("data", epilog="Example: nas data digits --plot digits.png")
+@click.argument("spec", metavar="[SPEC]", required=False, shell_complete=complete.data)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the split.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw images with their labels, before and after augmentation: .png, .svg or .pdf.",
+)
+@options.as_json
+def command(spec: str | None, seed: int, plot: Path | None, as_json: bool) -> None:
+    """Show how nas search would read the images SPEC.
+
+    Lists the splits and their sources, the number of images per class, the image sizes, the files that were
+    not read and why, and warnings to check before a search. SPEC is as for nas search --data; the path of a
+    folder of images is enough. Without SPEC, lists the forms of data.
+    """
+    if spec is None:
+        _list_forms(as_json)
+        return
+    from nas.data import load_data
+    from nas.data.summary import class_counts, data_dict, data_lines
+
+    dataset = load_data(spec, seed=seed)
+    if plot is not None:
+        from nas.training.recipe import default_recipe
+        from nas.visualization.plots.images import plot_images
+
+        note(f"picture: {plot_images(dataset, default_recipe(dataset), plot)}")
+    if as_json:
+        emit(data_dict(dataset))
+        return
+    for line in data_lines(dataset, spec):
+        echo(line)
+    counts = class_counts(dataset)
+    rows = [{"class": name, **of_parts} for name, of_parts in list(counts.items())[:MOST_CLASSES]]
+    echo()
+    table(rows, right=["train", "validation", "test"])
+    if len(counts) > MOST_CLASSES:
+        echo(f"… and {len(counts) - MOST_CLASSES} more classes")
+
+
+def _list_forms(as_json: bool) -> None:
+    from nas.data.load import forms
+
+    rows = [{"form": str(form), "data": form.about} for form in forms().values()]
+    if as_json:
+        emit({"forms": rows})
+    else:
+        table(rows)

@@ -1,0 +1,145 @@
+"""Opening the database of a study: an SQLite file in the run folder, or a PostgreSQL server.
+
+A file may be a stranger's. Nothing but our two tables is read, and only where their definitions are
+ours to the letter: a view, a trigger, a virtual table, a generated column, a CHECK or an index on an
+expression would run when it is read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import NasError, NotFoundError, StorageError
+from nas.study.storage_url import connection_of, is_url, shown
+from nas.study.tables import KEY_OF, TABLES, create_statement
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+FILE_HINT = "free some space, or see that the place exists and can be written"
+SERVER_HINT = "see that the server answers; a password is taken from your URL, PGPASSWORD or ~/.pgpass"
+DAMAGE_HINT = "restore a copy, or save what can be read with: sqlite3 FILE .recover"
+
+TABLE_LOCK = 0x6E6173
+"""Advisory lock of a server: two programs may not make the tables at the same time."""
+
+
+def open_engine(where: str | Path) -> Engine:
+    """An engine for the database at a path or the URL of a server; connects when it is first used.
+
+    NasError for a URL that is none of a PostgreSQL database.
+    """
+    from sqlalchemy import URL, create_engine, event
+
+    if is_url(where):
+        url, arguments = connection_of(str(where))
+        return create_engine(url, connect_args=arguments)
+    engine = create_engine(URL.create("sqlite", database=str(Path(where).resolve())))
+    event.listen(engine, "connect", _distrust)
+    return engine
+
+
+def _distrust(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def create_file(path: Path) -> Engine:
+    """An engine for a new, empty database with our tables."""
+    engine = open_engine(path)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    with engine.begin() as connection:
+        for table in TABLES:
+            connection.exec_driver_sql(create_statement(table, "sqlite"))
+    return engine
+
+
+def create_tables(connection: Connection, where: str) -> None:
+    """Make our tables on a server that has none, in the transaction of `connection`."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TABLE_LOCK})")
+    if not has_tables(connection, where):
+        for table in TABLES:
+            connection.exec_driver_sql(create_statement(table, "postgresql"))
+
+
+def has_tables(connection: Connection, where: str) -> bool:
+    """Whether a server has our tables. StorageError where it has others of these names."""
+    from sqlalchemy import inspect
+
+    server = inspect(connection)
+    if not any(server.has_table(table) for table in TABLES):
+        return False
+    for table, columns in TABLES.items():
+        names = [column["name"] for column in server.get_columns(table)] if server.has_table(table) else []
+        if names != [KEY_OF[table], *columns]:
+            hint = "another program, or another version of nas, made it; name another database"
+            raise StorageError(f"its table {table!r} is not of this program", where=where, hint=hint)
+    return True
+
+
+def check_file(connection: Connection, path: Path) -> None:
+    """StorageError where an SQLite file holds more or less than our tables, or SQLite finds it damaged:
+    also where an index misses a row or a row belongs to nothing, as a study would lose it in silence."""
+    _check_schema(connection, path)
+    problems = [text for (text,) in connection.exec_driver_sql("PRAGMA integrity_check(3)") if text != "ok"]
+    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(3):
+        problems.append(f"row {row} of {table} belongs to no row of {parent}")
+    if problems:
+        raise damaged(path, "; ".join(problems))
+
+
+def _check_schema(connection: Connection, path: Path) -> None:
+    rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    ours: set[tuple[Any, ...]] = {
+        ("table", table, table, create_statement(table, "sqlite")) for table in TABLES
+    }
+    ours |= {("index", f"sqlite_autoindex_{table}_1", table, None) for table in TABLES}
+    strange = [row for row in rows if tuple(row) not in ours]
+    if strange:
+        kind, name, *_ = strange[0]
+        raise damaged(path, f"the {kind} {name!r} is not one that this program makes")
+    if len(rows) != len(ours):
+        raise damaged(path, "it lacks a table")
+
+
+def require_file(path: Path) -> None:
+    """NotFoundError if there is no file at `path`, which SQLite would make."""
+    if not path.is_file():
+        raise NotFoundError("no such study", where=str(path))
+
+
+def damaged(where: str | Path, cause: str) -> StorageError:
+    return StorageError(f"the study is damaged: {cause}", where=shown(where), hint=DAMAGE_HINT)
+
+
+@contextmanager
+def refuse_damage(where: str | Path) -> Iterator[None]:
+    """Raise what reading a damaged row raises as a StorageError."""
+    try:
+        yield
+    except (NotFoundError, StorageError):
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, NasError) as error:
+        raise damaged(where, str(error)) from error
+
+
+@contextmanager
+def translate_db_errors(where: str | Path) -> Iterator[None]:
+    """Raise what databases and disks raise as a StorageError with a way out."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (sqlite3.Error, SQLAlchemyError, OSError, UnicodeError) as error:
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        broken = isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.OperationalError)
+        if broken or isinstance(cause, UnicodeError):
+            raise damaged(where, str(cause)) from error
+        hint = SERVER_HINT if is_url(where) else FILE_HINT
+        message = f"cannot read or write the study: {cause}"
+        raise StorageError(message, where=shown(where), hint=hint) from error

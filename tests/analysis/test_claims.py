@@ -1,0 +1,122 @@
+"""Claims against known truth, in short: coverage, family-wise error, wrong signs and power of `nas.analyze`.
+
+The long form, with tables of what came out, is benchmarks/claims.py.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from testing.generators import NOISES, Truth, noise, table, with_evidence
+
+import nas
+from nas.stats import power
+from nas.stats.paired_means import paired_means
+from nas.stats.resampling import holm
+
+
+def simulated(kind, contexts, scales, rng):
+    """Differences of all pairs of four types whose noise is of one kind."""
+    own = noise(kind, (contexts, 4), rng) * np.array(scales)
+    return np.stack([own[:, b] - own[:, a] for a, b in combinations(range(4), 2)], axis=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scales", [(1, 1, 1, 1), (0.5, 1, 1, 2)], ids=["alike", "heteroscedastic"])
+@pytest.mark.parametrize("kind", NOISES)
+def test_intervals_cover_and_families_err_as_they_say(kind, scales):
+    covered, wrong, repetitions = [], 0, 120
+    for repetition in range(repetitions):
+        rng = np.random.default_rng([repetition, len(kind)])
+        found = paired_means(simulated(kind, 24, scales, rng), 0.5, rng)
+        covered += list((found.low <= 0) & (found.high >= 0))
+        wrong += bool((holm(found.p) < 0.05).any())
+    assert 0.92 <= np.mean(covered) <= 0.985
+    assert wrong <= 13  # of 120, where 5 % are 6 and three standard errors 7
+
+
+def test_an_interval_excludes_zero_where_p_is_small():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found = paired_means(rng.gamma(1, size=(20, 6)) - 0.6, 0.5, rng)
+        outside = (found.low > 0) | (found.high < 0)
+        assert ((found.p < 0.05) == outside).sum() >= 5  # the same resamples, but for rounding
+
+
+def test_a_rare_collapse_is_not_called_an_effect():
+    """19 contexts agree and one is far off: sign flips alone would call the mean different."""
+    d = np.full((20, 1), -0.01) + np.random.default_rng(0).normal(0, 0.001, (20, 1))
+    d[0] = 0.5
+    found = paired_means(d, 0.005, np.random.default_rng(1))
+    assert found.skewness[0] > 3
+    assert found.low[0] < 0 < found.high[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tests", [1, 6])
+def test_the_power_of_a_plan_is_what_is_found(tests):
+    contexts = power.needed(0.5, 1.0, tests, two_tests=True)
+    hits, repetitions = 0, 200
+    for repetition in range(repetitions):
+        rng = np.random.default_rng([repetition, tests])
+        d = np.zeros((contexts, tests)) + rng.normal(size=(contexts, tests))
+        d[:, 0] += 0.5
+        hits += holm(paired_means(d, 0.5, rng).p)[0] < 0.05
+    planned = power.predicted(contexts, 0.5, 1.0, tests, two_tests=True)
+    assert hits / repetitions == pytest.approx(planned, abs=0.05 + 2 * 0.028)
+
+
+@pytest.mark.slow
+def test_no_claim_of_a_diverging_type_has_the_wrong_sign():
+    """The last type is worse, and fails in the 40 % of its contexts where it is worst."""
+    for repetition in range(15):
+        truth = Truth(contexts=40, effects=(0.0, 0.0, 0.007), diverging=0.4)
+        frame = with_evidence(table(truth, np.random.default_rng(repetition)))
+        for c in nas.analyze(frame, seed=repetition).paired.contrasts:
+            if c.b == "type2" and c.effect.value < 0:
+                assert c.grade in "DX"
+
+
+@pytest.mark.slow
+def test_contexts_in_four_runs_are_not_four_times_the_evidence():
+    import pandas as pd
+
+    for repetition in range(10):
+        frame = table(Truth(contexts=10, effects=(0.0, 0.0)), np.random.default_rng(repetition))
+        runs = [
+            frame.assign(
+                run=run,
+                seed=run,
+                error=frame["error"] + np.random.default_rng(run).normal(0, 0.003, len(frame)),
+            )
+            for run in range(4)
+        ]
+        (found,) = nas.analyze(pd.concat(runs)).paired.contrasts
+        assert found.contexts == 10
+        assert found.grade == "X"
+
+
+@pytest.mark.slow
+def test_effects_that_turn_round_are_averages_at_twenty_contexts():
+    """Seven of 20 contexts, the deep ones, are reversed."""
+    said = 0
+    for repetition in range(12):
+        rng = np.random.default_rng(repetition)
+        frame = table(Truth(contexts=20, effects=(0.0, -0.02), noise="normal"), rng)
+        order = frame.groupby("context")["depth"].first().sort_values().index[-7:]
+        frame["error"] += 0.05 * (frame["context"].isin(order) & (frame["type"] == "type1"))
+        (found,) = nas.analyze(frame).paired.contrasts
+        said += "on average over contexts" in found.claim
+    assert said >= 11
+
+
+def test_a_large_effect_is_found_and_an_absent_one_is_equivalent():
+    """Positive and negative control through the public function."""
+    truth = Truth(contexts=60, effects=(0.0, 0.0, 0.03), scales=(0.5, 0.5, 0.5), seeds=2)
+    found = {(c.a, c.b): c for c in nas.analyze(table(truth, np.random.default_rng(0))).paired.contrasts}
+    assert found["type0", "type2"].separated
+    assert found["type0", "type2"].effect.low < 0.03 < found["type0", "type2"].effect.high
+    assert found["type0", "type1"].equivalent
+    assert not found["type0", "type1"].separated
