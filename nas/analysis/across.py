@@ -1,7 +1,7 @@
 """Module types over several data sets: effects with a variance between data sets, and ranks.
 
 Runs on different data are not pooled: an effect is estimated on each data set, and the interval of the mean
-over data sets holds how much the effect differs between them.
+over data sets includes how much the effect differs between them.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class AcrossContrast:
 class Across:
     """The types that were compared on every data set.
 
-    analyses: by data set. ranking: of `types` by their effect at equal FLOPs on each data set, None where one
-    of these is unknown.
+    analyses: by data set. ranking: ranks of `types` by effect at equal FLOPs on each data set, None if an
+    effect is unknown.
     """
 
     analyses: Mapping[str, Analysis]
@@ -56,8 +56,8 @@ class Across:
 def by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Sort runs by data set, in the order given.
 
-    Equal images are one data set whatever they are called. So are runs of one name with different images,
-    such as another split, which are no independent data sets: pooling them says how they differ.
+    Runs with equal images share a data set, whatever its name. So do runs of one name with different images,
+    such as another split, because they are not independent data sets; pooling them reports how they differ.
     """
     groups: dict[str, list[Run]] = {}
     names: dict[Any, str] = {}
@@ -72,9 +72,9 @@ def across_data(
 ) -> Across:
     """Compare the module types over two data sets or more.
 
-    groups: runs by data set, as `by_data` sorts them. smallest_effect: of interest, a fraction. NasError
-    where fewer than two types were compared on all of them, and where the runs of one data set cannot be
-    analysed together.
+    groups: runs by data set, as `by_data` sorts them. smallest_effect: of interest, a fraction. NasError if
+    fewer than two types were compared on all of them, or if the runs of one data set cannot be analysed
+    together.
     """
     analyses = {
         name: analyze(runs, smallest_effect=smallest_effect, seed=seed) for name, runs in groups.items()
@@ -98,8 +98,8 @@ def across_data(
 
 
 def _effects(analysis: Analysis) -> dict[tuple[str, str], Estimate]:
-    """Return the effect of each pair of types at equal FLOPs: of paired contexts, else of the networks that
-    no searcher chose where there are such, else of all. Effects at the same shape are another estimand."""
+    """Return the effect of each pair of types at equal FLOPs: from paired contexts, else from the networks
+    that no searcher chose, if any, else from all. Effects at the same shape are another estimand."""
     if analysis.paired:
         estimates = {(c.a, c.b): c.effect for c in analysis.paired.contrasts if c.estimand == "E2"}
     else:
@@ -115,7 +115,7 @@ def _summary(effects: Mapping[str, Estimate]) -> Summary:
 
 
 def _ranking(types: Sequence[str], known: Mapping[str, Mapping[tuple[str, str], Estimate]]) -> Ranking | None:
-    """Ranks by the effect of replacing the first type; only where every effect is known."""
+    """Rank the types by the effect of replacing the first one; None unless every effect is known."""
     rows: list[list[float]] = []
     for effects in known.values():
         rows.append([0.0, *(effects.get((types[0], kind), UNKNOWN).value for kind in types[1:])])

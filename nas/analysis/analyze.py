@@ -99,12 +99,12 @@ class Analysis:
 def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> Analysis:
     """Compare the module types of a study, or of a DataFrame with the columns of `Study.frame`.
 
-    A frame may also have `blocks` (a tuple, the type of each block; else the types joined by
-    "+" in `module_types` count equally), `decisions` and `design` (mappings). Runs of one digest
-    become one network with their mean error. Trials of a paired design are compared within their
-    blocks; `evidence` is what is known of recipe and schedule beside them. The same `seed` gives
-    the same figures. Two threads compute, as one is in numpy most of its time; those of BLAS would wait
-    for each other where anything else runs, and take three times as long.
+    A frame may also have `blocks` (a tuple, the type of each block; else the types joined by "+" in
+    `module_types` count equally), `decisions` and `design` (mappings). Runs of one digest become one network
+    with their mean error. Trials of a paired design are compared within their blocks; `evidence` is what
+    other runs show about recipe and schedule. The same `seed` gives the same figures. Two threads compute, as
+    one is in numpy most of its time; those of BLAS would wait for each other where anything else runs, and
+    take three times as long.
     """
     with threadpool_limits(limits=1):
         return _analyze(trial_table(source), seed, evidence)
@@ -147,8 +147,8 @@ def _paired(frame: pd.DataFrame, evidence: Evidence | None, rng: np.random.Gener
 
 
 def _motifs(complete: pd.DataFrame, rng: np.random.Generator) -> tuple[MotifEffect, ...]:
-    """Over distinct networks: within a context at equal FLOPs where they are paired, else within
-    FLOPs bins; of very many, over a random part."""
+    """Measure the motifs of distinct networks: within contexts at equal FLOPs if they are paired, else within
+    FLOPs bins. A random part stands for very many networks."""
     if "network" not in complete:
         return ()
     arms = [design.get("arms", ("equal_flops",)) for design in complete["design"]]
@@ -183,7 +183,7 @@ def _comparisons(frame: pd.DataFrame, rng: np.random.Generator) -> tuple[Compari
 
 
 def trial_table(source: Any) -> pd.DataFrame:
-    """One row a trial: a study's frame with `blocks` and `decisions`, or the frame given."""
+    """Return one row per trial: a study's frame with `blocks` and `decisions`, or the frame given."""
     if hasattr(source, "frame"):
         columns = {
             "blocks": [trial.genotype.module_types for trial in source.trials],
@@ -202,7 +202,7 @@ def trial_table(source: Any) -> pd.DataFrame:
 
 
 def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) -> Networks:
-    """Distinct networks: mean error over their runs, uniform if any of these was."""
+    """Return the distinct networks, each with its mean error over its runs, and uniform if any run was."""
     row = complete["digest"].factorize()[0]
     runs = np.maximum(np.bincount(row, minlength=len(first)), 1)
     error = np.bincount(row, weights=complete["error"].to_numpy(float), minlength=len(first)) / runs
@@ -235,7 +235,7 @@ def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
 
 
 def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Mark each trial that was refused untrained; a table from elsewhere may know no reasons."""
+    """Return whether each trial was refused untrained; a table from elsewhere may lack reasons."""
     return frame.reindex(columns=["reason"])["reason"].eq("too_large")
 
 
@@ -249,13 +249,13 @@ def _block_counts(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> In
 
 
 def _shares(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Floats:
-    """Share of each type among the blocks of each network, (n, types)."""
+    """Return the share of each type among the blocks of each network, (n, types)."""
     counts = _block_counts(blocks, names)
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
 def _samples(networks: Networks, frame: pd.DataFrame) -> list[tuple[str, Networks]]:
-    """All networks; and the uniform ones apart where they are some but not all."""
+    """Return all networks, and separately the uniform ones if some but not all are uniform."""
     uniform = networks.uniform
     if len(uniform) and uniform.all():
         planned = all(design.get("design") == "balanced" for design in frame["design"])

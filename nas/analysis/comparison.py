@@ -1,7 +1,7 @@
 """Module types compared on one sample of distinct networks, raw and at equal FLOPs and depth.
 
-The statistics are in `nas.analysis.type_effects` (raw) and `nas.stats.adjusted` (equal FLOPs and depth),
-what may be said of them in `nas.analysis.claims.grades`.
+The statistics are in `nas.analysis.type_effects` (raw) and `nas.stats.adjusted` (equal FLOPs and depth), and
+the claims that they support in `nas.analysis.claims.grades`.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ RESAMPLES = (200, 1000)
 """Fewest and most bootstrap draws: many networks need fewer for the same limits."""
 
 DRAWN = 3_000_000
-"""Networks drawn over all resamples, between these bounds."""
+"""Networks drawn over all resamples, within the bounds of `RESAMPLES`."""
 
 PERMUTATIONS = (1000, 22)
-"""Fewest permutations, and how many a test, so that the smallest p survives Holm (0.045)."""
+"""Fewest permutations, and permutations per test, so that the smallest p survives Holm (0.045)."""
 
 
-PER_BLOCK = ", for each block that is of the one type in place of the other"
+PER_BLOCK = ", per block that changes from one type to the other"
 """End of a sentence where networks mix types: networks of one type alone are not extrapolated to."""
 
 THAT_TRAIN = "among networks that train"
@@ -53,7 +53,7 @@ THAT_TRAIN = "among networks that train"
 
 @dataclass(frozen=True)
 class Networks:
-    """Distinct complete networks, one a row: arrays (n,), `shares` (n, types) of blocks, `depth` in blocks.
+    """Distinct complete networks, one per row: arrays (n,), `shares` (n, types) of blocks, `depth` in blocks.
     `runs` holds for each type how many runs hold it and how many of these failed."""
 
     names: tuple[str, ...]
@@ -131,9 +131,9 @@ class Contrast(Graded):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The types on one sample. `groups` go from the lowest error at equal FLOPs to the highest;
-    types share one if they are not separated, so a chain of ties takes several; there are none where no
-    contrast is supported."""
+    """The types on one sample. `groups` go from the lowest error at equal FLOPs to the highest; types share a
+    group if they are not separated, so a chain of ties takes several groups. There are none if no contrast is
+    supported."""
 
     sample: str
     networks: int
@@ -148,7 +148,7 @@ class Comparison:
 
 
 def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparison:
-    """Compare the types of a sample; those that too few networks hold are only counted."""
+    """Compare the types of a sample; types that too few networks hold are only counted."""
     kept, at = _comparable(networks)
     resamples = int(np.clip(DRAWN // max(len(at), 1), *RESAMPLES))
     fitted = networks.rows(at, networks.runs)
@@ -164,7 +164,7 @@ def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparis
 
 
 def _comparable(networks: Networks) -> tuple[list[int], Ints]:
-    """Types that enough networks hold, and the networks made of these alone."""
+    """Return the types that enough networks hold, and the networks made only of these."""
     keep = list(range(len(networks.names)))
     while True:
         pure = np.flatnonzero(np.isclose(networks.shares[:, keep].sum(axis=1), 1))
@@ -176,7 +176,7 @@ def _comparable(networks: Networks) -> tuple[list[int], Ints]:
 
 
 def _sample(networks: Networks, kept: list[int]) -> Sample:
-    """The rows for `nas.analysis.type_effects`, in one stratum."""
+    """Return the rows for `nas.analysis.type_effects`, in one stratum."""
     stratum = np.zeros(len(networks.error), np.intp)
     return Sample(networks.shares[:, kept], networks.error, stratum, np.arange(len(stratum)))
 
@@ -204,7 +204,7 @@ def _contrasts(
     effects: Effects,
     rng: np.random.Generator,
 ) -> dict[tuple[int, int], Contrast]:
-    """Every pair of the types that are kept, with a Holm adjustment for each estimand."""
+    """Return the contrast of every pair of kept types, with a Holm adjustment for each estimand."""
     pairs = list(combinations(range(len(kept)), 2))
     permutations = max(PERMUTATIONS[0], PERMUTATIONS[1] * len(pairs))
     p_raw = statistics.holm(permutation_p(_sample(networks, kept), permutations, rng))
@@ -236,8 +236,8 @@ def _limits(estimate: Estimate) -> tuple[float, float, float]:
 
 
 def _bounded(least: float, value: float, low: float, high: float) -> Estimate:
-    """The estimate within what errors can be, from `least` to 1; unknown where it lies outside with its
-    limits and all, as nothing is known of a type there that the networks at hand are not made of."""
+    """Clip an estimate to possible errors, from `least` to 1. It becomes unknown if its whole interval lies
+    outside, because the sample then says nothing about networks of this type."""
     inside, lower, upper = np.clip([value, low, high], least, 1.0)  # NaN stays NaN
     if low > 1 or high < least or (np.isnan(low) and inside != value):
         return UNKNOWN
@@ -245,7 +245,7 @@ def _bounded(least: float, value: float, low: float, high: float) -> Estimate:
 
 
 def _unknown(networks: Networks, pair: tuple[int, int]) -> Contrast:
-    """A contrast of which one type is held by too few networks to fit anything."""
+    """Return a contrast without estimates, for a type that too few networks hold."""
     adjusted = adjusted_effect(networks.shares, networks.error, networks.covariates, *pair)
     facts = _facts(networks, pair, adjusted, UNKNOWN, UNKNOWN)
     a, b = (networks.names[k] for k in pair)
@@ -275,7 +275,7 @@ def _per_block(networks: Networks) -> float:
 
 
 def _dominant(shares: Floats) -> Ints:
-    """The type of most blocks of each network; -1 where two have as many."""
+    """Return the type of most blocks of each network; -1 for a tie."""
     ordered = np.sort(shares, axis=1)
     tied = np.isclose(ordered[:, -1], ordered[:, -2])
     return np.where(tied, -1, shares.argmax(axis=1)).astype(np.intp)
@@ -299,7 +299,7 @@ def _facts(
 
 
 def _groups(names: list[str], means: Floats, contrasts: tuple[Contrast, ...]) -> tuple[tuple[str, ...], ...]:
-    """Order the types of which every contrast is supported: a contrast of grade X makes no tie."""
+    """Order the types whose contrasts are all supported; a contrast of grade X is not a tie."""
     pairs = {frozenset((c.a, c.b)): c for c in contrasts if c.grade != "X"}
     kept = list(names)
     while gaps := [pair for pair in combinations(kept, 2) if frozenset(pair) not in pairs]:

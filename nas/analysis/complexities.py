@@ -46,8 +46,8 @@ class Difference:
 class AtEqual:
     """The types at equal values of one complexity.
 
-    sample: of which networks. edfs: by type of most blocks, weighted so that the complexity is uniform over
-    the bins that all types fill; {} where there are none.
+    sample: the networks compared, in words. edfs: by type of most blocks, weighted so that the complexity is
+    uniform over the bins that all types fill; {} if there are none.
     """
 
     complexity: str
@@ -59,11 +59,11 @@ class AtEqual:
 def at_equal(trials: pd.DataFrame, complexities: Sequence[str], *, seed: int = 0) -> list[AtEqual]:
     """Compare the module types at equal values of each complexity.
 
-    trials: with the columns of `nas.analysis.analyze.trial_table`. NasError where a complexity was not
-    measured and where all trials are of paired blocks, whose networks are matched in FLOPs.
+    trials: with the columns of `nas.analysis.analyze.trial_table`. NasError if a complexity was not measured,
+    or if all trials belong to paired blocks, whose networks are matched in FLOPs.
     """
     if (trials["state"] == "stopped").any():
-        trials = trials.assign(uniform=False)  # what goes on was chosen by its results
+        trials = trials.assign(uniform=False)  # continued trials were chosen by their results
     in_blocks = np.array([design.get("design") == "paired" for design in trials["design"]], bool)
     networks, sample = sample_of(distinct_networks(trials[~in_blocks]))
     if not len(networks):
@@ -96,7 +96,8 @@ def _differences(networks: pd.DataFrame, cost: Floats) -> tuple[Difference, ...]
 
 
 def _shares(networks: pd.DataFrame) -> tuple[list[str], Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
-    """The types that enough networks hold, their shares of blocks, and the networks made of these alone."""
+    """Return the types that enough networks hold, their shares of blocks, and the networks made only of
+    these."""
     blocks = list(networks["blocks"])
     names = sorted({name for row in blocks for name in row})
     shares = np.array([[row.count(name) / len(row) for name in names] for row in blocks])
@@ -117,7 +118,7 @@ def _edfs(networks: pd.DataFrame, cost: Floats, seed: int) -> dict[str, Edf]:
 
 
 def at_equal_text(comparisons: Sequence[AtEqual], width: int = WIDTH) -> str:
-    """One row per contrast and complexity."""
+    """Return a table with one row per contrast and complexity."""
     table = table_of("a -> b", "at equal", "b - a, points", "p>", "effective overlap>")
     for row in zip(*(comparison.differences for comparison in comparisons), strict=True):
         for comparison, d in zip(comparisons, row, strict=True):
@@ -129,7 +130,7 @@ def at_equal_text(comparisons: Sequence[AtEqual], width: int = WIDTH) -> str:
 
 
 def _changed(comparisons: Sequence[AtEqual]) -> list[str]:
-    """The contrasts whose sign is settled at two complexities, and differs."""
+    """Return the contrasts whose sign is significant at two complexities, and differs."""
     changed = []
     for row in zip(*(each.differences for each in comparisons), strict=True):
         signs = {d.effect.sign for d in row if d.p < LEVEL} - {0}
@@ -139,7 +140,7 @@ def _changed(comparisons: Sequence[AtEqual]) -> list[str]:
 
 
 def at_equal_list(comparisons: Sequence[AtEqual]) -> list[dict[str, Any]]:
-    """The contrasts as JSON; what is not estimable is None."""
+    """Return the contrasts as JSON; estimates that are not possible are None."""
     return [
         {
             "complexity": comparison.complexity,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def contrasts_frame(analysis: Analysis) -> pd.DataFrame:
-    """One row per contrast and estimand: its sample, its figures (estimates as value, `_low` and `_high`),
-    its grade, what may be said, and what refuses more."""
+    """Return one row per contrast and estimand: its sample, its figures (estimates as value, `_low` and
+    `_high`), its grade, its claim, and what refuses a better grade."""
     import pandas as pd
 
     samples: list[tuple[str, Sequence[AnyContrast]]] = []

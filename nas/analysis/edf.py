@@ -1,4 +1,4 @@
-"""Error distribution functions: how a whole design space does, not only its best network
+"""Error distribution functions: the quality of a whole design space, not only of its best network
 (Radosavovic et al., 2019, On network design spaces for visual recognition).
 
 Raw, or normalised: with weights under which complexity is uniform over bins of log FLOPs, so
@@ -22,8 +22,8 @@ POINTS = 400
 
 @dataclass(frozen=True)
 class Edf:
-    """Share `y` of networks with an error of at most `x`, with the limits of its pointwise
-    95 % band; arrays (points,), x ascending."""
+    """Share `y` of networks with an error of at most `x`, with limits of its pointwise 95 % band; arrays
+    (points,), x ascending."""
 
     x: Floats
     y: Floats
@@ -32,7 +32,7 @@ class Edf:
 
 
 def edf(errors: ArrayLike, weights: ArrayLike | None = None) -> tuple[Floats, Floats]:
-    """The distinct errors (points,) ascending, and the share of weight at or below each."""
+    """Return the distinct errors (points,) in ascending order, and the share of weight at or below each."""
     values = np.asarray(errors, float)
     weight = np.ones(len(values)) if weights is None else np.asarray(weights, float)
     x, at = np.unique(values, return_inverse=True)
@@ -81,8 +81,8 @@ def edf_band(
 
 
 def shared_bins(flops: Sequence[ArrayLike]) -> Floats:
-    """Limits (k, 2) of those of 5 bins over the whole range of log FLOPs that every group fills:
-    outside them groups cannot be compared at equal FLOPs. k may be 0."""
+    """Return the limits (k, 2) of the bins, of 5 over the whole range of log FLOPs, that every group fills.
+    Outside them groups cannot be compared at equal FLOPs. k may be 0."""
     groups = [np.asarray(group, float) for group in flops]
     if not groups or any(not len(group) for group in groups):
         return np.empty((0, 2))
@@ -95,7 +95,7 @@ def shared_bins(flops: Sequence[ArrayLike]) -> Floats:
 
 
 def _bin_of(flops: Floats, bins: Floats) -> Ints:
-    """The bin of each value, -1 outside all."""
+    """Return the bin of each value, -1 outside all bins."""
     inside = (flops[:, None] >= bins[:, 0]) & (flops[:, None] < bins[:, 1])
     if not len(bins):
         return np.full(len(flops), -1)

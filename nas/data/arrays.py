@@ -60,13 +60,13 @@ def array_source(
 
     Raises NasError if it is not sure which arrays are the images and labels of which part.
     """
-    found = find_arrays(names, where)
-    parts = {part: partial(_load, part, found, read, where) for part in found.parts}
+    arrays = find_arrays(names, where)
+    parts = {part: partial(_load, part, arrays, read, where) for part in arrays.parts}
     return Source.of_parts(
         name,
         parts,
-        {part: ", ".join(pair) for part, pair in found.parts.items()},
-        {f"{place}{unused}": "an array that is not used" for unused in found.unused},
+        {part: ", ".join(pair) for part, pair in arrays.parts.items()},
+        {f"{place}{unused}": "an array that is not used" for unused in arrays.unused},
     )
 
 
@@ -81,7 +81,7 @@ def find_arrays(names: Collection[str], where: str) -> Names:
         elif role := _role(name):
             part, kind, rank = role
             roles.setdefault((part, kind), []).append((rank, name))
-    best = {role: min(found)[1] for role, found in roles.items()}
+    best = {role: min(ranked)[1] for role, ranked in roles.items()}
     if ("train", "images") not in best:  # images and labels without the name of a part are to train on
         best |= {("train", kind): best[("", kind)] for kind in ("images", "labels") if ("", kind) in best}
     parts = {}

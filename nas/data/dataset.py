@@ -101,7 +101,7 @@ class Dataset:
 
     @property
     def has_test(self) -> bool:
-        """Whether there is a test set."""
+        """Return whether there is a test set."""
         return self.load_test is not None
 
     @property
@@ -249,11 +249,11 @@ def match_shape(part: Split, shape: tuple[int, int, int], where: str) -> Split:
 
     Raises NasError if they differ from `shape` otherwise.
     """
-    found = part.images.shape[1:]
-    if found[0] == 1 and shape[0] == 3 and found[1:] == shape[1:]:
+    actual = part.images.shape[1:]
+    if actual[0] == 1 and shape[0] == 3 and actual[1:] == shape[1:]:
         return part._replace(images=np.repeat(part.images, 3, axis=1))
-    if found != shape:
-        sizes = " and ".join(map(shape_text, (found, shape)))
-        hint = "add ?size=N to bring all images to one size" if found[0] == shape[0] else ""
+    if actual != shape:
+        sizes = " and ".join(map(shape_text, (actual, shape)))
+        hint = "add ?size=N to bring all images to one size" if actual[0] == shape[0] else ""
         raise NasError(f"images differ from the training part in shape: {sizes}", where=where, hint=hint)
     return part

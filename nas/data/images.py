@@ -83,12 +83,12 @@ def to_picture(image: Any, size: tuple[int, int] | None = None, fit: Fit = "crop
     image, change = _to_8_bits(image)
     if change:
         changes.append(change)
-    found = image.size[::-1]
-    return Picture(np.asarray(fit_picture(image, size, fit) if size else image), found, tuple(changes))
+    size_before = image.size[::-1]
+    return Picture(np.asarray(fit_picture(image, size, fit) if size else image), size_before, tuple(changes))
 
 
 def looks_like_image(file: Path) -> bool:
-    """Whether the content of a file, whatever its name, begins like that of an image."""
+    """Return whether the content of a file, whatever its name, begins like that of an image."""
     from PIL import Image
 
     try:
@@ -189,7 +189,7 @@ def _to_8_bits(image: Any) -> tuple[Any, str]:
 
 
 def _is_animated(image: Any) -> bool:
-    """Whether an image has several frames; the previews that phones add (MPO) do not count."""
+    """Return whether an image has several frames; the previews that phones add (MPO) do not count."""
     with suppress(Exception):  # the frames may be damaged, or the file closed; the first is what counts
         return bool(getattr(image, "is_animated", False)) and image.format != "MPO"
     return False

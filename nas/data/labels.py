@@ -33,18 +33,18 @@ def to_classes(labels: Any, names: Sequence[str] | None, where: str) -> tuple[La
     if values.ndim != 1:
         raise NasError(f"labels of shape {values.shape}", where=where, hint=ACCEPTED)
     if names is None:
-        found, indices = np.unique(values, return_inverse=True)
-        return indices.astype(np.int64), tuple(map(str, found.tolist()))
+        unique, indices = np.unique(values, return_inverse=True)
+        return indices.astype(np.int64), tuple(map(str, unique.tolist()))
     names = tuple(names)
     if len(set(names)) < len(names):
         raise NasError("has two classes of one name", where=where)
     if values.dtype.kind in "Ub":
-        found, indices = np.unique(values.astype(np.str_), return_inverse=True)
-        for value in found.tolist():
+        unique, indices = np.unique(values.astype(np.str_), return_inverse=True)
+        for value in unique.tolist():
             if value not in names:
                 hint = did_you_mean(value, names)
                 raise NasError(f"label {value!r} is not in classes", where=where, hint=hint)
-        return np.array([names.index(value) for value in found.tolist()], dtype=np.int64)[indices], names
+        return np.array([names.index(value) for value in unique.tolist()], dtype=np.int64)[indices], names
     if len(values) and (values.min() < 0 or values.max() >= len(names)):
         message = f"labels {values.min()} to {values.max()}, but {len(names)} classes"
         raise NasError(message, where=where, hint=f"class numbers go from 0 to {len(names) - 1}")
@@ -75,7 +75,7 @@ def _plain(values: Values, where: str) -> Values:
 
 
 def _from_one_hot(rows: Values, where: str) -> tuple[Values, int]:
-    """The column that holds the 1 of each row, and the number of columns."""
+    """Return the column of the 1 in each row, and the number of columns."""
     numbers = rows.dtype.kind in "biu"
     if not numbers or not ((rows == 0) | (rows == 1)).all() or (rows.sum(1) != 1).any():
         raise _not_one_hot(rows, where)

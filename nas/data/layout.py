@@ -99,14 +99,14 @@ def stray(entry: Path) -> str:
 
 def subfolders(folder: Path, unread: MutableMapping[str, str]) -> list[Path]:
     """Folders right below another that may hold images, in order; strays go to `unread`."""
-    found = []
+    entries = []
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
             if reason := stray(entry):
                 unread[str(entry)] = reason
             else:
-                found.append(entry)
-    return found
+                entries.append(entry)
+    return entries
 
 
 def image_files(folder: Path, unread: MutableMapping[str, str], *, deep: bool = True) -> Iterator[Path]:
@@ -155,7 +155,7 @@ def _identity(folder: Path) -> Identity:
 
 
 def has_images(folder: Path, *, deep: bool = True) -> bool:
-    """Whether there is an image in a folder or, where `deep`, below it."""
+    """Return whether there is an image in a folder or, where `deep`, below it."""
     return next(image_files(folder, {}, deep=deep), None) is not None
 
 

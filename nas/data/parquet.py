@@ -80,7 +80,7 @@ def _decode(files: list[Path], options: Options, where: str) -> Split:
 
 
 def _jobs(files: list[Path], options: Options) -> Iterator[Job]:
-    """The images of all rows, of which few are held at a time."""
+    """Return the images of all rows, decoding few at a time."""
     for file in files:
         place = f"parquet:{file}"
         row = 0
@@ -115,11 +115,11 @@ def _labels(files: list[Path], options: Options, where: str) -> tuple[Labels, tu
     if names is None:
         return to_classes(np.concatenate([values for values, _ in shards]), None, where)
     known = list(dict.fromkeys(name for _, own in shards for name in own or ()))
-    found = []
+    indices_by_shard = []
     for file, (values, own) in zip(files, shards, strict=True):
         indices, classes = to_classes(values, own, f"parquet:{file}")
-        found.append(np.array([known.index(name) for name in classes], dtype=np.int64)[indices])
-    return np.concatenate(found), tuple(known)
+        indices_by_shard.append(np.array([known.index(name) for name in classes], dtype=np.int64)[indices])
+    return np.concatenate(indices_by_shard), tuple(known)
 
 
 def _kind(kind: str, named: bool) -> str:
@@ -145,7 +145,7 @@ def _shard_labels(file: Path, options: Options) -> tuple[np.ndarray[Any, Any], l
 
 
 def _hidden(files: list[Path], options: Options) -> bool:
-    """Whether all labels are missing or hidden, as in the test part of a competition."""
+    """Return whether all labels are missing or hidden, as in the test part of a competition."""
     for file in files:
         with _table(file) as table:
             column = _label_column(table.schema_arrow, options.label, f"parquet:{file}")

@@ -167,8 +167,7 @@ def train_fully(
     from nas.training.precision import resolve_recipe
 
     files = Files(source)
-    recorded = _recorded(files, dataset, recipe, seed, resume)
-    if recorded is not None:
+    if (recorded := _recorded(files, dataset, recipe, seed, resume)) is not None:
         return recorded
     dataset.check_test()
     recipe = resolve_recipe(recipe, device, files.checkpoint)

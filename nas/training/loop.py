@@ -88,15 +88,14 @@ def train(
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(place).manual_seed(seed)
     batches = Batches(dataset, recipe, place, generator)
-    optimizer = make_optimizer(network, recipe)
     identity = {"seed": seed, "data": dataset.fingerprint, **asdict(recipe)}
-    state = TrainingState(network, optimizer, generator, identity)
+    state = TrainingState(network, make_optimizer(network, recipe), generator, identity)
     half = recipe.precision == "bfloat16"
     adapted = adapted_convolutions(network, half_on_cpu=half and place.type == "cpu")
     with adapted, torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout and drop-path
         curve = state.unpack(resume) if resume else state.resume(checkpoint) if checkpoint else []
-        step = Step(network, batches, optimizer, half)
+        step = Step(network, batches, state.optimizer, half)
         run = CUDAGraphStep(step, generator) if place.type == "cuda" else step
         lap("building")
         for epoch in range(len(curve), until or recipe.epochs):

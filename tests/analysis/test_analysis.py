@@ -78,7 +78,7 @@ def test_the_effect_of_mixed_networks_is_that_of_one_block():
     assert found.raw.value == pytest.approx(-0.05 / 4, abs=0.0025)
     assert found.overlap > 0.95
     assert found.claim.endswith("per block that changes from one type to the other")
-    assert "for each block" not in contrast(trials(300)).claim
+    assert "per block" not in contrast(trials(300)).claim
 
 
 @pytest.mark.slow

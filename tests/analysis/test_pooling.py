@@ -77,7 +77,7 @@ def test_a_smallest_effect_is_declared_as_a_fraction():
     frame = blocks(effect=0.0, contexts=40)
     assert analyze(run(frame)).paired.contrasts[1].equivalent
     assert not analyze(run(frame), smallest_effect=0.0005).paired.contrasts[1].equivalent
-    with pytest.raises(NasError, match="no smallest effect"):
+    with pytest.raises(NasError, match="not a smallest effect"):
         analyze(run(frame), smallest_effect=5)
 
 

@@ -88,9 +88,9 @@ def with_evidence(frame: pd.DataFrame, contexts: int = 10) -> pd.DataFrame:
     whose middle every type is best."""
     frame = frame.assign(epochs=8, lr=0.1, weight_decay=5e-4)
     part = frame[frame["context"] < contexts]
-    longer = part.assign(epochs=30, error=part["error"] - 0.05)
+    longer = part.assign(epochs=30, error=(part["error"] - 0.05).clip(0))
     grid = [
-        part.assign(lr=lr, weight_decay=decay, error=part["error"] + 0.02)
+        part.assign(lr=lr, weight_decay=decay, error=(part["error"] + 0.02).clip(0, 1))
         for lr in (0.05, 0.1, 0.2)
         for decay in (1e-4, 5e-4, 1e-3)
         if (lr, decay) != (0.1, 5e-4)

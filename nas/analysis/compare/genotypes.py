@@ -15,8 +15,8 @@ State = Literal["same", "changed", "only in a", "only in b"]
 
 @dataclass(frozen=True)
 class Row:
-    """One place of the networks: what a and b have there, "" for nothing, and for what is
-    changed the fields that differ, as `width 16 -> 32`."""
+    """One place of the networks: what a and b have there, "" for nothing; a changed place has only the fields
+    that differ, as `width 16 -> 32`."""
 
     place: str
     state: State

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nas.study.run import Run
 
 DECISIVE = ("data_fingerprint", "input_shape", "num_classes", "recipe")
-"""Settings in which errors must agree to be compared; epochs stand with each error."""
+"""Settings that must agree before errors are compared; each error carries its own epochs."""
 
 Errors = Mapping[int, Mapping[int, float]]
 """Validation errors of a network by number of epochs and training seed."""
@@ -43,7 +43,7 @@ class Network:
 
 @dataclass(frozen=True)
 class ErrorDifference:
-    """Mean errors after so many epochs, over so many training seeds each, and b's less a's."""
+    """Mean errors after `epochs`, the number of training seeds of each, and the difference b minus a."""
 
     epochs: int
     a: Estimate
@@ -55,9 +55,9 @@ class ErrorDifference:
 
 @dataclass(frozen=True)
 class NetworkComparison:
-    """`costs` by name of a and b, for one image of `input_shape`; `errors` for each number of
-    epochs that both were trained for, and `no_errors` says why there is none; `equal` where both
-    compute the same."""
+    """`costs` by name of a and b, for one image of `input_shape`; `errors` for each number of epochs that
+    both were trained for, and `no_errors` says why there is none; `equal` is whether both compute the same.
+    """
 
     a: Network
     b: Network
@@ -90,8 +90,8 @@ def compare_networks(a: Network, b: Network) -> NetworkComparison:
 
 
 def errors_of(network: Network) -> Errors:
-    """Return the errors of a network in its run. Trainings with further seeds stand for the search's own,
-    which may have been chosen for its error."""
+    """Return the errors of a network in its run. Trainings with further seeds replace the search's own, which
+    may have been chosen for its error."""
     if network.run is None:
         return {}
     errors: dict[int, dict[int, float]] = {}

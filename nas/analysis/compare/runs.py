@@ -31,10 +31,10 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @dataclass(frozen=True)
 class Side:
-    """One run. `best` is the trial of the lowest error; `points` (networks, 2) are the distinct
-    networks; hypervolumes are parts of the box from the best of each objective in either run to
-    the reference, `early` after as many trials as the shorter run has, `volumes` of the resamples; the
-    curves are of error, raw and with every FLOPs bin weighing the same."""
+    """One run. `best` is the trial of the lowest error; `points` (networks, 2) are the distinct networks;
+    hypervolumes are shares of the box from the best of each objective in either run to the reference; `early`
+    is that after as many trials as the shorter run has, and `volumes` are those of the resamples. The curves
+    are of error, raw and with equal weight for every FLOPs bin."""
 
     run: Run
     best: Trial
@@ -48,8 +48,8 @@ class Side:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """`settings` that differ, of a and b by name; `trials` of the shorter run; `difference` of
-    hypervolumes, b's less a's."""
+    """`settings` that differ, of a and b by name; `trials` of the shorter run; `difference` of hypervolumes,
+    b minus a."""
 
     a: Side
     b: Side
@@ -62,7 +62,7 @@ class RunComparison:
 
 
 def compare_runs(a: Run, b: Run) -> RunComparison:
-    """Compare two runs, each network once, by its mean error where it was trained several times.
+    """Compare two runs. A network that was trained several times counts once, with its mean error.
 
     NasError says what differs where their errors cannot be compared, NotFoundError where a run
     has no complete trial. Bands reach from the 2.5th to the 97.5th percentile of resamples of a run's
@@ -128,7 +128,7 @@ def _side(
 
 
 def quantile(curve: Edf, share: float) -> Estimate:
-    """Return the error that this share of networks reaches, with limits where the band reaches it too."""
+    """Return the error at this quantile of the networks, with limits if the band reaches it too."""
 
     def at(shares: Floats) -> float:
         reached = np.flatnonzero(shares >= share - 1e-12)
@@ -154,8 +154,8 @@ def _networks(run: Run, names: Sequence[str], trials: int | None = None) -> Floa
 
 
 def _volumes(points: Floats, corner: Floats, resamples: int) -> Floats:
-    """Hypervolumes (resamples,) of networks drawn with replacement: a sweep along the first
-    objective, for all resamples at once."""
+    """Return the hypervolumes (resamples,) of networks drawn with replacement, by one sweep along the first
+    objective for all resamples."""
     x, y = np.minimum(points[np.lexsort(points.T[::-1])], corner).T
     widths = np.diff(np.append(x, corner[0]))
     rng = np.random.default_rng(crc32(points.tobytes()))

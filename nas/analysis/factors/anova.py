@@ -1,5 +1,5 @@
-"""Functional ANOVA of a table in which (nearly) every combination of the factors stands: exact,
-without a model (Hutter, Hoos and Leyton-Brown, 2014; Sobol's indices, 1993)."""
+"""Functional ANOVA of a table with (nearly) every combination of the factors: exact, without a model (Hutter,
+Hoos and Leyton-Brown, 2014; Sobol's indices, 1993)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from nas.stats.resampling import Floats, Ints
 
 NEARLY = 0.95
-"""Share of the combinations that have to be there."""
+"""Least share of the combinations that a table must hold."""
 
 
 def complete(levels: Ints) -> bool:
@@ -22,12 +22,12 @@ def complete(levels: Ints) -> bool:
 
 
 def main_shares(levels: Ints, error: Floats) -> Floats:
-    """Share of the variance of error (n,) that each factor alone accounts for (factors,)."""
+    """Return the share of the variance of error (n,) that each factor alone explains (factors,)."""
     return np.array([_between(levels[:, [at]], error) for at in range(levels.shape[1])])
 
 
 def pair_shares(levels: Ints, error: Floats) -> dict[tuple[int, int], float]:
-    """Return the share that two factors account for beyond each alone, by their columns."""
+    """Return the share that two factors explain together beyond each alone, by their columns."""
     main = main_shares(levels, error)
     return {
         (a, b): max(0.0, float(_between(levels[:, [a, b]], error) - main[a] - main[b]))
@@ -36,14 +36,14 @@ def pair_shares(levels: Ints, error: Floats) -> dict[tuple[int, int], float]:
 
 
 def total_shares(levels: Ints, error: Floats) -> Floats:
-    """Return the share that each factor accounts for with its interactions of any order: all that
-    the others leave (factors,)."""
+    """Return the share that each factor explains with its interactions of any order, which is all that the
+    others leave (factors,)."""
     factors = range(levels.shape[1])
     return np.array([1 - _between(levels[:, [b for b in factors if b != a]], error) for a in factors])
 
 
 def _between(levels: Ints, error: Floats) -> float:
-    """Share of the variance that lies between the groups of equal levels (n, k); 0 if k is 0."""
+    """Return the share of the variance between the groups of equal levels (n, k); 0 if k is 0."""
     group = np.zeros(len(error), np.intp)
     for column in levels.T:
         group = np.unique(group * (int(column.max()) + 1) + column, return_inverse=True)[1]

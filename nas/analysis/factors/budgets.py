@@ -1,4 +1,4 @@
-"""Importance of the factors at each budget: what decides the error early need not decide it late."""
+"""Importance of the factors at each budget: factors that decide the error early need not decide it late."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from nas.study.trial import Trial
 
 PARTS = (4, 2, 1)
-"""Without rungs the budgets are the schedule divided by these."""
+"""Divisors of the schedule that give the budgets without rungs."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The factors of the error after `epochs`, over the `networks` that were trained for so long."""
+    """Factors of the error after `epochs`, over the `networks` that were trained that long."""
 
     epochs: int
     networks: int
@@ -52,8 +52,8 @@ def _budget(trials: Sequence[Trial], epochs: int, seed: int) -> Budget:
 
 
 def _as_of(trials: Sequence[Trial], epochs: int) -> pd.DataFrame:
-    """The trials as complete ones, with the validation error they had after so many epochs. Where some were
-    stopped, the rest were chosen by their results."""
+    """Return the trials as complete ones, with the validation error that they had after `epochs`. If some
+    were stopped, the others were chosen by their results."""
     history = History()
     for trial in trials:
         history.record(trial)

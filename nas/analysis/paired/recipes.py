@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.analysis.paired.blocks import mean_of
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.paired_means import paired_means
 from nas.stats.resampling import Floats
@@ -27,13 +28,18 @@ SIDE = 3
 best recipe may lie beyond it, and a smaller grid is all edge."""
 
 
+MAX_LOST = 0.1
+"""Share of the contexts in which a type may fail with a recipe that is still called the best for it."""
+
+
 @dataclass(frozen=True)
 class Tuned:
     """Two types, each with the recipe of a grid that suits it best, over the `contexts` in which both were
     trained with all `recipes` of the grid. `errors` are mean errors with the `best` recipes, `untuned` those
     with the recipe of the study, `effect` is the change of error from a to b with the best ones, `change`
     how far that is from the effect with the recipe of the study, and `at_edge` names the types whose best
-    recipe lies at the edge of the grid. A recipe with which a training failed is not the best."""
+    recipe lies at the edge of the grid. A recipe with which a type failed in
+    more than a tenth of the contexts is not the best."""
 
     contexts: int = 0
     recipes: tuple[Recipe, ...] = ()
@@ -70,7 +76,8 @@ def tune(
     if not tried.any():
         return UNTUNED
     table = np.array([[[errors[r][d] for d in row] for row in networks[tried]] for r in grid])
-    means = table.mean(axis=1)  # NaN where a training failed
+    lost = np.isnan(table).mean(axis=1)
+    means = np.where(lost <= MAX_LOST, mean_of(table, 1), np.nan)
     best: dict[str, int] = {}
     for k, name in enumerate(pair):
         trained = [at for at in range(len(grid)) if isfinite(means[at, k])]
