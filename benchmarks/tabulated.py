@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nas.graph.cost import cost
+from nas.graph.cost import Cost, cost
 from nas.pareto import hypervolume
 from nas.space.genotype import Genotype, expand
 from nas.space.space import SearchSpace, load_space
@@ -77,12 +77,22 @@ Lookup = Callable[[Genotype], Outcome]
 class FlatSpace:
     """The same options for each of some decisions, with the interface that searchers use."""
 
-    def __init__(self, paths: Sequence[str], options: Sequence[str], digests: Mapping[tuple[str, ...], str]):
+    def __init__(
+        self,
+        paths: Sequence[str],
+        options: Sequence[str],
+        digests: Mapping[tuple[str, ...], str],
+        flops: Mapping[str, float],
+    ):
+        self._flops = flops
         self._domains = dict.fromkeys(paths, tuple(options))
         self._entries = {chosen: Entry(chosen, digest) for chosen, digest in digests.items()}
 
     def domains(self) -> Mapping[str, tuple[str, ...]]:
         return self._domains
+
+    def cost(self, entry: Entry) -> Cost:
+        return Cost(0, int(self._flops[entry.digest]), 0, 0)
 
     def build(self, choose: Callable[[str, Sequence[str]], str]) -> Entry:
         return self._entries[tuple(choose(path, options) for path, options in self._domains.items())]
@@ -131,7 +141,8 @@ def nas_bench_201(path: Path) -> Table:
             flops = OUTSIDE_CELLS + sum(CELL_FLOPS.get(op, 0) for op in ops)
             digests[ops] = row["isomorphism_class"]
             points[ops] = 1 - float(row["cifar10_test_accuracy_200_epochs"]) / 100, flops
-    space = FlatSpace(CELL_EDGES, CELL_OPS, digests)
+    by_digest = {digests[ops]: flops for ops, (_, flops) in points.items()}
+    space = FlatSpace(CELL_EDGES, CELL_OPS, digests, by_digest)
     measure = lambda entry: points[entry.options]  # noqa: E731
     return Table("NAS-Bench-201, CIFAR-10", space, measure, list(points.values()), (0.30, 230e6))
 
@@ -145,7 +156,7 @@ def nas_bench_macro(path: Path) -> Table:
         digests[tuple(code)] = digest
         errors[digest].append(1 - figures["mean_acc"] / 100)
         flops[digest] = figures["flops"]
-    space = FlatSpace([f"block{at}" for at in range(1, 9)], "012", digests)
+    space = FlatSpace([f"block{at}" for at in range(1, 9)], "012", digests, flops)
     points = {digest: (statistics.mean(errors[digest]), flops[digest]) for digest in flops}
     return _table("NAS-Bench-Macro, CIFAR-10", space, points)
 

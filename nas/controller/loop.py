@@ -172,7 +172,7 @@ class _Search:
             genotype = proposal.genotype
             earlier = self.study.by_digest(genotype.digest)
             in_flight = genotype.digest in self.study.pending.values()
-            self.study.mark_running(number, genotype.digest)
+            self.study.mark_running(number, genotype.digest, genotype)
         self.begin(self.planned(number, proposal), earlier, in_flight)
         return True
 

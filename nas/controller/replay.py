@@ -8,7 +8,6 @@ whatever its number of workers and whether or not it was resumed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +66,7 @@ def replay(run: Run) -> Replay:
         known = trial.proposal.snapshot
         if known is None:
             continue
-        _advance(history, recorded, results, known)
+        _advance(history, run.study, results, known)
         proposed = propose(
             searcher,
             run.space,
@@ -86,11 +85,9 @@ def replay(run: Run) -> Replay:
     return Replay(same, unknown)
 
 
-def _advance(
-    history: History, recorded: Sequence[Trial], results: deque[Trial], known: HistorySnapshot
-) -> None:
-    """Bring a history to a snapshot; takes the rung results that it adds from `results`."""
-    for trial in recorded[len(history.trials) : known.recorded]:
+def _advance(history: History, study: History, results: deque[Trial], known: HistorySnapshot) -> None:
+    """Bring a history to a snapshot of the study; takes the rung results that it adds from `results`."""
+    for trial in study.trials[len(history.trials) : known.recorded]:
         history.record(trial)
     while results and results[0].rung_order[-1] <= known.rung_results:
         paused = results.popleft()
@@ -98,7 +95,9 @@ def _advance(
             history.mark_running(paused.number, paused.digest)
         history.pause(paused)
     for number, digest in known.pending:
-        history.mark_running(number, digest)
+        later = study.by_number(number)
+        genotype = later.genotype if later and later.digest == digest else None
+        history.mark_running(number, digest, genotype)
 
 
 def _in_order_of_proposal(trial: Trial) -> tuple[int, int, int]:

@@ -185,7 +185,7 @@ class GenotypeSearcher(Searcher):
         )
         if proposal is None:
             return Searcher.FINISHED
-        run.study.mark_running(number, proposal.genotype.digest)
+        run.study.mark_running(number, proposal.genotype.digest, proposal.genotype)
         run.proposed[trial_id] = number, proposal
         decisions = run.space.decisions(proposal.genotype)
         return {DECISIONS: decisions, SEED: training_seed(seed, number)}
@@ -207,7 +207,7 @@ class GenotypeSearcher(Searcher):
             number, genotype = held.pop("number"), Genotype.from_json(held.pop("genotype"))
             self.run.proposed[key] = number, proposal_from(genotype, held)
             if self.run.study.by_number(number) is None:
-                self.run.study.mark_running(number, genotype.digest)
+                self.run.study.mark_running(number, genotype.digest, genotype)
 
 
 class RunRecorder(tune.Callback):

@@ -39,6 +39,7 @@ SAMPLERS = {
 
 SEARCHERS: dict[str, Factory] = {
     "evolution": _from("evolution", "Evolution"),
+    "hypervolume": _from("hypervolume", "Hypervolume"),
     "random": _from("random", "Random"),
     **{
         f"optuna:{name}": _from("optuna_sampler", "OptunaSearcher", name, SAMPLERS[name]) for name in SAMPLERS

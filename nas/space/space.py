@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from nas.errors import NasError, NotFoundError, did_you_mean
-from nas.graph.cost import cost, depth
+from nas.graph.cost import Cost, cost, depth
 from nas.graph.graph import Graph, Shape, shape_text
 from nas.space.decisions import (
     NO_SKIP,
@@ -90,6 +90,10 @@ class SearchSpace:
     def build(self, choose: Choose) -> Genotype:
         """Run the program of decisions. Constraints are not checked: see `violations`."""
         return build(self.spec, choose)
+
+    def cost(self, genotype: Genotype) -> Cost:
+        """Return the costs of a genotype for one input of the space."""
+        return cost(expand(genotype, self.input_shape, self.num_classes))
 
     def violations(self, genotype: Genotype) -> list[str]:
         """List the constraints that a genotype breaks at the input of the space."""

@@ -25,6 +25,8 @@ from nas.study.trial import Proposal, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nas.space.genotype import Genotype
+
 DEPTH = 10
 """Number of non-dominated layers that a history keeps for searchers."""
 
@@ -69,6 +71,7 @@ class History:
         self._trainings: dict[str, list[Trial]] = {}
         self._trained = 0
         self._pending: dict[int, str] = {}
+        self._running: dict[int, Genotype] = {}
         self._free = 0  # no number below is free
         self._paused: dict[int, Trial] = {}
         self._rung_results: list[Trial] = []
@@ -93,6 +96,11 @@ class History:
     def pending(self) -> Mapping[int, str]:
         """The digests of the trials in flight, by number."""
         return self._pending
+
+    @property
+    def running(self) -> Mapping[int, Genotype]:
+        """The networks of trials in flight, by number, as far as this process knows them."""
+        return self._running
 
     @property
     def paused(self) -> Mapping[int, Trial]:
@@ -133,13 +141,16 @@ class History:
             self._free += 1
         yield self._free if self._free < below else None
 
-    def mark_running(self, number: int, digest: str) -> None:
+    def mark_running(self, number: int, digest: str, genotype: Genotype | None = None) -> None:
         """Note that a network is in flight, until it is recorded or discarded."""
         self._pending[number] = digest
+        if genotype is not None:
+            self._running[number] = genotype
 
     def discard(self, number: int) -> None:
         """Forget a trial in flight that will not be recorded; its number is free again."""
         self._paused.pop(number, None)
+        self._running.pop(number, None)
         if self._pending.pop(number, None) is not None:
             self._free = min(self._free, number)
 
@@ -209,6 +220,7 @@ class History:
         self._by_number[trial.number] = trial
         self._pending.pop(trial.number, None)
         self._paused.pop(trial.number, None)
+        self._running.pop(trial.number, None)
         self._children[trial.proposal.parent] += 1
         first = self._by_digest.setdefault(trial.digest, trial)
         if trial.complete:

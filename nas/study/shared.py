@@ -27,6 +27,8 @@ from nas.study.trial import Trial
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from nas.space.genotype import Genotype
+
 CLAIMS_TABLE = """
 CREATE TABLE IF NOT EXISTS claims (
     study_id BIGINT NOT NULL REFERENCES studies ON DELETE CASCADE,
@@ -88,11 +90,11 @@ class SharedStudy(Study):
             with super().reserve_number(below) as number:
                 yield number
 
-    def mark_running(self, number: int, digest: str) -> None:
+    def mark_running(self, number: int, digest: str, genotype: Genotype | None = None) -> None:
         """Claim a trial; only within `reserve_number`."""
         with translate_db_errors(self._where):
             self._ask(CLAIM, number=number, digest=digest)
-        super().mark_running(number, digest)
+        super().mark_running(number, digest, genotype)
 
     def discard(self, number: int) -> None:
         """Free a trial, if this driver has claimed it. A claim that cannot be freed now ends with the

@@ -95,7 +95,17 @@ def fill(files: RunFolder, study: Study, config: SearchConfig, evaluator: Shuffl
 
 
 @pytest.mark.parametrize(
-    "searcher", ["random", "evolution", "optuna:tpe", "optuna:nsgaii", "optuna:nsgaiii", "paired", "balanced"]
+    "searcher",
+    [
+        "random",
+        "evolution",
+        "hypervolume",
+        "optuna:tpe",
+        "optuna:nsgaii",
+        "optuna:nsgaiii",
+        "paired",
+        "balanced",
+    ],
 )
 def test_proposals_to_several_workers_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8)).study as study:
@@ -109,7 +119,10 @@ def test_proposals_to_several_workers_are_replayed(tmp_path: Path, searcher: str
 
 @pytest.mark.parametrize(
     "searcher",
-    ["evolution", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "optuna:tpe"))],
+    [
+        "evolution",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("hypervolume", "random", "optuna:tpe")),
+    ],
 )
 def test_proposals_between_rungs_are_replayed(tmp_path: Path, searcher: str) -> None:
     with (run := finished(tmp_path, searcher, 8, fidelity=RUNGS)).study as study:

@@ -50,6 +50,10 @@ class ToySpace:
     def violations(self, genotype):
         return ["too large"] if sum(genotype.options) > self.limit else []
 
+    def cost(self, genotype):
+        size = sum(genotype.options)
+        return Cost(params=1 + size**2, flops=10 + size, activations=5, peak_memory=7)
+
     def sample(self, rng):
         while self.violations(drawn := self.build(lambda _, options: int(rng.choice(options)))):
             pass
@@ -92,7 +96,7 @@ def toy_trial(space, number, proposal, failed=False):
         state="failed" if failed else "complete",
         reason="diverged" if failed else "",
         error=None if failed else 1 / (2 + size) + 0.01 * noise,
-        cost=Cost(params=1 + size**2, flops=10 + size, activations=5, peak_memory=7),
+        cost=space.cost(proposal.genotype),
         decisions=space.decisions(proposal.genotype),
         seed=number,
         epochs=1,
