@@ -208,7 +208,7 @@ def test_a_run_without_snapshots_cannot_be_replayed(
     for row in range(1, 9):
         change_trial(folder, lambda columns: columns["details"].pop("snapshot"), row)
     assert nas_command(["replay", str(folder.path)]) == 2
-    assert "8 of 8 trials do not record what was known" in capsys.readouterr().err
+    assert "8 of 8 trials do not record the" in capsys.readouterr().err
 
 
 @pytest.mark.slow
