@@ -17,7 +17,7 @@ from nas.analysis.paired.evidence import SMALLEST_EFFECT, Evidence, last_falls
 from nas.analysis.paired.recipes import network_errors
 from nas.analysis.results import analyze_results
 from nas.errors import NasError
-from nas.study.config_diff import differences, lines
+from nas.study.config_diff import SAME_DATA, differences, lines
 from nas.study.outcomes import none_complete, outcomes_of
 from nas.training.recipe import Recipe
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from nas.study.run import Run
 
-DECISIVE = ("data_fingerprint", "input_shape", "num_classes", "recipe")
 SCHEDULE = {"epochs", "cutout"}
 """Fields of the recipe that may change with a longer schedule."""
 
@@ -121,7 +120,7 @@ def pool(runs: Sequence[Run]) -> Pool:
 
 def _decisive(run: Run) -> dict[str, Any]:
     settings = run.config.to_dict()
-    return {key: settings[key] for key in DECISIVE}
+    return {key: settings[key] for key in (*SAME_DATA, "recipe")}
 
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+SAME_DATA = ("data_fingerprint", "input_shape", "num_classes")
+"""Settings that agree where runs have the same images, split alike."""
 LONGEST = 60
 """Characters of a value in a message."""
 AGAINST = "{}: {} against {}"

@@ -14,15 +14,12 @@ from nas.graph.cost import cost, depth
 from nas.graph.graph import Shape
 from nas.space.genotype import Genotype, expand
 from nas.stats.estimate import Estimate
+from nas.study.config_diff import SAME_DATA, lines
 from nas.study.config_diff import differences as differing
-from nas.study.config_diff import lines
 from nas.study.trial import Trial
 
 if TYPE_CHECKING:
     from nas.study.run import Run
-
-DECISIVE = ("data_fingerprint", "input_shape", "num_classes", "recipe")
-"""Settings that must agree before errors are compared; each error carries its own epochs."""
 
 Errors = Mapping[int, Mapping[int, float]]
 """Validation errors of a network by number of epochs and training seed."""
@@ -137,7 +134,7 @@ def _incomparable(a: Network, b: Network) -> str:
 def _decisive(run: Run) -> dict[str, Any]:
     settings = run.config.to_dict()
     recipe = {name: value for name, value in settings["recipe"].items() if name != "epochs"}
-    return {name: settings[name] for name in DECISIVE} | {"recipe": recipe}
+    return {name: settings[name] for name in SAME_DATA} | {"recipe": recipe}
 
 
 def _errors(a: Errors, b: Errors) -> Iterator[ErrorDifference]:

@@ -15,14 +15,14 @@ from nas.errors import NasError
 from nas.pareto import hypervolume, reference_point
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import CHUNK, Floats, bootstrap_counts
-from nas.study.config_diff import differences, lines
+from nas.study.config_diff import SAME_DATA, differences, lines
 from nas.study.objectives import plot_axes
 from nas.study.trial import Trial
 
 if TYPE_CHECKING:
     from nas.study.run import Run
 
-DECISIVE = ("task", "data_fingerprint", "input_shape", "num_classes")
+DECISIVE = ("task", *SAME_DATA)
 """Settings in which two runs must agree: the images, their split and the task."""
 DERIVED = frozenset({"schema", "classes", "mean", "std"})
 """Settings that follow from others, or say nothing about the search."""
