@@ -42,7 +42,7 @@ def command(run: str, results_dir: Path, as_json: bool) -> None:
         message = (
             f"{len(replayed.unknown)} of {trials} trials do not record the history they were proposed from"
         )
-        why = "an older version made them, or results measured at rungs were not kept"
+        why = "an older version made them, results measured at rungs were not kept, or a driver was lost"
         hint = f"{why}; the other {replayed.same} are the same"
         raise NasError(f"{message}; {first}", where=str(opened.folder), hint=hint)
     if not as_json:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Replay:
     """The outcome of a replay.
 
-    same: how many proposals came out the same. unknown: numbers of the trials without a snapshot. differs:
+    same: how many proposals came out the same. unknown: numbers of the trials without a snapshot, or made
+    beside a network that was lost in training, if the searcher looks at these. differs:
     the first trial whose proposal differs, with what is `proposed` now (None for nothing)."""
 
     same: int
@@ -58,7 +59,7 @@ def replay(run: Run) -> Replay:
     searcher = make_searcher(config.searcher, config.objectives, config.repeats or REPEATS)
     seeds = warm_start_proposals(find_warm_starts(run.space, config.seed_with))
     history = History(run.study.objectives)
-    unknown = tuple(sorted(trial.number for trial in recorded if trial.proposal.snapshot is None))
+    unknown = [trial.number for trial in recorded if trial.proposal.snapshot is None]
     scheduler = make_scheduler(config.fidelity, history, run.space, images=1, folder=None)  # promotes nothing
     results = deque(rung_results(recorded, config.fidelity))
     same = 0
@@ -66,7 +67,7 @@ def replay(run: Run) -> Replay:
         known = trial.proposal.snapshot
         if known is None:
             continue
-        _advance(history, run.study, results, known)
+        complete = _advance(history, run.study, results, known)
         proposed = propose(
             searcher,
             run.space,
@@ -77,16 +78,22 @@ def replay(run: Run) -> Replay:
             seeds=seeds,
             scheduler=scheduler,
         )
-        if proposed is None or _essence(proposed) != _essence(trial.proposal):
-            return Replay(same, unknown, trial, proposed)
         for number, _ in known.pending:
             history.discard(number)
+        if searcher.reads_running and not complete:
+            unknown.append(trial.number)
+            continue
+        if proposed is None or _essence(proposed) != _essence(trial.proposal):
+            return Replay(same, tuple(sorted(unknown)), trial, proposed)
         same += 1
-    return Replay(same, unknown)
+    return Replay(same, tuple(sorted(unknown)))
 
 
-def _advance(history: History, study: History, results: deque[Trial], known: HistorySnapshot) -> None:
-    """Bring a history to a snapshot of the study; takes the rung results that it adds from `results`."""
+def _advance(history: History, study: History, results: deque[Trial], known: HistorySnapshot) -> bool:
+    """Bring a history to a snapshot of the study; takes the rung results that it adds from `results`.
+
+    Returns whether every network in training is known: a snapshot holds digests, and the network of a trial
+    that was lost with its driver is recorded nowhere."""
     for trial in study.trials[len(history.trials) : known.recorded]:
         history.record(trial)
     while results and results[0].rung_order[-1] <= known.rung_results:
@@ -94,10 +101,13 @@ def _advance(history: History, study: History, results: deque[Trial], known: His
         if history.by_number(paused.number) is None:
             history.mark_running(paused.number, paused.digest)
         history.pause(paused)
+    complete = True
     for number, digest in known.pending:
         later = study.by_number(number)
         genotype = later.genotype if later and later.digest == digest else None
+        complete &= genotype is not None
         history.mark_running(number, digest, genotype)
+    return complete
 
 
 def _in_order_of_proposal(trial: Trial) -> tuple[int, int, int]:

@@ -58,6 +58,9 @@ class Searcher(ABC):
     """Whether the searcher plans a fixed sample from space and seed alone, in which equal networks are
     trained with several seeds. Then no trial is drawn at random, warm-started, stopped early or reused."""
 
+    reads_running: bool = False
+    """Whether proposals depend on which networks are in training, and not only on their digests."""
+
     repeats: int | None = None
     """Training seeds per network, None for a searcher without that setting."""
 

@@ -69,6 +69,7 @@ class Hypervolume(RandomizedSearcher):
     known before training."""
 
     name = "hypervolume"
+    reads_running = True
 
     def __init__(self, settings: SearcherSettings) -> None:
         super().__init__(settings)

@@ -201,6 +201,15 @@ def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:
         assert 0 < replayed.same < TRIALS
 
 
+@pytest.mark.parametrize("ends", [4, 5])
+def test_proposals_made_beside_a_lost_network_are_unknown(tmp_path: Path, ends: int) -> None:
+    """The hypervolume searcher reads the networks in training, and a snapshot holds only their digests."""
+    replayed = replay(finished(tmp_path, "hypervolume", ends=ends))
+    assert replayed.differs is None
+    assert replayed.unknown
+    assert replayed.same + len(replayed.unknown) == TRIALS
+
+
 def test_a_run_without_snapshots_cannot_be_replayed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
