@@ -6,7 +6,7 @@ The dashboard shows a copy in memory, so nothing that is clicked there changes t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,23 @@ def serve(run: Run, port: int = 8080, on_error: Callable[[NasError], None] = ign
     need("dashboard", "optuna_dashboard")
     from optuna_dashboard import run_server
 
-    with live_storage(run, on_error=on_error) as storage:
+    refusals: list[OSError] = []
+
+    def answer(storage: optuna.storages.InMemoryStorage) -> None:
         try:
             run_server(storage, host=HOST, port=port)
         except OSError as error:
-            message = f"cannot listen on port {port}: {error.strerror}"
-            raise NasError(message, where=HOST, hint="choose another --port") from error
+            refusals.append(error)
+
+    with live_storage(run, on_error=on_error) as storage, suppress(KeyboardInterrupt):
+        # In a thread: wsgiref swallows a Ctrl-C that arrives while it answers a request.
+        server = Thread(target=answer, args=(storage,), daemon=True)
+        server.start()
+        while server.is_alive():
+            server.join(INTERVAL)
+    if refusals:
+        message = f"cannot listen on port {port}: {refusals[0].strerror}"
+        raise NasError(message, where=HOST, hint="choose another --port") from refusals[0]
 
 
 @contextmanager

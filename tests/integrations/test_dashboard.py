@@ -108,6 +108,7 @@ def test_the_command_shows_a_run_while_it_is_written(tmp_path: Path) -> None:
         assert f"http://localhost:{port}/" in said
     finally:
         process.kill()
+        process.communicate()
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
