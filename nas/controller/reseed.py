@@ -111,8 +111,8 @@ def reseed(
     Example:
         >>> import nas
         >>> run = nas.reseed("first", 1, trials=[0], workers=0)
-        >>> [trial.proposal.design["trial"] for trial in run.reseeded]
-        [0]
+        >>> run.reseeded[0].proposal.design["trial"]
+        0
     """
     if seeds < 1:
         raise NasError(f"must be at least 1, not {seeds}", where="reseed")
