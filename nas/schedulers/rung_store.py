@@ -74,6 +74,6 @@ class RungStore:
                 raise ValueError(f"is of trial {trial.number}, {trial.state} after {trial.epochs} epochs")
             decisions = decisions_of(self._space, trial.genotype, strict=not trial.proposal.design)
             return replace(trial, decisions=decisions)
-        except (LookupError, TypeError, ValueError, NasError) as error:
+        except (LookupError, TypeError, ValueError, RecursionError, NasError) as error:
             hint = "delete the file to train this trial from the start"
             raise StorageError(f"cannot be read: {error}", where=str(path), hint=hint) from error

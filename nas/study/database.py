@@ -128,7 +128,7 @@ def refuse_damage(where: str | Path) -> Iterator[None]:
         yield
     except (NotFoundError, StorageError):
         raise
-    except (AttributeError, LookupError, TypeError, ValueError, NasError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError, NasError) as error:
         raise damaged(where, str(error)) from error
 
 
