@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from testing.paths import ROOT
 from testing.stranger import copied
+from testing.trials import SPACE, a_trial
 
 from nas.cli import run as nas
 from nas.errors import NasError, StorageError
 from nas.files import read_bytes, read_text
+from nas.schedulers.rung_store import RungStore
 from nas.study.run import open_run
 from nas.training.profile import profile_writer
 
@@ -38,6 +40,7 @@ def put_pipe(path):
 READ_PIPE = """
 import sys
 from nas.errors import NasError
+from nas.schedulers.rung_store import RungStore
 from nas.study.run import open_run
 from nas.training.profile import profile_writer
 try:
@@ -170,3 +173,16 @@ def test_the_profile_of_a_pipe_is_not_written(tmp_path):
     put_pipe(tmp_path / "profile.jsonl")
     with pytest.raises(StorageError, match="is not a plain file"), profile_writer(tmp_path / "profile.jsonl"):
         pass
+
+
+def test_pipes_and_enormous_states_among_paused_trials_are_refused(tmp_path):
+    trial = a_trial(3, state="stopped", epochs=1)
+    store = RungStore(tmp_path, (1, 4), SPACE)
+    store.write(trial, b"state")
+    assert store.checkpoint(3) == b"state"
+    os.truncate(tmp_path / "3-1.checkpoint", SIXTY_GB)
+    with pytest.raises(StorageError, match=r"is larger than 17,179,869,184 bytes"):
+        store.checkpoint(3)
+    put_pipe(tmp_path / "3.json")
+    with pytest.raises(StorageError, match=r"3\.json: is not a plain file"):
+        store.read()
