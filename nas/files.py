@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from nas.errors import NasError, NotFoundError, StorageError
 
@@ -46,7 +48,7 @@ def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | N
     changed; `check` is called with the content and the path before the checksum is compared."""
     where = str(path)
     try:
-        document = dict(json.loads(read_text(path)))
+        document = dict(json.loads(read_text(path, links=False)))
         if check is not None:
             check(document, where)
         checksum = document.pop("checksum")
@@ -58,21 +60,56 @@ def read_checked(path: Path, check: Callable[[Mapping[str, Any], str], None] | N
     return document
 
 
-def read_text(path: Path, error: type[NasError] = StorageError) -> str:
+def read_text(path: Path, error: type[NasError] = StorageError, *, links: bool = True) -> str:
     """Return the text of a small file. NotFoundError if it is missing, `error` if it is no plain file, too
-    large or not text."""
+    large, not text, or a symbolic link where `links` are not followed."""
+    raw = read_bytes(path, MAX_BYTES, error, links=links)
     try:
-        if path.exists() and not path.is_file():
-            raise error("is not a plain file", where=str(path))
-        with open(path, "rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
-            raise error(f"is larger than {MAX_BYTES:,} bytes", where=str(path))
         return raw.decode()
+    except UnicodeDecodeError as cause:
+        raise error(f"cannot be read: {cause}", where=str(path)) from cause
+
+
+def read_bytes(path: Path, limit: int, error: type[NasError] = StorageError, *, links: bool = True) -> bytes:
+    """Return the content of a file of at most `limit` bytes. A larger file is refused unread. Errors are
+    those of `read_text`."""
+    try:
+        with open_plain(path, error, links=links) as file:
+            size = os.fstat(file.fileno()).st_size
+            raw = file.read(limit + 1) if size <= limit else b""
+    except OSError as cause:
+        raise error(f"cannot be read: {cause}", where=str(path)) from cause
+    if max(size, len(raw)) > limit:
+        raise error(f"is larger than {limit:,} bytes", where=str(path))
+    return raw
+
+
+def open_plain(path: Path, error: type[NasError] = StorageError, *, links: bool = True) -> BinaryIO:
+    """Open a plain file to read it. A pipe, a socket or a device, which could make a reader wait for ever,
+    is refused at once.
+
+    links: whether a symbolic link is followed. NotFoundError if the file is missing, `error` if it cannot be
+    opened.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
+    try:
+        handle = os.open(path, flags)
     except FileNotFoundError:
         raise NotFoundError(f"no {path.name}", where=str(path.parent)) from None
-    except (OSError, UnicodeDecodeError) as cause:
-        raise error(f"cannot be read: {cause}", where=str(path)) from cause
+    except (OSError, ValueError) as cause:
+        known = {errno.ENXIO: "is not a plain file", errno.ELOOP: "is a symbolic link"}
+        message = known.get(getattr(cause, "errno", 0), f"cannot be read: {cause}")
+        raise error(message, where=str(path)) from cause
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise error("is not a plain file", where=str(path))
+    return open(handle, "rb")
+
+
+def require_plain(path: Path) -> None:
+    """Raise StorageError if there is something at `path` that is no plain file."""
+    if path.exists() and not path.is_file():
+        raise StorageError("is not a plain file", where=str(path))
 
 
 def _sync_folder(folder: Path) -> None:

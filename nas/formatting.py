@@ -85,3 +85,9 @@ def table_of(*columns: str) -> Table:
             column.rstrip(">"), justify="right" if column.endswith(">") else "left", no_wrap=True
         )
     return table
+
+
+def unicode_text(text: str) -> str:
+    """Return a text with escapes such as \\udcff in place of bytes of file names that are not Unicode, which
+    no record holds."""
+    return text.encode(errors="backslashreplace").decode()

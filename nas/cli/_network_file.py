@@ -32,7 +32,7 @@ def read_network(path: Path) -> NetworkFile:
     text = read_text(path, NasError)
     try:
         data: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NasError(f"not valid JSON: {error}", where=str(path)) from None
     if isinstance(data, dict) and {"genotype", "input_shape", "num_classes"} <= data.keys():
         genotype = Genotype.from_dict(data["genotype"], where=f"{path}: genotype")

@@ -88,9 +88,13 @@ class InputShape(click.ParamType[tuple[int, int, int]]):
         if isinstance(value, tuple):
             return value
         parts = str(value).split("x")
-        if len(parts) != 3 or not all(part.isdigit() and 0 < int(part) <= 4096 for part in parts):
-            self.fail(f"{value!r} is not an input size; write channels x height x width, such as 3x32x32")
+        if len(parts) != 3 or not all(_is_side(part) for part in parts):
+            self.fail(f"{value!r:.80} is not an input size; write channels x height x width, such as 3x32x32")
         return tuple(map(int, parts))
+
+
+def _is_side(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9 and 0 < int(text) <= 4096
 
 
 class Choice(click.Choice[str]):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nas.analysis.compare.networks import Network
     from nas.study.run import Run
 
-TRIAL = re.compile(r"(.+):(\d+)", re.DOTALL)
+TRIAL = re.compile(r"(.+):(\d{1,18})", re.DOTALL)
 SEEDS = 3
 """Further training seeds in the command that a comparison without an interval suggests."""
 

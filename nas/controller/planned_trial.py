@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.formatting import unicode_text
 from nas.graph.cost import Cost
 from nas.study.trial import Proposal, Trial
 from nas.training.task import Result
@@ -38,7 +39,7 @@ class PlannedTrial:
             seed=self.seed,
             epochs=len(curve) if result.state == "stopped" else epochs,
             reason=result.reason,
-            message=result.message,
+            message=unicode_text(result.message),
             error=result.error,
             duration=result.duration + (before.duration if before else 0.0),
             retries=result.retries + (before.retries if before else 0),

@@ -27,6 +27,8 @@ it, so the folder, which claims all, comes last."""
 SPECIAL = ("label", "image", "skip_broken")
 """Options that only some forms understand."""
 MAX_SIZE = 1024
+MAX_DIGITS = 18
+"""Most digits of a whole number in an option."""
 FITS = ("crop", "squash", "pad")
 
 
@@ -170,8 +172,9 @@ def _parse_options(query: str, form: Form, where: str) -> Options:
 
 
 def _number(name: str, value: str, where: str) -> int:
-    if not (value.isascii() and value.isdigit() and int(value) > 0):
-        raise NasError(f"{name} must be a positive whole number, not {value!r}", where=where)
+    if not (value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS and int(value) > 0):
+        hint = f"of at most {MAX_DIGITS} digits"
+        raise NasError(f"{name} must be a positive whole number, not {value!r:.80}", where=where, hint=hint)
     return int(value)
 
 

@@ -41,6 +41,7 @@ from nas.controller.planned_trial import training_seed
 from nas.controller.record import record
 from nas.data import Dataset, load_data
 from nas.errors import NasError
+from nas.formatting import unicode_text
 from nas.graph.cost import cost
 from nas.integrations.ray_trainable import (
     DECISIONS,
@@ -249,7 +250,7 @@ class RunRecorder(tune.Callback):
             proposal=proposal,
             state="failed" if reason else "complete" if len(rows) == run.epochs else "stopped",
             reason=reason,
-            message=message,
+            message=unicode_text(message),
             cost=cost(expand(proposal.genotype, space.input_shape, space.num_classes)),
             decisions=space.decisions(proposal.genotype),
             seed=trial.config.get(SEED, 0),

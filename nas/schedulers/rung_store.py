@@ -15,10 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.errors import NasError, StorageError
-from nas.files import read_checked, write_atomic, write_checked
+from nas.files import read_bytes, read_checked, write_atomic, write_checked
 from nas.space.space import SearchSpace, decisions_of
 from nas.study.trial import Trial
 from nas.study.trial_json import from_attributes, to_attributes
+
+MAX_CHECKPOINT = 1 << 34
+"""Largest state of a training that is read, in bytes: that of a network of a thousand million parameters."""
 
 
 class RungStore:
@@ -50,9 +53,10 @@ class RungStore:
         self._files[trial.number] = record, state
 
     def checkpoint(self, number: int) -> bytes | None:
-        """Return the state of a trial's training, None if it is lost."""
+        """Return the state of a trial's training, None if it is lost. StorageError if it is larger than
+        `MAX_CHECKPOINT`."""
         path = self._files[number][1]
-        return path.read_bytes() if path.is_file() else None
+        return read_bytes(path, MAX_CHECKPOINT, links=False) if path.is_file() else None
 
     def delete(self, number: int) -> None:
         """Delete the files of a trial, if there are any."""
@@ -74,6 +78,6 @@ class RungStore:
                 raise ValueError(f"is of trial {trial.number}, {trial.state} after {trial.epochs} epochs")
             decisions = decisions_of(self._space, trial.genotype, strict=not trial.proposal.design)
             return replace(trial, decisions=decisions)
-        except (LookupError, TypeError, ValueError, NasError) as error:
+        except (LookupError, TypeError, ValueError, RecursionError, NasError) as error:
             hint = "delete the file to train this trial from the start"
             raise StorageError(f"cannot be read: {error}", where=str(path), hint=hint) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, NotFoundError, StorageError
+from nas.files import require_plain
 from nas.study.storage_url import connection_of, is_url, shown
 from nas.study.tables import KEY_OF, TABLES, create_statement
 
@@ -108,8 +109,11 @@ def _check_schema(connection: Connection, path: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Raise NotFoundError if there is no file at `path`, which SQLite would make."""
-    if not path.is_file():
+    """Raise NotFoundError if there is no file at `path`, which SQLite would make, and StorageError if it or
+    a file that SQLite reads beside it is no plain file."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        require_plain(Path(f"{path}{suffix}"))
+    if not path.exists():
         raise NotFoundError("no such study", where=str(path))
 
 
@@ -124,7 +128,7 @@ def refuse_damage(where: str | Path) -> Iterator[None]:
         yield
     except (NotFoundError, StorageError):
         raise
-    except (AttributeError, LookupError, TypeError, ValueError, NasError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError, NasError) as error:
         raise damaged(where, str(error)) from error
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import NasError, NotFoundError
+from nas.files import read_bytes
+from nas.graph.cost import cost
 from nas.pareto import knee
+from nas.space.genotype import expand
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
 from nas.study.objectives import error_first
@@ -24,6 +27,10 @@ from nas.training.profile import Times, read_profile
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
+
+
+WEIGHT_BYTES, MORE_BYTES = 16, 1 << 24
+"""Most bytes of a weights file, per parameter (with the statistics of its norm), and for the names."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +113,13 @@ class Run:
 
     def weights(self, trial: Trial) -> bytes | None:
         """Return the safetensors bytes of a trial, None if they were not kept (only those of the front
-        are)."""
+        are). StorageError for a file larger than weights of its network can be."""
         number = trial.number if trial.duplicate_of is None else trial.duplicate_of
         path = self.files.weights / f"{number}.safetensors"
-        return path.read_bytes() if path.is_file() else None
+        if not path.exists():
+            return None
+        network = expand(trial.genotype, self.config.input_shape, self.config.num_classes)
+        return read_bytes(path, WEIGHT_BYTES * cost(network).params + MORE_BYTES, links=False)
 
     def none_complete(self) -> NotFoundError:
         """Return the error to raise if a complete trial is needed and there is none."""

@@ -185,7 +185,7 @@ def read_config(folder: RunFolder) -> RunConfig:
 
 def read_space(folder: RunFolder, config: RunConfig) -> str:
     """Read the text of the search space; StorageError if it is not the one that the run began with."""
-    text = read_text(folder.space)
+    text = read_text(folder.space, links=False)
     if space_digest(text) != config.space_digest:
         hint = "restore the file; a run in another space is a new run"
         raise StorageError("was damaged or changed by hand", where=str(folder.space), hint=hint)
@@ -238,6 +238,6 @@ def _refuse_links(folder: Path) -> None:
 
 def _holder_text(holder: Path) -> str:
     try:
-        return holder.read_text(encoding="utf-8")
-    except OSError:
+        return read_text(holder, links=False)
+    except NasError:
         return "another process"

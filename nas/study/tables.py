@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, NotFoundError, StorageError, did_you_mean
 from nas.study.trial import Trial
-from nas.study.trial_json import from_attributes, to_attributes
+from nas.study.trial_json import check_plain, from_attributes, to_attributes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -99,7 +99,12 @@ def create_statement(table: str, dialect: str) -> str:
 
 
 def insert_study(connection: Connection, study: StudyRow) -> None:
-    """Insert an empty study in the transaction of `connection`."""
+    """Insert an empty study in the transaction of `connection`. NasError for values that could not be read
+    back."""
+    try:
+        check_plain([study.objectives, study.domains, study.meta])
+    except ValueError as error:
+        raise NasError(f"cannot be recorded: {error}", where=f"study {study.name}") from error
     texts = [json.dumps(study.objectives), json.dumps(dict(study.domains)), json.dumps(study.meta)]
     values = [study.name, SCHEMA_VERSION, *texts]
     row = dict(zip(STUDY_COLUMNS, [*values, checksum(values)], strict=True))
@@ -123,7 +128,8 @@ def read_study(connection: Connection, name: str | None, where: str) -> StudyRow
     if version != SCHEMA_VERSION:
         message = f"has schema version {version}, and this program reads version {SCHEMA_VERSION}"
         raise StorageError(message, where=where, hint="another version of nas wrote it; install that")
-    return StudyRow(str(name), tuple(json.loads(objectives)), json.loads(domains), json.loads(meta), key)
+    held = check_plain([json.loads(text) for text in (objectives, domains, meta)])
+    return StudyRow(str(name), tuple(held[0]), held[1], held[2], key)
 
 
 def insert_trial(connection: Connection, study: StudyRow, trial: Trial, finished: datetime) -> int:
@@ -164,7 +170,7 @@ def read_trials(
                     raise ValueError("its checksum does not fit")
                 row = dict(zip(CHECKED, values, strict=True))
                 yield key, datetime.fromisoformat(row["finished"]).replace(tzinfo=UTC), _read(row, options)
-            except (AttributeError, LookupError, TypeError, ValueError, NasError) as error:
+            except (AttributeError, LookupError, TypeError, ValueError, RecursionError, NasError) as error:
                 raise ValueError(f"the row of trial_id {key} cannot be read: {error}") from error
 
 

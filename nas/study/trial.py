@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from nas.errors import NasError, did_you_mean
+from nas.errors import NasError, StorageError, did_you_mean
 from nas.graph.cost import Cost
 from nas.space.genotype import Genotype
 from nas.study.objectives import objective
@@ -51,8 +51,11 @@ class StoredGenotype:
 
     @cached_property
     def genotype(self) -> Genotype:
-        """The network; NasError if the text is not a genotype."""
-        return Genotype.from_json(self.text, self.where)
+        """The network; NasError if the text is not a genotype, or one of other module types."""
+        genotype = Genotype.from_json(self.text, self.where)
+        if tuple(dict.fromkeys(genotype.module_types)) != self.distinct_types:
+            raise StorageError("its module types are not those of its network", where=self.where)
+        return genotype
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, StoredGenotype) and self.text == other.text:

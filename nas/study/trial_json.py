@@ -7,6 +7,7 @@ files are named after its numbers, so every value is checked.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
@@ -25,11 +26,32 @@ M = TypeVar("M", bound=BaseModel)
 MAX_INTEGER = 2**63 - 1
 """The largest integer of a database."""
 
+MAX_SECONDS = 1e9
+"""The longest duration of a trial, about 31 years."""
+
+SUSPECT = re.compile(r"\\u[dD]|\d{19}")
+"""JSON without this holds only what `check_plain` accepts. Curves are long, and a search is fast."""
+
 Count = Annotated[int, Strict(), Field(ge=0, le=MAX_INTEGER)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Text = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
 Places = tuple[Count, ...]
+
+
+def check_plain(value: Any) -> Any:
+    """Return JSON data as it is; ValueError if a reader could fail on it: an integer that no database
+    holds, or text that is not Unicode."""
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ValueError("holds an integer that is too large")
+    if isinstance(value, str):
+        value.encode()  # half of a surrogate pair is a UnicodeEncodeError, which is a ValueError
+    elif isinstance(value, Mapping):
+        check_plain([*value, *value.values()])
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            check_plain(item)
+    return value
 
 
 class _Snapshot(BaseModel):
@@ -60,8 +82,8 @@ class _Attributes(_Provenance):
     state: State
     reason: Text = ""
     message: Text = ""
-    error: Number | None = None
-    flops: Count
+    error: Annotated[Number, Field(ge=0, le=1)] | None = None
+    flops: Annotated[Count, Field(ge=1)]
     params: Count
     activations: Count
     peak_memory: Count
@@ -70,7 +92,7 @@ class _Attributes(_Provenance):
     duplicate_of: Count | None = None
     seed: Count
     epochs: Count
-    duration: Annotated[Number, Field(ge=0)] = 0.0
+    duration: Annotated[Number, Field(ge=0, le=MAX_SECONDS)] = 0.0
     retries: Count = 0
     decisions: dict[Text, Any]
     latency: dict[Text, Any] | None = None
@@ -111,6 +133,7 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
     if trial.rung_order:
         attributes["rung_order"] = list(trial.rung_order)
     _checked(_Attributes, attributes)
+    check_plain(trial.curve)
     return attributes
 
 
@@ -121,6 +144,8 @@ def from_attributes(attributes: Mapping[str, Any]) -> Trial:
     curve = json.loads(values.curve)
     if not isinstance(curve, list) or not all(isinstance(row, dict) for row in curve):
         raise ValueError("curve must have one mapping per epoch")
+    if SUSPECT.search(values.curve):
+        check_plain(curve)
     types = tuple(values.module_types.split("+"))
     network = StoredGenotype(values.digest, types, values.genotype, f"trial {values.number}")
     return Trial(
@@ -168,8 +193,10 @@ def _proposal(network: Genotype | StoredGenotype, held: _Provenance) -> Proposal
 def _checked(model: type[M], attributes: Mapping[str, Any]) -> M:
     """Return the attributes as a model; ValueError names the first wrong one."""
     try:
-        return model.model_validate(attributes)
+        values = model.model_validate(attributes)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise ValueError(f"{place} cannot be {first['input']!r:.80}: {first['msg']}") from None
+    check_plain(attributes)
+    return values

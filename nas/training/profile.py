@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nas.errors import StorageError
+from nas.errors import NotFoundError, StorageError
+from nas.files import read_bytes, require_plain
 
 DRIVER = "driver"
 MAX_BYTES = 1 << 28
@@ -65,6 +66,7 @@ def profile_writer(path: Path) -> Iterator[Callable[[Times], None]]:
     An incomplete last line of a killed process is removed. Raises StorageError if the file cannot be written.
     """
     session, origin = datetime.now(UTC).isoformat(), time.monotonic()
+    require_plain(path)
     with _guarded(path):
         file = open(path, "ab+", buffering=0)  # noqa: SIM115
         file.seek(0)
@@ -84,10 +86,11 @@ def read_profile(path: Path) -> list[list[Times]]:
 
     Raises StorageError if a line is not of a profile.
     """
-    if not path.exists():
+    try:
+        raw = read_bytes(path, MAX_BYTES, links=False)
+    except NotFoundError:
         return []
-    with _guarded(path), open(path, "rb") as file:
-        whole, _, _ = file.read(MAX_BYTES).rpartition(b"\n")  # the rest is still being written
+    whole, _, _ = raw.rpartition(b"\n")  # the rest is still being written
     sessions: dict[str, list[Times]] = {}
     for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
         try:

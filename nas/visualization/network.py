@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.graph.graph import Graph, Primitive, Shape, shape_text
 from nas.visualization.formats import FORMATS, check_format
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 COLOURS = ("#cfe2f3", "#fde7c3", "#cdeade", "#f3d9e8", "#f8d5c2", "#dbeefb", "#f7f3c4", "#e4e4e4")
 """Fills of modules: pale forms of colours that colour-blind readers can tell apart."""
+
+
+MAX_DRAWN = 3000
+"""Most layers and arrows of a picture; each takes about 2 ms to draw."""
 
 
 @dataclass(frozen=True)
@@ -131,17 +136,27 @@ def draw(graph: Graph, file: str | Path, title: str = "", *, closed: bool = Fals
     side and shortcuts as arcs.
 
     file: its suffix is the format: .png, .svg or .pdf for a picture, .dot for Graphviz, .mmd for Mermaid
-        text. NasError for any other.
+        text. NasError for any other, and for a picture of more than `MAX_DRAWN` layers and arrows.
     closed: whether to leave out the layers.
     """
     path = check_format(file, (*FORMATS, *TEXTS))
     suffix = path.suffix.lower()
+    if suffix not in TEXTS:
+        _check_drawable(graph, closed)
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix in TEXTS:
         path.write_text(TEXTS[suffix](graph), encoding="utf-8")
     else:
         figure(graph, title, closed=closed).savefig(path, dpi=130)
     return path
+
+
+def _check_drawable(graph: Graph, closed: bool) -> None:
+    nodes = graph.nodes.values() if closed else graph.primitives
+    drawn = sum(1 + len(node.inputs) for node in nodes)
+    if drawn > MAX_DRAWN:
+        message = f"the network has {drawn:,} layers and arrows, and a picture at most {MAX_DRAWN:,}"
+        raise NasError(message, where="plot", hint="write it as text: a file that ends in .dot or .mmd")
 
 
 def figure(graph: Graph, title: str = "", *, closed: bool = False) -> Figure:

@@ -48,7 +48,8 @@ SOME = [
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 floats = st.floats(allow_nan=False, allow_infinity=False)
-rows = st.dictionaries(texts, floats | st.integers() | texts, max_size=3)
+whole = st.integers(-(2**63) + 1, 2**63 - 1)
+rows = st.dictionaries(texts, floats | whole | texts, max_size=3)
 
 
 @st.composite
@@ -64,7 +65,7 @@ def trials(draw, number):
         reason=reason,
         message=draw(texts),
         error=None if reason else draw(st.floats(0, 1)),
-        cost=Cost(*(draw(st.integers(0, 2**60)) for _ in range(4))),
+        cost=Cost(*(draw(st.integers(1, 2**60)) for _ in range(4))),
         duration=draw(st.floats(0, 1e6)),
         retries=draw(st.integers(0, 9)),
         duplicate_of=draw(optional),
