@@ -58,10 +58,13 @@ def plan(config: SearchConfig, dataset: Dataset, workers: Workers) -> Plan:
 
 
 def describe(config: SearchConfig, dataset: Dataset, planned: Plan) -> dict[str, Any]:
-    """Return settings and plan as JSON data."""
+    """Return settings and plan as JSON data. `networks`: how many different ones the space holds, None where
+    they are too many to count."""
+    networks = config.space.networks()
     return {
         "config": config.run_config(dataset).to_dict(),
         "space_size": asdict(config.space.size()),
+        "networks": None if networks is None else len(networks),
         "seeds": [{"name": s.name, "changes": s.changes, "same_as": s.same_as} for s in config.warm_starts],
         "decisions": len(config.space.domains()),
         "images": {"train": len(dataset.train_labels), "validation": len(dataset.val_labels)},
