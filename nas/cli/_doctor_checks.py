@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.controller.config import versions
+from nas.controller.evaluators.cores import usable_cores
 from nas.errors import NasError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def self_test() -> SelfTest:
         workers = slots
 
     with tempfile.TemporaryDirectory() as folder:
-        trials = 2 * _usable_cores()
+        trials = 2 * usable_cores()
         run = search(SPACE, data=DATA, trials=trials, results_dir=folder, on_start=note_workers)
         with run.study as study:
             done = list(study.trials)
@@ -88,13 +89,8 @@ def self_test() -> SelfTest:
     return SelfTest(workers, len(done), time.monotonic() - started, sum(trial.duration for trial in done))
 
 
-def _usable_cores() -> int:
-    """Return the cores that this process may use; macOS tells only how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _cores() -> Check:
-    cores = _usable_cores()
+    cores = usable_cores()
     load = os.getloadavg()[0]
     detail = f"{cores} usable, load {load:.1f}"
     busy = load > 0.5 * cores

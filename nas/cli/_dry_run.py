@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli._output import echo, emit, table
 from nas.cli.spaces import size
 from nas.errors import NasError
-from nas.formatting import duration
+from nas.formatting import count, duration
 
 if TYPE_CHECKING:
     from nas.controller.dry_run import Plan
@@ -35,9 +35,11 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         emit(document)
         return
-    echo(
-        f"space       {config.space.name}: {size(config.space)} genotypes, {document['decisions']} decisions"
-    )
+    networks, decisions = document["networks"], document["decisions"]
+    counted = "" if networks is None else f" ({count(networks, 'network')})"
+    echo(f"space       {config.space.name}: {size(config.space)} genotypes{counted}, {decisions} decisions")
+    if networks is not None and networks < config.trials and not config.searcher.plans_every_trial:
+        echo(f"            the search ends when all are tried, before {config.trials} candidates")
     for line in data_lines(dataset, config.data):
         echo(line)
     epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"

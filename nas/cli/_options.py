@@ -35,7 +35,7 @@ workers: Decorator = click.option(
     "--workers",
     type=click.IntRange(min=0),
     metavar="W",
-    help="Number of workers. Default: one per core; 0 trains in this process, without Ray.",
+    help="Number of workers. Default: one per usable core; 0 trains in this process, without Ray.",
 )
 gpus_per_worker: Decorator = click.option(
     "--gpus-per-worker",

@@ -22,7 +22,8 @@ NOT_COUNTED = {"complete": None, "failed": None, "best_error": None}
 def command(results_dir: Path, as_json: bool) -> None:
     """List the runs, the oldest first; the last is `latest`.
 
-    No server is contacted, so trials on a server are not counted.
+    A run is exhausted if its searcher had fewer networks to propose than trials were asked for. No server is
+    contacted, so trials on a server are not counted.
     """
     from nas.errors import NasError
     from nas.study.run_folder import list_runs
@@ -55,6 +56,7 @@ def _row(files: RunFolder) -> dict[str, Any]:
         "data": config.data,
         "searcher": config.searcher,
         "trials": config.trials,
+        "exhausted": bool(config.exhausted),
     }
     counts = NOT_COUNTED if config.storage else _counts(files)
     return {**about, **counts, "storage": config.storage}
@@ -76,4 +78,4 @@ def _readable(row: dict[str, Any]) -> dict[str, Any]:
     best = "" if row["best_error"] is None else f"{row['best_error']:.2%}"
     kept = ("name", "space", "data", "searcher", "complete", "failed")
     shown = {name: "" if row[name] is None else row[name] for name in kept}
-    return shown | {"of": row["trials"], "best error": best}
+    return shown | {"of": f"{row['trials']}{' (exhausted)' if row['exhausted'] else ''}", "best error": best}

@@ -130,7 +130,8 @@ def _emit(run: Run, profile: bool) -> None:
     from nas.analysis.text.pareto import pareto_dict
     from nas.analysis.text.ranking import analysis_dict
 
-    document: dict[str, Any] = {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analyze(run))}
+    document: dict[str, Any] = {"exhausted": bool(run.config.exhausted), "networks": run.config.networks}
+    document |= {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analyze(run))}
     if rungs := rungs_of(run):
         document["rungs"] = rungs_list(rungs)
     emit({"run": str(run.folder), **document, **(_profile_dict(run) if profile else {})})
@@ -144,6 +145,8 @@ def _show(run: Run, profile: bool, started: bool) -> None:
 
     if not started:
         echo(f"All {len(run.study.trials)} trials are recorded already. Add some with --trials N.")
+    if run.config.exhausted:
+        echo(_exhausted_text(run))
     heading("Pareto front")
     echo(pareto_text(run.study, width=text_width()))
     if rungs := rungs_of(run):
@@ -162,6 +165,17 @@ def _show(run: Run, profile: bool, started: bool) -> None:
     heading("Next")
     for line in _next_commands(run):
         echo(f"  {line}")
+
+
+def _exhausted_text(run: Run) -> str:
+    """Return why there are fewer trials than asked for."""
+    from nas.formatting import count
+
+    ended = f"The search ended after {len(run.study.trials)} of {run.config.trials} trials"
+    if run.config.networks is None:
+        return f"{ended}: the searcher has no further network to propose."
+    tried = "it was tried" if run.config.networks == 1 else "all were tried"
+    return f"{ended}: the space holds {count(run.config.networks, 'network')}; {tried}."
 
 
 def _profile_dict(run: Run) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from nas.study.study import Study
 if TYPE_CHECKING:
     from nas.data import Dataset
 
-FREE = frozenset({"trials", "versions", "task", "schema", "storage", "study", "mean", "std"})
+FREE = frozenset(
+    {"trials", "versions", "task", "schema", "storage", "study", "mean", "std", "exhausted", "networks"}
+)
 """Settings that a resumed run may change, or that follow from others. Mean and standard deviation follow from
 the data, whose fingerprint is compared; their last digit depends on the machine."""
 
@@ -99,7 +101,7 @@ def resume_run(
 
 def _renew(files: RunFolder, recorded: RunConfig, trials: int, storage: str | None) -> None:
     """Record the new number of trials, the server and the layout in which trials are written from now on."""
-    update: dict[str, Any] = {"trials": trials, "layout": VERSION}
+    update: dict[str, Any] = {"trials": trials, "layout": VERSION, "exhausted": None, "networks": None}
     if storage is not None:
         if recorded.storage is None:
             raise NasError("the study of this run is a file in its folder", where="storage")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 
 from nas.controller.config import SearchConfig
 from nas.controller.evaluators import Workers
+from nas.controller.evaluators.cores import usable_cores
 from nas.graph.cost import Cost, cost
 from nas.schedulers import expected_epochs
 from nas.searchers.base import propose
@@ -48,7 +48,7 @@ def plan(config: SearchConfig, dataset: Dataset, workers: Workers) -> Plan:
     """Count the costs of sampled networks, and time some batches of the median one on this machine."""
     samples = _samples(config)
     costs = [cost(expand(genotype, dataset.input_shape, dataset.num_classes)) for genotype in samples]
-    slots = 1 if workers.count == 0 else workers.count or os.cpu_count() or 1
+    slots = 1 if workers.count == 0 else workers.count or usable_cores()
     median = sorted(range(len(samples)), key=lambda i: costs[i].flops)[len(samples) // 2]
     seconds = None
     if not workers.gpus_per_worker:
@@ -58,10 +58,13 @@ def plan(config: SearchConfig, dataset: Dataset, workers: Workers) -> Plan:
 
 
 def describe(config: SearchConfig, dataset: Dataset, planned: Plan) -> dict[str, Any]:
-    """Return settings and plan as JSON data."""
+    """Return settings and plan as JSON data. `networks`: how many different ones the space holds, None where
+    they are too many to count."""
+    networks = config.space.networks()
     return {
         "config": config.run_config(dataset).to_dict(),
         "space_size": asdict(config.space.size()),
+        "networks": None if networks is None else len(networks),
         "seeds": [{"name": s.name, "changes": s.changes, "same_as": s.same_as} for s in config.warm_starts],
         "decisions": len(config.space.domains()),
         "images": {"train": len(dataset.train_labels), "validation": len(dataset.val_labels)},

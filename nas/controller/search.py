@@ -21,6 +21,7 @@ from nas.controller.signals import Interrupted
 from nas.controller.tracking import Tracker, Tracking
 from nas.errors import NasError, NotFoundError
 from nas.schedulers import make_scheduler
+from nas.searchers.base import exhausted
 from nas.space.space import SearchSpace
 from nas.study import run_folder
 from nas.study.run import Run, open_study
@@ -224,6 +225,15 @@ def _train(
         except Interrupted as error:
             error.hint = f"continue with: {_resume_command(run)}"
             raise
+    if len(run.study.trials) < config.trials:
+        _record_exhausted(run, config.space)
+
+
+def _record_exhausted(run: Run, space: SearchSpace) -> None:
+    """Record that there are fewer trials than asked for, and of how many networks if all were tried."""
+    networks = space.networks() if exhausted(space, run.study) else None
+    update = {"exhausted": True, "networks": None if networks is None else len(networks)}
+    run_folder.write_config(run.files, run_folder.read_config(run.files).model_copy(update=update))
 
 
 def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: str) -> str:

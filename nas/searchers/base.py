@@ -30,6 +30,9 @@ TRIES = 100
 ENUMERATED = 10_000
 """Genotypes enumerated if random draws find no new one."""
 
+LOOKED_AT = 100_000
+"""Genotypes looked at to enumerate so many, where constraints forbid most."""
+
 
 REPEATS = 2
 """Training seeds of each network of a paired design, by default."""
@@ -164,18 +167,29 @@ def _snapshot(history: History) -> HistorySnapshot | None:
 
 
 def uniform_proposal(space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
-    """Return a network the history has not seen, each decision uniform over its options; None if none is
-    found."""
-    genotype = _unseen(space, history, rng)
+    """Return a network the history has not seen, each decision uniform over its options unless the
+    constraints are too tight to draw so; None if none is found."""
+    genotype, uniform = _unseen(space, history, rng)
     if genotype is None:
         return None
-    return Proposal(genotype, "random", uniform=True, log_probability=space.log_probability(genotype))
+    probability = space.log_probability(genotype) if uniform else None
+    return Proposal(genotype, "random", uniform=uniform, log_probability=probability)
 
 
-def _unseen(space: SearchSpace, history: History, rng: np.random.Generator) -> Genotype | None:
-    for _ in range(TRIES):
-        genotype = space.sample(rng)
+def exhausted(space: SearchSpace, history: History) -> bool:
+    """Tell whether every network of the space is known to have been evaluated or to be in flight."""
+    networks = space.networks()
+    return networks is not None and all(map(history.seen, networks))
+
+
+def _unseen(space: SearchSpace, history: History, rng: np.random.Generator) -> tuple[Genotype | None, bool]:
+    """Return a new network, and whether its decisions are uniform; None if none is found."""
+    for tries in range(TRIES):
+        genotype, uniform = space.draw(rng)
         if not history.seen(genotype.digest):
-            return genotype
-    left = {g.digest: g for g in islice(space.enumerate(), ENUMERATED) if not history.seen(g.digest)}
-    return list(left.values())[int(rng.integers(len(left)))] if left else None
+            return genotype, uniform
+        if tries == TRIES // 10 and exhausted(space, history):
+            return None, False
+    allowed = islice(space.enumerate(LOOKED_AT), ENUMERATED)
+    left = {g.digest: g for g in allowed if not history.seen(g.digest)}
+    return (list(left.values())[int(rng.integers(len(left)))], True) if left else (None, False)

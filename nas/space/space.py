@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from math import inf, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,14 +37,19 @@ from nas.space.decisions import (
 )
 from nas.space.genotype import Genotype, expand
 from nas.space.spec import Limits, SpaceSpec, parse_spec
+from nas.space.tight import TightSpace
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 Decisions = dict[str, Any]
 MAX_RECENT = 1024
+PATIENCE = 100
+"""Draws that break the constraints after which a space is asked whether it is tight."""
 MAX_TRIES = 10_000
-"""Draws after which the constraints of a space are assumed to allow nothing."""
+"""Draws after which a network is looked for as in a tight space."""
+COUNTED = 10_000
+"""Most genotypes of a space whose networks are counted."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class SearchSpace:
         except NasError as error:
             return [str(error)]
         violations = []
-        for name, (figure, limit) in self._limited(graph).items():
+        for name, (figure, limit) in self.limited(graph).items():
             if limit.min is not None and figure < limit.min:
                 violations.append(f"{name} {figure:,} is below {limit.min:,}")
             if limit.max is not None and figure > limit.max:
@@ -117,12 +123,12 @@ class SearchSpace:
         except NasError:
             return inf
         total = 0.0
-        for figure, limit in self._limited(graph).values():
+        for figure, limit in self.limited(graph).values():
             total += max(0.0, figure / limit.max - 1) if limit.max is not None else 0.0
             total += max(0.0, 1 - figure / limit.min) if limit.min else 0.0
         return total
 
-    def _limited(self, graph: Graph) -> dict[str, tuple[int, Limits]]:
+    def limited(self, graph: Graph) -> dict[str, tuple[int, Limits]]:
         """Return each constrained figure of a network, with its limits."""
         limits = self.spec.constraints
         figures = {"flops": cost(graph).flops, "params": cost(graph).params} if limits else {}
@@ -133,16 +139,25 @@ class SearchSpace:
     def sample(self, seed: int | np.random.Generator) -> Genotype:
         """Draw each decision uniformly from its options, until the constraints hold.
 
-        Raises NasError if 10,000 draws do not satisfy them.
+        Where they are so tight that draws hardly ever do, `nas.space.tight` finds the network. NasError if
+        it finds none.
         """
-        rng = np.random.default_rng(seed)
-        for _ in range(MAX_TRIES):
+        return self.draw(np.random.default_rng(seed))[0]
+
+    def draw(self, rng: np.random.Generator) -> tuple[Genotype, bool]:
+        """Draw as `sample` does, and tell whether `log_probability` holds for the network: not if a walk
+        led to it."""
+        for tries in range(1, MAX_TRIES + 1):
             genotype = self._noted(lambda _, options: pick(options, rng))
-            violations = self.violations(genotype)
-            if not violations:
-                return genotype
-        hint = f"the last draw: {violations[0]}"
-        raise NasError(f"none of {MAX_TRIES:,} draws satisfies the constraints", where=self.name, hint=hint)
+            if not self.violations(genotype):
+                return genotype, True
+            if tries == PATIENCE and self._constrained.tight:
+                break
+        return self._constrained.draw(rng)
+
+    @cached_property
+    def _constrained(self) -> TightSpace:
+        return TightSpace(self)
 
     def suggest(self, trial: BaseTrial) -> Genotype:
         """Return the genotype that an Optuna trial decides on, each decision a categorical parameter.
@@ -263,9 +278,27 @@ class SearchSpace:
         """Count the genotypes that the decisions build; exact if nothing is constrained."""
         return Size(count(self.spec), not self.spec.constraints)
 
-    def enumerate(self) -> Iterator[Genotype]:
-        """Return an iterator over every genotype that the constraints allow, the first options first."""
-        return (genotype for genotype in every_genotype(self.spec) if not self.violations(genotype))
+    def enumerate(self, looked_at: int | None = None) -> Iterator[Genotype]:
+        """Return an iterator over every genotype that the constraints allow, the first options first.
+
+        looked_at: end after so many genotypes, whether allowed or not; None for all.
+        """
+        known = self._constrained.known
+        if known is not None:
+            return iter(known)
+        every = islice(every_genotype(self.spec), looked_at)
+        return (genotype for genotype in every if not self.violations(genotype))
+
+    def networks(self) -> frozenset[str] | None:
+        """Return the digests of all different networks that the constraints allow; None in a space of more
+        than 10,000 genotypes, unless its constraints are so tight that they were enumerated."""
+        if self.size().count > COUNTED and self._constrained.known is None:
+            return None
+        return self._networks
+
+    @cached_property
+    def _networks(self) -> frozenset[str]:
+        return frozenset(genotype.digest for genotype in self.enumerate())
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:

@@ -18,6 +18,7 @@ from nas.space.yaml_loader import Document, Path, load_yaml
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 FROM_SKELETON = ("width", "stride")
+EMPTY = "is an empty list; give a value, or a list of the values to search"
 LIMITED = ("flops", "params", "depth")
 MAX_BLOCKS = 192
 """Most blocks of a network: with more, the number of genotypes has more digits than Python prints."""
@@ -28,13 +29,15 @@ def _listed(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """`40M` is 40,000,000."""
-    match = (
-        re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)([kMGT]?)", str(value)) if type(value) is not bool else None
-    )
+    """`40M` is 40,000,000, as are `4e7` and `4.0e+7`."""
+    form = r"(\d{1,18}(?:\.\d{1,18})?(?:[eE]\+?\d\d?)?)([kMGT]?)"
+    match = re.fullmatch(form, str(value)) if type(value) is not bool else None
     if not match:
         raise ValueError("must be a number, as in 250k, 40M or 1.5G")
-    return round(float(match[1]) * UNITS[match[2]])
+    number = round(float(match[1]) * UNITS[match[2]])
+    if number >= 2**63:
+        raise ValueError("must be less than 2^63")
+    return number
 
 
 def _shape(value: Any) -> Any:
@@ -226,7 +229,10 @@ def _possible(value: Any) -> list[Any]:
 def _option_problems(
     cls: type[Component], key: str, options: Sequence[Any], place: Path
 ) -> Iterator[tuple[Path, str, str]]:
-    if not options or any(isinstance(o, list | dict) for o in options) or len(set(options)) < len(options):
+    if not options:
+        yield place, EMPTY, ""
+        return
+    if any(isinstance(o, list | dict) for o in options) or len(set(options)) < len(options):
         yield place, "must be a value or a list of different values", ""
         return
     declared = dict(cls.choices()).get(key)
@@ -264,6 +270,8 @@ def _explain(error: Any) -> tuple[str, str]:
         return f"unknown value {error['input']!r}", did_you_mean(error["input"], expected)
     if error["type"] == "missing":
         return f"needs {name!r}", ""
+    if error["type"] == "too_short":
+        return EMPTY, ""
     return message[0].lower() + message[1:] + f", not {error['input']!r}"[:80], ""
 
 

@@ -1,11 +1,13 @@
 """Loader for YAML from strangers: safe types only, bounded, and with the line of every key.
 
 It refuses files above 64 KiB, which would take seconds to parse, aliases, tags, duplicate keys,
-nesting deeper than 50, and numbers of more than 64 bits.
+nesting deeper than 50, and numbers of more than 64 bits. It refuses words without quotes that YAML reads as
+something else, too: `010` is 8, `1:30` is 90, and `no` is false.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import yaml
@@ -34,6 +36,7 @@ class Document(NamedTuple):
 
 class _Loader(yaml.SafeLoader):
     depth = 0
+    where = ""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -58,6 +61,7 @@ def load_yaml(text: str, where: str) -> Document:
     loader = None
     try:
         loader = _Loader(text)
+        loader.where = where
         root = loader.get_single_node()
         lines: dict[Path, int] = {(): 1}
         return Document(_construct(loader, root, (), lines) if root else None, lines)
@@ -96,4 +100,25 @@ def _scalar(loader: _Loader, node: yaml.Node) -> Any:
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         problem = f"a number of more than {MAX_BITS} bits"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    written = _intended(str(node.value), value)
+    if written:
+        raise NasError(
+            f"{node.value} without quotes is {_plain(value)} in YAML",
+            where=f"{loader.where}:{node.start_mark.line + 1}",
+            hint=f'write {written}, or "{node.value}" in quotes if it is a word',
+        )
     return value
+
+
+def _intended(text: str, value: Any) -> str:
+    """Return what a word without quotes may have been meant for, "" if it means what YAML reads."""
+    if isinstance(value, bool):
+        return "" if text.lower() in ("true", "false") else _plain(value)
+    if type(value) is int and re.match(r"[-+]?0[0-7_]", text):
+        decimal = int(text)
+        return "" if decimal == value else f"{decimal} or {value}"
+    return _plain(value) if type(value) in (int, float) and ":" in text else ""
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower()

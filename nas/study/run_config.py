@@ -43,8 +43,10 @@ class RunConfig(BaseModel):
     its YAML; data, data_fingerprint: the data set as it was named, and the fingerprint of its images and
     split; repeats: training seeds of each network of the paired design, None without it; fidelity: rungs of
     successive halving in epochs, () without; uniform_share: share of proposals drawn uniformly; mean, std:
-    of the training images, per channel; versions: of the programs that a result depends on; storage, study:
-    URL of the database, without password, and the name of the study in it, None for a study in the folder.
+    of the training images, per channel; versions: of the programs that a result depends on; exhausted: True
+    if the searcher had no further network before all trials were done, else None; networks: how many the
+    space holds, None unless all were tried; storage, study: URL of the database, without password, and the
+    name of the study in it, None for a study in the folder.
     """
 
     model_config = ConfigDict(
@@ -72,6 +74,8 @@ class RunConfig(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     versions: Mapping[Name, Text]
+    exhausted: bool | None = None
+    networks: Annotated[int, Field(ge=0)] | None = None
     storage: Annotated[Text, AfterValidator(without_password)] | None = None
     study: Name | None = None
 

@@ -149,7 +149,9 @@ def test_constraints_count_at_the_size_of_the_images():
     assert genotype in small
     assert space.violations(genotype) or cost(expand(genotype)).flops <= 1e6
     impossible = parse_space(SMALL + "constraints: {flops: {max: 1k}}\n", "small.yaml")
-    with pytest.raises(NasError, match=r"small: none of 10,000 draws .*\n.*flops .* is above 1,000"):
+    with pytest.raises(
+        NasError, match=r"small: no network .* 0 of 10,000 .*\n.*flops 644,256 \(at most 1,000\)"
+    ):
         impossible.sample(0)
 
 
@@ -172,7 +174,20 @@ BAD = {
     ): "bad.yaml:2: vary: unknown value 'blok'\n  did you mean 'block'?",
     SMALL.replace("width: 16}", "width: 0}"): "bad.yaml:10: stages[0].width",
     SMALL.replace("width: 16}", "width: 1000000000}"): "stages[0].width",
-    SMALL.replace("width: 16}", "width: yes}"): "stages[0].width",
+    SMALL.replace("width: 16}", "width: true}"): "stages[0].width",
+    SMALL.replace(
+        "width: 16}", "width: yes}"
+    ): "bad.yaml:10: yes without quotes is true in YAML\n  write true, or",
+    SMALL.replace(
+        "16, 32]", "010, 020]"
+    ): "bad.yaml:11: 010 without quotes is 8 in YAML\n  write 10 or 8, or",
+    SMALL.replace("16, 32]", "1:30, 32]"): "bad.yaml:11: 1:30 without quotes is 90 in YAML\n  write 90, or",
+    SMALL.replace("convs: [1, 2]", "norm: [off]"): "bad.yaml:5: off without quotes is false in YAML",
+    SMALL.replace("convs: [1, 2]", "norm: []"): "bad.yaml:5: modules.plain.norm: is an empty list; give",
+    SMALL.replace("depth: 1,", "depth: [],"): "bad.yaml:11: stages[1].depth: is an empty list; give",
+    SMALL.replace("width: 16}", "width: 1e2}"): "bad.yaml:10: stages[0].width",
+    SMALL
+    + "constraints: {flops: {max: 1e30}}\n": "bad.yaml:13: constraints.flops.max: must be less than 2^63",
     SMALL.replace("by: cardinality", "by: cardinalty"): "'cardinalty' is not known here",
     SMALL.replace("4: 24", "8: 24"): "has no options for cardinality 4",
     SMALL.replace("type: pool", "type: pol"): "bad.yaml:12: head.type: unknown head 'pol'",
@@ -201,6 +216,19 @@ def test_bad_files_name_line_key_and_way_out(text, expected):
     with pytest.raises(NasError) as caught:
         parse_space(text, "bad.yaml")
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["1M", "1e6", "1.0e+6", "1E6", "1000000", "1_000_000", "1000k"])
+def test_a_limit_in_any_notation_is_what_it_says(written):
+    space = parse_space(f"{SMALL}constraints: {{flops: {{max: {written}}}}}\n", "small.yaml")
+    assert space.spec.constraints["flops"].max == 1_000_000
+    assert parse_space(space.to_yaml(), "again") == space
+
+
+def test_words_that_look_like_values_are_words_in_quotes():
+    space = parse_space(SMALL.replace("name: small", "name: 'off'\ndescription: '010'"), "small.yaml")
+    assert (space.name, space.description) == ("off", "010")
+    assert parse_space(space.to_yaml(), "again") == space
 
 
 def test_unknown_spaces(tmp_path):

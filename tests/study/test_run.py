@@ -272,7 +272,9 @@ def test_search_ends_with_commands_that_work(
     assert (home / "front.png").is_file()
     capsys.readouterr()
     assert nas_command([*line.replace("/b", "/c").split(), "--json", "--name", "json"]) == 0
-    assert {"schema", "run", "pareto", "analysis"} == set(json.loads(capsys.readouterr().out))
+    assert {"exhausted", "networks", "schema", "run", "pareto", "analysis"} == set(
+        json.loads(capsys.readouterr().out)
+    )
 
 
 @pytest.mark.slow

@@ -59,6 +59,9 @@ class ToySpace:
             pass
         return drawn
 
+    def draw(self, rng):
+        return self.sample(rng), True
+
     def mutate(self, genotype, rng):
         changed = (
             Toy((*genotype.options[:at], option, *genotype.options[at + 1 :]))
@@ -77,10 +80,13 @@ class ToySpace:
     def log_probability(self, genotype):
         return -len(self.decisions(genotype)) * math.log(self.base)
 
-    def enumerate(self):
+    def enumerate(self, looked_at=None):
         for options in itertools.product(range(self.base), repeat=self.length):
             if Toy(options) in self:
                 yield Toy(options)
+
+    def networks(self):
+        return frozenset(genotype.digest for genotype in self.enumerate())
 
     def __contains__(self, genotype):
         return (genotype.options[0] or not genotype.options[-1]) and not self.violations(genotype)

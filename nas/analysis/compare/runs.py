@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DECISIVE = ("task", *SAME_DATA)
 """Settings in which two runs must agree: the images, their split and the task."""
-DERIVED = frozenset({"schema", "classes", "mean", "std"})
+DERIVED = frozenset({"schema", "classes", "mean", "std", "exhausted", "networks"})
 """Settings that follow from others, or say nothing about the search."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 

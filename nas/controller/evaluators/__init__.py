@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Workers:
     """Workers on which networks train.
 
-    count: networks that train at once; None for one per CPU core or share of a GPU, 0 for this process
+    count: networks that train at once; None for one per usable CPU core or share of a GPU, 0 for this process
     without Ray. gpus_per_worker: GPUs, or the share of a GPU, of each. ray_address: a cluster to join, None
     for a private one.
     """

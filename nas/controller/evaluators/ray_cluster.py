@@ -14,11 +14,13 @@ from typing import Any
 import psutil
 import ray
 
+from nas.controller.evaluators.cores import usable_cores
 from nas.errors import ClusterLostError, NasError
 
 
 def start_ray(address: str | None = None, workers: int | None = None) -> bool:
-    """Join the cluster at `address`, or start a private one with `workers` CPU slots.
+    """Join the cluster at `address`, or start a private one with `workers` CPU slots, by default one
+    per usable core.
 
     A private cluster demands a token that only this process and its children know, and its workers import
     modules from where this process does. Return False if Ray was running already, and is somebody else's to
@@ -38,7 +40,7 @@ def start_ray(address: str | None = None, workers: int | None = None) -> bool:
             # Ray demands a token by default; left alone it writes one to the home folder.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             modules = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
-            ray.init(address="local", num_cpus=workers, runtime_env=modules, **quiet)
+            ray.init(address="local", num_cpus=workers or usable_cores(), runtime_env=modules, **quiet)
         else:
             _check_listening(address)
             ray.init(address=address, **quiet)
