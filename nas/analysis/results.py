@@ -80,6 +80,9 @@ def analyze_results(
     )
     complete = main["state"] == "complete"
     networks = main["digest"][complete].nunique()
+    unknown = rows["context"][rows["flops"].isna() & (rows["state"] == "complete")] if "flops" in rows else ()
+    if len(unknown):
+        said += (f"Contexts with networks of unknown FLOPs are left out of E2: {len(set(unknown))}.",)
     stopped = (STOPPED,) if (main["state"] == "stopped").any() else ()
     return Analysis(
         trials=len(rows),
@@ -133,8 +136,7 @@ def _with_arms(rows: pd.DataFrame, where: str) -> pd.DataFrame:
     """Mark the estimands that each row takes part in. A network at the budget of its context is one of equal
     FLOPs; it is one of the same shape too where its type has no other network in the context."""
     if "budget" not in rows:
-        known = rows["flops"].notna() if "flops" in rows else False
-        return rows.assign(same_shape=True, equal_flops=known, at_budget=False)
+        return rows.assign(same_shape=True, equal_flops=_of_known_flops(rows), at_budget=False)
     if "flops" not in rows:
         raise NasError(
             "no column 'flops'", where=where, hint="a budget says nothing of networks of unknown FLOPs"
@@ -146,6 +148,12 @@ def _with_arms(rows: pd.DataFrame, where: str) -> pd.DataFrame:
     at_budget = (rows["flops"] / rows["budget"] - 1).abs() <= SAME_FLOPS
     others = (~at_budget).groupby([rows["context"], rows["type"]]).transform("any")
     return rows.assign(same_shape=~at_budget | ~others, equal_flops=at_budget, at_budget=at_budget & others)
+
+
+def _of_known_flops(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Mark the rows of contexts in which the FLOPs of all complete trainings are known."""
+    unknown = rows["state"].eq("complete") & (rows["flops"].isna() if "flops" in rows else True)
+    return ~unknown.groupby(rows["context"]).transform("any")
 
 
 def _named(rows: pd.DataFrame, where: str) -> pd.DataFrame:

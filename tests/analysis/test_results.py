@@ -171,6 +171,11 @@ BAD = {
         "row 7: column 'error': is empty",
         "failed",
     ),
+    "some epochs": (
+        lambda f: f.assign(epochs=np.where(f.index % 2, 4, np.nan)),
+        "row 0: column 'epochs': is empty, but known of other rows",
+        "leave it out",
+    ),
     "text": (
         lambda f: f.assign(error=f["error"].astype(object).where(f.index != 3, "high")),
         "row 3: column 'error': 'high'",
@@ -270,3 +275,22 @@ def test_skewed_differences_are_said_to_be():
     assert "Intervals are approximate: the differences have a skewness of up to" in text
     assert "in fewer than 10% of the contexts may be missing from 30" in text
     assert not any(c.skewed for c in contrasts(rows()).values())
+
+
+def test_contexts_of_unknown_flops_are_left_out_of_equal_flops_and_said():
+    frame = rows().assign(flops=1e6)
+    frame.loc[frame["context"] < 5, "flops"] = np.nan
+    analysis = nas.analyze(frame)
+    found = {(c.a, c.b, c.estimand): c for c in analysis.paired.contrasts}
+    assert found["type0", "type1", "E2"].contexts == 25
+    assert found["type0", "type1", "E1"].contexts == 30
+    assert found["type0", "type1", "E2"].failures.absent == (0, 0)
+    assert "Contexts with networks of unknown FLOPs are left out of E2: 5." in analysis.notes
+
+
+def test_equal_rows_without_a_seed_are_said_to_count():
+    frame = rows().drop(columns="seed")
+    assert (
+        "Without a column 'seed', rows that equal another count as further trainings: 12."
+        in nas.analyze(pd.concat([frame, frame[:12]])).notes
+    )
