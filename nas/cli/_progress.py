@@ -69,10 +69,11 @@ class SearchProgress:
         self.apart.__exit__(None, None, None)
 
     def data(self, config: SearchConfig, dataset: Dataset) -> None:
-        """Print how the images were read."""
+        """Print how the images were read and are augmented."""
         from nas.data.summary import data_lines
+        from nas.training.recipe_text import augmentation_line
 
-        for line in data_lines(dataset, config.data):
+        for line in (*data_lines(dataset, config.data), augmentation_line(config.recipe)):
             self.print(line)
 
     def plan(self, config: SearchConfig, planned: Plan) -> None:
