@@ -98,7 +98,8 @@ def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) 
             kept = [_kept(draft.folder, to / draft.folder.name) for draft in drafts]
             return [_place(*item, to) for item in zip(drafts, measured, kept, strict=True)]
     except OSError as error:
-        raise StorageError(f"cannot write there: {error.strerror or error}", where=str(to)) from error
+        message = f"cannot write there: {error.strerror or error}"
+        raise StorageError(message, where=str(to), hint="choose another --to, or free some space") from error
 
 
 def _write(package: Package, scratch: Path, formats: Sequence[Any]) -> _Draft:
