@@ -95,7 +95,8 @@ def tune_run(
         hint = "a scheduler that stops trials would break it; nas search runs it"
         raise NasError(f"{config.searcher.name} plans equal trainings", where="searcher", hint=hint)
     files = run_folder.create_run(results_dir, config.space.name, name)
-    write_run(files, config, dataset)
+    with run_folder.removed_on_failure(files):
+        write_run(files, config, dataset)
     run = TuneRun(files)
     vars(run)["dataset"] = dataset  # read already
     return run
