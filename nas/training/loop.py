@@ -107,7 +107,7 @@ def train(
         run = CUDAGraphStep(step, generator) if place.type == "cuda" else step
         score = None
         lap("building")
-        while len(curve) < (until or recipe.epochs) and not out_of_patience(curve, recipe.patience):
+        while len(curve) < (until or recipe.epochs) and not out_of_patience(curve, recipe):
             row, score, diverged = _train_and_validate(step, run, len(curve), device, on_batch, lap)
             if diverged:
                 return TrainingResult(math.nan, row["train_loss"], True, tuple(curve))
@@ -120,7 +120,7 @@ def train(
                 on_epoch(dict(row))
         network.zero_grad()
         release_memory(device)  # else serialising adds to the memory that training has left free
-        ended = len(curve) == recipe.epochs or out_of_patience(curve, recipe.patience)
+        ended = len(curve) == recipe.epochs or out_of_patience(curve, recipe)
         packed = None if ended else state.pack(curve)
         kept.settle()
         epoch = best_epoch(curve, recipe.patience)
