@@ -3,9 +3,9 @@
     python benchmarks/mutation.py [--mutants 200] [--seed 0] [--log mutants.jsonl] [--only nas/pareto.py]
 
 Each mutant changes one operator, constant, return value or statement of one file in a copy of the repository.
-The quick tests that TESTS names for the file run until the first fails. A mutant is killed if a test fails, or
-the tests take ten times as long as on the unchanged code. Survivors are listed, to be judged by a person: no
-test could kill a mutant that changes nothing a user could see.
+The quick tests that TESTS names for the file run until the first fails. A mutant is killed if a test fails,
+or the tests take ten times as long as on the unchanged code. Survivors are listed, to be judged by a person:
+no test could kill a mutant that changes nothing a user could see.
 
 The log has one line per mutant. A run that was stopped continues where it stopped.
 """
