@@ -97,7 +97,7 @@ def search(
         profile: Record what each worker did and when, for `Run.profile`.
         storage: URL of a PostgreSQL database that holds the study in place of the run folder, so that
             several drivers can share it; each resumes the run `name` from a results folder of its own.
-        track: Trackers by name (tensorboard, mlflow, wandb), or your own: `nas.controller.tracking`.
+        track: Trackers by name (tensorboard, mlflow, wandb, trackio), or your own: `nas.controller.tracking`.
         on_data: Called with the settings and the data set once the images are read.
         on_plan: Called before a design starts, with the settings and the plan.
         on_start: Called with the run and the number of trainings at once.
@@ -208,8 +208,7 @@ def _train(
         run.study.connect()  # while the workers start
         if config.searcher.plans_every_trial and callbacks.on_plan is not ignore:
             callbacks.on_plan(config, plan(config, dataset, workers))
-        tracking.start(run)
-        stack.callback(tracking.end)
+        stack.enter_context(tracking.following(run))
         callbacks.on_start(run, evaluator.slots)
         begun()
         if config.recipe.precision != "auto":

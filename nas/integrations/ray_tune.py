@@ -278,7 +278,9 @@ class RunRecorder(tune.Callback):
 def weights_of(state: Mapping[str, Any]) -> bytes:
     from safetensors.torch import save
 
-    return save({name: value.contiguous() for name, value in state["network"].items()})
+    from nas.training.kept_weights import chosen_weights
+
+    return save({name: value.contiguous() for name, value in chosen_weights(state).items()})
 
 
 def _reason(error: Exception | None) -> str:
