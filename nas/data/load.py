@@ -57,7 +57,7 @@ def load_data(data: object, *, seed: int = 0) -> Dataset:
     where = f"data {data_name(data)!r}"
     if not isinstance(data, str):
         options = Options()
-        source = memory.open_object(data, type(data).__name__, where)
+        target, source = "", memory.open_object(data, type(data).__name__, where)
     else:
         form, target, options = parse_spec(data)
         source = form.open(target, options)
@@ -73,10 +73,12 @@ def load_data(data: object, *, seed: int = 0) -> Dataset:
             min_images=options.min_images,
         )
         dataset.check_test()
-    except NasError:
+    except NasError as error:
         # Unreadable images may be the reason why the rest does not fit.
         readings = [load().reading for load in source.parts.values()]
         _check_broken(sum(readings, Reading()).broken, options, where)
+        if target not in error.where:
+            raise error.at(where) from None
         raise
     _check_broken(dataset.full_reading.broken, options, where)
     return dataset
