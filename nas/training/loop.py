@@ -15,6 +15,7 @@ from nas.data.dataset import Images, Labels
 from nas.training.augment import Batches, Normalizer
 from nas.training.checkpoint import TrainingState
 from nas.training.cuda_graph import CUDAGraphStep
+from nas.training.device_data import gather
 from nas.training.memory import release_memory
 from nas.training.metrics import Confusion, Score, cross_entropy, training_losses
 from nas.training.onednn_workarounds import adapted_convolutions
@@ -188,6 +189,7 @@ def train_epoch(step: Step, run: Callable[[], None], epoch: int, on_batch: Calla
     rates = torch.tensor([recipe.lr * one_cycle(share) for share in progress], device=batches.device)
     losses = torch.empty_like(rates)
     for i, chosen in enumerate(batches.order()):
+        batches.reader.stage(chosen)
         step.chosen.copy_(chosen)
         step.rate.copy_(rates[i])
         run()
@@ -218,18 +220,14 @@ def evaluate(
         half: Whether to compute in bfloat16 rather than float32.
     """
     place = torch.device(device)
-    images, labels = (
-        array if isinstance(array, Tensor) else torch.tensor(array, device=place)
-        for array in (images, labels)
-    )
     network.eval()
     normalize = Normalizer(dataset, place)
     confusion, loss = Confusion(dataset, place), torch.zeros((), device=place)
     size = evaluation_batch(dataset, device)
     for start in range(0, len(labels), size):
         chosen = slice(start, start + size)
-        answers = labels[chosen].long()
-        inputs = normalize(images[chosen].permute(0, 2, 3, 1))
+        answers = gather(labels, chosen).to(place).long()
+        inputs = normalize(gather(images, chosen).to(place).permute(0, 2, 3, 1))
         with torch.autocast(place.type, torch.bfloat16, enabled=half):
             scores = network(inputs)
         confusion.add(scores, answers)
