@@ -129,6 +129,12 @@ class Dataset:
             val_labels=take(self.val_labels, slice(val)),
         )
 
+    def at_other_places(self, arrays: Mapping[str, Images | Labels]) -> Dataset:
+        """Return the data set with equal arrays, by attribute, so that its derived figures stay valid."""
+        same = object.__new__(Dataset)
+        same.__dict__.update(self.__dict__, **arrays)
+        return same
+
     def test(self) -> tuple[Images, Labels]:
         """Return the test images and labels, loaded on the first call; they are for one final figure.
 

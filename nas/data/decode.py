@@ -33,7 +33,7 @@ Size = tuple[int, int]
 SHOWN = 5
 """Sizes or images that a message lists."""
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-CHUNK, MOST = 4 << 20, 256
+CHUNK, MOST = 4 << 20, 64
 """Bytes of pixels, and most images, that a thread decodes at once."""
 LOOK = 1000
 """Images that are decoded before images of several sizes are refused, so that the message can count them."""

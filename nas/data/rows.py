@@ -57,6 +57,18 @@ class MappedArray:
             self._array = np.frombuffer(mapped, np.uint8, size, self.offset).reshape(self.shape)
         return self._array
 
+    @property
+    def reachable(self) -> bool:
+        """Whether the file can be read from here."""
+        try:
+            return self.array is not None
+        except NotFoundError:
+            return False
+
+    def moved(self, path: Path) -> MappedArray:
+        """Return the same array in a copy of the file. Raises NotFoundError if there is none."""
+        return MappedArray(path, self.token, self.offset, self.shape)
+
     def _open(self) -> int:
         """Open the file, by its path or through the process that holds it open; it stays open for as long as
         this object lives, so that it can be reached once it is removed."""

@@ -13,6 +13,7 @@ import ray
 
 from nas.controller.evaluators.base import asked_precision
 from nas.controller.evaluators.ray_cluster import node_memory
+from nas.controller.evaluators.ray_data import fetch_from, on_this_node
 from nas.plugins import send_own
 from nas.training.memory import gpu_memory, release_memory
 from nas.training.recipe import WORKER_ENVIRONMENT
@@ -48,9 +49,9 @@ class Place(NamedTuple):
 class Worker:
     """The actor: trains in one thread and reports its progress in another."""
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, device: str, trainer: Trainer) -> None:
+    def __init__(self, dataset: Dataset, recipe: Recipe, device: str, trainer: Trainer, home: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.arguments = (dataset, recipe, device)
+        self.arguments = (on_this_node(dataset, fetch_from(home)), recipe, device)
         self.trainer = trainer
         self.shares_memory = False
         self.batches = 0
@@ -99,9 +100,10 @@ class Worker:
 class Actors:
     """Starts workers with `variables` in their environment.
 
-    The data are sent to the cluster once for all workers that start together, and held here only until these
-    have them: Ray ends a process that owns an object on a node that is gone, which would change the exit code
-    of a driver that is asked to stop together with Ray.
+    The data are sent to the cluster once for all workers that start together; of images on disk only the
+    place is sent. They are held here only until these workers have them: Ray ends a process that owns an
+    object on a node that is gone, which would change the exit code of a driver that is asked to stop together
+    with Ray.
     """
 
     def __init__(
@@ -121,7 +123,8 @@ class Actors:
         self._actor = ray.remote(**options)(Worker)
         self._dataset = dataset
         self._shared: Any = None
-        self._rest = (recipe, "cuda" if gpus_per_worker else "cpu", trainer)
+        home = ray.get_runtime_context().get_node_id()
+        self._rest = (recipe, "cuda" if gpus_per_worker else "cpu", trainer, home)
 
     def start(self) -> Any:
         if self._shared is None:
