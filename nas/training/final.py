@@ -137,6 +137,7 @@ def train_fully(
     device: str = "cpu",
     resume: bool = False,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+    prepare: Callable[[nn.Module], object] | None = None,
 ) -> dict[str, Any]:
     """Train the `Network` of a source file and score it on the test images, once.
 
@@ -151,6 +152,7 @@ def train_fully(
         device: cpu, cuda or cuda:1.
         resume: Continue from the checkpoint beside the source.
         on_epoch: Called after each epoch with its figures.
+        prepare: Called with the network before it is trained, to load weights (`nas.training.fine_tuning`).
 
     Returns:
         The content of `network.training.json`: val_error and test_error as fractions in [0, 1], val_loss,
@@ -174,6 +176,8 @@ def train_fully(
     torch.manual_seed(seed)
     network = load_network(source, dataset)
     check_output(network, dataset, str(source))
+    if prepare is not None:
+        prepare(network)
     result = loop.train(
         network, dataset, recipe, seed=seed, device=device, on_epoch=on_epoch, checkpoint=files.checkpoint
     )

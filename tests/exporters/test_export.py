@@ -32,7 +32,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_network_gets_a_folder_with_weights_where_they_are_known(exported: Path) -> None:
     with_weights = {path.name for path in (exported / "trial-0").iterdir()}
     without = {path.name for path in (exported / "trial-1").iterdir()}
-    assert with_weights == {"network.py", "config.json", "README.md", "model.safetensors"}
+    assert with_weights == {"network.py", "config.json", "README.md", "model.safetensors", "predict.py"}
     assert without == {"network.py", "config.json", "README.md"}
     assert sorted(path.name for path in exported.iterdir()) == ["trial-0", "trial-1"]
 
@@ -99,7 +99,7 @@ def test_a_source_that_computes_something_else_is_refused(
 ) -> None:
     honest = nas.source
     monkeypatch.setattr(
-        "nas.exporters.publish.source",
+        "nas.exporters.run.source",
         lambda graph: honest(graph).replace("return self.forward_head(", "return 2 * self.forward_head("),
     )
     with pytest.raises(NasError, match="outputs differ by"):
@@ -112,7 +112,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
     weights = load(trained_weights(make_trial()))
     weights.pop("classifier.weight")
-    with pytest.raises(NasError, match="trial 0: the kept weights do not fit"):
+    with pytest.raises(NasError, match="trial 0: the weights do not fit"):
         export_trials([make_trial()], tmp_path, CONFIG, {0: save(weights)})
 
 
