@@ -79,7 +79,7 @@ class SearcherOption(click.Option):
         return super().get_help_record(ctx)
 
 
-class InputShape(click.ParamType[tuple[int, int, int]]):
+class InputShape(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """CHANNELSxHEIGHTxWIDTH."""
 
     name = "CxHxW"
@@ -97,7 +97,7 @@ def _is_side(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 9 and 0 < int(text) <= 4096
 
 
-class Choice(click.Choice[str]):
+class Choice(click.Choice):  # type: ignore[type-arg]
     """One of several words; an unknown one is answered with the closest."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -106,7 +106,7 @@ class Choice(click.Choice[str]):
         return str(value)
 
 
-class Names(click.ParamType[tuple[str, ...]]):
+class Names(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """Comma-separated names."""
 
     name = "A,B"
@@ -115,7 +115,7 @@ class Names(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
 
 
-class Rungs(click.ParamType[tuple[int, ...]]):
+class Rungs(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """Comma-separated whole numbers."""
 
     name = "E,E"
@@ -129,7 +129,7 @@ class Rungs(click.ParamType[tuple[int, ...]]):
         return tuple(map(int, parts))
 
 
-class Fields(click.ParamType[dict[str, Any]]):
+class Fields(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """Comma-separated NAME=VALUE pairs; values are numbers, true, false or words."""
 
     name = "K=V,..."

@@ -69,10 +69,11 @@ class SearchProgress:
         self.apart.__exit__(None, None, None)
 
     def data(self, config: SearchConfig, dataset: Dataset) -> None:
-        """Print how the images were read."""
+        """Print how the images were read, and what follows from their size."""
+        from nas.cli.spaces import adaption_lines
         from nas.data.summary import data_lines
 
-        for line in data_lines(dataset, config.data):
+        for line in (*data_lines(dataset, config.data), *adaption_lines(config.space)):
             self.print(line)
 
     def plan(self, config: SearchConfig, planned: Plan) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from nas.controller.config import SearchConfig
 from nas.controller.evaluators import Workers
 from nas.controller.evaluators.cores import usable_cores
+from nas.controller.space_figures import space_figures
 from nas.graph.cost import Cost, cost
 from nas.schedulers import expected_epochs
 from nas.searchers.base import propose
@@ -58,8 +59,11 @@ def plan(config: SearchConfig, dataset: Dataset, workers: Workers) -> Plan:
 
 
 def describe(config: SearchConfig, dataset: Dataset, planned: Plan) -> dict[str, Any]:
-    """Return settings and plan as JSON data. `networks`: how many different ones the space holds, None where
-    they are too many to count."""
+    """Return settings and plan as JSON data.
+
+    `networks`: how many different ones the space holds, None where they are too many to count. `limits`: each
+    constraint, with the share of uniform draws that it rules out.
+    """
     networks = config.space.networks()
     return {
         "config": config.run_config(dataset).to_dict(),
@@ -67,6 +71,8 @@ def describe(config: SearchConfig, dataset: Dataset, planned: Plan) -> dict[str,
         "networks": None if networks is None else len(networks),
         "seeds": [{"name": s.name, "changes": s.changes, "same_as": s.same_as} for s in config.warm_starts],
         "decisions": len(config.space.domains()),
+        "stem": config.space.spec.stem,
+        "limits": space_figures(config.space).limits,
         "images": {"train": len(dataset.train_labels), "validation": len(dataset.val_labels)},
         "duplicates": dataset.duplicates.count,
         "samples": planned.samples,

@@ -8,11 +8,9 @@ the folder whole, so that no file in it is of another network.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from nas.exporters import verify as verification
 from nas.exporters.card import write_card
 from nas.exporters.formats import FILES
 from nas.exporters.preprocessing import Preprocessing
+from nas.files import replace_folder, work_folder
 from nas.graph.cost import Cost
 
 if TYPE_CHECKING:
@@ -39,9 +38,9 @@ TRAINING = "training.json"
 EVALUATION = "evaluation.html"
 OWN = {
     *(verification.SOURCE, verification.WEIGHTS, CONFIG, CARD, PREDICT, TRAINING, EVALUATION, *FILES),
-    *("network.safetensors", "network.training.json", "__pycache__"),
+    "__pycache__",
 }
-"""Names that an exported folder may hold, also those of earlier versions. A folder with others is kept."""
+"""Names that an exported folder may hold. A folder with others is not replaced."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +112,17 @@ def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) 
     fails, or a folder that holds files of something else; StorageError if the disk does.
     """
     try:
-        to.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=to) as scratch:
-            drafts = [_write(package, Path(scratch), to, formats) for package in packages]
+        with work_folder(to) as scratch:
+            drafts = [_write(package, scratch, to, formats) for package in packages]
             measured = _verify(drafts, formats)
             return [_place(draft, to, result) for draft, result in zip(drafts, measured, strict=True)]
     except OSError as error:
         raise StorageError(f"cannot write there: {error.strerror or error}", where=str(to)) from error
 
 
-def check_replaceable(folder: Path) -> None:
-    """Raise NasError unless a folder can be replaced whole: it is missing, or holds files of nas alone."""
+def check_replaceable(folder: Path, *, training: bool = True) -> None:
+    """Raise NasError unless a folder can be replaced whole: it is missing, or holds files of nas alone. A full
+    training is replaced by another `training` only."""
     if folder.is_symlink():
         raise NasError("is a symbolic link", where=str(folder), hint="remove it, or choose another --to")
     if folder.exists() and not folder.is_dir():
@@ -131,16 +130,18 @@ def check_replaceable(folder: Path) -> None:
     others = sorted({path.name for path in folder.iterdir()} - OWN) if folder.is_dir() else []
     if others:
         hint = "the folder would be replaced whole: move them away, or choose another --to"
-        raise NasError(
-            f"holds files of something else: {', '.join(others[:5])}", where=str(folder), hint=hint
-        )
+        listed = ", ".join(others[:5])
+        raise NasError(f"holds files of something else: {listed}", where=str(folder), hint=hint)
+    if not training and (folder / TRAINING).exists():
+        hint = f"export its weights with: nas export {folder}; or choose another --to"
+        raise NasError("holds a full training, which would be lost", where=str(folder), hint=hint)
 
 
 def _write(package: Package, scratch: Path, to: Path, formats: Sequence[Any]) -> _Draft:
     """Write all files, and the outputs that the network in this process gives."""
     from safetensors.torch import save
 
-    check_replaceable(to / package.folder)
+    check_replaceable(to / package.folder, training=TRAINING in package.files)
     folder = scratch / package.folder
     folder.mkdir()
     preprocessing = Preprocessing.of(package.about)
@@ -223,14 +224,5 @@ def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> ExportedFolder
     if not draft.keep_weights:
         (draft.folder / verification.WEIGHTS).unlink()
     folder = to / draft.folder.name
-    _replace(draft.folder, folder)
+    replace_folder(draft.folder, folder)
     return ExportedFolder(folder, weights=draft.keep_weights, **result)
-
-
-def _replace(draft: Path, folder: Path) -> None:
-    """Put a folder in the place of another, which is whole at any moment but that between two renames."""
-    old = draft.with_name(f"{draft.name}.replaced")
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(draft, folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nas.errors import NasError, NotFoundError
+from nas.files import replace_durably
 from nas.study import database
 from nas.study.database import refuse_damage, translate_db_errors
 from nas.study.history import History
@@ -175,7 +175,7 @@ def _create_file(path: Path, row: StudyRow) -> None:
         with engine.begin() as connection:
             insert_study(connection, row)
         engine.dispose()
-        os.replace(draft, path)
+        replace_durably(draft, path)
 
 
 def _create_on_server(url: str, row: StudyRow) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from nas.errors import NasError, StorageError
+from nas.files import replace_durably
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -123,7 +124,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         if path.exists():
             os.replace(path, previous(path))
-        os.replace(draft, path)
+        replace_durably(draft, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink()

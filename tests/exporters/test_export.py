@@ -116,6 +116,24 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         export_trials([make_trial()], tmp_path, CONFIG, {0: save(weights)})
 
 
+@pytest.mark.slow
+def test_an_export_replaces_a_folder_but_for_what_would_be_lost(tmp_path: Path) -> None:
+    trial, folder = make_trial(), tmp_path / "trial-0"
+    export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)})
+    (tmp_path / "plain").touch()
+    assert {path.stat().st_mode for path in folder.iterdir()} == {(tmp_path / "plain").stat().st_mode}
+    (tmp_path / "plain").unlink()
+    export_trials([trial], tmp_path, CONFIG, {})
+    assert {path.name for path in folder.iterdir()} == {"network.py", "config.json", "README.md"}
+    for name, message in (("notes.txt", "something else: notes.txt"), ("training.json", "a full training")):
+        (folder / name).write_text("a week of work")
+        with pytest.raises(NasError, match=message):
+            export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)})
+        assert not (folder / "model.safetensors").exists()
+        (folder / name).unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["trial-0"]
+
+
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file"):

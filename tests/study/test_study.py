@@ -275,7 +275,9 @@ def test_the_frame_has_a_row_a_trial():
     assert frame["parent"].isna().tolist() == [True, True, False]
     assert frame["digest"].tolist() == [trial.digest for trial in SOME]
     assert set(frame["module_types"]) <= {"residual", "fractal", "residual+fractal", "fractal+residual"}
-    assert {str(kind) for kind in frame.dtypes} == set(COLUMNS.values())
+    assert {str(kind) for kind in frame.dtypes} == {
+        str(pd.Series(dtype=kind).dtype) for kind in COLUMNS.values()
+    }
     pd.testing.assert_frame_equal(history.frame(without=["genotype"]), frame.drop(columns="genotype"))
 
 
