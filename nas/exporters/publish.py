@@ -121,7 +121,7 @@ def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) 
 
 
 def check_replaceable(folder: Path, *, training: bool = True) -> None:
-    """Raise NasError unless a folder can be replaced whole: it is missing, or holds files of nas alone. A full
+    """Raise NasError unless a folder can be replaced whole: it is missing, or holds only files of nas. A full
     training is replaced by another `training` only."""
     if folder.is_symlink():
         raise NasError("is a symbolic link", where=str(folder), hint="remove it, or choose another --to")

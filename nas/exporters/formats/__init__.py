@@ -44,4 +44,3 @@ def load_formats(names: Sequence[str]) -> list[Any]:
     for module in modules:
         need(module.__name__.rpartition(".")[2], *module.PACKAGES)
     return modules
-
