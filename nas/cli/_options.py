@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -130,22 +131,38 @@ class Rungs(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
 
 
 class Fields(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
-    """Comma-separated NAME=VALUE pairs; values are numbers, true, false or words."""
+    """Comma-separated NAME=VALUE pairs; values are numbers, true, false or words.
+
+    NAME.KEY=VALUE sets an entry of a field that is a mapping; a comma in a key is written `\\,`. The word
+    help lists the fields of a recipe.
+    """
 
     name = "K=V,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, dict):
             return value
+        if value == "help" and ctx is not None:
+            _list_fields()
+            ctx.exit()
         fields: dict[str, Any] = {}
-        for pair in str(value).split(","):
-            name, equals, text = (part.strip() for part in pair.partition("="))
-            if not (name and equals and text):
+        for pair in re.split(r"(?<!\\),", str(value)):
+            path, equals, text = (part.strip() for part in pair.replace("\\,", ",").rpartition("="))
+            if not (path and equals and text):
                 self.fail(f"{pair!r} is not a setting; write NAME=VALUE, such as lr=0.1")
-            if name in fields:
-                self.fail(f"{name!r} is given twice")
-            fields[name] = _scalar(text)
+            name, dot, key = path.partition(".")
+            into = fields.setdefault(name, {}) if dot else fields
+            if not isinstance(into, dict) or (key or name) in into:
+                self.fail(f"{path!r} is given twice")
+            into[key or name] = _scalar(text)
         return fields
+
+
+def _list_fields() -> None:
+    from nas.cli._output import table
+    from nas.training.recipe_text import field_rows
+
+    table(field_rows())
 
 
 def _scalar(text: str) -> bool | int | float | str:

@@ -13,7 +13,6 @@ from nas.cli import _options as options
 from nas.cli._output import echo, emit, note, percent
 from nas.errors import NasError
 from nas.formatting import count
-from nas.training.recipe import FULL_EPOCHS
 
 if TYPE_CHECKING:
     from nas.exporters.training_target import TrainingTarget
@@ -53,10 +52,8 @@ BODY_RATE = 0.1
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    default=FULL_EPOCHS,
-    show_default=True,
     metavar="E",
-    help="Epochs.",
+    help="Epochs. Default: 100 below 20,000 training images, 200 below 200,000, else 90.",
 )
 @click.option(
     "--seed",
@@ -99,10 +96,8 @@ def command(
     from nas.exporters.train import fine_tuning, train_target
 
     chosen = _target(target, best, knee, trial, data, results_dir)
-    start, epochs = fine_tuning(chosen, weights, body_rate, freeze), settings["epochs"]
-    report = train_target(
-        chosen, data, to, start, **settings, on_epoch=lambda row: _show_epoch(row, epochs), say=note
-    )
+    start = fine_tuning(chosen, weights, body_rate, freeze)
+    report = train_target(chosen, data, to, start, **settings, on_epoch=_show_epoch, say=note)
     folder = Path(report["folder"])
     if as_json:
         emit({"source": str(folder / "network.py"), **report})
@@ -155,9 +150,9 @@ def _target(
         return trial_target(run, chosen)
 
 
-def _show_epoch(row: Mapping[str, float], epochs: int) -> None:
+def _show_epoch(row: Mapping[str, float]) -> None:
     note(
-        f"epoch {row['epoch']:>3}/{epochs}  training loss {row['train_loss']:.4f}  "
+        f"epoch {row['epoch']:>3}  training loss {row['train_loss']:.4f}  "
         f"validation error {_error(row, 'val'):>6}"
     )
 

@@ -122,7 +122,7 @@ def check_recorded(spec: str, option: str = "") -> None:
 
 def parse_spec(spec: str) -> tuple[Form, str, Options]:
     """Parse form, place ("" for built-in data) and options of a specification; NasError if malformed."""
-    body, _, query = spec.partition("?")
+    body, query = _body_and_options(spec)
     name, colon, target = body.partition(":")
     where = f"data {spec!r}"
     form = forms().get(name)
@@ -133,6 +133,18 @@ def parse_spec(spec: str) -> tuple[Form, str, Options]:
     elif form.place and not target:
         raise NasError(f"{name} needs a place", where=where, hint=f"write {str(form)!r}")
     return form, target, _parse_options(query, form, where)
+
+
+def _body_and_options(spec: str) -> tuple[str, str]:
+    """Split a specification where its options begin: after the first `?` that is not in the name of a place
+    that exists."""
+    ends = [match.start() for match in re.finditer(r"\?|$", spec)]
+    named = spec.partition(":")[0] in forms()
+    for end in reversed(ends[1:]):
+        if os.path.exists(spec[:end].partition(":")[2] if named else spec[:end]):
+            return spec[:end], spec[end + 1 :]
+    body, _, query = spec.partition("?")
+    return body, query
 
 
 def _form_of_path(body: str, where: str) -> Form:

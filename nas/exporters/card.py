@@ -115,9 +115,11 @@ def _state(about: Mapping[str, Any]) -> str:
     if training:
         start = f"the weights of `{training['start']}`" if training.get("start") else "random weights"
         tested = "The test set was read once, after the training." if "test_error" in training else ""
+        kept = f", of which epoch {training['kept_epoch']} was the best," if "kept_epoch" in training else ""
         text = f"""\
-`model.safetensors` holds the weights of a training of {training["epochs"]} epochs on {training["data"]}, from
-{start}, seed {training["seed"]}. `training.json` has its curve and settings. {tested}"""
+`model.safetensors` holds the weights of a training of {training["epochs"]} epochs{kept} on
+{training["data"]}, from {start}, seed {training["seed"]}. `training.json` has its curve and settings.
+{tested}"""
         return text.strip()
     source = about.get("weights_from")
     weights = {

@@ -117,7 +117,8 @@ def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) 
             measured = _verify(drafts, formats)
             return [_place(draft, to, result) for draft, result in zip(drafts, measured, strict=True)]
     except OSError as error:
-        raise StorageError(f"cannot write there: {error.strerror or error}", where=str(to)) from error
+        message = f"cannot write there: {error.strerror or error}"
+        raise StorageError(message, where=str(to), hint="choose another --to, or free some space") from error
 
 
 def check_replaceable(folder: Path, *, training: bool = True) -> None:

@@ -40,7 +40,7 @@ from nas.graph.cost import cost
 from nas.space.genotype import Genotype, expand
 from nas.training.final import Files, train_fully
 from nas.training.fine_tuning import BODY_RATE, FineTuning
-from nas.training.recipe import FULL_EPOCHS, adjusted, default_recipe
+from nas.training.recipe import adjusted, full_recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -86,8 +86,8 @@ def train(
             torchvision's. The head is replaced where it has other classes. By default weights are random.
         body_rate: Learning rate of all layers but the head, as a share of the head's, with `weights`.
         freeze: Train the head alone, with `weights`.
-        epochs: Epochs to train; by default as suits the data.
-        recipe: Fields of `nas.training.recipe.Recipe` that differ from the default, such as `{"lr": 0.1}`.
+        epochs: Epochs to train; by default 100 below 20,000 training images, 200 below 200,000, else 90.
+        recipe: Fields of `nas.training.recipe.Recipe` that differ from `full_recipe`, such as `{"ema": 0}`.
         seed: Seed of the initial weights and the order of batches.
         device: `"cpu"`, `"cuda"` or `"cuda:1"`; by default a GPU if there is one.
         resume: Continue an interrupted training. A finished one returns its figures.
@@ -167,7 +167,7 @@ def train_target(
     out = Path(to or target.to) / target.name
     check_replaceable(out)
     spec, dataset = _load(target, data)
-    chosen = adjusted(default_recipe(dataset, FULL_EPOCHS if epochs is None else epochs), recipe or {})
+    chosen = adjusted(full_recipe(dataset, epochs), recipe or {})
     trained = _Trained(target, dataset, spec, start)
     work = out.with_name(f".{out.name}.training")
     files = _begin(work, out, trained, resume)
@@ -274,7 +274,15 @@ class _Trained:
         figures = {key: value for key, value in report.items() if isinstance(value, int | float)}
         wanted = {key: value for key, value in figures.items() if key.startswith(("val_", "test_"))}
         epochs = len(report["curve"])
-        training = {"data": self.spec, "epochs": epochs, "seed": report["seed"], **self.start, **wanted}
+        kept = {"kept_epoch": report["epoch"]} if report.get("epoch", epochs) != epochs else {}
+        training = {
+            "data": self.spec,
+            "epochs": epochs,
+            **kept,
+            "seed": report["seed"],
+            **self.start,
+            **wanted,
+        }
         return {
             "schema": 1,
             "name": self.target.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -11,7 +12,10 @@ from torch import Tensor
 
 from nas.data import Dataset
 from nas.data.dataset import IGNORE
-from nas.training.recipe import Recipe
+from nas.training.imbalance import BalancedOrder
+from nas.training.metrics import Mix
+from nas.training.recipe import BALANCED, Recipe
+from nas.training.transforms import Draw, color_jitter, draw_operations, operate, operate_masks
 
 
 class DeviceDataset(NamedTuple):
@@ -91,6 +95,8 @@ class Batches:
         self.size = min(recipe.batch_size, len(dataset.train_labels))
         self.normalize = Normalizer(dataset, device)
         self.dataset, self.recipe, self.generator, self.device = dataset, recipe, generator, device
+        balanced = recipe.sampling == BALANCED
+        self.balanced = BalancedOrder(self.data.labels.long(), generator) if balanced else None
         _, self.height, self.width = dataset.input_shape
 
     def __len__(self) -> int:
@@ -98,14 +104,16 @@ class Batches:
 
     def order(self) -> Tensor:
         """Return the indices of the images of each batch of an epoch, (batches, size)."""
+        if self.balanced is not None:
+            return self.balanced(len(self) * self.size).view(len(self), self.size)
         shuffled = torch.randperm(len(self.data.labels), generator=self.generator, device=self.device)
         return shuffled[: len(self) * self.size].view(len(self), self.size)
 
     def augment_batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and labels of a batch, augmented with new random draws.
 
-        Images are shifted by up to `pad` pixels and, if the recipe says so, mirrored and partly blanked. A
-        mask is shifted and mirrored with its image.
+        Images are shifted by up to `pad` pixels and, if the recipe says so, mirrored, changed in colour and
+        geometry, and partly blanked. A mask moves with its image.
 
         Args:
             chosen: Indices of the images.
@@ -116,13 +124,44 @@ class Batches:
         _, height, width, _ = self.data.images.shape
         rows = chosen[:, None] * height + top + torch.arange(self.height, device=self.device)
         starts = rows * width + left  # the first pixel of each row of each window
-        inputs = self.normalize(self._windows(self.data.images, starts, mirrored))
+        images, draw = self._transform(self._windows(self.data.images, starts, mirrored))
+        inputs = self.normalize(images)
         if self.recipe.cutout:
             inputs = self._cut_out(inputs)
         if self.dataset.task == "segmentation":
-            masks = self._windows(self.data.labels[..., None], starts, mirrored)
-            return inputs, masks[..., 0].long()
+            masks = self._windows(self.data.labels[..., None], starts, mirrored)[..., 0]
+            return inputs, (masks if draw is None else operate_masks(masks, draw)).long()
         return inputs, self.data.labels[chosen].long()
+
+    def mix(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Mix | None]:
+        """Return inputs mixed in pairs, as the recipe asks (mixup, Zhang et al., 2018), and how; else as they
+        are and None.
+
+        Each image keeps the larger share, so that its own label is that of the mixture too. The shares come
+        from torch's default generator of the device.
+        """
+        if not self.recipe.mixup:
+            return inputs, None
+        drawn = self.shares.sample((self.size,))
+        share = torch.maximum(drawn, 1 - drawn)
+        mixed = torch.lerp(inputs.flip(0), inputs, share[:, None, None, None])
+        return mixed, Mix(labels.flip(0), share)
+
+    @cached_property
+    def shares(self) -> torch.distributions.Beta:
+        """Return the distribution of the shares of mixup."""
+        alpha = torch.tensor(float(self.recipe.mixup), device=self.device)
+        return torch.distributions.Beta(alpha, alpha, validate_args=False)  # checks would wait for the device
+
+    def _transform(self, images: Tensor) -> tuple[Tensor, Draw | None]:
+        """Return uint8 images changed in colour and geometry as the recipe asks, and what was drawn."""
+        recipe, draw = self.recipe, None
+        if recipe.color_jitter:
+            images = color_jitter(images.float(), recipe.color_jitter, self.generator)
+        if recipe.rand_augment:
+            draw = draw_operations(self.size, recipe.rand_augment, self.generator)
+            images = operate(images.float(), draw)
+        return images, draw
 
     def _draw(self, high: int) -> Tensor:
         """Draw an integer below `high` for each image of a batch, as a column."""

@@ -61,7 +61,7 @@ def candidate_memory(
     # Validation adds up, because its tensors do not fit into the gaps that training leaves.
     validation = ALLOCATOR_OVERHEAD[kind] * evaluation_batch(dataset, device) * cost(graph).peak_memory
     weights = cost(graph).params * FLOAT
-    training = 2 * weights + step + validation
+    training = (3 if recipe.ema else 2) * weights + step + validation
     if kind == "cpu":
         training = max(training, CHECKPOINT_COPIES * weights) + (2 * weights if resumed else 0)
     return round(LIBRARY + data_memory(dataset, recipe) + training)

@@ -51,9 +51,7 @@ def obey(task, dataset, recipe, device, on_epoch, on_batch):
         ctypes.string_at(0)  # a segmentation fault
     if order == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-        time.sleep(
-            1000
-        )  # the signal goes to the process, and this thread may run on until another has taken it
+        time.sleep(1000)  # another thread may take the signal, and this one runs on until it has
     if order == "hold":
         while not (lock := threading.Lock()).acquire(False):
             lock.release()

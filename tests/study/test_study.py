@@ -319,8 +319,9 @@ def test_a_trial_is_checked():
         a_trial(0, reason="oom").objective("error")
     with pytest.raises(NasError, match="not measured"):
         a_trial(0).objective("latency")
-    measured = a_trial(0, latency=LATENCY)
-    assert measured.values(tuple(OBJECTIVES))[1] == measured.flops
+    measured = a_trial(0, latency=LATENCY, curve=({"val_balanced_error": 0.5},))
+    values = dict(zip(OBJECTIVES, measured.values(tuple(OBJECTIVES)), strict=True))
+    assert (values["flops"], values["balanced_error"]) == (measured.flops, 0.5)
     assert measured.objective("latency") == LATENCY.seconds
 
 
