@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nas.exporters.predict import Prediction
 
 
-@click.command("predict", epilog="Example: nas predict trained/resnet18 photo.jpg holiday/ --top 3")
+@click.command("predict", epilog="Example: nas predict trained/trial-0 digits.png --top 3")
 @click.argument("folder", metavar="FOLDER")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BODY_RATE = 0.1
 
 
-@click.command("train", epilog="Example: nas train latest --knee --epochs 2")
+@click.command("train", epilog="Example: nas train latest --trial 0 --epochs 2 --to trained")
 @click.argument("target", metavar="RUN|NAME|FILE", shell_complete=complete.runs)
 @click.option("--best", is_flag=True, help="Of a RUN, the network with the lowest validation error.")
 @click.option("--knee", is_flag=True, help="Of a RUN, the network at the knee of the front.")
