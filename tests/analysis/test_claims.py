@@ -13,6 +13,7 @@ import scipy.stats
 from testing.generators import NOISES, Truth, noise, table, with_evidence
 
 import nas
+from nas.analysis.text.statements import listing
 from nas.stats import power
 from nas.stats.paired_means import MOST_DRAWN, RESAMPLES, paired_means
 from nas.stats.resampling import holm
@@ -67,6 +68,15 @@ def test_long_tails_widen_the_limits_by_the_uncertainty_of_the_variance():
     t = scipy.stats.t(freedom).ppf(0.975) / scipy.stats.t(len(d) - 1).ppf(0.975)
     assert t > 1.05
     assert found.low[0] == pytest.approx(d.mean() - t * (d.mean() - flips), rel=0.05)
+
+
+def test_contrasts_are_listed_by_those_that_are_left_out_where_these_are_few():
+    names = ["a -> b", "a -> c", "b -> c", "a -> d", "b -> d", "c -> d"]
+    assert listing(names, names) == "all contrasts"
+    assert listing(names[1:], names) == "all contrasts but a -> b"
+    assert listing(names[:2], names) == "a -> b, a -> c"
+    assert listing(names[:1], names[:1]) == "a -> b"
+    assert listing([], names) == ""
 
 
 def test_many_contrasts_are_treated_in_parts():
