@@ -27,10 +27,18 @@ COSTS = ("min", "median", "max", "rules out")
 
 @click.command("spaces", epilog="Example: nas spaces residual_vs_fractal --input 3x224x224")
 @click.argument("name", required=False, shell_complete=complete.spaces)
-@click.option("--input", "shape", type=options.InputShape(), help="Show what networks cost for such images.")
+@click.option(
+    "--input",
+    "shapes",
+    type=options.InputShape(),
+    multiple=True,
+    help="Show what networks cost for images of this size.",
+)
 @click.option("--classes", type=click.IntRange(min=1), help="Number of classes. Default: those of NAME.")
 @options.as_json
-def command(name: str | None, shape: tuple[int, int, int] | None, classes: int | None, as_json: bool) -> None:
+def command(
+    name: str | None, shapes: tuple[tuple[int, int, int], ...], classes: int | None, as_json: bool
+) -> None:
     """List the search spaces, or show the decisions of one.
 
     NAME is a search space, or the path of a .yaml file. With --input it shows the stem and the limits for
@@ -38,6 +46,9 @@ def command(name: str | None, shape: tuple[int, int, int] | None, classes: int |
     """
     from nas.space.space import load_space, space_names
 
+    if len(shapes) > 1:
+        raise NasError("given twice", where="--input", hint="a network takes images of one size")
+    shape = shapes[0] if shapes else None
     if name is not None:
         space = load_space(name)
         if shape is None and classes is None:

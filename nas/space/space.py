@@ -36,7 +36,7 @@ from nas.space.decisions import (
 )
 from nas.space.fitting import adaptions, fitted
 from nas.space.genotype import Genotype, expand
-from nas.space.spec import Limits, SpaceSpec, parse_spec, spec_text
+from nas.space.spec import Limits, SpaceSpec, parse_spec, restricted, spec_text
 from nas.space.tight import TightSpace
 
 if TYPE_CHECKING:
@@ -164,9 +164,22 @@ class SearchSpace:
                 break
         return self._constrained.draw(rng)
 
+    def rare(self, rng: np.random.Generator) -> Iterator[tuple[Genotype, bool]]:
+        """Yield networks as `draw` returns them, each once, that draws hardly ever find because of the
+        constraints; nothing if draws find them."""
+        return self._constrained.rare(rng)
+
+    def nothing_fits(self) -> NasError:
+        """Return the error of a space without a network, which says what would do."""
+        return self._constrained.nothing_fits()
+
     @cached_property
     def _constrained(self) -> TightSpace:
         return TightSpace(self)
+
+    def of_type(self, kind: str) -> SearchSpace:
+        """Return the space of the networks whose blocks are all of one module type."""
+        return SearchSpace(restricted(self.spec, kind), restricted(self.declared, kind))
 
     def suggest(self, trial: BaseTrial) -> Genotype:
         """Return the genotype that an Optuna trial decides on, each decision a categorical parameter.

@@ -161,6 +161,19 @@ def spec_text(spec: SpaceSpec) -> str:
     return str(yaml.safe_dump(data, sort_keys=False))
 
 
+def restricted(spec: SpaceSpec, kind: str) -> SpaceSpec:
+    """Return a specification whose blocks are all of one module type, which every stage may use."""
+
+    def only(modules: Modules | list[str]) -> Modules:
+        settings = _as_mapping(modules)
+        return {kind: settings[kind]} if kind in settings else {}
+
+    own = [stage.modules and only(stage.modules) for stage in spec.stages]
+    pairs = zip(spec.stages, own, strict=True)
+    stages = [stage.model_copy(update={"modules": modules}) for stage, modules in pairs]
+    return spec.model_copy(update={"modules": only(spec.modules), "stages": stages})
+
+
 def options_of(value: Any, chosen: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the options of a setting: a value, a list, or `{by: FIELD, VALUE: options, …}`."""
     if isinstance(value, Mapping):
