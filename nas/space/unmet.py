@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from math import inf
+from math import inf, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from nas.errors import NasError
 from nas.graph.graph import Graph, shape_text
 from nas.space.decisions import pick
-from nas.space.fitting import BOUND, LEAST_SIDE, reduced_size
+from nas.space.fitting import BOUND, reduced_size
 from nas.space.genotype import Genotype, expand
 from nas.space.spec import AUTO, UNITS, Limits
 
@@ -74,7 +74,7 @@ def _lines(
         at = f", at: {shape_text(declared.at)}" if declared.at else ""
         yield f"  half of the draws meet  {name}: {{{kind}: {_round(middle / grown, kind)}{at}}}"
     if name == "flops" and middle > high:
-        yield from _smaller_images(space)
+        yield from _smaller_images(space, middle / high)
 
 
 def _round(figure: float, kind: str) -> str:
@@ -85,14 +85,16 @@ def _round(figure: float, kind: str) -> str:
     return f"{rounded / factor:.12g}{unit}"
 
 
-def _smaller_images(space: SearchSpace) -> Iterator[str]:
-    """Yield what else reduces FLOPs: smaller images, and a stem that makes them small."""
-    size = space.input_shape[1:]
-    if min(size) >= 2 * LEAST_SIDE:
-        yield f"  smaller images take fewer FLOPs: --data 'DATA?size={min(size) // 2}'"
-    reduced = reduced_size(space.declared, size) if space.declared.stem.get("stride", 1) == 1 else None
+def _smaller_images(space: SearchSpace, excess: float) -> Iterator[str]:
+    """Yield what else reduces FLOPs `excess` times: smaller images, or a stem that makes them small."""
+    size, declared = space.input_shape[1:], space.declared
+    if declared.stem.get("stride") == AUTO or declared.constraints["flops"].at is not None:
+        return  # FLOPs or limit do not follow from the pixels alone
+    if (side := int(min(size) / sqrt(excess))) >= SIDES[0]:
+        yield f"  half of the draws meet it with images of {side} pixels: --data 'DATA?size={side}'"
+    reduced = reduced_size(declared, size) if declared.stem.get("stride", 1) == 1 else None
     if reduced is not None:
-        stem = f"stem: {{type: {space.declared.stem['type']}, …, stride: {AUTO}}}"
+        stem = f"stem: {{type: {declared.stem['type']}, …, stride: {AUTO}}}"
         yield f"  {stem} reduces {shape_text(size)} to {shape_text(reduced)} pixels"
 
 

@@ -85,14 +85,21 @@ def test_constraints_that_nothing_meets_say_how_near_draws_come_and_what_would_d
     assert 0.4 < np.mean(fits) < 0.65
 
 
-def test_large_images_are_told_of_the_stem_and_of_the_limit_that_would_do():
-    text = TIGHT.format(stages="  - {depth: [1, 2], width: [8, 16]}", flops="1M, at: 32x32")
+def test_large_images_are_told_of_the_stem_and_of_the_size_that_would_do():
+    text = TIGHT.format(stages="  - {depth: [1, 2], width: [8, 16]}", flops="4M")
+    space = parse_space(text, "own.yaml").with_input((3, 224, 224), 10)
+    with pytest.raises(NasError) as caught:
+        space.sample(0)
+    assert "stem: {type: conv, …, stride: auto} reduces 224x224 to 56x56 pixels" in str(caught.value)
+    side = int(re.search(r"with images of \d+ pixels: --data 'DATA\?size=(\d+)'", str(caught.value)).group(1))
+    smaller = space.with_input((3, side, side), 10)
+    fits = [not smaller.violations(genotype) for genotype in every_genotype(smaller.spec)]
+    assert 0.4 < np.mean(fits) < 0.8
+    text = text.replace("4M", "1M, at: 32x32")
     with pytest.raises(NasError) as caught:
         parse_space(text, "own.yaml").with_input((3, 224, 224), 10).sample(0)
     assert "flops at most 49,000,000" in str(caught.value)
     assert re.search(r"half of the draws meet  flops: \{max: [\d.]+M, at: 32x32\}", str(caught.value))
-    assert "stem: {type: conv, …, stride: auto} reduces 224x224 to 56x56 pixels" in str(caught.value)
-    assert "--data 'DATA?size=112'" in str(caught.value)
 
 
 def test_images_that_no_network_can_take_are_told_of_a_size_that_fits():
