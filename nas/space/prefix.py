@@ -12,7 +12,7 @@ from nas.graph.cost import cost
 from nas.graph.graph import Shape
 from nas.modules import Module, Stem
 from nas.modules.base import expansion
-from nas.space.genotype import INPUT_NODE, JOINS, Node
+from nas.space.genotype import INPUT_NODE, JOINS, Genotype, Node
 from nas.space.spec import SpaceSpec
 
 
@@ -45,6 +45,19 @@ class PrefixCheck:
             raise HopelessError from error
         if any(figure > highest for figure, highest in zip(self._figures, self._highest, strict=True)):
             raise HopelessError
+
+    def rules_out(self, genotype: Genotype) -> bool:
+        """Tell whether the stem and the blocks of a network are too much; much quicker than its graph."""
+        if min(self._highest) == inf or genotype.stem is None:
+            return False
+        nodes: list[Node] = []
+        try:
+            for node in genotype.nodes:
+                nodes.append(node)
+                self(genotype.stem, nodes)
+        except HopelessError:
+            return True
+        return False
 
     def _add(self, name: str, module: Module, shape: Shape) -> None:
         self._shapes[name], *figures = _figures(module, shape)

@@ -48,7 +48,7 @@ class TightSpace:
         """The numbers of fixed draws that fit, up to `FITTING`, and of all draws made."""
         rng, fitting = np.random.default_rng(0), 0
         for number in range(1, DRAWS + 1):
-            fitting += not self.space.violations(self._random(rng))
+            fitting += self.space.allows(self._random(rng))
             self._tell()
             if fitting == FITTING:
                 return fitting, number

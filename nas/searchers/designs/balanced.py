@@ -171,7 +171,7 @@ def _networks(space: SearchSpace, entropy: list[int]) -> Iterator[Network]:
     while rejected < TRIES:
         genotype = space.build(lambda _, options: pick(options, rng))
         rejected += 1
-        if space.violations(genotype) or genotype.digest in seen:
+        if not space.allows(genotype) or genotype.digest in seen:
             continue
         seen.add(genotype.digest)
         rejected = 0
