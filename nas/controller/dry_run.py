@@ -18,6 +18,7 @@ from nas.schedulers import expected_epochs
 from nas.searchers.base import propose
 from nas.space.genotype import Genotype, expand
 from nas.study.history import History
+from nas.training.recipe_text import augmentation
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -75,6 +76,7 @@ def describe(config: SearchConfig, dataset: Dataset, planned: Plan) -> dict[str,
         "limits": space_figures(config.space).limits,
         "images": {"train": len(dataset.train_labels), "validation": len(dataset.val_labels)},
         "duplicates": dataset.duplicates.count,
+        "augmentation": augmentation(config.recipe),
         "samples": planned.samples,
         **({"design": dict(planned.design)} if planned.design else {}),
         "costs": planned.costs,
