@@ -195,3 +195,11 @@ def test_a_balanced_design_of_a_tight_space_finds_what_fits(fewer_draws):
     assert not any(space.violations(proposal.genotype) for proposal in plan)
     with pytest.raises(NasError, match="networks of residual alone: tight: no network satisfies"):
         make_searcher("balanced", ("error", "flops")).default_trials(eleven(38_400), 0)
+
+
+def test_a_paired_design_without_a_context_is_refused(fewer_draws):
+    text = TIGHT.format(stages="  - {depth: [1, 2], width: [8, 16], stride: 2}", flops="100k")
+    text = text.replace("residual: {shortcut: B}, plain: {}", "bottleneck: {}, fractal: {}")
+    space = parse_space(text.replace("max: 100k", "min: 60k, max: 62k"), "own.yaml").with_input((1, 8, 8), 10)
+    with pytest.raises(NasError, match="no shape lets bottleneck, fractal meet the constraints"):
+        make_searcher("paired", ("error", "flops")).default_trials(space, 0)

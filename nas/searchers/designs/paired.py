@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.modules import MODULE_TYPES
 from nas.searchers.base import SearcherSettings
@@ -79,6 +80,11 @@ class Paired(Design):
         return None
 
     def default_trials(self, space: SearchSpace, seed: int) -> int:
+        if self._block(space, seed, 0) is None:
+            types = ", ".join(module_types(space))
+            message = f"no shape lets {types} meet the constraints, also with widths for equal FLOPs"
+            hint = "nas spaces NAME --input SIZE shows which limits bind; give wider ones"
+            raise NasError(message, where=space.name, hint=hint)
         self._block(space, seed, MIN_CONTEXTS - 1)
         return sum(len(block.networks) for block in self._blocks[:MIN_CONTEXTS]) * self.repeats
 
