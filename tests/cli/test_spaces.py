@@ -65,6 +65,8 @@ def test_a_space_shows_what_its_file_leaves_to_the_images(capsys: pytest.Capture
         (["own.yaml", "--input", "3x7"], "write channels x height x width"),
         (["own.yaml", "--input", "3x1x1"], "images of 1x1 pixels are too small"),
         (["--input", "3x32x32"], "need the name of a space"),
+        (["own.yaml", "--flops", "0.5x"], "belong to --around"),
+        (["own.yaml", "--around", "resnet20"], "not both"),
         (["own.yaml", "--input", "3x8x8", "--input", "3x9x9"], "given twice"),
     ],
 )
@@ -81,22 +83,23 @@ def test_inputs_that_cannot_be(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_search_whose_limits_no_photo_meets_says_what_would_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own.yaml").write_text(OWN)
-    write_folder(Path("photos"), ["cat", "dog"], count=12, size=(96, 96))
+    write_folder(Path("photos"), ["cat", "dog"], count=12, size=(64, 64))
     search = ["search", "--space", "own.yaml", "--data", "folder:photos", "--epochs", "1", "--dry-run"]
     assert run(search) == 2
     error = capsys.readouterr().err
     assert "flops at most 1,000,000: met by 0.0% of random draws, the nearest has" in error
-    assert "stride: auto} reduces 96x96 to 48x48 pixels" in error
-    Path("own.yaml").write_text(OWN.replace("8}", "8, stride: auto}", 1).replace("1M", "10M, at: 32x32"))
+    assert "stride: auto} reduces 64x64 to 32x32 pixels" in error
+    Path("own.yaml").write_text(OWN.replace("8}", "8, stride: auto}", 1).replace("1M", "10M, at: 16x16"))
     assert run(search) == 0
     shown = capsys.readouterr().out
-    assert "stem        3x3 conv of stride 2: 96x96 to 48x48" in shown
-    assert "limit       flops at most 22.5M (10M at 32x32, scaled by pixels)" in shown
+    assert "stem        3x3 conv of stride 2: 64x64 to 32x32" in shown
+    assert "limit       flops at most 40M (10M at 16x16, scaled by pixels)" in shown
 
 
 @pytest.mark.slow
