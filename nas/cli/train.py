@@ -9,7 +9,6 @@ import click
 
 from nas.cli import _options as options
 from nas.cli._output import echo, emit, note
-from nas.cli._training_progress import TrainingProgress, error_text
 from nas.errors import NasError, NotFoundError
 from nas.formatting import count
 
@@ -44,12 +43,25 @@ from nas.formatting import count
     metavar="2h",
     help="Time for the training, such as 2h or 1h30m: fewer epochs where not all of them fit.",
 )
+@click.option(
+    "--track",
+    type=options.Names(),
+    default=(),
+    help="Trackers to report to: tensorboard, mlflow, wandb, trackio.",
+)
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint beside the source.")
 @options.results_dir
 @options.as_json
 def command(
-    *, target: str, trial: int | None, data: str | None, results_dir: Path, as_json: bool, **settings: Any
+    *,
+    target: str,
+    trial: int | None,
+    data: str | None,
+    track: tuple[str, ...],
+    results_dir: Path,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
     """Train one network from scratch, then read the test set once.
 
@@ -57,12 +69,14 @@ def command(
     and figures are written beside the source. A FILE.py is a program and is run: train only what you
     trust. Besides this, only --plugin runs code from a file.
     """
+    from nas.cli._training_progress import TrainingProgress, error_text
     from nas.training.final import Files, train
     from nas.visualization.plots.curve import plot_curve
 
     source = _source(target, trial, data, results_dir)
-    progress = TrainingProgress()
-    report = train(source, data, **settings, on_start=progress.start, on_epoch=progress.epoch)
+    with TrainingProgress(source.parent, track) as progress:
+        report = train(source, data, **settings, on_start=progress.start, on_epoch=progress.epoch)
+        progress.end(report)
     task = "segmentation" if "val_miou" in report else "classification"
     picture = plot_curve(report["curve"], source.with_suffix(".curve.png"), kept=report["epoch"], task=task)
     if as_json:
