@@ -20,7 +20,8 @@ class TrainingProgress:
     """Callbacks for `nas.training.final.train`; use as a context manager.
 
     Args:
-        folder: Folder of the network; trackers name the training after it.
+        folder: Folder that the training writes. Trackers name the training after it, and keep their files
+            beside it, because it is replaced whole.
         trackers: Names of trackers.
     """
 
@@ -53,7 +54,7 @@ class TrainingProgress:
         if extras:
             note(f"kept        {', '.join(extras)}")
         folder = self.folder.resolve()
-        self.log.start(folder.name, folder, {"data": dataset.name, **asdict(recipe)})
+        self.log.start(folder.name, folder.parent, {"data": dataset.name, **asdict(recipe)})
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Print an epoch and the time left, from the mean time of the epochs so far."""

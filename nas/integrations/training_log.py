@@ -56,7 +56,7 @@ class TrainingLog:
 
         Args:
             name: Name of the training.
-            folder: Place of the files of TensorBoard and W&B.
+            folder: Place of the folders `tensorboard` and `wandb`.
             settings: What is trained and how.
         """
         for tracker in self.names:
@@ -93,7 +93,7 @@ def _warn(tracker: str, error: Exception) -> None:
 def _tensorboard(name: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Log]:
     from tensorboardX import SummaryWriter
 
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
+    with SummaryWriter(str(folder / "tensorboard" / name)) as writer:
         writer.add_text("settings", "\n\n".join(f"{key}: {value}" for key, value in settings.items()))
 
         def log(values: Mapping[str, float], step: int) -> None:

@@ -37,14 +37,14 @@ def network(tmp_path):
 
 
 def train(path, *options):
-    words = ["train", str(path), "--data", "digits?limit=100", "--epochs", "2", "--device", "cpu", *options]
-    assert run(words) == 0
-    return json.loads(path.with_suffix(".training.json").read_text())
+    words = ["train", str(path), "--data", "digits?limit=100", "--to", str(path.parent), *options]
+    assert run([*words, "--epochs", "2", "--device", "cpu"]) == 0
+    return json.loads((path.parent / "network" / "training.json").read_text())
 
 
 def test_tensorboard_holds_the_curve_and_the_test_figures(network):
     report = train(network, "--track", "tensorboard", "--recipe", "class_weights.3=2")
-    scalars, plugins = read_events(network.parent / "tensorboard")
+    scalars, plugins = read_events(network.parent / "tensorboard" / "network")
     curve = {row["epoch"]: row["val_error"] for row in report["curve"]}
     assert scalars["val_error"] == pytest.approx(curve)
     assert scalars["test_error"] == {2: pytest.approx(report["test_error"])}
@@ -91,7 +91,7 @@ def test_mlflow_holds_settings_and_curve(network, tmp_path, monkeypatch):
     report = train(network, "--track", "mlflow")
     client = mlflow.MlflowClient()
     (found,) = client.search_runs([client.get_experiment_by_name("nas").experiment_id])
-    assert (found.info.run_name, found.info.status) == ("chosen", "FINISHED")
+    assert (found.info.run_name, found.info.status) == ("network", "FINISHED")
     assert found.data.params["epochs"] == "2"
     history = client.get_metric_history(found.info.run_id, "val_error")
     assert {m.step: m.value for m in history} == {row["epoch"]: row["val_error"] for row in report["curve"]}
