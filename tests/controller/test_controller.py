@@ -14,6 +14,7 @@ import pytest
 from nas.controller.callbacks import Callbacks
 from nas.controller.config import SearchConfig
 from nas.controller.loop import run_search
+from nas.controller.planned_trial import training_seed
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
@@ -284,3 +285,10 @@ def test_signal_handlers_are_restored(space):
     with pytest.raises(AllTrialsFailedError):
         search(space, failed, trials=2)
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
+
+
+def test_each_trial_has_a_seed_of_its_own_that_is_kept():
+    seeds = {training_seed(seed, number) for seed in range(3) for number in range(300)}
+    assert len(seeds) == 900
+    assert max(seeds) > 2**30
+    assert (training_seed(0, 0), training_seed(7, 11)) == (1910792744, 1835792078)

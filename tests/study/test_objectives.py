@@ -80,6 +80,14 @@ def test_values_are_shown_with_their_units(name, value, text):
     assert objective(name).text(value) == text
 
 
+def test_what_each_objective_is():
+    """Whether its values span orders of magnitude, and whether they are known before a training."""
+    kinds = {name: (entry.logarithmic, entry.before_training) for name, entry in OBJECTIVES.items()}
+    costs = dict.fromkeys(("flops", "params", "activations", "peak_memory"), (True, True))
+    errors = dict.fromkeys(("error", "balanced_error"), (False, False))
+    assert kinds == {**errors, **costs, "latency": (True, False)}
+
+
 def test_unknown_and_repeated_objectives_are_refused():
     with pytest.raises(NasError, match="unknown objective 'flop'") as caught:
         check_objectives(["error", "flop"])

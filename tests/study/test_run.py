@@ -216,16 +216,23 @@ def test_a_run_that_cannot_be_made_fails_before_ray_and_leaves_no_folder(
     assert list(tmp_path.glob("*/*")) == []
 
 
-class RefusingTracker:
-    """A tracker whose server refuses the run."""
-
-    def start(self, *_: Any) -> None:
-        raise NasError("the server refuses the run")
+def test_two_runs_of_one_machine_pool(home: Path, first: Any) -> None:
+    """Both were trained in the precision that the machine suits, and say so when they are opened."""
+    with search(home, trials=2, searcher="random", name="second").study:
+        pass
+    with (second := nas.open_run("second", home / "results")).study:
+        assert second.config.recipe.precision == first.config.recipe.precision != "auto"
+        assert nas.analyze([first, second]).networks == len(
+            {t.digest for t in (*first.study.trials, *second.study.trials)}
+        )
 
 
 def test_a_refused_start_leaves_no_folder(home: Path) -> None:
-    with pytest.raises(NasError, match="the server refuses"):
-        search(home, trials=1, results_dir=home / "refused", track=[RefusingTracker()])
+    def refuse(*_: Any) -> None:
+        raise NasError("not on these data")
+
+    with pytest.raises(NasError, match="not on these data"):
+        search(home, trials=1, results_dir=home / "refused", on_data=refuse)
     assert list((home / "refused").iterdir()) == []
 
 

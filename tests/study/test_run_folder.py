@@ -20,7 +20,7 @@ from testing.stranger import change_config, copied
 
 from nas.cli import run as nas
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
-from nas.files import write_atomic
+from nas.files import DRAFT, write_atomic
 from nas.study.run_config import VERSION
 from nas.study.run_folder import NAME, create_run, find_run, list_runs, lock_run, read_config, write_config
 from nas.study.tables import SCHEMA_VERSION, checksum
@@ -140,6 +140,18 @@ def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
     with lock_run(folder):
         assert (folder.path / ".holder").read_text().startswith(f"process {os.getpid()} ")
     assert not (folder.path / ".holder").exists()
+
+
+def test_unfinished_files_of_a_killed_search_are_removed(tmp_path):
+    folder = create_run(tmp_path, "space", "run")
+    folder.rungs.mkdir()
+    for place in (folder.path, folder.weights, folder.rungs):
+        (place / f".file.0123{DRAFT}").write_text("half")
+        (place / "file").write_text("whole")
+    with lock_run(folder):
+        for place in (folder.path, folder.weights, folder.rungs):
+            assert not (place / f".file.0123{DRAFT}").exists()
+            assert (place / "file").read_text() == "whole"
 
 
 def test_config_round_trip_and_checksum(tmp_path):
