@@ -32,19 +32,35 @@ ROOT = Path(__file__).resolve().parent.parent
 STUDY = (
     "tests/study/test_study.py",
     "tests/study/test_absurd_records.py",
+    "tests/study/test_bounds.py",
+    "tests/study/test_history.py",
     "tests/study/test_record_model.py",
 )
-FOLDER = ("tests/study/test_run_folder.py", "tests/study/test_run.py", "tests/study/test_untrusted.py")
-HALVING = ("tests/schedulers", "tests/searchers/test_hypervolume.py")
+FOLDER = (
+    "tests/study/test_run_folder.py",
+    "tests/study/test_bounds.py",
+    "tests/study/test_run.py",
+    "tests/study/test_untrusted.py",
+    "tests/study/test_read_only.py",
+)
+HALVING = ("tests/schedulers", "tests/study/test_failing_disk.py", "tests/study/test_special_files.py")
 LOOP = (
+    "tests/controller/test_planned_trial.py",
     "tests/controller/test_controller.py",
     "tests/study/test_run.py",
     "tests/controller/test_interruption.py",
+)
+GENOTYPE = (
+    "tests/space/test_genotype.py",
+    "tests/space/test_genotype_bounds.py",
+    "tests/graph/test_digest.py",
 )
 TESTS: dict[str, Sequence[str]] = {
     "nas/pareto.py": ("tests/test_pareto.py",),
     "nas/files.py": (
         "tests/test_files.py",
+        "tests/study/test_failing_disk.py",
+        "tests/study/test_bounds.py",
         "tests/study/test_run_folder.py",
         "tests/study/test_special_files.py",
     ),
@@ -66,9 +82,9 @@ TESTS: dict[str, Sequence[str]] = {
     "nas/schedulers/promotion.py": HALVING,
     "nas/schedulers/successive_halving.py": HALVING,
     "nas/schedulers/extrapolated_history.py": HALVING,
-    "nas/space/genotype.py": ("tests/space/test_genotype.py", "tests/graph/test_digest.py"),
-    "nas/space/genotype_json.py": ("tests/space/test_genotype.py",),
-    "nas/space/node.py": ("tests/space/test_genotype.py", "tests/graph/test_digest.py"),
+    "nas/space/genotype.py": GENOTYPE,
+    "nas/space/genotype_json.py": GENOTYPE,
+    "nas/space/node.py": GENOTYPE,
 }
 PRELOADED = (
     "torch",
