@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.files import read_text, write_atomic
 from nas.graph.graph import shape_text
-from nas.training.recipe import adjusted, full_recipe
+from nas.training.recipe import adjusted, check_recipe, full_recipe
 from nas.training.task import MAX_CLASS_ERRORS
 
 if TYPE_CHECKING:
@@ -55,9 +55,11 @@ def train(
     *,
     epochs: int | None = None,
     recipe: Mapping[str, Any] | None = None,
+    time: float | None = None,
     seed: int = 0,
     device: str | None = None,
     resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Train one exported network from scratch, then score it once on the test images.
@@ -72,9 +74,12 @@ def train(
             network, as the config.json beside the source names them.
         epochs: Epochs to train; by default 100 below 20,000 training images, 200 below 200,000, else 90.
         recipe: Fields of `nas.training.recipe.Recipe` that differ from `full_recipe`, such as `{"ema": 0}`.
+        time: Seconds for the training. Where the epochs do not fit, as a few measured batches tell, the
+            schedule is as many as do. A resumed training keeps its epochs.
         seed: Seed of the initial weights and the order of batches.
         device: `"cpu"`, `"cuda"` or `"cuda:1"`; by default a GPU if there is one.
         resume: Continue from the checkpoint beside the source. A finished training returns its figures.
+        on_start: Called before the first epoch with the data and the recipe.
         on_epoch: Called after each epoch with its figures: epoch, train_loss, val_loss, val_error.
 
     Returns:
@@ -106,8 +111,49 @@ def train(
     dataset = (load_data if data else load_recorded)(spec, seed=about.get("split_seed", 0))
     if spec == about.get("data") and dataset.fingerprint != about.get("data_fingerprint"):
         warnings.warn(f"{spec}: the data differ from those of the search", stacklevel=2)
-    chosen, device = adjusted(full_recipe(dataset, epochs), recipe or {}), device or _device()
-    return train_fully(source, dataset, chosen, seed=seed, device=device, resume=resume, on_epoch=on_epoch)
+    device, fields = device or _device(), dict(recipe or {})
+    given = fields.pop("epochs", None)
+    epochs = given if epochs is None else epochs
+    chosen = adjusted(full_recipe(dataset, epochs), fields)
+    check_recipe(chosen, dataset)
+    if time is not None:
+        fitting = _recorded_epochs(Files(source)) if resume else None
+        fitting = fitting or _fitting_epochs(source, dataset, chosen, time, device)
+        chosen = adjusted(full_recipe(dataset, fitting), fields)
+    return train_fully(
+        source,
+        dataset,
+        chosen,
+        seed=seed,
+        device=device,
+        resume=resume,
+        on_start=on_start,
+        on_epoch=on_epoch,
+    )
+
+
+def _recorded_epochs(files: Files) -> int | None:
+    """Return the epochs of the schedule of an earlier training, None without one."""
+    from nas.training.checkpoint import load
+
+    if files.report.exists():
+        try:
+            return int(json.loads(read_text(files.report))["recipe"]["epochs"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise StorageError(f"cannot be read: {error}", where=str(files.report)) from None
+    state = load(files.checkpoint)
+    return None if state is None else int(state["identity"]["epochs"])
+
+
+def _fitting_epochs(source: Path, dataset: Dataset, recipe: Recipe, time: float, device: str) -> int:
+    """Return how many epochs of a recipe fit into `time` seconds."""
+    from nas.training.time_budget import epochs_within
+
+    if not time > 0:
+        raise NasError(f"must be above 0 seconds, not {time}", where="time")
+    network = load_network(source, dataset)
+    check_output(network, dataset, str(source))
+    return epochs_within(time, network, dataset, recipe, device)[0]
 
 
 def _about(source: Path) -> dict[str, Any]:
@@ -139,6 +185,7 @@ def train_fully(
     seed: int = 0,
     device: str = "cpu",
     resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Train the `Network` of a source file and score it on the test images, once.
@@ -153,6 +200,7 @@ def train_fully(
         seed: Seed of the initial weights and the order of batches.
         device: cpu, cuda or cuda:1.
         resume: Continue from the checkpoint beside the source.
+        on_start: Called before the first epoch with the data and the recipe.
         on_epoch: Called after each epoch with its figures.
 
     Returns:
@@ -179,6 +227,8 @@ def train_fully(
     torch.manual_seed(seed)
     network = load_network(source, dataset)
     check_output(network, dataset, str(source))
+    if on_start is not None:
+        on_start(dataset, recipe)
     result = loop.train(
         network, dataset, recipe, seed=seed, device=device, on_epoch=on_epoch, checkpoint=files.checkpoint
     )

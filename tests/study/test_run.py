@@ -227,12 +227,13 @@ def test_two_runs_of_one_machine_pool(home: Path, first: Any) -> None:
         )
 
 
-def test_a_refused_start_leaves_no_folder(home: Path) -> None:
-    def refuse(*_: Any) -> None:
-        raise NasError("not on these data")
+def test_a_refused_start_leaves_no_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NasError("the cluster refuses")
 
-    with pytest.raises(NasError, match="not on these data"):
-        search(home, trials=1, results_dir=home / "refused", on_data=refuse)
+    monkeypatch.setattr("nas.controller.search.make_evaluator", refuse)
+    with pytest.raises(NasError, match="the cluster refuses"):
+        search(home, trials=1, results_dir=home / "refused")
     assert list((home / "refused").iterdir()) == []
 
 

@@ -142,6 +142,13 @@ def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
     assert not (folder.path / ".holder").exists()
 
 
+@pytest.mark.parametrize("space", ["s" * 200, "a space/with signs", "..", "---"])
+def test_the_name_of_a_new_run_is_one_that_is_accepted(tmp_path, space):
+    folder = create_run(tmp_path, space)
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,43}-\d{8}-\d{6}-[0-9a-f]{4}", folder.name)
+    assert create_run(tmp_path, space, folder.name[1:]).name == folder.name[1:]
+
+
 def test_unfinished_files_of_a_killed_search_are_removed(tmp_path):
     folder = create_run(tmp_path, "space", "run")
     folder.rungs.mkdir()
