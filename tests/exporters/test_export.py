@@ -25,7 +25,7 @@ from nas.study.trial import Proposal
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
+    folder = tmp_path_factory.mktemp("exported?to=a#b%41")
     trials = [make_trial(0), make_trial(1)]
     export_trials(trials, folder, CONFIG, {0: trained_weights(trials[0])})
     return folder

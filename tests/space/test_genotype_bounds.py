@@ -118,6 +118,14 @@ def test_every_part_is_in_the_json():
     assert graph.auxiliary == {"aux1": 0.5}
 
 
+def test_stages_are_apart_on_the_one_line():
+    names = ["stem", "stage1.block1", "stage1.block2", "stage2.block1"]
+    nodes = tuple(Node(name, Plain(width=4), (before,)) for before, name in pairwise(names))
+    network = Genotype(ConvStem(width=4), nodes, PoolHead())
+    assert str(network) == "conv 4 | 2 x plain 4 | plain 4 | pool"
+    assert [(node.stage, node.block) for node in nodes][1:] == [("stage1", "block2"), ("stage2", "block1")]
+
+
 def test_nodes_have_their_natural_order():
     names = [f"b{i}" for i in range(12)]
     fan = [Node(name, Plain(width=4), ("stem",)) for name in names]
