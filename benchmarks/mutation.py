@@ -36,6 +36,11 @@ STUDY = (
     "tests/study/test_history.py",
     "tests/study/test_record_model.py",
 )
+STORAGE = (
+    "tests/study/test_read_only.py",
+    "tests/study/test_locked_database.py",
+    "tests/study/test_untrusted.py",
+)
 FOLDER = (
     "tests/study/test_run_folder.py",
     "tests/study/test_bounds.py",
@@ -68,7 +73,7 @@ TESTS: dict[str, Sequence[str]] = {
     "nas/study/trial_json.py": STUDY,
     "nas/study/trial.py": STUDY,
     "nas/study/study.py": STUDY,
-    "nas/study/database.py": (*STUDY, "tests/study/test_read_only.py", "tests/study/test_locked_database.py"),
+    "nas/study/database.py": (*STUDY, *STORAGE),
     "nas/study/history.py": (*STUDY, "tests/controller/test_controller.py"),
     "nas/study/objectives.py": ("tests/study/test_objectives.py", *STUDY),
     "nas/study/run_folder.py": FOLDER,

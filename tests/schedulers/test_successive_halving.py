@@ -86,6 +86,10 @@ class TestPromotion:
         compute = np.arange(100, 130)
         before, last = compute[going[:-1]].sum() * 4, compute[going].sum() * 4
         assert before < compute.sum() * 8 / 3 <= last
+        for number in going:
+            add(halving, trial_at_rung(space, number, [0.9 - number / 100] * 6, 100 + number))
+        assert promoted(halving, closing=False) is None  # they have spent what was allowed
+        assert promoted(halving) is not None
 
     def test_the_highest_gain_per_unit_of_compute_goes_first(self, space, measured_errors):
         """0 is complete. 1 and 2 are equally good, and 2 takes ten times the FLOPs; 3 hardly beats 0."""

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from testing.configs import make_config
@@ -13,7 +14,7 @@ from testing.stranger import copied
 from testing.trials import SPACE, a_trial
 
 from nas.errors import NasError, NotFoundError, StorageError
-from nas.files import MAX_BYTES, read_checked, read_text, write_checked
+from nas.files import MAX_BYTES, read_bytes, read_checked, read_text, write_checked
 from nas.study import database
 from nas.study.run import open_run
 from nas.study.run_config import RunConfig
@@ -42,7 +43,7 @@ def with_cost(**figures):
         (a_trial(0, error=0.0), a_trial(0, error=-0.001)),
         (a_trial(0, error=1.0), a_trial(0, error=1.001)),
         (a_trial(0, duration=0.0), a_trial(0, duration=-0.1)),
-        (a_trial(0, duration=1e9), a_trial(0, duration=1.1e9)),
+        (a_trial(0, duration=1e9), a_trial(0, duration=1e9 + 0.5)),
         (replace(a_trial(0), number=LARGEST), replace(a_trial(0), seed=LARGEST + 1)),
         (replace(a_trial(0), seed=LARGEST), replace(a_trial(0), seed=-1)),
         (with_cost(flops=1), with_cost(flops=0)),
@@ -131,6 +132,19 @@ def test_checked_json_is_read_through_no_link(tmp_path):
     (tmp_path / "real").write_text('{"a": 1}')
     with pytest.raises(StorageError, match="cannot be read"):
         read_checked(tmp_path / "real")
+
+
+def test_a_file_that_fails_while_it_is_read_is_named():
+    """The kernel refuses to read this one at its start."""
+    with pytest.raises(StorageError, match=r"/proc/self/mem: cannot be read: .*Input/output error"):
+        read_bytes(Path("/proc/self/mem"), 10)
+
+
+def test_a_space_that_was_changed_is_refused(tmp_path):
+    folder = copied(tmp_path / "run")
+    folder.space.write_text(folder.space.read_text() + "\n")
+    with (run := open_run(folder.path)).study, pytest.raises(StorageError, match="changed by hand"):
+        _ = run.space
 
 
 def test_a_study_is_found_by_its_name(study):

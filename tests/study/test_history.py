@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from testing.trials import a_trial
 
+from nas.errors import NasError
 from nas.study.history import History
 
 
@@ -83,3 +84,18 @@ def test_the_frame_has_each_figure_in_its_column(history):
     assert list(frame["duplicate_of"].fillna(-1)) == [-1, -1, -1, 1]
     assert "genotype" not in history.frame(without=["genotype"])
     assert list(frame["module_types"]) == ["+".join(trial.module_types) for trial in history.trials]
+
+
+def test_the_frame_has_a_column_for_an_objective_of_ones_own():
+    own = "python:mine:sharpness"
+    history = History(("error", own))
+    history.record(a_trial(0, measured={own: 0.25}))
+    history.record(a_trial(1, reason="diverged"))
+    assert history.frame()[own].tolist() == pytest.approx([0.25, float("nan")], nan_ok=True)
+    assert history.means(history.trials[0]) == (0.5, 0.25)
+
+
+def test_a_number_is_recorded_once(history):
+    with pytest.raises(NasError, match="trial 2: is recorded already"):
+        history.record(a_trial(2))
+    assert len(history.trials) == 4

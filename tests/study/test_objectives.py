@@ -72,6 +72,7 @@ def test_a_function_of_the_users_own_needs_no_entry():
         ("error", 0.0123, "1.23 %"),
         ("flops", 40_600_000, "40.6M"),
         ("params", 890, "890"),
+        ("params", 1000, "1k"),
         ("peak_memory", 262_144, "262k bytes"),
         ("latency", 0.0031, "3.1 ms"),
     ],
