@@ -44,7 +44,7 @@ NAMES = [str(number) for number in range(10)]
 def exported(tmp_path_factory):
     """Export of a network in every format that needs no package but onnx. The name of its data, a
     stranger's word, is a program that the card must not run."""
-    folder, trial = tmp_path_factory.mktemp("exported"), make_trial(0)
+    folder, trial = tmp_path_factory.mktemp("exported?to=a#b%41"), make_trial(0)
     data = f"digits\n```python\nopen({str(folder / 'canary')!r}, 'w')\n```\n"
     config = CONFIG.model_copy(update={"classes": tuple(NAMES), "data": data})
     (done,) = export_trials(
