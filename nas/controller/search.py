@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,12 @@ from nas.controller.loop import run_search
 from nas.controller.progress import Event, Progress
 from nas.controller.signals import Interrupted
 from nas.controller.tracking import Tracker, Tracking
-from nas.errors import NasError, NotFoundError
+from nas.errors import ClusterLostError, NasError, NotFoundError
 from nas.schedulers import make_scheduler
 from nas.searchers.base import exhausted
 from nas.space.space import SearchSpace
 from nas.study import run_folder
+from nas.study.commands import resume_command
 from nas.study.run import Run, open_study
 from nas.study.run_folder import LATEST, RESULTS, RunFolder
 from nas.study.shared import SharedStudy
@@ -34,6 +34,7 @@ from nas.training.recipe import staged
 from nas.training.task import ignore
 
 if TYPE_CHECKING:
+    from nas.controller.evaluators.base import Evaluator
     from nas.data import Dataset
 
 
@@ -65,6 +66,7 @@ def search(
     on_precision: Callable[[str], None] = ignore,
     on_trial: Callable[[Trial, Progress], None] = ignore,
     on_event: Callable[[Event], None] = ignore,
+    on_stop: Callable[[int, int], None] = ignore,
 ) -> Run:
     """Search a space for networks of low error at few FLOPs; return when `trials` trials are recorded.
 
@@ -104,6 +106,8 @@ def search(
         on_precision: Called with float32 or bfloat16 once the run has settled on one.
         on_trial: Called with each trial once it is on disk, and with the progress.
         on_event: Called with what happens in between: a trial starts, ends an epoch, reaches a rung.
+        on_stop: Called in a thread of its own when a signal asks the search to stop, with the signal and
+            the number of trainings in progress.
 
     Returns:
         The run, whose study is open.
@@ -135,6 +139,7 @@ def search(
         on_precision=on_precision,
         on_trial=on_trial,
         on_event=on_event,
+        on_stop=on_stop,
     )
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
     with ExitStack() as stack:
@@ -155,7 +160,11 @@ def search(
             if profile:
                 writer = stack.enter_context(profile_writer(files.profile))
                 callbacks = replace(callbacks, on_times=writer)
-            _train(run, config, dataset, workers_asked, tracking, callbacks)
+            whole = nullcontext() if resume or storage else run_folder.removed_on_failure(files)
+            with whole:  # a search that cannot start leaves no folder
+                evaluator = _start_workers(run, config, dataset, workers_asked, callbacks)
+            stack.callback(evaluator.close)
+            _train(run, config, dataset, workers_asked, evaluator, tracking, callbacks)
     return replace(run, config=run_folder.read_config(files))
 
 
@@ -186,27 +195,28 @@ def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | No
         return join_run(results_dir, name, storage)
 
 
+def _start_workers(
+    run: Run, config: SearchConfig, dataset: Dataset, workers: Workers, callbacks: Callbacks
+) -> Evaluator:
+    resolve_precision = partial(_resolve_precision, run, callbacks.on_precision)
+    recipe = staged(config.recipe, config.fidelity)
+    return make_evaluator(dataset, recipe, workers, resolve_precision=resolve_precision)
+
+
 def _train(
     run: Run,
     config: SearchConfig,
     dataset: Dataset,
     workers: Workers,
+    evaluator: Evaluator,
     tracking: Tracking,
     callbacks: Callbacks,
 ) -> None:
     """Train until all trials are recorded."""
-    with ExitStack() as stack:
-        evaluator = make_evaluator(
-            dataset,
-            staged(config.recipe, config.fidelity),
-            workers,
-            resolve_precision=partial(_resolve_precision, run, callbacks.on_precision),
-        )
-        stack.callback(evaluator.close)
-        run.study.connect()  # while the workers start
-        if config.searcher.plans_every_trial and callbacks.on_plan is not ignore:
-            callbacks.on_plan(config, plan(config, dataset, workers))
-        stack.enter_context(tracking.following(run))
+    run.study.connect()  # while the workers start
+    if config.searcher.plans_every_trial and callbacks.on_plan is not ignore:
+        callbacks.on_plan(config, plan(config, dataset, workers))
+    with tracking.following(run):
         callbacks.on_start(run, evaluator.slots)
         if config.recipe.precision != "auto":
             callbacks.on_precision(config.recipe.precision)
@@ -221,8 +231,8 @@ def _train(
                 callbacks=tracking.joined(callbacks),
                 weights_dir=run.files.weights,
             )
-        except Interrupted as error:
-            error.hint = f"continue with: {_resume_command(run)}"
+        except (Interrupted, ClusterLostError) as error:
+            error.hint = f"continue with: {resume_command(run)}"
             raise
     if len(run.study.trials) < config.trials:
         _record_exhausted(run, config.space)
@@ -243,9 +253,3 @@ def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: st
     run_folder.write_config(run.files, run.config.model_copy(update={"recipe": recipe}))
     on_precision(precision)
     return precision
-
-
-def _resume_command(run: Run) -> str:
-    named = f" --data {shlex.quote(run.config.data)}" if run.config.data.startswith("python:") else ""
-    shared = f" --storage {shlex.quote(run.config.storage)}" if run.config.storage else ""
-    return f"nas search --resume --name {run.name}{shared}{named}"

@@ -46,6 +46,9 @@ class Scripted:
         on_epoch(task.number, {"epoch": 1})
         return [self.outcome(task)]
 
+    def drain(self):
+        pass
+
     def close(self):
         self.tasks.clear()
 

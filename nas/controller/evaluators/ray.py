@@ -105,6 +105,7 @@ class RayEvaluator:
         self._unfit: list[Slot] = []
         self._inbox = Inbox()
         self._asked: Future[Any] | None = None
+        self._draining = False
         self._mps: dict[str, str] = {}
         self._owns_ray = start_ray(address, workers)
         try:
@@ -140,6 +141,9 @@ class RayEvaluator:
                 break
         return results
 
+    def drain(self) -> None:
+        self._draining = True
+
     def close(self) -> None:
         """End the workers, and Ray if this evaluator started it; safe to call twice."""
         with suppress(ClusterLostError):
@@ -170,6 +174,10 @@ class RayEvaluator:
         for worker, message in lost.items():
             results += self._lost(worker, message)
         results += self._check_clocks()
+        if self._draining:
+            stopped = "the search was stopped before the training began"
+            results += (Result(task.number, "failed", "worker_lost", stopped) for task in self._queue)
+            self._queue.clear()
         self._look()
         self._dispatch()
         refused, self._refused = self._refused, []
@@ -333,7 +341,7 @@ class RayEvaluator:
         self._replace(slot)
         if task is None:
             return []
-        if task.attempt < MAX_RETRIES:
+        if task.attempt < MAX_RETRIES and not self._draining:
             self._queue.appendleft(replace(task, attempt=task.attempt + 1))
             return []
         failed = Result(task.number, "failed", "worker_lost", message)
@@ -366,5 +374,8 @@ class RayEvaluator:
             with suppress(ProcessLookupError):
                 os.kill(slot.place.process, signal.SIGKILL)
         self._forget(slot)
+        if self._draining:  # Ray may be ending, too, and ends a process that asks it for something
+            self._slots.remove(slot)
+            return
         deaths = 0 if slot.place else slot.deaths + 1
         self._slots[self._slots.index(slot)] = self._start(slot.number, time.monotonic(), deaths)
