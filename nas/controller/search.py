@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,6 @@ from nas.training.recipe import staged
 from nas.training.task import ignore
 
 if TYPE_CHECKING:
-    from nas.controller.evaluators.base import Evaluator
     from nas.data import Dataset
 
 
@@ -144,15 +143,16 @@ def search(
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
     with ExitStack() as stack:
         if resume:
+            keep: Callable[..., None] = ignore
             files = _resumed_folder(name, results_dir, storage)
             stack.enter_context(run_folder.lock_run(files))
             config, dataset = resume_run(files, space, fields, settings, storage)
         else:
             config, dataset = prepare(_given(space), recipe=fields, **settings)
             files = run_folder.create_run(results_dir, config.space.name, name)
+            keep = stack.enter_context(run_folder.removed_on_failure(files))
             stack.enter_context(run_folder.lock_run(files))
-            with run_folder.removed_on_failure(files):
-                write_run(files, config, dataset, storage)
+            write_run(files, config, dataset, storage)
         callbacks.on_data(config, dataset)
         recorded = run_folder.read_config(files)
         run = Run(files, recorded, open_study(files, recorded, storage, SharedStudy))
@@ -160,11 +160,7 @@ def search(
             if profile:
                 writer = stack.enter_context(profile_writer(files.profile))
                 callbacks = replace(callbacks, on_times=writer)
-            whole = nullcontext() if resume or storage else run_folder.removed_on_failure(files)
-            with whole:  # a search that cannot start leaves no folder
-                evaluator = _start_workers(run, config, dataset, workers_asked, callbacks)
-            stack.callback(evaluator.close)
-            _train(run, config, dataset, workers_asked, evaluator, tracking, callbacks)
+            _train(run, config, dataset, workers_asked, tracking, callbacks, begun=keep)
     return replace(run, config=run_folder.read_config(files))
 
 
@@ -195,28 +191,29 @@ def _resumed_folder(name: str | None, results_dir: str | Path, storage: str | No
         return join_run(results_dir, name, storage)
 
 
-def _start_workers(
-    run: Run, config: SearchConfig, dataset: Dataset, workers: Workers, callbacks: Callbacks
-) -> Evaluator:
-    resolve_precision = partial(_resolve_precision, run, callbacks.on_precision)
-    recipe = staged(config.recipe, config.fidelity)
-    return make_evaluator(dataset, recipe, workers, resolve_precision=resolve_precision)
-
-
 def _train(
     run: Run,
     config: SearchConfig,
     dataset: Dataset,
     workers: Workers,
-    evaluator: Evaluator,
     tracking: Tracking,
     callbacks: Callbacks,
+    begun: Callable[[], None],
 ) -> None:
-    """Train until all trials are recorded."""
-    run.study.connect()  # while the workers start
-    if config.searcher.plans_every_trial and callbacks.on_plan is not ignore:
-        callbacks.on_plan(config, plan(config, dataset, workers))
-    with tracking.following(run):
+    """Train until all trials are recorded; `begun` is called before the first training."""
+    with ExitStack() as stack:
+        evaluator = make_evaluator(
+            dataset,
+            staged(config.recipe, config.fidelity),
+            workers,
+            resolve_precision=partial(_resolve_precision, run, callbacks.on_precision),
+        )
+        stack.callback(evaluator.close)
+        run.study.connect()  # while the workers start
+        if config.searcher.plans_every_trial and callbacks.on_plan is not ignore:
+            callbacks.on_plan(config, plan(config, dataset, workers))
+        stack.enter_context(tracking.following(run))
+        begun()
         callbacks.on_start(run, evaluator.slots)
         if config.recipe.precision != "auto":
             callbacks.on_precision(config.recipe.precision)

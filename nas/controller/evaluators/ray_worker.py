@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nas.controller.evaluators.base import asked_precision
 from nas.controller.evaluators.ray_board import Board, Reporter
 from nas.controller.evaluators.ray_cluster import node_memory
+from nas.controller.evaluators.ray_data import fetch_from, on_this_node
 from nas.plugins import send_own
 from nas.training.memory import gpu_memory, release_memory
 from nas.training.recipe import WORKER_ENVIRONMENT
@@ -61,10 +62,11 @@ class Worker:
         recipe: Recipe,
         device: str,
         trainer: Trainer,
+        home: str,
     ) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.number, self.board, self.every = number, board, every
-        self.arguments = (dataset, recipe, device)
+        self.arguments = (on_this_node(dataset, fetch_from(home)), recipe, device)
         self.trainer = trainer
         self.shares_memory = False
 
@@ -102,9 +104,10 @@ class Actors:
     """Starts and ends workers, with `variables` in their environment, and the board to which they report at
     least once in `every` seconds of training.
 
-    The data are sent to the cluster once for all workers that start together, and held here only until these
-    have them: Ray ends a process that owns an object on a node that is gone, which would change the exit code
-    of a driver that is asked to stop together with Ray.
+    The data are sent to the cluster once for all workers that start together; of images on disk only the
+    place is sent. They are held here only until these workers have them: Ray ends a process that owns an
+    object on a node that is gone, which would change the exit code of a driver that is asked to stop together
+    with Ray.
     """
 
     def __init__(
@@ -129,7 +132,8 @@ class Actors:
         self._every = every
         self._dataset = dataset
         self._shared: Any = None
-        self._rest = (recipe, "cuda" if gpus_per_worker else "cpu", trainer)
+        home = ray.get_runtime_context().get_node_id()
+        self._rest = (recipe, "cuda" if gpus_per_worker else "cpu", trainer, home)
 
     def start(self, number: int) -> Any:
         """Start a worker of this number."""
