@@ -166,10 +166,9 @@ class SearchProgress:
 
     def stop(self, signum: int, running: int) -> None:
         """Acknowledge a signal."""
-        if signum == signal.SIGTERM:
-            self.print(f"stopping in {DRAIN:.0f} s, or when {count(running, 'candidate')} have finished")
-        else:
-            self.print(f"finishing {count(running, 'candidate')}; Ctrl-C again stops now")
+        begun = count(running, "candidate") if running else "what has begun"
+        again = f"in {DRAIN:.0f} s all stops" if signum == signal.SIGTERM else "Ctrl-C again stops now"
+        self.print(f"finishing {begun}; {again}")
 
     def print(self, line: str) -> None:
         if self.live is None:

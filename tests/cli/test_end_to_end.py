@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -63,7 +64,7 @@ def test_ctrl_c_exits_with_130_and_prints_how_to_continue(job: tuple[Path, str, 
     _, _, code, stderr = job
     assert code == 130
     assert "continue with: nas search --resume --name job" in stderr
-    assert "finishing 2 candidates; Ctrl-C again stops now" in stderr
+    assert re.search("finishing ([12] candidates?|what has begun); Ctrl-C again stops now\n", stderr)
     assert "Traceback" not in stderr
 
 
