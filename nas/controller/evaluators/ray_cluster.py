@@ -81,7 +81,7 @@ def _join(address: str) -> None:
     except Exception as error:
         if isinstance(error, AuthenticationError) or "InvalidAuthToken" in said:
             message = "the cluster demands a token, and this process has none or another"
-            hint = "set RAY_AUTH_TOKEN to the cluster's; `ray get-auth-token` prints it on the head node"
+            hint = "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=$(ssh HEAD ray get-auth-token)"
             raise NasError(message, where=where, hint=hint) from error
         raise NasError(str(error), where=where, hint="start one by: ray start --head") from error
 
