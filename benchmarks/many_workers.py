@@ -3,10 +3,10 @@
     python benchmarks/many_workers.py [--workers 10,100,300,1000] [--seconds 30] [--results 600] [--limit 2]
 
 The driver is that of a search: `RayEvaluator` on a real Ray, with its board. The workers are stubs, all in
-one process that sleeps where they would train (`--seconds`, more or less) and reports as they do: epochs, and
-signs of life. So a thousand of them fit on two cores. Counted is the driver's own time between results, of
-its main thread and of the whole process with Ray's threads, once every worker has had a result. Ends with 1
-if a result takes the main thread more than `--limit` ms at any number of workers.
+one process that sleeps where they would train (a thousand of them `--seconds`, more or less; fewer less long)
+and reports as they do: epochs, and signs of life. So a thousand of them fit on two cores. Counted is the
+driver's own time between results, of its main thread and of the whole process with Ray's threads, once every
+worker has had a result. Ends with 1 if a result takes the main thread more than `--limit` ms.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def main() -> int:
     rows = []
     print("workers  results/s  main thread  whole process  of a core", flush=True)
     for workers in map(int, options.workers.split(",")):
-        # Few workers return few results in 30 s, so these train for less: what a result costs is asked.
-        StubActors.seconds = min(options.seconds, max(1.0, options.seconds * workers / 100))
+        # Fewer workers train for less, so that there are about as many results in a second.
+        StubActors.seconds = max(1.0, options.seconds * workers / 1000)
         row = measure(workers, options.results)
         rows.append(row)
         line = f"{workers:7}  {row['results_a_second']:9.1f}  {row['main_ms']:8.2f} ms"

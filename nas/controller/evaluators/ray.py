@@ -135,6 +135,10 @@ class RayEvaluator:
             left = until - time.monotonic()
             try:
                 results = self._step(max(0.0, min(POLL, left)))
+            except RayError:
+                time.sleep(LOSS_DELAY)
+                check_ray()  # a call that failed because Ray has ended
+                raise
             finally:
                 self._report(on_epoch, on_times)
             if left <= 0:
@@ -146,7 +150,7 @@ class RayEvaluator:
 
     def close(self) -> None:
         """End the workers, and Ray if this evaluator started it; safe to call twice."""
-        with suppress(ClusterLostError):
+        with suppress(ClusterLostError, RayError):  # it may be ending
             if self._slots:  # else Ray may have ended with an earlier call
                 check_ray()
                 ray.kill(self._actors.board)
