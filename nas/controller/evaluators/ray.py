@@ -218,7 +218,11 @@ class RayEvaluator:
         self._looked = now
         check_ray()
         with suppress(NasError):  # the last GPU has left
-            while self._grows and len(self._slots) + len(self._unfit) < fitting_workers(self._share):
+            while (
+                self._grows
+                and not self._draining
+                and len(self._slots) + len(self._unfit) < fitting_workers(self._share)
+            ):
                 self._slots.append(self._start(1 + max(slot.number for slot in self._slots), now))
                 self.slots += 1
 
@@ -260,11 +264,14 @@ class RayEvaluator:
             value = future.result()
         except RayTaskError as error:
             if future is slot.hello:
-                self._leave_out(slot, str(error).strip().rpartition("\n")[2])
+                self._leave_out(slot, str(error))
                 return []
             value = Result(slot.task.number, "failed", "exception", str(error))  # type: ignore[union-attr]
         except RayError as error:
-            lost[slot] = str(error)
+            if getattr(error, "actor_init_failed", False):
+                self._leave_out(slot, str(error))
+            else:
+                lost[slot] = str(error)
             return []
         if future is slot.hello:
             self._started(slot, value)
@@ -335,7 +342,7 @@ class RayEvaluator:
         task, times = slot.task, slot.until_now("lost")
         if slot.place is None:
             if slot.deaths == MAX_RETRIES and len(self._starting) < len(self._slots):
-                self._leave_out(slot, message.split("\n")[0])
+                self._leave_out(slot, message)
                 return []
             self._failed_starts += 1
             if self._failed_starts > MAX_RETRIES * self.slots:
@@ -351,15 +358,18 @@ class RayEvaluator:
         failed = Result(task.number, "failed", "worker_lost", message)
         return [replace(failed, duration=times.end - times.start, retries=task.attempt)]
 
-    def _leave_out(self, slot: Slot, reason: str) -> None:
+    def _leave_out(self, slot: Slot, message: str) -> None:
         """Do without a worker that cannot start, such as one on a GPU for which torch has no CUDA. It keeps
         its place, so that no other is put there."""
+        reason = message.strip().rpartition("\n")[2]  # of a traceback the error
         if len(self._slots) == 1:
             raise NasError(f"the worker cannot start: {reason}", hint=resources_text())
         self._forget(slot)
         self._unfit.append(slot)
         self._slots.remove(slot)
         self.slots -= 1
+        if not self._starting:
+            self._actors.all_started()
         warnings.warn(f"a worker cannot start and is left out: {reason}", stacklevel=2)
 
     def _forget(self, slot: Slot) -> None:
