@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read within bounds."""
+"""Files and folders that are written whole or not at all, and files that are read within bounds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import errno
 import hashlib
 import json
 import os
+import secrets
+import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,26 +18,42 @@ from nas.errors import NasError, NotFoundError, StorageError
 
 MAX_BYTES = 1 << 20
 """Largest text file of a run folder that is read, in bytes."""
+DRAFT, WORK, REPLACED = ".nas-draft", ".nas-work-", ".nas-replaced"
+"""End of the name of an unfinished file, start of that of a work folder, and end of that of a folder that is
+being replaced. The names begin with a dot."""
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file whole or not at all, durably. StorageError if the disk does not take it."""
     raw = data.encode() if isinstance(data, str) else data
-    draft = None
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+    with write_errors(path):
+        try:
+            with open(draft, "xb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            replace_durably(draft, path)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of writing, renaming or deleting into a StorageError with a hint."""
     try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-        _sync_folder(path.parent)
+        yield
     except OSError as error:
-        if draft is not None:
-            Path(draft).unlink(missing_ok=True)
         hint = "free some space or choose another folder"
         raise StorageError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
+
+
+def replace_durably(draft: Path, path: Path) -> None:
+    """Rename a file that is on disk over another one in its folder; return when the rename is on disk too."""
+    os.replace(draft, path)
+    sync_folder(path.parent)
 
 
 def write_checked(path: Path, held: Mapping[str, Any]) -> None:
@@ -112,11 +130,110 @@ def require_plain(path: Path) -> None:
         raise StorageError("is not a plain file", where=str(path))
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable."""
+def sync_folder(folder: Path) -> None:
+    """Return when the names in `folder` are on disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot, as some network mounts
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def work_folder(parent: Path) -> Iterator[Path]:
+    """Make a hidden folder in `parent`, itself made if it is missing; remove it at the end.
+
+    What exports that were killed have left in `parent` is put right first. OSError if the disk fails.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with _locked(parent, wait=True):
+            _recover(parent)
+            for left in _folders(parent, f"{WORK}*"):
+                with suppress(OSError), _locked(left, wait=False) as abandoned:
+                    if abandoned:
+                        shutil.rmtree(left, ignore_errors=True)
+            folder = parent / f"{WORK}{secrets.token_hex(4)}"
+            folder.mkdir()
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(_locked(folder, wait=False))
+        yield folder
+
+
+def replace_folder(draft: Path, folder: Path, keep: Iterable[str] = ()) -> None:
+    """Put the folder `draft` in the place of `folder`, whole or not at all, durably.
+
+    draft: in a `work_folder` beside `folder`; its files get the permissions that the umask leaves. keep:
+    names in the old folder that the new one has too. OSError if the disk fails.
+
+    No system renames a folder over another. A process killed between the two renames leaves the old folder
+    under a hidden name, and the next `work_folder` puts it back.
+    """
+    mode = draft.stat().st_mode & 0o666
+    for path in filter(Path.is_file, draft.rglob("*")):
+        path.chmod(mode)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    for name in keep:
+        _link(folder / name, draft / name)
+    for path in (*filter(Path.is_dir, draft.rglob("*")), draft):
+        sync_folder(path)
+    with _locked(folder.parent, wait=True):
+        _recover(folder.parent)
+        old = folder.with_name(f".{folder.name}{REPLACED}")
+        if folder.is_dir():
+            folder.rename(old)
+        try:
+            draft.rename(folder)
+        except OSError:
+            _recover(folder.parent)
+            raise
+        sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(parent: Path) -> None:
+    """Put back the folders that a killed process had moved away to replace them; remove what it replaced."""
+    for old in _folders(parent, f".*{REPLACED}"):
+        folder = parent / old.name[1 : -len(REPLACED)]
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)
+
+
+def _folders(parent: Path, pattern: str) -> list[Path]:
+    return [path for path in parent.glob(pattern) if path.is_dir() and not path.is_symlink()]
+
+
+def _link(source: Path, to: Path) -> None:
+    """Give a file or the files of a folder a second name; a copy where the file system has no links."""
+    if source.is_dir() and not source.is_symlink():
+        shutil.copytree(source, to, symlinks=True, copy_function=lambda a, b: _link(Path(a), Path(b)))
+        return
+    try:
+        os.link(source, to, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, to, follow_symlinks=False)
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Lock a folder among processes; yield whether that succeeded. A file system may have no locks. The
+    kernel ends a lock with its process."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            flock(handle, LOCK_EX if wait else LOCK_EX | LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(handle)
 

@@ -19,7 +19,7 @@ import click
 from nas import __version__
 from nas.cli import _options as options
 from nas.cli._output import accept_any_text, echo, show_traceback, show_warning
-from nas.errors import NasError, StorageError
+from nas.errors import NasError, StorageError, did_you_mean
 
 GROUPS = {
     "Search": {
@@ -79,21 +79,25 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+            raise click.UsageError(f"no such command '{args[0]}'; {did_you_mean(args[0], COMMANDS)}", ctx=ctx)
         return super().resolve_command(ctx, args)
 
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(cls=LazyGroup, context_settings=SETTINGS)
+@click.group(cls=LazyGroup, context_settings=SETTINGS, invoke_without_command=True)
 @click.version_option(__version__, message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Search convolutional architectures on your images within a compute budget.
 
     You get the front of accuracy against FLOPs, a graded comparison of block types, and PyTorch code.
     Start with `nas search --space residual_vs_fractal`.
     """
+    if ctx.invoked_subcommand is None:
+        echo(ctx.get_help(), err=True)
+        ctx.exit(NasError.exit_code)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -113,9 +117,6 @@ def run(args: Sequence[str] | None = None) -> int:
         code = cli.main(args=None if args is None else list(args), prog_name="nas", standalone_mode=False)
     except NasError as error:
         return complain(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return error.exit_code
     except click.ClickException as error:
         return complain(error.format_message(), error.exit_code, hint=_help_hint(error))
     except (KeyboardInterrupt, click.Abort):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas.cli._output import echo, emit, table
-from nas.cli.spaces import size
+from nas.cli.spaces import adaption_lines, size
 from nas.errors import NasError
 from nas.formatting import count, duration
 
@@ -23,6 +23,7 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     from nas.controller.evaluators import Workers
     from nas.data.summary import data_lines
     from nas.formatting import metric
+    from nas.training.recipe_text import augmentation_line
 
     if options["space"] is None:
         raise NasError("name a search space", where="--space", hint="nas spaces lists them")
@@ -40,7 +41,9 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     echo(f"space       {config.space.name}: {size(config.space)} genotypes{counted}, {decisions} decisions")
     if networks is not None and networks < config.trials and not config.searcher.plans_every_trial:
         echo(f"            the search ends when all are tried, before {config.trials} candidates")
-    for line in data_lines(dataset, config.data):
+    for line in (*adaption_lines(config.space), *_limit_lines(document["limits"])):
+        echo(line)
+    for line in (*data_lines(dataset, config.data), augmentation_line(config.recipe)):
         echo(line)
     epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
     echo(f"search      {config.trials} candidates by {config.searcher.name}, {epochs}")
@@ -56,6 +59,12 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
         [{"figure": name, **{k: metric(v) for k, v in row.items()}} for name, row in planned.costs.items()],
         right=["low", "median", "high"],
     )
+
+
+def _limit_lines(limits: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return a line that names the limits which rule out draws, with their shares."""
+    shares = [f"{name} {limit['ruled_out']:.1%}" for name, limit in limits.items() if limit["ruled_out"]]
+    return [f"limits      rule out of uniform draws: {', '.join(shares)}"] if shares else []
 
 
 def epochs_text(fidelity: Sequence[int], epochs: int) -> str:

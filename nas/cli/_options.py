@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class SearcherOption(click.Option):
         return super().get_help_record(ctx)
 
 
-class InputShape(click.ParamType[tuple[int, int, int]]):
+class InputShape(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """CHANNELSxHEIGHTxWIDTH."""
 
     name = "CxHxW"
@@ -97,7 +98,7 @@ def _is_side(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 9 and 0 < int(text) <= 4096
 
 
-class Choice(click.Choice[str]):
+class Choice(click.Choice):  # type: ignore[type-arg]
     """One of several words; an unknown one is answered with the closest."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -106,7 +107,7 @@ class Choice(click.Choice[str]):
         return str(value)
 
 
-class Names(click.ParamType[tuple[str, ...]]):
+class Names(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """Comma-separated names."""
 
     name = "A,B"
@@ -115,7 +116,7 @@ class Names(click.ParamType[tuple[str, ...]]):
         return value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
 
 
-class Rungs(click.ParamType[tuple[int, ...]]):
+class Rungs(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """Comma-separated whole numbers."""
 
     name = "E,E"
@@ -129,23 +130,54 @@ class Rungs(click.ParamType[tuple[int, ...]]):
         return tuple(map(int, parts))
 
 
-class Fields(click.ParamType[dict[str, Any]]):
-    """Comma-separated NAME=VALUE pairs; values are numbers, true, false or words."""
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """Hours, minutes and seconds, such as 2h or 1h30m; seconds in all."""
+
+    name = "2h"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, float):
+            return value
+        parts = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s)?", str(value), re.ASCII)
+        hours, minutes, seconds = (int(number or 0) for number in parts.groups()) if parts else (0, 0, 0)
+        if not hours + minutes + seconds:
+            self.fail(f"{value!r} is not a time; write it as 2h, 90m or 1h30m")
+        return float(3600 * hours + 60 * minutes + seconds)
+
+
+class Fields(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """Comma-separated NAME=VALUE pairs; values are numbers, true, false or words.
+
+    NAME.KEY=VALUE sets an entry of a field that is a mapping; a comma in a key is written `\\,`. The word
+    help lists the fields of a recipe.
+    """
 
     name = "K=V,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, dict):
             return value
+        if value == "help" and ctx is not None:
+            _list_fields()
+            ctx.exit()
         fields: dict[str, Any] = {}
-        for pair in str(value).split(","):
-            name, equals, text = (part.strip() for part in pair.partition("="))
-            if not (name and equals and text):
+        for pair in re.split(r"(?<!\\),", str(value)):
+            path, equals, text = (part.strip() for part in pair.replace("\\,", ",").rpartition("="))
+            if not (path and equals and text) or path.endswith("."):
                 self.fail(f"{pair!r} is not a setting; write NAME=VALUE, such as lr=0.1")
-            if name in fields:
-                self.fail(f"{name!r} is given twice")
-            fields[name] = _scalar(text)
+            name, dot, key = path.partition(".")
+            into = fields.setdefault(name, {}) if dot else fields
+            if not isinstance(into, dict) or (key or name) in into:
+                self.fail(f"{path!r} is given twice")
+            into[key or name] = _scalar(text)
         return fields
+
+
+def _list_fields() -> None:
+    from nas.cli._output import table
+    from nas.training.recipe_text import field_rows
+
+    table(field_rows())
 
 
 def _scalar(text: str) -> bool | int | float | str:

@@ -69,10 +69,13 @@ class SearchProgress:
         self.apart.__exit__(None, None, None)
 
     def data(self, config: SearchConfig, dataset: Dataset) -> None:
-        """Print how the images were read."""
+        """Print how the images were read and are augmented, and what follows from their size."""
+        from nas.cli.spaces import adaption_lines
         from nas.data.summary import data_lines
+        from nas.training.recipe_text import augmentation_line
 
-        for line in data_lines(dataset, config.data):
+        lines = (*data_lines(dataset, config.data), augmentation_line(config.recipe))
+        for line in (*lines, *adaption_lines(config.space)):
             self.print(line)
 
     def plan(self, config: SearchConfig, planned: Plan) -> None:

@@ -36,17 +36,19 @@ def command(spec: str | None, seed: int, plot: Path | None, as_json: bool) -> No
         return
     from nas.data import load_data
     from nas.data.summary import class_counts, data_dict, data_lines
+    from nas.training.recipe import default_recipe
+    from nas.training.recipe_text import augmentation, augmentation_line
 
     dataset = load_data(spec, seed=seed)
+    recipe = default_recipe(dataset)
     if plot is not None:
-        from nas.training.recipe import default_recipe
         from nas.visualization.plots.images import plot_images
 
-        note(f"picture: {plot_images(dataset, default_recipe(dataset), plot)}")
+        note(f"picture: {plot_images(dataset, recipe, plot)}")
     if as_json:
-        emit(data_dict(dataset))
+        emit({**data_dict(dataset), "augmentation": augmentation(recipe)})
         return
-    for line in data_lines(dataset, spec):
+    for line in (*data_lines(dataset, spec), augmentation_line(recipe)):
         echo(line)
     counts = class_counts(dataset)
     rows = [{"class": name, **of_parts} for name, of_parts in list(counts.items())[:MOST_CLASSES]]

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     "--recipe",
     type=options.Fields(),
     metavar="K=V,...",
-    help="Fields of the training recipe, such as lr=0.1,weight_decay=1e-4.",
+    help="Fields of the training recipe, such as lr=0.1,weight_decay=1e-4; help lists them.",
 )
 @click.option(
     "--searcher",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     "--track",
     type=options.Names(),
     default=(),
-    help="Trackers to report to: tensorboard, mlflow, wandb.",
+    help="Trackers to report to: tensorboard, mlflow, wandb, trackio.",
 )
 @click.option("--profile", is_flag=True, help="Show at the end what each worker spent its time on.")
 @click.option("--resume", is_flag=True, help="Continue the run --name, or the latest.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,12 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._network_file import read_network
-from nas.cli._output import echo, emit, note, table
+from nas.cli._output import echo, emit, note, percent, table
 from nas.errors import NasError
 from nas.graph.graph import shape_text
+
+MOST_CLASSES = 20
+"""Classes whose errors are listed."""
 
 if TYPE_CHECKING:
     from nas.graph.graph import Graph
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 def command(
     target: str, trial: int | None, plot: Path | None, closed: bool, results_dir: Path, as_json: bool
 ) -> None:
-    """Show the layers of a network, with shapes, parameters and FLOPs.
+    """Show the layers of a network, with shapes, parameters and FLOPs, and the error of each class.
 
     The network is trial N of a RUN (default: the knee of its front), or that of a FILE: a genotype in JSON,
     or the config.json of an export.
@@ -39,13 +43,17 @@ def command(
         if trial is not None:
             raise NasError("a file has no trials", where="--trial")
         title, genotype, graph = _from_file(Path(target))
+        errors: dict[str, float | None] = {}
     else:
-        title, genotype, graph = _from_run(target, trial, results_dir)
+        title, genotype, graph, errors = _from_run(target, trial, results_dir)
     draw_network(title, graph, plot, closed)
-    show_layers(title, genotype, graph, as_json)
+    show_layers(title, genotype, graph, as_json, errors)
 
 
-def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Genotype, Graph]:
+def _from_run(
+    run: str, trial: int | None, results_dir: Path
+) -> tuple[str, Genotype, Graph, dict[str, float | None]]:
+    """Return title, network and graph of a trial, and the error of each class."""
     from nas.space.genotype import expand
     from nas.study.run import open_run
 
@@ -53,7 +61,8 @@ def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[str, Geno
     with opened.study:
         chosen = opened.knee() if trial is None else opened.trial(trial)
     shape, classes = opened.config.input_shape, opened.config.num_classes
-    return f"trial {chosen.number}", chosen.genotype, expand(chosen.genotype, shape, classes)
+    errors = dict(zip(opened.config.classes, chosen.class_errors, strict=False))  # none of a stopped trial
+    return f"trial {chosen.number}", chosen.genotype, expand(chosen.genotype, shape, classes), errors
 
 
 def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
@@ -75,8 +84,14 @@ def draw_network(title: str, graph: Graph, plot: Path | None, closed: bool) -> N
         raise NasError("is a setting of --plot, which is not given", where="--closed", hint="add --plot FILE")
 
 
-def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> None:
-    """Print the table of layers, or the same as JSON."""
+def show_layers(
+    title: str,
+    genotype: Genotype,
+    graph: Graph,
+    as_json: bool,
+    class_errors: Mapping[str, float | None] | None = None,
+) -> None:
+    """Print the table of layers and the errors of the classes, or the same as JSON."""
     from nas.graph.cost import cost
     from nas.visualization.network import layer_table
 
@@ -92,6 +107,7 @@ def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> 
                 "input_shape": shape,
                 **total,
                 "layers": rows,
+                **({"class_errors": dict(class_errors)} if class_errors else {}),
             }
         )
         return
@@ -102,6 +118,17 @@ def show_layers(title: str, genotype: Genotype, graph: Graph, as_json: bool) -> 
         f"\ninput {size}: {figures.params:,} parameters, {figures.flops:,} FLOPs "
         "(multiply-adds of convolutions and linear layers)"
     )
+    if class_errors:
+        _show_errors(class_errors)
+
+
+def _show_errors(errors: Mapping[str, float | None]) -> None:
+    """Print the errors of the classes that have validation images, the worst first."""
+    known = sorted(((error, name) for name, error in errors.items() if error is not None), reverse=True)
+    echo("\nvalidation error of each class, the worst first:")
+    table([{"class": name, "error": percent(error)} for error, name in known[:MOST_CLASSES]], right=["error"])
+    if len(known) > MOST_CLASSES:
+        echo(f"… and {len(known) - MOST_CLASSES} more")
 
 
 def _row(layer: Layer) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from nas.cli import _options as options
-from nas.cli._output import echo, emit, note, percent
+from nas.cli._output import echo, emit, note
+from nas.cli._training_progress import TrainingProgress, error_text
 from nas.errors import NasError, NotFoundError
 from nas.formatting import count
-from nas.training.recipe import FULL_EPOCHS
 
 
 @click.command("train", epilog="Example: nas train latest --trial 0 --epochs 2")
@@ -22,10 +21,8 @@ from nas.training.recipe import FULL_EPOCHS
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    default=FULL_EPOCHS,
-    show_default=True,
     metavar="E",
-    help="Epochs.",
+    help="Epochs. Default: 100 below 20,000 training images, 200 below 200,000, else 90.",
 )
 @click.option(
     "--seed",
@@ -34,6 +31,18 @@ from nas.training.recipe import FULL_EPOCHS
     show_default=True,
     metavar="I",
     help="Seed of initial weights and batch order.",
+)
+@click.option(
+    "--recipe",
+    type=options.Fields(),
+    metavar="K=V,...",
+    help="Fields of the training recipe, such as mixup=0.2,patience=20; help lists them.",
+)
+@click.option(
+    "--time",
+    type=options.Duration(),
+    metavar="2h",
+    help="Time for the training, such as 2h or 1h30m: fewer epochs where not all of them fit.",
 )
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint beside the source.")
@@ -49,22 +58,26 @@ def command(
     trust. Besides this, only --plugin runs code from a file.
     """
     from nas.training.final import Files, train
+    from nas.visualization.plots.curve import plot_curve
 
-    source, epochs = _source(target, trial, data, results_dir), settings["epochs"]
-    report = train(source, data, **settings, on_epoch=lambda row: _show_epoch(row, epochs))
+    source = _source(target, trial, data, results_dir)
+    progress = TrainingProgress()
+    report = train(source, data, **settings, on_start=progress.start, on_epoch=progress.epoch)
+    task = "segmentation" if "val_miou" in report else "classification"
+    picture = plot_curve(report["curve"], source.with_suffix(".curve.png"), kept=report["epoch"], task=task)
     if as_json:
         emit({"source": str(source), **report})
         return
     if report["duplicates"]:
         images = count(report["duplicates"], "image")
         note(f"warning: {images} occur in two splits, which biases the errors downwards")
-    echo(f"validation error  {_error(report, 'val')}")
+    echo(f"validation error  {error_text(report, 'val')}")
     if "test_error" in report:
-        echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
+        echo(f"test error        {error_text(report, 'test')}  read once, after the last epoch")
     else:
         echo("test error        none: the data have no test set")
     echo(f"weights           {Files(source).weights}")
-    echo(f"curve             {Files(source).report}")
+    echo(f"curve             {Files(source).report}, {picture}")
 
 
 def _source(target: str, trial: int | None, data: str | None, results_dir: Path) -> Path:
@@ -87,17 +100,3 @@ def _source(target: str, trial: int | None, data: str | None, results_dir: Path)
         check_recorded(run.config.data)
     with run.study:
         return export(run, [run.trial(trial)], run.folder / "train")[0].folder / "network.py"
-
-
-def _show_epoch(row: Mapping[str, float], epochs: int) -> None:
-    note(
-        f"epoch {row['epoch']:>3}/{epochs}  training loss {row['train_loss']:.4f}  "
-        f"validation error {_error(row, 'val'):>6}"
-    )
-
-
-def _error(figures: Mapping[str, Any], part: str) -> str:
-    """Return the error of a split; for masks, also what the error is and the pixel accuracy."""
-    accuracy = figures.get(f"{part}_pixel_accuracy")
-    error = percent(figures[f"{part}_error"])
-    return error if accuracy is None else f"{error} (1 - mIoU; pixel accuracy {percent(accuracy)})"

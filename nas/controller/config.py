@@ -21,7 +21,7 @@ from nas.space.space import SearchSpace, load_space
 from nas.study import run_folder
 from nas.study.objectives import check_objectives, measures
 from nas.study.run_config import RunConfig
-from nas.training.recipe import Recipe, adjusted, default_recipe
+from nas.training.recipe import Recipe, adjusted, check_recipe, default_recipe
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -111,11 +111,16 @@ def prepare(
     fitted = loaded.with_input(dataset.input_shape, dataset.num_classes)
     _check_task(fitted, dataset)
     fields = {**(recipe or {}), **({"epochs": fidelity[-1]} if fidelity else {})}
+    adjusted_recipe = adjusted(default_recipe(dataset, fields.get("epochs")), fields)
+    check_recipe(adjusted_recipe, dataset)
+    if adjusted_recipe.patience:
+        hint = "nas train has it; halving (--fidelity) ends trainings early here"
+        raise NasError("candidates are compared after equal epochs", where="recipe: patience", hint=hint)
     needed = searcher.default_trials(fitted, chosen["seed"]) if settings.get("trials") is None else None
     config = SearchConfig(
         space=fitted,
         searcher=searcher,
-        recipe=adjusted(default_recipe(dataset, fields.get("epochs")), fields),
+        recipe=adjusted_recipe,
         trials=needed or chosen["trials"],
         seed=chosen["seed"],
         objectives=objectives,

@@ -12,11 +12,13 @@ import numpy as np
 from nas.controller.config import SearchConfig
 from nas.controller.evaluators import Workers
 from nas.controller.evaluators.cores import usable_cores
+from nas.controller.space_figures import space_figures
 from nas.graph.cost import Cost, cost
 from nas.schedulers import expected_epochs
 from nas.searchers.base import propose
 from nas.space.genotype import Genotype, expand
 from nas.study.history import History
+from nas.training.recipe_text import augmentation
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -58,8 +60,11 @@ def plan(config: SearchConfig, dataset: Dataset, workers: Workers) -> Plan:
 
 
 def describe(config: SearchConfig, dataset: Dataset, planned: Plan) -> dict[str, Any]:
-    """Return settings and plan as JSON data. `networks`: how many different ones the space holds, None where
-    they are too many to count."""
+    """Return settings and plan as JSON data.
+
+    `networks`: how many different ones the space holds, None where they are too many to count. `limits`: each
+    constraint, with the share of uniform draws that it rules out.
+    """
     networks = config.space.networks()
     return {
         "config": config.run_config(dataset).to_dict(),
@@ -67,8 +72,11 @@ def describe(config: SearchConfig, dataset: Dataset, planned: Plan) -> dict[str,
         "networks": None if networks is None else len(networks),
         "seeds": [{"name": s.name, "changes": s.changes, "same_as": s.same_as} for s in config.warm_starts],
         "decisions": len(config.space.domains()),
+        "stem": config.space.spec.stem,
+        "limits": space_figures(config.space).limits,
         "images": {"train": len(dataset.train_labels), "validation": len(dataset.val_labels)},
         "duplicates": dataset.duplicates.count,
+        "augmentation": augmentation(config.recipe),
         "samples": planned.samples,
         **({"design": dict(planned.design)} if planned.design else {}),
         "costs": planned.costs,

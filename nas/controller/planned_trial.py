@@ -46,6 +46,7 @@ class PlannedTrial:
             curve=curve,
             latency=result.latency,
             measured=result.measured,
+            class_errors=result.class_errors,
             rung_order=before.rung_order if before else (),
         )
 

@@ -97,7 +97,7 @@ def search(
         profile: Record what each worker did and when, for `Run.profile`.
         storage: URL of a PostgreSQL database that holds the study in place of the run folder, so that
             several drivers can share it; each resumes the run `name` from a results folder of its own.
-        track: Trackers by name (tensorboard, mlflow, wandb), or your own: `nas.controller.tracking`.
+        track: Trackers by name (tensorboard, mlflow, wandb, trackio), or your own: `nas.controller.tracking`.
         on_data: Called with the settings and the data set once the images are read.
         on_plan: Called before a design starts, with the settings and the plan.
         on_start: Called with the run and the number of trainings at once.
@@ -139,15 +139,16 @@ def search(
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
     with ExitStack() as stack:
         if resume:
+            keep: Callable[..., None] = ignore
             files = _resumed_folder(name, results_dir, storage)
             stack.enter_context(run_folder.lock_run(files))
             config, dataset = resume_run(files, space, fields, settings, storage)
         else:
             config, dataset = prepare(_given(space), recipe=fields, **settings)
             files = run_folder.create_run(results_dir, config.space.name, name)
+            keep = stack.enter_context(run_folder.removed_on_failure(files))
             stack.enter_context(run_folder.lock_run(files))
-            with run_folder.removed_on_failure(files):
-                write_run(files, config, dataset, storage)
+            write_run(files, config, dataset, storage)
         callbacks.on_data(config, dataset)
         recorded = run_folder.read_config(files)
         run = Run(files, recorded, open_study(files, recorded, storage, SharedStudy))
@@ -155,7 +156,7 @@ def search(
             if profile:
                 writer = stack.enter_context(profile_writer(files.profile))
                 callbacks = replace(callbacks, on_times=writer)
-            _train(run, config, dataset, workers_asked, tracking, callbacks)
+            _train(run, config, dataset, workers_asked, tracking, callbacks, begun=keep)
     return replace(run, config=run_folder.read_config(files))
 
 
@@ -193,8 +194,9 @@ def _train(
     workers: Workers,
     tracking: Tracking,
     callbacks: Callbacks,
+    begun: Callable[[], None],
 ) -> None:
-    """Train until all trials are recorded."""
+    """Train until all trials are recorded; `begun` is called before the first training."""
     with ExitStack() as stack:
         evaluator = make_evaluator(
             dataset,
@@ -206,8 +208,8 @@ def _train(
         run.study.connect()  # while the workers start
         if config.searcher.plans_every_trial and callbacks.on_plan is not ignore:
             callbacks.on_plan(config, plan(config, dataset, workers))
-        tracking.start(run)
-        stack.callback(tracking.end)
+        stack.enter_context(tracking.following(run))
+        begun()
         callbacks.on_start(run, evaluator.slots)
         if config.recipe.precision != "auto":
             callbacks.on_precision(config.recipe.precision)

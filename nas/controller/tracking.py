@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from nas.errors import NasError, did_you_mean
+from nas.controller.signals import Interrupted
+from nas.errors import NasError, did_you_mean, readable
 
 if TYPE_CHECKING:
     from nas.controller.callbacks import Callbacks
@@ -20,8 +22,12 @@ TRACKERS = {
     "tensorboard": "nas.integrations.tensorboard:TensorBoard",
     "mlflow": "nas.integrations.mlflow:MLflow",
     "wandb": "nas.integrations.wandb:WeightsAndBiases",
+    "trackio": "nas.integrations.trackio:Trackio",
 }
 """Module and class of each tracker by name, imported when it is used."""
+
+End = Literal["finished", "interrupted", "failed"]
+"""How a search ended: all was recorded, a signal stopped it, or an error did."""
 
 
 class Tracker(Protocol):
@@ -34,28 +40,35 @@ class Tracker(Protocol):
         """Report an epoch of trial `number`; the row has epoch (from 1), val_error and other figures."""
 
     def trial(self, trial: Trial) -> None:
-        """Report a recorded trial, complete or failed."""
+        """Report a recorded trial: complete, failed, or stopped by successive halving."""
 
-    def end(self) -> None:
-        """End the search, whether it finished or failed."""
+    def end(self, how: End) -> None:
+        """End the search."""
 
 
 class Tracking:
     """Several trackers, each by its name or as an object.
 
-    NasError for a name that is unknown or whose package is missing. A tracker that fails to start ends the
-    search; one that fails later is dropped, with a warning.
+    NasError for a name that is unknown or whose package is missing. A tracker that fails, such as one whose
+    server does not answer, is dropped with a warning, and the search goes on.
     """
 
     def __init__(self, trackers: Sequence[str | Tracker]) -> None:
         self.trackers = [_make(tracker) if isinstance(tracker, str) else tracker for tracker in trackers]
 
-    def start(self, run: Run) -> None:
-        for tracker in self.trackers:
-            tracker.start(run)
-
-    def end(self) -> None:
-        self._call("end")
+    @contextmanager
+    def following(self, run: Run) -> Iterator[None]:
+        """Report the start of a search, and how the block ends."""
+        self._call("start", run)
+        how: End = "failed"
+        try:
+            yield
+            how = "finished"
+        except (Interrupted, KeyboardInterrupt):
+            how = "interrupted"
+            raise
+        finally:
+            self._call("end", how)
 
     def joined(self, callbacks: Callbacks) -> Callbacks:
         """Return callbacks that report to the trackers first."""
@@ -77,8 +90,8 @@ class Tracking:
                 getattr(tracker, method)(*arguments)
             except Exception as error:
                 self.trackers.remove(tracker)
-                message = f"{type(tracker).__name__} failed and is dropped: {type(error).__name__}: {error}"
-                warnings.warn(message, stacklevel=2)
+                reason = readable(f"{type(error).__name__}: {error}".split("\n")[0])
+                warnings.warn(f"{type(tracker).__name__} failed and is dropped: {reason}", stacklevel=2)
 
 
 def _make(name: str) -> Tracker:

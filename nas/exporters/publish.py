@@ -6,12 +6,10 @@ A folder holds `network.py`, `config.json`, `README.md` and, where weights are t
 
 from __future__ import annotations
 
+import filecmp
 import json
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,8 @@ from nas.codegen.build import build_graph
 from nas.codegen.source import source
 from nas.errors import NasError, StorageError
 from nas.exporters import verify as verification
+from nas.exporters.formats import FORMATS, load_format
+from nas.files import replace_folder, work_folder
 from nas.graph.cost import Cost
 from nas.graph.graph import Graph
 
@@ -84,27 +84,28 @@ class _Draft:
 
 
 def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) -> list[ExportedFolder]:
-    """Write each package to its folder in `to`, over an earlier one of the same name, and in `formats`,
-    modules of `nas.exporters.formats`.
+    """Write each package to its folder in `to`, in the place of an earlier one, and in `formats`, modules of
+    `nas.exporters.formats`. Files that no export writes stay if they are beside the same source.
 
     Nothing is put in place unless all packages hold: outputs within 1e-5 of the network in this
     process, parameters and FLOPs equal. Packages are taken one by one, so that a generator holds one
     network at a time. Raises NasError naming the package that fails, StorageError if the disk does.
     """
     try:
-        to.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=to) as scratch:
-            drafts = [_write(package, Path(scratch), formats) for package in packages]
+        with work_folder(to) as scratch:
+            drafts = [_write(package, scratch, formats) for package in packages]
             measured = _verify(drafts, formats)
-            return [_place(draft, to, result) for draft, result in zip(drafts, measured, strict=True)]
+            kept = [_kept(draft.folder, to / draft.folder.name) for draft in drafts]
+            return [_place(*item, to) for item in zip(drafts, measured, kept, strict=True)]
     except OSError as error:
-        raise StorageError(f"cannot write there: {error.strerror or error}", where=str(to)) from error
+        message = f"cannot write there: {error.strerror or error}"
+        raise StorageError(message, where=str(to), hint="choose another --to, or free some space") from error
 
 
 def _write(package: Package, scratch: Path, formats: Sequence[Any]) -> _Draft:
     """Write all files, and the outputs that the network in this process gives."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = scratch / package.folder
     folder.mkdir()
@@ -115,9 +116,10 @@ def _write(package: Package, scratch: Path, formats: Sequence[Any]) -> _Draft:
     images = torch.rand(BATCH, *package.graph.input_shape, generator=generator)
     with torch.no_grad():
         outputs = package.network.eval()(images)
-    save_file({"images": images, "outputs": outputs.contiguous()}, folder / verification.REFERENCE)
+    reference = {"images": images, "outputs": outputs.contiguous()}
+    (folder / verification.REFERENCE).write_bytes(save(reference))
     state = {name: value.contiguous() for name, value in package.state.items()}
-    save_file(state, folder / verification.WEIGHTS)
+    (folder / verification.WEIGHTS).write_bytes(save(state))
     if formats:
         network = build_graph(package.graph)
         network.load_state_dict(state)
@@ -156,16 +158,29 @@ def _fault(expected: Cost, result: Mapping[str, Any]) -> str:
     return ""
 
 
-def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> ExportedFolder:
-    """Move a verified draft to its place."""
+def _kept(draft: Path, folder: Path) -> list[str]:
+    """Return the names in an earlier folder that no export writes, such as those of a full training.
+
+    NasError if they are of another network than the draft, or the folder is a link.
+    """
+    if folder.is_symlink():
+        raise NasError("is a symbolic link", where=str(folder), hint="remove it, or choose another --to")
+    own = {verification.SOURCE, verification.WEIGHTS, CONFIG, CARD, "__pycache__"}
+    own |= {getattr(load_format(name), "FILE", CARD) for name in FORMATS}
+    names = {path.name for path in folder.iterdir()} - own if folder.is_dir() else set()
+    earlier = folder / verification.SOURCE
+    same = earlier.is_file() and filecmp.cmp(draft / earlier.name, earlier, shallow=False)
+    if names and not same:
+        message = f"holds files of something else: {', '.join(sorted(names))}"
+        raise NasError(message, where=str(folder), hint="move them away, or choose another --to")
+    return sorted(names)
+
+
+def _place(draft: _Draft, result: Mapping[str, Any], kept: Sequence[str], to: Path) -> ExportedFolder:
+    """Put a verified draft in the place of an earlier folder, of which the `kept` files stay."""
     (draft.folder / verification.REFERENCE).unlink()
     if not draft.keep_weights:
         (draft.folder / verification.WEIGHTS).unlink()
     folder = to / draft.folder.name
-    if folder.is_symlink():
-        raise NasError("is a symbolic link", where=str(folder), hint="remove it, or choose another --to")
-    folder.mkdir(exist_ok=True)
-    for file in sorted(draft.folder.iterdir()):
-        os.replace(file, folder / file.name)
-    shutil.rmtree(draft.folder)
+    replace_folder(draft.folder, folder, kept)
     return ExportedFolder(folder, weights=draft.keep_weights, **result)

@@ -95,7 +95,8 @@ def tune_run(
         hint = "a scheduler that stops trials would break it; nas search runs it"
         raise NasError(f"{config.searcher.name} plans equal trainings", where="searcher", hint=hint)
     files = run_folder.create_run(results_dir, config.space.name, name)
-    write_run(files, config, dataset)
+    with run_folder.removed_on_failure(files):
+        write_run(files, config, dataset)
     run = TuneRun(files)
     vars(run)["dataset"] = dataset  # read already
     return run
@@ -277,7 +278,9 @@ class RunRecorder(tune.Callback):
 def weights_of(state: Mapping[str, Any]) -> bytes:
     from safetensors.torch import save
 
-    return save({name: value.contiguous() for name, value in state["network"].items()})
+    from nas.training.kept_weights import chosen_weights
+
+    return save({name: value.contiguous() for name, value in chosen_weights(state).items()})
 
 
 def _reason(error: Exception | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.controller.tracking import figures
+from nas.controller.tracking import End, figures
 from nas.plugins import need
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ class TensorBoard:
             for name, value in figures(trial).items():
                 writer.add_scalar(name, value)
         else:
-            writer.add_text("failed", f"{trial.reason}\n\n{trial.message}")
+            writer.add_text(
+                trial.state, f"{trial.reason}\n\n{trial.message}".strip() or "by successive halving"
+            )
         self.writers.pop(trial.number).close()
 
-    def end(self) -> None:
+    def end(self, how: End) -> None:
         for writer in self.writers.values():
             writer.close()
 

@@ -138,9 +138,13 @@ class Module(Component):
 
 @dataclasses.dataclass(frozen=True)
 class Stem(Module):
-    """First part of a network, from the image to the first feature map."""
+    """First part of a network, from the image to the first feature map.
+
+    reductions: how `stride: auto` reduces large images, from small to large: `nas.modules.stems.Reduction`.
+    """
 
     registry: ClassVar[dict[str, type[Component]]] = {}
+    reductions: ClassVar[tuple[Any, ...]] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,7 +76,9 @@ class MapHead(Head, name="map"):
 
 def _growth(scores: Value, like: Value) -> int:
     """Return the stride that makes scores at least as large as another feature map."""
-    small, large = scores.shape[1], like.shape[1]
-    if large < small:
-        raise NasError(f"the earlier feature map is smaller: {large} against {small} pixels", where="fcn")
-    return -(-large // small)
+    sizes = list(zip(scores.shape[1:], like.shape[1:], strict=True))
+    for small, large in sizes:
+        if large < small:
+            message = f"the earlier feature map is smaller: {large} against {small} pixels"
+            raise NasError(message, where="fcn")
+    return max(-(-large // small) for small, large in sizes)

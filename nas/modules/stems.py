@@ -1,6 +1,8 @@
 """Stems: from the image to the first feature map."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 from nas.graph.graph import Value
 from nas.graph.ops import Conv, MaxPool
@@ -9,6 +11,14 @@ from nas.modules.conv_blocks import PLACEMENTS, RESIDUAL_NORMS, activate, has_bi
 
 ENDINGS = {"BR": "", "R": "B"}
 """End of the stem before modules that begin with a BN and ReLU, or with a ReLU."""
+
+
+class Reduction(NamedTuple):
+    """Settings by which a stem reduces images whose shorter side has `least` pixels or more by `factor`."""
+
+    least: int
+    factor: int
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,14 @@ class ConvStem(Stem, name="conv"):
     norm: str = choice(*RESIDUAL_NORMS)
     bias: bool = choice(False, True)
     eps: float = choice(1e-5, 1e-3)
+
+    # The first feature map keeps 32 pixels or more. 7x7 and pool are those of ResNet, which has them for
+    # images of 224 to 384 pixels; 11x11 of stride 4 and pool are AlexNet's.
+    reductions: ClassVar[tuple[Reduction, ...]] = (
+        Reduction(64, 2, {"stride": 2}),
+        Reduction(128, 4, {"kernel": 7, "stride": 2, "pool": True}),
+        Reduction(448, 8, {"kernel": 11, "stride": 4, "pool": True}),
+    )
 
     def expand(self, x: Value) -> Value:
         place = PLACEMENTS[self.norm]

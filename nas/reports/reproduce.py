@@ -44,6 +44,11 @@ def search_command(run: Run) -> str:
     """Return the command that starts the same search again, with every setting that decides its results."""
     config = run.config
     recipe = {key: value for key, value in asdict(config.recipe).items() if key != "epochs"}
+    weights = recipe.pop("class_weights")
+    named = weights if isinstance(weights, dict) else {}
+    recipe |= {f"class_weights.{name}": weight for name, weight in named.items()} or {
+        "class_weights": weights
+    }
     options = {
         "space": run.files.space,
         "data": config.data,
@@ -52,7 +57,7 @@ def search_command(run: Run) -> str:
         "trials": config.trials,
         "epochs": "" if config.fidelity else config.recipe.epochs,
         "fidelity": ",".join(map(str, config.fidelity)),
-        "recipe": ",".join(f"{key}={_scalar(value)}" for key, value in recipe.items()),
+        "recipe": ",".join(f"{key}={_scalar(value)}".replace(",", "\\,") for key, value in recipe.items()),
         "seed": config.seed,
         "seed-with": ",".join(config.seed_with),
         "seeds": config.repeats or "",

@@ -11,7 +11,7 @@ comes up, so dependent options carry what they depend on: `base_width[cardinalit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
 from math import inf, log
@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
-from nas.errors import NasError, NotFoundError, did_you_mean
+from nas.errors import NasError, NotFoundError, did_you_mean, error_context
 from nas.graph.cost import Cost, cost, depth
-from nas.graph.graph import Graph, Shape, shape_text
+from nas.graph.graph import Graph, Shape
 from nas.space.decisions import (
     NO_SKIP,
     Choose,
@@ -35,8 +34,9 @@ from nas.space.decisions import (
     pick,
     replay,
 )
+from nas.space.fitting import adaptions, fitted
 from nas.space.genotype import Genotype, expand
-from nas.space.spec import Limits, SpaceSpec, parse_spec
+from nas.space.spec import Limits, SpaceSpec, parse_spec, spec_text
 from nas.space.tight import TightSpace
 
 if TYPE_CHECKING:
@@ -62,9 +62,14 @@ class Size:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Search space over a checked specification; see `load_space`."""
+    """Search space over a checked specification; see `load_space`.
+
+    spec: for the images of the space. declared: as the file has it, which may leave the stride of the stem
+    and the limits on FLOPs to the size of the images.
+    """
 
     spec: SpaceSpec
+    declared: SpaceSpec = field(compare=False)
 
     @property
     def name(self) -> str:
@@ -83,15 +88,19 @@ class SearchSpace:
         return self.spec.classes
 
     def with_input(self, input_shape: Shape, num_classes: int) -> SearchSpace:
-        """Return the space for other images, for which its constraints then count FLOPs and parameters."""
-        update = {"input": tuple(input_shape), "classes": num_classes}
-        return SearchSpace(self.spec.model_copy(update=update))
+        """Return the space for other images, for which its constraints then count FLOPs and parameters.
+
+        Raises NasError if they are too small.
+        """
+        return SearchSpace(fitted(self.declared, tuple(input_shape), num_classes), self.declared)
+
+    def adaptions(self) -> list[tuple[str, str]]:
+        """Return a label and a text for each part that follows from the size of the images."""
+        return adaptions(self.declared, self.input_shape)
 
     def to_yaml(self) -> str:
-        """Return a file that `parse_space` reads as an equal space."""
-        data = self.spec.model_dump(exclude_defaults=True)
-        data["input"] = shape_text(self.input_shape)
-        return str(yaml.safe_dump({**data, "classes": self.num_classes}, sort_keys=False))
+        """Return a file that `parse_space` reads as an equal space; nothing in it depends on the images."""
+        return spec_text(self.spec)
 
     def build(self, choose: Choose) -> Genotype:
         """Run the program of decisions. Constraints are not checked: see `violations`."""
@@ -339,7 +348,9 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
 
 def parse_space(text: str, where: str) -> SearchSpace:
     """Read the space that a YAML text describes; `where` names the file in errors."""
-    return SearchSpace(parse_spec(text, where))
+    declared = parse_spec(text, where)
+    with error_context(where):
+        return SearchSpace(fitted(declared, declared.input, declared.classes), declared)
 
 
 def space_names() -> list[str]:

@@ -7,9 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from nas.errors import NasError, did_you_mean
+from nas.graph.graph import shape_text
 from nas.graph.ops import MAX_SIZE
 from nas.modules import Component, Head, Module, Stem
 from nas.modules.base import find_type, is_option, options_hint, type_hint
@@ -20,6 +30,8 @@ UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 FROM_SKELETON = ("width", "stride")
 EMPTY = "is an empty list; give a value, or a list of the values to search"
 LIMITED = ("flops", "params", "depth")
+AUTO = "auto"
+"""Stride of a stem that follows from the size of the images."""
 MAX_BLOCKS = 192
 """Most blocks of a network: with more, the number of genotypes has more digits than Python prints."""
 
@@ -47,13 +59,21 @@ def _shape(value: Any) -> Any:
     return tuple(map(int, match.groups()))
 
 
+def _area(value: Any) -> Any:
+    match = re.fullmatch(r"(\d{1,18})x(\d{1,18})", str(value))
+    if not match:
+        raise ValueError("must be HEIGHTxWIDTH, as in 32x32")
+    return tuple(map(int, match.groups()))
+
+
 Size = Annotated[int, Field(strict=True, ge=1, le=MAX_SIZE)]
 Sizes = Annotated[list[Size], BeforeValidator(_listed), Field(min_length=1, max_length=64)]
 Depths = Annotated[
     list[Annotated[int, Field(strict=True, ge=1, le=64)]], BeforeValidator(_listed), Field(min_length=1)
 ]
 Number = Annotated[int, BeforeValidator(_number)]
-Shape = Annotated[tuple[Size, Size, Size], BeforeValidator(_shape)]
+Shape = Annotated[tuple[Size, Size, Size], BeforeValidator(_shape), PlainSerializer(shape_text)]
+Area = Annotated[tuple[Size, Size], BeforeValidator(_area), PlainSerializer(shape_text)]
 Modules = dict[str, dict[str, Any]]
 
 
@@ -62,8 +82,17 @@ class _Spec(BaseModel):
 
 
 class Limits(_Spec):
+    """Bounds of a figure. at: height and width of the images for which they are given; for larger ones they
+    grow with the pixels that stage 1 takes."""
+
     min: Number | None = None
     max: Number | None = None
+    at: Area | None = None
+
+    def bounds(self) -> dict[str, int]:
+        """Return the bounds that are given, by `min` and `max`."""
+        given = {"min": self.min, "max": self.max}
+        return {kind: figure for kind, figure in given.items() if figure is not None}
 
     @model_validator(mode="after")
     def _ordered(self) -> Limits:
@@ -122,6 +151,16 @@ def parse_spec(text: str, where: str) -> SpaceSpec:
     return spec
 
 
+def spec_text(spec: SpaceSpec) -> str:
+    """Return a file that `parse_spec` reads as this specification."""
+    data = {
+        **spec.model_dump(exclude_defaults=True),
+        "input": shape_text(spec.input),
+        "classes": spec.classes,
+    }
+    return str(yaml.safe_dump(data, sort_keys=False))
+
+
 def options_of(value: Any, chosen: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the options of a setting: a value, a list, or `{by: FIELD, VALUE: options, …}`."""
     if isinstance(value, Mapping):
@@ -147,6 +186,8 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
     for name in spec.constraints:
         if name not in LIMITED:
             yield ("constraints", name), f"unknown limit {name!r}", did_you_mean(name, LIMITED)
+        elif spec.constraints[name].at is not None and name != "flops":
+            yield ("constraints", name, "at"), "only FLOPs grow with the images", ""
     for i, stage in enumerate(spec.stages):
         for join in stage.skips.join if stage.skips else ():
             if join not in JOINS:
@@ -189,9 +230,19 @@ def _component_problems(
         yield (*path, "type"), f"unknown {kind_name} {name!r}", type_hint(kind, name)
         return
     settings = {key: value for key, value in data.items() if key != "type"}
+    if kind is Stem and settings.get("stride") == AUTO:
+        del settings["stride"]
+        yield from _auto_problems(cls, settings, path)
     yield from _setting_problems(cls, settings, path)
     if kind is Stem and "width" not in settings:
         yield path, "needs a width", ""
+
+
+def _auto_problems(cls: Any, settings: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str, str]]:
+    if not cls.reductions:
+        yield (*path, "stride"), f"{cls.type_name} has no reductions, so its stride must be a number", ""
+    elif "pool" in settings:
+        yield (*path, "pool"), "follows from the images with stride: auto", "leave out the one or the other"
 
 
 def _setting_problems(

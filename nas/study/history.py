@@ -35,6 +35,7 @@ COLUMNS: dict[str, str] = {
     "state": "str",
     "reason": "str",
     "error": "float64",
+    "balanced_error": "float64",
     "flops": "int64",
     "params": "int64",
     "activations": "int64",
@@ -247,6 +248,7 @@ _OF_COST, _OF_PROPOSAL = ({item.name for item in fields(kind)} for kind in (Cost
 _SHOWN: dict[str, Callable[[Trial], Any]] = {
     "module_types": lambda trial: "+".join(trial.module_types),
     "genotype": lambda trial: str(trial.genotype),
+    "balanced_error": objective("balanced_error").read,
     "latency": lambda trial: trial.latency.seconds if trial.latency else nan,
     "latency_spread": lambda trial: trial.latency.spread if trial.latency else nan,
     "latency_measured": lambda trial: str(trial.latency) if trial.latency else "",

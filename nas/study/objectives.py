@@ -80,6 +80,16 @@ def _cost(name: str) -> Read:
     return lambda trial: float(getattr(trial.cost, name))
 
 
+def _last_row(name: str) -> Read:
+    """Return a reader of a figure of the last epoch; a curve may be a stranger's."""
+
+    def read(trial: Any) -> float | None:
+        value = trial.curve[-1].get(name) if trial.curve and trial.error is not None else None
+        return value if isinstance(value, float) and 0 <= value <= 1 else None
+
+    return read
+
+
 def _measured(name: str) -> Read:
     return lambda trial: trial.measured.get(name)
 
@@ -94,6 +104,16 @@ _ENTRIES = (
         scale=100,
         form=".2f",
         by_task={"segmentation": ("1 - mIoU", "1 - mIoU of validation images")},
+    ),
+    Objective(
+        "balanced_error",
+        "balanced error",
+        "mean of the validation errors of the classes",
+        _last_row("val_balanced_error"),
+        unit="%",
+        scale=100,
+        form=".2f",
+        by_task={"segmentation": ("mean class error", "mean of the pixel errors of the classes")},
     ),
     Objective(
         "flops",

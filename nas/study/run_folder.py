@@ -19,14 +19,14 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_you_mean
-from nas.files import read_checked, read_text, write_atomic, write_checked
+from nas.files import DRAFT, read_checked, read_text, sync_folder, write_atomic, write_checked, write_errors
 from nas.study.run_config import RunConfig, check_version
 
 RESULTS = Path("results")
@@ -89,7 +89,7 @@ def create_run(results_dir: str | Path, space_name: str, name: str | None = None
     try:
         root.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
-        (folder / "weights").mkdir()
+        sync_folder(root)
     except FileExistsError:
         if (folder / "config.json").exists():
             hint = "--resume continues it, another --name starts a new run"
@@ -101,7 +101,10 @@ def create_run(results_dir: str | Path, space_name: str, name: str | None = None
     except OSError as error:
         hint = "choose another --results-dir"
         raise StorageError(error.strerror or str(error), where=str(folder), hint=hint) from error
-    return RunFolder(folder)
+    files = RunFolder(folder)
+    with removed_on_failure(files), write_errors(files.weights):
+        files.weights.mkdir()
+    return files
 
 
 def find_run(run: str | Path, results_dir: str | Path = RESULTS) -> RunFolder:
@@ -136,13 +139,20 @@ def list_runs(results_dir: str | Path) -> list[RunFolder]:
 
 
 @contextmanager
-def removed_on_failure(folder: RunFolder) -> Iterator[None]:
-    """Remove a new folder if filling it fails: half a run could neither be resumed nor started again under
-    its name."""
+def removed_on_failure(folder: RunFolder) -> Iterator[Callable[[], None]]:
+    """Remove a new folder if the search fails before it calls the function that this yields: half a run could
+    neither be resumed nor started again under its name."""
+    begun = False
+
+    def keep() -> None:
+        nonlocal begun
+        begun = True
+
     try:
-        yield
+        yield keep
     except BaseException:
-        shutil.rmtree(folder.path, ignore_errors=True)
+        if not begun:
+            shutil.rmtree(folder.path, ignore_errors=True)
         raise
 
 
@@ -162,14 +172,23 @@ def lock_run(folder: RunFolder) -> Iterator[None]:
         hint = "wait for it, stop it, or start a new run under another --name"
         raise LockedError(message, where=str(folder.path), hint=hint) from None
     except OSError as error:
-        raise StorageError(error.strerror or str(error), where=str(folder.path)) from error
+        hint = "a search writes in the folder; to read it, no permission to write is needed"
+        raise StorageError(error.strerror or str(error), where=str(folder.path), hint=hint) from error
     try:
+        _remove_drafts(folder)
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         write_atomic(holder, f"process {os.getpid()} on {socket.gethostname()} since {now}")
         yield
     finally:
         holder.unlink(missing_ok=True)
         file_lock.release()
+
+
+def _remove_drafts(folder: RunFolder) -> None:
+    """Remove the unfinished files of a process that was killed while it held the run."""
+    for place in (folder.path, folder.weights, folder.rungs):
+        for draft in place.glob(f".*{DRAFT}"):
+            draft.unlink(missing_ok=True)
 
 
 def write_config(folder: RunFolder, config: RunConfig) -> None:

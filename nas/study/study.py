@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nas.errors import NasError, NotFoundError
+from nas.files import replace_durably
 from nas.study import database
 from nas.study.database import refuse_damage, translate_db_errors
 from nas.study.history import History
@@ -76,18 +77,31 @@ class Study(History):
 
         NotFoundError if there is none, StorageError if the database is damaged or cannot be read.
         """
-        if not is_url(where):
-            database.require_file(Path(where))
+        from sqlalchemy.exc import OperationalError
+
+        if is_url(where):
+            with translate_db_errors(where):
+                return cls._open(where, database.open_engine(where), name)
+        database.require_file(Path(where))
         with translate_db_errors(where):
-            engine = database.open_engine(where)
-            study = None
             try:
-                with engine.connect() as connection:
-                    study = cls._read(where, engine, connection, name)
-                return study
-            finally:
-                if study is None or not is_url(where):  # a file is opened again only to write
-                    engine.dispose()
+                opened = database.open_engine(where)
+                return database.wait_for_lock(where, partial(cls._open, where, opened, name))
+            except OperationalError as error:
+                if not database.is_read_only(error):
+                    raise
+            return cls._open(where, database.open_read_only(Path(where)), name)
+
+    @classmethod
+    def _open(cls, where: str | Path, engine: Engine, name: str | None) -> Self:
+        study = None
+        try:
+            with engine.connect() as connection:
+                study = cls._read(where, engine, connection, name)
+            return study
+        finally:
+            if study is None or not is_url(where):  # a file is opened again only to write
+                engine.dispose()
 
     @classmethod
     def _read(cls, where: str | Path, engine: Engine, connection: Connection, name: str | None) -> Self:
@@ -125,8 +139,8 @@ class Study(History):
         a decision is none of the study's space.
         """
         self._check_number(trial)
-        with translate_db_errors(self._where), self._engine.begin() as connection:
-            key, finished = self._insert(connection, trial)
+        with translate_db_errors(self._where):
+            key, finished = database.wait_for_lock(self._where, partial(self._write, trial))
         self._note(key, finished, trial)
 
     def refresh(self) -> None:
@@ -146,6 +160,10 @@ class Study(History):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _write(self, trial: Trial) -> tuple[int, datetime]:
+        with self._engine.begin() as connection:
+            return self._insert(connection, trial)
 
     def _insert(self, connection: Connection, trial: Trial) -> tuple[int, datetime]:
         check_decisions(trial.decisions, self._options)
@@ -175,7 +193,7 @@ def _create_file(path: Path, row: StudyRow) -> None:
         with engine.begin() as connection:
             insert_study(connection, row)
         engine.dispose()
-        os.replace(draft, path)
+        replace_durably(draft, path)
 
 
 def _create_on_server(url: str, row: StudyRow) -> None:

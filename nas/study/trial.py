@@ -97,7 +97,9 @@ class Trial:
     stopped trial the number it was trained for; duration: seconds on a monotonic clock; duplicate_of:
     number of the trial whose result was reused; curve: one mapping per epoch, as the training reports
     it; latency: None where it was not asked for; measured: values of the user's own objectives by
-    name; rung_order: places of its rung results in the order of those of all trials.
+    name; class_errors: validation error of each class of a complete trial, None for a class without
+    images, () where there are more than 1,000 classes; rung_order: places of its rung results in the order
+    of those of all trials.
     """
 
     number: int
@@ -116,6 +118,7 @@ class Trial:
     curve: tuple[dict[str, Any], ...] = ()
     latency: Latency | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
+    class_errors: tuple[float | None, ...] = ()
     rung_order: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -158,8 +161,8 @@ class Trial:
     def after(self, epochs: int) -> Trial:
         """Return the trial as if it had been stopped after the first `epochs` epochs of its curve."""
         curve = self.curve[:epochs]
-        error = curve[-1]["val_error"]
-        return replace(self, state="stopped", reason="", message="", error=error, epochs=epochs, curve=curve)
+        changes = {"error": curve[-1]["val_error"], "epochs": epochs, "curve": curve, "class_errors": ()}
+        return replace(self, state="stopped", reason="", message="", **changes)
 
     def objective(self, name: str) -> float:
         """Return the recorded value of an objective; NasError if this trial has none."""

@@ -19,7 +19,7 @@ from nas.modules.base import TYPE_NAME
 from nas.space.genotype import Genotype
 from nas.study.trial import HistorySnapshot, Proposal, StoredGenotype, Trial
 from nas.training.latency import Latency
-from nas.training.task import State
+from nas.training.task import MAX_CLASS_ERRORS, State
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -34,6 +34,7 @@ SUSPECT = re.compile(r"\\u[dD]|\d{19}")
 
 Count = Annotated[int, Strict(), Field(ge=0, le=MAX_INTEGER)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Share = Annotated[Number, Field(ge=0, le=1)]
 Text = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
 Places = tuple[Count, ...]
@@ -82,7 +83,7 @@ class _Attributes(_Provenance):
     state: State
     reason: Text = ""
     message: Text = ""
-    error: Annotated[Number, Field(ge=0, le=1)] | None = None
+    error: Share | None = None
     flops: Annotated[Count, Field(ge=1)]
     params: Count
     activations: Count
@@ -97,6 +98,7 @@ class _Attributes(_Provenance):
     decisions: dict[Text, Any]
     latency: dict[Text, Any] | None = None
     measured: dict[Text, Annotated[float, Strict()]] = {}
+    class_errors: Annotated[tuple[Share | None, ...], Field(max_length=MAX_CLASS_ERRORS)] = ()
     rung_order: Places = ()
     curve: Text
     genotype: Text
@@ -130,6 +132,8 @@ def to_attributes(trial: Trial) -> dict[str, Any]:
         attributes["latency"] = asdict(trial.latency)
     if trial.measured:
         attributes["measured"] = dict(trial.measured)
+    if trial.class_errors:
+        attributes["class_errors"] = list(trial.class_errors)
     if trial.rung_order:
         attributes["rung_order"] = list(trial.rung_order)
     _checked(_Attributes, attributes)
@@ -158,6 +162,7 @@ def from_attributes(attributes: Mapping[str, Any]) -> Trial:
         curve=tuple(curve),
         latency=None if values.latency is None else Latency(**values.latency),
         measured=values.measured,
+        class_errors=values.class_errors,
         rung_order=values.rung_order,
     )
 

@@ -1,59 +1,21 @@
-"""Batches of augmented images, gathered from a data set that lies on the device."""
+"""Batches of augmented images."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-from weakref import WeakKeyDictionary
+from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nas.data import Dataset
 from nas.data.dataset import IGNORE
-from nas.training.recipe import Recipe
-
-
-class DeviceDataset(NamedTuple):
-    """A data set on a device; images are uint8.
-
-    Attributes:
-        images: Training images of (n, height, width, channels), with a margin.
-        labels: Their class indices of (n,), or masks of (n, height, width) with the same margin.
-        val_images: Validation images of (n, channels, height, width).
-        val_labels: Their class indices or masks.
-    """
-
-    images: Tensor
-    labels: Tensor
-    val_images: Tensor
-    val_labels: Tensor
-
-
-_on_device: WeakKeyDictionary[Dataset, tuple[int, torch.device, DeviceDataset]] = WeakKeyDictionary()
-
-
-def device_dataset(dataset: Dataset, pad: int, device: torch.device) -> DeviceDataset:
-    """Return a data set on a device, shared by all trainings of this process on it.
-
-    Args:
-        dataset: The data set. Its copy on the device lives as long as it does.
-        pad: Margin of the training images, in pixels.
-        device: The device.
-    """
-    cached = _on_device.get(dataset)
-    if cached and cached[:2] == (pad, device):
-        return cached[2]
-    images, labels = dataset.train_images.transpose(0, 2, 3, 1), dataset.train_labels
-    margin = (pad, pad)
-    images = np.pad(images, ((0, 0), margin, margin, (0, 0)), mode="reflect")
-    if dataset.task == "segmentation":
-        labels = np.pad(labels, ((0, 0), margin, margin), constant_values=IGNORE)
-    # np.pad made a copy that torch may share; the other arrays may be read-only.
-    rest = (torch.tensor(array, device=device) for array in (labels, dataset.val_images, dataset.val_labels))
-    copy = DeviceDataset(torch.from_numpy(images).to(device), *rest)
-    _on_device[dataset] = (pad, device, copy)
-    return copy
+from nas.training.device_data import BatchReader, device_dataset, reflected
+from nas.training.imbalance import BalancedOrder
+from nas.training.metrics import Mix
+from nas.training.recipe import BALANCED, Recipe
+from nas.training.transforms import Draw, color_jitter, draw_operations, operate, operate_masks
 
 
 class Normalizer:
@@ -87,25 +49,34 @@ class Batches:
     def __init__(
         self, dataset: Dataset, recipe: Recipe, device: torch.device, generator: torch.Generator
     ) -> None:
-        self.data = device_dataset(dataset, recipe.pad, device)
+        self.data = device_dataset(dataset, device)
         self.size = min(recipe.batch_size, len(dataset.train_labels))
+        self.reader = BatchReader(self.data, self.size)
         self.normalize = Normalizer(dataset, device)
         self.dataset, self.recipe, self.generator, self.device = dataset, recipe, generator, device
+        balanced = recipe.sampling == BALANCED
+        labels = torch.tensor(np.asarray(dataset.train_labels), device=device).long() if balanced else None
+        self.balanced = None if labels is None else BalancedOrder(labels, generator)
         _, self.height, self.width = dataset.input_shape
+        # Rows and columns of an image with margins, which no image is stored with.
+        self.rows, self.columns = (reflected(side, recipe.pad, device) for side in dataset.input_shape[1:])
 
     def __len__(self) -> int:
-        return len(self.data.labels) // self.size
+        return len(self.dataset.train_labels) // self.size
 
     def order(self) -> Tensor:
         """Return the indices of the images of each batch of an epoch, (batches, size)."""
-        shuffled = torch.randperm(len(self.data.labels), generator=self.generator, device=self.device)
+        if self.balanced is not None:
+            return self.balanced(len(self) * self.size).view(len(self), self.size)
+        count = len(self.dataset.train_labels)
+        shuffled = torch.randperm(count, generator=self.generator, device=self.device)
         return shuffled[: len(self) * self.size].view(len(self), self.size)
 
     def augment_batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and labels of a batch, augmented with new random draws.
 
-        Images are shifted by up to `pad` pixels and, if the recipe says so, mirrored and partly blanked. A
-        mask is shifted and mirrored with its image.
+        Images are shifted by up to `pad` pixels and, if the recipe says so, mirrored, changed in colour and
+        geometry, and partly blanked. A mask moves with its image.
 
         Args:
             chosen: Indices of the images.
@@ -113,16 +84,52 @@ class Batches:
         shifts = 2 * self.recipe.pad + 1
         top, left = self._draw(shifts), self._draw(shifts)
         mirrored = self._draw(2)[:, 0] if self.recipe.flip else None
-        _, height, width, _ = self.data.images.shape
-        rows = chosen[:, None] * height + top + torch.arange(self.height, device=self.device)
+        pixels, labels = self.reader.fetch(chosen)
+        images = pixels.permute(0, 2, 3, 1).contiguous()
+        images = images.index_select(1, self.rows).index_select(2, self.columns)
+        count, height, width, _ = images.shape
+        first = height * torch.arange(count, device=self.device)  # the first row of each image
+        rows = first[:, None] + top + torch.arange(self.height, device=self.device)
         starts = rows * width + left  # the first pixel of each row of each window
-        inputs = self.normalize(self._windows(self.data.images, starts, mirrored))
+        images, draw = self._transform(self._windows(images, starts, mirrored))
+        inputs = self.normalize(images)
         if self.recipe.cutout:
             inputs = self._cut_out(inputs)
         if self.dataset.task == "segmentation":
-            masks = self._windows(self.data.labels[..., None], starts, mirrored)
-            return inputs, masks[..., 0].long()
-        return inputs, self.data.labels[chosen].long()
+            masks = F.pad(labels, (self.recipe.pad,) * 4, value=IGNORE)[..., None]
+            masks = self._windows(masks, starts, mirrored)[..., 0]
+            return inputs, (masks if draw is None else operate_masks(masks, draw)).long()
+        return inputs, labels.long()
+
+    def mix(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Mix | None]:
+        """Return inputs mixed in pairs, as the recipe asks (mixup, Zhang et al., 2018), and how; else as they
+        are and None.
+
+        Each image keeps the larger share, so that its own label is that of the mixture too. The shares come
+        from torch's default generator of the device.
+        """
+        if not self.recipe.mixup:
+            return inputs, None
+        drawn = self.shares.sample((self.size,))
+        share = torch.maximum(drawn, 1 - drawn)
+        mixed = torch.lerp(inputs.flip(0), inputs, share[:, None, None, None])
+        return mixed, Mix(labels.flip(0), share)
+
+    @cached_property
+    def shares(self) -> torch.distributions.Beta:
+        """Return the distribution of the shares of mixup."""
+        alpha = torch.tensor(float(self.recipe.mixup), device=self.device)
+        return torch.distributions.Beta(alpha, alpha, validate_args=False)  # checks would wait for the device
+
+    def _transform(self, images: Tensor) -> tuple[Tensor, Draw | None]:
+        """Return uint8 images changed in colour and geometry as the recipe asks, and what was drawn."""
+        recipe, draw = self.recipe, None
+        if recipe.color_jitter:
+            images = color_jitter(images.float(), recipe.color_jitter, self.generator)
+        if recipe.rand_augment:
+            draw = draw_operations(self.size, recipe.rand_augment, self.generator)
+            images = operate(images.float(), draw)
+        return images, draw
 
     def _draw(self, high: int) -> Tensor:
         """Draw an integer below `high` for each image of a batch, as a column."""

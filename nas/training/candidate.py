@@ -14,7 +14,7 @@ from nas.space.genotype import Genotype, expand
 from nas.training.latency import Latency, measure_latency
 from nas.training.memory import release_memory
 from nas.training.profile import Laps, Times
-from nas.training.task import EpochRange, OnEpoch, Result, Task, ignore
+from nas.training.task import MAX_CLASS_ERRORS, EpochRange, OnEpoch, Result, Task, ignore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,7 +111,9 @@ def _result(
     if training.state:
         result = Result(task.number, "stopped", checkpoint=training.state)
     else:
-        result = Result(task.number, "complete", weights=_weights(network))
+        few = len(training.class_errors) <= MAX_CLASS_ERRORS
+        errors = training.class_errors if few else ()
+        result = Result(task.number, "complete", weights=_weights(network), class_errors=errors)
     result = replace(result, error=training.error, curve=curve)
     lap("saving")
     if task.latency:

@@ -11,7 +11,8 @@ import hashlib
 import io
 import os
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 
 from nas.errors import NasError, StorageError
+from nas.files import replace_durably
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -35,12 +37,14 @@ class TrainingState:
         optimizer: Its optimizer.
         generator: Random generator of the batches.
         identity: Settings that a resumed training must share with the stopped one.
+        kept: Further tensors by name, such as averages of the weights; restored in place.
     """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     identity: dict[str, Any]
+    kept: Mapping[str, Sequence[torch.Tensor]] = field(default_factory=dict)
 
     def save(self, path: Path, curve: list[dict[str, float]]) -> None:
         """Write a checkpoint after the epochs of `curve`."""
@@ -84,6 +88,7 @@ class TrainingState:
             "curve": curve,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "kept": {name: list(values) for name, values in self.kept.items()},
             "generators": [generator.get_state() for generator in self._generators()],
         }
 
@@ -91,6 +96,9 @@ class TrainingState:
         """Restore a state and return its curve. Raises RuntimeError if it is of another network."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for name, values in self.kept.items():
+            for value, recorded in zip(values, state["kept"][name], strict=True):
+                value.copy_(recorded)
         for generator, recorded in zip(self._generators(), state["generators"], strict=True):
             generator.set_state(recorded)
         curve: list[dict[str, float]] = state["curve"]
@@ -123,7 +131,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         if path.exists():
             os.replace(path, previous(path))
-        os.replace(draft, path)
+        replace_durably(draft, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink()

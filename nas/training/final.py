@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.files import read_text, write_atomic
 from nas.graph.graph import shape_text
-from nas.training.recipe import FULL_EPOCHS, default_recipe
+from nas.training.recipe import adjusted, check_recipe, full_recipe
+from nas.training.task import MAX_CLASS_ERRORS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,10 +53,13 @@ def train(
     source: str | Path,
     data: str | None = None,
     *,
-    epochs: int = FULL_EPOCHS,
+    epochs: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    time: float | None = None,
     seed: int = 0,
     device: str | None = None,
     resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Train one exported network from scratch, then score it once on the test images.
@@ -68,10 +72,14 @@ def train(
             `Network(num_classes, in_chans)`.
         data: The data set, as for `nas.search`; by default the data of the search that found the
             network, as the config.json beside the source names them.
-        epochs: Epochs to train.
+        epochs: Epochs to train; by default 100 below 20,000 training images, 200 below 200,000, else 90.
+        recipe: Fields of `nas.training.recipe.Recipe` that differ from `full_recipe`, such as `{"ema": 0}`.
+        time: Seconds for the training. Where the epochs do not fit, as a few measured batches tell, the
+            schedule is as many as do. A resumed training keeps its epochs.
         seed: Seed of the initial weights and the order of batches.
         device: `"cpu"`, `"cuda"` or `"cuda:1"`; by default a GPU if there is one.
         resume: Continue from the checkpoint beside the source. A finished training returns its figures.
+        on_start: Called before the first epoch with the data and the recipe.
         on_epoch: Called after each epoch with its figures: epoch, train_loss, val_loss, val_error.
 
     Returns:
@@ -103,8 +111,49 @@ def train(
     dataset = (load_data if data else load_recorded)(spec, seed=about.get("split_seed", 0))
     if spec == about.get("data") and dataset.fingerprint != about.get("data_fingerprint"):
         warnings.warn(f"{spec}: the data differ from those of the search", stacklevel=2)
-    recipe, device = default_recipe(dataset, epochs), device or _device()
-    return train_fully(source, dataset, recipe, seed=seed, device=device, resume=resume, on_epoch=on_epoch)
+    device, fields = device or _device(), dict(recipe or {})
+    given = fields.pop("epochs", None)
+    epochs = given if epochs is None else epochs
+    chosen = adjusted(full_recipe(dataset, epochs), fields)
+    check_recipe(chosen, dataset)
+    if time is not None:
+        fitting = _recorded_epochs(Files(source)) if resume else None
+        fitting = fitting or _fitting_epochs(source, dataset, chosen, time, device)
+        chosen = adjusted(full_recipe(dataset, fitting), fields)
+    return train_fully(
+        source,
+        dataset,
+        chosen,
+        seed=seed,
+        device=device,
+        resume=resume,
+        on_start=on_start,
+        on_epoch=on_epoch,
+    )
+
+
+def _recorded_epochs(files: Files) -> int | None:
+    """Return the epochs of the schedule of an earlier training, None without one."""
+    from nas.training.checkpoint import load
+
+    if files.report.exists():
+        try:
+            return int(json.loads(read_text(files.report))["recipe"]["epochs"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise StorageError(f"cannot be read: {error}", where=str(files.report)) from None
+    state = load(files.checkpoint)
+    return None if state is None else int(state["identity"]["epochs"])
+
+
+def _fitting_epochs(source: Path, dataset: Dataset, recipe: Recipe, time: float, device: str) -> int:
+    """Return how many epochs of a recipe fit into `time` seconds."""
+    from nas.training.time_budget import epochs_within
+
+    if not time > 0:
+        raise NasError(f"must be above 0 seconds, not {time}", where="time")
+    network = load_network(source, dataset)
+    check_output(network, dataset, str(source))
+    return epochs_within(time, network, dataset, recipe, device)[0]
 
 
 def _about(source: Path) -> dict[str, Any]:
@@ -136,6 +185,7 @@ def train_fully(
     seed: int = 0,
     device: str = "cpu",
     resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Train the `Network` of a source file and score it on the test images, once.
@@ -150,12 +200,15 @@ def train_fully(
         seed: Seed of the initial weights and the order of batches.
         device: cpu, cuda or cuda:1.
         resume: Continue from the checkpoint beside the source.
+        on_start: Called before the first epoch with the data and the recipe.
         on_epoch: Called after each epoch with its figures.
 
     Returns:
         The content of `network.training.json`: val_error and test_error as fractions in [0, 1], val_loss,
-        test_loss, curve, recipe, seed, data, data_fingerprint and weights. In segmentation an error is
-        1 - mIoU, and mIoU and pixel accuracy are there too. Without a test set its figures are left out.
+        test_loss, curve, recipe, seed, data, data_fingerprint and weights; balanced errors, and of at most
+        1,000 classes the error of each by name, None without images. In segmentation an error is 1 - mIoU,
+        and mIoU and pixel accuracy are there too. Without a test set its figures are left out. `epoch` is
+        the epoch that the weights and the validation figures are of.
 
     Raises:
         NasError: Files of an earlier training are in the way, the network is for another task than the
@@ -174,6 +227,8 @@ def train_fully(
     torch.manual_seed(seed)
     network = load_network(source, dataset)
     check_output(network, dataset, str(source))
+    if on_start is not None:
+        on_start(dataset, recipe)
     result = loop.train(
         network, dataset, recipe, seed=seed, device=device, on_epoch=on_epoch, checkpoint=files.checkpoint
     )
@@ -183,14 +238,22 @@ def train_fully(
     test = loop.evaluate(network, *dataset.test(), dataset, device) if dataset.has_test else None
     report = {
         **_identity(dataset, recipe, seed),
-        **{name: value for name, value in result.curve[-1].items() if name.startswith("val_")},
-        **(test.figures("test") if test else {}),
+        "epoch": result.epoch,
+        **{name: value for name, value in result.curve[result.epoch - 1].items() if name.startswith("val_")},
+        **_by_class("val", dataset, result.class_errors),
+        **(test.figures("test") | _by_class("test", dataset, test.class_errors) if test else {}),
         "duplicates": dataset.duplicates.count,
         "weights": files.weights.name,
         "curve": list(result.curve),
     }
     _write(files, network, report)
     return report
+
+
+def _by_class(part: str, dataset: Dataset, errors: Sequence[float | None]) -> dict[str, Any]:
+    """Return the error of each class by name, unless there are too many classes."""
+    few = len(errors) <= MAX_CLASS_ERRORS
+    return {f"{part}_class_errors": dict(zip(dataset.classes, errors, strict=True))} if few else {}
 
 
 def load_network(source: Path, dataset: Dataset) -> nn.Module:

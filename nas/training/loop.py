@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,16 +16,17 @@ from nas.data.dataset import Images, Labels
 from nas.training.augment import Batches, Normalizer
 from nas.training.checkpoint import TrainingState
 from nas.training.cuda_graph import CUDAGraphStep
+from nas.training.device_data import gather
+from nas.training.imbalance import class_weights
+from nas.training.kept_weights import KeptWeights, best_epoch, blend, out_of_patience
 from nas.training.memory import release_memory
 from nas.training.metrics import Confusion, Score, cross_entropy, training_losses
 from nas.training.onednn_workarounds import adapted_convolutions
 from nas.training.precision import resolve_recipe
-from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, default_recipe, evaluation_batch
+from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, check_recipe, default_recipe, evaluation_batch
 
 __all__ = ["WORKER_ENVIRONMENT", "Recipe", "Score", "TrainingResult", "default_recipe", "evaluate", "train"]
 
-WARM_UP = 0.3
-"""Share of the training in which the learning rate rises."""
 EXPLODED = 10
 """Ratio of the median loss to that of guessing above which a training has diverged."""
 
@@ -35,13 +37,16 @@ class TrainingResult:
 
     Attributes:
         error: Validation error after the last epoch, a fraction in [0, 1]; 1 - mIoU in segmentation. NaN
-            where the training diverged.
+            where the training diverged. With a patience, of the best epoch, as are loss and weights.
         loss: Validation loss after the last epoch; the training loss of the epoch that diverged.
         diverged: Whether the loss exploded.
-        curve: One row per whole epoch: epoch (from 1), train_loss, train_error, val_loss, val_error; in
-            segmentation also val_miou and val_pixel_accuracy. Training figures are of the augmented batches.
-            Validation is in float32 at the end of a cycle of the rate, else in the training's precision.
+        curve: One row per whole epoch: epoch (from 1), train_loss, train_error, val_loss, val_error and
+            val_balanced_error; in segmentation also val_miou and val_pixel_accuracy. Training figures are of
+            the augmented batches. Validation is in float32 at the end of a cycle of the rate, else in the
+            training's precision; it is of the averaged weights where the recipe averages them.
         state: Checkpoint of a training that stopped before its last epoch.
+        class_errors: Validation error of each class; None for a class without validation images.
+        epoch: Epoch, from 1, of which the network has the weights; 0 where the training diverged.
     """
 
     error: float
@@ -49,6 +54,8 @@ class TrainingResult:
     diverged: bool
     curve: tuple[dict[str, float], ...]
     state: bytes | None = None
+    class_errors: tuple[float | None, ...] = ()
+    epoch: int = 0
 
 
 def train(
@@ -83,34 +90,47 @@ def train(
         until: Epoch after which to stop; by default the last of the recipe.
         lap: Called at the end of each phase with its name: building, training, validation.
     """
+    check_recipe(recipe, dataset)
     place = torch.device(device)
     recipe = resolve_recipe(recipe, device, checkpoint)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(place).manual_seed(seed)
     batches = Batches(dataset, recipe, place, generator)
     identity = {"seed": seed, "data": dataset.fingerprint, **asdict(recipe)}
-    state = TrainingState(network, make_optimizer(network, recipe), generator, identity)
+    kept = KeptWeights(network, recipe)
+    state = TrainingState(network, make_optimizer(network, recipe), generator, identity, kept.tensors)
     half = recipe.precision == "bfloat16"
     adapted = adapted_convolutions(network, half_on_cpu=half and place.type == "cpu")
     with adapted, torch.random.fork_rng([place] if place.type == "cuda" else []):
-        torch.manual_seed(seed)  # for dropout and drop-path
+        torch.manual_seed(seed)  # for dropout, drop-path and mixup
         curve = state.unpack(resume) if resume else state.resume(checkpoint) if checkpoint else []
-        step = Step(network, batches, state.optimizer, half)
+        step = Step(network, batches, state.optimizer, half, kept)
         run = CUDAGraphStep(step, generator) if place.type == "cuda" else step
+        score = None
         lap("building")
-        for epoch in range(len(curve), until or recipe.epochs):
-            row, diverged = _train_and_validate(step, run, epoch, device, on_batch, lap)
+        while len(curve) < (until or recipe.epochs) and not out_of_patience(curve, recipe):
+            row, score, diverged = _train_and_validate(step, run, len(curve), device, on_batch, lap)
             if diverged:
                 return TrainingResult(math.nan, row["train_loss"], True, tuple(curve))
             curve.append(row)
+            if recipe.patience and best_epoch(curve, recipe.patience) == len(curve):
+                kept.keep_best()
             if checkpoint:
                 state.save(checkpoint, curve)
             if on_epoch:
                 on_epoch(dict(row))
         network.zero_grad()
         release_memory(device)  # else serialising adds to the memory that training has left free
-        packed = state.pack(curve) if len(curve) < recipe.epochs else None
-    return TrainingResult(curve[-1]["val_error"], curve[-1]["val_loss"], False, tuple(curve), packed)
+        ended = len(curve) == recipe.epochs or out_of_patience(curve, recipe)
+        packed = None if ended else state.pack(curve)
+        kept.settle()
+        epoch = best_epoch(curve, recipe.patience)
+        if score is None or epoch < len(curve):  # no epoch was left to train, or an earlier one is kept
+            score = evaluate(network, batches.data.val_images, batches.data.val_labels, dataset, device)
+    chosen = curve[epoch - 1]
+    return TrainingResult(
+        chosen["val_error"], chosen["val_loss"], False, tuple(curve), packed, score.class_errors, epoch
+    )
 
 
 def _train_and_validate(
@@ -120,8 +140,9 @@ def _train_and_validate(
     device: str,
     on_batch: Callable[[], None],
     lap: Callable[[str], None],
-) -> tuple[dict[str, float], bool]:
-    """Train and validate for one epoch, counted from 0; return its row and whether its loss exploded."""
+) -> tuple[dict[str, float], Score, bool]:
+    """Train and validate for one epoch, counted from 0; return its row, its score and whether its loss
+    exploded."""
     batches = step.batches
     losses = train_epoch(step, run, epoch, on_batch)
     train_loss, typical = losses.mean().item(), losses.median().item()
@@ -129,48 +150,61 @@ def _train_and_validate(
     images, labels = batches.data.val_images, batches.data.val_labels
     # The error that is recorded is in float32, as the exported network computes.
     half = step.half and epoch + 1 < batches.recipe.cycle(epoch)[1]
-    score = evaluate(step.network, images, labels, batches.dataset, device, on_batch, half)
+    with step.kept.averaged():
+        score = evaluate(step.network, images, labels, batches.dataset, device, on_batch, half)
     lap("validation")
     exploded = typical > EXPLODED * math.log(batches.dataset.num_classes)
     diverged = exploded or not math.isfinite(train_loss + score.loss)
     train_error = step.confusion.score(losses.sum()).error
     row = {"epoch": epoch + 1, "train_loss": train_loss, "train_error": train_error}
-    return row | score.figures("val"), diverged
+    return row | score.figures("val"), score, diverged
 
 
 class Step:
     """One training step on buffers that stay in place, so that a GPU can replay it as a CUDA graph.
 
-    Fill `chosen` (indices of the batch's images) and `rate` before each call. Afterwards `loss` holds the
-    loss without auxiliary heads, and `confusion` has counted the answers.
+    Fill `chosen` (indices of the batch's images), `rate` and `share` (of the new weights in their average)
+    before each call. Afterwards `loss` holds the loss without auxiliary heads, and `confusion` has counted
+    the answers.
     """
 
     def __init__(
-        self, network: nn.Module, batches: Batches, optimizer: torch.optim.Optimizer, half: bool
+        self,
+        network: nn.Module,
+        batches: Batches,
+        optimizer: torch.optim.Optimizer,
+        half: bool,
+        kept: KeptWeights | None = None,
     ) -> None:
         self.network, self.batches, self.optimizer, self.half = network, batches, optimizer, half
+        self.kept = kept or KeptWeights(network, batches.recipe)
         self.chosen = torch.zeros(batches.size, dtype=torch.int64, device=batches.device)
-        self.rate, self.loss = (torch.zeros((), device=batches.device) for _ in range(2))
+        self.rate, self.share, self.loss = (torch.zeros((), device=batches.device) for _ in range(3))
+        self.weights = class_weights(batches.recipe, batches.dataset, batches.device)
         self.confusion = Confusion(batches.dataset, batches.device)
         for group in optimizer.param_groups:
             group["lr"] = self.rate
 
     def __call__(self) -> None:
         inputs, labels = self.batches.augment_batch(self.chosen)
+        inputs, mix = self.batches.mix(inputs, labels)
         # Each weight is used once per step, so caching its bfloat16 copy saves nothing.
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
             output = self.network(inputs)
         smoothing = self.batches.recipe.label_smoothing
-        scores, loss, total = training_losses(self.network, output, labels, smoothing)
+        criterion = partial(cross_entropy, labels=labels, smoothing=smoothing, weights=self.weights, mix=mix)
+        scores, loss, total = training_losses(self.network, output, criterion)
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        self.kept.update(self.share)
         self.loss.copy_(loss.detach())
         self.confusion.add(scores.detach(), labels)
 
 
 def train_epoch(step: Step, run: Callable[[], None], epoch: int, on_batch: Callable[[], None]) -> Tensor:
-    """Train on each training image once and return the loss of each step.
+    """Train for one epoch, on each training image once unless classes are balanced; return the loss of each
+    step.
 
     Nothing between the steps waits for the device.
 
@@ -185,11 +219,15 @@ def train_epoch(step: Step, run: Callable[[], None], epoch: int, on_batch: Calla
     step.confusion.counts.zero_()
     start, end = recipe.cycle(epoch)
     progress = [(epoch - start + i / len(batches)) / (end - start) for i in range(len(batches))]
-    rates = torch.tensor([recipe.lr * one_cycle(share) for share in progress], device=batches.device)
-    losses = torch.empty_like(rates)
+    rates = [recipe.lr * one_cycle(done, recipe.warm_up) for done in progress]
+    shares = [blend(epoch * len(batches) + i, recipe.ema) for i in range(len(batches))]
+    settings = torch.tensor([rates, shares], device=batches.device)
+    losses = torch.empty_like(settings[0])
     for i, chosen in enumerate(batches.order()):
+        batches.reader.stage(chosen)
         step.chosen.copy_(chosen)
-        step.rate.copy_(rates[i])
+        step.rate.copy_(settings[0, i])
+        step.share.copy_(settings[1, i])
         run()
         losses[i] = step.loss
         on_batch()
@@ -218,18 +256,14 @@ def evaluate(
         half: Whether to compute in bfloat16 rather than float32.
     """
     place = torch.device(device)
-    images, labels = (
-        array if isinstance(array, Tensor) else torch.tensor(array, device=place)
-        for array in (images, labels)
-    )
     network.eval()
     normalize = Normalizer(dataset, place)
     confusion, loss = Confusion(dataset, place), torch.zeros((), device=place)
     size = evaluation_batch(dataset, device)
     for start in range(0, len(labels), size):
         chosen = slice(start, start + size)
-        answers = labels[chosen].long()
-        inputs = normalize(images[chosen].permute(0, 2, 3, 1))
+        answers = gather(labels, chosen).to(place).long()
+        inputs = normalize(gather(images, chosen).to(place).permute(0, 2, 3, 1))
         with torch.autocast(place.type, torch.bfloat16, enabled=half):
             scores = network(inputs)
         confusion.add(scores, answers)
@@ -254,11 +288,15 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def one_cycle(progress: float) -> float:
+def one_cycle(progress: float, warm_up: float = Recipe.warm_up) -> float:
     """Return the learning rate as a share of its peak (one-cycle policy, Smith and Topin, 2018).
 
-    It rises linearly from a tenth, then falls to zero along a cosine. `progress` runs from 0 to 1.
+    It rises linearly from a tenth, then falls to zero along a cosine.
+
+    Args:
+        progress: Share of the training that is done, from 0 to 1.
+        warm_up: Share of the training in which the rate rises, below 1.
     """
-    if progress < WARM_UP:
-        return 0.1 + 0.9 * progress / WARM_UP
-    return 0.5 + 0.5 * math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))
+    if progress < warm_up:
+        return 0.1 + 0.9 * progress / warm_up
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - warm_up) / (1 - warm_up))

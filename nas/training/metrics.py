@@ -6,7 +6,8 @@ In classification scores are (n, classes) and labels (n,); in segmentation score
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,15 +25,28 @@ class Score(NamedTuple):
         error: Fraction of wrong answers; 1 - mIoU in segmentation.
         loss: Mean cross-entropy.
         pixel_accuracy: Fraction of right pixels; None in classification.
+        class_errors: Fraction of wrong answers among the images of each class, for masks among its pixels;
+            None for a class without any.
     """
 
     error: float
     loss: float
     pixel_accuracy: float | None = None
+    class_errors: tuple[float | None, ...] = ()
+
+    @property
+    def balanced_error(self) -> float:
+        """Return the mean of the errors of the classes: 1 - balanced accuracy."""
+        errors = [error for error in self.class_errors if error is not None]
+        return sum(errors) / len(errors) if errors else math.nan
 
     def figures(self, prefix: str) -> dict[str, float]:
         """Return the metrics by name, such as `val_error` for prefix val; mIoU too in segmentation."""
-        figures = {f"{prefix}_loss": self.loss, f"{prefix}_error": self.error}
+        figures = {
+            f"{prefix}_loss": self.loss,
+            f"{prefix}_error": self.error,
+            f"{prefix}_balanced_error": self.balanced_error,
+        }
         if self.pixel_accuracy is not None:
             figures |= {f"{prefix}_miou": 1 - self.error, f"{prefix}_pixel_accuracy": self.pixel_accuracy}
         return figures
@@ -63,15 +77,35 @@ class Confusion:
         matrix = self.counts.view(-1, self.classes)[:-1].cpu()
         total, right = max(1, int(matrix.sum())), matrix.diagonal()
         loss, accuracy = total_loss.item() / total, int(right.sum()) / total
+        per_class = zip(matrix.sum(1).tolist(), right.tolist(), strict=True)
+        errors = tuple((n - hits) / n if n else None for n, hits in per_class)
         if self.task == "classification":
-            return Score((total - int(right.sum())) / total, loss)
+            return Score((total - int(right.sum())) / total, loss, class_errors=errors)
         union = matrix.sum(0) + matrix.sum(1) - right
         overlap = right[union > 0].double() / union[union > 0]
-        return Score(1 - overlap.mean().item(), loss, accuracy)
+        return Score(1 - overlap.mean().item(), loss, accuracy, errors)
+
+
+class Mix(NamedTuple):
+    """Images mixed in pairs.
+
+    Attributes:
+        others: Label of the second image of each pair, (n,).
+        share: Share of the first image, (n,).
+    """
+
+    others: Tensor
+    share: Tensor
 
 
 def cross_entropy(
-    scores: Tensor, labels: Tensor, *, smoothing: float = 0.0, reduction: str = "mean"
+    scores: Tensor,
+    labels: Tensor,
+    *,
+    smoothing: float = 0.0,
+    reduction: str = "mean",
+    weights: Tensor | None = None,
+    mix: Mix | None = None,
 ) -> Tensor:
     """Return the mean or sum over all labels that are not ignored; 0 if all are.
 
@@ -80,19 +114,41 @@ def cross_entropy(
         labels: Class indices, or masks.
         smoothing: Label smoothing, from 0 to 1.
         reduction: mean or sum.
+        weights: Weight of each class; the mean is the weighted one, as in `torch.nn.CrossEntropyLoss`.
+        mix: Labels of images that were mixed in pairs, and the shares of both; in classification only.
     """
     scores = scores.float()
+    if mix is not None:
+        return _mixed(scores, labels, mix, smoothing, weights)
     if labels.ndim == 1:
-        return F.cross_entropy(scores, labels, reduction=reduction, label_smoothing=smoothing)
-    loss = F.cross_entropy(scores, labels, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing)
-    return loss if reduction == "sum" else loss / (labels != IGNORE).sum().clamp(min=1)
+        return F.cross_entropy(scores, labels, weights, reduction=reduction, label_smoothing=smoothing)
+    loss = F.cross_entropy(
+        scores, labels, weights, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
+    )
+    if reduction == "sum":
+        return loss
+    if weights is None:
+        return loss / (labels != IGNORE).sum().clamp(min=1)
+    total = torch.where(labels == IGNORE, 0.0, weights[labels.clamp(max=len(weights) - 1)]).sum()
+    return loss / torch.where(total > 0, total, 1.0)
+
+
+def _mixed(scores: Tensor, labels: Tensor, mix: Mix, smoothing: float, weights: Tensor | None) -> Tensor:
+    """Return the mean of share * loss(labels) + (1 - share) * loss(others) (Zhang et al., 2018)."""
+    first, second = (
+        F.cross_entropy(scores, answers, weights, reduction="none", label_smoothing=smoothing)
+        for answers in (labels, mix.others)
+    )
+    loss = torch.lerp(second, first, mix.share)
+    if weights is None:
+        return loss.mean()
+    return loss.sum() / torch.lerp(weights[mix.others], weights[labels], mix.share).sum()
 
 
 def training_losses(
     network: nn.Module,
     output: Tensor | tuple[Tensor, Sequence[Tensor]],
-    labels: Tensor,
-    smoothing: float = 0.0,
+    criterion: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the scores, their loss and the loss to minimise, of a network's output in training mode.
 
@@ -102,12 +158,11 @@ def training_losses(
     Args:
         network: The network.
         output: Its scores, or (scores, [scores per auxiliary head]).
-        labels: Class indices, or masks.
-        smoothing: Label smoothing, from 0 to 1.
+        criterion: Gives the loss of scores.
     """
     scores, auxiliary = output if isinstance(output, tuple) else (output, ())
-    loss = cross_entropy(scores, labels, smoothing=smoothing)
+    loss = criterion(scores)
     total = loss
     for weight, other in zip(getattr(network, "aux_weights", ()), auxiliary, strict=True):
-        total = total + weight * cross_entropy(other, labels, smoothing=smoothing)
+        total = total + weight * criterion(other)
     return scores, loss, total

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from nas.training.recipe import Recipe
 
 
+MAX_CLASS_ERRORS = 1000
+"""Most classes whose errors are recorded one by one."""
+
 State = Literal["complete", "stopped", "failed"]
 """A stopped trial trained without failure for fewer epochs than the full budget, because a scheduler
 preferred others. Its error is of its last epoch, so it is not compared with complete trials or on a front."""
@@ -75,6 +78,8 @@ class Result:
         retries: Trainings repeated with half the batch size.
         latency: Latency of the trained network, if asked for.
         measured: Values of the user's own objectives.
+        class_errors: Validation error of each class after a complete training, None without images; empty
+            where there are too many classes.
         times: Time profile of the task.
     """
 
@@ -90,6 +95,7 @@ class Result:
     retries: int = 0
     latency: Latency | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
+    class_errors: tuple[float | None, ...] = ()
     times: Times | None = None
 
 

@@ -63,8 +63,8 @@ def test_a_checkout_runs_without_installation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["serach"], 2, "Did you mean 'search'"),
-        (["search", "--spcae", "x"], 2, "'--space'"),
+        (["serach"], 2, "did you mean 'search'"),
+        (["search", "--spcae", "x"], 2, "--space"),
         (["search"], 2, "name a search space"),
         (["search", "--space", "residual_vs_factal"], 3, "did you mean 'residual_vs_fractal'"),
         (["search", "--space", "no.yaml"], 3, "no.yaml"),

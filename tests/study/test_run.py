@@ -216,6 +216,16 @@ def test_a_run_that_cannot_be_made_fails_before_ray_and_leaves_no_folder(
     assert list(tmp_path.glob("*/*")) == []
 
 
+def test_a_refused_start_leaves_no_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NasError("the cluster refuses")
+
+    monkeypatch.setattr("nas.controller.search.make_evaluator", refuse)
+    with pytest.raises(NasError, match="the cluster refuses"):
+        search(home, trials=1, results_dir=home / "refused")
+    assert list((home / "refused").iterdir()) == []
+
+
 def test_a_search_ends_if_all_trials_fail(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("no such luck")

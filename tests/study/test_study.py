@@ -275,7 +275,9 @@ def test_the_frame_has_a_row_a_trial():
     assert frame["parent"].isna().tolist() == [True, True, False]
     assert frame["digest"].tolist() == [trial.digest for trial in SOME]
     assert set(frame["module_types"]) <= {"residual", "fractal", "residual+fractal", "fractal+residual"}
-    assert {str(kind) for kind in frame.dtypes} == set(COLUMNS.values())
+    assert {str(kind) for kind in frame.dtypes} == {
+        str(pd.Series(dtype=kind).dtype) for kind in COLUMNS.values()
+    }
     pd.testing.assert_frame_equal(history.frame(without=["genotype"]), frame.drop(columns="genotype"))
 
 
@@ -317,8 +319,9 @@ def test_a_trial_is_checked():
         a_trial(0, reason="oom").objective("error")
     with pytest.raises(NasError, match="not measured"):
         a_trial(0).objective("latency")
-    measured = a_trial(0, latency=LATENCY)
-    assert measured.values(tuple(OBJECTIVES))[1] == measured.flops
+    measured = a_trial(0, latency=LATENCY, curve=({"val_balanced_error": 0.5},))
+    values = dict(zip(OBJECTIVES, measured.values(tuple(OBJECTIVES)), strict=True))
+    assert (values["flops"], values["balanced_error"]) == (measured.flops, 0.5)
     assert measured.objective("latency") == LATENCY.seconds
 
 

@@ -29,7 +29,12 @@ def load_formats(names: Sequence[str]) -> list[Any]:
     for name in names:
         if name not in FORMATS:
             raise NasError(f"unknown format {name!r}", where="format", hint=did_you_mean(name, FORMATS))
-    modules = [import_module(f"nas.exporters.formats.{name}") for name in dict.fromkeys(names)]
+    modules = [load_format(name) for name in dict.fromkeys(names)]
     for module in modules:
         need(module.__name__.rpartition(".")[2], *module.PACKAGES)
     return modules
+
+
+def load_format(name: str) -> Any:
+    """Return the module of a known format, whose packages may be missing."""
+    return import_module(f"nas.exporters.formats.{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from nas.training.recipe_text import augmentation
 from nas.visualization.formats import check_format
 from nas.visualization.plots.style import in_style, save
 
@@ -23,6 +25,8 @@ CELL = 1.1
 """Width of an image, in inches."""
 TITLE = 0.19
 """Height of the label above it, in inches."""
+CHARACTERS = 15
+"""Characters of the title per inch."""
 MOST_ASPECT = 3.0
 """Ratio of height to width above which an image is drawn smaller."""
 
@@ -58,7 +62,9 @@ def plot_images(dataset: Dataset, recipe: Recipe, file: str | Path) -> Path:
         row, column = 2 * (i // columns), i % columns
         _draw(cells[row, column], images[i], _label(dataset, int(index)))
         _draw(cells[row + 1, column], augmented[i], "augmented")
-    figure.suptitle(f"{dataset.name}: {_augmentation(recipe)}", fontsize=9, x=0.01, ha="left")
+    words = f"{dataset.name}, augmentation: {augmentation(recipe)}"
+    title = textwrap.fill(words, round(CELL * columns * CHARACTERS))
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     return save(figure, path)
 
 
@@ -86,7 +92,9 @@ def _augment(dataset: Dataset, recipe: Recipe, chosen: npt.NDArray[np.intp]) -> 
     device = torch.device("cpu")
     settings = replace(recipe, batch_size=len(chosen))
     batches = Batches(part, settings, device, torch.Generator().manual_seed(0))
-    inputs, _ = batches.augment_batch(torch.arange(len(chosen)))
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        inputs, _ = batches.mix(*batches.augment_batch(torch.arange(len(chosen))))
     pixels = inputs.permute(0, 2, 3, 1).numpy() * np.maximum(part.std, 1 / 255) + part.mean
     return np.clip(pixels, 0, 1).astype(np.float32)
 
@@ -103,11 +111,3 @@ def _label(dataset: Dataset, index: int) -> str:
         return f"image {index}"
     name = dataset.classes[dataset.train_labels[index]]
     return name if len(name) <= 16 else f"{name[:15]}…"
-
-
-def _augmentation(recipe: Recipe) -> str:
-    """Describe in words how a recipe augments images."""
-    steps = [f"shifted by up to {recipe.pad} pixels"] if recipe.pad else []
-    steps += ["mirrored at random"] if recipe.flip else []
-    steps += [f"a square of {recipe.cutout} pixels cut out"] if recipe.cutout else []
-    return f"augmented images are {', '.join(steps)}" if steps else "no augmentation"
