@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 TOLERANCE, COARSE = 1e-3, 0.5
-"""Largest deviation, relative to the largest output: of exact forms, and of 8-bit forms with random weights."""
+"""Largest deviation, relative to the largest output, of exact forms and of 8-bit forms with random weights."""
 MOST_PIXELS = 64
 
 
@@ -156,18 +156,15 @@ def onnx_simplifier(case: Case) -> Tensor:
 
 @check("onnx", "onnxscript", "onnxruntime", tolerance=COARSE)
 def onnx_int8(case: Case) -> Tensor:
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
+    left = [{onnx.load(onnx_file(case)).graph.input[0].name: case.images.numpy()}]
+
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        left = [{"x": case.images.numpy()}]
-
         def get_next(self) -> Any:
-            return self.left.pop() if self.left else None
+            return left.pop() if left else None
 
-    import onnx
-
-    model = onnx.load(onnx_file(case))
-    Reader.left = [{model.graph.input[0].name: case.images.numpy()}]
     quantize_static(onnx_file(case), str(case.folder / "int8.onnx"), Reader())
     return run_onnx(str(case.folder / "int8.onnx"), case.images)
 
@@ -274,7 +271,9 @@ def run_one(file: Path, shape: tuple[int, ...]) -> None:
     with torch.no_grad():
         case = Case(network, images, network(images), file.parent)
     for name in CHECKS:
-        with torch.set_grad_enabled(name in ("train_step", "bf16", "checkpointing", "timm_loop", "torch_pruning")):
+        with torch.set_grad_enabled(
+            name in ("train_step", "bf16", "checkpointing", "timm_loop", "torch_pruning")
+        ):
             print(json.dumps([name, outcome(name, case)]), flush=True)
 
 
@@ -323,7 +322,9 @@ def table(outcomes: dict[str, dict[str, str]]) -> str:
         for network, result in column.items():
             if result != "ok":
                 reasons.setdefault(result, []).append(network)
-        shown = "; ".join(f"{reason} ({', '.join(of[:4])}{' …' * (len(of) > 4)})" for reason, of in reasons.items())
+        shown = "; ".join(
+            f"{reason} ({', '.join(of[:4])}{' …' * (len(of) > 4)})" for reason, of in reasons.items()
+        )
         lines.append(f"| {name} | {ok} | {len(column) - ok - skipped} | {skipped} | {shown} |")
     return "\n".join(lines)
 

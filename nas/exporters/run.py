@@ -151,7 +151,9 @@ def _build_variant(
         try:
             network.load_state_dict(load(weights), strict=True)
         except (RuntimeError, SafetensorError) as error:
-            raise NasError(f"the kept weights do not fit: {error}", where=f"trial {trial.number}") from error
+            hint = "if they are of a version of nas whose layers had other names, train the trial again"
+            message = f"the kept weights do not fit: {str(error).splitlines()[0]}"
+            raise NasError(message, where=f"trial {trial.number}", hint=hint) from error
     state: Mapping[str, Tensor] = network.state_dict()
     if trial.genotype.auxiliary:
         trained = expand(trial.genotype, shape, classes, auxiliary=True)
