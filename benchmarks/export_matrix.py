@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 TOLERANCE, COARSE = 1e-3, 0.5
-"""Largest deviation, relative to the largest output, of exact forms and of 8-bit forms with random weights."""
+"""Largest deviation, relative to the largest output, of exact forms and of 8-bit ones with random weights."""
 MOST_PIXELS = 64
 
 
