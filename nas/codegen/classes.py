@@ -14,7 +14,7 @@ from typing import Any
 
 from nas.codegen.class_arguments import parametrise
 from nas.codegen.class_plan import ClassPlan, View
-from nas.codegen.families import class_name, family, settings_of, words_of
+from nas.codegen.families import class_name, relatives, settings_of, words_of
 from nas.codegen.merge import merge
 from nas.graph.graph import HEAD, INPUT, STEM, Graph
 from nas.graph.ops import Add, BatchNorm, Conv, Linear, Relu
@@ -52,7 +52,7 @@ def _relatives(graph: Graph, own: Sequence[Graph]) -> Iterator[Graph]:
     outside = [node.op for name, node in graph.nodes.items() if name == STEM]
     for nested in own:
         if nested.module is not None and not any(nested is other for other in outside):
-            yield from family(nested.module, nested.input_shape[0])
+            yield from relatives(nested)
     for name, node in graph.nodes.items():
         op = node.op
         is_own = name == STEM or (name == HEAD and len(graph.output_shape) == 1)

@@ -50,6 +50,12 @@ def family(module: Module, channels: int) -> tuple[Graph, ...]:
     return tuple(graphs)
 
 
+def relatives(graph: Graph) -> tuple[Graph, ...]:
+    """Return the family of a graph's module, in the variant of the graph."""
+    graphs = family(graph.module, graph.input_shape[0])
+    return graphs if graph.variant is None else tuple(graph.variant(other) for other in graphs)
+
+
 def _expanded(module: Module, contexts: Sequence[tuple[int, int, int]]) -> Iterator[Graph]:
     for channels, width, stride in contexts:
         try:
@@ -102,7 +108,8 @@ def about(graph: Graph) -> str:
     settings = ", ".join(
         f"{name.replace('_', ' ')} {value.replace('_', ' ')}" for name, value in words.items()
     )
-    return f"{sentence}; {settings}." if settings else f"{sentence}."
+    variant = str(graph.description).split(", ")[-1] if graph.variant else ""
+    return f"{'; '.join(part for part in (sentence, settings, variant) if part)}."
 
 
 def count_defaults(graph: Graph) -> int:
@@ -134,8 +141,8 @@ def _decides(graph: Graph, field: str, apart: Callable[[Graph, Graph], bool]) ->
     """Tell whether a number changes the structure: whether its default makes a graph of another class."""
     module = graph.module
     usual = replace(module, **{field: default_settings(type(module))[field]})
-    relatives = family(module, graph.input_shape[0])
-    alike = (g for g in relatives if replace(g.module, width=module.width, stride=module.stride) == usual)
+    others = relatives(graph)
+    alike = (g for g in others if replace(g.module, width=module.width, stride=module.stride) == usual)
     return any(apart(graph, other) for other in alike)
 
 

@@ -8,6 +8,7 @@ from testing.interpreter import load
 
 from nas.codegen.build import build
 from nas.codegen.source import source
+from nas.exporters.fold_batch_norm import fold_graph
 from nas.modules import (
     AuxiliaryHead,
     Bottleneck,
@@ -179,6 +180,18 @@ def test_the_classes_of_two_networks_of_a_space_are_the_same_text():
             texts.setdefault(part.split("(")[0], set()).add(part)
     assert len(texts) > 40
     assert {name for name, same in texts.items() if len(same) > 1} == set()
+
+
+def test_folded_networks_have_the_classes_of_their_module_types():
+    fractal = Genotype(ConvStem(8), (Node("a", Fractal(8, columns=2), ("stem",)),), PoolHead())
+    for genotype, names in (
+        (resnet(2), ["Residual", "Network"]),
+        (fractal, ["ConvAct", "FractalColumns2", "Network"]),
+    ):
+        text = source(fold_graph(expand(genotype)))
+        assert re.findall(r"^class (\w+)", text, re.MULTILINE) == names
+        assert "batch norms folded" in text
+        assert "BatchNorm" not in text
 
 
 def test_residual_branches_can_start_at_zero():
