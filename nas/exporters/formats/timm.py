@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,14 @@ TRAINED = {"crop_pct": 1.0, "interpolation": "bicubic"}
 """How the data of a search are brought to their size, which is how the network expects images."""
 PUBLISHED = {"crop_pct": 0.875, "interpolation": "bilinear"}
 """How torchvision evaluates its published weights."""
+CROP_MODES = {"crop": "center", "squash": "squash", "pad": "border"}
+"""Names in timm of the ways to bring an image to a size."""
+CODE = """\
+import timm
+import timm_model
+
+network = timm.create_model("{name}", pretrained=True).eval()
+"""
 SOURCE = '''"""The network of this folder as a model of timm. This file must be importable:
 
     import timm
@@ -66,12 +74,13 @@ def {name}(pretrained=False, **kwargs):
 
 def write(folder: Path, network: nn.Module, images: Tensor) -> None:
     about = json.loads((folder / "config.json").read_text())
-    name = re.sub(r"\W", "_", f"nas_{folder.name}_{about['digest'][:6]}")
+    name = _name(about)
     channels, classes = images.shape[1], about["num_classes"]
     cfg = {
         "num_classes": classes,
         "input_size": tuple(images.shape[1:]),
         **(PUBLISHED if "zoo" in about else TRAINED),
+        "crop_mode": CROP_MODES[about.get("fit", "crop")],
         "classifier": _classifier(network, classes),
         "first_conv": next(key.removesuffix(".weight") for key in network.state_dict()),
         **{key: tuple(about[key]) for key in ("mean", "std") if key in about},
@@ -108,6 +117,15 @@ def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
         feature["num_chs"] for feature in module.FEATURES
     ]
     return {"timm": timm.create_model(model, pretrained=True).eval()}
+
+
+def blocks(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"title": "timm", "code": CODE.format(name=_name(about)), "needs": PACKAGES}]
+
+
+def _name(about: Mapping[str, Any]) -> str:
+    """Return the name under which timm knows the network."""
+    return re.sub(r"\W", "_", f"nas_{about['name']}_{about.get('digest', '')[:6]}").rstrip("_")
 
 
 def _classifier(network: nn.Module, classes: int) -> str:
