@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from nas.controller.search import search
     from nas.errors import NasError
     from nas.exporters.run import export
+    from nas.exporters.train import train
     from nas.graph.cost import cost
     from nas.reports.page import report
     from nas.space.genotype import Genotype, expand
     from nas.space.space import load_space
     from nas.study.run import open_run
-    from nas.training.final import train
 
 _HOMES = {
     "Genotype": "space.genotype",
@@ -42,7 +42,7 @@ _HOMES = {
     "reseed": "controller.reseed",
     "search": "controller.search",
     "source": "codegen.source",
-    "train": "training.final",
+    "train": "exporters.train",
 }
 """Module of each public name."""
 __all__ = [

@@ -42,6 +42,8 @@ GROUPS = {
         "zoo": "List, show or export published networks.",
         "export": "Write networks as verified PyTorch files.",
         "train": "Train one network fully, and test it once.",
+        "predict": "Classify images with a trained network.",
+        "evaluate": "Score a trained network on labelled images, with a page of its mistakes.",
     },
     "This machine": {
         "cache": "List the decoded images that are kept on disk, or remove them.",

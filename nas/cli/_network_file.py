@@ -1,4 +1,4 @@
-"""Read networks from files: a genotype in JSON, or the config.json of an export."""
+"""Networks of files (a genotype in JSON, the config.json of an export) and of the zoo, by name."""
 
 from __future__ import annotations
 
@@ -23,6 +23,34 @@ class NetworkFile(NamedTuple):
     genotype: Genotype
     input_shape: Shape
     num_classes: int
+
+
+def network_file(target: str) -> Path | None:
+    """Return the file that a target names: itself if it is JSON, or the config.json of an exported folder."""
+    path = Path(target)
+    if target.endswith(".json"):
+        return path
+    return path / "config.json" if (path / "network.py").is_file() else None
+
+
+def zoo_network(name: str) -> NetworkFile:
+    """Return a network of the zoo, as published. NotFoundError suggests the nearest name."""
+    from nas.zoo import zoo_entry
+
+    entry = zoo_entry(name)
+    return NetworkFile(entry.build(), entry.input_shape, entry.num_classes)
+
+
+def is_zoo_name(name: str, results_dir: Path) -> bool:
+    """Return whether a word names a network of the zoo. NasError if it names a run, too."""
+    from nas.zoo import zoo
+
+    if name not in zoo():
+        return False
+    if (results_dir / name).is_dir():
+        hint = f"the run: {results_dir / name}; the network: nas zoo {name}"
+        raise NasError("is the name of a run, and of a network of the zoo", where=name, hint=hint)
+    return True
 
 
 def read_network(path: Path) -> NetworkFile:

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
+from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._network_file import read_network
+from nas.cli._network_file import network_file, read_network, zoo_network
 from nas.cli._output import echo, emit
 from nas.graph.graph import shape_text
 
 
-@click.command("cost", epilog="Example: nas cost chosen/resnet20/config.json --input 3x64x64")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.json")
+@click.command("cost", epilog="Example: nas cost resnet18 --input 3x64x64 --classes 10")
+@click.argument("target", metavar="NAME|FILE", shell_complete=complete.networks)
 @click.option(
     "--input",
     "shape",
     type=options.InputShape(),
-    help="Size of an image. Default: the one in FILE, or 3x32x32.",
+    help="Size of an image. Default: the paper's, the one in FILE, or 3x32x32.",
 )
 @click.option(
-    "--classes", type=click.IntRange(min=1), help="Number of classes. Default: the one in FILE, or 10."
+    "--classes",
+    type=click.IntRange(min=1),
+    help="Number of classes. Default: the paper's, that of FILE, or 10.",
 )
 @options.as_json
-def command(file: Path, shape: tuple[int, int, int] | None, classes: int | None, as_json: bool) -> None:
+def command(target: str, shape: tuple[int, int, int] | None, classes: int | None, as_json: bool) -> None:
     """Count parameters, FLOPs, activations and peak activation memory of a network, for one image.
 
-    FILE is a genotype in JSON, or the config.json of an export.
+    NAME is a network of the zoo; FILE a genotype in JSON, an exported folder, or the config.json of one.
     """
     from nas.graph.cost import cost
     from nas.space.genotype import expand
 
-    network = read_network(file)
+    file = network_file(target)
+    network = zoo_network(target) if file is None else read_network(file)
     parsed, image, count = network.genotype, shape or network.input_shape, classes or network.num_classes
     figures = asdict(cost(expand(parsed, image, count)))
     size = shape_text(image)

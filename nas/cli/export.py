@@ -11,8 +11,9 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._output import echo, emit, note, percent
-from nas.errors import NasError
+from nas.errors import NasError, NotFoundError
 from nas.exporters.formats import FORMATS
+from nas.exporters.options import FormatOptions
 
 if TYPE_CHECKING:
     from nas.exporters.publish import ExportedFolder
@@ -26,7 +27,7 @@ KEPT = ""
 
 
 @click.command("export", epilog="Example: nas export latest --knee --weights --to chosen")
-@click.argument("run", metavar="[RUN]", required=False, shell_complete=complete.runs)
+@click.argument("run", metavar="[RUN|FOLDER]", required=False, shell_complete=complete.runs)
 @click.option("--best", is_flag=True, help="Export the network with the lowest validation error.")
 @click.option("--knee", is_flag=True, help="Export the network at the knee of the front.")
 @click.option("--pareto", is_flag=True, help="Export every network of the front.")
@@ -41,14 +42,14 @@ KEPT = ""
     "--to",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder to write. Default: export/ in the run folder.",
+    help="Folder to write. Default: export/ in the run folder; a FOLDER is replaced.",
 )
 @click.option(
     "--weights",
     is_flag=False,
     flag_value=KEPT,
     metavar="[FILE]",
-    help="Add the trained weights that the search kept; with --zoo, the weights of FILE.",
+    help="Add the trained weights that the search kept, or those of FILE; with --zoo, the weights of FILE.",
 )
 @click.option(
     "--column", type=options.Choice(["deepest"]), help="Keep only the deepest column of fractal modules."
@@ -60,6 +61,11 @@ KEPT = ""
     multiple=True,
     help=f"Add {'; '.join(f'{name}: {what}' for name, what in FORMATS.items())}.",
 )
+@click.option(
+    "--with-preprocessing", is_flag=True, help="Let onnx and pt2 take raw pixels, uint8, and normalise them."
+)
+@click.option("--dynamic-size", is_flag=True, help="Let onnx and pt2 take images of any size.")
+@click.option("--opset", type=click.IntRange(min=18), metavar="N", help="Version of ONNX's operators.")
 @click.option("--fold-bn", is_flag=True, help="Fold batch norms into convolutions, for inference only.")
 @options.results_dir
 @options.as_json
@@ -72,52 +78,60 @@ def command(
     column: str | None,
     fold_bn: bool,
     formats: tuple[str, ...],
+    with_preprocessing: bool,
+    dynamic_size: bool,
+    opset: int | None,
     results_dir: Path,
     as_json: bool,
     **pick: Any,
 ) -> None:
     """Write networks as PyTorch files that need only torch, one folder per network.
 
-    RUN is a run folder, a name under the results folder, or `latest`. Each network is verified first, in
-    a fresh process without nas: weights are loaded strictly; outputs, parameters and FLOPs are compared.
+    RUN is a run folder, a name under the results folder, or `latest`. FOLDER is one that nas train or nas
+    export wrote: it is written again with its own weights and the formats asked for. Each network is
+    verified first, in a fresh process without nas: weights are loaded strictly; outputs, parameters and FLOPs
+    are compared, and the code of the card is run as it stands.
 
     --format can be given several times. It writes the weights too, and each file is verified with batches
     of several sizes. With --zoo, FILE holds weights under the names of torchvision, as .safetensors or
     .pth, of which only tensors are read.
     """
+    from nas.exporters.folder import is_folder
     from nas.exporters.variants import Variant
     from nas.study.run import open_run
 
     variant = Variant(column is not None, fold_bn)
+    chosen = FormatOptions(with_preprocessing, dynamic_size, opset)
+    chosen.about(formats)
     picked = sum(value is not None and value is not False for value in pick.values())
     if zoo is not None:
         if run is not None or picked:
             raise NasError("takes neither a run nor a trial", where="--zoo")
-        _export_zoo(zoo, to or Path("export"), weights, variant, formats, as_json)
+        _export_zoo(zoo, to or Path("export"), weights, variant, formats, chosen, as_json)
         return
     if run is None and weights not in (None, KEPT):
-        run, weights = weights, KEPT  # `--weights RUN`: only with --zoo does a file follow
-    if run is None or weights not in (None, KEPT):
-        raise NasError("name one run" if run is None else "--weights takes a file with --zoo only")
+        run, weights = weights, KEPT  # `--weights RUN`: the word was taken for a file
+    if run is None:
+        raise NasError("name one run, or an exported folder")
+    if is_folder(run):
+        _export_folder(run, to, weights, picked, variant, formats, chosen, as_json)
+        return
+    if weights not in (None, KEPT) and not Path(weights).is_file():
+        raise NotFoundError("there is no such file", where=f"--weights {weights}")
     if picked != 1:
         raise NasError("choose one of --best, --knee, --pareto and --trial N")
     with (opened := open_run(run, results_dir)).study:
-        _export_run(opened, _chosen(opened, **pick), to, weights is not None, variant, formats, as_json)
+        given = bool(formats) if weights is None else Path(weights) if weights else True
+        settings = {"weights": given, "formats": formats, "options": chosen}
+        _export_run(opened, _chosen(opened, **pick), to, variant, settings, as_json)
 
 
 def _export_run(
-    run: Run,
-    trials: list[Trial],
-    to: Path | None,
-    weights: bool,
-    variant: Variant,
-    formats: tuple[str, ...],
-    as_json: bool,
+    run: Run, trials: list[Trial], to: Path | None, variant: Variant, settings: dict[str, Any], as_json: bool
 ) -> None:
     from nas.exporters.run import export
 
-    settings: dict[str, Any] = {"column": variant.column, "fold_bn": variant.fold_bn, "formats": formats}
-    exports = export(run, trials, to, weights=weights, **settings)
+    exports = export(run, trials, to, column=variant.column, fold_bn=variant.fold_bn, **settings)
     if as_json:
         emit({"exports": [_row(exported) for exported in exports]})
         return
@@ -125,9 +139,32 @@ def _export_run(
         report(exported)
         if variant.column:
             _compare(exported, run.trial(exported.trial).error)
-        if weights and not exported.weights:
+        if settings["weights"] and not exported.weights:
             note("  no weights: a search keeps those of networks on the front")
     note(f"train one fully with: nas train {exports[0].folder / 'network.py'}")
+
+
+def _export_folder(
+    target: str,
+    to: Path | None,
+    weights: str | None,
+    picked: int,
+    variant: Variant,
+    formats: tuple[str, ...],
+    chosen: FormatOptions,
+    as_json: bool,
+) -> None:
+    from nas.exporters.folder import open_folder
+    from nas.exporters.reexport import export_folder
+
+    if picked or weights not in (None, KEPT):
+        hint = "a folder holds one network with its weights"
+        raise NasError(
+            "takes no --best, --knee, --pareto, --trial or --weights FILE", where=target, hint=hint
+        )
+    if target.endswith(".py"):
+        note(f"running {target}: a source file is a program, and can do whatever you can")
+    report_one(export_folder(open_folder(target), to, variant, formats, chosen), as_json)
 
 
 def report(export: ExportedFolder) -> None:
@@ -139,10 +176,11 @@ def report(export: ExportedFolder) -> None:
     )
     for name, difference in export.formats.items():
         echo(f"  by {name}: outputs differ by {difference:.1g}")
+    echo(f"  by the code of README.md, run as it stands ({', '.join(export.lines)}): the same")
 
 
-def report_zoo(export: ExportedFolder, as_json: bool) -> None:
-    """Print the export of one network of the zoo."""
+def report_one(export: ExportedFolder, as_json: bool) -> None:
+    """Print the export of one network of the zoo, or of a folder."""
     if as_json:
         emit({"exports": [_row(export)]})
     else:
@@ -160,7 +198,13 @@ def _compare(export: ExportedTrial, whole: float | None) -> None:
 
 
 def _export_zoo(
-    name: str, to: Path, weights: str | None, variant: Variant, formats: tuple[str, ...], as_json: bool
+    name: str,
+    to: Path,
+    weights: str | None,
+    variant: Variant,
+    formats: tuple[str, ...],
+    chosen: FormatOptions,
+    as_json: bool,
 ) -> None:
     from nas.exporters.zoo import export_zoo
     from nas.zoo import zoo_entry
@@ -168,7 +212,7 @@ def _export_zoo(
     if weights == KEPT:
         raise NasError("name the file that holds the weights", where="--weights")
     file = Path(weights) if weights else None
-    report_zoo(export_zoo(zoo_entry(name), to, file, variant, formats), as_json)
+    report_one(export_zoo(zoo_entry(name), to, file, variant, formats, chosen), as_json)
 
 
 def _chosen(run: Run, *, best: bool, knee: bool, pareto: bool, trial: int | None) -> list[Trial]:

@@ -10,7 +10,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._network_file import read_network
+from nas.cli._network_file import is_zoo_name, network_file, read_network, zoo_network
 from nas.cli._output import echo, emit, note, percent, table
 from nas.errors import NasError
 from nas.graph.graph import shape_text
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("show", epilog="Example: nas show latest --plot network.svg")
-@click.argument("target", metavar="RUN|FILE", shell_complete=complete.runs)
+@click.argument("target", metavar="RUN|NAME|FILE", shell_complete=complete.runs)
 @options.trial
 @options.plot
 @options.closed
@@ -36,14 +36,20 @@ def command(
 ) -> None:
     """Show the layers of a network, with shapes, parameters and FLOPs, and the error of each class.
 
-    The network is trial N of a RUN (default: the knee of its front), or that of a FILE: a genotype in JSON,
-    or the config.json of an export.
+    The network is trial N of a RUN (default: the knee of its front), that of the zoo by its NAME, or that of
+    a FILE: a genotype in JSON, an exported folder, or the config.json of one.
     """
-    if target.endswith(".json"):
+    from nas.space.genotype import expand
+
+    errors: dict[str, float | None] = {}
+    file = network_file(target)
+    if file is not None:
         if trial is not None:
             raise NasError("a file has no trials", where="--trial")
-        title, genotype, graph = _from_file(Path(target))
-        errors: dict[str, float | None] = {}
+        title, genotype, graph = _from_file(file)
+    elif trial is None and is_zoo_name(target, results_dir):
+        network = zoo_network(target)
+        title, genotype, graph = target, network.genotype, expand(*network)
     else:
         title, genotype, graph, errors = _from_run(target, trial, results_dir)
     draw_network(title, graph, plot, closed)

@@ -64,10 +64,10 @@ def command(
     if to is None:
         show_layers(name, genotype, graph, as_json)
         return
-    from nas.cli.export import report_zoo
+    from nas.cli.export import report_one
     from nas.exporters.zoo import export_zoo
 
-    report_zoo(export_zoo(entry, to), as_json)
+    report_one(export_zoo(entry, to), as_json)
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -60,12 +60,12 @@ def load_data(data: object, *, seed: int = 0) -> Dataset:
     where = f"data {data_name(data)!r}"
     if not isinstance(data, str):
         options = Options()
-        source = memory.open_object(data, type(data).__name__, where)
+        target, source = "", memory.open_object(data, type(data).__name__, where)
     else:
         form, target, options = parse_spec(data)
         source = form.open(target, options)
     if options.size is not None:
-        source = _resized(source, options)
+        source = resized(source, options)
     try:
         dataset = split(
             source,
@@ -79,11 +79,13 @@ def load_data(data: object, *, seed: int = 0) -> Dataset:
             dataset.check_test()
         else:
             dataset = _with_late_test(dataset, source, options, where)
-    except NasError:
+    except NasError as error:
         # Unreadable images may be the reason why the rest does not fit.
         if options.limit is None:
             readings = [load().decoded().reading for load in source.parts.values()]
             _check_broken(sum(readings, Reading()).broken, options, where)
+        if target not in error.where:
+            raise error.at(where) from None
         raise
     _check_broken(dataset.full_reading.broken, options, where)
     return dataset
@@ -267,7 +269,7 @@ PARSERS: dict[str, Callable[[str, str, str], Any]] = {
 }
 
 
-def _resized(source: Source, options: Options) -> Source:
+def resized(source: Source, options: Options) -> Source:
     """Return the source with all parts at one size, for arrays and archives, which are not decoded at it."""
     parts = {part: partial(_resize, load, options, source.name) for part, load in source.parts.items()}
     return Source.of_parts(source.name, parts, source.origins, source.unread)
@@ -282,7 +284,7 @@ def _resize(load: Load, options: Options, name: str) -> Split | Undecoded:
     if part.images.shape[2:] == options.size:
         return part
     masked = task_of(part.labels) == "segmentation"
-    resized = Undecoded(
+    fitted = Undecoded(
         jobs=partial(_resize_jobs, part, options),
         count=len(part.images),
         labels=np.empty(0, np.int64) if masked else np.asarray(part.labels),
@@ -292,7 +294,7 @@ def _resize(load: Load, options: Options, name: str) -> Split | Undecoded:
         size=options.size,
         reading=replace(part.reading, sizes={}),
     )
-    return resized.decoded() if masked else resized
+    return fitted.decoded() if masked else fitted
 
 
 def _resize_jobs(part: Split, options: Options, indices: Indices) -> Iterator[Job]:

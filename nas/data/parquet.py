@@ -179,13 +179,14 @@ def _hidden(files: list[Path], options: Options) -> bool:
 @contextmanager
 def _table(file: Path) -> Iterator[Any]:
     """Open a file; NasError if it is damaged."""
-    import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(file) as table:
             yield table
-    except (pyarrow.ArrowException, OSError) as error:
+    except NasError:
+        raise
+    except Exception as error:  # Arrow raises what it likes at damaged bytes, UnicodeDecodeError among others
         raise NasError(f"not a readable parquet file: {error}", where=f"parquet:{file}") from None
 
 

@@ -1,64 +1,144 @@
-"""The README.md of an exported folder: figures of the network, and lines that load it."""
+"""The README.md of an exported folder, written from what is in the folder: figures, and code that runs.
+
+Every block of Python in the card is also listed in a file for `nas.exporters.verify`, which runs it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-from nas.exporters.variants import ExportedNetwork, Variant
-from nas.graph.cost import cost
+from nas.exporters import verify as verification
 from nas.graph.graph import shape_text
 
-
-def model_card(
-    title: str,
-    network: ExportedNetwork,
-    variant: Variant,
-    text: str,
-    *,
-    about: str = "",
-    rows: Sequence[tuple[str, str]] = (),
-    weights: bool = False,
-    normalisation: str = "",
-) -> str:
-    """Return the card as Markdown.
-
-    text: the paragraph below the table of figures; about: a line above the genotype; rows: figures
-    above those that every network has; weights: whether the folder holds them; normalisation: a
-    sentence on how to prepare images.
-    """
-    graph, figures = network.graph, cost(network.graph)
-    classes, channels = graph.output_shape[0], graph.input_shape[0]
-    own = [
-        ("parameters", f"{figures.params:,}"),
-        ("FLOPs", f"{figures.flops:,} multiply-adds of convolutions and linear layers, one image"),
-        ("input", f"{shape_text(graph.input_shape)}, {classes} classes"),
-        ("digest", network.genotype.digest),
-    ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in (*rows, *own))
-    imports = "from safetensors.torch import load_file\n\n" if weights else ""
-    load = '\nnetwork.load_state_dict(load_file("model.safetensors"))\nnetwork.eval()' if weights else ""
-    above = f"{about}\n\n" if about else ""
-    below = f"\n{normalisation}\n" if normalisation else ""
-    return f"""# {title}{variant.title}
-
-{above}    {network.genotype}
-
-| | |
-|---|---|
-{table}
-
-{text}
-
-```python
+MOST_CLASSES = 20
+"""Most class names that the card lists."""
+FITS = {"crop": "their middle is cropped", "squash": "squashed", "pad": "padded with black"}
+"""How an image of another shape is brought to that of the training, in words."""
+LOAD = """\
 {imports}from network import Network
 
-network = Network(num_classes={classes}, in_chans={channels}){load}
-```
-{below}"""
+network = Network(num_classes={classes:d}, in_chans={channels:d}){load}
+"""
 
 
-def normalisation_text(mean: Sequence[float], std: Sequence[float]) -> str:
-    """Return the sentence on normalisation. Mean and standard deviation are per channel, of pixels from
-    0 to 1."""
-    shown = [[round(value, 4) for value in values] for values in (mean, std)]
-    return f"Normalise inputs as `(x / 255 - mean) / std` with mean {shown[0]} and std {shown[1]}."
+@dataclass(frozen=True)
+class Block:
+    """Lines of Python in the card, which leave a function `network` from inputs to scores.
+
+    title: of their section.
+    needs: packages without which they are not run.
+    input: what `network` takes: "images" that are normalised, or "pixels", raw.
+    weights: whether the network has its weights.
+    """
+
+    title: str
+    code: str
+    needs: Sequence[str] = ()
+    input: str = "images"
+    weights: bool = True
+
+
+def write_card(folder: Path, formats: Sequence[Any]) -> None:
+    """Write the card of a folder and the list of its code. `formats` are the modules of its formats."""
+    about = json.loads((folder / verification.CONFIG).read_text())
+    blocks = [_load_block(about)]
+    for module in formats:
+        blocks += [Block(**block) for block in getattr(module, "blocks", lambda _: [])(about)]
+    front = "".join(module.front(folder.name, about) for module in formats if hasattr(module, "front"))
+    script = (folder / verification.PREDICT).is_file()
+    (folder / verification.CARD).write_text(front + _text(about, blocks, script))
+    (folder / verification.LINES).write_text(json.dumps([asdict(block) for block in blocks]))
+
+
+def _text(about: Mapping[str, Any], blocks: Sequence[Block], script: bool) -> str:
+    above = [f"{about['about']}."] if about.get("about") else []
+    parts = [f"# {about['title']}", *above, *_shown_genotype(about), _table(about), _state(about)]
+    for block in blocks:
+        parts += [f"## {block.title}", f"```python\n{block.code}```"]
+    if script:
+        parts += ["## Predict", "```sh\npython predict.py image.png\n```", "It needs torch and Pillow alone."]
+    if "mean" in about:
+        parts.append(_preparation(about))
+    return "\n\n".join(parts) + "\n"
+
+
+def _load_block(about: Mapping[str, Any]) -> Block:
+    weights = about["weights"]
+    imports = "from safetensors.torch import load_file\n\n" if weights else ""
+    load = '\nnetwork.load_state_dict(load_file("model.safetensors"))\nnetwork.eval()' if weights else ""
+    sizes = {"classes": about["num_classes"], "channels": about["input_shape"][0]}
+    return Block("Load", LOAD.format(imports=imports, load=load, **sizes), weights=weights)
+
+
+def _shown_genotype(about: Mapping[str, Any]) -> list[str]:
+    return [f"    {about['network']}"] if about.get("network") else []
+
+
+def _table(about: Mapping[str, Any]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in _rows(about))])
+
+
+def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    training = about.get("training") or {}
+    if about.get("measured"):
+        yield "validation error", about["measured"]
+    for part in ("val", "test"):
+        if f"{part}_error" in training:
+            name = "validation" if part == "val" else part
+            yield f"{name} error", f"{error_text(training, part)} on {training['data']}"
+    cost, shape = about["cost"], about["input_shape"]
+    yield "parameters", f"{cost['params']:,}"
+    yield "FLOPs", f"{cost['flops']:,} multiply-adds of convolutions and linear layers, one image"
+    yield "input", f"{shape_text(shape)}, {about['num_classes']} classes"
+    names = about.get("classes") or ()
+    if names:
+        more = f" and {len(names) - MOST_CLASSES} more, in `config.json`" if len(names) > MOST_CLASSES else ""
+        yield "classes", ", ".join(names[:MOST_CLASSES]) + more
+    if about.get("digest"):
+        yield "digest", about["digest"]
+
+
+def error_text(figures: Mapping[str, Any], part: str) -> str:
+    """Return the error of a part, "val" or "test"; of masks, also what it is and the pixel accuracy."""
+    accuracy = figures.get(f"{part}_pixel_accuracy")
+    error = f"{figures[f'{part}_error']:.2%}"
+    return error if accuracy is None else f"{error} (1 - mIoU; pixel accuracy {accuracy:.2%})"
+
+
+def _state(about: Mapping[str, Any]) -> str:
+    """Say where the weights come from, and what the figures are worth."""
+    training = about.get("training")
+    if training:
+        start = f"the weights of `{training['start']}`" if training.get("start") else "random weights"
+        tested = "The test set was read once, after the training." if "test_error" in training else ""
+        kept = f", of which epoch {training['kept_epoch']} was the best," if "kept_epoch" in training else ""
+        text = f"""\
+`model.safetensors` holds the weights of a training of {training["epochs"]} epochs{kept} on
+{training["data"]}, from {start}, seed {training["seed"]}. `training.json` has its curve and settings.
+{tested}"""
+        return text.strip()
+    source = about.get("weights_from")
+    weights = {
+        None: "it comes without weights",
+        "search": "the search's weights are in `model.safetensors`",
+        "random": "the weights are random",
+    }.get(source, f"`model.safetensors` holds the weights of `{source}`")
+    if not about.get("measured"):
+        return f"`network.py` needs torch only; {weights}. `nas train network.py --data NAME` trains it."
+    return f"""\
+The network was chosen by its validation error, which is therefore biased downwards, and its training was
+short. `nas train network.py` trains it fully and reads the test set. The file needs torch only; {weights}."""
+
+
+def _preparation(about: Mapping[str, Any]) -> str:
+    mean, std = ([round(value, 4) for value in about[name]] for name in ("mean", "std"))
+    _, height, width = about["input_shape"]
+    fit = FITS[about.get("fit", "crop")]
+    return (
+        f"Images are of {height} x {width} pixels (others are resized bicubically, and {fit}). "
+        f"Normalise inputs as `(x / 255 - mean) / std` with mean {mean} and std {std}."
+    )

@@ -1,28 +1,29 @@
 """Publication of exported folders: drafted, verified in a fresh process without `nas`, then put in place.
 
-A folder holds `network.py`, `config.json`, `README.md` and, where weights are to be kept,
-`model.safetensors`.
+A folder holds what belongs together: `network.py`, `config.json`, `README.md` and, where weights are to be
+kept, `model.safetensors`, `predict.py` and the files of further formats. A new export or training replaces
+the folder whole, so that no file in it is of another network.
 """
 
 from __future__ import annotations
 
-import filecmp
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.codegen.build import build_graph
-from nas.codegen.source import source
 from nas.errors import NasError, StorageError
+from nas.exporters import predict_script
 from nas.exporters import verify as verification
-from nas.exporters.formats import FORMATS, load_format
+from nas.exporters.card import write_card
+from nas.exporters.formats import FILES
+from nas.exporters.preprocessing import Preprocessing
 from nas.files import replace_folder, work_folder
 from nas.graph.cost import Cost
-from nas.graph.graph import Graph
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,6 +33,16 @@ TOLERANCE = 1e-5
 BATCH = 2
 CONFIG = "config.json"
 CARD = "README.md"
+PREDICT = "predict.py"
+TRAINING = "training.json"
+CURVE = "curve.png"
+"""Picture of the curve in TRAINING."""
+EVALUATION = "evaluation.html"
+OWN = {
+    *(verification.SOURCE, verification.WEIGHTS, CONFIG, CARD, PREDICT, TRAINING, CURVE, EVALUATION, *FILES),
+    "__pycache__",
+}
+"""Names that an exported folder may hold. A folder with others is not replaced."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +51,31 @@ class Package:
 
     folder: its name.
     where: name of the package in errors.
-    graph: printed as the source; `state` is a state dict of that source.
+    source: text of network.py; `state` is a state dict of its network.
     network: computes the outputs that are expected of the source.
-    expected: recorded parameters and FLOPs.
-    about, card: contents of config.json and README.md.
+    params, flops: figures that the source has to reproduce.
+    about: contents of config.json, from which the card follows.
     keep_weights: whether `state` stays in the folder after it was verified.
+    files: further files by name, such as the curve of a training.
     """
 
     folder: str
     where: str
-    graph: Graph
+    source: str
     state: Mapping[str, Tensor]
     network: nn.Module
-    expected: Cost
+    expected: Cost | Figures
     about: Mapping[str, Any]
-    card: str
     keep_weights: bool
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Parameters and FLOPs of a network whose graph is not known."""
+
+    params: int
+    flops: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,7 @@ class ExportedFolder:
     """A verified folder.
 
     difference: largest deviation of its outputs; `formats` has those of the other formats, by the
-        name of what computed them.
+        name of what computed them, and `lines` those of the code in the card, by the title of its section.
     weights: whether the folder holds weights.
     """
 
@@ -73,59 +93,100 @@ class ExportedFolder:
     difference: float
     weights: bool
     formats: Mapping[str, float]
+    lines: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class _Draft:
     folder: Path
     where: str
-    expected: Cost
+    expected: Cost | Figures
     keep_weights: bool
 
 
 def publish(packages: Iterable[Package], to: Path, formats: Sequence[Any] = ()) -> list[ExportedFolder]:
-    """Write each package to its folder in `to`, in the place of an earlier one, and in `formats`, modules of
-    `nas.exporters.formats`. Files that no export writes stay if they are beside the same source.
+    """Write each package to its folder in `to`, in place of an earlier one of the same name, and in
+    `formats`, modules of `nas.exporters.formats`.
 
     Nothing is put in place unless all packages hold: outputs within 1e-5 of the network in this
-    process, parameters and FLOPs equal. Packages are taken one by one, so that a generator holds one
-    network at a time. Raises NasError naming the package that fails, StorageError if the disk does.
+    process, parameters and FLOPs equal, and the code of the card runs as it is written. Packages are taken
+    one by one, so that a generator holds one network at a time. Raises NasError naming the package that
+    fails, or a folder that holds files of something else; StorageError if the disk does.
     """
     try:
         with work_folder(to) as scratch:
-            drafts = [_write(package, scratch, formats) for package in packages]
+            drafts = [_write(package, scratch, to, formats) for package in packages]
             measured = _verify(drafts, formats)
-            kept = [_kept(draft.folder, to / draft.folder.name) for draft in drafts]
-            return [_place(*item, to) for item in zip(drafts, measured, kept, strict=True)]
+            return [_place(draft, to, result) for draft, result in zip(drafts, measured, strict=True)]
     except OSError as error:
         message = f"cannot write there: {error.strerror or error}"
         raise StorageError(message, where=str(to), hint="choose another --to, or free some space") from error
 
 
-def _write(package: Package, scratch: Path, formats: Sequence[Any]) -> _Draft:
+def check_replaceable(folder: Path, *, training: bool = True) -> None:
+    """Raise NasError unless a folder can be replaced whole: it is missing, or holds only files of nas. A full
+    training is replaced by another `training` only."""
+    if folder.is_symlink():
+        raise NasError("is a symbolic link", where=str(folder), hint="remove it, or choose another --to")
+    if folder.exists() and not folder.is_dir():
+        raise NasError("is not a folder", where=str(folder), hint="remove it, or choose another --to")
+    others = sorted({path.name for path in folder.iterdir()} - OWN) if folder.is_dir() else []
+    if others:
+        hint = "the folder would be replaced whole: move them away, or choose another --to"
+        listed = ", ".join(others[:5])
+        raise NasError(f"holds files of something else: {listed}", where=str(folder), hint=hint)
+    if not training and (folder / TRAINING).exists():
+        hint = f"export its weights with: nas export {folder}; or choose another --to"
+        raise NasError("holds a full training, which would be lost", where=str(folder), hint=hint)
+
+
+def _write(package: Package, scratch: Path, to: Path, formats: Sequence[Any]) -> _Draft:
     """Write all files, and the outputs that the network in this process gives."""
-    import torch
     from safetensors.torch import save
 
+    check_replaceable(to / package.folder, training=TRAINING in package.files)
     folder = scratch / package.folder
     folder.mkdir()
-    (folder / verification.SOURCE).write_text(source(package.graph))
+    preprocessing = Preprocessing.of(package.about)
+    (folder / verification.SOURCE).write_text(package.source)
     (folder / CONFIG).write_text(json.dumps(package.about, indent=2) + "\n")
-    (folder / CARD).write_text(package.card)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(BATCH, *package.graph.input_shape, generator=generator)
-    with torch.no_grad():
-        outputs = package.network.eval()(images)
-    reference = {"images": images, "outputs": outputs.contiguous()}
+    reference = _reference(package, preprocessing)
     (folder / verification.REFERENCE).write_bytes(save(reference))
     state = {name: value.contiguous() for name, value in package.state.items()}
-    (folder / verification.WEIGHTS).write_bytes(save(state))
+    (folder / verification.WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
+    for name, text in package.files.items():
+        (folder / name).write_text(text)
+    if package.keep_weights and preprocessing and package.about.get("task") == "classification":
+        shutil.copyfile(predict_script.__file__, folder / PREDICT)
     if formats:
-        network = build_graph(package.graph)
+        network = load_network(package.source, package.about)
         network.load_state_dict(state)
         for module in formats:
-            module.write(folder, network.eval(), images)
+            module.write(folder, network.eval(), reference["images"])
+    write_card(folder, formats)
     return _Draft(folder, package.where, package.expected, package.keep_weights)
+
+
+def _reference(package: Package, preprocessing: Preprocessing | None) -> dict[str, Tensor]:
+    """Return random pixels, the images that the network takes, and its outputs."""
+    import torch
+
+    shape = package.about["input_shape"]
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (BATCH, *shape), generator=generator, dtype=torch.uint8)
+    images = preprocessing.normalise(pixels) if preprocessing else pixels / 255
+    with torch.no_grad():
+        outputs = package.network.eval()(images)
+    return {"pixels": pixels, "images": images.contiguous(), "outputs": outputs.contiguous()}
+
+
+def load_network(text: str, about: Mapping[str, Any], where: str = "network.py") -> nn.Module:
+    """Run the text of a network.py and return its network, for the channels and classes of a config."""
+    from nas.codegen.build import load_source
+
+    cls = load_source(text, where)["Network"]
+    network: nn.Module = cls(num_classes=about["num_classes"], in_chans=about["input_shape"][0])
+    return network
 
 
 def _verify(drafts: Sequence[_Draft], formats: Sequence[Any]) -> list[dict[str, Any]]:
@@ -144,43 +205,27 @@ def _verify(drafts: Sequence[_Draft], formats: Sequence[Any]) -> list[dict[str, 
     return results
 
 
-def _fault(expected: Cost, result: Mapping[str, Any]) -> str:
+def _fault(expected: Cost | Figures, result: Mapping[str, Any]) -> str:
     if "error" in result:
         return str(result["error"])
     for name in ("params", "flops"):
         recorded = getattr(expected, name)
         if result[name] != recorded:
             return f"{result[name]:,} {name}, recorded were {recorded:,}"
-    for name, difference in {"": result["difference"], **result["formats"]}.items():
+    lines = {f"the card's lines, {title}": value for title, value in result["lines"].items()}
+    for name, difference in {"": result["difference"], **result["formats"], **lines}.items():
         if not difference <= TOLERANCE:
             of = f" of {name}" if name else ""
             return f"outputs{of} differ by {difference:.2g}, more than {TOLERANCE:g}"
     return ""
 
 
-def _kept(draft: Path, folder: Path) -> list[str]:
-    """Return the names in an earlier folder that no export writes, such as those of a full training.
-
-    NasError if they are of another network than the draft, or the folder is a link.
-    """
-    if folder.is_symlink():
-        raise NasError("is a symbolic link", where=str(folder), hint="remove it, or choose another --to")
-    own = {verification.SOURCE, verification.WEIGHTS, CONFIG, CARD, "__pycache__"}
-    own |= {getattr(load_format(name), "FILE", CARD) for name in FORMATS}
-    names = {path.name for path in folder.iterdir()} - own if folder.is_dir() else set()
-    earlier = folder / verification.SOURCE
-    same = earlier.is_file() and filecmp.cmp(draft / earlier.name, earlier, shallow=False)
-    if names and not same:
-        message = f"holds files of something else: {', '.join(sorted(names))}"
-        raise NasError(message, where=str(folder), hint="move them away, or choose another --to")
-    return sorted(names)
-
-
-def _place(draft: _Draft, result: Mapping[str, Any], kept: Sequence[str], to: Path) -> ExportedFolder:
-    """Put a verified draft in the place of an earlier folder, of which the `kept` files stay."""
+def _place(draft: _Draft, to: Path, result: Mapping[str, Any]) -> ExportedFolder:
+    """Move a verified draft to its place."""
     (draft.folder / verification.REFERENCE).unlink()
+    (draft.folder / verification.LINES).unlink()
     if not draft.keep_weights:
         (draft.folder / verification.WEIGHTS).unlink()
     folder = to / draft.folder.name
-    replace_folder(draft.folder, folder, kept)
+    replace_folder(draft.folder, folder)
     return ExportedFolder(folder, weights=draft.keep_weights, **result)

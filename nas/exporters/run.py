@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.codegen.parameter_names import carry
+from nas.codegen.source import source
 from nas.errors import NasError
-from nas.exporters.card import model_card, normalisation_text
+from nas.exporters.card import error_text
 from nas.exporters.formats import load_formats
+from nas.exporters.options import PLAIN, FormatOptions
+from nas.exporters.preprocessing import fit_of, normalisation
 from nas.exporters.publish import ExportedFolder, Package, publish
-from nas.exporters.variants import DEEPEST, WHOLE, ExportedNetwork, Variant, make_variant
+from nas.exporters.variants import DEEPEST, WHOLE, ExportedNetwork, Variant, make_variant, task_of
+from nas.files import open_plain
 from nas.graph.cost import cost
 from nas.space.genotype import expand
 from nas.study.trial import Trial
@@ -43,10 +47,11 @@ def export(
     trials: Sequence[Trial],
     to: str | Path | None = None,
     *,
-    weights: bool = False,
+    weights: bool | str | Path = False,
     column: bool = False,
     fold_bn: bool = False,
     formats: Sequence[str] = (),
+    options: FormatOptions = PLAIN,
 ) -> list[ExportedTrial]:
     """Write trials as PyTorch files that need only torch, each verified in a process without `nas`.
 
@@ -54,12 +59,14 @@ def export(
         run: The run that the trials belong to.
         trials: Complete trials of the run, such as `run.front()` or `[run.knee()]`.
         to: Folder to write to, one folder `trial-N` per trial; by default `export/` in the run folder.
-        weights: Add the weights that the search trained, for trials whose weights it kept (the front).
+        weights: Add the weights that the search trained, for trials whose weights it kept (the front); or
+            those of a safetensors file, for one trial.
         column: Export only the deepest column of fractal modules. Its error is measured if the weights
             and the data of the search are available.
         fold_bn: Fold each batch norm into the convolution before it, for inference.
         formats: Further formats by name, from `nas.exporters.formats`, such as `"onnx"`. They need
             the weights.
+        options: Options of the formats.
 
     Returns:
         One record per trial: its folder, parameters, FLOPs, and by how much outputs differed at most.
@@ -75,11 +82,29 @@ def export(
         >>> sorted(path.name for path in exported.folder.iterdir())
         ['README.md', 'config.json', 'model.safetensors', 'network.py']
     """
-    kept = {trial.number: run.weights(trial) for trial in trials} if weights or formats else {}
-    known = {number: data for number, data in kept.items() if data is not None}
+    file = None if isinstance(weights, bool) else Path(weights)
+    if file is not None:
+        known = {_only(trials): _read(file)}
+    else:
+        kept = {trial.number: run.weights(trial) for trial in trials} if weights or formats else {}
+        known = {number: data for number, data in kept.items() if data is not None}
     dataset = _dataset_of(run) if column and known else None
-    folder = Path(to or run.folder / "export")
-    return export_trials(trials, folder, run.config, known, Variant(column, fold_bn), dataset, formats)
+    folder, origin = Path(to or run.folder / "export"), "search" if file is None else file.name
+    variant = Variant(column, fold_bn)
+    return export_trials(trials, folder, run.config, known, variant, dataset, formats, options, origin)
+
+
+def _only(trials: Sequence[Trial]) -> int:
+    if len(trials) != 1:
+        raise NasError(
+            "holds the weights of one network", where="--weights", hint="choose one with --trial N"
+        )
+    return trials[0].number
+
+
+def _read(file: Path) -> bytes:
+    with open_plain(file, NasError) as opened:
+        return opened.read()
 
 
 def _dataset_of(run: Run) -> Dataset | None:
@@ -101,6 +126,8 @@ def export_trials(
     variant: Variant = WHOLE,
     dataset: Dataset | None = None,
     formats: Sequence[str] = (),
+    options: FormatOptions = PLAIN,
+    origin: str = "search",
 ) -> list[ExportedTrial]:
     """Write each trial to `to/trial-N`, after verifying it in a fresh process without `nas`.
 
@@ -109,7 +136,8 @@ def export_trials(
     recorded: outputs within 1e-5 of the network in this process, parameters and FLOPs
     equal. A `variant` other than the whole network has a folder of its own, and a column alone
     is measured on the validation images of `dataset`. `formats` are written too, which takes
-    weights: see `nas.exporters.formats`. Raises NasError naming the trial that does not hold.
+    weights: see `nas.exporters.formats`. `origin` names where the weights come from: the search, or a file,
+    whose error is not known. Raises NasError naming the trial that does not hold.
     """
     modules = load_formats(formats)
     missing = [trial.number for trial in trials if trial.number not in weights] if modules else []
@@ -123,8 +151,10 @@ def export_trials(
             kept = weights.get(trial.number)
             made = _build_variant(trial, config, kept, variant)
             measured = dataset if kept is not None else None
-            errors.append(_column_error(made, measured) if variant.column else trial.error)
-            yield _package(trial, config, made, variant, errors[-1], keep_weights=kept is not None)
+            error = trial.error if origin == "search" else None
+            errors.append(_column_error(made, measured) if variant.column else error)
+            more = {"weights": kept is not None, "weights_from": None if kept is None else origin}
+            yield _package(trial, config, made, variant, errors[-1], **more, **options.about(formats))
 
     done = publish(packages(), to, modules)
     return [
@@ -143,19 +173,21 @@ def _build_variant(
 
     torch.manual_seed(trial.seed)
     shape, classes = config.input_shape, config.num_classes
-    network = build(trial.genotype, shape, classes)
+    network, graph = build(trial.genotype, shape, classes), expand(trial.genotype, shape, classes)
     if weights is not None:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
         try:
-            network.load_state_dict(load(weights), strict=True)
+            given = load(weights)
+            if trial.genotype.auxiliary and not any(name.startswith("aux") for name in given):
+                return make_variant(trial.genotype, shape, classes, given, variant)  # of a full training
+            network.load_state_dict(given, strict=True)
         except (RuntimeError, SafetensorError) as error:
-            raise NasError(f"the kept weights do not fit: {error}", where=f"trial {trial.number}") from error
+            raise NasError(f"the weights do not fit: {error}", where=f"trial {trial.number}") from error
     state: Mapping[str, Tensor] = network.state_dict()
     if trial.genotype.auxiliary:
-        trained = expand(trial.genotype, shape, classes, auxiliary=True)
-        state = carry(state, trained, expand(trial.genotype, shape, classes))
+        state = carry(state, expand(trial.genotype, shape, classes, auxiliary=True), graph)
     return make_variant(trial.genotype, shape, classes, state, variant)
 
 
@@ -173,76 +205,62 @@ def _package(
     made: ExportedNetwork,
     variant: Variant,
     error: float | None,
-    *,
-    keep_weights: bool,
+    **more: Any,
 ) -> Package:
     return Package(
         folder=f"trial-{trial.number}{variant.suffix}",
         where=f"trial {trial.number}",
-        graph=made.graph,
+        source=source(made.graph),
         state=made.state,
         network=made.network,
         expected=trial.cost if variant == WHOLE else cost(made.graph),
-        about=_about(trial, config, made, variant, error) | {"weights": keep_weights},
-        card=_card(trial, config, made, variant, error, weights=keep_weights),
-        keep_weights=keep_weights,
+        about=about_trial(trial, config, made, variant) | _measured(trial, config, variant, error) | more,
+        keep_weights=more["weights"],
     )
 
 
-def _about(
-    trial: Trial, config: RunConfig, made: ExportedNetwork, variant: Variant, error: float | None
+def about_trial(
+    trial: Trial, config: RunConfig, made: ExportedNetwork, variant: Variant = WHOLE
 ) -> dict[str, Any]:
+    """Return the entries of config.json for a trial: what it is, and the data that it was searched on."""
     settings = config.to_dict()
     kept = (
-        *("space", "data", "data_fingerprint", "input_shape", "num_classes", "classes", "mean", "std"),
+        *("space", "data", "data_fingerprint", "input_shape", "num_classes", "classes"),
         *("recipe", "versions"),
     )
-    column = {"column": DEEPEST, "whole_network_error": trial.error} if variant.column else {}
     genotype = made.genotype if variant.column else trial.genotype
     return {
         "schema": 1,
+        "name": f"trial-{trial.number}{variant.suffix}",
+        "title": f"Trial {trial.number} of a search over {config.space}{variant.title}",
         "trial": trial.number,
+        "task": task_of(made.graph),
         "digest": genotype.digest,
+        "network": str(made.genotype),
         "genotype": genotype.to_dict(),
         "cost": asdict(cost(made.graph)),
-        "validation_error": error,
-        **column,
+        "column": DEEPEST if variant.column else None,
         "fold_bn": variant.fold_bn,
         "seed": trial.seed,
         "split_seed": config.seed,
+        **normalisation(config.mean, config.std),
+        "fit": fit_of(config.data),
         **{name: settings[name] for name in kept},
     }
 
 
-def _card(
-    trial: Trial,
-    config: RunConfig,
-    made: ExportedNetwork,
-    variant: Variant,
-    error: float | None,
-    *,
-    weights: bool,
-) -> str:
-    trained = "the search's weights are in `model.safetensors`" if weights else "it comes without weights"
-    measured = f"{_error_text(trial, variant, error)} on {config.data}, after {trial.epochs} epochs"
-    text = f"""\
-The network was chosen by its validation error, which is therefore biased downwards, and its training was
-short. `nas train network.py` trains it fully and reads the test set. The file needs torch only; {trained}."""
-    return model_card(
-        f"Trial {trial.number} of a search over {config.space}",
-        made,
-        variant,
-        text,
-        rows=[("validation error", measured)],
-        weights=weights,
-        normalisation=normalisation_text(config.mean, config.std),
-    )
+def _measured(trial: Trial, config: RunConfig, variant: Variant, error: float | None) -> dict[str, Any]:
+    """Return the entries of config.json for the error of the weights, where it is known."""
+    if error is None and not variant.column:
+        return {}
+    whole = {"whole_network_error": trial.error} if variant.column else {}
+    text = f"{_error_text(trial, variant, error)} on {config.data}, after {trial.epochs} epochs"
+    return {"validation_error": error, **whole, "measured": text}
 
 
 def _error_text(trial: Trial, variant: Variant, error: float | None) -> str:
     if not variant.column:
         last = trial.curve[-1] if trial.curve else {}
-        accuracy = last.get("val_pixel_accuracy")
-        return f"{error:.2%}" + ("" if accuracy is None else f" (1 - mIoU; pixel accuracy {accuracy:.2%})")
+        return error_text({**last, "val_error": error}, "val")
     alone = "not measured" if error is None else f"{error:.2%}"
     return f"{alone} alone, {trial.error:.2%} of the whole network"

@@ -61,6 +61,11 @@ class ExportedNetwork:
     network: nn.Module
 
 
+def task_of(graph: Graph) -> str:
+    """Return segmentation for a network that scores every pixel, else classification."""
+    return "segmentation" if len(graph.output_shape) == 3 else "classification"
+
+
 def make_variant(
     genotype: Genotype,
     shape: tuple[int, int, int],

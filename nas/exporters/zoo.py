@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas import __version__
+from nas.codegen.source import source
 from nas.errors import NasError
-from nas.exporters.card import model_card, normalisation_text
 from nas.exporters.formats import load_formats
+from nas.exporters.options import PLAIN, FormatOptions
 from nas.exporters.publish import ExportedFolder, Package, publish
-from nas.exporters.variants import DEEPEST, WHOLE, ExportedNetwork, Variant, make_variant
+from nas.exporters.variants import DEEPEST, WHOLE, ExportedNetwork, Variant, make_variant, task_of
 from nas.graph.cost import cost
 from nas.space.genotype import expand
 from nas.zoo import Entry
@@ -32,6 +33,7 @@ def export_zoo(
     weights: Path | None = None,
     variant: Variant = WHOLE,
     formats: Sequence[str] = (),
+    options: FormatOptions = PLAIN,
 ) -> ExportedFolder:
     """Write a network of the zoo to a folder of its name in `to`, verified as in `nas.exporters.run`.
 
@@ -45,17 +47,20 @@ def export_zoo(
         made = make_variant(genotype, _shape(entry), entry.num_classes, state, variant)
     except RuntimeError as error:
         raise NasError(f"the weights do not fit {entry.name}: {error}", where=str(weights)) from error
-    about = _about(entry, made, variant, weights)
+    origin = weights.name if weights else "random" if modules else None
+    held = {"weights": origin is not None, "weights_from": origin}
+    if options.with_preprocessing and weights is None:
+        hint = "the mean and deviation of the training images are not known"
+        raise NasError("needs trained weights", where="--with-preprocessing", hint=hint)
     package = Package(
         folder=entry.name + variant.suffix,
         where=entry.name,
-        graph=made.graph,
+        source=source(made.graph),
         state=made.state,
         network=made.network,
         expected=cost(made.graph),
-        about=about,
-        card=_card(entry, made, variant, about, weights),
-        keep_weights=weights is not None or bool(modules),
+        about=about_zoo(entry, made, variant) | _published(entry, weights) | held | options.about(formats),
+        keep_weights=origin is not None,
     )
     return publish([package], to, modules)[0]
 
@@ -81,40 +86,34 @@ def _loaded(entry: Entry, weights: Path) -> Mapping[str, Tensor]:
     return from_torchvision(read_weights(weights), entry.name, graph, where=str(weights))
 
 
-def _about(entry: Entry, made: ExportedNetwork, variant: Variant, weights: Path | None) -> dict[str, Any]:
-    inception = entry.name.startswith("googlenet")
-    published = {
-        "weights_file": weights and weights.name,
-        "mean": [0.5] * 3 if inception else IMAGENET_MEAN,
-        "std": [0.5] * 3 if inception else IMAGENET_STD,
-    }
+def about_zoo(entry: Entry, made: ExportedNetwork, variant: Variant = WHOLE) -> dict[str, Any]:
+    """Return the entries of config.json for a network of the zoo."""
     return {
         "schema": 1,
+        "name": entry.name + variant.suffix,
+        "title": entry.name + variant.title,
         "zoo": entry.name,
         "about": entry.about,
+        "task": task_of(made.graph),
         "digest": made.genotype.digest,
+        "network": str(made.genotype),
         "genotype": made.genotype.to_dict(),
         "cost": asdict(cost(made.graph)),
         "input_shape": list(entry.input_shape),
         "num_classes": entry.num_classes,
         "column": DEEPEST if variant.column else None,
         "fold_bn": variant.fold_bn,
-        "weights": weights is not None,
-        **(published if weights else {}),
         "versions": {"nas": __version__},
     }
 
 
-def _card(
-    entry: Entry, made: ExportedNetwork, variant: Variant, about: Mapping[str, Any], weights: Path | None
-) -> str:
-    origin = f"`model.safetensors` holds those of `{weights.name}`" if weights else "the weights are random"
-    return model_card(
-        entry.name,
-        made,
-        variant,
-        f"The file needs torch only; {origin}. `nas train network.py --data NAME` trains it.",
-        about=f"{entry.about}.",
-        weights=weights is not None,
-        normalisation=normalisation_text(about["mean"], about["std"]) if weights else "",
-    )
+def _published(entry: Entry, weights: Path | None) -> dict[str, Any]:
+    """Return the entries of config.json for published weights: their file, and how they take images."""
+    if weights is None:
+        return {}
+    inception = entry.name.startswith("googlenet")
+    return {
+        "weights_file": weights.name,
+        "mean": [0.5] * 3 if inception else IMAGENET_MEAN,
+        "std": [0.5] * 3 if inception else IMAGENET_STD,
+    }

@@ -7,7 +7,6 @@ figures) beside `network.py`, and keeps `network.checkpoint` there while it runs
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.files import read_text, write_atomic
 from nas.graph.graph import shape_text
-from nas.training.recipe import adjusted, full_recipe
 from nas.training.task import MAX_CLASS_ERRORS
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from nas.training.recipe import Recipe
 
 MAX_SOURCE = 1 << 20
-ABOUT = {"data": str, "data_fingerprint": str, "split_seed": int}
-"""Keys read from the config.json beside a source, with their types."""
 
 
 @dataclass(frozen=True)
@@ -49,86 +45,28 @@ class Files:
         return self.source.with_suffix(".checkpoint")
 
 
-def train(
-    source: str | Path,
-    data: str | None = None,
-    *,
-    epochs: int | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    device: str | None = None,
-    resume: bool = False,
-    on_epoch: Callable[[Mapping[str, float]], None] | None = None,
-) -> dict[str, Any]:
-    """Train one exported network from scratch, then score it once on the test images.
+def recorded_epochs(files: Files) -> int | None:
+    """Return the epochs of the schedule of an earlier training, None without one."""
+    from nas.training.checkpoint import load
 
-    Weights, curve and figures are written beside the source, as `network.safetensors` and
-    `network.training.json`. The source is run as the program that it is: train only what you trust.
-
-    Args:
-        source: The file `network.py` that `nas.export` wrote, or another with a class
-            `Network(num_classes, in_chans)`.
-        data: The data set, as for `nas.search`; by default the data of the search that found the
-            network, as the config.json beside the source names them.
-        epochs: Epochs to train; by default 100 below 20,000 training images, 200 below 200,000, else 90.
-        recipe: Fields of `nas.training.recipe.Recipe` that differ from `full_recipe`, such as `{"ema": 0}`.
-        seed: Seed of the initial weights and the order of batches.
-        device: `"cpu"`, `"cuda"` or `"cuda:1"`; by default a GPU if there is one.
-        resume: Continue from the checkpoint beside the source. A finished training returns its figures.
-        on_epoch: Called after each epoch with its figures: epoch, train_loss, val_loss, val_error.
-
-    Returns:
-        The content of `network.training.json`: val_error and test_error as fractions in [0, 1], val_loss,
-        test_loss, the curve, the recipe, the seed and the data. In segmentation an error is 1 - mIoU.
-
-    Raises:
-        NotFoundError: There is no such file or data set.
-        NasError: No data are named, files of an earlier training are in the way, the network does not
-            fit the data, or the training diverged.
-
-    Example:
-        >>> import nas
-        >>> run = nas.open_run("first")
-        >>> (exported,) = nas.export(run, [run.best()], "best")
-        >>> figures = nas.train(exported.folder / "network.py", epochs=1)
-        >>> 0 <= figures["test_error"] <= 1
-        True
-    """
-    from nas.data import load_data, load_recorded
-
-    source = Path(source)
-    if not source.is_file():
-        raise NotFoundError("there is no such file", where=str(source))
-    about = _about(source)
-    spec = data or about.get("data")
-    if spec is None:
-        raise NasError("name the data", where="data", hint="as for nas search, such as cifar10")
-    dataset = (load_data if data else load_recorded)(spec, seed=about.get("split_seed", 0))
-    if spec == about.get("data") and dataset.fingerprint != about.get("data_fingerprint"):
-        warnings.warn(f"{spec}: the data differ from those of the search", stacklevel=2)
-    chosen, device = adjusted(full_recipe(dataset, epochs), recipe or {}), device or _device()
-    return train_fully(source, dataset, chosen, seed=seed, device=device, resume=resume, on_epoch=on_epoch)
+    if files.report.exists():
+        try:
+            return int(json.loads(read_text(files.report))["recipe"]["epochs"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise StorageError(f"cannot be read: {error}", where=str(files.report)) from None
+    state = load(files.checkpoint)
+    return None if state is None else int(state["identity"]["epochs"])
 
 
-def _about(source: Path) -> dict[str, Any]:
-    """Return the exported config.json beside the source, or {} without one."""
-    path = source.with_name("config.json")
-    if not path.is_file():
-        return {}
-    try:
-        about: dict[str, Any] = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise NasError(f"not valid JSON: {error}", where=str(path)) from None
-    for key, kind in ABOUT.items():
-        if not isinstance(about, dict) or not isinstance(about.get(key, kind()), kind):
-            raise NasError(f"must be an object, with {key} of type {kind.__name__}", where=str(path))
-    return about
+def fitting_epochs(source: Path, dataset: Dataset, recipe: Recipe, time: float, device: str) -> int:
+    """Return how many epochs of a recipe fit into `time` seconds."""
+    from nas.training.time_budget import epochs_within
 
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not time > 0:
+        raise NasError(f"must be above 0 seconds, not {time}", where="time")
+    network = load_network(source, dataset)
+    check_output(network, dataset, str(source))
+    return epochs_within(time, network, dataset, recipe, device)[0]
 
 
 def train_fully(
@@ -139,7 +77,9 @@ def train_fully(
     seed: int = 0,
     device: str = "cpu",
     resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+    prepare: Callable[[nn.Module], object] | None = None,
 ) -> dict[str, Any]:
     """Train the `Network` of a source file and score it on the test images, once.
 
@@ -153,7 +93,9 @@ def train_fully(
         seed: Seed of the initial weights and the order of batches.
         device: cpu, cuda or cuda:1.
         resume: Continue from the checkpoint beside the source.
+        on_start: Called before the first epoch with the data and the recipe.
         on_epoch: Called after each epoch with its figures.
+        prepare: Called with the network before it is trained, to load weights (`nas.training.fine_tuning`).
 
     Returns:
         The content of `network.training.json`: val_error and test_error as fractions in [0, 1], val_loss,
@@ -179,6 +121,10 @@ def train_fully(
     torch.manual_seed(seed)
     network = load_network(source, dataset)
     check_output(network, dataset, str(source))
+    if prepare is not None:
+        prepare(network)
+    if on_start is not None:
+        on_start(dataset, recipe)
     result = loop.train(
         network, dataset, recipe, seed=seed, device=device, on_epoch=on_epoch, checkpoint=files.checkpoint
     )

@@ -108,7 +108,7 @@ def train(
         run = CUDAGraphStep(step, generator) if place.type == "cuda" else step
         score = None
         lap("building")
-        while len(curve) < (until or recipe.epochs) and not out_of_patience(curve, recipe.patience):
+        while len(curve) < (until or recipe.epochs) and not out_of_patience(curve, recipe):
             row, score, diverged = _train_and_validate(step, run, len(curve), device, on_batch, lap)
             if diverged:
                 return TrainingResult(math.nan, row["train_loss"], True, tuple(curve))
@@ -121,7 +121,7 @@ def train(
                 on_epoch(dict(row))
         network.zero_grad()
         release_memory(device)  # else serialising adds to the memory that training has left free
-        ended = len(curve) == recipe.epochs or out_of_patience(curve, recipe.patience)
+        ended = len(curve) == recipe.epochs or out_of_patience(curve, recipe)
         packed = None if ended else state.pack(curve)
         kept.settle()
         epoch = best_epoch(curve, recipe.patience)
@@ -183,7 +183,7 @@ class Step:
         self.weights = class_weights(batches.recipe, batches.dataset, batches.device)
         self.confusion = Confusion(batches.dataset, batches.device)
         for group in optimizer.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.rate if group.get("share", 1) == 1 else self.rate.clone()
 
     def __call__(self) -> None:
         inputs, labels = self.batches.augment_batch(self.chosen)
@@ -196,6 +196,9 @@ class Step:
         scores, loss, total = training_losses(self.network, output, criterion)
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
+        for group in self.optimizer.param_groups:
+            if group.get("share", 1) != 1:
+                group["lr"].copy_(self.rate * group["share"])
         self.optimizer.step()
         self.kept.update(self.share)
         self.loss.copy_(loss.detach())
@@ -273,14 +276,20 @@ def evaluate(
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return SGD with Nesterov momentum; norms and biases do not decay."""
+    """Return SGD with Nesterov momentum; norms and biases do not decay.
+
+    A parameter with an attribute `rate_share` gets that share of the learning rate.
+    """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in sorted(parameters, key=lambda parameter: parameter.ndim <= 1):
+        key = getattr(parameter, "rate_share", 1.0), parameter.ndim > 1
+        groups.setdefault(key, []).append(parameter)
     return torch.optim.SGD(
-        [group for group in groups if group["params"]],
+        [
+            {"params": params, "weight_decay": recipe.weight_decay * decays, "share": share}
+            for (share, decays), params in groups.items()
+        ],
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.momentum > 0,

@@ -89,7 +89,7 @@ def test_the_printed_commands_work_as_printed(job: tuple[Path, str, int, str]) -
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     assert (folder / "front.png").stat().st_size > 5_000
     assert list((folder / "results" / "job" / "export").glob("trial-*/model.safetensors"))
-    assert list((folder / "results" / "job" / "train").glob("trial-*/network.safetensors"))
+    assert list((folder / "results" / "job" / "train").glob("trial-*/model.safetensors"))
 
 
 def test_a_killed_driver_loses_no_recorded_trial(tmp_path: Path) -> None:

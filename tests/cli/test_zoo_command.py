@@ -73,7 +73,7 @@ def test_a_network_is_shown_at_its_own_size_and_at_another(capsys: pytest.Captur
         (["export", "--zoo", "resnet20", "--weights"], "name the file"),
         (["export", "--zoo", "resnet20", "--column", "deepest"], "no fractal module"),
         (["export", "--best"], "name one run"),
-        (["export", "latest", "--best", "--weights", "file.pth"], "--weights takes a file with --zoo only"),
+        (["export", "latest", "--best", "--weights", "file.pth"], "there is no such file"),
         (["export", "--best", "--weights", "no_such_run"], "no_such_run"),
     ],
 )

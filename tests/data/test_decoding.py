@@ -149,9 +149,7 @@ def test_a_disk_that_takes_no_more_is_one_clear_error(tmp_path):
 
 
 def test_the_room_is_said_and_what_cannot_fit_is_refused(tmp_path, capsys):
-    with pytest.raises(
-        StorageError, match=r"300 GB needed on disk, .* GB free; \?size=64 needs 1\.23 GB"
-    ):
+    with pytest.raises(StorageError, match=r"300 GB needed on disk, .* GB free; \?size=64 needs 1\.23 GB"):
         check_room("folder:x", tmp_path, 100_000, (3, 1000, 1000))
     assert not capsys.readouterr().err
     check_room("folder:x", tmp_path, 10_000, (3, 224, 224))

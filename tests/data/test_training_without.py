@@ -10,7 +10,6 @@ from nas.codegen.source import source
 from nas.data import load_data
 from nas.space.genotype import expand
 from nas.space.space import load_space
-from nas.training.final import Files
 
 
 @pytest.fixture
@@ -25,7 +24,8 @@ def trainable(tmp_path):
 
 
 def train(path, folder, *options):
-    return run(["train", str(path), "--data", str(folder), "--epochs", "1", "--device", "cpu", *options])
+    asked = ["train", str(path), "--data", str(folder), "--to", str(path.parent / "out")]
+    return run([*asked, "--epochs", "1", "--device", "cpu", *options])
 
 
 def test_without_a_test_set_there_is_no_test_figure(trainable, capsys):
@@ -33,10 +33,10 @@ def test_without_a_test_set_there_is_no_test_figure(trainable, capsys):
     write_folder(folder / "val", ["cat", "dog"], count=4, size=(16, 16), seed=1)
     assert train(path, folder) == 0
     assert "test error        none: the data have no test set" in capsys.readouterr().out
-    report = json.loads(Files(path).report.read_text())
+    report = json.loads((path.parent / "out" / "network" / "training.json").read_text())
     assert not any(name.startswith("test_") for name in report)
     assert 0 <= report["val_error"] <= 1
-    assert Files(path).weights.exists()
+    assert (path.parent / "out" / "network" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (9, 9)])
@@ -45,5 +45,5 @@ def test_a_test_set_that_does_not_fit_is_known_before_the_first_epoch(trainable,
     write_folder(folder / "test", ["cat", "emu"], count=4, size=size, seed=1)
     assert train(path, folder) == 2
     assert "test set" in capsys.readouterr().err
-    assert not Files(path).checkpoint.exists()
-    assert not Files(path).weights.exists()
+    assert not (path.parent / "out" / "network").exists()
+    assert not list(path.parent.rglob("*.checkpoint"))

@@ -32,7 +32,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_network_gets_a_folder_with_weights_where_they_are_known(exported: Path) -> None:
     with_weights = {path.name for path in (exported / "trial-0").iterdir()}
     without = {path.name for path in (exported / "trial-1").iterdir()}
-    assert with_weights == {"network.py", "config.json", "README.md", "model.safetensors"}
+    assert with_weights == {"network.py", "config.json", "README.md", "model.safetensors", "predict.py"}
     assert without == {"network.py", "config.json", "README.md"}
     assert sorted(path.name for path in exported.iterdir()) == ["trial-0", "trial-1"]
 
@@ -99,7 +99,7 @@ def test_a_source_that_computes_something_else_is_refused(
 ) -> None:
     honest = nas.source
     monkeypatch.setattr(
-        "nas.exporters.publish.source",
+        "nas.exporters.run.source",
         lambda graph: honest(graph).replace("return self.forward_head(", "return 2 * self.forward_head("),
     )
     with pytest.raises(NasError, match="outputs differ by"):
@@ -112,25 +112,25 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
     weights = load(trained_weights(make_trial()))
     weights.pop("classifier.weight")
-    with pytest.raises(NasError, match="trial 0: the kept weights do not fit"):
+    with pytest.raises(NasError, match="trial 0: the weights do not fit"):
         export_trials([make_trial()], tmp_path, CONFIG, {0: save(weights)})
 
 
 @pytest.mark.slow
-def test_an_export_replaces_a_folder_but_for_a_training_of_the_same_network(tmp_path: Path) -> None:
+def test_an_export_replaces_a_folder_but_for_what_would_be_lost(tmp_path: Path) -> None:
     trial, folder = make_trial(), tmp_path / "trial-0"
     export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)})
     (tmp_path / "plain").touch()
     assert {path.stat().st_mode for path in folder.iterdir()} == {(tmp_path / "plain").stat().st_mode}
     (tmp_path / "plain").unlink()
-    (folder / "network.safetensors").write_text("trained for a week")
     export_trials([trial], tmp_path, CONFIG, {})
-    names = {path.name for path in folder.iterdir()}
-    assert names == {"network.py", "config.json", "README.md", "network.safetensors"}
-    card = (folder / "README.md").read_text()
-    with pytest.raises(NasError, match=r"holds files of something else: network\.safetensors"):
-        export_trials([replace(make_trial(1), number=0)], tmp_path, CONFIG, {})
-    assert (folder / "README.md").read_text() == card
+    assert {path.name for path in folder.iterdir()} == {"network.py", "config.json", "README.md"}
+    for name, message in (("notes.txt", "something else: notes.txt"), ("training.json", "a full training")):
+        (folder / name).write_text("a week of work")
+        with pytest.raises(NasError, match=message):
+            export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)})
+        assert not (folder / "model.safetensors").exists()
+        (folder / name).unlink()
     assert [path.name for path in tmp_path.iterdir()] == ["trial-0"]
 
 

@@ -56,10 +56,14 @@ def exported(tmp_path_factory):
 @pytest.mark.slow
 def test_every_format_computes_what_the_network_does(exported):
     assert {path.name for path in exported.folder.iterdir()} == {
-        *("network.py", "config.json", "README.md", "model.safetensors", "model.onnx", "model.pt2")
+        *("network.py", "config.json", "README.md", "model.safetensors", "model.onnx", "model.pt2"),
+        *("predict.py", "configuration_nas.py", "modeling_nas.py", "image_processing_nas.py"),
+        "preprocessor_config.json",
     }
-    assert set(exported.formats) == {"onnx", "onnxruntime", "pt2", "hf"}
+    assert set(exported.formats) == {"onnx", "onnxruntime", "pt2", "hf", "predict.py"}
     assert max(exported.formats.values()) <= 1e-5
+    assert {"Load", "ONNX", "torch.export", "From the Hugging Face hub"} <= set(exported.lines)
+    assert max(exported.lines.values()) <= 1e-5
 
 
 @pytest.mark.slow
@@ -90,10 +94,14 @@ def test_the_hub_finds_names_and_metadata(exported):
     assert metadata["pipeline_tag"] == "image-classification"
     (result,) = metadata["model-index"][0]["results"]
     assert result["metrics"] == [{"type": "accuracy", "value": 0.9375}]
-    lines = card.split("```python\n")[1].split("```")[0].splitlines()
-    assert len(lines) == 6
+    assert len(hub_lines(card).splitlines()) == 6
     hub = pytest.importorskip("huggingface_hub", reason="pip install huggingface_hub")
     hub.ModelCard.load(folder / "README.md").data.to_dict()
+
+
+def hub_lines(card: str) -> str:
+    """The code of the card for the hub of Hugging Face."""
+    return card.split("## From the Hugging Face hub\n\n```python\n")[1].split("```")[0]
 
 
 PREDICT = """
@@ -117,7 +125,7 @@ def test_the_lines_of_the_card_predict_what_the_network_does(exported):
         expected = network.eval()(images)
         assert not torch.allclose(network.train()(images), expected, atol=0.01)  # the batch's own statistics
     card = (exported.folder / "README.md").read_text().split("---\n", 2)[2]
-    lines = card.split("```python\n")[1].split("```")[0]
+    lines = hub_lines(card)
     command = [sys.executable, "-I", "-B", "-c", lines + PREDICT]
     done = subprocess.run(command, cwd=exported.folder, capture_output=True, text=True, check=True)
     torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), expected, rtol=1e-5, atol=1e-5)
@@ -131,10 +139,9 @@ def test_the_verification_runs_the_lines_of_the_card_as_they_are_written(tmp_pat
     spec = importlib.util.spec_from_file_location("nas.exporters.formats.faulty", faulty)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(hf, "write", module.write)
-    monkeypatch.setattr(hf, "__file__", str(faulty))
+    monkeypatch.setattr(hf, "blocks", module.blocks)
     trial = make_trial(0)
-    with pytest.raises(NasError, match=r"trial 0: .* outputs of hf differ by"):
+    with pytest.raises(NasError, match=r"the card's lines, From the Hugging Face hub differ by"):
         export_trials([trial], tmp_path / "out", CONFIG, {0: trained_weights(trial)}, formats=["hf"])
     assert not list((tmp_path / "out").iterdir())
 

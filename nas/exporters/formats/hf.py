@@ -1,5 +1,5 @@
-"""Repository of the Hugging Face hub: the hub's names in config.json, and a model card with metadata and
-six lines that load the network for inference, from this folder or from the hub."""
+"""Repository of the Hugging Face hub: its names in config.json, a model card with metadata, and the network
+as a model of transformers with its image processor, by `trust_remote_code`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PACKAGES = ()
-CARD, CONFIG = "README.md", "config.json"
-EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+CONFIG = "config.json"
 LINES = """\
 import runpy
 from safetensors.torch import load_file
@@ -24,46 +23,163 @@ network = runpy.run_path(f"{{folder}}/network.py")["Network"](num_classes={class
 network.load_state_dict(load_file(f"{{folder}}/model.safetensors"))
 network.eval()
 """
+TRANSFORMERS = """\
+from transformers import AutoModelForImageClassification
+
+model = AutoModelForImageClassification.from_pretrained(".", trust_remote_code=True)
+
+
+def network(images):
+    return model(images).logits
+"""
+CONFIGURATION = '''\
+"""Configuration of the network of this folder."""
+
+from transformers import PretrainedConfig
+
+
+class NasConfig(PretrainedConfig):
+    model_type = "nas"
+'''
+MODELING = '''\
+"""The network of this folder as a model of transformers."""
+
+import torch.nn.functional as F
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import ImageClassifierOutput
+
+from .configuration_nas import NasConfig
+from .network import Network
+
+
+class NasForImageClassification(PreTrainedModel):
+    config_class = NasConfig
+    base_model_prefix = "network"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.network = Network(num_classes=config.num_labels, in_chans=config.num_channels)
+        self.post_init()
+
+    def _init_weights(self, module):
+        pass  # the network has initialised itself
+
+    def forward(self, pixel_values, labels=None, return_dict=True, **kwargs):
+        logits = self.network(pixel_values)
+        loss = None if labels is None else F.cross_entropy(logits, labels)
+        if not return_dict:
+            return (logits,) if loss is None else (loss, logits)
+        return ImageClassifierOutput(loss=loss, logits=logits)
+'''
+PROCESSING = '''\
+"""Preparation of images for the network of this folder, as in its training."""
+
+import torch
+from transformers import BatchFeature, ImageProcessingMixin
+
+from .predict import normalise, pixels_of
+
+
+class NasImageProcessor(ImageProcessingMixin):
+    model_input_names = ["pixel_values"]
+
+    def __init__(self, input_shape=None, mean=None, std=None, fit="crop", **kwargs):
+        super().__init__(**kwargs)
+        self.input_shape, self.mean, self.std, self.fit = input_shape, mean, std, fit
+
+    def __call__(self, images, return_tensors="pt", **kwargs):
+        about = {"input_shape": self.input_shape, "mean": self.mean, "std": self.std, "fit": self.fit}
+        images = images if isinstance(images, (list, tuple)) else [images]
+        inputs = torch.stack([normalise(pixels_of(image, about), about) for image in images])
+        return BatchFeature({"pixel_values": inputs}, tensor_type=return_tensors)
+
+    preprocess = __call__
+'''
 
 
 def write(folder: Path, network: nn.Module, images: Tensor) -> None:
-    import torch
-    import yaml
-
-    with torch.no_grad():
-        scores = network(images)
     about = json.loads((folder / CONFIG).read_text())
-    (folder / CONFIG).write_text(json.dumps(about | _config(about), indent=2) + "\n")
-    lines = LINES.format(classes=scores.shape[1], channels=images.shape[1])
-    card = EXAMPLE.sub(lambda _: f"```python\n{lines}```", (folder / CARD).read_text(), count=1)
-    task = "image-segmentation" if scores.ndim == 4 else "image-classification"
-    front = yaml.safe_dump(_front(folder.name, task, about), sort_keys=False)
-    (folder / CARD).write_text(f"---\n{front}---\n{card}")
+    masks = _task(about) == "image-segmentation"
+    (folder / CONFIG).write_text(json.dumps(about | _config(about, masks), indent=2) + "\n")
+    if masks:
+        return
+    (folder / "configuration_nas.py").write_text(CONFIGURATION)
+    (folder / "modeling_nas.py").write_text(MODELING)
+    if "mean" in about:
+        (folder / "image_processing_nas.py").write_text(PROCESSING)
+        (folder / "preprocessor_config.json").write_text(json.dumps(_processor(about), indent=2) + "\n")
 
 
 def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
     """Return the network as the lines of the card leave it, so a fault in them shows in its outputs. The
     lines are made again, not read: what else is in the card may be a stranger's."""
     about = json.loads((folder / CONFIG).read_text())
-    lines = LINES.format(classes=about["num_labels"], channels=about["num_channels"])
-    assert lines in (folder / CARD).read_text()
     namespace: dict[str, Any] = {}
     before = os.getcwd()
     try:
         os.chdir(folder)
-        exec(lines, namespace)
+        exec(_lines(about), namespace)
     finally:
         os.chdir(before)
     return {"hf": namespace["network"]}
 
 
-def _config(about: Mapping[str, Any]) -> dict[str, Any]:
+def blocks(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    hub = {"title": "From the Hugging Face hub", "code": _lines(about)}
+    if _task(about) == "image-segmentation":
+        return [hub]
+    return [hub, {"title": "With transformers", "code": TRANSFORMERS, "needs": ["transformers"]}]
+
+
+def front(name: str, about: Mapping[str, Any]) -> str:
+    """Return the metadata above the card, with the error that was measured if there is one."""
+    import yaml
+
+    task, training = _task(about), about.get("training") or {}
+    metadata: dict[str, Any] = {
+        "library_name": "pytorch" if task == "image-segmentation" else "transformers",
+        "pipeline_tag": task,
+        "tags": [task, "pytorch", "safetensors", "neural-architecture-search"],
+    }
+    split = "test" if "test_error" in training else "validation"
+    error = training.get("test_error", training.get("val_error", about.get("validation_error")))
+    if error is not None:
+        metric = "mean_iou" if task == "image-segmentation" else "accuracy"
+        data = training.get("data") or about["data"]
+        result = {
+            "task": {"type": task},
+            "dataset": {"name": data, "type": re.sub(r"[^\w./-]+", "_", data), "split": split},
+            "metrics": [{"type": metric, "value": round(1 - error, 6)}],
+        }
+        metadata |= {"metrics": [metric], "model-index": [{"name": name, "results": [result]}]}
+    return f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---\n"
+
+
+def _lines(about: Mapping[str, Any]) -> str:
+    return LINES.format(classes=about["num_classes"], channels=about["input_shape"][0])
+
+
+def _task(about: Mapping[str, Any]) -> str:
+    return f"image-{about.get('task', 'classification')}"
+
+
+def _config(about: Mapping[str, Any], masks: bool) -> dict[str, Any]:
     """Return the entries of config.json that the hub and its tools look for."""
     channels, height, width = about["input_shape"]
     classes = about.get("classes") or [f"class {index}" for index in range(about["num_classes"])]
     names = {"image_mean": about["mean"], "image_std": about["std"]} if "mean" in about else {}
+    model = "NasForImageClassification"
+    code = {
+        "model_type": "nas",
+        "architectures": [model],
+        "auto_map": {
+            "AutoConfig": "configuration_nas.NasConfig",
+            "AutoModelForImageClassification": f"modeling_nas.{model}",
+        },
+    }
     return {
-        "architectures": ["Network"],
+        **({"architectures": ["Network"]} if masks else code),
         "num_channels": channels,
         "image_size": height if height == width else [height, width],
         "num_labels": about["num_classes"],
@@ -73,20 +189,11 @@ def _config(about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _front(name: str, task: str, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of the card, with the validation error if there is one."""
-    front = {
-        "library_name": "pytorch",
-        "pipeline_tag": task,
-        "tags": [task, "pytorch", "safetensors", "neural-architecture-search"],
+def _processor(about: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {name: about[name] for name in ("input_shape", "mean", "std", "fit") if name in about}
+    name = "NasImageProcessor"
+    return {
+        "image_processor_type": name,
+        "auto_map": {"AutoImageProcessor": f"image_processing_nas.{name}"},
+        **facts,
     }
-    error = about.get("validation_error")
-    if error is None:
-        return front
-    metric = "mean_iou" if task == "image-segmentation" else "accuracy"
-    result = {
-        "task": {"type": task},
-        "dataset": {"name": about["data"], "type": about["data"], "split": "validation"},
-        "metrics": [{"type": metric, "value": round(1 - error, 6)}],
-    }
-    return {**front, "metrics": [metric], "model-index": [{"name": name, "results": [result]}]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 PACKAGES = ("timm",)
 FILE = "timm_model.py"
+CODE = """\
+import timm
+import timm_model
+
+network = timm.create_model("{name}", pretrained=True).eval()
+"""
 SOURCE = '''"""The network of this folder as a model of timm. This file must be importable:
 
     import timm
@@ -63,7 +69,7 @@ def {name}(pretrained=False, **kwargs):
 
 def write(folder: Path, network: nn.Module, images: Tensor) -> None:
     about = json.loads((folder / "config.json").read_text())
-    name = re.sub(r"\W", "_", f"nas_{folder.name}_{about['digest'][:6]}")
+    name = _name(about)
     channels, classes = images.shape[1], about["num_classes"]
     cfg = {
         "num_classes": classes,
@@ -104,6 +110,15 @@ def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:
         feature["num_chs"] for feature in module.FEATURES
     ]
     return {"timm": timm.create_model(model, pretrained=True).eval()}
+
+
+def blocks(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"title": "timm", "code": CODE.format(name=_name(about)), "needs": PACKAGES}]
+
+
+def _name(about: Mapping[str, Any]) -> str:
+    """Return the name under which timm knows the network."""
+    return re.sub(r"\W", "_", f"nas_{about['name']}_{about.get('digest', '')[:6]}").rstrip("_")
 
 
 def _classifier(network: nn.Module, classes: int) -> str:

@@ -1,0 +1,357 @@
+"""Full training of one network, from random or given weights, into a folder that holds what belongs together.
+
+While it runs, source and checkpoint are in a hidden folder beside the one that comes out. An earlier training
+stays as it is until the new one is complete and verified, and is then replaced whole.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.codegen.parameter_names import carry
+from nas.codegen.source import source
+from nas.errors import NasError, StorageError
+from nas.exporters.preprocessing import fit_of, normalisation
+from nas.exporters.publish import (
+    CONFIG,
+    TRAINING,
+    Figures,
+    Package,
+    check_replaceable,
+    load_network,
+    publish,
+)
+from nas.exporters.training_target import (
+    VERSIONS,
+    TrainingTarget,
+    file_target,
+    genotype_target,
+    zoo_target,
+)
+from nas.exporters.verify import SOURCE
+from nas.files import write_atomic
+from nas.graph.cost import cost
+from nas.space.genotype import Genotype, expand
+from nas.training.final import Files, fitting_epochs, recorded_epochs, train_fully
+from nas.training.fine_tuning import BODY_RATE, FineTuning
+from nas.training.recipe import adjusted, check_recipe, full_recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nas.data import Dataset
+    from nas.graph.graph import Graph
+    from nas.training.recipe import Recipe
+
+STARTS = ("start", "start_sha256", "freeze", "body_rate")
+"""Entries of config.json, in `training`, on the weights that a training started from."""
+START = "start.json"
+"""File in the folder of a training that runs: what it starts from."""
+
+
+def train(
+    network: str | Path | Genotype,
+    data: str | None = None,
+    *,
+    to: str | Path | None = None,
+    weights: str | Path | None = None,
+    body_rate: float = BODY_RATE,
+    freeze: bool = False,
+    epochs: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    time: float | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
+    on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Train one network fully, then score it once on the test images.
+
+    A folder comes out with the source, the trained weights, config.json, a model card, the curve and figures
+    (training.json) and predict.py. It replaces an earlier one whole. A source file is run as the program
+    that it is: train only what you trust.
+
+    Args:
+        network: The file `network.py` that `nas.export` wrote, or another with a class
+            `Network(num_classes, in_chans)`; a genotype, or a JSON file with one; or the name of a network of
+            the zoo, such as `"resnet18"`.
+        data: The data set, as for `nas.search`; by default the data of the search or training that an
+            exported file comes from.
+        to: Folder in which the folder is written; by default that of the exported file, or `trained`.
+        weights: File of weights to start from, under this program's names or, for networks of the zoo,
+            torchvision's. The head is replaced where it has other classes. By default weights are random.
+        body_rate: Learning rate of all layers but the head, as a share of the head's, with `weights`.
+        freeze: Train the head alone, with `weights`.
+        epochs: Epochs to train; by default 100 below 20,000 training images, 200 below 200,000, else 90.
+        recipe: Fields of `nas.training.recipe.Recipe` that differ from `full_recipe`, such as `{"ema": 0}`.
+        time: Seconds for the training. Where the epochs do not fit, as a few measured batches tell, the
+            schedule is as many as do. A resumed training keeps its epochs.
+        seed: Seed of the initial weights and the order of batches.
+        device: `"cpu"`, `"cuda"` or `"cuda:1"`; by default a GPU if there is one.
+        resume: Continue an interrupted training. A finished one returns its figures.
+        on_start: Called before the first epoch with the data and the recipe.
+        on_epoch: Called after each epoch with its figures: epoch, train_loss, val_loss, val_error.
+
+    Returns:
+        The content of training.json, and the `folder`: val_error and test_error as fractions in [0, 1],
+        val_loss, test_loss, the curve, the recipe, the seed and the data. In segmentation an error is
+        1 - mIoU.
+
+    Raises:
+        NotFoundError: There is no such file, network or data set.
+        NasError: No data are named, an interrupted training or other files are in the way, the network does
+            not fit the data or the weights, or the training diverged.
+
+    Example:
+        >>> import nas
+        >>> run = nas.open_run("first")
+        >>> (exported,) = nas.export(run, [run.best()], "best")
+        >>> figures = nas.train(exported.folder / "network.py", epochs=1)
+        >>> 0 <= figures["test_error"] <= 1
+        True
+    """
+    target = find_target(network)
+    start = fine_tuning(target, weights, body_rate, freeze)
+    settings: dict[str, Any] = {
+        "epochs": epochs,
+        "recipe": recipe,
+        "time": time,
+        "seed": seed,
+        "device": device,
+        "resume": resume,
+        "on_start": on_start,
+        "on_epoch": on_epoch,
+    }
+    return train_target(target, data, to, start, **settings)
+
+
+def find_target(network: str | Path | Genotype) -> TrainingTarget:
+    """Return the network of a file, of the zoo, or of a genotype."""
+    if isinstance(network, Genotype):
+        return genotype_target(network)
+    if isinstance(network, Path) or str(network).endswith((".py", ".json")):
+        return file_target(Path(network))
+    return zoo_target(network)
+
+
+def fine_tuning(
+    target: TrainingTarget, weights: str | Path | None, body_rate: float, freeze: bool
+) -> FineTuning | None:
+    """Return how a training starts from weights, None for random ones; NasError for settings without them."""
+    if weights is None:
+        if freeze or body_rate != BODY_RATE:
+            name = "freeze" if freeze else "body_rate"
+            raise NasError("is a setting of --weights, which is not given", where=name.replace("_", "-"))
+        return None
+    if not 0 < body_rate <= 1:
+        raise NasError(f"must be above 0 and at most 1, not {body_rate:g}", where="body-rate")
+    file = Path(weights)
+    if not file.is_file():
+        raise NasError("there is no such file", where=str(file))
+    return FineTuning(file, target.zoo, body_rate, freeze)
+
+
+def train_target(
+    target: TrainingTarget,
+    data: str | None = None,
+    to: str | Path | None = None,
+    start: FineTuning | None = None,
+    *,
+    epochs: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    time: float | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
+    on_epoch: Callable[[Mapping[str, float]], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Train a network into its folder; see `train`. `say` is called with what is started from."""
+    out = Path(to or target.to) / target.name
+    check_replaceable(out)
+    spec, dataset = _load(target, data)
+    device, fields = device or _device(), dict(recipe or {})
+    given = fields.pop("epochs", None)
+    chosen = adjusted(full_recipe(dataset, given if epochs is None else epochs), fields)
+    check_recipe(chosen, dataset)
+    trained = _Trained(target, dataset, spec, start)
+    work = out.with_name(f".{out.name}.training")
+    files = _begin(work, out, trained, resume)
+    if time is not None:
+        fitting = recorded_epochs(files) if resume else None
+        fitting = fitting or fitting_epochs(files.source, dataset, chosen, time, device)
+        chosen = adjusted(full_recipe(dataset, fitting), fields)
+
+    def prepare(network: nn.Module) -> None:
+        if start is not None:
+            say(start.apply(network, dataset.num_classes))
+
+    settings: dict[str, Any] = {"seed": seed, "device": device, "resume": resume, "on_start": on_start}
+    finished = files.report.exists() and not files.weights.exists()
+    try:
+        report = train_fully(files.source, dataset, chosen, **settings, on_epoch=on_epoch, prepare=prepare)
+    except NasError as error:
+        if not finished:
+            raise
+        shutil.rmtree(work)
+        hint = "leave out --resume to train it again, or choose another --to"
+        raise NasError("holds a training with other data or settings", where=str(out), hint=hint) from error
+    if files.weights.is_file():  # else a finished training was asked to go on
+        report = {**report, "weights": "model.safetensors"}
+        publish([trained.package(files, report)], out.parent)
+    shutil.rmtree(work)
+    return {**report, "folder": str(out)}
+
+
+def _load(target: TrainingTarget, data: str | None) -> tuple[str, Dataset]:
+    """Return the name of the data and the data, with the split of the search that found the network."""
+    from nas.data import load_data, load_recorded
+
+    spec = data or target.data
+    if spec is None:
+        raise NasError("name the data", where="data", hint="as for nas search, such as cifar10")
+    dataset = (load_data if data else load_recorded)(spec, seed=target.split_seed)
+    if spec == target.data and target.fingerprint not in (None, dataset.fingerprint):
+        warnings.warn(f"{spec}: the data differ from those of the search", stacklevel=3)
+    return spec, dataset
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class _Trained:
+    """A network with the data that it is trained on: the source that is trained, and the folder of it."""
+
+    def __init__(self, target: TrainingTarget, dataset: Dataset, spec: str, start: FineTuning | None) -> None:
+        self.target, self.dataset, self.spec = target, dataset, spec
+        self.start = start.identity() if start else {}
+        shape, classes = dataset.input_shape, dataset.num_classes
+        self.graph: Graph | None = None
+        if target.genotype is not None:
+            heads = bool(target.genotype.auxiliary)
+            self.graph = expand(target.genotype, shape, classes)
+            self.with_heads = expand(target.genotype, shape, classes, auxiliary=heads)
+            self.text, self.final = source(self.with_heads), source(self.graph)
+        else:
+            assert target.text is not None
+            self.text = self.final = target.text
+
+    def package(self, files: Files, report: Mapping[str, Any]) -> Package:
+        """Return the contents of the folder."""
+        from safetensors.torch import load
+
+        state: Mapping[str, Tensor] = load(files.weights.read_bytes())
+        text = self.text
+        if self.graph is not None and self.final != text:  # auxiliary heads are for training
+            state, text = carry(state, self.with_heads, self.graph), self.final
+        shape = {"input_shape": list(self.dataset.input_shape), "num_classes": self.dataset.num_classes}
+        network = load_network(text, shape)
+        network.load_state_dict(dict(state))
+        figures = self._figures(network)
+        about = self._about(report) | {"cost": figures}
+        return Package(
+            folder=self.target.name,
+            where=self.target.name,
+            source=text,
+            state=state,
+            network=network,
+            expected=Figures(figures["params"], figures["flops"]),
+            about=about,
+            keep_weights=True,
+            files={TRAINING: json.dumps(report, indent=2, allow_nan=False) + "\n"},
+        )
+
+    def _figures(self, network: nn.Module) -> dict[str, int]:
+        if self.graph is not None:
+            return asdict(cost(self.graph))
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network.eval()(torch.zeros(1, *self.dataset.input_shape))
+        params = sum(parameter.numel() for parameter in network.parameters())
+        return {"params": params, "flops": counter.get_total_flops() // 2}
+
+    def _about(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        data, genotype = self.dataset, self.target.genotype
+        known = {}
+        if genotype is not None:
+            shown = {"network": str(genotype), "genotype": genotype.to_dict()}
+            known = {"digest": genotype.digest, **shown}
+        figures = {key: value for key, value in report.items() if isinstance(value, int | float)}
+        wanted = {key: value for key, value in figures.items() if key.startswith(("val_", "test_"))}
+        epochs = len(report["curve"])
+        kept = {"kept_epoch": report["epoch"]} if report.get("epoch", epochs) != epochs else {}
+        training = {
+            "data": self.spec,
+            "epochs": epochs,
+            **kept,
+            "seed": report["seed"],
+            **self.start,
+            **wanted,
+        }
+        return {
+            "schema": 1,
+            "name": self.target.name,
+            **self.target.about,
+            **known,
+            "task": data.task,
+            "input_shape": list(data.input_shape),
+            "num_classes": data.num_classes,
+            "classes": list(data.classes),
+            **normalisation(data.mean, data.std),
+            "fit": fit_of(self.spec),
+            "data": self.spec,
+            "data_fingerprint": data.fingerprint,
+            "split_seed": self.target.split_seed,
+            "column": None,
+            "fold_bn": False,
+            "weights": True,
+            "weights_from": "training",
+            "training": training,
+            "formats": [],
+            "versions": VERSIONS,
+        }
+
+
+def _begin(work: Path, out: Path, trained: _Trained, resume: bool) -> Files:
+    """Make the folder of a training that runs, or continue in it. With nothing to continue, a finished
+    training is laid there, so that its figures are read again."""
+    files, start = Files(work / "network.py"), work / START
+    held = json.dumps(trained.start, indent=2) + "\n"
+    if not resume and not (files.checkpoint.exists() or files.weights.exists()):
+        shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        if not files.source.exists():
+            if resume and (out / TRAINING).is_file():
+                report = json.loads((out / TRAINING).read_text(encoding="utf-8"))
+                files.report.write_text(json.dumps(report))
+                about = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+                kept = {key: about["training"][key] for key in STARTS if key in about["training"]}
+                write_atomic(start, json.dumps(kept, indent=2) + "\n")
+                if (out / SOURCE).read_text() != trained.final:
+                    raise NasError("is of another network", where=str(out / SOURCE), hint=f"delete {out}")
+            else:
+                write_atomic(start, held)
+            write_atomic(files.source, trained.text)
+        same = files.source.read_text() == trained.text and start.read_text() == held
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StorageError(f"cannot be read or written: {error}", where=str(work)) from None
+    if not same:
+        hint = f"delete {work} to start over"
+        raise NasError(
+            "is of a training of another network or from other weights", where=str(work), hint=hint
+        )
+    return files
