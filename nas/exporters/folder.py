@@ -177,6 +177,11 @@ def _fault(about: Any) -> str:
     wrong = next((key for key in texts if not isinstance(about.get(key) or "", str)), None)
     if wrong:
         return f"{wrong}: must be a text"
+    formats, opset = about.get("formats") or [], about.get("opset")
+    if not (isinstance(formats, list) and all(isinstance(name, str) for name in formats)):
+        return "formats: must be a list of names"
+    if not (opset is None or type(opset) is int):
+        return "opset: must be a whole number"
     training: Any = about.get("training", {})
     kinds: dict[str, Any] = {"data": str, "epochs": int, "seed": int}
     if "training" in about and not isinstance(training, dict):

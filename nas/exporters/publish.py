@@ -81,7 +81,8 @@ class ExportedFolder:
     """A verified folder.
 
     difference: largest deviation of its outputs; `formats` has those of the other formats, by the
-        name of what computed them, and `lines` those of the code in the card, by the title of its section.
+        name of what computed them, and `lines` those of the code in the card, by the title of its section;
+        `unrun` names the packages without which code was not run.
     weights: whether the folder holds weights.
     """
 
@@ -92,6 +93,7 @@ class ExportedFolder:
     weights: bool
     formats: Mapping[str, float]
     lines: Mapping[str, float]
+    unrun: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from nas.codegen.source import source
 from nas.errors import NasError
 from nas.exporters.folder import NetworkFolder
 from nas.exporters.formats import FORMATS, load_formats
-from nas.exporters.options import PLAIN, FormatOptions
+from nas.exporters.options import PLAIN, PROGRAMS, FormatOptions
 from nas.exporters.publish import TRAINING, ExportedFolder, Figures, Package, publish
 from nas.exporters.variants import DEEPEST, WHOLE, Variant, make_variant
 from nas.graph.cost import cost
@@ -34,6 +34,9 @@ def export_folder(
     """
     name = folder.path.resolve().name + variant.suffix
     earlier = folder.about.get("formats") or [] if to is None and variant == WHOLE else []
+    if earlier and not set(formats) & set(PROGRAMS):  # those that are written again stay as they were
+        kept = {key: folder.about[key] for key in OPTIONS if key in folder.about}
+        options = FormatOptions(**kept) if options == PLAIN else options
     names = [name for name in FORMATS if name in {*earlier, *formats}]
     modules = load_formats([*dict.fromkeys([*formats, *names])])
     about = {key: value for key, value in folder.about.items() if key not in OPTIONS}
