@@ -61,7 +61,7 @@ def test_torchvision_names_are_read_for_networks_of_the_zoo(tmp_path):
         modules = by_module(load(graph)().state_dict())
     ours = module_names(graph)
     state = {
-        f"{theirs}.{entry_name}": torch.full(value.shape, 0.5, dtype=value.dtype)
+        f"{theirs}.{entry_name}": torch.tensor(0.5).to(value.dtype).expand(value.shape)
         for path, theirs in torchvision_names("resnet18", graph).items()
         for entry_name, value in modules[ours[path]].items()
     }
