@@ -36,6 +36,7 @@ same-results:  ## compare with another commit: make same-results BASE=commit; ex
 	$(PYTHON) benchmarks/same_results.py --base $(BASE) --proposals $(PROPOSALS)
 
 NEED_DATA = analysis_macro rate_cycles same_results train_table
+TAKE_HOURS = mutation
 bench:  ## the benchmarks that ask for no data, one after the other
-	for script in $(filter-out $(NEED_DATA:%=benchmarks/%.py),$(wildcard benchmarks/*.py)); do \
+	for script in $(filter-out $(NEED_DATA:%=benchmarks/%.py) $(TAKE_HOURS:%=benchmarks/%.py),$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; $(PYTHON) $$script || exit 1; done

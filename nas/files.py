@@ -27,15 +27,25 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file whole or not at all, durably. StorageError if the disk does not take it."""
     raw = data.encode() if isinstance(data, str) else data
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+    with write_errors(path):
+        try:
+            with open(draft, "xb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            replace_durably(draft, path)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of writing, renaming or deleting into a StorageError with a hint."""
     try:
-        with open(draft, "xb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        replace_durably(draft, path)
+        yield
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
         hint = "free some space or choose another folder"
         raise StorageError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from nas.analysis.analyze import Analysis
 from nas.analysis.paired.blocks import Blocks, blocks_of
-from nas.analysis.paired.comparison import SAME_FLOPS, WHERE, compare_blocks
+from nas.analysis.paired.comparison import WHERE, compare_blocks
+from nas.analysis.paired.costs import SAME_FLOPS
 from nas.analysis.paired.evidence import SMALLEST_EFFECT, Evidence
 from nas.analysis.paired.recipes import network_errors
 from nas.analysis.results_table import check_table

@@ -130,6 +130,21 @@ class Rungs(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         return tuple(map(int, parts))
 
 
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """Hours, minutes and seconds, such as 2h or 1h30m; seconds in all."""
+
+    name = "2h"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, float):
+            return value
+        parts = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s)?", str(value), re.ASCII)
+        hours, minutes, seconds = (int(number or 0) for number in parts.groups()) if parts else (0, 0, 0)
+        if not hours + minutes + seconds:
+            self.fail(f"{value!r} is not a time; write it as 2h, 90m or 1h30m")
+        return float(3600 * hours + 60 * minutes + seconds)
+
+
 class Fields(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
     """Comma-separated NAME=VALUE pairs; values are numbers, true, false or words.
 
@@ -148,7 +163,7 @@ class Fields(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         fields: dict[str, Any] = {}
         for pair in re.split(r"(?<!\\),", str(value)):
             path, equals, text = (part.strip() for part in pair.replace("\\,", ",").rpartition("="))
-            if not (path and equals and text):
+            if not (path and equals and text) or path.endswith("."):
                 self.fail(f"{pair!r} is not a setting; write NAME=VALUE, such as lr=0.1")
             name, dot, key = path.partition(".")
             into = fields.setdefault(name, {}) if dot else fields

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     "--recipe",
     type=options.Fields(),
     metavar="K=V,...",
-    help="Fields of the training recipe, such as lr=0.1,weight_decay=1e-4.",
+    help="Fields of the training recipe, such as lr=0.1,weight_decay=1e-4; help lists them.",
 )
 @click.option(
     "--searcher",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,8 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import echo, emit, note, percent
+from nas.cli._output import echo, emit, note
+from nas.cli._training_progress import TrainingProgress, error_text
 from nas.errors import NasError
 from nas.formatting import count
 
@@ -31,7 +31,7 @@ BODY_RATE = 0.1
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Folder to write the trained folder in. Default: train/ in the run folder; the place of an exported "
-    "file; else trained/.",
+    "file; else trained/, beside a file.",
 )
 @click.option(
     "--weights",
@@ -63,6 +63,18 @@ BODY_RATE = 0.1
     metavar="I",
     help="Seed of initial weights and batch order.",
 )
+@click.option(
+    "--recipe",
+    type=options.Fields(),
+    metavar="K=V,...",
+    help="Fields of the training recipe, such as mixup=0.2,patience=20; help lists them.",
+)
+@click.option(
+    "--time",
+    type=options.Duration(),
+    metavar="2h",
+    help="Time for the training, such as 2h or 1h30m: fewer epochs where not all of them fit.",
+)
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
 @options.results_dir
@@ -93,25 +105,29 @@ def command(
     A search compares networks trained from scratch, and uses no --weights. A network that starts from
     published weights is thus no evidence for or against an architecture.
     """
+    from nas.exporters.publish import CURVE
     from nas.exporters.train import fine_tuning, train_target
+    from nas.visualization.plots.curve import plot_curve
 
     chosen = _target(target, best, knee, trial, data, results_dir)
-    start = fine_tuning(chosen, weights, body_rate, freeze)
-    report = train_target(chosen, data, to, start, **settings, on_epoch=_show_epoch, say=note)
-    folder = Path(report["folder"])
+    start, progress = fine_tuning(chosen, weights, body_rate, freeze), TrainingProgress()
+    calls: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress.epoch, "say": note}
+    report = train_target(chosen, data, to, start, **settings, **calls)
+    folder, task = Path(report["folder"]), "segmentation" if "val_miou" in report else "classification"
+    picture = plot_curve(report["curve"], folder / CURVE, kept=report["epoch"], task=task)
     if as_json:
         emit({"source": str(folder / "network.py"), **report})
         return
     if report["duplicates"]:
         images = count(report["duplicates"], "image")
         note(f"warning: {images} occur in two splits, which biases the errors downwards")
-    echo(f"validation error  {_error(report, 'val')}")
+    echo(f"validation error  {error_text(report, 'val')}")
     if "test_error" in report:
-        echo(f"test error        {_error(report, 'test')}  read once, after the last epoch")
+        echo(f"test error        {error_text(report, 'test')}  read once, after the last epoch")
     else:
         echo("test error        none: the data have no test set")
     echo(f"weights           {folder / 'model.safetensors'}")
-    echo(f"curve             {folder / 'training.json'}")
+    echo(f"curve             {folder / 'training.json'}, {picture}")
     note(f"next: nas predict {folder} IMAGE..., nas evaluate {folder}, nas export {folder} --format onnx")
 
 
@@ -148,17 +164,3 @@ def _target(
     with run.study:
         chosen = run.trial(trial) if trial is not None else run.best() if best else run.knee()
         return trial_target(run, chosen)
-
-
-def _show_epoch(row: Mapping[str, float]) -> None:
-    note(
-        f"epoch {row['epoch']:>3}  training loss {row['train_loss']:.4f}  "
-        f"validation error {_error(row, 'val'):>6}"
-    )
-
-
-def _error(figures: Mapping[str, Any], part: str) -> str:
-    """Return the error of a split; for masks, also what the error is and the pixel accuracy."""
-    accuracy = figures.get(f"{part}_pixel_accuracy")
-    error = percent(figures[f"{part}_error"])
-    return error if accuracy is None else f"{error} (1 - mIoU; pixel accuracy {percent(accuracy)})"

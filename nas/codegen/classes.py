@@ -14,8 +14,11 @@ from typing import Any
 
 from nas.codegen.format import CallText, fresh
 from nas.graph.graph import INPUT, STEM, Graph, Shape
-from nas.graph.ops import NUM_CLASSES, REQUIRED, Arg, Call
+from nas.graph.ops import NUM_CLASSES, REQUIRED, Add, Arg, BatchNorm, Call, Conv, Linear, Relu
 
+INPLACE = Arg("inplace", True, False, keyword=True)
+FRESH = (Add, BatchNorm, Conv, Linear)
+"""Operations whose output may be overwritten: nothing else refers to it, nor does their backward pass."""
 CHANNELS = ("in_chs", "mid_chs", "out_chs", "chs")
 
 
@@ -24,7 +27,9 @@ class View:
     """Node of a graph with the calls that compute it.
 
     group: the attribute of `Network` that it becomes part of, or "".
+    stage: the stage that it is a block of, or "".
     nested: the call of the class that was generated for its graph.
+    inplace: whether it may overwrite its input.
     """
 
     name: str
@@ -33,11 +38,16 @@ class View:
     shapes: tuple[Shape, ...]
     label: str = ""
     group: str = ""
+    stage: str = ""
     nested: Call | None = None
+    inplace: bool = False
 
     @cached_property
     def module(self) -> Call | None:
-        return self.nested or (None if isinstance(self.op, Graph) else self.op.module(*self.shapes))
+        if self.nested or isinstance(self.op, Graph):
+            return self.nested
+        call: Call | None = self.op.module(*self.shapes)
+        return Call(call.target, (*call.args, INPLACE)) if call and self.inplace else call
 
     @cached_property
     def function(self) -> Call | None:
@@ -170,13 +180,17 @@ def _height(graph: Graph, levels: dict[int, list[Graph]], known: dict[int, int])
 
 def _views(graph: Graph, homes: dict[int, ClassPlan]) -> Iterator[View]:
     nodes = graph.nodes
+    uses = Counter(source for node in nodes.values() for source in node.inputs)
+    uses[graph.output] += 1
     for name, node in nodes.items():
         op = node.op
         if op is not None:
             shapes = graph.shapes_of(node.inputs)
             op = _only_module(op) or op
             nested = homes[id(op)].call(op) if isinstance(op, Graph) and id(op) in homes else None
-            yield View(name, op, node.inputs, shapes, node.label, nested=nested)
+            source = node.inputs[0]
+            inplace = isinstance(op, Relu) and uses[source] == 1 and isinstance(nodes[source].op, FRESH)
+            yield View(name, op, node.inputs, shapes, node.label, nested=nested, inplace=inplace)
 
 
 def _only_module(op: Any) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from nas.codegen.classes import View
 from nas.codegen.format import WIDTH, fresh, is_atomic
 from nas.codegen.whitelist import allowed
-from nas.graph.graph import STEM
+from nas.graph.ops import Relu
 
 Numbers = Callable[[View], Mapping[str, str]]
 BODY = 8
@@ -19,10 +19,16 @@ BODY = 8
 
 @dataclass
 class Unit:
-    """Nodes that become one attribute of the class, or one expression of its `forward`."""
+    """Nodes that become one attribute of the class, or one expression of its `forward`.
+
+    is_stage: whether it is printed as an `nn.Sequential` even if it holds one module only.
+    index: its place in the attribute, where that holds modules that are called one by one; else -1.
+    """
 
     views: list[View]
     name: str = ""
+    is_stage: bool = False
+    index: int = -1
 
     @property
     def output(self) -> str:
@@ -35,6 +41,15 @@ class Unit:
     @property
     def is_attribute(self) -> bool:
         return len(self.views) > 1 or self.views[0].function is None
+
+    @property
+    def is_sequential(self) -> bool:
+        return len(self.views) > 1 or self.is_stage
+
+    @property
+    def called(self) -> str:
+        """The attribute, or the module in it, as a `forward` calls it."""
+        return f"self.{self.name}" + (f"[{self.index}]" if self.index >= 0 else "")
 
 
 def plan_units(views: Sequence[View], output: str) -> list[Unit]:
@@ -54,7 +69,22 @@ def plan_units(views: Sequence[View], output: str) -> list[Unit]:
             units.append(unit)
         if single and not view.label:
             open_chain[view.name] = unit
-    return _named(_in_order(units))
+    return _named(_in_order(units), views)
+
+
+def declared(units: Sequence[Unit]) -> list[Unit]:
+    """Return the attributes of the class: units, with those of a stage that are called one by one as one."""
+    stages: dict[str, Unit] = {}
+    attributes = []
+    for unit in units:
+        if unit.index >= 0:
+            if unit.name in stages:
+                stages[unit.name].views.append(unit.views[0])
+                continue
+            stages[unit.name] = unit = Unit(list(unit.views), unit.name, is_stage=True)
+        if unit.is_attribute:
+            attributes.append(unit)
+    return attributes
 
 
 def _in_order(units: list[Unit]) -> list[Unit]:
@@ -71,26 +101,42 @@ def _in_order(units: list[Unit]) -> list[Unit]:
     return ready
 
 
-def _named(units: list[Unit]) -> list[Unit]:
-    """Name each attribute after its group if the group is one unit, else after its label or operation."""
-    whole = Counter(unit.views[0].group for unit in units if unit.is_attribute)
+def _named(units: list[Unit], views: Sequence[View]) -> list[Unit]:
+    """Name each attribute after its stage, or else its label or operation. The blocks of a stage are one
+    attribute; where they are no chain, each is called by its place in it."""
+    whole = Counter(unit.views[0].stage for unit in units if unit.is_attribute)
     taken: set[str] = set(allowed().reserved)
+    stages: dict[str, str] = {}
     split: list[Unit] = []
     for unit in units:
-        group = unit.views[0].group
-        if whole[group] > 1 and group not in ("", STEM):
-            split += [Unit([view]) for view in unit.views]
+        stage = unit.views[0].stage
+        if stage and unit.is_attribute:
+            if stage not in stages:
+                stages[stage] = fresh(stage, taken)
+                taken.add(stages[stage])
+            name = stages[stage]
+            parts = [unit] if whole[stage] == 1 else [Unit([view]) for view in unit.views]
+            for part in parts:
+                part.name, part.is_stage = name, whole[stage] == 1
+            split += parts
         else:
+            unit.name = _name(unit, taken)
+            taken |= {unit.name} if unit.is_attribute else set()
             split.append(unit)
+    places = {stage: [v.name for v in views if v.stage == stage and v.module] for stage in stages}
     for unit in split:
-        last = unit.views[-1]
-        base = last.label or ("layers" if len(unit.views) > 1 else getattr(last.op, "label", last.name))
-        if last.group:
-            base = last.group if whole[last.group] == 1 else last.name
-        base = base.replace(".", "_")
-        unit.name = fresh(base, taken) if unit.is_attribute else base
-        taken |= {unit.name} if unit.is_attribute else set()
+        stage = unit.views[0].stage
+        if whole[stage] > 1 and stage and unit.is_attribute:
+            unit.index = places[stage].index(unit.output)
     return split
+
+
+def _name(unit: Unit, taken: set[str]) -> str:
+    last = unit.views[-1]
+    base = last.group or ("relu" if len(unit.views) == 1 and isinstance(last.op, Relu) else last.label)
+    base = base or ("layers" if len(unit.views) > 1 else getattr(last.op, "label", last.name))
+    base = base.replace(".", "_")
+    return fresh(base, taken) if unit.is_attribute else base
 
 
 @dataclass
@@ -100,27 +146,47 @@ class _Expression:
     pending: bool = False  # not yet assigned
 
 
+def plain_call(unit: Unit, inputs: str) -> str:
+    """Return the call of an attribute."""
+    return f"{unit.called}({inputs})"
+
+
 @dataclass
 class Forward:
-    """Statements that compute units one after the other from named inputs."""
+    """Statements that compute units one after the other from named inputs.
+
+    call: prints the call of an attribute.
+    after: statements to add after a node has been computed, with a field for its variable.
+    """
 
     known: dict[str, _Expression]
     left: Counter[str]
     statements: list[str] = field(default_factory=list)
     labels: dict[str, tuple[str, bool]] = field(default_factory=dict)
     numbers: Numbers = field(default=lambda view: {})
+    call: Callable[[Unit, str], str] = plain_call
+    after: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def over(cls, units: Sequence[Unit], inputs: Mapping[str, str], *outputs: str) -> Forward:
+    def over(
+        cls,
+        units: Sequence[Unit],
+        inputs: Mapping[str, str],
+        *outputs: str,
+        call: Callable[[Unit, str], str] = plain_call,
+        after: Mapping[str, str] | None = None,
+    ) -> Forward:
         left = Counter(source for unit in units for source in unit.inputs)
         left.update(outputs)
-        return cls({node: _Expression(name, {name}) for node, name in inputs.items()}, left)
+        known = {node: _Expression(name, {name}) for node, name in inputs.items()}
+        return cls(known, left, call=call, after=after or {})
 
     def run(self, units: Sequence[Unit], numbers: Numbers = lambda view: {}) -> None:
         """Compute the units; `numbers` returns code for numbers in the expression of a node."""
         self.numbers = numbers
         for i, unit in enumerate(units):
-            self.labels[unit.output] = (unit.name, bool(unit.views[-1].label))
+            label = unit.views[-1].label
+            self.labels[unit.output] = (label or unit.name, bool(label))
             self._compute(unit, next((u for u in units[i + 1 :] if unit.output in u.inputs), None))
 
     def result(self, node: str) -> str:
@@ -138,14 +204,17 @@ class Forward:
         self.known[unit.output] = target
         several = self.left[unit.output] > 1
         follows = user is not None and user.is_attribute and len(user.inputs) == 1
-        if several or (follows and "x" not in self._live(unit.output)):
+        if several or unit.output in self.after or (follows and "x" not in self._live(unit.output)):
             self._assign(unit.output)
 
     def _expression(self, unit: Unit) -> _Expression:
         operands = [self.known[source] for source in unit.inputs]
         refs = set().union(*(operand.refs for operand in operands))
         if unit.is_attribute:
-            text = f"self.{unit.name}({', '.join(operand.text for operand in operands)})"
+            inputs = ", ".join(operand.text for operand in operands)
+            if getattr(unit.views[0].op, "takes_list", False):
+                inputs = f"[{inputs}]"
+            text = self.call(unit, inputs)
             return _Expression(text, refs, pending=True)
         call = unit.views[0].function
         assert call is not None
@@ -170,3 +239,5 @@ class Forward:
         name = fresh(base, live) if is_labelled or "x" in live else "x"
         self.statements.append(f"{name} = {self.known[node].text}")
         self.known[node] = _Expression(name, {name})
+        if node in self.after:
+            self.statements.append(self.after[node].format(name))

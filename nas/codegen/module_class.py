@@ -10,10 +10,15 @@ from nas.codegen.classes import ClassPlan, Param, View, call_text, literal, view
 from nas.codegen.format import INDENT, WIDTH, CallText, call_lines, fresh, statement_lines
 from nas.codegen.forward import Forward, Unit, plan_units
 from nas.graph.graph import Graph
-from nas.graph.ops import REQUIRED
+from nas.graph.ops import REQUIRED, Add, BatchNorm
 
 Texts = Callable[[View], dict[str, str]]
 """Function from a node to the code that replaces numbers in its call, by argument."""
+BRANCH = "branch"
+ZERO_INIT = """
+    def zero_init_last(self) -> None:
+        \"\"\"Let the branch return zero at first (Goyal et al., 2017).\"\"\"
+        nn.init.zeros_(self.branch[-1].weight)"""
 REPEATS = 3
 """Number of equal modules in a row from which they are printed as a comprehension."""
 
@@ -33,10 +38,21 @@ def module_class(plan: ClassPlan, plans: Sequence[ClassPlan]) -> str:
     for unit in units:
         if unit.is_attribute:
             lines += attribute(unit, lambda view: _texts(plan, view))
-    lines += ["", f"{INDENT}def forward(self, {', '.join(graph.arg_names)}):"]
+    signature = CallText("forward", ("self", *(f"{name}: torch.Tensor" for name in graph.arg_names)))
+    lines += ["", *call_lines(signature, 1, "def ", " -> torch.Tensor:")]
     for statement in (*forward.statements, f"return {forward.result(graph.output)}"):
         lines += statement_lines(statement, 2)
+    if ends_in_norm(plan, plans):
+        lines += ZERO_INIT.splitlines()
     return "\n".join(lines) + "\n"
+
+
+def ends_in_norm(plan: ClassPlan, plans: Sequence[ClassPlan]) -> bool:
+    """Tell whether it is a residual class whose branch ends in a batch norm."""
+    shown = {view.name: view for view in views(plan.graph, plans)}
+    added = {source for view in shown.values() if isinstance(view.op, Add) for source in view.inputs}
+    branch = [view for name, view in shown.items() if name in added and view.label == BRANCH]
+    return any(isinstance(view.op, BatchNorm) for view in branch)
 
 
 def is_chain(graph: Graph, units: Sequence[Unit]) -> bool:
@@ -70,7 +86,8 @@ def _class_docstring(plan: ClassPlan) -> list[str]:
 
 
 def _param_text(param: Param) -> str:
-    return param.name if param.default is REQUIRED else f"{param.name}={literal(param.default)}"
+    text = f"{param.name}: {type(param.values[0]).__name__}"
+    return text if param.default is REQUIRED else f"{text} = {literal(param.default)}"
 
 
 def _texts(plan: ClassPlan, view: View) -> dict[str, str]:
@@ -96,7 +113,9 @@ def _calls(unit: Unit, texts: Texts) -> list[CallText]:
 def attribute(unit: Unit, texts: Texts) -> list[str]:
     """Return the lines of `__init__` that set the attribute of a unit."""
     calls = _calls(unit, texts)
-    whole = calls[0] if len(calls) == 1 else CallText("nn.Sequential", tuple(_folded(calls)), spread=True)
+    whole = (
+        calls[0] if not unit.is_sequential else CallText("nn.Sequential", tuple(_folded(calls)), spread=True)
+    )
     return call_lines(whole, 2, f"self.{unit.name} = ")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from nas.codegen.classes import ClassPlan, View, plan_classes, views
-from nas.codegen.forward import Unit, plan_units
+from nas.codegen.forward import Unit, declared, plan_units
 from nas.codegen.module_class import is_chain
 from nas.codegen.network_class import network_views
 from nas.graph.graph import HEAD, Graph
@@ -54,10 +54,9 @@ def carry(
 
 def _attributes(units: Sequence[Unit]) -> Iterator[tuple[View, str]]:
     """Yield the nodes that modules compute, each with its name in the class."""
-    for unit in units:
-        if unit.is_attribute:
-            for i, view in enumerate(unit.views):
-                yield view, unit.name if len(unit.views) == 1 else f"{unit.name}.{i}"
+    for unit in declared(units):
+        for i, view in enumerate(unit.views):
+            yield view, f"{unit.name}.{i}" if unit.is_sequential else unit.name
 
 
 def _inside(graph: Graph, path: str, view: View, module: str, plans: Sequence[ClassPlan]) -> dict[str, str]:

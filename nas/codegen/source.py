@@ -12,6 +12,7 @@ import textwrap
 
 from nas.codegen.classes import plan_classes
 from nas.codegen.format import WIDTH
+from nas.codegen.interface import CHECKPOINT_BLOCKS
 from nas.codegen.module_class import module_class
 from nas.codegen.network_class import inlined, network_class
 from nas.codegen.whitelist import checked
@@ -41,13 +42,15 @@ def source(graph: Graph) -> str:
     helpers = list(dict.fromkeys(h for p in graph.primitives for h in p.op.helpers()))
     own = {id(op) for op in inlined(graph)}
     classes = [plan for plan in plans if not all(id(op) in own for op in plan.graphs)]
-    body = "\n\n".join(
-        [*helpers, *(module_class(plan, plans) for plan in classes), network_class(graph, plans)]
-    )
+    network = network_class(graph, plans)
+    if "checkpoint_blocks(" in network:
+        helpers.append(CHECKPOINT_BLOCKS)
+    body = "\n\n".join([*helpers, *(module_class(plan, plans) for plan in classes), network])
     imports = [
-        "import torch" if re.search(r"\btorch\.", body) else "",
+        "import torch",
         "import torch.nn.functional as F" if re.search(r"\bF\.", body) else "",
         "from torch import nn",
+        "from torch.utils.checkpoint import checkpoint" if re.search(r"\bcheckpoint\(", body) else "",
     ]
     head = "\n".join(line for line in imports if line)
     return checked(f"{_docstring(graph)}\n{head}\n\n\n{body}")

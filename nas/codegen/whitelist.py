@@ -16,28 +16,37 @@ from typing import Any, NamedTuple
 from nas.errors import NasError
 from nas.graph.ops.base import PRIMITIVES, Op
 
-IMPORTS = ("import torch", "import torch.nn.functional as F", "from torch import nn")
+IMPORTS = (
+    *("import torch", "import torch.nn.functional as F", "from torch import nn"),
+    "from torch.utils.checkpoint import checkpoint",
+)
+IMPORTED = frozenset({"checkpoint"})
+"""Functions that are imported by name."""
 TOP = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef)
 """Statements at the top of the file besides its docstring. They only define, so importing runs nothing."""
 PLAIN = {
     *(ast.Module, ast.alias, ast.arguments, ast.keyword),
-    *(ast.Assign, ast.Expr, ast.Return, ast.If, ast.For),
+    *(ast.Assign, ast.Expr, ast.Return, ast.Raise, ast.If, ast.For),
     *(ast.Call, ast.IfExp, ast.List, ast.Slice, ast.Starred),
-    *(ast.Subscript, ast.Tuple, ast.GeneratorExp, ast.comprehension, ast.Load, ast.Store),
-    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.BitAnd),
-    *(ast.BoolOp, ast.And, ast.UnaryOp, ast.Not, ast.USub),
-    *(ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.GtE, ast.Is, ast.IsNot),
+    *(ast.Subscript, ast.Tuple, ast.GeneratorExp, ast.ListComp, ast.comprehension, ast.Load, ast.Store),
+    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.BitAnd, ast.BitOr),
+    *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub),
+    *(ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.Gt, ast.GtE, ast.Is, ast.IsNot, ast.NotIn),
 }
 """Nodes that are always allowed. Those that hold a name or a value are checked one by one."""
 MODULES = frozenset({"torch", "nn", "F"})
 OWNERS = MODULES | {"nn.init"}
 """Modules whose names are allowed one by one."""
 GENERATOR_NAMES = frozenset(
-    {"nn.Module", "nn.Sequential", "nn.Conv2d", "nn.Linear", "nn.init", "nn.init.kaiming_normal_"}
-    | {".weight"}
+    {"nn.Module", "nn.Sequential", "nn.Conv2d", "nn.Linear", "nn.Dropout", "nn.Identity", "nn.init"}
+    | {"nn.init.kaiming_normal_", "nn.init.zeros_", "torch.Tensor", "torch.jit", ".is_scripting"}
+    | {".weight", ".append", ".zero_init_last"}
 )
 """Names of torch, and attributes, in the generator's own text."""
-GENERATOR_BUILTINS = frozenset({"isinstance", "range", "super", "type"})
+GENERATOR_BUILTINS = frozenset(
+    {"bool", "float", "int", "isinstance", "hasattr", "len", "list", "range", "str", "super", "tuple", "type"}
+    | {"RuntimeError", "ValueError"}
+)
 HARMLESS_BUILTINS = frozenset(
     {"abs", "all", "any", "bool", "enumerate", "float", "int", "isinstance", "len", "list", "max", "min"}
     | {"next", "range", "reversed", "round", "sorted", "sum", "super", "tuple", "type", "zip"}
@@ -55,9 +64,26 @@ to_empty train training type xpu zero_grad
 """
 MODULE_ATTRIBUTES = frozenset(_MODULE_ATTRIBUTES.split())
 """Attributes that `nn.Module` has already, so no submodule can have their names."""
+OWN_VARIABLES = frozenset(
+    {
+        "self",
+        "num_classes",
+        "global_pool",
+        "drop_rate",
+        "zero_init_last",
+        "maps",
+        "indices",
+        "norm",
+        "stop_early",
+    }
+    | {"output_fmt", "intermediates_only", "pool", "features", "scores", "image", "module", "block", "blocks"}
+)
+"""Arguments and variables in the generator's own text."""
 RESERVED_BY_GENERATOR = frozenset(
-    {"self", "forward_features", "forward_head", "reset_classifier", "num_features", "aux_weights"}
-    | {*keyword.kwlist, *MODULES, *MODULE_ATTRIBUTES}
+    {"forward_features", "forward_head", "forward_intermediates", "reset_classifier", "get_classifier"}
+    | {"set_grad_checkpointing", "num_features", "head_hidden_size", "aux_weights", "grad_checkpointing"}
+    | {"zero_init_last", "num_classes", "global_pool", "drop_rate", "maps", "indices", "checkpoint_blocks"}
+    | {"self", *keyword.kwlist, *MODULES, *MODULE_ATTRIBUTES, *IMPORTED}
 )
 MAX_INTEGER = 1 << 31
 LEAVES = frozenset({"id", "attr", "arg", "name", "ctx"})
@@ -106,7 +132,7 @@ def checked(text: str) -> str:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _refused(str(error), getattr(error, "lineno", 0) or 0) from None
     nodes, names = _nodes(tree), allowed()
-    known = _defined(nodes) | names.builtins | MODULES
+    known = _defined(nodes) | names.builtins | MODULES | IMPORTED
     for i, statement in enumerate(tree.body):
         if not isinstance(statement, TOP) and not (i == 0 and _is_docstring(statement)):
             raise _refused(f"the statement {_shown(statement)}", statement.lineno)
@@ -156,14 +182,14 @@ def _defined(nodes: Sequence[ast.AST]) -> set[str]:
 def _fault(node: ast.AST, known: set[str], names: Allowed) -> str:
     """Name what is not allowed of a node that is not plain, or return ""."""
     if isinstance(node, ast.Name):
-        given = isinstance(node.ctx, ast.Store) and node.id in names.reserved
+        given = isinstance(node.ctx, ast.Store) and node.id in names.reserved - OWN_VARIABLES
         return f"the name {node.id}" if given or node.id not in known or _private(node.id) else ""
     if isinstance(node, ast.Constant):
         return _constant_fault(node.value)
     if isinstance(node, ast.Attribute):
         return _attribute_fault(node, names)
     if isinstance(node, ast.arg):
-        fine = node.annotation is None and (node.arg == "self" or node.arg not in names.reserved)
+        fine = node.arg in OWN_VARIABLES or node.arg not in names.reserved
         return "" if fine and not _private(node.arg) else f"the argument {node.arg}"
     if isinstance(node, DEFINITIONS):
         return _definition_fault(node, names)
@@ -177,7 +203,7 @@ def _definition_fault(node: ast.ClassDef | ast.FunctionDef, names: Allowed) -> s
     if isinstance(node, ast.ClassDef):
         bases = all(isinstance(base, ast.Attribute) and _text(base.value) == "nn" for base in node.bases)
         return "" if plain and bases and not node.keywords else f"the class {node.name}"
-    plain = plain and node.returns is None and (node.name == "__init__" or not _private(node.name))
+    plain = plain and (node.name == "__init__" or not _private(node.name))
     return "" if plain else f"the function {node.name}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.files import write_atomic
+from nas.files import write_atomic, write_errors
 from nas.pareto import front
 from nas.study.history import History
 from nas.study.trial import Trial
@@ -22,7 +22,8 @@ def record(study: History, trial: Trial, weights: bytes | None, weights_dir: Pat
         kept = {f"{member.number}.safetensors" for member in study.front()}
         for path in weights_dir.glob("*.safetensors"):
             if path.name not in kept:
-                path.unlink()
+                with write_errors(path):
+                    path.unlink(missing_ok=True)
 
 
 def _on_front(study: History, trial: Trial) -> bool:

@@ -209,8 +209,8 @@ def _train(
         if config.searcher.plans_every_trial and callbacks.on_plan is not ignore:
             callbacks.on_plan(config, plan(config, dataset, workers))
         stack.enter_context(tracking.following(run))
-        callbacks.on_start(run, evaluator.slots)
         begun()
+        callbacks.on_start(run, evaluator.slots)
         if config.recipe.precision != "auto":
             callbacks.on_precision(config.recipe.precision)
         images, rungs = len(dataset.val_labels), run.files.rungs

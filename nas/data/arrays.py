@@ -117,7 +117,7 @@ def make_part(images: Any, labels: Any, classes: Any, where: str, *, sixteen_bit
     if not len(shaped):
         raise NasError("has no images", where=where)
     pixels, change = _to_8_bits(shaped, sixteen_bits, where)
-    names = None if classes is None else [_text(name) for name in np.asarray(classes).tolist()]
+    names = None if classes is None else _names(np.asarray(classes), where)
     indices, known = to_classes(answers, names, where)
     size = "{}x{}".format(*pixels.shape[2:])
     changes = {change: len(pixels)} if change else {}
@@ -177,10 +177,12 @@ def _channels_first(images: Array, where: str) -> Array:
 def _to_8_bits(images: Array, sixteen_bits: bool, where: str) -> tuple[Images, str]:
     """Return pixels of 0..255, and the change that this took."""
     kind, change = images.dtype.kind, ""
+    if kind not in "fiu":
+        raise NasError(f"pixels of type {images.dtype}", where=where, hint=RANGES)
     if images.dtype != np.uint8:
         low, high = images.min(), images.max()
         top = 1 if kind == "f" else SIXTEEN_BITS if sixteen_bits else EIGHT_BITS
-        if kind not in "fiu" or not (low >= 0 and high <= top):
+        if not (low >= 0 and high <= top):
             raise NasError(f"pixels of type {images.dtype} from {low} to {high}", where=where, hint=RANGES)
         if top != EIGHT_BITS:
             images = np.rint(images * (EIGHT_BITS / top))
@@ -188,5 +190,11 @@ def _to_8_bits(images: Array, sixteen_bits: bool, where: str) -> tuple[Images, s
     return np.ascontiguousarray(images, dtype=np.uint8), change
 
 
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
+def _names(classes: Array, where: str) -> list[str]:
+    """Return the names in an array. NasError if they are not one row, or their bytes are not text."""
+    if classes.ndim != 1:
+        raise NasError(f"class names of shape {classes.shape}", where=where, hint="write one name per class")
+    try:
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in classes.tolist()]
+    except UnicodeDecodeError as error:
+        raise NasError(f"a class name is not text: {error}", where=where) from None

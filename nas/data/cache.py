@@ -1,7 +1,7 @@
 """Decoded images on disk, so that a source is decoded once.
 
 The cache lies under $NAS_CACHE, by default ~/.cache/nas. It holds at most $NAS_CACHE_GB gigabytes of decoded
-images, 50 by default: the least recently used go first.
+images, 50 by default: the least recently used go first. What is removed stays readable for who reads it.
 """
 
 from __future__ import annotations
@@ -11,25 +11,28 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nas.data.dataset import Split
+from nas.data.decoded_file import RECORD, VERSION, DecodedFile, checksums
 from nas.data.reading import Reading
+from nas.data.rows import SMALL, Rows, blocks
 from nas.errors import NasError
 
-VERSION = 2
-"""Version of the decoding: raise it when the same files must give other arrays."""
 DEFAULT_GB = 50.0
 LIMIT = "NAS_CACHE_GB"
+IMAGES, LABELS = ".images", ".npz"
+"""Suffixes of the files of a part."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One decoded part in the cache: its file, size in bytes, and the time of its last use in seconds
+    """A file of decoded images in the cache: its path, bytes on disk, and the time of its last use in seconds
     since the epoch."""
 
     path: Path
@@ -42,17 +45,18 @@ def cache_folder() -> Path:
 
 
 def entries() -> list[Entry]:
-    """Return the decoded parts in the cache, the last used first."""
+    """Return the files of decoded images in the cache, the last used first."""
     listing = []
     for path in (cache_folder() / "arrays").glob("*"):
         with contextlib.suppress(OSError):  # another process may have removed it
             stat = path.stat()
-            listing.append(Entry(path, stat.st_size, stat.st_mtime))
+            # Rows that are not decoded take no room.
+            listing.append(Entry(path, min(stat.st_size, 512 * stat.st_blocks), stat.st_mtime))
     return sorted(listing, key=lambda entry: -entry.used)
 
 
 def clear() -> int:
-    """Remove all decoded parts, and return the number of bytes freed. Downloaded archives stay."""
+    """Remove all decoded images, and return the number of bytes freed. Downloaded archives stay."""
     freed = 0
     for entry in entries():
         entry.path.unlink(missing_ok=True)
@@ -61,7 +65,7 @@ def clear() -> int:
 
 
 def limit_bytes() -> int:
-    """Return the bound on the decoded parts, in bytes. Raises NasError if $NAS_CACHE_GB is not a number."""
+    """Return the bound on the decoded images, in bytes. Raises NasError if $NAS_CACHE_GB is not a number."""
     text = os.environ.get(LIMIT) or str(DEFAULT_GB)
     try:
         gigabytes = float(text)
@@ -81,25 +85,72 @@ def file_key(files: Iterable[tuple[Path, str]], root: Path) -> str:
     return f"{root.resolve()} {rows}"
 
 
-def cached(key: str, decode: Callable[[], Split]) -> Split:
-    """Return the part that `decode` gives, read from the cache if an earlier call left it there."""
-    digest = hashlib.blake2b(f"{VERSION} {key}".encode(errors="surrogateescape"), digest_size=16).hexdigest()
-    path = cache_folder() / "arrays" / f"{digest}.npz"
-    limit = limit_bytes()
-    # A cache that is damaged or cannot be written only costs time.
+@contextlib.contextmanager
+def open_part(key: str, count: int, *, masked: bool = False) -> Iterator[DecodedFile]:
+    """Open the decoded images of a part, once no other process decodes them.
+
+    Args:
+        key: What the images follow from; "" for images that are not kept.
+        count: Number of images of the part.
+        masked: Whether the images have masks.
+
+    Without a key, or in a cache that cannot be written, the file vanishes when no process reads it any more.
+    Raises StorageError where the disk takes no more.
+    """
+    limit, path = limit_bytes(), _path(key, IMAGES)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = bool(key) and os.access(path.parent, os.W_OK)
+    except OSError:
+        kept = False
+    folder = path.parent if os.access(path.parent, os.W_OK) else Path(tempfile.gettempdir())
+    with DecodedFile(path if kept else None, folder, count, masked) as file:
+        yield file
+        if kept:
+            with contextlib.suppress(OSError):  # it may have been removed, and is readable here still
+                os.utime(path)
+            shrink(limit, keep=path)
+
+
+def cached(key: str, read: Callable[[], Split]) -> Split:
+    """Return the part that `read` gives, read from the cache if an earlier call left it there.
+
+    Small parts are copied into memory; of larger ones the images stay on disk.
+    """
+    path = _path(key, LABELS)
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
-        part = _read(path)
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            labels, classes = stored["labels"], tuple(stored["classes"].tolist())
+            reading = Reading.from_json(str(stored["reading"]))
         os.utime(path)
-        return part
-    part = decode()
-    with contextlib.suppress(OSError):
-        _write(path, part)
-        _shrink(limit, keep=path)
-    return part
+        with open_part(key, len(labels)) as images, ThreadPoolExecutor() as pool:
+            images.check(np.arange(len(labels)), pool)
+            if (images.records["channels"] > 0).all():
+                return _part(images, labels, classes, reading)
+    part = read()
+    with open_part(key, len(part.images)) as images:
+        store(images, part)
+        stored_part = _part(images, np.asarray(part.labels), part.classes, part.reading)
+    with contextlib.suppress(OSError):  # then it is read again next time
+        _write_labels(path, part)
+    return stored_part
 
 
-def _shrink(limit: int, keep: Path) -> None:
-    """Remove the least recently used parts until the rest fits, and `keep` too if it is too large."""
+def store(file: DecodedFile, part: Split) -> None:
+    """Write all images of a part to a file."""
+    shape = part.images.shape[1:]
+    file.begin((shape[0], shape[1], shape[2]))
+    start = 0
+    for block in blocks(part.images):
+        records = np.zeros(len(block), RECORD)
+        records["channels"], records["height"], records["width"] = shape
+        records["checksum"] = checksums(block, records, False)
+        file.write(np.arange(start, start + len(block)), block, records)
+        start += len(block)
+
+
+def shrink(limit: int, keep: Path) -> None:
+    """Remove the least recently used files until the rest fits, and `keep` too if it is too large."""
     total = 0
     for entry in sorted(entries(), key=lambda entry: entry.path != keep):
         total += entry.bytes
@@ -107,20 +158,22 @@ def _shrink(limit: int, keep: Path) -> None:
             entry.path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Split:
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-        reading = Reading.from_json(str(stored["reading"]))
-        return Split(stored["images"], stored["labels"], tuple(stored["classes"].tolist()), reading)
+def _part(file: DecodedFile, labels: np.ndarray, classes: tuple[str, ...], reading: Reading) -> Split:
+    images = Rows(file.mapped(), np.arange(file.count), slice(None))
+    return Split(images[:] if images.nbytes <= SMALL else images, labels, classes, reading)
 
 
-def _write(path: Path, part: Split) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _path(key: str, suffix: str) -> Path:
+    digest = hashlib.blake2b(f"{VERSION} {key}".encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    return cache_folder() / "arrays" / f"{digest}{suffix}"
+
+
+def _write_labels(path: Path, part: Split) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             np.savez(
                 file,
-                images=part.images,
                 labels=part.labels,
                 classes=np.array(part.classes, dtype=np.str_),
                 reading=np.array(part.reading.to_json()),

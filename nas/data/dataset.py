@@ -1,4 +1,4 @@
-"""A data set in memory: training and validation images, and a test set that is kept apart.
+"""A data set: training and validation images, in memory or on disk, and a test set that is kept apart.
 
 Labels are classes, int64 (n,), in classification, and masks, uint8 (n, height, width), in segmentation.
 Pixels of a mask that are IGNORE have no class.
@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.data.reading import Reading
+from nas.data.rows import Rows, blocks, take
 from nas.errors import NasError, NotFoundError, did_you_mean
 from nas.graph.graph import shape_text
 
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.integer[Any]]
+Images = npt.NDArray[np.uint8] | Rows
+Labels = npt.NDArray[np.integer[Any]] | Rows
 Task = Literal["classification", "segmentation"]
 
 IGNORE = 255
@@ -45,13 +46,13 @@ class Split(NamedTuple):
     classes: tuple[str, ...]
     reading: Reading = Reading()
 
-    def take(self, indices: npt.NDArray[np.intp]) -> Split:
-        """Return the images at `indices`, without the reading."""
-        return Split(np.ascontiguousarray(self.images[indices]), self.labels[indices], self.classes)
+    def decoded(self) -> Split:
+        """Return the split itself: its images are decoded."""
+        return self
 
-    def with_unread(self, unread: Mapping[str, str]) -> Split:
-        """Return the same images, with more entries in `reading.unread`."""
-        return self._replace(reading=self.reading + Reading(unread=unread))
+    def take(self, indices: npt.NDArray[np.intp]) -> Split:
+        """Return the images at `indices`, without the reading. Large ones are not copied."""
+        return Split(take(self.images, indices), take(self.labels, indices), self.classes)
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,17 @@ class Dataset:
         """Return the data set with the first `train` and `val` images; None keeps all."""
         return replace(
             self,
-            train_images=self.train_images[:train],
-            train_labels=self.train_labels[:train],
-            val_images=self.val_images[:val],
-            val_labels=self.val_labels[:val],
+            train_images=take(self.train_images, slice(train)),
+            train_labels=take(self.train_labels, slice(train)),
+            val_images=take(self.val_images, slice(val)),
+            val_labels=take(self.val_labels, slice(val)),
         )
+
+    def at_other_places(self, arrays: Mapping[str, Images | Labels]) -> Dataset:
+        """Return the data set with equal arrays, by attribute, so that its derived figures stay valid."""
+        same = object.__new__(Dataset)
+        same.__dict__.update(self.__dict__, **arrays)
+        return same
 
     def test(self) -> tuple[Images, Labels]:
         """Return the test images and labels, loaded on the first call; they are for one final figure.
@@ -165,11 +172,14 @@ class Dataset:
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         # From counts of the 256 values: exact, and far faster than a float copy.
+        counts = np.zeros((self.input_shape[0], 256), dtype=np.int64)
+        for block in blocks(self.train_images):
+            for channel, of_channel in enumerate(counts):
+                of_channel += np.bincount(block[:, channel].reshape(-1), minlength=256)
         values = np.arange(256) / 255
         means, stds = [], []
-        for channel in range(self.input_shape[0]):
-            counts = np.bincount(self.train_images[:, channel].reshape(-1), minlength=256)
-            share = counts / counts.sum()
+        for of_channel in counts:
+            share = of_channel / of_channel.sum()
             means.append(float(share @ values))
             stds.append(float(np.sqrt(share @ (values - means[-1]) ** 2)))
         return tuple(means), tuple(stds)
@@ -186,7 +196,8 @@ class Dataset:
     def fingerprint(self) -> str:
         digest = hashlib.blake2b(repr((self.train_images.shape, self.classes)).encode(), digest_size=16)
         for array in (self.train_images, self.train_labels, self.val_images, self.val_labels):
-            digest.update(np.ascontiguousarray(array).data)
+            for block in blocks(array):
+                digest.update(block.data)
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -212,7 +223,9 @@ def used_classes(labels: Labels) -> list[int]:
 
 def image_digests(images: Images) -> list[bytes]:
     """Return a digest of each image, equal for byte-identical ones."""
-    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
+    return [
+        hashlib.blake2b(image.data, digest_size=16).digest() for block in blocks(images) for image in block
+    ]
 
 
 def find_duplicates(digests: Mapping[str, Sequence[bytes]]) -> Duplicates:
@@ -230,18 +243,22 @@ def find_duplicates(digests: Mapping[str, Sequence[bytes]]) -> Duplicates:
 
 def match_classes(part: Split, classes: tuple[str, ...], where: str) -> Split:
     """Return the same images with labels that index `classes`. Raises NasError for a class not among them."""
-    if part.classes == classes:
-        return part
+    if part.classes == classes[: len(part.classes)]:
+        return part._replace(classes=classes)
+    check_classes(part.labels, part.classes, classes, where)
     position = {name: index for index, name in enumerate(classes)}
-    names = (part.classes[label] for label in used_classes(part.labels))
-    unknown = [name for name in names if name not in position]
+    table = np.full(max(len(part.classes), IGNORE + 1), IGNORE, dtype=part.labels.dtype)
+    table[: len(part.classes)] = [position.get(name, 0) for name in part.classes]
+    return part._replace(labels=table[np.asarray(part.labels)], classes=classes)
+
+
+def check_classes(labels: Labels, names: tuple[str, ...], classes: tuple[str, ...], where: str) -> None:
+    """Raise NasError if labels, which index `names`, have a class that is not among `classes`."""
+    unknown = [names[label] for label in used_classes(labels) if names[label] not in classes]
     if unknown:
         hint = f"{did_you_mean(unknown[0], classes)}; remove its images, or add some to the training part"
         message = f"class {unknown[0]!r} is not among those of the training part"
         raise NasError(message, where=where, hint=hint)
-    table = np.full(max(len(part.classes), IGNORE + 1), IGNORE, dtype=part.labels.dtype)
-    table[: len(part.classes)] = [position.get(name, 0) for name in part.classes]
-    return part._replace(labels=table[part.labels], classes=classes)
 
 
 def match_shape(part: Split, shape: tuple[int, int, int], where: str) -> Split:
@@ -251,7 +268,9 @@ def match_shape(part: Split, shape: tuple[int, int, int], where: str) -> Split:
     """
     actual = part.images.shape[1:]
     if actual[0] == 1 and shape[0] == 3 and actual[1:] == shape[1:]:
-        return part._replace(images=np.repeat(part.images, 3, axis=1))
+        grey = part.images
+        colour = grey.with_planes((0, 0, 0)) if isinstance(grey, Rows) else np.repeat(grey, 3, axis=1)
+        return part._replace(images=colour)
     if actual != shape:
         sizes = " and ".join(map(shape_text, (actual, shape)))
         hint = "add ?size=N to bring all images to one size" if actual[0] == shape[0] else ""

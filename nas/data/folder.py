@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.data.cache import cached, file_key
-from nas.data.dataset import Split
-from nas.data.decode import decode_part
+from nas.data.cache import file_key
+from nas.data.decode import Job, Undecoded
 from nas.data.images import decode
 from nas.data.layout import IN_NO_CLASS, find_parts, has_images, image_files, part_of, subfolders
+from nas.data.reading import Reading
+from nas.data.rows import Indices
 from nas.data.source import Form, Options, Source
 from nas.errors import NasError, NotFoundError
 
@@ -150,7 +151,7 @@ def _nested_error(folder: Path, first: Path, second: Path, same: Collection[str]
     return NasError(message, where=f"folder:{folder}", hint=hint)
 
 
-def _load(folder: Path, options: Options, where: str) -> Split:
+def _load(folder: Path, options: Options, where: str) -> Undecoded:
     listing = list_classes(folder)
     if not listing.files:
         loose = (
@@ -159,16 +160,21 @@ def _load(folder: Path, options: Options, where: str) -> Split:
         raise NasError(loose or "has no images", where=where, hint=EXPECTED)
     files, classes = listing.files, listing.classes
     key = file_key(((file, classes[label]) for file, label in files), folder)
-    part = cached(
-        f"folder {options.size} {options.fit} {classes} {key}",
-        lambda: decode_part(
-            [(str(file), partial(decode, file, options.size, str(file), options.fit)) for file, _ in files],
-            lambda: np.array([label for _, label in files], dtype=np.int64),
-            classes,
-            where,
-        ),
+    return Undecoded(
+        jobs=partial(_jobs, [str(file) for file, _ in files], options),
+        count=len(files),
+        labels=np.array([label for _, label in files], dtype=np.int64),
+        classes=classes,
+        where=where,
+        key=f"folder {options.size} {options.fit} {classes} {key}",
+        size=options.size,
+        reading=Reading(unread=listing.unread),
     )
-    return part.with_unread(listing.unread)
+
+
+def _jobs(files: Sequence[str], options: Options, indices: Indices) -> Iterator[Job]:
+    for i in indices:
+        yield files[i], partial(decode, Path(files[i]), options.size, files[i], options.fit)
 
 
 def _claims(path: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import IGNORE, Images, Labels
+from nas.data.dataset import IGNORE
 from nas.data.source import Fit
 from nas.errors import NasError
 
@@ -30,6 +30,8 @@ SCALED_32 = "32-bit integers read as 16 bits and scaled to 8"
 SCALED_FLOAT = "floats from 0 to 1 scaled to 8 bits"
 TURNED = "turned as its EXIF orientation says"
 FIRST_FRAME = "first of several frames taken"
+CHANGES = (WHITE, SCALED_16, SCALED_32, SCALED_FLOAT, TURNED, FIRST_FRAME)
+"""All changes, in an order that the cache relies on."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -100,34 +102,19 @@ def looks_like_image(file: Path) -> bool:
         return False
 
 
-def stack(pixels: list[Pixels]) -> Images:
-    """Stack images of one size as (n, channels, height, width); grey only if all of them are."""
-    if all(image.ndim == 2 for image in pixels):
-        return np.stack(pixels)[:, None]
-    out = np.empty((len(pixels), 3, *pixels[0].shape[:2]), dtype=np.uint8)
-    for slot, image in zip(out, pixels, strict=True):
-        slot[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
-    return out
-
-
-def resize(images: Images, size: tuple[int, int], fit: Fit = "crop") -> Images:
-    """Resize images of (n, channels, height, width) to (height, width) `size`."""
+def resize(image: Pixels, mask: Pixels | None, size: tuple[int, int], fit: Fit = "crop") -> Picture:
+    """Bring an image of (channels, height, width), and its mask if it has one, to (height, width) `size`."""
     from PIL import Image
 
-    if images.shape[2:] == size:
-        return images
-    grey = images.shape[1] == 1
-    pictures = (Image.fromarray(image[0] if grey else image.transpose(1, 2, 0)) for image in images)
-    return stack([np.asarray(fit_picture(picture, size, fit)) for picture in pictures])
-
-
-def resize_masks(masks: Labels, size: tuple[int, int], fit: Fit = "crop") -> Labels:
-    """Resize masks of (n, height, width) to (height, width) `size`."""
-    from PIL import Image
-
-    if masks.shape[1:] == size:
-        return masks
-    return np.stack([np.asarray(fit_picture(Image.fromarray(mask), size, fit, mask=True)) for mask in masks])
+    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    before = (image.shape[1], image.shape[2])
+    fitted = None if mask is None else fit_picture(Image.fromarray(mask), size, fit, mask=True)
+    return Picture(
+        np.asarray(fit_picture(picture, size, fit)),
+        before,
+        (),
+        None if fitted is None else np.asarray(fitted),
+    )
 
 
 def fit_picture(picture: Any, size: tuple[int, int], fit: Fit = "crop", mask: bool = False) -> Any:
@@ -200,22 +187,38 @@ def _opened(data: bytes | Path) -> Iterator[Any]:
     from PIL import Image
 
     with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS) as image:
+        _check_pixels(image)
         yield image
 
 
 @contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Silence the warnings of decoders, such as of damaged EXIF data. Filters are of the whole process, so
+    threads that decode share one such block."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
 def _decoding(where: str) -> Iterator[None]:
-    """Turn the errors and size warnings of a decoder into a NasError that names the image by `where`."""
-    from PIL import Image, UnidentifiedImageError
+    """Turn the errors of a decoder into a NasError that names the image by `where`."""
+    from PIL import UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as of damaged EXIF data
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
+        yield
     except UnidentifiedImageError:
         hint = f"formats that are read: {', '.join(FORMATS)}"
         raise NasError("not a readable image: none of the known formats", where=where, hint=hint) from None
     except Exception as error:  # decoders raise what they like at damaged bytes: struct.error, SyntaxError, …
         reason = str(error) or type(error).__name__
         raise NasError(f"not a readable image: {reason}", where=where) from None
+
+
+def _check_pixels(image: Any) -> None:
+    """Raise ValueError for an image of so many pixels that Pillow takes it for an attack."""
+    from PIL import Image
+
+    pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    if most is not None and pixels > most:
+        raise ValueError(f"Image size ({pixels} pixels) exceeds limit of {most} pixels, could be an attack")

@@ -57,7 +57,10 @@ def _plain(values: Values, where: str) -> Values:
         values = values[:, 0]
     kind = values.dtype.kind
     if kind == "S":
-        return np.char.decode(values, "utf-8")
+        try:
+            return np.char.decode(values, "utf-8")
+        except UnicodeDecodeError as error:
+            raise NasError(f"a label is not text: {error}", where=where, hint=ACCEPTED) from None
     if kind in "OT" and all(isinstance(value, str) for value in values.flat):
         return values.astype(np.str_)
     if kind == "f":

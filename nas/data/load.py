@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
+
 from nas.data import memory
-from nas.data.dataset import Dataset, Split, task_of
-from nas.data.decode import broken_error
-from nas.data.images import resize, resize_masks
+from nas.data.dataset import Dataset, Split, check_classes, task_of
+from nas.data.decode import Job, Undecoded, broken_error
+from nas.data.images import resize
 from nas.data.reading import Reading
-from nas.data.source import Form, Options, Source
+from nas.data.rows import Indices
+from nas.data.source import Form, Load, Options, Source
 from nas.data.split import split
 from nas.errors import NasError, NotFoundError, did_you_mean
 
@@ -57,7 +60,7 @@ def load_data(data: object, *, seed: int = 0) -> Dataset:
     where = f"data {data_name(data)!r}"
     if not isinstance(data, str):
         options = Options()
-        source = memory.open_object(data, type(data).__name__, where)
+        target, source = "", memory.open_object(data, type(data).__name__, where)
     else:
         form, target, options = parse_spec(data)
         source = form.open(target, options)
@@ -72,14 +75,42 @@ def load_data(data: object, *, seed: int = 0) -> Dataset:
             test=options.test,
             min_images=options.min_images,
         )
-        dataset.check_test()
-    except NasError:
+        if options.limit is None:
+            dataset.check_test()
+        else:
+            dataset = _with_late_test(dataset, source, options, where)
+    except NasError as error:
         # Unreadable images may be the reason why the rest does not fit.
-        readings = [load().reading for load in source.parts.values()]
-        _check_broken(sum(readings, Reading()).broken, options, where)
+        if options.limit is None:
+            readings = [load().decoded().reading for load in source.parts.values()]
+            _check_broken(sum(readings, Reading()).broken, options, where)
+        if target not in error.where:
+            raise error.at(where) from None
         raise
     _check_broken(dataset.full_reading.broken, options, where)
     return dataset
+
+
+def _with_late_test(dataset: Dataset, source: Source, options: Options, where: str) -> Dataset:
+    """Return a data set whose test images are decoded when they are asked for: a limit is for quick trials.
+
+    Raises NasError if the test set has a class that the training part has not.
+    """
+    if dataset.load_test is None:
+        return dataset
+    part = source.test() if source.test else None
+    if isinstance(part, Split):
+        dataset.check_test()
+        return dataset
+    if part is not None and not options.min_images > 1:
+        check_classes(part.labels, part.classes, dataset.classes, f"{dataset.name}: test set")
+    return replace(dataset, load_test=partial(_unbroken, dataset.load_test, options, where))
+
+
+def _unbroken(load: Callable[[], Split], options: Options, where: str) -> Split:
+    part = load()
+    _check_broken(part.reading.broken, options, where)
+    return part
 
 
 def _check_broken(broken: Mapping[str, str], options: Options, where: str) -> None:
@@ -240,14 +271,35 @@ PARSERS: dict[str, Callable[[str, str, str], Any]] = {
 
 def _resized(source: Source, options: Options) -> Source:
     """Return the source with all parts at one size, for arrays and archives, which are not decoded at it."""
-    parts = {part: partial(_resize, load, options) for part, load in source.parts.items()}
+    parts = {part: partial(_resize, load, options, source.name) for part, load in source.parts.items()}
     return Source.of_parts(source.name, parts, source.origins, source.unread)
 
 
-def _resize(load: Callable[[], Split], options: Options) -> Split:
+def _resize(load: Load, options: Options, name: str) -> Split | Undecoded:
     part = load()
+    if isinstance(part, Undecoded):
+        if part.size == options.size:
+            return part
+        part = part.decoded()
+    if part.images.shape[2:] == options.size:
+        return part
+    masked = task_of(part.labels) == "segmentation"
+    resized = Undecoded(
+        jobs=partial(_resize_jobs, part, options),
+        count=len(part.images),
+        labels=np.empty(0, np.int64) if masked else np.asarray(part.labels),
+        classes=part.classes,
+        where=name,
+        masked=masked,
+        size=options.size,
+        reading=replace(part.reading, sizes={}),
+    )
+    return resized.decoded() if masked else resized
+
+
+def _resize_jobs(part: Split, options: Options, indices: Indices) -> Iterator[Job]:
+    masks = part.labels if task_of(part.labels) == "segmentation" else None
     assert options.size is not None
-    images = resize(part.images, options.size, options.fit)
-    if task_of(part.labels) == "segmentation":
-        return part._replace(images=images, labels=resize_masks(part.labels, options.size, options.fit))
-    return part._replace(images=images)
+    for i in indices:
+        mask = None if masks is None else masks[i]
+        yield f"image {i}", partial(resize, part.images[i], mask, options.size, options.fit)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from nas.data.cache import cached, file_key
-from nas.data.dataset import IGNORE, Split
-from nas.data.decode import decode_part
+import numpy as np
+
+from nas.data.cache import file_key
+from nas.data.dataset import IGNORE, Labels, Split
+from nas.data.decode import Job, Undecoded
 from nas.data.images import decode_pair
 from nas.data.layout import find_parts, image_files
+from nas.data.reading import Reading
+from nas.data.rows import Indices, blocks
 from nas.data.source import Form, Options, Source
 from nas.errors import NasError, NotFoundError
 
@@ -40,18 +45,30 @@ def _load(folder: Path, options: Options) -> Split:
             raise NasError(f"there is no file {alone}.* in {name}/", where=str(files[alone]))
     pairs = [(images[stem], masks[stem]) for stem in sorted(images)]
     key = file_key(((file, kind) for pair in pairs for file, kind in zip(pair, "im", strict=True)), folder)
-    return cached(
-        f"masks {options.size} {options.fit} {key}", partial(_decode, pairs, options, f"masks:{folder}")
-    ).with_unread(unread)
+    part = Undecoded(
+        jobs=partial(_jobs, pairs, options),
+        count=len(pairs),
+        labels=np.empty(0, np.int64),
+        classes=(),
+        where=f"masks:{folder}",
+        masked=True,
+        key=f"masks {options.size} {options.fit} {key}",
+        size=options.size,
+        reading=Reading(unread=unread),
+    ).decoded()
+    return part._replace(classes=tuple(map(str, range(_highest(part.labels) + 1))))
 
 
-def _decode(pairs: list[tuple[Path, Path]], options: Options, where: str) -> Split:
-    jobs = [
-        (str(image), partial(decode_pair, image, mask, options.size, options.fit)) for image, mask in pairs
-    ]
-    part = decode_part(jobs, None, (), where)
-    highest = int(part.labels.max(initial=0, where=part.labels != IGNORE))
-    return part._replace(classes=tuple(map(str, range(highest + 1))))
+def _jobs(pairs: Sequence[tuple[Path, Path]], options: Options, indices: Indices) -> Iterator[Job]:
+    for i in indices:
+        image, mask = pairs[i]
+        yield str(image), partial(decode_pair, image, mask, options.size, options.fit)
+
+
+def _highest(masks: Labels) -> int:
+    """Return the highest class in masks."""
+    highest = (int(block.max(initial=0, where=block != IGNORE)) for block in blocks(masks))
+    return max(highest, default=0)
 
 
 def _named(folder: Path, name: str) -> Path:

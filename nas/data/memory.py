@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from nas.data.arrays import array_source, make_part
 from nas.data.dataset import Split
-from nas.data.decode import Job, decode_part
+from nas.data.decode import Job, Undecoded
 from nas.data.images import to_picture
 from nas.data.labels import to_classes
 from nas.data.layout import part_of
+from nas.data.rows import Indices
 from nas.data.source import Source
 from nas.errors import NasError
 
@@ -48,7 +49,7 @@ def open_object(data: object, name: str, where: str) -> Source:
     return array_source(name, keys, lambda: lambda key: np.asarray(data[key]), where)
 
 
-def _part(data: Any, where: str) -> Split:
+def _part(data: Any, where: str) -> Split | Undecoded:
     if isinstance(data, tuple | list) and len(data) == 2 and all(map(_is_column, data)):
         images, labels = data
         return _from_rows(images, labels, None, where)
@@ -75,7 +76,7 @@ def _class_names(data: Any) -> Sequence[str] | None:
     return list(map(str, names)) if isinstance(names, list | tuple) else None
 
 
-def _from_columns(data: Any, where: str) -> Split:
+def _from_columns(data: Any, where: str) -> Split | Undecoded:
     """Read the rows of a Hugging Face data set, which gives Pillow images."""
     features = data.features
     images = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
@@ -89,16 +90,19 @@ def _from_columns(data: Any, where: str) -> Split:
     return _from_rows(list(data[images[0]]), list(data[labels[0]]), names, where)
 
 
-def _from_rows(images: Any, labels: Any, names: Sequence[str] | None, where: str) -> Split:
+def _jobs(images: Sequence[Any], where: str, indices: Indices) -> Iterator[Job]:
+    for i in indices:
+        yield f"{where}: {i}", partial(to_picture, images[i])
+
+
+def _from_rows(images: Any, labels: Any, names: Sequence[str] | None, where: str) -> Split | Undecoded:
     """Read pairs of an image (array, tensor or Pillow image) and a label."""
     try:
         answers = np.asarray(labels)
         if len(images) and all(hasattr(image, "has_transparency_data") for image in images):
-            jobs: list[Job] = [
-                (f"{where}: {i}", partial(to_picture, image)) for i, image in enumerate(images)
-            ]
             indices, classes = to_classes(answers, names, where)
-            return decode_part(jobs, lambda: indices, classes, where)
+            jobs = partial(_jobs, images, where)
+            return Undecoded(jobs, len(images), np.asarray(indices), classes, where)
         pixels = images if isinstance(images, np.ndarray) else np.stack([np.asarray(i) for i in images])
     except ValueError as error:
         hint = "images need one size; each label is one value"

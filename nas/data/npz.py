@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from functools import partial
 from pathlib import Path
 
@@ -26,9 +25,9 @@ def open_npz(target: str, options: Options) -> Source:
     if not zipfile.is_zipfile(path):
         raise NasError("not a readable .npz archive", where=where)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             names = list(archive.files)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile and NumPy raise what they like at damaged bytes
         raise NasError(f"cannot be read: {error}", where=where) from None
     return array_source(path.stem, names, partial(_reader, path), where, f"{path}: ")
 
@@ -39,10 +38,10 @@ def _reader(path: Path) -> Read:
 
 def _read(path: Path, name: str) -> Array:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             array: Array = archive[name]
             return array
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
+    except Exception as error:  # as above
         raise NasError(f"array {name!r} cannot be read: {error}", where=f"npz:{path}") from None
 
 

@@ -15,16 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.cache import cached, file_key
-from nas.data.dataset import Labels, Split
-from nas.data.decode import Job, decode_part
+from nas.data.cache import file_key
+from nas.data.dataset import Labels
+from nas.data.decode import Job, Undecoded
 from nas.data.images import Picture, decode
 from nas.data.labels import to_classes
 from nas.data.layout import part_of_file
+from nas.data.rows import Indices
 from nas.data.source import Form, Options, Source
 from nas.errors import NasError, NotFoundError
 
-BATCH = 1024
+BATCH = 256
+"""Rows that are read at once."""
 HIDDEN = -1
 """The label of images whose class is kept secret, as in the test parts of competitions."""
 
@@ -66,31 +68,50 @@ def _listing(files: Sequence[Path], root: Path) -> str:
     return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
 
 
-def _load(files: list[Path], options: Options, where: str) -> Split:
+def _load(files: list[Path], options: Options, where: str) -> Undecoded:
     key = file_key(((file, "") for file in files), files[0].parent)
-    choice = f"{options.size} {options.fit} {options.label} {options.image}"
-    return cached(f"parquet {choice} {key}", partial(_decode, files, options, where))
-
-
-def _decode(files: list[Path], options: Options, where: str) -> Split:
     labels, classes = _labels(files, options, where)
     if not len(labels):
         raise NasError("has no rows", where=where)
-    return decode_part(_jobs(files, options), lambda: labels, classes, where)
+    choice = f"{options.size} {options.fit} {options.label} {options.image}"
+    return Undecoded(
+        jobs=partial(_jobs, files, options),
+        count=len(labels),
+        labels=np.asarray(labels),
+        classes=classes,
+        where=where,
+        key=f"parquet {choice} {key}",
+        size=options.size,
+    )
 
 
-def _jobs(files: list[Path], options: Options) -> Iterator[Job]:
-    """Yield the images of all rows, holding few at a time."""
+def _jobs(files: list[Path], options: Options, indices: Indices) -> Iterator[Job]:
+    """Yield the images of rows, numbered over all files, in order; few are held at a time."""
+    start = 0
     for file in files:
         place = f"parquet:{file}"
-        row = 0
         with _table(file) as table:
             column = _image_column(table.schema_arrow, options.image, place)
-            for batch in table.iter_batches(BATCH, columns=[column]):
-                for cell in batch.column(0).to_pylist():
-                    where = f"{place}: row {row}"
-                    yield where, partial(_decode_cell, cell, options, where)
-                    row += 1
+            end = start + table.metadata.num_rows
+            wanted = indices[(indices >= start) & (indices < end)] - start
+            for row, cell in _cells(table, column, wanted):
+                where = f"{place}: row {row}"
+                yield where, partial(_decode_cell, cell, options, where)
+        start = end
+
+
+def _cells(table: Any, column: str, wanted: Indices) -> Iterator[tuple[int, Any]]:
+    """Yield some rows of a column with their numbers; groups of rows without any are not read."""
+    start = 0
+    for group in range(table.num_row_groups):
+        end = start + table.metadata.row_group(group).num_rows
+        if ((wanted >= start) & (wanted < end)).any():
+            for batch in table.iter_batches(BATCH, row_groups=[group], columns=[column]):
+                rows = wanted[(wanted >= start) & (wanted < start + len(batch))]
+                for row in rows.tolist():
+                    yield row, batch.column(0)[row - start].as_py()
+                start += len(batch)
+        start = end
 
 
 def _decode_cell(cell: Any, options: Options, where: str) -> Picture:
@@ -158,13 +179,14 @@ def _hidden(files: list[Path], options: Options) -> bool:
 @contextmanager
 def _table(file: Path) -> Iterator[Any]:
     """Open a file; NasError if it is damaged."""
-    import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(file) as table:
             yield table
-    except (pyarrow.ArrowException, OSError) as error:
+    except NasError:
+        raise
+    except Exception as error:  # Arrow raises what it likes at damaged bytes, UnicodeDecodeError among others
         raise NasError(f"not a readable parquet file: {error}", where=f"parquet:{file}") from None
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from nas.data.dataset import Split
+if TYPE_CHECKING:
+    from nas.data.dataset import Split
+    from nas.data.decode import Undecoded
 
 Fit = Literal["crop", "squash", "pad"]
-Load = Callable[[], Split]
+Load = Callable[[], "Split | Undecoded"]
 
 
 @dataclass(frozen=True)

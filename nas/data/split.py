@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.data.dataset import Dataset, Labels, Split, match_classes, match_shape, task_of, used_classes
+from nas.data.decode import Undecoded
 from nas.data.reading import Reading
-from nas.data.source import Source
+from nas.data.rows import Indices
+from nas.data.source import Load, Source
 from nas.errors import NasError
-
-Indices = npt.NDArray[np.intp]
 
 
 def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
@@ -31,7 +31,7 @@ def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
     return shuffled[np.argsort(place, kind="stable")]
 
 
-def strata(part: Split) -> Labels:
+def strata(part: Split | Undecoded) -> Labels:
     """Return the group of each image that splits hold in proportion: its class, or the class of its mask
     that the fewest images show."""
     if task_of(part.labels) == "classification":
@@ -73,24 +73,29 @@ def split(
     Raises NasError where a part is given twice, or a class has no image to train on.
     """
     _check_shares(source, validation=validation, test=test)
-    part, dropped = _without_rare(source.train(), min_images, source.name)
+    part = source.train()
+    if limit is None:
+        part = part.decoded()  # all are used
+    part, dropped = _without_rare(part, min_images, source.name)
     order = stratified_order(strata(part), np.random.default_rng(seed))
-    reading = part.reading + Reading(unread={**source.unread, **_unread(dropped, min_images)})
+    tests = 0 if source.test else _test_size(source, len(order), test)
+    order, chosen, images = _readable(part, order, tests, limit)
+    labels = part.labels if isinstance(part, Split) else part.labels[order]
+    reading = images.reading + Reading(unread={**source.unread, **_unread(dropped, min_images)})
     origins = {"train": source.name, **source.origins}
-    load_test = source.test and partial(_keep_classes, source.test, dropped)
-    if load_test is None and (count := _test_size(source, len(order), test)):
-        load_test = partial(Split, *part.take(np.sort(order[:count]))[:3])
-        origins["test"] = f"{count / len(part.labels):.0%} of {origins['train']}"
-        order = order[count:]
-    order = order[:limit]
+    load_test: Callable[[], Split] | None = source.test and partial(_keep_classes, source.test, dropped)
+    if load_test is None and tests:
+        load_test = part.take(np.sort(order[:tests])).decoded
+        origins["test"] = f"{tests / len(labels):.0%} of {origins['train']}"
+    order = np.searchsorted(chosen, order[tests:][:limit])
     if source.validation:
-        val, train = _own_validation(source, part, dropped), part.take(np.sort(order))
+        val, train = _own_validation(source, images, dropped), images.take(np.sort(order))
         reading += val.reading
     else:
-        count = _validation_size(part, len(order), validation)
-        val, train = part.take(np.sort(order[:count])), part.take(np.sort(order[count:]))
-        origins["validation"] = f"{count / len(part.labels):.0%} of {origins['train']}"
-    _check(source.name, part, train, val)
+        count = _validation_size(images, len(order), validation)
+        val, train = images.take(np.sort(order[:count])), images.take(np.sort(order[count:]))
+        origins["validation"] = f"{count / len(labels):.0%} of {origins['train']}"
+    _check(source.name, labels, train, val)
     return Dataset(
         name=source.name,
         classes=part.classes,
@@ -102,6 +107,33 @@ def split(
         origins=origins,
         reading=reading,
     )
+
+
+def _readable(
+    part: Split | Undecoded, order: Indices, tests: int, limit: int | None
+) -> tuple[Indices, Indices, Split]:
+    """Decode the images for training and validation.
+
+    Args:
+        part: all images.
+        order: the order in which they are taken, first `tests` for the test set.
+        tests: size of the test set.
+        limit: bound on the images for training and validation.
+
+    Returns the order without the images that turned out to be unreadable, whose places the next ones take;
+    the indices of the decoded images; and these images.
+    """
+    if isinstance(part, Split):
+        return order, np.arange(len(part.images)), part
+    broken: dict[str, str] = {}
+    while True:
+        chosen = np.sort(order[tests:][:limit])
+        images, good = part.take(chosen).readable()
+        broken |= images.reading.broken
+        if len(good) == len(chosen):
+            reading = part.reading + images.reading + Reading(broken=broken)
+            return order, chosen, images._replace(reading=reading)
+        order = order[~np.isin(order, np.delete(chosen, good))]
 
 
 def _check_shares(source: Source, **shares: float | None) -> None:
@@ -132,10 +164,13 @@ def _own_validation(source: Source, part: Split, dropped: Collection[str]) -> Sp
     assert source.validation is not None
     place = f"{source.name}: validation part"
     val = match_classes(_keep_classes(source.validation, dropped), part.classes, place)
-    return match_shape(val, part.images.shape[1:], place)
+    channels, height, width = part.images.shape[1:]
+    return match_shape(val, (channels, height, width), place)
 
 
-def _without_rare(part: Split, least: int, where: str) -> tuple[Split, dict[str, int]]:
+def _without_rare(
+    part: Split | Undecoded, least: int, where: str
+) -> tuple[Split | Undecoded, dict[str, int]]:
     """Return the part without classes of fewer than `least` images, and the number of images of these by
     class."""
     if least <= 1:
@@ -147,18 +182,21 @@ def _without_rare(part: Split, least: int, where: str) -> tuple[Split, dict[str,
     return _drop_classes(part, rare), rare
 
 
-def _keep_classes(load: Callable[[], Split], dropped: Collection[str]) -> Split:
-    return _drop_classes(load(), dropped)
+def _keep_classes(load: Load, dropped: Collection[str]) -> Split:
+    return _drop_classes(load().decoded(), dropped).decoded()
 
 
-def _drop_classes(part: Split, dropped: Collection[str]) -> Split:
+def _drop_classes(part: Split | Undecoded, dropped: Collection[str]) -> Split | Undecoded:
     if not dropped:
         return part
     classes = tuple(name for name in part.classes if name not in dropped)
     index = np.array([classes.index(name) if name in classes else -1 for name in part.classes])
     labels = index[part.labels]
     chosen = np.flatnonzero(labels >= 0)
-    return Split(part.images[chosen], labels[chosen].astype(np.int64), classes, part.reading)
+    kept, labels = part.take(chosen), labels[chosen].astype(np.int64)
+    if isinstance(kept, Split):
+        return kept._replace(labels=labels, classes=classes, reading=part.reading)
+    return replace(kept, labels=labels, classes=classes, reading=part.reading)
 
 
 def _unread(dropped: Mapping[str, int], least: int) -> dict[str, str]:
@@ -167,18 +205,18 @@ def _unread(dropped: Mapping[str, int], least: int) -> dict[str, str]:
     }
 
 
-def _check(name: str, part: Split, train: Split, val: Split) -> None:
+def _check(name: str, labels: Labels, train: Split, val: Split) -> None:
     if len(train.classes) < 2:
-        masks = task_of(part.labels) == "segmentation"
+        masks = task_of(labels) == "segmentation"
         hint = "255 in a mask is not a class but ignored" if masks else "a class is a folder, or a label"
         raise NasError(f"has {len(train.classes)} class; two are needed", where=name, hint=hint)
-    missing = sorted(set(used_classes(part.labels)) - set(used_classes(train.labels)))
+    missing = sorted(set(used_classes(labels)) - set(used_classes(train.labels)))
     if not missing and used_classes(val.labels):
         return
     names = ", ".join(train.classes[label] for label in missing[:5])
     what = f"no training image of class {names}" if missing else "no image with a label left for validation"
     hint = "raise ?limit=N, or add images: each class needs some in training, validation and test"
-    if missing and task_of(part.labels) == "classification":
-        fewest = min(int((part.labels == label).sum()) for label in missing)
+    if missing and task_of(labels) == "classification":
+        fewest = min(int((np.asarray(labels) == label).sum()) for label in missing)
         hint += f"; or leave out classes of fewer than {fewest + 1} images with ?min_images={fewest + 1}"
     raise NasError(f"{what} with {len(train.labels)} training images", where=name, hint=hint)

@@ -11,6 +11,7 @@ import numpy as np
 from nas.data.dataset import Dataset, Images, Labels, find_duplicates, image_digests, used_classes
 from nas.data.layout import FOREIGN
 from nas.data.load import parse_spec
+from nas.data.rows import blocks
 from nas.errors import readable
 from nas.formatting import count, metric
 
@@ -132,13 +133,15 @@ def _missing_warnings(counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 
 
 def _pixel_warnings(images: Images) -> Iterator[str]:
-    flat = images.reshape(len(images), -1)
-    if len(images) > 1 and all(np.array_equal(image, flat[0]) for image in flat):
+    first = images[0]
+    if len(images) > 1 and all((block == first).all() for block in blocks(images)):
         yield "all training images are equal"
-    elif all(image.min() == image.max() for image in flat):
+    elif all((block == block[:, :1, :1, :1]).all() for block in blocks(images)):
         yield "all training images are constant: each has pixels of a single value"
-    elif (levels := int(images.max()) - int(images.min()) + 1) < FEW_LEVELS:
-        yield f"pixels use {levels} of 256 grey levels: is the scale of the files right?"
+    else:
+        extremes = np.array([(block.min(), block.max()) for block in blocks(images)], dtype=int)
+        if (levels := extremes[:, 1].max() - extremes[:, 0].min() + 1) < FEW_LEVELS:
+            yield f"pixels use {levels} of 256 grey levels: is the scale of the files right?"
 
 
 def _label_warnings(dataset: Dataset, digests: Mapping[str, list[bytes]]) -> Iterator[str]:
@@ -149,7 +152,7 @@ def _label_warnings(dataset: Dataset, digests: Mapping[str, list[bytes]]) -> Ite
     if dataset.task == "classification":
         labels: dict[bytes, set[int]] = defaultdict(set)
         for part, (_, answers) in split_arrays(dataset).items():
-            for digest, answer in zip(digests[part], answers.tolist(), strict=True):
+            for digest, answer in zip(digests[part], np.asarray(answers).tolist(), strict=True):
                 labels[digest].add(answer)
         if contrary := sum(len(known) > 1 for known in labels.values()):
             yield f"{count(contrary, 'image')} with more than one class"
@@ -174,7 +177,7 @@ def _balance_text(dataset: Dataset) -> str:
         return ""
     counts = np.bincount(dataset.train_labels, minlength=dataset.num_classes)
     largest = int(counts.argmax())
-    share = float((dataset.val_labels == largest).mean())
+    share = float((np.asarray(dataset.val_labels) == largest).mean())
     name = dataset.classes[largest]
     largest_share = f"largest class {name} ({counts[largest] / counts.sum():.1%})"
     return f"{largest_share}: a constant guess has {1 - share:.2%} error"

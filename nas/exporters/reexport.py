@@ -12,7 +12,7 @@ from nas.errors import NasError
 from nas.exporters.folder import NetworkFolder
 from nas.exporters.formats import FORMATS, load_formats
 from nas.exporters.options import PLAIN, PROGRAMS, FormatOptions
-from nas.exporters.publish import TRAINING, ExportedFolder, Figures, Package, publish
+from nas.exporters.publish import CURVE, TRAINING, ExportedFolder, Figures, Package, publish
 from nas.exporters.variants import DEEPEST, WHOLE, Variant, make_variant
 from nas.graph.cost import cost
 
@@ -43,18 +43,23 @@ def export_folder(
     about |= {"name": name, "weights": True, **options.about(names)}
     about.setdefault("weights_from", "model.safetensors")
     made = _whole(folder) if variant == WHOLE else _variant(folder, variant)
-    training = folder.training
     package = Package(
         folder=name,
         where=str(folder.path),
         about=about | made.pop("about"),
         keep_weights=True,
-        files={TRAINING: training} if training and not variant.column else {},
+        files={} if variant.column else _of_training(folder),
         **made,
     )
     if package.about.get("with_preprocessing"):
         _ = folder.preprocessing
     return publish([package], to or folder.path.resolve().parent, modules)[0]
+
+
+def _of_training(folder: NetworkFolder) -> dict[str, bytes]:
+    """Return the files that a full training left: its figures and the picture of its curve."""
+    files = [path for name in (TRAINING, CURVE) if (path := folder.path / name).is_file()]
+    return {path.name: path.read_bytes() for path in files}
 
 
 def _whole(folder: NetworkFolder) -> dict[str, Any]:

@@ -38,15 +38,15 @@ from nas.exporters.verify import SOURCE
 from nas.files import write_atomic
 from nas.graph.cost import cost
 from nas.space.genotype import Genotype, expand
-from nas.training.final import Files, train_fully
+from nas.training.final import Files, choose_recipe, train_fully
 from nas.training.fine_tuning import BODY_RATE, FineTuning
-from nas.training.recipe import adjusted, full_recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from nas.data import Dataset
     from nas.graph.graph import Graph
+    from nas.training.recipe import Recipe
 
 STARTS = ("start", "start_sha256", "freeze", "body_rate")
 """Entries of config.json, in `training`, on the weights that a training started from."""
@@ -64,9 +64,11 @@ def train(
     freeze: bool = False,
     epochs: int | None = None,
     recipe: Mapping[str, Any] | None = None,
+    time: float | None = None,
     seed: int = 0,
     device: str | None = None,
     resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Train one network fully, then score it once on the test images.
@@ -81,16 +83,20 @@ def train(
             the zoo, such as `"resnet18"`.
         data: The data set, as for `nas.search`; by default the data of the search or training that an
             exported file comes from.
-        to: Folder in which the folder is written; by default that of the exported file, or `trained`.
+        to: Folder in which the folder is written; by default that of the exported file, or `trained`,
+            beside a file.
         weights: File of weights to start from, under this program's names or, for networks of the zoo,
             torchvision's. The head is replaced where it has other classes. By default weights are random.
         body_rate: Learning rate of all layers but the head, as a share of the head's, with `weights`.
         freeze: Train the head alone, with `weights`.
         epochs: Epochs to train; by default 100 below 20,000 training images, 200 below 200,000, else 90.
         recipe: Fields of `nas.training.recipe.Recipe` that differ from `full_recipe`, such as `{"ema": 0}`.
+        time: Seconds for the training. Where the epochs do not fit, as a few measured batches tell, the
+            schedule is as many as do. A resumed training keeps its epochs.
         seed: Seed of the initial weights and the order of batches.
         device: `"cpu"`, `"cuda"` or `"cuda:1"`; by default a GPU if there is one.
         resume: Continue an interrupted training. A finished one returns its figures.
+        on_start: Called before the first epoch with the data and the recipe.
         on_epoch: Called after each epoch with its figures: epoch, train_loss, val_loss, val_error.
 
     Returns:
@@ -119,8 +125,11 @@ def train(
         "seed": seed,
         "device": device,
         "resume": resume,
+        "time": time,
+        "on_start": on_start,
+        "on_epoch": on_epoch,
     }
-    return train_target(target, data, to, start, **settings, on_epoch=on_epoch)
+    return train_target(target, data, to, start, **settings)
 
 
 def find_target(network: str | Path | Genotype) -> TrainingTarget:
@@ -157,9 +166,11 @@ def train_target(
     *,
     epochs: int | None = None,
     recipe: Mapping[str, Any] | None = None,
+    time: float | None = None,
     seed: int = 0,
     device: str | None = None,
     resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -167,19 +178,22 @@ def train_target(
     out = Path(to or target.to) / target.name
     check_replaceable(out)
     spec, dataset = _load(target, data)
-    chosen = adjusted(full_recipe(dataset, epochs), recipe or {})
     trained = _Trained(target, dataset, spec, start)
     work = out.with_name(f".{out.name}.training")
-    files = _begin(work, out, trained, resume)
+    files, device = _begin(work, out, trained, resume), device or _device()
+    chosen = choose_recipe(
+        files.source, dataset, epochs=epochs, fields=recipe, time=time, device=device, resume=resume
+    )
 
     def prepare(network: nn.Module) -> None:
         if start is not None:
             say(start.apply(network, dataset.num_classes))
 
-    settings: dict[str, Any] = {"seed": seed, "device": device or _device(), "resume": resume}
+    settings: dict[str, Any] = {"seed": seed, "device": device, "resume": resume}
+    calls: dict[str, Any] = {"on_start": on_start, "on_epoch": on_epoch, "prepare": prepare}
     finished = files.report.exists() and not files.weights.exists()
     try:
-        report = train_fully(files.source, dataset, chosen, **settings, on_epoch=on_epoch, prepare=prepare)
+        report = train_fully(files.source, dataset, chosen, **settings, **calls)
     except NasError as error:
         if not finished:
             raise
@@ -251,7 +265,7 @@ class _Trained:
             expected=Figures(figures["params"], figures["flops"]),
             about=about,
             keep_weights=True,
-            files={TRAINING: json.dumps(report, indent=2, allow_nan=False) + "\n"},
+            files={TRAINING: (json.dumps(report, indent=2, allow_nan=False) + "\n").encode()},
         )
 
     def _figures(self, network: nn.Module) -> dict[str, int]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.errors import NasError, StorageError
-from nas.files import read_bytes, read_checked, write_atomic, write_checked
+from nas.files import read_bytes, read_checked, write_atomic, write_checked, write_errors
 from nas.space.space import SearchSpace, decisions_of
 from nas.study.trial import Trial
 from nas.study.trial_json import from_attributes, to_attributes
@@ -30,7 +30,8 @@ class RungStore:
     def __init__(self, folder: Path, rungs: Sequence[int], space: SearchSpace) -> None:
         self._folder, self._rungs, self._space = folder, tuple(rungs), space
         self._files: dict[int, tuple[Path, Path]] = {}
-        folder.mkdir(exist_ok=True)
+        with write_errors(folder):
+            folder.mkdir(exist_ok=True)
 
     def read(self) -> list[Trial]:
         """Return the paused trials; StorageError names a file that this class has not written."""
@@ -41,15 +42,16 @@ class RungStore:
         self._files = {trial.number: self._paths(trial) for trial in trials}
         kept = {path for paths in self._files.values() for path in paths}
         for path in set(filter(Path.is_file, self._folder.iterdir())) - kept:
-            path.unlink()
+            _delete(path)
 
     def write(self, trial: Trial, checkpoint: bytes) -> None:
         """Keep a trial, replacing its earlier state; both files are on disk when this returns."""
         record, state = self._paths(trial)
         write_atomic(state, checkpoint)
         write_checked(record, to_attributes(trial))
-        if trial.number in self._files:
-            self._files[trial.number][1].unlink(missing_ok=True)
+        earlier = self._files.get(trial.number)
+        if earlier and earlier[1] != state:  # a trial that lost its state comes to the same rung again
+            _delete(earlier[1])
         self._files[trial.number] = record, state
 
     def checkpoint(self, number: int) -> bytes | None:
@@ -61,7 +63,7 @@ class RungStore:
     def delete(self, number: int) -> None:
         """Delete the files of a trial, if there are any."""
         for path in self._files.pop(number, ()):
-            path.unlink(missing_ok=True)
+            _delete(path)
 
     def _paths(self, trial: Trial) -> tuple[Path, Path]:
         return (
@@ -81,3 +83,8 @@ class RungStore:
         except (LookupError, TypeError, ValueError, RecursionError, NasError) as error:
             hint = "delete the file to train this trial from the start"
             raise StorageError(f"cannot be read: {error}", where=str(path), hint=hint) from error
+
+
+def _delete(path: Path) -> None:
+    with write_errors(path):
+        path.unlink(missing_ok=True)

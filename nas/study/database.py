@@ -35,6 +35,11 @@ WAL_HINT = (
     "copy the folder to a place where you can write"
 )
 
+MAX_VALUE = 1 << 24
+"""Longest row or value that is read, in bytes; a trial takes some thousands."""
+MAX_FILE = 1 << 32
+"""Largest database that is read, in bytes: all of it is checked, and a million trials take half of this."""
+
 LOCK_LIMIT = 120.0
 """Seconds to wait for another program that has locked the file."""
 LOCK_PATIENCE = 5.0
@@ -128,6 +133,7 @@ def _holders(path: Path) -> str:
 
 
 def _distrust(connection: sqlite3.Connection, _: object) -> None:
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA foreign_keys = ON")
 
@@ -200,6 +206,8 @@ def require_file(path: Path) -> None:
         require_plain(Path(f"{path}{suffix}"))
     if not path.exists():
         raise NotFoundError("no such study", where=str(path))
+    if path.stat().st_size > MAX_FILE:
+        raise StorageError(f"is larger than {MAX_FILE:,} bytes", where=str(path), hint=DAMAGE_HINT)
 
 
 def damaged(where: str | Path, cause: str) -> StorageError:

@@ -26,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 
 from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_you_mean
-from nas.files import DRAFT, read_checked, read_text, write_atomic, write_checked
+from nas.files import DRAFT, read_checked, read_text, sync_folder, write_atomic, write_checked, write_errors
 from nas.study.run_config import RunConfig, check_version
 
 RESULTS = Path("results")
@@ -89,6 +89,7 @@ def create_run(results_dir: str | Path, space_name: str, name: str | None = None
     try:
         root.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
+        sync_folder(root)
     except FileExistsError:
         if (folder / "config.json").exists():
             hint = "--resume continues it, another --name starts a new run"
@@ -101,7 +102,7 @@ def create_run(results_dir: str | Path, space_name: str, name: str | None = None
         hint = "choose another --results-dir"
         raise StorageError(error.strerror or str(error), where=str(folder), hint=hint) from error
     files = RunFolder(folder)
-    with removed_on_failure(files):
+    with removed_on_failure(files), write_errors(files.weights):
         files.weights.mkdir()
     return files
 

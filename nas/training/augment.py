@@ -1,63 +1,21 @@
-"""Batches of augmented images, gathered from a data set that lies on the device."""
+"""Batches of augmented images."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nas.data import Dataset
 from nas.data.dataset import IGNORE
+from nas.training.device_data import BatchReader, device_dataset, reflected
 from nas.training.imbalance import BalancedOrder
 from nas.training.metrics import Mix
 from nas.training.recipe import BALANCED, Recipe
 from nas.training.transforms import Draw, color_jitter, draw_operations, operate, operate_masks
-
-
-class DeviceDataset(NamedTuple):
-    """A data set on a device; images are uint8.
-
-    Attributes:
-        images: Training images of (n, height, width, channels), with a margin.
-        labels: Their class indices of (n,), or masks of (n, height, width) with the same margin.
-        val_images: Validation images of (n, channels, height, width).
-        val_labels: Their class indices or masks.
-    """
-
-    images: Tensor
-    labels: Tensor
-    val_images: Tensor
-    val_labels: Tensor
-
-
-_on_device: WeakKeyDictionary[Dataset, tuple[int, torch.device, DeviceDataset]] = WeakKeyDictionary()
-
-
-def device_dataset(dataset: Dataset, pad: int, device: torch.device) -> DeviceDataset:
-    """Return a data set on a device, shared by all trainings of this process on it.
-
-    Args:
-        dataset: The data set. Its copy on the device lives as long as it does.
-        pad: Margin of the training images, in pixels.
-        device: The device.
-    """
-    cached = _on_device.get(dataset)
-    if cached and cached[:2] == (pad, device):
-        return cached[2]
-    images, labels = dataset.train_images.transpose(0, 2, 3, 1), dataset.train_labels
-    margin = (pad, pad)
-    images = np.pad(images, ((0, 0), margin, margin, (0, 0)), mode="reflect")
-    if dataset.task == "segmentation":
-        labels = np.pad(labels, ((0, 0), margin, margin), constant_values=IGNORE)
-    # np.pad made a copy that torch may share; the other arrays may be read-only.
-    rest = (torch.tensor(array, device=device) for array in (labels, dataset.val_images, dataset.val_labels))
-    copy = DeviceDataset(torch.from_numpy(images).to(device), *rest)
-    _on_device[dataset] = (pad, device, copy)
-    return copy
 
 
 class Normalizer:
@@ -91,22 +49,27 @@ class Batches:
     def __init__(
         self, dataset: Dataset, recipe: Recipe, device: torch.device, generator: torch.Generator
     ) -> None:
-        self.data = device_dataset(dataset, recipe.pad, device)
+        self.data = device_dataset(dataset, device)
         self.size = min(recipe.batch_size, len(dataset.train_labels))
+        self.reader = BatchReader(self.data, self.size)
         self.normalize = Normalizer(dataset, device)
         self.dataset, self.recipe, self.generator, self.device = dataset, recipe, generator, device
         balanced = recipe.sampling == BALANCED
-        self.balanced = BalancedOrder(self.data.labels.long(), generator) if balanced else None
+        labels = torch.tensor(np.asarray(dataset.train_labels), device=device).long() if balanced else None
+        self.balanced = None if labels is None else BalancedOrder(labels, generator)
         _, self.height, self.width = dataset.input_shape
+        # Rows and columns of an image with margins, which no image is stored with.
+        self.rows, self.columns = (reflected(side, recipe.pad, device) for side in dataset.input_shape[1:])
 
     def __len__(self) -> int:
-        return len(self.data.labels) // self.size
+        return len(self.dataset.train_labels) // self.size
 
     def order(self) -> Tensor:
         """Return the indices of the images of each batch of an epoch, (batches, size)."""
         if self.balanced is not None:
             return self.balanced(len(self) * self.size).view(len(self), self.size)
-        shuffled = torch.randperm(len(self.data.labels), generator=self.generator, device=self.device)
+        count = len(self.dataset.train_labels)
+        shuffled = torch.randperm(count, generator=self.generator, device=self.device)
         return shuffled[: len(self) * self.size].view(len(self), self.size)
 
     def augment_batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,17 +84,22 @@ class Batches:
         shifts = 2 * self.recipe.pad + 1
         top, left = self._draw(shifts), self._draw(shifts)
         mirrored = self._draw(2)[:, 0] if self.recipe.flip else None
-        _, height, width, _ = self.data.images.shape
-        rows = chosen[:, None] * height + top + torch.arange(self.height, device=self.device)
+        pixels, labels = self.reader.fetch(chosen)
+        images = pixels.permute(0, 2, 3, 1).contiguous()
+        images = images.index_select(1, self.rows).index_select(2, self.columns)
+        count, height, width, _ = images.shape
+        first = height * torch.arange(count, device=self.device)  # the first row of each image
+        rows = first[:, None] + top + torch.arange(self.height, device=self.device)
         starts = rows * width + left  # the first pixel of each row of each window
-        images, draw = self._transform(self._windows(self.data.images, starts, mirrored))
+        images, draw = self._transform(self._windows(images, starts, mirrored))
         inputs = self.normalize(images)
         if self.recipe.cutout:
             inputs = self._cut_out(inputs)
         if self.dataset.task == "segmentation":
-            masks = self._windows(self.data.labels[..., None], starts, mirrored)[..., 0]
+            masks = F.pad(labels, (self.recipe.pad,) * 4, value=IGNORE)[..., None]
+            masks = self._windows(masks, starts, mirrored)[..., 0]
             return inputs, (masks if draw is None else operate_masks(masks, draw)).long()
-        return inputs, self.data.labels[chosen].long()
+        return inputs, labels.long()
 
     def mix(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Mix | None]:
         """Return inputs mixed in pairs, as the recipe asks (mixup, Zhang et al., 2018), and how; else as they

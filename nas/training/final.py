@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, NotFoundError, StorageError
-from nas.files import write_atomic
+from nas.files import read_text, write_atomic
 from nas.graph.graph import shape_text
+from nas.training.recipe import adjusted, check_recipe, full_recipe
 from nas.training.task import MAX_CLASS_ERRORS
 
 if TYPE_CHECKING:
@@ -45,6 +46,67 @@ class Files:
         return self.source.with_suffix(".checkpoint")
 
 
+def choose_recipe(
+    source: Path,
+    dataset: Dataset,
+    *,
+    epochs: int | None = None,
+    fields: Mapping[str, Any] | None = None,
+    time: float | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+) -> Recipe:
+    """Return the recipe of a full training.
+
+    Args:
+        source: File with a class `Network(num_classes, in_chans)`.
+        dataset: Images to train on.
+        epochs: Epochs to train; by default as suits the data.
+        fields: Fields that differ from `full_recipe`.
+        time: Seconds for the training. Where the epochs do not fit, as a few measured batches tell, the
+            schedule is as many as do. A resumed training keeps its epochs.
+        device: cpu, cuda or cuda:1.
+        resume: Whether the training beside the source is resumed.
+
+    Raises:
+        NasError: A field is unknown or does not fit the data, or not one epoch fits into the time.
+    """
+    fields = dict(fields or {})
+    given = fields.pop("epochs", None)
+    epochs = given if epochs is None else epochs
+    chosen = adjusted(full_recipe(dataset, epochs), fields)
+    check_recipe(chosen, dataset)
+    if time is None:
+        return chosen
+    fitting = _recorded_epochs(Files(source)) if resume else None
+    fitting = fitting or _fitting_epochs(source, dataset, chosen, time, device)
+    return adjusted(full_recipe(dataset, fitting), fields)
+
+
+def _recorded_epochs(files: Files) -> int | None:
+    """Return the epochs of the schedule of an earlier training, None without one."""
+    from nas.training.checkpoint import load
+
+    if files.report.exists():
+        try:
+            return int(json.loads(read_text(files.report))["recipe"]["epochs"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise StorageError(f"cannot be read: {error}", where=str(files.report)) from None
+    state = load(files.checkpoint)
+    return None if state is None else int(state["identity"]["epochs"])
+
+
+def _fitting_epochs(source: Path, dataset: Dataset, recipe: Recipe, time: float, device: str) -> int:
+    """Return how many epochs of a recipe fit into `time` seconds."""
+    from nas.training.time_budget import epochs_within
+
+    if not time > 0:
+        raise NasError(f"must be above 0 seconds, not {time}", where="time")
+    network = load_network(source, dataset)
+    check_output(network, dataset, str(source))
+    return epochs_within(time, network, dataset, recipe, device)[0]
+
+
 def train_fully(
     source: Path,
     dataset: Dataset,
@@ -53,6 +115,7 @@ def train_fully(
     seed: int = 0,
     device: str = "cpu",
     resume: bool = False,
+    on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
     prepare: Callable[[nn.Module], object] | None = None,
 ) -> dict[str, Any]:
@@ -68,6 +131,7 @@ def train_fully(
         seed: Seed of the initial weights and the order of batches.
         device: cpu, cuda or cuda:1.
         resume: Continue from the checkpoint beside the source.
+        on_start: Called before the first epoch with the data and the recipe.
         on_epoch: Called after each epoch with its figures.
         prepare: Called with the network before it is trained, to load weights (`nas.training.fine_tuning`).
 
@@ -97,6 +161,8 @@ def train_fully(
     check_output(network, dataset, str(source))
     if prepare is not None:
         prepare(network)
+    if on_start is not None:
+        on_start(dataset, recipe)
     result = loop.train(
         network, dataset, recipe, seed=seed, device=device, on_epoch=on_epoch, checkpoint=files.checkpoint
     )

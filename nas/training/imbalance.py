@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nas.data import Dataset
 from nas.data.dataset import IGNORE
+from nas.data.rows import blocks
 from nas.training.recipe import BALANCED, Recipe
 
 
@@ -31,12 +32,9 @@ def class_weights(recipe: Recipe, dataset: Dataset, device: torch.device) -> Ten
 
 def label_counts(dataset: Dataset) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return the number of training images of each class; for masks, of pixels."""
-    labels = dataset.train_labels
-    # One mask at a time: bincount makes a copy of eight times the size.
-    parts = [labels] if labels.ndim == 1 else labels
     counts = np.zeros(max(dataset.num_classes, IGNORE + 1), dtype=np.int64)
-    for part in parts:
-        counts += np.bincount(part.reshape(-1), minlength=len(counts))
+    for block in blocks(dataset.train_labels):  # bincount makes a copy of eight times the size
+        counts += np.bincount(block.reshape(-1), minlength=len(counts))
     return counts[: dataset.num_classes]
 
 

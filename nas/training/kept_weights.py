@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,9 +29,15 @@ def best_epoch(curve: Sequence[Mapping[str, float]], patience: int) -> int:
     return 1 + min(range(len(curve)), key=lambda i: curve[i]["val_error"])
 
 
-def out_of_patience(curve: Sequence[Mapping[str, float]], patience: int) -> bool:
-    """Return whether the last `patience` epochs have brought no lower validation error."""
-    return bool(patience and curve) and len(curve) - best_epoch(curve, patience) >= patience
+def out_of_patience(curve: Sequence[Mapping[str, float]], recipe: Recipe) -> bool:
+    """Return whether the last epochs, as many as the patience, have brought no lower validation error.
+
+    Epochs of the warm-up do not count, because errors vary widely while the learning rate rises.
+    """
+    if not recipe.patience or not curve:
+        return False
+    since = max(best_epoch(curve, recipe.patience), math.ceil(recipe.warm_up * recipe.epochs))
+    return len(curve) - since >= recipe.patience
 
 
 def chosen_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:

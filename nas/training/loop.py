@@ -16,6 +16,7 @@ from nas.data.dataset import Images, Labels
 from nas.training.augment import Batches, Normalizer
 from nas.training.checkpoint import TrainingState
 from nas.training.cuda_graph import CUDAGraphStep
+from nas.training.device_data import gather
 from nas.training.imbalance import class_weights
 from nas.training.kept_weights import KeptWeights, best_epoch, blend, out_of_patience
 from nas.training.memory import release_memory
@@ -107,7 +108,7 @@ def train(
         run = CUDAGraphStep(step, generator) if place.type == "cuda" else step
         score = None
         lap("building")
-        while len(curve) < (until or recipe.epochs) and not out_of_patience(curve, recipe.patience):
+        while len(curve) < (until or recipe.epochs) and not out_of_patience(curve, recipe):
             row, score, diverged = _train_and_validate(step, run, len(curve), device, on_batch, lap)
             if diverged:
                 return TrainingResult(math.nan, row["train_loss"], True, tuple(curve))
@@ -120,7 +121,7 @@ def train(
                 on_epoch(dict(row))
         network.zero_grad()
         release_memory(device)  # else serialising adds to the memory that training has left free
-        ended = len(curve) == recipe.epochs or out_of_patience(curve, recipe.patience)
+        ended = len(curve) == recipe.epochs or out_of_patience(curve, recipe)
         packed = None if ended else state.pack(curve)
         kept.settle()
         epoch = best_epoch(curve, recipe.patience)
@@ -226,6 +227,7 @@ def train_epoch(step: Step, run: Callable[[], None], epoch: int, on_batch: Calla
     settings = torch.tensor([rates, shares], device=batches.device)
     losses = torch.empty_like(settings[0])
     for i, chosen in enumerate(batches.order()):
+        batches.reader.stage(chosen)
         step.chosen.copy_(chosen)
         step.rate.copy_(settings[0, i])
         step.share.copy_(settings[1, i])
@@ -257,18 +259,14 @@ def evaluate(
         half: Whether to compute in bfloat16 rather than float32.
     """
     place = torch.device(device)
-    images, labels = (
-        array if isinstance(array, Tensor) else torch.tensor(array, device=place)
-        for array in (images, labels)
-    )
     network.eval()
     normalize = Normalizer(dataset, place)
     confusion, loss = Confusion(dataset, place), torch.zeros((), device=place)
     size = evaluation_batch(dataset, device)
     for start in range(0, len(labels), size):
         chosen = slice(start, start + size)
-        answers = labels[chosen].long()
-        inputs = normalize(images[chosen].permute(0, 2, 3, 1))
+        answers = gather(labels, chosen).to(place).long()
+        inputs = normalize(gather(images, chosen).to(place).permute(0, 2, 3, 1))
         with torch.autocast(place.type, torch.bfloat16, enabled=half):
             scores = network(inputs)
         confusion.add(scores, answers)

@@ -32,6 +32,10 @@ LIBRARY = 110 << 20
 """Bytes that the first training in a process takes for kernels, threads and caches."""
 RESERVE = 0.1
 """Fraction of a GPU's memory that stays free."""
+BATCH_COPIES = 4
+"""Copies of the pixels of a batch while it is augmented."""
+RESIDENT = 4 << 30
+"""Bytes up to which a data set lies on a GPU; the batches of a larger one are copied there one by one."""
 CHECKPOINT_COPIES = 4
 """Copies of the weights held on the host while a checkpoint is serialised."""
 
@@ -64,7 +68,7 @@ def candidate_memory(
     training = (3 if recipe.ema else 2) * weights + step + validation
     if kind == "cpu":
         training = max(training, CHECKPOINT_COPIES * weights) + (2 * weights if resumed else 0)
-    return round(LIBRARY + data_memory(dataset, recipe) + training)
+    return round(LIBRARY + data_memory(dataset, recipe, kind) + training)
 
 
 def gpu_memory() -> float:
@@ -91,12 +95,19 @@ def release_memory(device: str) -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def data_memory(dataset: Dataset, recipe: Recipe) -> int:
-    """Return the bytes of images and masks on the device; training images have margins of the recipe."""
+def data_memory(dataset: Dataset, recipe: Recipe, device: str) -> int:
+    """Return the bytes of images and masks on the device.
+
+    On a CPU these are the copies of a batch with margins, as the data set itself is mapped or shared; on a
+    GPU the data set, too, if it is small enough to be resident.
+    """
     channels, height, width = dataset.input_shape
     planes = channels + (dataset.task == "segmentation")
-    training = len(dataset.train_labels) * (height + 2 * recipe.pad) * (width + 2 * recipe.pad)
-    return planes * (training + len(dataset.val_labels) * height * width)
+    side = (height + 2 * recipe.pad) * (width + 2 * recipe.pad)
+    batches = BATCH_COPIES * min(recipe.batch_size, len(dataset.train_labels)) * planes * side
+    count = len(dataset.train_labels) + len(dataset.val_labels)
+    total = planes * count * height * width
+    return batches + (total if device != "cpu" and total <= RESIDENT else 0)
 
 
 @lru_cache(maxsize=512)

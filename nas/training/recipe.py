@@ -24,6 +24,9 @@ WORKER_ENVIRONMENT = {
 
 FULL_EPOCHS = ((20_000, 100), (200_000, 200), (math.inf, 90))
 """Epochs of a full training below a number of training images."""
+EMA_STEPS, EMA_SHARE = 500, 0.02
+"""Steps that a full training averages its weights over, and the largest share of all steps: an average over
+many of few steps lags behind."""
 MIXUP_EPOCHS = 100
 """Epochs from which a full training mixes images."""
 
@@ -117,8 +120,8 @@ class Recipe:
     )
     patience: int = _setting(
         0,
-        "epochs without a lower validation error after which a full training stops and keeps its best epoch; "
-        "0 for never",
+        "epochs without a lower validation error, after the warm-up, after which a full training stops and "
+        "keeps its best epoch; 0 for never",
         0,
         100_000,
     )
@@ -228,7 +231,9 @@ def full_recipe(dataset: Dataset, epochs: int | None = None) -> Recipe:
     epochs = full_epochs(dataset) if epochs is None else epochs
     recipe = default_recipe(dataset, epochs)
     mixed = bool(recipe.cutout) and epochs >= MIXUP_EPOCHS
-    return replace(recipe, ema=0.998, mixup=0.2 if mixed else 0.0)
+    window = min(EMA_STEPS, EMA_SHARE * epochs * len(dataset.train_labels) / recipe.batch_size)
+    averaged = round(1 - 1 / window, 4) if window >= 2 else 0.0
+    return replace(recipe, ema=averaged, mixup=0.2 if mixed else 0.0)
 
 
 def full_epochs(dataset: Dataset) -> int:

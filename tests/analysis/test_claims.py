@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import scipy.stats
 from testing.generators import NOISES, Truth, noise, table, with_evidence
 
 import nas
@@ -52,6 +53,31 @@ def test_a_rare_collapse_is_not_called_an_effect():
     found = paired_means(d, 0.005, np.random.default_rng(1))
     assert found.skewness[0] > 3
     assert found.low[0] < 0 < found.high[0]
+
+
+def test_long_tails_widen_the_limits_by_the_uncertainty_of_the_variance():
+    """Differences of two values, one of them rare: kurtosis 19, so 2 n / 18 degrees of freedom."""
+    d = np.tile([0.0] * 19 + [1.0], 5)[:, None]
+    d = d + np.random.default_rng(0).normal(0, 1e-6, d.shape)
+    found = paired_means(d, 0.5, np.random.default_rng(1))
+    c = d - d.mean()
+    freedom = 2 * len(d) / ((c**4).mean() / c.var(ddof=1) ** 2 - 1)
+    halves = np.random.default_rng(2).integers(2, size=(20_000, len(d)))
+    flips = np.quantile((halves @ d)[:, 0] / halves.sum(axis=1), 0.025)
+    t = scipy.stats.t(freedom).ppf(0.975) / scipy.stats.t(len(d) - 1).ppf(0.975)
+    assert t > 1.05
+    assert found.low[0] == pytest.approx(d.mean() - t * (d.mean() - flips), rel=0.05)
+
+
+def test_skew_with_few_contexts_allows_no_causal_claim():
+    """One context in which a type collapses; 50 contexts are enough for a claim beside it."""
+    for contexts, grade in ((30, "C"), (60, "B")):
+        frame = table(Truth(contexts=contexts, effects=(0.0, 0.03, 0.1)), np.random.default_rng(0))
+        frame.loc[(frame["context"] == contexts - 1) & (frame["type"] == "type2"), "error"] += 0.5
+        found = {(c.a, c.b): c for c in nas.analyze(with_evidence(frame)).paired.contrasts}
+        assert found["type0", "type1"].skewed
+        assert found["type0", "type1"].grade == grade
+        assert any(gate.name == "skewness" for gate in found["type0", "type1"].refused) == (grade == "C")
 
 
 @pytest.mark.slow

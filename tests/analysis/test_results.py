@@ -265,7 +265,8 @@ def test_skewed_differences_are_said_to_be():
     frame["error"] += tail[frame["context"]] * (frame["type"] == "type2")
     analysis = nas.analyze(frame)
     printed = {(row["a"], row["b"]): row["skewed"] for row in analysis_dict(analysis)["contrasts"]}
-    assert printed == {("type0", "type1"): False, ("type0", "type2"): True, ("type1", "type2"): True}
-    assert "The differences of type0 -> type2, type1 -> type2 are skewed" in " ".join(
-        analysis_text(analysis).split()
-    )
+    assert set(printed.values()) == {True}
+    text = " ".join(analysis_text(analysis).split())
+    assert "Intervals are approximate: the differences have a skewness of up to" in text
+    assert "in fewer than 10% of the contexts may be missing from 30" in text
+    assert not any(c.skewed for c in contrasts(rows()).values())

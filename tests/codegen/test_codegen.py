@@ -1,9 +1,11 @@
 import ast
+import pickle
 
 import pytest
 import torch
 from testing.interpreter import load
 
+from nas.codegen.build import build
 from nas.codegen.source import source
 from nas.modules import (
     AuxiliaryHead,
@@ -39,22 +41,26 @@ def test_a_resnet_reads_like_a_model_file():
 class Residual(nn.Module):
     """Shortcut B, norm after_conv."""
 
-    def __init__(self, chs):
+    def __init__(self, chs: int):
         super().__init__()
         self.branch = nn.Sequential(
             nn.Conv2d(chs, chs, 3, padding=1, bias=False),
             nn.BatchNorm2d(chs),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(chs, chs, 3, padding=1, bias=False),
             nn.BatchNorm2d(chs),
         )
+        self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x):
-        return torch.relu(self.branch(x) + x)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.branch(x) + x
+        return self.relu(x)
+
+    def zero_init_last(self) -> None:
 '''
         in text
     )
-    assert "        return torch.relu(self.branch(x) + self.shortcut(x))\n" in text
+    assert "        x = self.branch(x) + self.shortcut(x)\n        return self.relu(x)\n" in text
     assert "            ResidualTransition(16, 32),\n            *(Residual(32) for _ in range(8)),\n" in text
     assert text.count("class ") == 3
 
@@ -76,9 +82,9 @@ def test_numbers_that_differ_become_arguments():
         Node("stage2.block1", Plain(width=64, kernel=7, stride=2), ("stage1.block2",)),
     )
     text = source(expand(Genotype(ConvStem(width=8), nodes, PoolHead())))
-    assert "def __init__(self, in_chs, out_chs, kernel_size, stride=1):" in text
+    assert "(self, in_chs: int, out_chs: int, kernel_size: int, stride: int = 1):" in text
     assert "padding=kernel_size // 2" in text
-    assert "self.stage2 = Plain(32, 64, kernel_size=7, stride=2)" in text
+    assert "            Plain(32, 64, kernel_size=7, stride=2),\n" in text
 
 
 def test_only_torch_is_imported():
@@ -89,7 +95,7 @@ def test_only_torch_is_imported():
             alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
         }
         names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert names <= {"torch", "torch.nn.functional"}
+        assert names <= {"torch", "torch.nn.functional", "torch.utils.checkpoint"}
 
 
 def test_interface_of_a_model_file():
@@ -101,6 +107,70 @@ def test_interface_of_a_model_file():
     assert network(image).shape == (2, 5)
     network.reset_classifier(3)
     assert network(image).shape == (2, 3)
+    assert network.get_classifier().out_features == network.num_classes == 3
+    network.reset_classifier(0)
+    assert torch.equal(network(image), network.forward_head(network.forward_features(image), pre_logits=True))
+    network.reset_classifier(0, global_pool="")
+    assert torch.equal(network(image), network.forward_features(image))
+    for fault in ((0, "max"), (3, "")):
+        with pytest.raises(ValueError, match="global_pool"):
+            network.reset_classifier(*fault)
+
+
+def chains():
+    yield "pre-activation", resnet(2, norm="pre_activation")
+    yield "skips", load_space("skip_connections").sample(2)
+    yield "fractal", load_space("residual_vs_fractal").sample(4)
+
+
+@pytest.mark.parametrize("genotype", [pytest.param(genotype, id=name) for name, genotype in chains()])
+def test_intermediates_checkpoints_and_scripts_compute_the_same(genotype):
+    torch.manual_seed(0)
+    network = build(genotype).eval()
+    image = torch.randn(2, 3, 32, 32)
+    last, maps = network.forward_intermediates(image)
+    assert torch.equal(last, network.forward_features(image))
+    assert [feature.shape[-1] for feature in maps] == [32, 32, 16, 8]
+    assert torch.equal(network.forward_intermediates(image, norm=True)[1][-1], last)
+    for indices, expected in ((2, maps[-2:]), ([0, -1], [maps[0], maps[-1]])):
+        chosen = network.forward_intermediates(image, indices, intermediates_only=True)
+        assert [torch.equal(one, other) for one, other in zip(chosen, expected, strict=True)] == [True] * 2
+    with pytest.warns(DeprecationWarning, match="script"):
+        torch.testing.assert_close(torch.jit.script(network)(image), network(image))
+    gradients = []
+    for enable in (False, True):
+        network.set_grad_checkpointing(enable)
+        network.zero_grad()
+        network(image).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_the_blocks_of_a_stage_are_a_sequential_whatever_their_edges():
+    space = load_space("skip_connections")
+    networks = [load(expand(space.sample(seed)))() for seed in range(4)]
+    for network in networks:
+        assert {type(getattr(network, f"stage{i}")) for i in (1, 2, 3)} == {torch.nn.Sequential}
+    shallow = load(expand(resnet(1)))().state_dict()
+    assert shallow.keys() < load(expand(resnet(3)))().state_dict().keys()
+
+
+def test_residual_branches_can_start_at_zero():
+    network = load(expand(resnet(2)))(zero_init_last=True)
+    zeroed = [name for name, value in network.state_dict().items() if "branch.4.weight" in name]
+    assert len(zeroed) == 6
+    assert all(not network.state_dict()[name].any() for name in zeroed)
+
+
+def test_a_network_in_an_importable_file_is_pickled(tmp_path, monkeypatch):
+    (tmp_path / "exported_network.py").write_text(source(expand(resnet(1))))
+    monkeypatch.syspath_prepend(tmp_path)
+    import exported_network
+
+    network = exported_network.Network(drop_rate=0.1).eval()
+    copy = pickle.loads(pickle.dumps(network))
+    image = torch.randn(1, 3, 32, 32)
+    assert torch.equal(copy(image), network(image))
 
 
 @pytest.mark.parametrize("norm", ["pre_activation", "relu_only_pre_activation", "after_addition", "none"])
@@ -129,12 +199,12 @@ def test_local_drop_path_leaves_at_least_one_input():
     torch.manual_seed(0)
     join = joins(fractal_network("local"))[-1].train()
     paths = [torch.full((1, 1, 1, 1), float(2**at)) for at in range(3)]
-    means = {round(float(join(*paths)), 4) for _ in range(2000)}
+    means = {round(float(join(paths)), 4) for _ in range(2000)}
     subsets = [[1], [2], [4], [1, 2], [1, 4], [2, 4], [1, 2, 4]]
     assert means == {round(sum(subset) / len(subset), 4) for subset in subsets}
-    whole = sum(float(join(*paths)) == pytest.approx(7 / 3) for _ in range(2000)) / 2000
+    whole = sum(float(join(paths)) == pytest.approx(7 / 3) for _ in range(2000)) / 2000
     assert whole == pytest.approx(0.85**3, abs=0.04)
-    assert float(join.eval()(*paths)) == pytest.approx(7 / 3)
+    assert float(join.eval()(paths)) == pytest.approx(7 / 3)
 
 
 def test_global_drop_path_keeps_one_column_of_the_whole_network():

@@ -175,7 +175,7 @@ def test_the_precision_of_the_first_worker_is_that_of_all(ray_session):
 
 @pytest.mark.parametrize(("asked", "trained"), [("auto", "bfloat16"), ("float32", "float32")])
 def test_a_worker_trains_in_the_precision_of_the_search(asked, trained):
-    worker = Worker(None, Recipe(precision=asked), "cpu", precision_of_recipe)
+    worker = Worker(0, None, 1.0, None, Recipe(precision=asked), "cpu", precision_of_recipe)
     assert worker.train(Task(0, None, seed=0), "bfloat16").message == trained
 
 

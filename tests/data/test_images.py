@@ -8,7 +8,7 @@ from PIL import Image
 from testing.images import write_folder
 
 from nas.data import load_data
-from nas.data.images import decode
+from nas.data.images import decode, quiet_decoders
 from nas.errors import NasError
 
 RAMP = np.linspace(0, 65535, 32 * 32).reshape(32, 32)
@@ -21,7 +21,8 @@ def saved(image, kind="PNG", **options):
 
 
 def read(image, kind="PNG", **options):
-    return decode(saved(image, kind, **options), None, "here")
+    with quiet_decoders():
+        return decode(saved(image, kind, **options), None, "here")
 
 
 @pytest.mark.parametrize(

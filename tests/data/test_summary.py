@@ -52,6 +52,7 @@ def test_json_says_what_was_understood(photos, capsys):
         },
         "input_shape": [3, 8, 8],
         "bytes": 30 * 3 * 8 * 8 + 30 * 8,
+        "augmentation": "shifted by up to 1 pixel, mirrored left-right at random",
     }
 
 

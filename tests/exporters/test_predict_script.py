@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from nas.data import load_data
-from nas.data.images import decode, stack
+from nas.data.images import decode
 from nas.errors import NasError
 from nas.exporters import predict_script
 from nas.exporters.predict import GREYED, RESIZED, read_pixels
@@ -67,7 +67,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", [*COLOUR, *GREY])
 def test_pixels_are_those_of_the_training(images: Path, name: str, fit: str) -> None:
     picture = decode(images / name, SIZE, name, fit)  # type: ignore[arg-type]
-    expected = stack([picture.pixels, np.zeros((*SIZE, 3), np.uint8)])[0]  # among colour images
+    grey = picture.pixels.ndim == 2
+    expected = np.stack([picture.pixels] * 3) if grey else picture.pixels.transpose(2, 0, 1)
     about = {"input_shape": [3, *SIZE], "mean": [0.5] * 3, "std": [0.25] * 3, "fit": fit}
     facts = Preprocessing.of(about)
     assert facts is not None
@@ -76,9 +77,8 @@ def test_pixels_are_those_of_the_training(images: Path, name: str, fit: str) -> 
     assert np.array_equal(pixels, expected)
     assert changes == (*picture.changes, RESIZED)
     if name in GREY:
-        alone = stack([picture.pixels])[0]
         one = about | {"input_shape": [1, *SIZE], "mean": [0.5], "std": [0.25]}
-        assert np.array_equal(predict_script.read_pixels(images / name, one).numpy(), alone)
+        assert np.array_equal(predict_script.read_pixels(images / name, one).numpy()[0], picture.pixels)
 
 
 def test_colour_is_turned_to_grey_for_a_grey_network_and_said_unless_nothing_is_lost(

@@ -31,16 +31,8 @@ def test_a_space_lists_its_decisions() -> None:
 
 def test_names_are_escaped() -> None:
     space = nas.load_space("residual_vs_fractal")
-    named = type(space)(replace_description(space.spec, "<script>alert(1)</script>"))
+    named = replace(space, spec=space.spec.model_copy(update={"description": "<script>alert(1)</script>"}))
     assert "<script>" not in notebook.space_html(named)
-
-
-def replace_description(spec, text):
-    return (
-        spec.model_copy(update={"description": text})
-        if hasattr(spec, "model_copy")
-        else replace(spec, description=text)
-    )
 
 
 def test_runs_and_trials_have_representations(tmp_path: Path) -> None:

@@ -216,16 +216,13 @@ def test_a_run_that_cannot_be_made_fails_before_ray_and_leaves_no_folder(
     assert list(tmp_path.glob("*/*")) == []
 
 
-class RefusingTracker:
-    """A tracker whose server refuses the run."""
+def test_a_refused_start_leaves_no_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NasError("the cluster refuses")
 
-    def start(self, *_: Any) -> None:
-        raise NasError("the server refuses the run")
-
-
-def test_a_refused_start_leaves_no_folder(home: Path) -> None:
-    with pytest.raises(NasError, match="the server refuses"):
-        search(home, trials=1, results_dir=home / "refused", track=[RefusingTracker()])
+    monkeypatch.setattr("nas.controller.search.make_evaluator", refuse)
+    with pytest.raises(NasError, match="the cluster refuses"):
+        search(home, trials=1, results_dir=home / "refused")
     assert list((home / "refused").iterdir()) == []
 
 

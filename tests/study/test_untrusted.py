@@ -233,6 +233,28 @@ def test_a_database_with_a_program_in_it_is_refused(folder, program):
 
 
 @pytest.mark.parametrize(
+    "program",
+    [
+        "UPDATE trials SET details = zeroblob(20000000) WHERE number = 3",
+        "UPDATE trials SET curve = CAST(zeroblob(20000000) AS TEXT) WHERE number = 3",
+        "UPDATE studies SET meta = printf('[%.*c]', 20000000, '1')",
+    ],
+)
+def test_a_huge_value_is_refused_unread(folder, program):
+    with closing(sqlite3.connect(folder.database)) as connection:
+        connection.executescript(program)
+    with pytest.raises(StorageError, match="too big"):
+        open_run(folder.path)
+
+
+def test_a_huge_database_is_refused_unread(folder):
+    """A file of 60 GB that takes no space: to check it would take minutes."""
+    os.truncate(folder.database, 60 * 10**9)
+    with pytest.raises(StorageError, match="larger than 4,294,967,296 bytes"):
+        open_run(folder.path)
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"space": "../x"},

@@ -1,5 +1,4 @@
-"""Tables of results with known truth: noise of several shapes, interactions, and failures at random and "
-"not."""
+"""Tables of results with known truth: noise of several shapes, interactions, failures at random and not."""
 
 from __future__ import annotations
 
@@ -17,16 +16,20 @@ SD_TYPE, SD_SEED = 0.010, 0.003
 
 @dataclass(frozen=True)
 class Truth:
-    """How a table is made. `effects` are the mean errors of the types beyond the first; `scales` multiply the
-    noise of each type; `slopes` change the error of each type with depth, in SD of depth; `failing` is the
-    share of trainings that fail at random; `diverging` the share of the contexts, those where the last type
-    is worst, in which it fails."""
+    """How a table is made.
+
+    effects: mean error of each type. noise: one of `NOISES`, or "lognormal 1" of extreme skew. scales: factor
+    of the noise of each type. slopes, width_slopes: change of the error of each type per SD of depth and of
+    log width. seeds: trainings of each network. failing: share of the trainings that fail at random.
+    diverging: share of the contexts, those where the last type is worst, in which it fails.
+    """
 
     contexts: int = 30
     effects: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     noise: str = "normal"
     scales: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    width_slopes: tuple[float, ...] = ()
     seeds: int = 1
     failing: float = 0.0
     diverging: float = 0.0
@@ -39,9 +42,10 @@ class Truth:
     def difference_sd(self, a: int, b: int) -> float:
         """SD between contexts of the difference of two types."""
         scales = self.scales or (1.0,) * len(self.effects)
-        slopes = self.slopes or (0.0,) * len(self.effects)
         variance = SD_TYPE**2 * (scales[a] ** 2 + scales[b] ** 2) + 2 * SD_SEED**2 / self.seeds
-        return float(np.sqrt(variance + (slopes[b] - slopes[a]) ** 2))
+        for slopes in filter(None, (self.slopes, self.width_slopes)):
+            variance += (slopes[b] - slopes[a]) ** 2
+        return float(np.sqrt(variance))
 
 
 def noise(kind: str, size: tuple[int, ...], rng: np.random.Generator) -> Floats:
@@ -50,8 +54,8 @@ def noise(kind: str, size: tuple[int, ...], rng: np.random.Generator) -> Floats:
         return rng.standard_t(3, size) / np.sqrt(3)
     if kind == "gamma":
         return (rng.gamma(2, size=size) - 2) / np.sqrt(2)
-    if kind == "lognormal":
-        s = 0.5
+    if kind.startswith("lognormal"):
+        s = 1.0 if kind == "lognormal 1" else 0.5
         return (rng.lognormal(0, s, size) - np.exp(s**2 / 2)) / np.sqrt((np.exp(s**2) - 1) * np.exp(s**2))
     return rng.normal(size=size)
 
@@ -63,6 +67,8 @@ def table(truth: Truth, rng: np.random.Generator) -> pd.DataFrame:
     standard = (depth - 7) / np.sqrt((9**2 - 1) / 12)
     own = noise(truth.noise, (n, k), rng) * SD_TYPE * np.array(truth.scales or (1.0,) * k)
     own = own + np.array(truth.effects) + standard[:, None] * np.array(truth.slopes or (0.0,) * k)
+    width = rng.integers(0, 5, n)
+    own = own + ((width - 2) / np.sqrt(2))[:, None] * np.array(truth.width_slopes or (0.0,) * k)
     error = (
         rng.uniform(0.25, 0.35, n)[:, None, None] + own[:, :, None] + rng.normal(0, SD_SEED, (n, k, seeds))
     )
@@ -77,6 +83,7 @@ def table(truth: Truth, rng: np.random.Generator) -> pd.DataFrame:
             "context": context,
             "seed": seed,
             "depth": depth[context],
+            "width": 16 * 2 ** width[context],
             "error": np.where(failed, np.nan, error).ravel().clip(0, 1),
             "state": np.where(failed, "failed", "complete").ravel(),
         }

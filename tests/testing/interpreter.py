@@ -30,7 +30,7 @@ def run(graph, made, image):
     for primitive, module in zip(graph.primitives, made, strict=True):
         inputs = [values[i] if i >= 0 else image for i in primitive.inputs]
         if module is not None:
-            values.append(module(*inputs))
+            values.append(module(inputs) if primitive.op.takes_list else module(*inputs))
             continue
         call = primitive.op.function(*primitive.input_shapes)
         names = {f"v{i}": value for i, value in enumerate(inputs)}

@@ -224,7 +224,7 @@ class TestKeptWeights:
         assert (score.error, score.loss) == (result.error, result.loss)
 
     def test_a_training_out_of_patience_keeps_its_best_epoch(self, uneven, recipe):
-        recipe = replace(recipe, epochs=60, lr=0.5, patience=3)
+        recipe = replace(recipe, epochs=60, lr=0.5, warm_up=0, patience=3)
         network = small_network()
         result = train(network, uneven, recipe, seed=0)
         errors = [row["val_error"] for row in result.curve]
@@ -238,10 +238,13 @@ class TestKeptWeights:
 
     def test_patience_counts_epochs_since_the_best(self):
         curve = [{"val_error": error} for error in (0.5, 0.3, 0.4, 0.3)]
-        assert not out_of_patience(curve, 3)
-        assert out_of_patience(curve, 2)
-        assert not out_of_patience(curve, 0)
-        assert not out_of_patience([], 2)
+        recipe = Recipe(epochs=10, warm_up=0)
+        stops = [out_of_patience(curve, replace(recipe, patience=n)) for n in (0, 1, 2, 3)]
+        assert stops == [False, True, True, False]
+        assert not out_of_patience([], replace(recipe, patience=2))
+        # Three epochs of warm-up, so that only one counts.
+        assert not out_of_patience(curve, replace(recipe, patience=2, warm_up=0.3))
+        assert out_of_patience(curve, replace(recipe, patience=1, warm_up=0.3))
 
     def test_the_share_of_new_weights_falls_to_one_minus_the_decay(self):
         assert [blend(t, 0.9) for t in (0, 10, 10_000)] == pytest.approx([0.9, 0.45, 0.1])
@@ -432,7 +435,10 @@ class TestDefaults:
         assert full_epochs(uneven) == full_recipe(uneven).epochs == 100
         many = replace(uneven, train_labels=np.zeros(30_000, np.int64))
         assert full_epochs(many) == 200
-        assert full_recipe(uneven).ema == full_recipe(uneven, 3).ema == 0.998
+        steps = 100 * len(uneven.train_labels) / 64
+        assert full_recipe(uneven, 100).ema == (round(1 - 1 / (0.02 * steps), 4) if steps >= 100 else 0)
+        assert full_recipe(uneven, 3).ema == 0  # an average over so few steps would lag behind
+        assert full_recipe(many).ema == 0.998
         assert (full_recipe(uneven).mixup, full_recipe(uneven, 60).mixup) == (0.2, 0)
         assert full_recipe(shapes).mixup == full_recipe(load_data("digits?limit=100")).mixup == 0
 

@@ -338,11 +338,12 @@ class TestBatches:
     def test_trainings_share_the_data_on_the_device(self, colours):
         one, other = self.batches(colours, pad=1), self.batches(colours, seed=1, pad=1, batch_size=16)
         assert one.data is other.data
-        assert self.batches(colours, pad=2).data.images.shape[1] == one.data.images.shape[1] + 2
+        assert self.batches(colours, pad=2).data is one.data  # no image is stored with its margin
+        assert one.data.images is colours.train_images
 
     def test_data_on_the_device_are_freed_with_the_data_set(self, colours):
         copy = replace(colours)
-        data = weakref.ref(self.batches(copy).data.images)
+        data = weakref.ref(self.batches(copy).data)
         assert data() is not None
         del copy
         gc.collect()
@@ -375,7 +376,9 @@ class TestBatches:
         batches = self.batches(colours, pad=2, flip=True)
         batches.normalize = lambda images: images
         cropped, _ = batches.augment_batch(torch.arange(8))
-        padded, seen = batches.data.images, set()
+        sides = ((0, 0), (2, 2), (2, 2), (0, 0))
+        images = colours.train_images.transpose(0, 2, 3, 1)
+        padded, seen = torch.tensor(np.pad(images, sides, mode="reflect")), set()
         for image, whole in zip(cropped, padded, strict=False):
             windows = {(y, x, False): whole[y : y + 8, x : x + 6] for y in range(5) for x in range(5)}
             windows |= {(y, x, True): window.flip(1) for (y, x, _), window in windows.items()}

@@ -7,23 +7,24 @@ FLOPs, are graded and ordered each apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from nas.analysis.claims.grades import LEVEL, Gate, Graded, count_grades
+from nas.analysis.claims.grades import count_grades
 from nas.analysis.claims.paired_gates import PairedFacts, paired_gates
-from nas.analysis.claims.sentences import on_average, paired_sentence
-from nas.analysis.failures import Failures, paired_failures
-from nas.analysis.paired.blocks import Blocks, mean_of
+from nas.analysis.failures import Failures
+from nas.analysis.paired.blocks import Blocks
+from nas.analysis.paired.contrast import PairedContrast
+from nas.analysis.paired.costs import cost_change, equal_flops, same_trainings
 from nas.analysis.paired.differences import differences
-from nas.analysis.paired.evidence import Change, Evidence, change
-from nas.analysis.paired.heterogeneity import Heterogeneity, heterogeneity
+from nas.analysis.paired.evidence import Evidence, change
+from nas.analysis.paired.heterogeneity import Heterogeneity, covariates_of, heterogeneity, seed_noise
+from nas.analysis.paired.losses import bounded_failures, clipped
 from nas.analysis.paired.order import Order, order_of
-from nas.analysis.paired.recipes import Tuned, tune
-from nas.stats.estimate import Estimate
+from nas.analysis.paired.recipes import tune
 from nas.stats.paired_means import RESAMPLES, PairedMeans, paired_means
 from nas.stats.resampling import Floats, holm
 
@@ -33,12 +34,6 @@ ESTIMANDS = ("E1", "E2")
 WHERE = {"E1": "at the same shape", "E2": "at equal FLOPs"}
 DRAWS_PER_TEST = 200
 """Bootstrap samples for each test of a family, so that its smallest p can pass Holm's first step."""
-
-SAME_FLOPS = 0.03
-"""Share by which FLOPs may differ and still be called equal."""
-
-SKEWED = 1.0
-"""Skewness of the differences beyond which their tests and intervals are said to be rough."""
 
 ESTIMAND = (
     "Mean change of validation error when module type a is replaced by type b in every block, over contexts "
@@ -50,81 +45,6 @@ ESTIMAND = (
     "images are taken as fixed: how far other images would move an effect is in no interval, and 10,000 or "
     "more keep it small."
 )
-
-
-@dataclass(frozen=True)
-class PairedContrast(Graded):
-    """Type a replaced by type b under one estimand, "E1" or "E2". Changes are fractions; `where` words the
-    estimand; `p_equivalent` is that of an effect beyond the smallest of interest, after Holm; `superiority`
-    is the share of contexts in which b has the lower error; `flops_change` and `params_change` are geometric
-    means; `same_trainings` says that the trainings are those of the other estimand too, so that the two
-    confirm nothing of each other."""
-
-    a: str
-    b: str
-    estimand: str
-    where: str
-    contexts: int
-    networks: int
-    effect: Estimate
-    p: float
-    p_equivalent: float
-    superiority: float
-    in_seed_sd: float
-    skewness: float
-    flops_change: float
-    params_change: float
-    same_trainings: bool
-    epochs: int
-    smallest_effect: float
-    failures: Failures
-    heterogeneity: Heterogeneity
-    tuned: Tuned
-    change: Change
-    gates: tuple[Gate, ...]
-
-    @property
-    def skewed(self) -> bool:
-        """Return whether the interval may cover about 90 % where it says 95."""
-        return abs(self.skewness) > SKEWED
-
-    @property
-    def separated(self) -> bool:
-        return self.p < LEVEL
-
-    @property
-    def equivalent(self) -> bool:
-        """Return whether the types are practically equal: any effect is smaller than the smallest of "
-        "interest."""
-        return self.p_equivalent < LEVEL
-
-    @property
-    def claim(self) -> str:
-        """The sentence that the grade allows, without its full stop."""
-        pair, letter = (self.a, self.b), self.grade
-        where = self.where + (self._cost if self.estimand == "E1" and letter != "X" else "")
-        said = paired_sentence(
-            letter,
-            pair,
-            self.effect,
-            (self.p, self.p_equivalent),
-            where=where,
-            epochs=self.epochs,
-            smallest_effect=self.smallest_effect,
-        )
-        if letter != "X":
-            wins = self.superiority, self.contexts
-            said += on_average(self.heterogeneity, pair, self.effect, self.p, *wins)
-        return said + self.failures.note(*pair)
-
-    @property
-    def _cost(self) -> str:
-        """FLOPs of the better type against the other, as part of a sentence."""
-        flops = self.flops_change
-        if not self.separated or not abs(flops) > SAME_FLOPS:
-            return ""
-        change = flops if self.effect.value < 0 else 1 / (1 + flops) - 1
-        return f", with {abs(change):.0%} {'more' if change > 0 else 'fewer'} FLOPs"
 
 
 @dataclass(frozen=True)
@@ -203,16 +123,16 @@ def _contrasts(
     """The contrasts of one estimand, with their p-values adjusted together."""
     pairs = list(combinations(range(len(blocks.types)), 2))
     if ESTIMANDS[arm] == "E2":
-        pairs = [pair for pair in pairs if _equal_flops(blocks, arm, pair)]
+        pairs = [pair for pair in pairs if equal_flops(blocks, arm, pair)]
     if not pairs:
         return []
     means, networks = blocks.means(arm), blocks.networks[:, arm]
     effects = np.stack([differences(means, networks, pair) for pair in pairs], axis=1)
     draws = max(RESAMPLES, DRAWS_PER_TEST * len(pairs))
     found = paired_means(effects, evidence.smallest_effect, rng, draws)
-    failures = _failures(blocks, arm, pairs, evidence, rng)
-    noise = [_noise(blocks, arm, pair, d) for pair, d in zip(pairs, effects.T, strict=True)]
-    covariates = [_covariates(blocks, arm, pair) for pair in pairs]
+    failures = bounded_failures(blocks, arm, pairs, evidence.guess, rng)
+    noise = [seed_noise(blocks, arm, pair, d) for pair, d in zip(pairs, effects.T, strict=True)]
+    covariates = [covariates_of(blocks, arm, pair) for pair in pairs]
     variances, freedom = np.array(noise, float).reshape(-1, 2).T
     differ = heterogeneity(effects, covariates, variances, freedom, rng)
     p, p_equivalent = holm(found.p), holm(found.p_equivalent)
@@ -258,7 +178,7 @@ def _contrast(
     facts = PairedFacts(
         contexts=int(known.sum()),
         seeds=blocks.seeds,
-        effect=_clipped(found.estimate(at)),
+        effect=clipped(found.estimate(at)),
         p=p[0],
         sd=float(found.sd[at]),
         tests=tests,
@@ -266,9 +186,8 @@ def _contrast(
         tuned=tune(evidence.recipes, evidence.usual, networks[known], (a, b), rng),
         change=change(evidence.longer, blocks.means(arm), blocks.networks[:, arm], pair, rng),
         falls=tuple(evidence.falls[name] for name in (a, b) if name in evidence.falls),
+        most_skewed=float(np.abs(np.nan_to_num(found.skewness)).max()),
     )
-    same = _same_trainings(blocks, pair)
-    flops_change = _change(blocks.flops[:, arm], pair)
     return PairedContrast(
         a=a,
         b=b,
@@ -282,9 +201,10 @@ def _contrast(
         superiority=float(np.mean((d[known] < 0) + (d[known] == 0) / 2)) if known.any() else float("nan"),
         in_seed_sd=_ratio(facts.effect.value, blocks.seed_sd),
         skewness=float(found.skewness[at]),
-        flops_change=flops_change,
-        params_change=_change(blocks.params[:, arm], pair),
-        same_trainings=same,
+        most_skewed=facts.most_skewed,
+        flops_change=cost_change(blocks.flops[:, arm], pair),
+        params_change=cost_change(blocks.params[:, arm], pair),
+        same_trainings=same_trainings(blocks, pair),
         epochs=evidence.epochs,
         smallest_effect=evidence.smallest_effect,
         failures=failures,
@@ -295,78 +215,5 @@ def _contrast(
     )
 
 
-def _failures(
-    blocks: Blocks,
-    arm: int,
-    pairs: Sequence[tuple[int, int]],
-    evidence: Evidence,
-    rng: np.random.Generator,
-) -> list[Failures]:
-    """The lost trainings of each pair, with the effect where each of them is a constant guess."""
-    counted = [paired_failures(blocks, arm, pair, rng) for pair in pairs]
-    if not any(found.share for found in counted):
-        return counted
-    guessed = blocks.means(arm, evidence.guess)
-    networks = blocks.networks[:, arm]
-    bounds = paired_means(
-        np.stack([differences(guessed, networks, pair) for pair in pairs], axis=1), 0.0, rng
-    )
-    return [
-        replace(found, bound=_clipped(bounds.estimate(at))) if found.share else found
-        for at, found in enumerate(counted)
-    ]
-
-
-def _noise(blocks: Blocks, arm: int, pair: tuple[int, int], d: Floats) -> tuple[float, float]:
-    """Variance of a difference that training seeds alone explain, and its degrees of freedom; NaN where no
-    network was trained twice."""
-    error = blocks.error[np.isfinite(d), arm][..., list(pair)]
-    runs = (~np.isnan(error)).sum(axis=1)
-    freedom = int(np.maximum(runs - 1, 0).sum())
-    if not freedom:
-        return float("nan"), float("nan")
-    squares = float(np.nansum((error - mean_of(error, 1)[:, None]) ** 2))
-    return squares / freedom * float((1 / np.maximum(runs, 1)).sum(axis=1).mean()), float(freedom)
-
-
-def _covariates(blocks: Blocks, arm: int, pair: tuple[int, int]) -> dict[str, Floats]:
-    """Covariates of the effect of two types, by context."""
-    flops = mean_of(np.log(blocks.flops[:, arm][..., list(pair)]), 1).mean(axis=1)
-    found = {**blocks.covariates, "FLOPs": flops}
-    return {
-        name: values
-        for name, values in found.items()
-        if np.isfinite(values).any() and np.nanmax(values) > np.nanmin(values) + 1e-9
-    }
-
-
-def _equal_flops(blocks: Blocks, arm: int, pair: tuple[int, int]) -> bool:
-    """Return whether both types have equal FLOPs in every context: each is within 3 % of a budget."""
-    flops = mean_of(blocks.flops[:, arm][..., list(pair)], 1)
-    ratio = flops[:, 1] / flops[:, 0]
-    known = ratio[np.isfinite(ratio)]
-    widest = (1 + SAME_FLOPS) / (1 - SAME_FLOPS)
-    return bool(len(known) and known.max() <= widest and known.min() >= 1 / widest)
-
-
-def _same_trainings(blocks: Blocks, pair: tuple[int, int]) -> bool:
-    """Return whether both estimands are of the same networks in every context."""
-    digests = blocks.networks[..., list(pair)]
-    same = (digests != "").any() and (digests[:, 0] == digests[:, 1]).all()
-    return bool(same) and _equal_flops(blocks, 1, pair)
-
-
-def _clipped(estimate: Estimate) -> Estimate:
-    """Within what a change of error can be."""
-    return Estimate(estimate.value, *(float(v) for v in np.clip([estimate.low, estimate.high], -1.0, 1.0)))
-
-
 def _ratio(value: float, by: float) -> float:
     return value / by if by > 0 else float("nan")
-
-
-def _change(values: Floats, pair: tuple[int, int]) -> float:
-    """Geometric mean change of a cost from type a to type b."""
-    logs = np.log(values[..., pair[1]] / values[..., pair[0]])
-    known = logs[np.isfinite(logs)]
-    return float(np.expm1(known.mean())) if len(known) else float("nan")

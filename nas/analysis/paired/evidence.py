@@ -79,8 +79,8 @@ def change(
         return Change()
     later = np.array([[longer.get(digest, nan) for digest in row] for row in networks], float)
     long, short = (differences(errors, networks, pair) for errors in (later, means))
-    both = np.stack([np.where(np.isfinite(short), long, nan), long - short], axis=1)
-    found = paired_means(both, 0.0, rng)
+    known = np.isfinite(long - short)
+    found = paired_means(np.stack([long, long - short], axis=1)[known], 0.0, rng)
     return Change(int(found.count[1]), found.estimate(0), found.estimate(1))
 
 

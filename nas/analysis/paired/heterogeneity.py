@@ -8,7 +8,7 @@ from math import isfinite, nan, sqrt
 
 import numpy as np
 
-from nas.analysis.paired.blocks import OR, Mask
+from nas.analysis.paired.blocks import OR, Blocks, Mask, mean_of
 from nas.stats.estimate import Estimate
 from nas.stats.paired_means import paired_means
 from nas.stats.resampling import Floats, Ints, holm
@@ -152,3 +152,26 @@ def _beyond_noise(d: Floats, noise: float, freedom: float) -> tuple[float, float
 
     variance = float(known.var(ddof=1))
     return sqrt(max(variance - noise, 0.0)), float(fdtrc(len(known) - 1, freedom, variance / noise))
+
+
+def seed_noise(blocks: Blocks, arm: int, pair: tuple[int, int], d: Floats) -> tuple[float, float]:
+    """Variance of a difference that training seeds alone explain, and its degrees of freedom; NaN where no
+    network was trained twice."""
+    error = blocks.error[np.isfinite(d), arm][..., list(pair)]
+    runs = (~np.isnan(error)).sum(axis=1)
+    freedom = int(np.maximum(runs - 1, 0).sum())
+    if not freedom:
+        return float("nan"), float("nan")
+    squares = float(np.nansum((error - mean_of(error, 1)[:, None]) ** 2))
+    return squares / freedom * float((1 / np.maximum(runs, 1)).sum(axis=1).mean()), float(freedom)
+
+
+def covariates_of(blocks: Blocks, arm: int, pair: tuple[int, int]) -> dict[str, Floats]:
+    """Covariates of the effect of two types, by context."""
+    flops = mean_of(np.log(blocks.flops[:, arm][..., list(pair)]), 1).mean(axis=1)
+    found = {**blocks.covariates, "FLOPs": flops}
+    return {
+        name: values
+        for name, values in found.items()
+        if np.isfinite(values).any() and np.nanmax(values) > np.nanmin(values) + 1e-9
+    }

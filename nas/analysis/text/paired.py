@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nas.analysis.claims.grades import LEVEL
-from nas.analysis.paired.comparison import PairedComparison, PairedContrast
+from nas.analysis.paired.comparison import PairedComparison
+from nas.analysis.paired.contrast import PairedContrast
 from nas.analysis.text.statements import grades_line, listing, order_line, pair_name, statements, unsupported
 from nas.formatting import count, interval, known, table_of
 
@@ -24,8 +25,9 @@ STRATA_NOTE = (
     "changes with it (p < 0.05, after Holm over the properties)."
 )
 SKEW_NOTE = (
-    "The differences of {pairs} are skewed: with so few contexts their intervals may cover less than 95 "
-    "%, about 90 %, and their p may be too small."
+    "Intervals are approximate: the differences have a skewness of up to {skewness:.1f}, and what happens in "
+    "fewer than {unseen:.0%} of the contexts may be missing from {contexts}. They may cover about 90 % where "
+    "they say 95 %, and p may be too small."
 )
 
 
@@ -35,8 +37,9 @@ def paired_parts(paired: PairedComparison) -> list[RenderableType]:
     parts = paired_ranking(paired)
     if any(c.contexts for c in paired.contrasts):
         parts += ["", _effect_table(paired.contrasts), "", _change_table(paired), PAIRED_NOTE]
-        if skewed := [pair_name(c) for c in paired.contrasts if c.skewed]:
-            parts.append(SKEW_NOTE.format(pairs=", ".join(dict.fromkeys(skewed))))
+        if skewed := [c for c in paired.contrasts if c.skewed]:
+            most, contexts = max(c.most_skewed for c in skewed), min(c.contexts for c in skewed)
+            parts.append(SKEW_NOTE.format(skewness=most, contexts=contexts, unseen=3 / max(contexts, 3)))
         if any(c.heterogeneity.interactions for c in paired.contrasts):
             parts += ["", _strata_table(paired.contrasts), STRATA_NOTE]
     if any(c.tuned.best for c in paired.contrasts):

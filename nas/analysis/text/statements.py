@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nas.analysis.claims.grades import Gate
 from nas.analysis.comparison import Contrast
-from nas.analysis.paired.comparison import PairedContrast
+from nas.analysis.paired.contrast import PairedContrast
 from nas.analysis.unpaired import UnpairedContrast
 
 AnyContrast = Contrast | PairedContrast | UnpairedContrast

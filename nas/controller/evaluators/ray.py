@@ -1,9 +1,11 @@
 """Training on Ray: long-lived workers that hold the data and take task after task.
 
-There is no barrier: a worker that is done takes the next task. A worker that dies is replaced and its task
-tried again; one that hangs is killed. If fewer workers can be placed than were asked for, those there are do
-the work, and others join when they can. A task starts only if its memory fits beside what runs, in the order
-of submission: a task that has to wait is not overtaken, or smaller ones would put it off for ever.
+There is no barrier: a worker that is done takes the next task. Results arrive by callbacks, progress in bulk
+from a board that the workers fill, so that the cost of a result does not grow with the number of workers. A
+worker that dies is replaced and its task tried again; one that hangs is killed. If fewer workers can be
+placed than were asked for, those there are do the work, and others join when they can. A task starts only if
+its memory fits beside what runs, in the order of submission: a task that has to wait is not overtaken, or
+smaller ones would put it off for ever.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+import warnings
 from collections import deque
-from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,7 +33,8 @@ from nas.controller.evaluators.ray_cluster import (
     resources_text,
     start_ray,
 )
-from nas.controller.evaluators.ray_slot import MemoryPacking, Slot
+from nas.controller.evaluators.ray_inbox import Inbox
+from nas.controller.evaluators.ray_slot import Clocks, MemoryPacking, Slot
 from nas.controller.evaluators.ray_worker import Actors, Place
 from nas.errors import ClusterLostError, NasError
 from nas.training.candidate import train_candidate
@@ -50,10 +54,14 @@ START_LIMIT = 600.0
 LOSS_DELAY = 1.0
 """Seconds from the loss of a worker until Ray is asked for another: what ended the worker, such as a signal
 to all processes of a job, may be ending Ray, which still answers for a moment."""
-GROWTH = 1.0
-"""Seconds between two looks at how many workers fit."""
+LOOK = 1.0
+"""Seconds between two looks at whether Ray lives, and how many workers fit."""
 POLL = 0.5
-"""Seconds between two looks at the clocks of the workers."""
+"""Seconds between two looks at the board and at the clocks of the workers."""
+SILENCE = 10.0
+"""Seconds without an answer of the board after which it is not known whether workers hang."""
+SIGN = 5.0
+"""Most seconds between two signs of life of a worker that trains; less where `stall` is short."""
 
 
 class RayEvaluator:
@@ -82,26 +90,33 @@ class RayEvaluator:
         resolve_precision: ResolvePrecision = base.same_precision,
     ) -> None:
         began = time.monotonic()
-        self._deadline, self._stall = deadline, stall
-        self._packing, self._resolve_precision = MemoryPacking(memory), resolve_precision
+        self._clocks, self._packing = Clocks(deadline, stall), MemoryPacking(memory)
+        self._resolve_precision = resolve_precision
         self.precision = base.asked_precision(recipe)
         self._refused: list[Result] = []
         self._queue: deque[Task] = deque()
         self._rows: list[tuple[int, dict[str, Any]]] = []
         self._times: list[Times] = []
-        self._failed_starts = 0
+        self._failed_starts = self._workers = 0
         self._slots: list[Slot] = []
+        self._by_worker: dict[int, Slot] = {}
+        self._starting: set[Slot] = set()
+        self._idle: dict[Slot, None] = {}
+        self._unfit: list[Slot] = []
+        self._inbox = Inbox()
+        self._asked: Future[Any] | None = None
         self._mps: dict[str, str] = {}
         self._owns_ray = start_ray(address, workers)
         try:
             self.slots = workers or fitting_workers(gpus_per_worker)
-            self._grows, self._share, self._looked = workers is None, gpus_per_worker, time.monotonic()
+            self._grows, self._share = workers is None, gpus_per_worker
+            self._looked = self._served = self._heard = time.monotonic()
             if self._owns_ray and 0 < gpus_per_worker < 1:
                 self._mps = start_mps()
-            self._actors = Actors(dataset, recipe, gpus_per_worker, trainer, self._mps)
+            every = min(SIGN, stall / 10)
+            self._actors = Actors(dataset, recipe, gpus_per_worker, trainer, self._mps, every)
             self._node = ray.get_runtime_context().get_node_id()
-            self._served = time.monotonic()
-            self._slots = [self._start(began) for _ in range(self.slots)]
+            self._slots = [self._start(number, began) for number in range(self.slots)]
         except BaseException:
             self.close()
             raise
@@ -115,7 +130,7 @@ class RayEvaluator:
     ) -> list[Result]:
         until = time.monotonic() + timeout if timeout is not None else float("inf")
         results, self._refused = self._refused, []
-        while not results and (self._queue or any(slot.task for slot in self._slots)):
+        while not results and (self._queue or self._clocks):
             left = until - time.monotonic()
             try:
                 results = self._step(max(0.0, min(POLL, left)))
@@ -130,9 +145,10 @@ class RayEvaluator:
         with suppress(ClusterLostError):
             if self._slots:  # else Ray may have ended with an earlier call
                 check_ray()
-            for slot in self._slots:
-                ray.kill(slot.actor)
-        self._slots = []
+                ray.kill(self._actors.board)
+            for slot in [*self._slots, *self._unfit]:
+                self._actors.end(slot.actor)
+        self._slots, self._unfit = [], []
         self._queue.clear()
         if self._owns_ray:
             end_ray()
@@ -141,16 +157,20 @@ class RayEvaluator:
         self._mps = {}
 
     def _step(self, seconds: float) -> list[Result]:
-        """Wait for messages of workers, at most `seconds`, and return the results among them."""
+        """Wait for messages, at most `seconds`, and return the results among them."""
+        self._ask()
+        self._inbox.wait(seconds)
         results: list[Result] = []
-        refs = {ref: slot for slot in self._slots for ref in slot.refs}
-        ready, _ = ray.wait(list(refs), num_returns=1, timeout=seconds)
-        for ref in ready:
-            results += self._receive(refs[ref], ref)
-        if not ready:
+        lost: dict[Slot, str] = {}
+        for slot, future in self._inbox:
+            results += self._receive(slot, future, lost)
+        if lost:
+            time.sleep(LOSS_DELAY)
             check_ray()
+        for worker, message in lost.items():
+            results += self._lost(worker, message)
         results += self._check_clocks()
-        self._grow()
+        self._look()
         self._dispatch()
         refused, self._refused = self._refused, []
         return results + refused
@@ -164,70 +184,104 @@ class RayEvaluator:
         for entry in times:
             on_times(entry)
 
-    def _start(self, began: float) -> Slot:
-        actor = self._actors.start()
-        return Slot(actor, actor.hello.remote(self._packing.measures), started=began)
+    def _start(self, number: int, began: float, deaths: int = 0) -> Slot:
+        self._workers += 1
+        slot = Slot(number, self._workers, self._actors.start(self._workers), started=began, deaths=deaths)
+        slot.hello = self._inbox.listen(slot, slot.actor.hello.remote(self._packing.measures))
+        self._by_worker[slot.worker] = slot
+        self._starting.add(slot)
+        return slot
 
-    def _grow(self) -> None:
-        """Start workers on new nodes of the cluster; workers of a node that leaves start again where there is
-        room."""
+    def _ask(self) -> None:
+        """Ask the board for the progress of all workers."""
+        if self._asked is None and self._clocks and time.monotonic() - self._heard >= POLL:
+            self._asked = self._inbox.listen(None, self._actors.board.read.remote())
+
+    def _look(self) -> None:
+        """Check that Ray lives. Start workers on new nodes of the cluster; those of a node that leaves start
+        again where there is room."""
         now = time.monotonic()
-        if not self._grows or now - self._looked < GROWTH:
+        if now - self._looked < LOOK:
             return
         self._looked = now
+        check_ray()
         with suppress(NasError):  # the last GPU has left
-            while self.slots < fitting_workers(self._share):
-                self._slots.append(self._start(now))
+            while self._grows and len(self._slots) + len(self._unfit) < fitting_workers(self._share):
+                self._slots.append(self._start(1 + max(slot.number for slot in self._slots), now))
                 self.slots += 1
 
     def _dispatch(self) -> None:
         """Start the tasks that fit, in their order; refuse a task that fits nowhere even alone."""
-        packing = self._packing
-        while self._queue and (idle := [slot for slot in self._slots if slot.place and not slot.task]):
+        while self._queue and self._idle:
             task = self._queue[0]
-            fitting = [slot for slot in idle if self._need(task, slot) <= packing.free(slot, self._slots)]
-            if fitting:
-                self._assign(fitting[0], self._queue.popleft())
-            elif any(self._need(task, slot) <= packing.room(slot) for slot in self._slots if slot.place):
+            need = self._packing.need(task, half=self.precision == "bfloat16")
+            fitting = (slot for slot in self._idle if slot.place and self._packing.fits(need, slot.place))
+            if slot := next(fitting, None):
+                self._assign(slot, self._queue.popleft(), need)
+            elif need <= self._packing.largest():
                 return  # it waits for the tasks that run beside it
             else:
-                room, need = max((packing.room(slot), self._need(task, slot)) for slot in idle)
-                self._refused.append(too_large(self._queue.popleft(), need, room))
+                self._refused.append(too_large(self._queue.popleft(), need, self._packing.largest()))
 
-    def _need(self, task: Task, slot: Slot) -> float:
-        return self._packing.need(task, slot, half=self.precision == "bfloat16")
+    def _assign(self, slot: Slot, task: Task, need: float) -> None:
+        assert slot.place is not None
+        del self._idle[slot]
+        slot.task, slot.memory, slot.curve = task, need, ()
+        self._packing.use(slot.place, need)
+        self._clocks.start(slot)
+        slot.result = self._inbox.listen(slot, slot.actor.train.remote(task, self.precision))
 
-    def _assign(self, slot: Slot, task: Task) -> None:
-        slot.task, slot.memory, slot.curve = task, self._need(task, slot), ()
-        slot.result = slot.actor.train.remote(task, self.precision)
-        slot.started = slot.alive = time.monotonic()
+    def _free(self, slot: Slot) -> None:
+        """Note that a worker has ended its task, or ends itself."""
+        if slot.task and slot.place:
+            self._packing.use(slot.place, -slot.memory)
+        slot.task = slot.result = None
+        self._clocks.stop(slot)
 
-    def _receive(self, slot: Slot, ref: Any) -> list[Result]:
-        """Take the value of a reference; a worker that is lost is replaced."""
+    def _receive(self, slot: Slot | None, future: Future[Any], lost: dict[Slot, str]) -> list[Result]:
+        """Take a message; note a worker that is lost."""
+        if slot is None:
+            self._read_board(future)
+        if slot is None or future not in (slot.hello, slot.result):
+            return []  # the last words of a worker that was replaced, or a message that was taken before
         try:
-            value = ray.get(ref)
+            value = future.result()
         except RayTaskError as error:
-            if ref is not slot.result:
-                raise NasError(f"the worker cannot start: {error}") from error
+            if future is slot.hello:
+                self._leave_out(slot, str(error).strip().rpartition("\n")[2])
+                return []
             value = Result(slot.task.number, "failed", "exception", str(error))  # type: ignore[union-attr]
         except RayError as error:
-            return self._lost(slot, str(error))
-        if ref is slot.hello:
+            lost[slot] = str(error)
+            return []
+        if future is slot.hello:
             self._started(slot, value)
-        elif ref is slot.progress:
-            self._note_progress(slot, *value)
-        else:
-            return [self._finished(slot, value)]
-        return []
+            return []
+        return [self._finished(slot, value)]
+
+    def _read_board(self, future: Future[Any]) -> None:
+        """Note the progress that workers reported, unless the board was lost and starts again."""
+        self._asked, self._heard = None, time.monotonic()
+        with suppress(RayError):
+            for (worker, number), news in future.result().items():
+                slot = self._by_worker.get(worker)
+                if slot is None or slot.task is None or slot.task.number != number:
+                    continue
+                self._clocks.sign(slot)
+                if news.first == len(slot.curve):  # else a message was lost, and the result has all epochs
+                    self._rows += ((number, row) for row in news.rows)
+                    slot.curve += tuple(news.rows)
 
     def _started(self, slot: Slot, place: Place) -> None:
         slot.hello, slot.place, self._failed_starts = None, place, 0
         slot.ahead = 0.0 if place.node == self._node else time.monotonic() - place.clock
         self._note_times(slot, slot.until_now("starting"))
         self._packing.add(place)
+        self._idle[slot] = None
+        self._starting.discard(slot)
         if self.precision == "auto":
             self.precision = self._resolve_precision(place.precision)
-        if all(other.place for other in self._slots):
+        if not self._starting:
             self._actors.all_started()
 
     def _finished(self, slot: Slot, result: Result) -> Result:
@@ -236,37 +290,22 @@ class RayEvaluator:
         self._rows += ((task.number, row) for row in result.curve[len(slot.curve) :])
         times = slot.by_our_clock(result.times) if result.times else slot.until_now("training")
         self._note_times(slot, times)
-        slot.task = slot.result = slot.progress = None
+        self._free(slot)
         if result.reason == "oom":  # its worker's memory may be fragmented
             self._replace(slot)
+        else:
+            self._idle[slot] = None
         return replace(result, retries=result.retries + task.attempt)
 
     def _note_times(self, slot: Slot, times: Times) -> None:
-        self._times.append(replace(times, worker=f"worker {self._slots.index(slot) + 1}"))
-
-    def _note_progress(self, slot: Slot, batches: int, rows: Sequence[dict[str, Any]]) -> None:
-        slot.progress = None
-        if slot.task is None:
-            return
-        if batches != slot.batches:
-            slot.batches, slot.alive = batches, time.monotonic()
-        number = slot.task.number
-        self._rows += ((number, row) for row in rows)
-        slot.curve += tuple(rows)
+        self._times.append(replace(times, worker=f"worker {slot.number + 1}"))
 
     def _check_clocks(self) -> list[Result]:
-        """Ask busy workers for their progress; kill those that are late or hang."""
+        """Kill workers that are late or hang."""
         now = time.monotonic()
-        results = []
-        for slot in [slot for slot in self._slots if slot.task]:
-            if slot.progress is None and now - max(slot.alive, slot.asked) > POLL:
-                slot.asked = now
-                slot.progress = slot.actor.progress.remote(len(slot.curve))
-            if self._deadline is not None and now - slot.started > self._deadline:
-                results.append(self._timed_out(slot, f"longer than {self._deadline:g} s"))
-            elif now - slot.alive > self._stall:
-                results.append(self._timed_out(slot, f"no batch trained in {self._stall:g} s"))
-        if any(slot.place for slot in self._slots):
+        late = self._clocks.late() if now - self._heard <= SILENCE else {}
+        results = [self._timed_out(slot, message) for slot, message in late.items()]
+        if len(self._starting) < len(self._slots):
             self._served = now
         elif now - self._served > START_LIMIT:
             raise NasError(f"no worker has started in {START_LIMIT:g} s", hint=resources_text())
@@ -281,10 +320,11 @@ class RayEvaluator:
         return replace(failed, duration=times.end - times.start, retries=task.attempt)
 
     def _lost(self, slot: Slot, message: str) -> list[Result]:
-        time.sleep(LOSS_DELAY)
-        check_ray()
         task, times = slot.task, slot.until_now("lost")
         if slot.place is None:
+            if slot.deaths == MAX_RETRIES and len(self._starting) < len(self._slots):
+                self._leave_out(slot, message.split("\n")[0])
+                return []
             self._failed_starts += 1
             if self._failed_starts > MAX_RETRIES * self.slots:
                 raise NasError(f"workers die while they start: {message}", hint=resources_text())
@@ -299,10 +339,32 @@ class RayEvaluator:
         failed = Result(task.number, "failed", "worker_lost", message)
         return [replace(failed, duration=times.end - times.start, retries=task.attempt)]
 
+    def _leave_out(self, slot: Slot, reason: str) -> None:
+        """Do without a worker that cannot start, such as one on a GPU for which torch has no CUDA. It keeps
+        its place, so that no other is put there."""
+        if len(self._slots) == 1:
+            raise NasError(f"the worker cannot start: {reason}", hint=resources_text())
+        self._forget(slot)
+        self._unfit.append(slot)
+        self._slots.remove(slot)
+        self.slots -= 1
+        warnings.warn(f"a worker cannot start and is left out: {reason}", stacklevel=2)
+
+    def _forget(self, slot: Slot) -> None:
+        self._free(slot)
+        if slot.place:
+            self._packing.remove(slot.place)
+        self._idle.pop(slot, None)
+        self._starting.discard(slot)
+        del self._by_worker[slot.worker]
+        slot.hello = None
+
     def _replace(self, slot: Slot, *, hung: bool = False) -> None:
-        ray.kill(slot.actor)
+        self._actors.end(slot.actor)
         if hung and slot.place and slot.place.node == self._node:
             # A process that was stopped does not hear Ray.
             with suppress(ProcessLookupError):
                 os.kill(slot.place.process, signal.SIGKILL)
-        self._slots[self._slots.index(slot)] = self._start(time.monotonic())
+        self._forget(slot)
+        deaths = 0 if slot.place else slot.deaths + 1
+        self._slots[self._slots.index(slot)] = self._start(slot.number, time.monotonic(), deaths)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.controller.evaluators.base import asked_precision
+from nas.controller.evaluators.ray_board import Board, Reporter
 from nas.controller.evaluators.ray_cluster import node_memory
+from nas.controller.evaluators.ray_data import fetch_from, on_this_node
 from nas.plugins import send_own
 from nas.training.memory import gpu_memory, release_memory
 from nas.training.recipe import WORKER_ENVIRONMENT
@@ -46,15 +48,27 @@ class Place(NamedTuple):
 
 
 class Worker:
-    """The actor: trains in one thread and reports its progress in another."""
+    """The actor, which trains and pushes its progress to the board.
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, device: str, trainer: Trainer) -> None:
+    number: of this worker. every: most seconds between two signs of life.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        board: Any,
+        every: float,
+        dataset: Dataset,
+        recipe: Recipe,
+        device: str,
+        trainer: Trainer,
+        home: str,
+    ) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.arguments = (dataset, recipe, device)
+        self.number, self.board, self.every = number, board, every
+        self.arguments = (on_this_node(dataset, fetch_from(home)), recipe, device)
         self.trainer = trainer
         self.shares_memory = False
-        self.batches = 0
-        self.epochs: list[dict[str, Any]] = []
 
     def hello(self, measure: bool) -> Place:
         """Return where this worker lives, with its free memory if `measure`; then its trainings share that
@@ -76,32 +90,24 @@ class Worker:
 
     def train(self, task: Task, precision: str) -> Result:
         """Train one network; `precision` is that of the run, used if the recipe leaves it open."""
-        self.epochs = epochs = []
-        self.batches += 1
-
-        def on_batch() -> None:
-            self.batches += 1
-
         dataset, recipe, device = self.arguments
+        reporter = Reporter(self.board, self.number, task.number, self.every)
         if asked_precision(recipe) == "auto":
             recipe = replace(recipe, precision=precision)
-        result = self.trainer(task, dataset, recipe, device, lambda _, row: epochs.append(row), on_batch)
+        result = self.trainer(task, dataset, recipe, device, reporter.epoch, reporter.batch)
         if self.shares_memory:
             release_memory(device)
         return result
 
-    @ray.method(concurrency_group="progress")
-    def progress(self, seen: int) -> tuple[int, Sequence[dict[str, Any]]]:
-        """Return the batches since the worker started, and the epochs of the task after the first `seen`."""
-        return self.batches, self.epochs[seen:]
-
 
 class Actors:
-    """Starts workers with `variables` in their environment.
+    """Starts and ends workers, with `variables` in their environment, and the board to which they report at
+    least once in `every` seconds of training.
 
-    The data are sent to the cluster once for all workers that start together, and held here only until these
-    have them: Ray ends a process that owns an object on a node that is gone, which would change the exit code
-    of a driver that is asked to stop together with Ray.
+    The data are sent to the cluster once for all workers that start together; of images on disk only the
+    place is sent. They are held here only until these workers have them: Ray ends a process that owns an
+    object on a node that is gone, which would change the exit code of a driver that is asked to stop together
+    with Ray.
     """
 
     def __init__(
@@ -111,22 +117,32 @@ class Actors:
         gpus_per_worker: float,
         trainer: Trainer,
         variables: dict[str, str],
+        every: float,
     ) -> None:
         send_own()
         options: dict[str, Any] = (
             {"num_cpus": 0, "num_gpus": gpus_per_worker} if gpus_per_worker else {"num_cpus": 1}
         )
         environment = {"env_vars": WORKER_ENVIRONMENT | variables}
-        options |= {"runtime_env": environment, "max_restarts": 0, "concurrency_groups": {"progress": 1}}
+        options |= {"runtime_env": environment, "max_restarts": 0}
         self._actor = ray.remote(**options)(Worker)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        by_driver: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here}
+        self.board: Any = ray.remote(**by_driver)(Board).remote()
+        self._every = every
         self._dataset = dataset
         self._shared: Any = None
-        self._rest = (recipe, "cuda" if gpus_per_worker else "cpu", trainer)
+        home = ray.get_runtime_context().get_node_id()
+        self._rest = (recipe, "cuda" if gpus_per_worker else "cpu", trainer, home)
 
-    def start(self) -> Any:
+    def start(self, number: int) -> Any:
+        """Start a worker of this number."""
         if self._shared is None:
             self._shared = ray.put(self._dataset)
-        return self._actor.remote(self._shared, *self._rest)
+        return self._actor.remote(number, self.board, self._every, self._shared, *self._rest)
+
+    def end(self, actor: Any) -> None:
+        ray.kill(actor)
 
     def all_started(self) -> None:
         """Drop the data: each worker holds a reference of its own."""

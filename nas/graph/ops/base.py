@@ -49,6 +49,7 @@ class Op:
     sources: classes and functions that its calls need; their names of torch need not be listed.
     backward_keeps: the tensor that its backward pass reads again: "input", "output" or neither.
     is_view: whether the output lies in the memory of the first input.
+    takes_list: whether its module takes its inputs as one list.
     """
 
     label: ClassVar[str]
@@ -57,6 +58,7 @@ class Op:
     sources: ClassVar[tuple[str, ...]] = ()
     backward_keeps: ClassVar[str] = ""
     is_view: ClassVar[bool] = False
+    takes_list: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

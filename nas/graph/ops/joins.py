@@ -63,30 +63,42 @@ class DropPathMean(nn.Module):
     one column stays, the same in the whole network. Nothing is dropped at test.
     """
 
-    def __init__(self, columns, mode, drop=0.15):
+    def __init__(self, columns: int, mode: str, drop: float = 0.15):
         super().__init__()
         self.columns = columns  # of the block; a join may see only the deepest of them
         self.mode = mode
         self.drop = drop
         self.draw = None  # set by draw_column: is this batch global, and which column
 
-    def forward(self, *paths):
-        count, device = len(paths), paths[0].device
+    def forward(self, paths: list[torch.Tensor]) -> torch.Tensor:
         if not self.training:
-            return sum(paths) / count
-        order = torch.arange(count, device=device)
-        keep = torch.rand(count, device=device) >= self.drop
-        revived = order == torch.randint(count, (1,), device=device)
+            total = paths[0]
+            for path in paths[1:]:
+                total = total + path
+            return total / len(paths)
+        weights = self.draw_weights(len(paths), paths[0])
+        total = weights[0] * paths[0]
+        for i in range(1, len(paths)):
+            total = total + weights[i] * paths[i]
+        return total
+
+    def draw_weights(self, count: int, like: torch.Tensor) -> torch.Tensor:
+        """Return the weight of each path in the mean, 0 for those that are dropped."""
+        order = torch.arange(count, device=like.device)
+        keep = torch.rand(count, device=like.device) >= self.drop
+        revived = order == torch.randint(count, (1,), device=like.device)
         keep = torch.where(keep.any(), keep, revived)
-        if self.draw is not None:
+        if torch.jit.is_scripting():
+            if self.mode != "local":
+                raise RuntimeError("global drop-path is not trained in TorchScript")
+        elif self.draw is not None:
             is_global, position = self.draw
             column = (position * self.columns).long() - (self.columns - count)
             keep = torch.where(is_global & (column >= 0), order == column, keep)
-        weights = keep.to(paths[0].dtype) / keep.sum()
-        return sum(weight * path for weight, path in zip(weights, paths))
+        return keep.to(like.dtype) / keep.sum()
 '''
 DRAW_COLUMN_SOURCE = '''\
-def draw_column(network):
+def draw_column(network: nn.Module) -> None:
     """Draw the column of global drop-path; mixed joins use it in half of the batches."""
     coin, position = torch.rand(2, device=next(network.parameters()).device)
     for join in network.modules():
@@ -106,6 +118,7 @@ class DropPathMean(Op):
     columns: int
     mode: str
     label: ClassVar[str] = "join"
+    takes_list: ClassVar[bool] = True
     sources: ClassVar[tuple[str, ...]] = (DROP_PATH_SOURCE, DRAW_COLUMN_SOURCE)
 
     def shape(self, *inputs: Shape) -> Shape:

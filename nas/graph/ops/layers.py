@@ -14,7 +14,7 @@ SCORE_SOURCE = '''\
 class Score(nn.Conv2d):
     """The scores of the classes at every pixel, zero at the start (Long et al., 2015)."""
 
-    def __init__(self, in_chs, num_classes):
+    def __init__(self, in_chs: int, num_classes: int):
         super().__init__(in_chs, num_classes, 1)
         nn.init.zeros_(self.weight)
 '''
@@ -22,7 +22,7 @@ UPSAMPLE_SOURCE = '''\
 class UpsampleScores(nn.ConvTranspose2d):
     """A transposed convolution that starts as bilinear interpolation of each class."""
 
-    def __init__(self, num_classes, stride, padding=0):
+    def __init__(self, num_classes: int, stride: int, padding: int = 0):
         size = 2 * stride
         super().__init__(num_classes, num_classes, size, stride, padding, bias=False)
         ramp = 1 - (torch.arange(size) - (size - 1) / 2).abs() / stride
@@ -128,14 +128,11 @@ class Relu(Op):
     """Rectified linear unit."""
 
     label: ClassVar[str] = "relu"
-    torch_names: ClassVar[tuple[str, ...]] = ("nn.ReLU", "torch.relu")
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.ReLU",)
     backward_keeps: ClassVar[str] = "output"
 
     def module(self, *inputs: Shape) -> Call:
         return Call("nn.ReLU")
-
-    def function(self, *inputs: Shape) -> Call:
-        return Call("torch.relu({0})")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from nas.graph.graph import Shape
 from nas.graph.ops.base import Arg, Call, Op, check_sizes, feature_map, slide
 
 CROP_SOURCE = '''\
-def crop(x, like, offset=None):
+def crop(x: torch.Tensor, like: torch.Tensor, offset: int | None = None) -> torch.Tensor:
     """Cut feature maps to the size of others, in the middle unless an offset is given."""
-    height, width = like.shape[2:]
+    height, width = like.shape[2], like.shape[3]
     top = (x.shape[2] - height) // 2 if offset is None else offset
     left = (x.shape[3] - width) // 2 if offset is None else offset
     return x[:, :, top : top + height, left : left + width]
@@ -68,13 +68,13 @@ class GlobalPool(Op):
     """Mean over height and width, from a feature map to a vector."""
 
     label: ClassVar[str] = "pool"
-    torch_names: ClassVar[tuple[str, ...]] = (".mean",)
+    torch_names: ClassVar[tuple[str, ...]] = ("F.adaptive_avg_pool2d", ".flatten")
 
     def shape(self, *inputs: Shape) -> Shape:
         return (feature_map(self, inputs[0])[0],)
 
     def function(self, *inputs: Shape) -> Call:
-        return Call("{0}.mean((2, 3))")
+        return Call("F.adaptive_avg_pool2d({0}, 1).flatten(1)")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from nas.analysis.comparison import Contrast
 from nas.analysis.complexities import AtEqual
 from nas.analysis.factors.factors import Interaction
-from nas.analysis.paired.comparison import PairedContrast
+from nas.analysis.paired.contrast import PairedContrast
 from nas.analysis.profiles import Profile
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats

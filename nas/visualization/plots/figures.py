@@ -12,7 +12,7 @@ from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.comparison import Contrast
 from nas.analysis.factors.decisions import QUARTER
 from nas.analysis.overview import Overview
-from nas.analysis.paired.comparison import PairedContrast
+from nas.analysis.paired.contrast import PairedContrast
 from nas.formatting import count
 from nas.visualization.plots.decisions import budgets_figure, decisions_figure
 from nas.visualization.plots.distribution import edf_figure

@@ -1,0 +1,292 @@
+"""Random mutants of the code that keeps and judges results, and whether the quick tests near it notice.
+
+    python benchmarks/mutation.py [--mutants 200] [--seed 0] [--log mutants.jsonl] [--only nas/pareto.py]
+
+Each mutant changes one operator, constant, return value or statement of one file in a copy of the repository.
+The quick tests that TESTS names for the file run until the first fails. A mutant is killed if a test fails,
+or the tests take ten times as long as on the unchanged code. Survivors are listed, to be judged by a person:
+no test could kill a mutant that changes nothing a user could see.
+
+The log has one line per mutant. A run that was stopped continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = (
+    "tests/study/test_study.py",
+    "tests/study/test_absurd_records.py",
+    "tests/study/test_record_model.py",
+)
+FOLDER = ("tests/study/test_run_folder.py", "tests/study/test_run.py", "tests/study/test_untrusted.py")
+HALVING = ("tests/schedulers", "tests/searchers/test_hypervolume.py")
+LOOP = (
+    "tests/controller/test_controller.py",
+    "tests/study/test_run.py",
+    "tests/controller/test_interruption.py",
+)
+TESTS: dict[str, Sequence[str]] = {
+    "nas/pareto.py": ("tests/test_pareto.py",),
+    "nas/files.py": (
+        "tests/test_files.py",
+        "tests/study/test_run_folder.py",
+        "tests/study/test_special_files.py",
+    ),
+    "nas/study/tables.py": STUDY,
+    "nas/study/trial_json.py": STUDY,
+    "nas/study/trial.py": STUDY,
+    "nas/study/study.py": STUDY,
+    "nas/study/database.py": (*STUDY, "tests/study/test_read_only.py", "tests/study/test_locked_database.py"),
+    "nas/study/history.py": (*STUDY, "tests/controller/test_controller.py"),
+    "nas/study/objectives.py": ("tests/study/test_objectives.py", *STUDY),
+    "nas/study/run_folder.py": FOLDER,
+    "nas/study/run_config.py": FOLDER,
+    "nas/study/run.py": FOLDER,
+    "nas/controller/loop.py": LOOP,
+    "nas/controller/record.py": LOOP,
+    "nas/controller/begin.py": LOOP,
+    "nas/controller/planned_trial.py": LOOP,
+    "nas/schedulers/rung_store.py": HALVING,
+    "nas/schedulers/promotion.py": HALVING,
+    "nas/schedulers/successive_halving.py": HALVING,
+    "nas/schedulers/extrapolated_history.py": HALVING,
+    "nas/space/genotype.py": ("tests/space/test_genotype.py", "tests/graph/test_digest.py"),
+    "nas/space/genotype_json.py": ("tests/space/test_genotype.py",),
+    "nas/space/node.py": ("tests/space/test_genotype.py", "tests/graph/test_digest.py"),
+}
+PRELOADED = (
+    "torch",
+    "pandas",
+    "sqlalchemy",
+    "pydantic",
+    "scipy.stats",
+    "sklearn",
+    "safetensors.torch",
+)
+"""Packages that are imported once, before a process is forked for each mutant."""
+SLOWEST = 10.0
+"""Times as long as the unchanged code that tests may take."""
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitOr: ast.BitAnd,
+    ast.BitAnd: ast.BitOr,
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of one node: its file, its place among the nodes of the file, line, kind and words."""
+
+    file: str
+    node: int
+    line: int
+    kind: str
+    change: str
+
+
+def change(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], ast.AST | None]]]:
+    """Yield the kinds of mutation of a node, each with what makes a changed node of a copy."""
+    match node:
+        case ast.Compare(ops=[op]) if type(op) in COMPARISONS:
+            yield "compare", lambda n: _set(n, ops=[COMPARISONS[type(op)]()])
+        case ast.BinOp(op=op) if type(op) in ARITHMETIC:
+            yield "arithmetic", lambda n: _set(n, op=ARITHMETIC[type(op)]())
+        case ast.BoolOp(op=op):
+            yield "boolean", lambda n: _set(n, op=ast.Or() if isinstance(op, ast.And) else ast.And())
+        case ast.UnaryOp(op=ast.Not()):
+            yield "boolean", lambda n: n.operand  # type: ignore[attr-defined]
+        case ast.Constant(value=bool() as value):
+            yield "constant", lambda n: _set(n, value=not value)
+        case ast.Constant(value=int() | float() as value):
+            yield "constant", lambda n: _set(n, value=value + 1)
+        case ast.Return(value=ast.expr() as value) if not _is_none(value):
+            yield "return", lambda n: _set(n, value=ast.Constant(None))
+        case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise() | ast.Continue() | ast.Break():
+            yield "statement", lambda n: ast.Pass()
+
+
+def _set(node: ast.AST, **fields: object) -> ast.AST:
+    for name, value in fields.items():
+        setattr(node, name, value)
+    return node
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+def walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes that run and matter: no annotations, and nothing of the text of an error."""
+    for name, value in ast.iter_fields(tree):
+        if name in ("annotation", "returns", "decorator_list") or isinstance(tree, ast.JoinedStr):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            if isinstance(child, ast.AST):
+                yield child
+                yield from walk(child)
+
+
+def mutants(file: str) -> list[Mutant]:
+    """Return all mutants of a file."""
+    tree = ast.parse((ROOT / file).read_text())
+    out = []
+    for i, node in enumerate(walk(tree)):
+        for kind, make in change(node):
+            made = make(copy.deepcopy(node))
+            words = f"{ast.unparse(node)} -> {ast.unparse(made) if made is not None else 'nothing'}"
+            out.append(Mutant(file, i, getattr(node, "lineno", 0), kind, " ".join(words.split())[:160]))
+    return out
+
+
+def mutated(mutant: Mutant) -> str:
+    """Return the source of a mutant."""
+    tree = ast.parse((ROOT / mutant.file).read_text())
+    target = list(walk(tree))[mutant.node]
+    (make,) = (make for kind, make in change(target) if kind == mutant.kind)
+    made = make(copy.deepcopy(target))
+    assert made is not None
+    for parent in ast.walk(tree):
+        for name, value in ast.iter_fields(parent):
+            if value is target:
+                setattr(parent, name, made)
+            elif isinstance(value, list) and any(item is target for item in value):
+                setattr(parent, name, [made if item is target else item for item in value])
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def run_tests(place: Path, tests: Sequence[str], limit: float) -> tuple[str, float]:
+    """Run quick tests in a process of their own; return passed, failed or slow, and the seconds they took."""
+    start = time.monotonic()
+    process = os.fork()
+    if not process:
+        _become_pytest(place, tests)
+    while time.monotonic() - start < limit:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            passed = os.waitstatus_to_exitcode(status) == 0
+            return ("passed" if passed else "failed"), time.monotonic() - start
+        time.sleep(0.05)
+    os.killpg(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return "slow", time.monotonic() - start
+
+
+def _become_pytest(place: Path, tests: Sequence[str]) -> None:
+    import pytest
+
+    os.setsid()
+    os.chdir(place)
+    os.environ["PYTHONPATH"] = str(place)
+    sys.path[:] = [str(place), *(path for path in sys.path if Path(path or ".").resolve() != ROOT)]
+    log = os.open(place / "pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={place / 'scratch'}"]
+    code = 3
+    try:
+        code = int(pytest.main([*options, *(test for test in tests if (place / test).exists())]))
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--mutants", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=Path, default=Path("mutants.jsonl"))
+    parser.add_argument("--only", action="append", choices=sorted(TESTS), help="mutate this file")
+    asked = parser.parse_args()
+    files = asked.only or sorted(TESTS)
+    every = [mutant for file in files for mutant in mutants(file)]
+    drawn = random.Random(asked.seed).sample(every, min(asked.mutants, len(every)))
+    lines = asked.log.read_text().splitlines() if asked.log.exists() else []
+    known = {Mutant(**row["mutant"]): row["outcome"] for row in map(json.loads, lines)}
+    for name in PRELOADED:
+        import_module(name)
+    with tempfile.TemporaryDirectory(prefix="nas-mutation-") as scratch:
+        place = Path(scratch)
+        for name in ("nas", "tests", "search_spaces", "examples", "benchmarks", "docs"):
+            shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, place / name)
+        seconds: dict[Sequence[str], float] = {}
+        for i, mutant in enumerate(drawn):
+            if mutant not in known:
+                known[mutant] = _outcome(place, mutant, seconds)
+                with open(asked.log, "a") as log:
+                    log.write(json.dumps({"mutant": asdict(mutant), "outcome": known[mutant]}) + "\n")
+            print(f"{i + 1}/{len(drawn)} {known[mutant]:8} {_words(mutant)}", flush=True)
+    _report({mutant: known[mutant] for mutant in drawn}, len(every))
+
+
+def _outcome(place: Path, mutant: Mutant, seconds: dict[Sequence[str], float]) -> str:
+    tests, file = TESTS[mutant.file], place / mutant.file
+    if tests not in seconds:
+        outcome, seconds[tests] = run_tests(place, tests, 3600)
+        if outcome != "passed":
+            sys.exit(f"the tests fail without a change:\n{(place / 'pytest.log').read_text()[-3000:]}")
+    before = file.read_text()
+    file.write_text(mutated(mutant))
+    try:
+        outcome, _ = run_tests(place, tests, max(60, SLOWEST * seconds[tests]))
+    finally:
+        file.write_text(before)
+    return "survived" if outcome == "passed" else "killed"
+
+
+def _words(mutant: Mutant) -> str:
+    return f"{mutant.file}:{mutant.line} {mutant.kind}: {mutant.change}"
+
+
+def _report(outcomes: dict[Mutant, str], possible: int) -> None:
+    survivors = [mutant for mutant, outcome in outcomes.items() if outcome == "survived"]
+    killed = len(outcomes) - len(survivors)
+    print(
+        f"\n{killed} of {len(outcomes)} mutants killed ({killed / len(outcomes):.0%}), of {possible} possible"
+    )
+    for mutant in sorted(survivors, key=_words):
+        print(f"survived: {_words(mutant)}")
+
+
+if __name__ == "__main__":
+    main()
