@@ -65,7 +65,7 @@ def load_data(data: object, *, seed: int = 0) -> Dataset:
         form, target, options = parse_spec(data)
         source = form.open(target, options)
     if options.size is not None:
-        source = _resized(source, options)
+        source = resized(source, options)
     try:
         dataset = split(
             source,
@@ -269,7 +269,7 @@ PARSERS: dict[str, Callable[[str, str, str], Any]] = {
 }
 
 
-def _resized(source: Source, options: Options) -> Source:
+def resized(source: Source, options: Options) -> Source:
     """Return the source with all parts at one size, for arrays and archives, which are not decoded at it."""
     parts = {part: partial(_resize, load, options, source.name) for part, load in source.parts.items()}
     return Source.of_parts(source.name, parts, source.origins, source.unread)
@@ -284,7 +284,7 @@ def _resize(load: Load, options: Options, name: str) -> Split | Undecoded:
     if part.images.shape[2:] == options.size:
         return part
     masked = task_of(part.labels) == "segmentation"
-    resized = Undecoded(
+    fitted = Undecoded(
         jobs=partial(_resize_jobs, part, options),
         count=len(part.images),
         labels=np.empty(0, np.int64) if masked else np.asarray(part.labels),
@@ -294,7 +294,7 @@ def _resize(load: Load, options: Options, name: str) -> Split | Undecoded:
         size=options.size,
         reading=replace(part.reading, sizes={}),
     )
-    return resized.decoded() if masked else resized
+    return fitted.decoded() if masked else fitted
 
 
 def _resize_jobs(part: Split, options: Options, indices: Indices) -> Iterator[Job]:

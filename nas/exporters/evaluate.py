@@ -13,8 +13,7 @@ import numpy.typing as npt
 from nas.data import check_recorded, load_data
 from nas.data.dataset import Images, Labels, Split, match_classes, match_shape
 from nas.data.decode import broken_error
-from nas.data.images import Pixels, resize
-from nas.data.load import parse_spec
+from nas.data.load import parse_spec, resized
 from nas.errors import NasError
 from nas.exporters.folder import NetworkFolder
 from nas.exporters.predict import BATCH_PIXELS, Shares, probabilities
@@ -197,7 +196,7 @@ def find_images(
         warnings.warn(f"{spec}: the data differ from those of the training", stacklevel=3)
     form, target, options = parse_spec(spec)
     options = replace(options, size=facts.size, fit=facts.fit)
-    parts = form.open(target, options).parts
+    parts = resized(form.open(target, options), options).parts
     names = [part] if part not in (None, "all") else [n for n in ("test",) if part is None and n in parts]
     names = names or list(parts)
     missing = next((name for name in names if name not in parts), None)
@@ -208,8 +207,7 @@ def find_images(
         where, read = f"{spec}: {name}", parts[str(name)]().decoded()
         if read.reading.broken and not options.skip_broken:
             raise broken_error(read.reading.broken, where)
-        fitted = read._replace(images=_of_size(read.images, facts))
-        fitted = match_shape(fitted, (facts.channels, *facts.size), where)
+        fitted = match_shape(read, (facts.channels, *facts.size), where)
         splits.append(match_classes(fitted, folder.classes, where))
     images, labels = (_joined([split[i] for split in splits]) for i in (0, 1))
     whole = "" if names == ["train"] and len(parts) == 1 else f", {' and '.join(map(str, names))}"
@@ -219,18 +217,6 @@ def find_images(
 def _joined(arrays: Sequence[Any]) -> Any:
     """Return arrays as one; a single one is not read into memory."""
     return arrays[0] if len(arrays) == 1 else np.concatenate([np.asarray(array) for array in arrays])
-
-
-def _of_size(images: Images, facts: Preprocessing) -> Images:
-    """Return images, of arrays and archives, at the size of the training."""
-    if images.shape[2:] == facts.size:
-        return images
-    return np.stack([_planes(resize(image, None, facts.size, facts.fit).pixels) for image in images])
-
-
-def _planes(pixels: Pixels) -> Pixels:
-    """Return an image of (height, width) or (height, width, 3) as (channels, height, width)."""
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _own_data(

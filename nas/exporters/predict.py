@@ -115,7 +115,7 @@ def read_pixels(path: Path, facts: Preprocessing) -> tuple[Pixels, tuple[str, ..
     if pixels.shape[:2] != facts.size:
         from PIL import Image
 
-        pixels = np.asarray(fit_picture(Image.fromarray(pixels), facts.size, facts.fit))
+        pixels = np.asarray(fit_picture(Image.fromarray(np.asarray(pixels)), facts.size, facts.fit))
         changes = (*changes, RESIZED)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], facts.channels, axis=2)

@@ -181,19 +181,23 @@ def train_target(
     trained = _Trained(target, dataset, spec, start)
     work = out.with_name(f".{out.name}.training")
     files, device = _begin(work, out, trained, resume), device or _device()
-    chosen = choose_recipe(
-        files.source, dataset, epochs=epochs, fields=recipe, time=time, device=device, resume=resume
-    )
+    begun = files.checkpoint.exists() or files.weights.exists()
+    settings: dict[str, Any] = {"device": device, "resume": resume}
+    try:
+        chosen = choose_recipe(files.source, dataset, epochs=epochs, fields=recipe, time=time, **settings)
+    except NasError:
+        if not begun:
+            shutil.rmtree(work)
+        raise
 
     def prepare(network: nn.Module) -> None:
         if start is not None:
             say(start.apply(network, dataset.num_classes))
 
-    settings: dict[str, Any] = {"seed": seed, "device": device, "resume": resume}
     calls: dict[str, Any] = {"on_start": on_start, "on_epoch": on_epoch, "prepare": prepare}
     finished = files.report.exists() and not files.weights.exists()
     try:
-        report = train_fully(files.source, dataset, chosen, **settings, **calls)
+        report = train_fully(files.source, dataset, chosen, seed=seed, **settings, **calls)
     except NasError as error:
         if not finished:
             raise

@@ -51,6 +51,10 @@ def pictures(tmp_path_factory):
     return folder, labels
 
 
+def interrupt(row):
+    raise KeyboardInterrupt
+
+
 def answers(folder: Path, pictures: Path, capsys) -> list[dict[str, float]]:
     assert run(["predict", str(folder), str(pictures), "--top", "10", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -133,7 +137,7 @@ def test_weights_are_those_of_the_training(trained):
     assert not any(torch.equal(value, fresh[name]) for name, value in state.items() if value.ndim == 4)
 
 
-def test_a_finished_training_gives_its_figures_and_another_replaces_it(trained, tmp_path, genotype):
+def test_a_finished_training_stays_until_another_is_complete(trained, tmp_path, genotype):
     folder = shutil.copytree(trained[0], tmp_path / genotype.digest)
     again = train(genotype, DATA, epochs=2, to=tmp_path, resume=True)
     assert again == trained[1] | {"folder": str(folder)}
@@ -144,7 +148,15 @@ def test_a_finished_training_gives_its_figures_and_another_replaces_it(trained, 
     with pytest.raises(NasError, match=r"something else: notes\.txt"):
         train(genotype, DATA, epochs=1, to=tmp_path)
     (folder / "notes.txt").unlink()
-    second = train(folder / "network.py", epochs=1, seed=2)
+    settings = {"epochs": 2, "seed": 2, "recipe": {"ema": 0}}
+    with pytest.raises(KeyboardInterrupt):
+        train(folder / "network.py", **settings, on_epoch=interrupt)
+    assert (folder / "model.safetensors").read_bytes() == before
+    with pytest.raises(NasError, match="is of an earlier training"):
+        train(folder / "network.py", **settings)
+    epochs = []
+    second = train(folder / "network.py", **settings, resume=True, on_epoch=epochs.append)
+    assert [row["epoch"] for row in epochs] == [2]
     assert second["folder"] == str(folder)
     assert (folder / "model.safetensors").read_bytes() != before
     about = json.loads((folder / "config.json").read_text())
