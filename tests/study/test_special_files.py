@@ -163,7 +163,7 @@ def test_a_picture_of_a_large_network_is_refused_with_the_figure(tmp_path, close
     dense.write_text(json.dumps(dense_network(150)))
     assert nas(["show", str(dense), "--plot", str(tmp_path / "a.svg"), *closed]) == 2
     told = capsys.readouterr().err
-    assert "layers and arrows, and a picture at most 3,000" in told
+    assert "layers and arrows, and a picture at most 2,000" in told
     assert not (tmp_path / "a.svg").exists()
     assert nas(["show", str(dense), "--plot", str(tmp_path / "a.dot")]) == 0
     assert (tmp_path / "a.dot").read_text().count(" -> ") > 3000
