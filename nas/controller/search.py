@@ -156,6 +156,7 @@ def search(
         callbacks.on_data(config, dataset)
         recorded = run_folder.read_config(files)
         run = Run(files, recorded, open_study(files, recorded, storage, SharedStudy))
+        stack.callback(run.study.close)  # it stays readable, and connects again to write
         if len(run.study.trials) < config.trials:
             if profile:
                 writer = stack.enter_context(profile_writer(files.profile))

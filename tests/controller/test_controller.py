@@ -15,6 +15,7 @@ import pytest
 from nas.controller.callbacks import Callbacks
 from nas.controller.config import SearchConfig
 from nas.controller.loop import run_search
+from nas.controller.planned_trial import training_seed
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
@@ -342,3 +343,26 @@ def test_signal_handlers_are_restored(space):
     with pytest.raises(AllTrialsFailedError):
         search(space, failed, trials=2)
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
+
+
+def test_each_trial_has_a_seed_of_its_own_that_is_kept():
+    seeds = {training_seed(seed, number) for seed in range(3) for number in range(300)}
+    assert len(seeds) == 900
+    assert max(seeds) > 2**30
+    assert (training_seed(0, 0), training_seed(7, 11)) == (1910792744, 1835792078)
+
+
+def test_the_time_that_remains_is_that_of_the_trials_so_far(space, monkeypatch):
+    """Each trial takes 2 s of a clock; the two that were there before count for nothing."""
+    study = search(space, trials=2)
+    clock = iter(range(0, 10_000, 2))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    seen = []
+    search(space, study=study, trials=6, on_trial=lambda trial, progress: seen.append(progress), stop=Stop())
+    assert [progress.done for progress in seen] == [3, 4, 5, 6]
+    assert all(progress.total == 6 for progress in seen)
+    for progress in seen[:-1]:
+        assert progress.remaining == pytest.approx(
+            progress.elapsed / (progress.done - 2) * (6 - progress.done)
+        )
+    assert seen[-1].remaining == 0.0

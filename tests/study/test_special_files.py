@@ -186,3 +186,22 @@ def test_pipes_and_enormous_states_among_paused_trials_are_refused(tmp_path):
     put_pipe(tmp_path / "3.json")
     with pytest.raises(StorageError, match=r"3\.json: is not a plain file"):
         store.read()
+
+
+def test_the_files_of_a_trial_are_deleted_where_some_are_gone(tmp_path):
+    store = RungStore(tmp_path, (1, 4), SPACE)
+    store.write(a_trial(3, state="stopped", epochs=1), b"state")
+    (tmp_path / "3-1.checkpoint").unlink()
+    assert store.checkpoint(3) is None
+    store.delete(3)
+    store.delete(4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_among_paused_trials_is_not_followed(tmp_path):
+    store = RungStore(tmp_path, (1, 4), SPACE)
+    store.write(a_trial(3, state="stopped", epochs=1), b"state")
+    (tmp_path / "3-1.checkpoint").rename(tmp_path / "elsewhere")
+    (tmp_path / "3-1.checkpoint").symlink_to("elsewhere")
+    with pytest.raises(StorageError, match="is a symbolic link"):
+        store.checkpoint(3)

@@ -35,7 +35,8 @@ DATA = "digits?limit=150"
 
 
 @pytest.fixture
-def network(tmp_path):
+def network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "network.py"
     path.write_text(SOURCE)
     return path
@@ -129,8 +130,8 @@ class TestCommand:
         assert "patience of 9 epochs" in err
         assert "epoch   3/3" in err
         assert "0:00 left" in err
-        picture = network.with_suffix(".curve.png")
-        assert str(picture) in out
+        picture = network.parent / "trained" / "network" / "curve.png"
+        assert "trained/network/curve.png" in out
         assert picture.read_bytes().startswith(b"\x89PNG")
 
     @pytest.mark.parametrize("given", ["2", "h", "", "1h2x", "0m", "-1h", "30m1h", "²h"])

@@ -64,6 +64,9 @@ def _read(base: MappedArray, rows: Indices) -> Array:
 
 def _copied(base: MappedArray, rows: Indices, fetch: Fetch) -> MappedArray:
     """Return an array with the given rows, from a file that the first worker of the node writes."""
+    if base.state is not None:
+        hint = "put the file where all nodes see it"
+        raise NotFoundError("images cannot be reached from a worker", where=str(base.path), hint=hint)
     folder = cache_folder() / "arrays"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{base.token.decode()}.copy"
