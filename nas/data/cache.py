@@ -14,12 +14,14 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from nas.data.dataset import Split
-from nas.data.decoded_file import RECORD, VERSION, DecodedFile, checksums
+from nas.data.decoded_file import RECORD, VERSION, DecodedFile, Pixels, checksums
+from nas.data.progress import check_room
 from nas.data.reading import Reading
 from nas.data.rows import SMALL, Rows, blocks
 from nas.errors import NasError
@@ -129,32 +131,50 @@ def cached(key: str, read: Callable[[], Split]) -> Split:
                 return _part(images, labels, classes, reading)
     part = read()
     with open_part(key, len(part.images)) as images:
-        store(images, part)
+        store(images, blocks(part.images), part.images.shape)
         stored_part = _part(images, np.asarray(part.labels), part.classes, part.reading)
     with contextlib.suppress(OSError):  # then it is read again next time
         _write_labels(path, part)
     return stored_part
 
 
-def store(file: DecodedFile, part: Split) -> None:
-    """Write all images of a part to a file."""
-    shape = part.images.shape[1:]
-    file.begin((shape[0], shape[1], shape[2]))
+def on_disk(images: Iterable[Pixels], shape: tuple[int, ...]) -> Rows:
+    """Return images of `shape`, given as consecutive blocks, from a file that vanishes when none reads it."""
+    with open_part("", shape[0]) as file:
+        store(file, images, shape)
+        return Rows(file.mapped(), np.arange(shape[0]), slice(None))
+
+
+def store(file: DecodedFile, images: Iterable[Pixels], shape: tuple[int, ...]) -> None:
+    """Write all images of a part, of `shape` and given as consecutive blocks, to a file."""
+    file.begin((shape[1], shape[2], shape[3]))
     start = 0
-    for block in blocks(part.images):
+    for block in images:
         records = np.zeros(len(block), RECORD)
-        records["channels"], records["height"], records["width"] = shape
+        records["channels"], records["height"], records["width"] = shape[1:]
         records["checksum"] = checksums(block, records, False)
         file.write(np.arange(start, start + len(block)), block, records)
         start += len(block)
 
 
-def shrink(limit: int, keep: Path) -> None:
-    """Remove the least recently used files until the rest fits, and `keep` too if it is too large."""
+def make_room(file: DecodedFile, count: int, shape: tuple[int, ...], where: str) -> None:
+    """Make room for `count` images of (planes, height, width) in the cache, and say what they need.
+
+    Raises StorageError if the disk does not have it.
+    """
+    limit, need = limit_bytes(), count * prod(shape)
+    if file.path:
+        shrink(max(0, limit - need), keep=file.path, always=True)
+    check_room(where, file.folder, count, shape, kept=bool(file.path) and need <= limit)
+
+
+def shrink(limit: int, keep: Path, *, always: bool = False) -> None:
+    """Remove the least recently used files until the rest fits, and `keep` too if it is too large, unless it
+    is to be kept `always`."""
     total = 0
     for entry in sorted(entries(), key=lambda entry: entry.path != keep):
         total += entry.bytes
-        if total > limit:
+        if total > limit and not (always and entry.path == keep):
             entry.path.unlink(missing_ok=True)
 
 
