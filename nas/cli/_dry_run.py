@@ -63,8 +63,12 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
 
 def _limit_lines(limits: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return a line that names the limits which rule out draws, with their shares."""
-    shares = [f"{name} {limit['ruled_out']:.1%}" for name, limit in limits.items() if limit["ruled_out"]]
-    return [f"limits      rule out of uniform draws: {', '.join(shares)}"] if shares else []
+    shares = [(name, f"{limit['ruled_out']:.1%}") for name, limit in limits.items() if limit["ruled_out"]]
+    if not shares:
+        return []
+    (name, share), *others = shares
+    more = "".join(f", {name} {share}" for name, share in others)
+    return [f"limits      {name} rules out {share} of uniform draws{more}"]
 
 
 def epochs_text(fidelity: Sequence[int], epochs: int) -> str:

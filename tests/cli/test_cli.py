@@ -152,6 +152,8 @@ def test_dry_run_writes_nothing(
     assert plan["costs"]["flops"]["low"] <= plan["costs"]["flops"]["median"] <= plan["costs"]["flops"]["high"]
     assert plan["seconds"] > 0
     assert plan["config"]["space"] == "residual_vs_fractal"
+    assert plan["stem"] == {"type": "conv", "width": 16}
+    assert plan["limits"]["flops"] == {"max": 100_000_000, "ruled_out": 0.0}
     assert list(tmp_path.iterdir()) == []
 
 
