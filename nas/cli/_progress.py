@@ -92,9 +92,9 @@ class SearchProgress:
         """Print how the images were read and are augmented, and what follows from their size."""
         from nas.cli.spaces import adaption_lines
         from nas.data.summary import data_lines
-        from nas.training.recipe_text import augmentation_line
+        from nas.training.recipe_text import recipe_lines
 
-        lines = (*data_lines(dataset, config.data), augmentation_line(config.recipe))
+        lines = (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset))
         for line in (*lines, *adaption_lines(config.space)):
             self.print(line)
 
