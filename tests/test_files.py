@@ -53,6 +53,11 @@ def test_a_folder_is_replaced_with_all_that_is_in_it(tmp_path, shared_umask):
     assert os.listdir(tmp_path) == ["network"]
 
 
+def test_the_place_of_a_folder_is_made(tmp_path):
+    replace(tmp_path / "some" / "place" / "network", {"card": "new"})
+    assert content(tmp_path) == {"some/place/network/card": "new"}
+
+
 def test_files_to_keep_are_in_the_new_folder_too(tmp_path):
     folder = tmp_path / "network"
     replace(folder, {"card": "old"})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress:
-    """Callbacks for `nas.training.final.train`; use as a context manager.
+    """Callbacks for `nas.exporters.train.train_target`; use as a context manager.
 
     Args:
         folder: Folder that the training writes. Trackers name the training after it, and keep their files

@@ -208,3 +208,4 @@ def test_a_run_is_shown_by_its_folder_alone(tmp_path):
         assert repr(run) == f"Run(files=RunFolder(path={(tmp_path / 'run')!r}))"
         assert run.name == "run"
         assert list(run.reseeded) == []
+        assert run.profile == []

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ def test_what_each_objective_is():
     costs = dict.fromkeys(("flops", "params", "activations", "peak_memory"), (True, True))
     errors = dict.fromkeys(("error", "balanced_error"), (False, False))
     assert kinds == {**errors, **costs, "latency": (True, False)}
+
+
+def test_a_figure_of_the_last_epoch_is_read():
+    read = objective("balanced_error").read
+    trial = study(count=1, failing=()).trials[0]
+    rows = [{"val_balanced_error": 0.5}, {"val_balanced_error": 0.25}]
+    assert read(replace(trial, curve=tuple(rows))) == 0.25
+    for last in ({}, {"val_balanced_error": 1.5}, {"val_balanced_error": "low"}):
+        assert read(replace(trial, curve=(rows[0], last))) is None
+    assert read(trial) is None
 
 
 def test_unknown_and_repeated_objectives_are_refused():

@@ -17,10 +17,10 @@ from nas.data.dataset import IGNORE
 from nas.data.source import Source
 from nas.data.split import split
 from nas.errors import NasError
-from nas.training import loop, transforms
+from nas.training import checkpoint, loop, transforms
 from nas.training.augment import Batches, Normalizer
 from nas.training.imbalance import BalancedOrder, class_weights
-from nas.training.kept_weights import blend, out_of_patience
+from nas.training.kept_weights import blend, chosen_weights, out_of_patience
 from nas.training.loop import evaluate, train
 from nas.training.memory import candidate_memory, data_memory
 from nas.training.metrics import Confusion, Mix, cross_entropy
@@ -222,6 +222,15 @@ class TestKeptWeights:
         assert [row["train_loss"] for row in result.curve] == [row["train_loss"] for row in other.curve]
         score = evaluate(network, uneven.val_images, uneven.val_labels, uneven)
         assert (score.error, score.loss) == (result.error, result.loss)
+
+    @pytest.mark.parametrize("fields", [{}, {"ema": 0.9}, {"ema": 0.9, "patience": 1, "warm_up": 0}])
+    def test_a_checkpoint_holds_the_weights_that_are_kept(self, uneven, recipe, tmp_path, fields):
+        network = small_network()
+        train(network, uneven, replace(recipe, **fields), seed=0, checkpoint=tmp_path / "last")
+        kept = chosen_weights(checkpoint.load(tmp_path / "last"))
+        assert kept.keys() == network.state_dict().keys()
+        for name, value in network.state_dict().items():
+            assert torch.equal(kept[name], value), name
 
     def test_a_training_out_of_patience_keeps_its_best_epoch(self, uneven, recipe):
         recipe = replace(recipe, epochs=60, lr=0.5, warm_up=0, patience=3)
