@@ -138,7 +138,10 @@ def _preparation(about: Mapping[str, Any]) -> str:
     mean, std = ([round(value, 4) for value in about[name]] for name in ("mean", "std"))
     _, height, width = about["input_shape"]
     fit = FITS[about.get("fit", "crop")]
+    raw = ""
+    if about.get("with_preprocessing"):
+        raw = " The ONNX and torch.export files take pixels as they are, uint8 (n, channels, height, width)."
     return (
         f"Images are of {height} x {width} pixels (others are resized bicubically, and {fit}). "
-        f"Normalise inputs as `(x / 255 - mean) / std` with mean {mean} and std {std}."
+        f"Normalise inputs as `(x / 255 - mean) / std` with mean {mean} and std {std}.{raw}"
     )

@@ -13,7 +13,7 @@ from nas.codegen.source import source
 from nas.codegen.whitelist import checked
 from nas.errors import NasError, NotFoundError
 from nas.exporters.preprocessing import Preprocessing
-from nas.exporters.publish import CONFIG, TRAINING, load_network
+from nas.exporters.publish import CONFIG, load_network
 from nas.exporters.verify import SOURCE, WEIGHTS
 from nas.files import read_text
 from nas.graph.ops import MAX_SIZE
@@ -55,12 +55,6 @@ class NetworkFolder:
             hint = "train it, or export it from a run or with published weights"
             raise NasError("names no mean and std of images", where=str(self.path / CONFIG), hint=hint)
         return preprocessing
-
-    @property
-    def training(self) -> str | None:
-        """Text of training.json; None if the folder is of no full training."""
-        path = self.path / TRAINING
-        return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def state(self) -> dict[str, Tensor]:
         """Return the weights; NasError if there are none."""
@@ -177,6 +171,11 @@ def _fault(about: Any) -> str:
     wrong = next((key for key in texts if not isinstance(about.get(key) or "", str)), None)
     if wrong:
         return f"{wrong}: must be a text"
+    formats, opset = about.get("formats") or [], about.get("opset")
+    if not (isinstance(formats, list) and all(isinstance(name, str) for name in formats)):
+        return "formats: must be a list of names"
+    if not (opset is None or type(opset) is int):
+        return "opset: must be a whole number"
     training: Any = about.get("training", {})
     kinds: dict[str, Any] = {"data": str, "epochs": int, "seed": int}
     if "training" in about and not isinstance(training, dict):

@@ -184,7 +184,9 @@ def _build_variant(
                 return make_variant(trial.genotype, shape, classes, given, variant)  # of a full training
             network.load_state_dict(given, strict=True)
         except (RuntimeError, SafetensorError) as error:
-            raise NasError(f"the weights do not fit: {error}", where=f"trial {trial.number}") from error
+            hint = "if they are of a version of nas whose layers had other names, train the network again"
+            message = f"the weights do not fit: {str(error).splitlines()[0]}"
+            raise NasError(message, where=f"trial {trial.number}", hint=hint) from error
     state: Mapping[str, Tensor] = network.state_dict()
     if trial.genotype.auxiliary:
         state = carry(state, expand(trial.genotype, shape, classes, auxiliary=True), graph)

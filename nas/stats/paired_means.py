@@ -26,6 +26,9 @@ Mask = NDArray[np.bool_]
 RESAMPLES = 4000
 """Bootstrap samples, unless a family of many tests needs more."""
 
+MOST_DRAWN = 2_000_000
+"""Most means that are held of all resamples: more contrasts are treated in parts, to bound the memory."""
+
 TINY = 1e-12
 
 
@@ -59,9 +62,14 @@ def paired_means(
         differences: One row per context, drawn independently; NaN where a context lacks the contrast.
         margin: Smallest effect of interest, in the unit of the differences; a mean shown to lie within plus
             and minus this margin is equivalent to zero (two one-sided tests, TOST).
-        rng: Source of the resamples, which all columns share.
+        rng: Source of the resamples.
         resamples: Bootstrap samples, and random sign flips in pairs of opposites.
     """
+    contrasts = differences.shape[1]
+    if contrasts > 1 and contrasts * resamples > MOST_DRAWN:
+        parts = np.array_split(differences, 2, axis=1)
+        halves = [vars(paired_means(part, margin, rng, resamples)) for part in parts]
+        return PairedMeans(**{name: np.concatenate([half[name] for half in halves]) for name in halves[0]})
     known = np.isfinite(differences)
     count = known.sum(axis=0).astype(float)
     filled = np.where(known, differences, 0.0)
@@ -78,7 +86,7 @@ def paired_means(
     pivots[:, constant] = 0.0
     limits = _quantiles(subsets), value - _quantiles(pivots)[::-1] * se  # of the two tests
 
-    wider = _widening(centred, count, variance)
+    wider = _widening(centred, count)
 
     def tails(mean: float) -> tuple[Floats, Floats]:
         """Return the one-sided p of a mean at or above this value, and of one at or below it."""
@@ -125,17 +133,22 @@ def _studentised(count: Floats, first: Floats, second: Floats) -> Floats:
     return np.where((count > 2) & (variance > TINY * second / np.maximum(count, 1)), t, np.nan)
 
 
-def _widening(centred: Floats, count: Floats, variance: Floats) -> Floats:
+def _widening(centred: Floats, count: Floats) -> Floats:
     """Return the factor that widens the limits of each column: the ratio of the quantiles of Student's t on
-    the degrees of freedom of its variance, 2 n / (kurtosis - 1), and on n - 1. It is 1 for normal tails or
-    shorter ones."""
+    the degrees of freedom of its variance, and on n - 1.
+
+    The variance of an estimated variance is 2 / (n - 1) + kurtosis / n, relative to its square. The kurtosis
+    is that in excess of normal tails, corrected for its bias in small samples. The factor is 1 for normal
+    tails or shorter ones.
+    """
     from scipy.special import stdtrit
 
     freedom = np.maximum(count - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        kurtosis = (centred**4).sum(axis=0) / count / variance**2
-        known = 2 * count / (kurtosis - 1)
-    known = np.where(np.isfinite(known) & (known > 0), np.minimum(known, freedom), freedom)
+        raw = (centred**4).sum(axis=0) * count / ((centred**2).sum(axis=0)) ** 2 - 3
+        excess = freedom * ((count + 1) * raw + 6) / ((count - 2) * (count - 3))
+        known = 2 / (2 / freedom + excess / count)
+    known = np.where((count > 3) & (known > 0) & (known < freedom), known, freedom)
     return np.asarray(stdtrit(known, 0.975) / stdtrit(freedom, 0.975))
 
 

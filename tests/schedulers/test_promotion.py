@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from testing.rungs import trial_at_rung
 
 from nas.errors import NasError
 from nas.pareto import front
-from nas.schedulers.promotion import BANDS, best_share, check_rungs, excess, expected_epochs, near_front
+from nas.schedulers.promotion import (
+    BANDS,
+    best_share,
+    check_rungs,
+    excess,
+    expected_epochs,
+    near_front,
+    rung_results,
+)
+from nas.space.space import load_space
 
 
 def random_points(n, d=2, seed=0):
@@ -93,3 +105,25 @@ def test_rungs_that_do_not_ascend_are_refused(rungs):
 
 def test_expected_epochs_where_each_rung_promotes_its_share():
     assert expected_epochs((1, 3, 9)) == pytest.approx(1 + 2 / 3 + 6 / 9)
+    assert expected_epochs((2, 3, 12)) == pytest.approx(2 + 1 * 2 / 3 + 9 * 2 / 12)
+
+
+def test_there_are_five_bands_once_each_promotes_one():
+    """The best of each fifth of the FLOPs is promoted, by half, and in six bands one more would be."""
+    points, flops = random_points(10)
+    assert best_share(points, flops, 2, nobody(points)).sum() == 5
+    points, flops = random_points(12)
+    assert best_share(points, flops, 2, nobody(points)).sum() == 5
+
+
+def test_results_at_rungs_are_found_again_in_the_order_in_which_they_came():
+    """The first trial went on after the second had come to the first rung; the last has no place."""
+    space = load_space("residual_vs_fractal")
+    far = replace(trial_at_rung(space, 0, [0.5, 0.4, 0.3], 10), rung_order=(1, 3))
+    near = replace(trial_at_rung(space, 1, [0.6], 10), rung_order=(2,))
+    without = trial_at_rung(space, 2, [0.7], 10)
+    results = rung_results([far, near, without], (1, 3, 9))
+    assert [(trial.number, trial.epochs, trial.rung_order) for trial in results] == [
+        *((0, 1, (1,)), (1, 1, (2,)), (0, 3, (1, 3)))
+    ]
+    assert [trial.error for trial in results] == [0.5, 0.6, 0.3]

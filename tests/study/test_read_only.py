@@ -53,7 +53,6 @@ def test_a_read_only_run_is_listed(read_only, capsys):
     ("command", "way_out"),
     [
         ("export run --best", "choose another --to"),
-        ("report run", "choose another folder"),
         ("search --resume --name run --workers 0", "no permission to write is needed"),
     ],
 )
@@ -123,13 +122,13 @@ def test_places_with_signs_of_urls_in_their_names(tmp_path, monkeypatch, capsys)
     asked = ["--results-dir", "res?ults#"]
     search = ["search", "--space", "plain_vs_residual", *_split(settings), *asked, *plugin]
     assert command_line(search) == 0, capsys.readouterr().err
-    assert command_line(["pareto", "run", *asked, "--plot", "front?#.svg"]) == 0
+    assert command_line(["pareto", "run", *asked]) == 0
     assert command_line(["runs", *asked]) == 0
     assert "run" in capsys.readouterr().out
     with (run := nas.open_run("run", "res?ults#")).study:
         assert len(run.study.trials) == 2
     found = {path.name for path in (tmp_path / STRANGE).iterdir()} - {"__pycache__"}
-    assert found == {"images%20#.npz", "my#plugin?.py", "res?ults#", "front?#.svg"}
+    assert found == {"images%20#.npz", "my#plugin?.py", "res?ults#"}
     assert os.listdir(tmp_path) == [STRANGE]
 
 

@@ -17,12 +17,12 @@ from nas.data.dataset import IGNORE
 from nas.data.source import Source
 from nas.data.split import split
 from nas.errors import NasError
-from nas.training import loop, transforms
+from nas.training import checkpoint, loop, transforms
 from nas.training.augment import Batches, Normalizer
 from nas.training.imbalance import BalancedOrder, class_weights
-from nas.training.kept_weights import blend, out_of_patience
+from nas.training.kept_weights import blend, chosen_weights, out_of_patience
 from nas.training.loop import evaluate, train
-from nas.training.memory import candidate_memory
+from nas.training.memory import candidate_memory, data_memory
 from nas.training.metrics import Confusion, Mix, cross_entropy
 from nas.training.recipe import Recipe, adjusted, check_recipe, default_recipe, full_epochs, full_recipe
 from nas.training.recipe_text import augmentation, augmentation_line, field_rows
@@ -223,6 +223,15 @@ class TestKeptWeights:
         score = evaluate(network, uneven.val_images, uneven.val_labels, uneven)
         assert (score.error, score.loss) == (result.error, result.loss)
 
+    @pytest.mark.parametrize("fields", [{}, {"ema": 0.9}, {"ema": 0.9, "patience": 1, "warm_up": 0}])
+    def test_a_checkpoint_holds_the_weights_that_are_kept(self, uneven, recipe, tmp_path, fields):
+        network = small_network()
+        train(network, uneven, replace(recipe, **fields), seed=0, checkpoint=tmp_path / "last")
+        kept = chosen_weights(checkpoint.load(tmp_path / "last"))
+        assert kept.keys() == network.state_dict().keys()
+        for name, value in network.state_dict().items():
+            assert torch.equal(kept[name], value), name
+
     def test_a_training_out_of_patience_keeps_its_best_epoch(self, uneven, recipe):
         recipe = replace(recipe, epochs=60, lr=0.5, warm_up=0, patience=3)
         network = small_network()
@@ -255,6 +264,10 @@ class TestKeptWeights:
             candidate_memory(genotype, data, Recipe(ema=ema), "cpu", half=False) for ema in (0, 0.9)
         )
         assert averaged > plain
+
+    def test_augmentation_in_float_needs_memory_for_its_copies(self, uneven):
+        plain, jittered = (data_memory(uneven, Recipe(color_jitter=j), "cpu") for j in (0, 0.2))
+        assert jittered - plain == 5 * 4 * len(uneven.train_labels) * 3 * 8 * 6  # one batch holds all
 
 
 class TestAugmentation:
@@ -377,6 +390,8 @@ def test_no_value_of_a_batch_is_read_back(uneven):
     """A CUDA graph can record augmentation, mixing, the loss and the averages."""
     recipe = Recipe(batch_size=8, pad=1, **EVERYTHING)
     step = make_step(uneven, recipe)
+    read = step.batches.reader.fetch(step.chosen)  # on a CPU, from a mapped file
+    step.batches.reader.fetch = lambda _: read
     with NoReadBack():
         inputs, labels = step.batches.augment_batch(step.chosen)
         inputs, mix = step.batches.mix(inputs, labels)

@@ -146,7 +146,7 @@ def paired_statements(paired: PairedComparison) -> list[str]:
         new = [c for c in own if not (c.same_trainings and name == "E1")]
         lines.append(f"{name}, {own[0].where}:")
         if len(new) < len(own):
-            same = listing([pair_name(c) for c in own if c not in new], len(own))
+            same = listing([pair_name(c) for c in own if c not in new], [pair_name(c) for c in own])
             lines.append(
                 f"  {same}: the trainings are those of E2, so E1 confirms nothing and is not counted."
             )
