@@ -82,7 +82,7 @@ def truth(frame: pd.DataFrame, flops: pd.Series) -> np.ndarray:
     """Effects of one more block (contrasts, 2) over all codes: raw, and at equal FLOPs over what a
     subsample covers."""
     shares = _shares(frame)
-    sample = Sample(shares, frame["error"].to_numpy(), np.zeros(len(frame), np.intp), np.arange(len(frame)))
+    sample = Sample(shares, frame["error"].to_numpy())
     means = type_effects(sample, 1, np.random.default_rng(0)).means
     covered = frame["flops"].between(flops.min(), flops.max()).to_numpy()
     cost = np.log(frame["flops"].to_numpy(float)[covered])

@@ -3,10 +3,11 @@
     python benchmarks/chaos.py [--rounds 20] [--trials 600] [--seed 0] [--folder DIR]
 
 Each round starts the driver of one study on two Ray workers, and ends it by a fault drawn at
-random: SIGKILL, SIGTERM or SIGINT after a random time, or a disk that is full after a random number
-of bytes. Meanwhile workers are killed, by others (SIGKILL) and by themselves (SIGKILL, a
-segmentation fault), but never in the last attempt at a trial, which would rightly end as lost with
-its worker, by chance. Some networks diverge and some hang (SIGSTOP), whenever they are trained.
+random: SIGKILL, SIGTERM or SIGINT after a random time, a SIGKILL to Ray's raylet or head (GCS), or a
+disk that is full after a random number of bytes. Meanwhile workers are killed, by others (SIGKILL) and
+by themselves (SIGKILL, a segmentation fault), but never in the last attempt at a trial, which would
+rightly end as lost with its worker, by chance. Some networks diverge and some hang (SIGSTOP), whenever
+they are trained.
 A last round without faults of the driver finishes the study. Then:
 
 - every trial is recorded once: complete, or failed as its network must; none is running;
@@ -33,13 +34,22 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 WORKERS = 2
 STALL = 15.0
 """Seconds without progress after which a worker counts as hung; a training takes a quarter of one."""
 DIVERGES, HANGS, DIES, FAULTS_SEGMENT = 23, 97, 31, 43
 """Every so manieth trial does so; a death only when it is first trained."""
-ENDS = ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", "disk full")
-EXIT = {"SIGKILL": -signal.SIGKILL, "SIGTERM": 143, "SIGINT": 130, "disk full": 6}
+ENDS = ("SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", "raylet", "gcs_server", "disk full")
+EXIT = {
+    "SIGKILL": -signal.SIGKILL,
+    "SIGTERM": 143,
+    "SIGINT": 130,
+    "raylet": 6,
+    "gcs_server": 6,
+    "disk full": 6,
+}
 
 
 def fate(number: int) -> str:
@@ -125,6 +135,8 @@ def one_round(folder: Path, trials: int, end: str, rng: random.Random) -> int:
             kill_one(folder, rng)
     if driver.poll() is None and end in ("SIGTERM", "SIGINT"):
         os.killpg(driver.pid, getattr(signal, end))
+    elif driver.poll() is None and end in ("raylet", "gcs_server"):
+        kill_part(driver.pid, end)
     elif driver.poll() is None:
         driver.kill()
     status = driver.wait()
@@ -134,6 +146,14 @@ def one_round(folder: Path, trials: int, end: str, rng: random.Random) -> int:
                 os.kill(process, signal.SIGKILL)
         time.sleep(0.05)
     return status
+
+
+def kill_part(driver: int, name: str) -> None:
+    """Kill the process of Ray that has this name, below a driver."""
+    for process in psutil.Process(driver).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.name() == name:
+                process.kill()
 
 
 def last_lines(folder: Path) -> dict[int, list[str]]:

@@ -12,7 +12,7 @@ process.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,10 +77,10 @@ def contrasts(truth: Truth, rng: np.random.Generator, *, evidence: bool = False)
     return list(paired.contrasts)
 
 
-def repeat(truth: Truth, repetitions: int, stream: int) -> Counts:
+def repeat(truth: Truth, repetitions: Iterable[int], stream: int) -> Counts:
     """Tables without and with differences, and plans for two types."""
     counts = Counts()
-    for at in range(repetitions):
+    for at in repetitions:
         rng = np.random.default_rng([stream, truth.contexts, at])
         _null(counts, truth, rng)
         _different(counts, replace(truth, effects=DIFFERENT), rng)
@@ -132,7 +132,7 @@ def main(repetitions: int, processes: int) -> int:
     shown = table_of("generator", "contexts>", *columns)
     missed = 0
     jobs = [
-        (name, replace(truth, contexts=contexts), repetitions, stream)
+        (name, replace(truth, contexts=contexts), range(repetitions), stream)
         for contexts in CONTEXTS
         for stream, (name, truth) in enumerate(generators())
     ]
@@ -146,7 +146,7 @@ def main(repetitions: int, processes: int) -> int:
     return 1 if missed else 0
 
 
-def _job(job: tuple[str, Truth, int, int]) -> Counts:
+def _job(job: tuple[str, Truth, Iterable[int], int]) -> Counts:
     return repeat(*job[1:])
 
 

@@ -32,19 +32,40 @@ ROOT = Path(__file__).resolve().parent.parent
 STUDY = (
     "tests/study/test_study.py",
     "tests/study/test_absurd_records.py",
+    "tests/study/test_bounds.py",
+    "tests/study/test_history.py",
     "tests/study/test_record_model.py",
 )
-FOLDER = ("tests/study/test_run_folder.py", "tests/study/test_run.py", "tests/study/test_untrusted.py")
-HALVING = ("tests/schedulers", "tests/searchers/test_hypervolume.py")
+STORAGE = (
+    "tests/study/test_read_only.py",
+    "tests/study/test_locked_database.py",
+    "tests/study/test_untrusted.py",
+)
+FOLDER = (
+    "tests/study/test_run_folder.py",
+    "tests/study/test_bounds.py",
+    "tests/study/test_run.py",
+    "tests/study/test_untrusted.py",
+    "tests/study/test_read_only.py",
+)
+HALVING = ("tests/schedulers", "tests/study/test_failing_disk.py", "tests/study/test_special_files.py")
 LOOP = (
+    "tests/controller/test_planned_trial.py",
     "tests/controller/test_controller.py",
     "tests/study/test_run.py",
     "tests/controller/test_interruption.py",
+)
+GENOTYPE = (
+    "tests/space/test_genotype.py",
+    "tests/space/test_genotype_bounds.py",
+    "tests/graph/test_digest.py",
 )
 TESTS: dict[str, Sequence[str]] = {
     "nas/pareto.py": ("tests/test_pareto.py",),
     "nas/files.py": (
         "tests/test_files.py",
+        "tests/study/test_failing_disk.py",
+        "tests/study/test_bounds.py",
         "tests/study/test_run_folder.py",
         "tests/study/test_special_files.py",
     ),
@@ -52,7 +73,7 @@ TESTS: dict[str, Sequence[str]] = {
     "nas/study/trial_json.py": STUDY,
     "nas/study/trial.py": STUDY,
     "nas/study/study.py": STUDY,
-    "nas/study/database.py": (*STUDY, "tests/study/test_read_only.py", "tests/study/test_locked_database.py"),
+    "nas/study/database.py": (*STUDY, *STORAGE),
     "nas/study/history.py": (*STUDY, "tests/controller/test_controller.py"),
     "nas/study/objectives.py": ("tests/study/test_objectives.py", *STUDY),
     "nas/study/run_folder.py": FOLDER,
@@ -66,9 +87,9 @@ TESTS: dict[str, Sequence[str]] = {
     "nas/schedulers/promotion.py": HALVING,
     "nas/schedulers/successive_halving.py": HALVING,
     "nas/schedulers/extrapolated_history.py": HALVING,
-    "nas/space/genotype.py": ("tests/space/test_genotype.py", "tests/graph/test_digest.py"),
-    "nas/space/genotype_json.py": ("tests/space/test_genotype.py",),
-    "nas/space/node.py": ("tests/space/test_genotype.py", "tests/graph/test_digest.py"),
+    "nas/space/genotype.py": GENOTYPE,
+    "nas/space/genotype_json.py": GENOTYPE,
+    "nas/space/node.py": GENOTYPE,
 }
 PRELOADED = (
     "torch",

@@ -47,7 +47,7 @@ def write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         hint = "free some space or choose another folder"
-        raise StorageError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
+        raise StorageError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from error
 
 
 def replace_durably(draft: Path, path: Path) -> None:

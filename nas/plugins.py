@@ -27,6 +27,14 @@ own: list[ModuleType] = []
 """Modules that were loaded here."""
 
 
+_files: list[str] = []  # plug-ins as they were named
+
+
+def plugin_files() -> list[str]:
+    """Return the paths of the files that `load_plugin` has loaded, as the user wrote them."""
+    return list(_files)
+
+
 def load_plugin(path: str | Path) -> ModuleType:
     """Execute a Python file, whose module types are known from then on. Once loaded it is left alone.
 
@@ -51,6 +59,7 @@ def load_plugin(path: str | Path) -> ModuleType:
         del sys.modules[file.stem]
         raise NasError(f"{type(error).__name__}: {error}", where=_place(error, str(file))) from error
     own.append(module)
+    _files.append(str(path))
     return module
 
 

@@ -28,12 +28,14 @@ def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def replace(folder: Path, files: dict[str, str], keep: tuple[str, ...] = ()) -> None:
+def replace(folder: Path, files: dict[str, str], keep: tuple[str, ...] = (), private: str = "") -> None:
     with work_folder(folder.parent) as scratch:
         draft = scratch / folder.name
         draft.mkdir()
         for name, text in files.items():
             (draft / name).write_text(text)
+        if private:
+            (draft / private).chmod(0o600)
         replace_folder(draft, folder, keep)
 
 
@@ -45,7 +47,7 @@ def test_the_permissions_of_a_file_follow_the_umask(tmp_path, shared_umask):
 def test_a_folder_is_replaced_with_all_that_is_in_it(tmp_path, shared_umask):
     folder = tmp_path / "network"
     replace(folder, {"card": "old", "weights": "old"})
-    replace(folder, {"card": "new"})
+    replace(folder, {"card": "new"}, private="card")
     assert content(tmp_path) == {"network/card": "new"}
     assert (mode(folder), mode(folder / "card")) == (0o775, 0o664)
     assert os.listdir(tmp_path) == ["network"]
@@ -57,7 +59,10 @@ def test_files_to_keep_are_in_the_new_folder_too(tmp_path):
     (folder / "trained").write_text("for a week")
     (folder / "notes").mkdir()
     (folder / "notes" / "one").write_text("mine")
-    replace(folder, {"card": "new"}, keep=("trained", "notes"))
+    (folder / "latest").symlink_to("trained")
+    replace(folder, {"card": "new"}, keep=("trained", "notes", "latest"))
+    assert (folder / "latest").is_symlink()
+    (folder / "latest").unlink()
     assert content(folder) == {"card": "new", "trained": "for a week", "notes/one": "mine"}
 
 

@@ -7,7 +7,7 @@ the claims that they support in `nas.analysis.claims.grades`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -24,7 +24,9 @@ from nas.analysis.claims.grades import (
     gates,
     sentence,
 )
+from nas.analysis.claims.sentences import changes
 from nas.analysis.failures import Failures, rate_gate, unpaired_failures
+from nas.analysis.paired.heterogeneity import UNTESTED, Heterogeneity, Interaction, Stratum
 from nas.analysis.type_effects import Effects, Sample, permutation_p, type_effects
 from nas.stats import resampling as statistics
 from nas.stats.adjusted import AdjustedEffect, adjusted_effect, adjusted_errors, adjusted_means
@@ -43,6 +45,9 @@ DRAWN = 3_000_000
 PERMUTATIONS = (1000, 22)
 """Fewest permutations, and permutations per test, so that the smallest p survives Holm (0.045)."""
 
+
+COVARIATES = ("FLOPs", "depth")
+"""Names of what is held constant, in the order of `Networks.covariates`."""
 
 PER_BLOCK = ", per block that changes from one type to the other"
 """End of a sentence where networks mix types: networks of one type alone are not extrapolated to."""
@@ -100,8 +105,8 @@ class Contrast(Graded):
     """Type a replaced by type b: differences of error (b less a), p-values after Holm over the contrasts of
     each estimand, the probability that a network mostly of b has a lower error than one mostly of a at equal
     FLOPs and depth (NaN where few are), the effective overlap of the two (`nas.stats.adjusted`), the failures
-    of the runs that hold each type, whether a searcher steered the sample, and the gates that say what may be
-    claimed."""
+    of the runs that hold each type, whether a searcher steered the sample, the gates that say what may be
+    claimed, and the change of the effect with FLOPs and depth."""
 
     a: str
     b: str
@@ -115,6 +120,7 @@ class Contrast(Graded):
     steered: bool
     gates: tuple[Gate, ...]
     per_block: bool = False
+    heterogeneity: Heterogeneity = UNTESTED
 
     @property
     def effect(self) -> Estimate:
@@ -125,7 +131,10 @@ class Contrast(Graded):
     def claim(self) -> str:
         among = THAT_TRAIN if self.failures.differ and not self.steered else ALLOWED["D"]
         said = sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops, among=among)
-        said += PER_BLOCK if self.per_block and self.grade != "X" else ""
+        if self.grade != "X":
+            said += PER_BLOCK * self.per_block
+            changing = changes(self.heterogeneity, self.equal_flops, self.p_equal_flops)
+            said += f", on average over networks: {'; '.join(changing)}" * bool(changing)
         return said + self.failures.note(self.a, self.b)
 
 
@@ -176,9 +185,7 @@ def _comparable(networks: Networks) -> tuple[list[int], Ints]:
 
 
 def _sample(networks: Networks, kept: list[int]) -> Sample:
-    """Return the rows for `nas.analysis.type_effects`, in one stratum."""
-    stratum = np.zeros(len(networks.error), np.intp)
-    return Sample(networks.shares[:, kept], networks.error, stratum, np.arange(len(stratum)))
+    return Sample(networks.shares[:, kept], networks.error)
 
 
 def _type_results(
@@ -227,8 +234,25 @@ def _contrasts(
             better = statistics.superiority(alike, dominant, everywhere, i, j)
         a, b = (networks.names[k] for k in pair)
         tests = (raw, float(p_raw[at]), matched, float(p_matched[at]))
-        results[pair] = _contrast(networks, (a, b), tests, better, facts)
+        differ = _heterogeneity(adjusted[at], scale)
+        results[pair] = _contrast(networks, (a, b), tests, better, facts, differ)
     return results
+
+
+def _heterogeneity(adjusted: AdjustedEffect, scale: float) -> Heterogeneity:
+    """Test whether an effect changes with each covariate, and tell it one standard deviation below and above
+    the mean of the covariate."""
+    tests = statistics.holm(np.array([change.p for change in adjusted.changes]))
+    value, shown = adjusted.estimate.value, []
+    for name, change, p in zip(COVARIATES, adjusted.changes, tests, strict=False):
+        ends = (("low", value - change.value), ("high", value + change.value))
+        strata = tuple(
+            Stratum(f"{end} {name}", adjusted.networks, replace(UNKNOWN, value=scale * at))
+            for end, at in ends
+        )
+        if np.isfinite(p):
+            shown.append(Interaction(name, float(p), strata))
+    return Heterogeneity(tuple(shown))
 
 
 def _limits(estimate: Estimate) -> tuple[float, float, float]:
@@ -259,11 +283,14 @@ def _contrast(
     tests: tuple[Estimate, float, Estimate, float],
     better: float,
     facts: Facts,
+    differ: Heterogeneity = UNTESTED,
 ) -> Contrast:
     failures = unpaired_failures(*(networks.runs[name] for name in pair))
     checked = (*gates(facts), rate_gate(failures, "C"))
     mixed = _per_block(networks) < 1
-    return Contrast(*pair, *tests, better, facts.overlap, failures, not facts.balanced, checked, mixed)
+    return Contrast(
+        *pair, *tests, better, facts.overlap, failures, not facts.balanced, checked, mixed, differ
+    )
 
 
 def _per_block(networks: Networks) -> float:

@@ -59,8 +59,8 @@ class Failures:
         return self.bound.sign * effect > 0
 
     def selects(self, effect: float) -> bool:
-        """Return whether losses may explain the effect: they are many, or of one type, and its sign does not
-        survive the bound."""
+        """Return whether losses may explain an effect, or hide one where it is 0: they are many, or of one
+        type, and the sign of the effect does not survive the bound."""
         return (self.share > MAX_FAILED or self.differ) and not self.survives(effect)
 
     def note(self, a: str, b: str) -> str:

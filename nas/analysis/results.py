@@ -14,7 +14,7 @@ from nas.analysis.paired.comparison import WHERE, compare_blocks
 from nas.analysis.paired.costs import SAME_FLOPS
 from nas.analysis.paired.evidence import SMALLEST_EFFECT, Evidence
 from nas.analysis.paired.recipes import network_errors
-from nas.analysis.results_table import check_table
+from nas.analysis.results_table import SCHEDULES, check_table
 from nas.analysis.unpaired import ESTIMAND as UNPAIRED_ESTIMAND
 from nas.analysis.unpaired import compare_groups
 from nas.errors import NasError
@@ -35,6 +35,10 @@ IN_CONTEXT = {**WHERE, "E1": "in the same context"}
 CHOSEN = (
     "The table does not say how its contexts were chosen. Where they were chosen by their results, no claim "
     "above grade D holds."
+)
+ONE_NETWORK = (
+    "All networks of a type have the same {costs}. If the contexts differ by the seed alone, they are one "
+    "context, and no claim holds beyond it."
 )
 STOPPED = "Trainings that were stopped early are no results: their networks count as absent."
 
@@ -61,6 +65,7 @@ def analyze_results(
         return _unpaired(rows, notes, seed)
     rows = _named(_with_arms(rows, where), where)
     main, longer, recipes, said = _schedules(rows)
+    said += _left_out(rows, main, where) + _one_network(main)
     evidence = Evidence(
         epochs=_epochs(main),
         longer=network_errors(longer),
@@ -80,6 +85,9 @@ def analyze_results(
     )
     complete = main["state"] == "complete"
     networks = main["digest"][complete].nunique()
+    unknown = rows["context"][rows["flops"].isna() & (rows["state"] == "complete")] if "flops" in rows else ()
+    if len(unknown):
+        said += (f"Contexts with networks of unknown FLOPs are left out of E2: {len(set(unknown))}.",)
     stopped = (STOPPED,) if (main["state"] == "stopped").any() else ()
     return Analysis(
         trials=len(rows),
@@ -100,6 +108,7 @@ def analyze_results(
 def _unpaired(rows: pd.DataFrame, notes: tuple[str, ...], seed: int) -> Analysis:
     """The types of rows that share no contexts."""
     main, _, recipes, said = _schedules(rows)
+    said += _left_out(rows, main, rows.attrs.get("file", "table"))
     if len(recipes) > 1:
         said += (f"Rows of other recipes were left out: {sum(map(len, recipes.values())) - len(main)}.",)
     digest = main["digest"].replace("", np.nan) if "digest" in main else main["error"] * np.nan
@@ -133,8 +142,7 @@ def _with_arms(rows: pd.DataFrame, where: str) -> pd.DataFrame:
     """Mark the estimands that each row takes part in. A network at the budget of its context is one of equal
     FLOPs; it is one of the same shape too where its type has no other network in the context."""
     if "budget" not in rows:
-        known = rows["flops"].notna() if "flops" in rows else False
-        return rows.assign(same_shape=True, equal_flops=known, at_budget=False)
+        return rows.assign(same_shape=True, equal_flops=_of_known_flops(rows), at_budget=False)
     if "flops" not in rows:
         raise NasError(
             "no column 'flops'", where=where, hint="a budget says nothing of networks of unknown FLOPs"
@@ -146,6 +154,12 @@ def _with_arms(rows: pd.DataFrame, where: str) -> pd.DataFrame:
     at_budget = (rows["flops"] / rows["budget"] - 1).abs() <= SAME_FLOPS
     others = (~at_budget).groupby([rows["context"], rows["type"]]).transform("any")
     return rows.assign(same_shape=~at_budget | ~others, equal_flops=at_budget, at_budget=at_budget & others)
+
+
+def _of_known_flops(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Mark the rows of contexts in which the FLOPs of all complete trainings are known."""
+    unknown = rows["state"].eq("complete") & (rows["flops"].isna() if "flops" in rows else True)
+    return ~unknown.groupby(rows["context"]).transform("any")
 
 
 def _named(rows: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -189,6 +203,31 @@ def _schedules(
     recipes = {recipe: rows[(key == recipe).all(axis=1)] for recipe, _ in counts}
     longer = longer if len(recipes) == 1 else _of_recipe(longer, counts[0][0])
     return recipes[counts[0][0]], longer, recipes, said
+
+
+def _left_out(rows: pd.DataFrame, main: pd.DataFrame, where: str) -> tuple[str, ...]:
+    """Name the types that have no training of the schedule and recipe that most rows have."""
+    lost = [name for name in sorted(rows["type"].unique()) if name not in set(main["type"])]
+    if not lost:
+        return ()
+    of = [f"{name} {main[name].iloc[0]:g}" for name in SCHEDULES if name in main and main[name].notna().any()]
+    message = f"no training of {', '.join(lost)} with {', '.join(of)}, as most rows have it"
+    if main["type"].nunique() < 2:
+        hint = "types differ by more than their kind unless all have the same epochs, lr and weight_decay"
+        raise NasError(message, where=where, hint=hint)
+    return (f"There is {message}: left out.",)
+
+
+def _one_network(main: pd.DataFrame) -> tuple[str, ...]:
+    """A warning where contexts may be the seeds of one network: all have the same FLOPs and parameters."""
+    costs = [
+        name for name in ("flops", "params", "depth", "width") if name in main and main[name].notna().all()
+    ]
+    if not {"flops", "params"} & set(costs) or main["context"].nunique() < 2:
+        return ()
+    if (main.groupby("type")[costs].nunique() > 1).to_numpy().any():
+        return ()
+    return (ONE_NETWORK.format(costs=" and ".join(costs)),)
 
 
 def _of_recipe(rows: pd.DataFrame, recipe: tuple[float, float]) -> pd.DataFrame:

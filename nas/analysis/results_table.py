@@ -17,6 +17,9 @@ REQUIRED = ("type", "error")
 NUMBERS = ("flops", "params", "epochs", "depth", "width", "budget", "lr", "weight_decay")
 """Columns of numbers that are known; all but the weight decay are above zero."""
 
+SCHEDULES = ("epochs", "lr", "weight_decay")
+"""Columns that decide what a row is compared with."""
+
 LABELS = ("context", "seed", "run", "digest")
 STATES = ("complete", "failed", "stopped")
 KNOWN = (*REQUIRED, *LABELS, *NUMBERS, "state", "blocks", "norm")
@@ -78,6 +81,7 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     rows["error"] = _numbers(rows["error"], where, "error")
     rows["state"] = _states(rows, where)
     _check_errors(rows, where)
+    _check_schedules(rows, where)
     if len(rows["type"].unique()) < 2:
         only = rows["type"].iloc[0]
         raise NasError(
@@ -88,6 +92,8 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     repeated = _repeated(rows)
     if repeated.any():
         notes.append(f"Rows that repeat another training exactly were counted once: {int(repeated.sum())}.")
+    if "seed" not in rows and (equal := int(rows.astype(str).duplicated().sum())):
+        notes.append(f"Without a column 'seed', rows that equal another count as further trainings: {equal}.")
     return rows[~repeated].reset_index(drop=True), tuple(notes)
 
 
@@ -184,6 +190,15 @@ def _check_errors(rows: pd.DataFrame, where: _Places) -> None:
     where.refuse(error < 0, "error", "is below 0", "error is a fraction: 1 - accuracy")
     if not complete.any():
         raise NasError("no training is complete", where=where.table, hint="failures alone rank nothing")
+
+
+def _check_schedules(rows: pd.DataFrame, where: _Places) -> None:
+    """Refuse complete trainings whose schedule or recipe is unknown where that of others is known."""
+    for name in (name for name in SCHEDULES if name in rows and rows[name].notna().any()):
+        empty = rows[name].isna() & (rows["state"] == "complete")
+        where.refuse(
+            empty, name, "is empty, but known of other rows", "give it for each row, or leave it out"
+        )
 
 
 def _depths(rows: pd.DataFrame, where: _Places) -> pd.DataFrame:

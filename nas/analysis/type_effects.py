@@ -1,14 +1,12 @@
-"""Effects of module types within strata, with bootstrap intervals and permutation tests.
+"""Effects of module types over networks that share no contexts, with intervals and permutation tests.
 
-Samples have one row per network (or run); results are deterministic given the generator. The model behind
-every effect is one line:
+Samples have one row per network; results are deterministic given the generator. The model behind every
+effect is one line:
 
-    error = stratum + sum over types of effect * share of blocks of that type
+    error = constant + sum over types of effect * share of blocks of that type
 
-With networks of one type each it is a comparison of group means; a network of mixed
-blocks counts for each type as far as its blocks are of that type. The stratum is nothing
-(raw), a FLOPs bin (equal FLOPs) or a context (paired blocks); the cluster is what was
-drawn independently (a distinct network, or a context).
+With networks of one type each it is a comparison of group means; a network of mixed blocks counts for each
+type as far as its blocks are of that type. Effects at equal cost are in `nas.stats.adjusted`.
 """
 
 from __future__ import annotations
@@ -18,23 +16,20 @@ from itertools import combinations
 
 import numpy as np
 
-from nas.stats.resampling import CHUNK, Floats, Ints, bootstrap_counts
+from nas.stats.resampling import CHUNK, Floats, bootstrap_counts
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows to compare. `shares` (n, types) sums to 1 in each row; `error` (n,);
-    `stratum` and `cluster` (n,) count from 0 without gaps."""
+    """Networks to compare: `shares` (n, types) of their blocks, each row summing to 1, and `error` (n,)."""
 
     shares: Floats
     error: Floats
-    stratum: Ints
-    cluster: Ints
 
 
 @dataclass(frozen=True)
 class Effects:
-    """Error of a network made of one type only, averaged over the strata of the sample.
+    """Error of a network made of one type only.
 
     `means` (types,) with their sandwich covariance (types, types), and the same of each
     bootstrap resample, from which intervals are studentised (bootstrap-t; Davison and
@@ -69,6 +64,61 @@ class Effects:
         return self.interval(unit[b] - unit[a])
 
 
+def type_effects(sample: Sample, resamples: int, rng: np.random.Generator) -> Effects:
+    """Estimate the means by type, with a bootstrap over networks; NaN if the sample cannot separate the
+    types."""
+    products = _products(sample)
+    n = len(sample.error)
+    means, covariance = _fit(sample, products, np.ones((1, n)))
+    step = max(1, CHUNK // sample.shares.size)
+    fits = [_fit(sample, products, counts) for counts in bootstrap_counts(n, resamples, step, rng)]
+    draws, covariances = (np.concatenate(parts) for parts in zip(*fits, strict=True))
+    return Effects(means[0], covariance[0], draws, covariances)
+
+
+def _products(sample: Sample) -> Floats:
+    """Return 1, v and the products of v = (shares but the first, error), one row per network."""
+    v = np.hstack([sample.shares[:, 1:], sample.error[:, None]])
+    return np.hstack([np.ones((len(v), 1)), v, (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)])
+
+
+def _sums(products: Floats, weights: Floats, types: int) -> tuple[Floats, Floats, Floats]:
+    """Return for each weighting (b, n) the total weight (b,), the weighted sum of v (b, types), and that of
+    its products (b, types, types)."""
+    sums = weights @ products
+    return sums[:, 0], sums[:, 1 : 1 + types], sums[:, 1 + types :].reshape(-1, types, types)
+
+
+def _fit(sample: Sample, products: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return type means (b, types) and their sandwich covariances (b, types, types) for b weightings (b, n)
+    of the networks."""
+    types = sample.shares.shape[1]
+    total, first, second = _sums(products, weights, types)
+    centre = first / total[:, None]
+    scatter = second - first[..., :, None] * centre[..., None, :]
+    inverse = _inverse(scatter[:, :-1, :-1])
+    slopes = (inverse @ scatter[:, :-1, -1:])[..., 0]
+    moves = np.eye(types)[:, 1:] - centre[:, None, :-1]  # from the mean network to one of a single type
+    means = centre[:, None, -1] + (moves @ slopes[..., None])[..., 0]
+    level = centre[:, -1] - (centre[:, :-1] * slopes).sum(axis=1)
+    residual = sample.error - slopes @ sample.shares[:, 1:].T - level[:, None]
+    return means, _spread(products, weights * residual**2, total, centre[:, :-1], moves @ inverse)
+
+
+def _spread(products: Floats, squares: Floats, total: Floats, centre: Floats, levers: Floats) -> Floats:
+    """Return the covariances of the means, given the weighted squares (b, n) of the residuals. A network
+    moves the means by (levers (x - centre) + 1 / total) times its residual, so the sum of the squares of that
+    needs sums over networks alone, and no array of networks by types."""
+    count, first, second = _sums(products, squares, levers.shape[1])
+    first, second = first[:, :-1], second[:, :-1, :-1]
+    crossed = first[..., :, None] * centre[..., None, :]
+    outer = count[:, None, None] * centre[..., :, None] * centre[..., None, :]
+    slopes = levers @ (second - crossed - crossed.swapaxes(1, 2) + outer)
+    both = levers @ ((first - count[:, None] * centre) / total[:, None])[..., None]
+    levels = (count / total**2)[:, None, None]
+    return np.asarray(slopes @ levers.swapaxes(1, 2) + both + both.swapaxes(1, 2) + levels)
+
+
 def _inverse(scatter: Floats, tolerance: float = 1e-9) -> Floats:
     """Return the inverses of matrices (…, p, p); NaN for singular ones."""
     if not scatter.shape[-1]:
@@ -79,133 +129,14 @@ def _inverse(scatter: Floats, tolerance: float = 1e-9) -> Floats:
     return np.where(flat[..., None, None], np.nan, inverse)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """A sample in the order of its clusters, with what every weighting of it needs: products of
-    v = (shares but the first, error) by stratum, and columns to read a stratum's value at a row."""
-
-    sample: Sample
-    members: list[Ints]
-    products: list[Floats]
-    columns: Floats
-    starts: Ints
-
-    @classmethod
-    def of(cls, sample: Sample) -> _Rows:
-        order = np.argsort(sample.cluster, kind="stable")
-        rows = Sample(sample.shares[order], sample.error[order], sample.stratum[order], sample.cluster[order])
-        v = np.hstack([rows.shares[:, 1:], rows.error[:, None]])
-        products = np.hstack([np.ones((len(v), 1)), v, (v[:, :, None] * v[:, None, :]).reshape(len(v), -1)])
-        inside = rows.stratum == np.arange(int(rows.stratum.max()) + 1)[:, None]
-        members = [np.flatnonzero(row) for row in inside]
-        columns = np.vstack([rows.shares[:, 1:].T, -inside.astype(float)])
-        starts = np.flatnonzero(np.diff(rows.cluster, prepend=-1))
-        return cls(rows, members, [products[row] for row in members], columns, starts)
-
-
-def _sums(rows: _Rows, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the sums of each stratum under each weighting (b, n) of the rows: the weight (b, strata), the
-    weighted sum of v (b, strata, types), and that of its products (b, strata, types, types)."""
-    size = rows.sample.shares.shape[1]
-    pairs = zip(rows.members, rows.products, strict=True)
-    sums = np.stack([weights[:, at] @ products for at, products in pairs], axis=1)
-    weight, first, second = sums[..., 0], sums[..., 1 : 1 + size], sums[..., 1 + size :]
-    return weight, first, second.reshape(*first.shape, size)
-
-
-def _fit(rows: _Rows, weights: Floats) -> tuple[Floats, Floats]:
-    """Type means (b, types) and their sandwich covariances (b, types, types) for b weightings
-    (b, n) of the rows."""
-    sample, types = rows.sample, rows.sample.shares.shape[1]
-    weight, first, second = _sums(rows, weights)
-    centres = first / np.where(weight > 0, weight, 1.0)[..., None]
-    scatter = (second - first[..., :, None] * centres[..., None, :]).sum(axis=1)
-    total = weight.sum(axis=1, keepdims=True)
-    centre = np.einsum("bs,bst->bt", weight / total, centres)
-    inverse = _inverse(scatter[:, :-1, :-1])
-    slopes = inverse @ scatter[:, :-1, -1:]
-    moves = np.eye(types)[:, 1:] - centre[:, None, :-1]  # from the mean network to one of a single type
-    means = centre[:, None, -1] + (moves @ slopes)[..., 0]
-
-    level = centres[..., -1] - (centres[..., :-1] @ slopes)[..., 0]
-    residual = sample.error - np.concatenate([slopes[..., 0], -level], axis=1) @ rows.columns
-    shift = level - (weight * level).sum(axis=1, keepdims=True) / total
-    fitted = centres[..., :-1], residual, shift, moves @ inverse
-    if len(rows.starts) < len(sample.error):
-        return means, _spread_of_clusters(rows, weights, *fitted)
-    return means, _spread_of_rows(rows, weights, weight, *fitted)
-
-
-def _spread_of_rows(
-    rows: _Rows,
-    weights: Floats,
-    weight: Floats,
-    centres: Floats,
-    residual: Floats,
-    shift: Floats,
-    levers: Floats,
-) -> Floats:
-    """The covariances where each row is a cluster. What a row moves the means by is
-    levers (x - centre) residual + (residual + shift) / total, so the sum of its squares needs sums over
-    rows of residual-weighted products alone, and no array of rows by types."""
-    own = weights * residual
-    total, (count, first, second) = weight.sum(axis=1)[:, None, None], _sums(rows, own * residual)
-    once, first_once, _ = _sums(rows, own)
-    first, second = first[..., :-1], second[..., :-1, :-1]
-    crossed = first[..., :, None] * centres[..., None, :]
-    outer = count[..., None, None] * centres[..., :, None] * centres[..., None, :]
-    slopes = levers @ (second - crossed - crossed.swapaxes(2, 3) + outer).sum(axis=1)
-    moved = (first - count[..., None] * centres) + shift[..., None] * (
-        first_once[..., :-1] - once[..., None] * centres
-    )
-    both = levers @ (moved.sum(axis=1)[..., None] / total)
-    levels = (count + 2 * shift * once + shift**2 * weight).sum(axis=1)[:, None, None] / total**2
-    return np.asarray(slopes @ levers.swapaxes(1, 2) + both + both.swapaxes(1, 2) + levels)
-
-
-def _spread_of_clusters(
-    rows: _Rows, weights: Floats, centres: Floats, residual: Floats, shift: Floats, levers: Floats
-) -> Floats:
-    """Return the covariances if the rows of a cluster move the means together."""
-    total, strata = weights.sum(axis=1)[:, None, None], rows.sample.stratum
-    influence = np.concatenate([levers, levers @ centres.swapaxes(1, 2)], axis=2) @ rows.columns
-    influence *= residual[:, None, :]
-    influence += (residual + shift[:, strata])[:, None, :] / total
-    influence = np.add.reduceat(influence, rows.starts, axis=2)
-    return (influence * weights[:, None, rows.starts]) @ influence.swapaxes(1, 2)
-
-
-def type_effects(sample: Sample, resamples: int, rng: np.random.Generator) -> Effects:
-    """Estimate the means by type, adjusted for stratum, with a bootstrap over clusters; NaN if the sample
-    cannot separate the types."""
-    rows = _Rows.of(sample)
-    means, covariance = _fit(rows, np.ones((1, len(sample.error))))
-    step = max(1, CHUNK // sample.shares.size)
-    cluster = rows.sample.cluster
-    drawn = bootstrap_counts(int(cluster[-1]) + 1, resamples, step, rng)
-    fits = [_fit(rows, counts[:, cluster]) for counts in drawn]
-    draws, covariances = (np.concatenate(parts) for parts in zip(*fits, strict=True))
-    return Effects(means[0], covariance[0], draws, covariances)
-
-
-def _demean(values: Floats, stratum: Ints) -> Floats:
-    """Return values (n, …) minus the mean of their stratum."""
-    counts = np.bincount(stratum)
-    columns = values.reshape(len(values), -1)
-    sums = np.stack([np.bincount(stratum, weights=c) for c in columns.T], axis=1)
-    return (columns - (sums / np.maximum(counts, 1)[:, None])[stratum]).reshape(values.shape)
-
-
 def permutation_p(sample: Sample, resamples: int, rng: np.random.Generator) -> Floats:
-    """Two-sided p of each pair of types, in the order of `combinations(range(types), 2)`.
+    """Return the two-sided p of each pair of types, in the order of `combinations(range(types), 2)`.
 
-    Errors are permuted within strata, and the statistic is studentised with a variance robust
-    to unequal spread, so that the test of one pair holds whatever other types do. NaN where
-    not estimable.
+    Errors are permuted, and the statistic is studentised with a variance robust to unequal spread, so that
+    the test of one pair holds whatever other types do. NaN where not estimable.
     """
-    order = np.argsort(sample.stratum, kind="stable")
-    stratum, types = sample.stratum[order], sample.shares.shape[1]
-    x, y = _demean(sample.shares[order, 1:], stratum), _demean(sample.error[order], stratum)
+    types = sample.shares.shape[1]
+    x, y = (values - values.mean(axis=0) for values in (sample.shares[:, 1:], sample.error))
     pairs = list(combinations(range(types), 2))
     gram = x.T @ x
     values = np.linalg.eigvalsh(gram)
@@ -214,7 +145,6 @@ def permutation_p(sample: Sample, resamples: int, rng: np.random.Generator) -> F
     basis = np.vstack([np.zeros(types - 1), np.eye(types - 1)])
     contrasts = np.stack([basis[b] - basis[a] for a, b in pairs], axis=1)
     squares = (x @ np.linalg.solve(gram, contrasts)) ** 2  # a contrast weighs each row with its root
-    ends = np.cumsum(np.bincount(stratum))[:-1]
 
     def statistics(permuted: Floats) -> Floats:
         slopes = np.linalg.solve(gram, (permuted @ x).T).T
@@ -226,9 +156,6 @@ def permutation_p(sample: Sample, resamples: int, rng: np.random.Generator) -> F
     exceed = np.zeros(len(pairs))
     step = max(1, CHUNK // len(y))
     for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        permuted = np.tile(y, (rows, 1))
-        for part in np.split(permuted, ends, axis=1):
-            rng.permuted(part, axis=1, out=part)
+        permuted = rng.permuted(np.tile(y, (min(step, resamples - start), 1)), axis=1)
         exceed += (statistics(permuted) >= observed * (1 - 1e-12)).sum(axis=0)
     return np.asarray((1 + exceed) / (1 + resamples))

@@ -19,7 +19,7 @@ from nas.analysis.claims.grades import (
 )
 from nas.analysis.failures import Failures, rate_gate, unpaired_failures
 from nas.stats.estimate import UNKNOWN, Estimate, percent
-from nas.stats.resampling import Floats, holm
+from nas.stats.resampling import CHUNK, Floats, bootstrap_counts, holm
 
 ESTIMAND = (
     "Difference of the mean validation error of networks of type b from that of networks of type a, over the "
@@ -27,6 +27,9 @@ ESTIMAND = (
     "networks; p is the larger of a permutation test and the bootstrap-t, after Holm over the contrasts."
 )
 RESAMPLES = 4000
+
+LARGE = 1000
+"""Networks of each type from which on permutations and the bootstrap-t agree, and the latter is enough."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def compare_groups(
     """
     pairs = list(combinations(sorted(runs), 2))
     groups = {name: errors.get(name, np.zeros(0)) for name in runs}
-    tests = [_compared(groups[a], groups[b], rng) for a, b in pairs]
+    drawn = {name: _resampled(values, rng) for name, values in groups.items()}
+    tests = [_compared(groups[a], groups[b], (drawn[a], drawn[b]), rng) for a, b in pairs]
     adjusted = holm(np.array([p for _, p in tests]))
     return tuple(
         _contrast(pair, effect, float(p), tuple(len(groups[name]) for name in pair), runs)
@@ -105,30 +109,50 @@ def _contrast(
     return UnpairedContrast(*pair, effect, p, (a, b), failures, gates)
 
 
-def _compared(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[Estimate, float]:
-    """Return the difference of two means with its interval, and p."""
+def _compared(
+    a: Floats, b: Floats, drawn: tuple[Floats, Floats], rng: np.random.Generator
+) -> tuple[Estimate, float]:
+    """Return the difference of two means with its interval, and p. drawn: resamples of both means and of
+    their variances, as of `_resampled`."""
     if min(len(a), len(b)) < 2:
         return UNKNOWN, float("nan")
     value, se = (float(column[0]) for column in _studentised(a[None], b[None]))
-    drawn = [x[rng.integers(len(x), size=(RESAMPLES, len(x)))] - x.mean() for x in (a, b)]
-    shift, errors = _studentised(*drawn)
+    shift = drawn[1][0] - drawn[0][0]
+    errors = np.sqrt(drawn[0][1] + drawn[1][1])
     t = shift[errors > 0] / errors[errors > 0]
     if not len(t) or not se > 0:
         return Estimate(value, value, value), float("nan")
     high, low = np.quantile(t, [0.025, 0.975])
     tails = (1 + (t <= value / se).sum()), (1 + (t >= value / se).sum())
     p = min(1.0, 2 * min(tails) / (1 + len(t)))
-    return Estimate(value, value - low * se, value - high * se), max(
-        float(p), _permuted(a, b, value / se, rng)
-    )
+    estimate = Estimate(value, value - low * se, value - high * se)
+    if min(len(a), len(b)) >= LARGE:
+        return estimate, float(p)
+    return estimate, max(float(p), _permuted(a, b, value / se, rng))
+
+
+def _resampled(values: Floats, rng: np.random.Generator) -> Floats:
+    """Return the means of resampled networks less the mean of all, and the variances of these means, (2,
+    resamples)."""
+    n = len(values)
+    if n < 2:
+        return np.full((2, RESAMPLES), np.nan)
+    centred = values - values.mean()
+    powers = np.stack([centred, centred**2], axis=1)
+    draws = bootstrap_counts(n, RESAMPLES, max(1, CHUNK // n), rng)
+    first, second = (np.concatenate([counts @ powers for counts in draws]) / n).T
+    return np.stack([first, (second - first**2).clip(0) / (n - 1)])
 
 
 def _permuted(a: Floats, b: Floats, observed: float, rng: np.random.Generator) -> float:
     """Return the two-sided p of equal means, by permutation of the studentised difference."""
-    drawn = rng.permuted(np.tile(np.concatenate([a, b]), (RESAMPLES, 1)), axis=1)
-    shift, errors = _studentised(drawn[:, : len(a)], drawn[:, len(a) :])
-    t = np.abs(shift) / np.maximum(errors, 1e-300)
-    return float((1 + (t >= abs(observed) * (1 - 1e-12)).sum()) / (1 + RESAMPLES))
+    both, exceed = np.concatenate([a, b]), 0
+    step = max(1, CHUNK // len(both))
+    for start in range(0, RESAMPLES, step):
+        drawn = rng.permuted(np.tile(both, (min(step, RESAMPLES - start), 1)), axis=1)
+        shift, errors = _studentised(drawn[:, : len(a)], drawn[:, len(a) :])
+        exceed += int((np.abs(shift) >= abs(observed) * (1 - 1e-12) * np.maximum(errors, 1e-300)).sum())
+    return float((1 + exceed) / (1 + RESAMPLES))
 
 
 def _studentised(a: Floats, b: Floats) -> tuple[Floats, Floats]:

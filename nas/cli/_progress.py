@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 import time
 from collections import deque
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, redirect_stdout
+from typing import TYPE_CHECKING, TextIO
 
 from nas.cli._output import console, echo, percent
+from nas.controller.signals import DRAIN
 from nas.errors import escape_controls
-from nas.formatting import duration, metric
+from nas.formatting import count, duration, metric
 from nas.study.objectives import objective
 
 if TYPE_CHECKING:
@@ -35,15 +38,33 @@ LAST = 6
 """Candidates whose results stay in view beside the plot."""
 
 
+class WithoutRaylet(io.TextIOBase):
+    """Stream that passes on what others print, but no messages of Ray's daemon. These dump its state when it
+    dies, and the deaths of workers are in the record of each trial."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.left_out = False
+
+    def write(self, text: str) -> int:
+        left_out, self.left_out = self.left_out, "(raylet)" in text[:40]
+        if not self.left_out and not (left_out and text == "\n"):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
 class SearchProgress:
     """Callbacks for `nas.search`; use as a context manager.
 
-    What others print meanwhile, such as Ray on the death of a worker, goes to stderr too: stdout is for data.
+    What others print meanwhile goes to stderr too: stdout is for data.
     """
 
     def __init__(self) -> None:
         self.started = False
-        self.total = self.epochs = 0
+        self.total = self.epochs = self.before = 0
         self.began = self.updated = time.monotonic()
         self.best: float | None = None
         self.progress: Progress | None = None
@@ -51,22 +72,21 @@ class SearchProgress:
         self.last: deque[str] = deque(maxlen=LAST)
         self.running: dict[int, Event] = {}
         self.live: Live | None = None
-        self.apart = redirect_stdout(sys.stderr)
+        self.open = ExitStack()
 
     def __enter__(self) -> SearchProgress:
         from rich.live import Live
 
-        self.apart.__enter__()
+        self.open.enter_context(redirect_stdout(sys.stderr))
         screen = console(stderr=True)
         if screen.is_terminal:
             self.live = Live(console=screen, get_renderable=self.render, transient=True)
-            self.live.start()
+            self.open.enter_context(self.live)
+        self.open.enter_context(redirect_stdout(WithoutRaylet(sys.stdout)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.live is not None:
-            self.live.stop()
-        self.apart.__exit__(None, None, None)
+        self.open.close()
 
     def data(self, config: SearchConfig, dataset: Dataset) -> None:
         """Print how the images were read and are augmented, and what follows from their size."""
@@ -94,7 +114,7 @@ class SearchProgress:
         self.began = time.monotonic()
         self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]
         self.best = min((error for _, error in self.points), default=None)
-        done = len(run.study.trials)
+        self.before = done = len(run.study.trials) + len(run.study.paused)
         resumed = f", {done} of them done," if done else ""
         epochs = epochs_text(run.config.fidelity, self.epochs)
         shown = f"{self.total} candidates{resumed} on {run.config.data}, {epochs} epochs each"
@@ -144,6 +164,12 @@ class SearchProgress:
             outcome = f"error {percent(event.row['val_error']):>6}{self.after(event.row['epoch'])}"
             self.line(event.number, event.proposal, event.cost.flops, outcome, event.progress)
 
+    def stop(self, signum: int, running: int) -> None:
+        """Acknowledge a signal."""
+        begun = count(running, "candidate") if running else "what has begun"
+        again = f"in {DRAIN:.0f} s all stops" if signum == signal.SIGTERM else "Ctrl-C again stops now"
+        self.print(f"finishing {begun}; {again}")
+
     def print(self, line: str) -> None:
         if self.live is None:
             echo(line, err=True)
@@ -159,7 +185,7 @@ class SearchProgress:
         if not self.running:
             return "starting the workers"
         now = time.monotonic()
-        done, left = 0, None
+        done, left = self.before, None
         if self.progress is not None:
             done, left = self.progress.done, self.progress.remaining
         if left is not None:

@@ -27,6 +27,7 @@ def reseed_shown(run: str, seeds: int, **settings: Any) -> None:
             on_start=progress.begin,
             on_trial=progress.trial,
             on_event=progress.event,
+            on_stop=progress.stop,
         ).study.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,8 +24,16 @@ MOST_CLASSES = 40
     metavar="FILE",
     help="Draw images with their labels, before and after augmentation: .png, .svg or .pdf.",
 )
+@click.option(
+    "--recipe",
+    type=options.Fields(),
+    metavar="K=V,...",
+    help="Fields of the training recipe, to see its augmentation; help lists them.",
+)
 @options.as_json
-def command(spec: str | None, seed: int, plot: Path | None, as_json: bool) -> None:
+def command(
+    spec: str | None, seed: int, plot: Path | None, recipe: dict[str, Any] | None, as_json: bool
+) -> None:
     """Show how nas search would read the images SPEC.
 
     Lists the splits and their sources, the number of images per class, the image sizes, the files that were
@@ -36,19 +45,21 @@ def command(spec: str | None, seed: int, plot: Path | None, as_json: bool) -> No
         return
     from nas.data import load_data
     from nas.data.summary import class_counts, data_dict, data_lines
-    from nas.training.recipe import default_recipe
+    from nas.training.recipe import adjusted, check_recipe, default_recipe
     from nas.training.recipe_text import augmentation, augmentation_line
 
     dataset = load_data(spec, seed=seed)
-    recipe = default_recipe(dataset)
+    fields = recipe or {}
+    chosen = adjusted(default_recipe(dataset, fields.get("epochs")), fields)
+    check_recipe(chosen, dataset)
     if plot is not None:
         from nas.visualization.plots.images import plot_images
 
-        note(f"picture: {plot_images(dataset, recipe, plot)}")
+        note(f"picture: {plot_images(dataset, chosen, plot)}")
     if as_json:
-        emit({**data_dict(dataset), "augmentation": augmentation(recipe)})
+        emit({**data_dict(dataset), "augmentation": augmentation(chosen)})
         return
-    for line in (*data_lines(dataset, spec), augmentation_line(recipe)):
+    for line in (*data_lines(dataset, spec), augmentation_line(chosen)):
         echo(line)
     counts = class_counts(dataset)
     rows = [{"class": name, **of_parts} for name, of_parts in list(counts.items())[:MOST_CLASSES]]

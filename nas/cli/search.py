@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -116,6 +115,7 @@ def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> 
             on_precision=progress.precision,
             on_trial=progress.trial,
             on_event=progress.event,
+            on_stop=progress.stop,
         )
     with run.study:
         if as_json:
@@ -202,10 +202,12 @@ def _show_profile(run: Run) -> None:
 
 def _next_commands(run: Run) -> list[str]:
     """Return commands that work as they are printed, in this folder."""
-    where = shlex.quote(str(run.folder))
+    from nas.study.commands import command_for
+
+    where, best = str(run.folder), str(run.best().number)
     return [
-        f"nas pareto {where} --plot front.png",
-        f"nas analyze {where}",
-        f"nas export {where} --knee --weights",
-        f"nas train {where} --trial {run.best().number}",
+        command_for(run, "pareto", where, "--plot", "front.png"),
+        command_for(run, "analyze", where),
+        command_for(run, "export", where, "--knee", "--weights"),
+        command_for(run, "train", where, "--trial", best, data=True),
     ]

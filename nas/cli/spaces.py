@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +18,7 @@ from nas.errors import NasError
 from nas.formatting import metric
 from nas.graph.graph import shape_text
 from nas.space.fitting import BOUND
+from nas.space.spec import UNITS
 
 if TYPE_CHECKING:
     from nas.space.space import SearchSpace
@@ -27,10 +30,36 @@ COSTS = ("min", "median", "max", "rules out")
 
 @click.command("spaces", epilog="Example: nas spaces residual_vs_fractal --input 3x224x224")
 @click.argument("name", required=False, shell_complete=complete.spaces)
-@click.option("--input", "shape", type=options.InputShape(), help="Show what networks cost for such images.")
+@click.option(
+    "--input",
+    "shapes",
+    type=options.InputShape(),
+    multiple=True,
+    help="Show what networks cost for images of this size.",
+)
 @click.option("--classes", type=click.IntRange(min=1), help="Number of classes. Default: those of NAME.")
+@click.option(
+    "--around",
+    metavar="NETWORK",
+    help="Write the YAML of a space around a network: a name of the zoo, or a file as `nas cost` takes it.",
+)
+@click.option(
+    "--vary",
+    metavar="LIST",
+    help="With --around: of depth,width,type,cardinality. Default: depth,width.",
+)
+@click.option("--flops", metavar="N", help="With --around: limit, as in 0.5x or 2G. Default: 1x.")
 @options.as_json
-def command(name: str | None, shape: tuple[int, int, int] | None, classes: int | None, as_json: bool) -> None:
+def command(
+    *,
+    name: str | None,
+    shapes: tuple[tuple[int, int, int], ...],
+    classes: int | None,
+    around: str | None,
+    vary: str | None,
+    flops: str | None,
+    as_json: bool,
+) -> None:
     """List the search spaces, or show the decisions of one.
 
     NAME is a search space, or the path of a .yaml file. With --input it shows the stem and the limits for
@@ -38,6 +67,20 @@ def command(name: str | None, shape: tuple[int, int, int] | None, classes: int |
     """
     from nas.space.space import load_space, space_names
 
+    if len(shapes) > 1:
+        raise NasError("given twice", where="--input", hint="a network takes images of one size")
+    shape = shapes[0] if shapes else None
+    if around is not None:
+        if name is not None:
+            raise NasError("name a space or --around, not both", where=name)
+        text = _around(around, shape, classes, vary or "depth,width", flops or "1x")
+        if as_json:
+            emit({"yaml": text})
+        else:
+            echo(text, newline=False)
+        return
+    if vary is not None or flops is not None:
+        raise NasError("--vary and --flops belong to --around NETWORK")
     if name is not None:
         space = load_space(name)
         if shape is None and classes is None:
@@ -68,6 +111,39 @@ def _show(space: SearchSpace, as_json: bool) -> None:
     _head(space)
     echo("Costs, stem and limits for your images: --input 3x224x224\n")
     table([{"decision": path, "options": ", ".join(map(str, choices))} for path, choices in domains.items()])
+
+
+def _around(
+    network: str, shape: tuple[int, int, int] | None, classes: int | None, vary: str, flops: str
+) -> str:
+    """Return the YAML of a space around a network of the zoo or of a file."""
+    from nas.cli._network_file import NetworkFile, read_network
+    from nas.graph.cost import cost
+    from nas.space.around import around
+    from nas.space.genotype import expand
+    from nas.zoo import zoo_entry
+
+    path = Path(network)
+    if path.suffix == ".json" or path.exists():
+        source, name = read_network(path), path.parent.name if path.name == "config.json" else path.stem
+    else:
+        entry = zoo_entry(network)
+        source, name = NetworkFile(entry.build(), entry.input_shape, entry.num_classes), network
+    genotype = source.genotype
+    image, count = shape or tuple(source.input_shape), classes or source.num_classes
+    limit = _flops(flops, cost(expand(genotype, image, count)).flops)
+    chosen = [item.strip() for item in vary.split(",") if item.strip()]
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:50]
+    return around(genotype, image, count, name=name, vary=chosen, max_flops=limit)
+
+
+def _flops(text: str, own: int) -> int:
+    """Return a limit on FLOPs: `0.5x` of those that a network has, or a number such as 2G."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([xkMGT]?)", text)
+    if not match or not float(match[1]):
+        raise NasError(f"{text!r:.40} is no limit", where="--flops", hint="write 0.5x, 40M or 2G")
+    number = float(match[1])
+    return round(number * own if match[2] == "x" else number * UNITS[match[2]])
 
 
 def _head(space: SearchSpace) -> None:

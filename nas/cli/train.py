@@ -10,7 +10,6 @@ import click
 from nas.cli import _completers as complete
 from nas.cli import _options as options
 from nas.cli._output import echo, emit, note
-from nas.cli._training_progress import TrainingProgress, error_text
 from nas.errors import NasError
 from nas.formatting import count
 
@@ -75,6 +74,12 @@ BODY_RATE = 0.1
     metavar="2h",
     help="Time for the training, such as 2h or 1h30m: fewer epochs where not all of them fit.",
 )
+@click.option(
+    "--track",
+    type=options.Names(),
+    default=(),
+    help="Trackers to report to: tensorboard, mlflow, wandb, trackio.",
+)
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
 @options.results_dir
@@ -90,6 +95,7 @@ def command(
     weights: Path | None,
     body_rate: float,
     freeze: bool,
+    track: tuple[str, ...],
     results_dir: Path,
     as_json: bool,
     **settings: Any,
@@ -105,15 +111,19 @@ def command(
     A search compares networks trained from scratch, and uses no --weights. A network that starts from
     published weights is thus no evidence for or against an architecture.
     """
+    from nas.cli._training_progress import TrainingProgress, error_text
     from nas.exporters.publish import CURVE
     from nas.exporters.train import fine_tuning, train_target
     from nas.visualization.plots.curve import plot_curve
 
     chosen = _target(target, best, knee, trial, data, results_dir)
-    start, progress = fine_tuning(chosen, weights, body_rate, freeze), TrainingProgress()
-    calls: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress.epoch, "say": note}
-    report = train_target(chosen, data, to, start, **settings, **calls)
-    folder, task = Path(report["folder"]), "segmentation" if "val_miou" in report else "classification"
+    start = fine_tuning(chosen, weights, body_rate, freeze)
+    with TrainingProgress(Path(to or chosen.to) / chosen.name, track) as progress:
+        hooks: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress.epoch, "say": note}
+        report = train_target(chosen, data, to, start, **settings, **hooks)
+        progress.end(report)
+    folder = Path(report["folder"])
+    task = "segmentation" if "val_miou" in report else "classification"
     picture = plot_curve(report["curve"], folder / CURVE, kept=report["epoch"], task=task)
     if as_json:
         emit({"source": str(folder / "network.py"), **report})

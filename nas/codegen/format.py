@@ -52,6 +52,8 @@ def statement_lines(statement: str, level: int) -> list[str]:
     pad = INDENT * level
     if len(pad + statement) <= WIDTH:
         return [pad + statement]
+    if statement.startswith(INDENT):
+        return statement_lines(statement.removeprefix(INDENT), level + 1)
     keyword, expression = re.fullmatch(r"(return |\w+ = )(.*)", statement).groups()  # type: ignore[union-attr]
     bracket = re.fullmatch(r"([\w.]*)\((.*)\)( / \d+)?", expression)
     if not bracket:

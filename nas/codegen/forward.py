@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nas.codegen.classes import View
-from nas.codegen.format import WIDTH, fresh, is_atomic
+from nas.codegen.class_plan import View
+from nas.codegen.format import INDENT, WIDTH, fresh, is_atomic
 from nas.codegen.whitelist import allowed
 from nas.graph.ops import Relu
 
+VARIABLES = {"downsample": "shortcut"}
+"""Variables that hold the output of an attribute, or what stands in for it, under another name."""
 Numbers = Callable[[View], Mapping[str, str]]
 BODY = 8
 """Columns by which the statements of a method are indented."""
@@ -39,6 +41,14 @@ class Unit:
         return self.views[0].inputs
 
     @property
+    def guard(self) -> str:
+        return self.views[0].guard
+
+    @property
+    def bypass(self) -> str:
+        return self.views[0].bypass
+
+    @property
     def is_attribute(self) -> bool:
         return len(self.views) > 1 or self.views[0].function is None
 
@@ -61,7 +71,8 @@ def plan_units(views: Sequence[View], output: str) -> list[Unit]:
     for view in views:
         single = len(view.inputs) == 1 and view.module is not None
         before = open_chain.pop(view.inputs[0], None) if single else None
-        if before and uses[view.inputs[0]] == 1 and before.views[-1].group == view.group:
+        alike = before and (before.views[-1].group, before.guard) == (view.group, view.guard)
+        if before and alike and uses[view.inputs[0]] == 1:
             before.views.append(view)
             unit = before
         else:
@@ -177,6 +188,7 @@ class Forward:
         after: Mapping[str, str] | None = None,
     ) -> Forward:
         left = Counter(source for unit in units for source in unit.inputs)
+        left.update(unit.bypass for unit in units if unit.guard)
         left.update(outputs)
         known = {node: _Expression(name, {name}) for node, name in inputs.items()}
         return cls(known, left, call=call, after=after or {})
@@ -194,6 +206,9 @@ class Forward:
         return self.known[node].text
 
     def _compute(self, unit: Unit, user: Unit | None) -> None:
+        if unit.guard:
+            self._compute_if(unit)
+            return
         target = self._expression(unit)
         if len(target.text) + BODY + len("return ") > WIDTH:
             for source in unit.inputs:
@@ -206,6 +221,29 @@ class Forward:
         follows = user is not None and user.is_attribute and len(user.inputs) == 1
         if several or unit.output in self.after or (follows and "x" not in self._live(unit.output)):
             self._assign(unit.output)
+
+    def _compute_if(self, unit: Unit) -> None:
+        """Set a variable to what stands in for the unit, and overwrite it where the unit exists."""
+        for node, before in list(self.known.items()):
+            if before.pending and self.left[node] > 0:  # what comes first is computed first
+                self._assign(node)
+        target = self._expression(unit).text
+        self.left.subtract((*unit.inputs, unit.bypass))
+        stand_in = self.known[unit.bypass].text
+        label = self.labels[unit.output][0]
+        base = VARIABLES.get(label, label)
+        free = stand_in.rstrip("0123456789") == base and not self.left[unit.bypass]
+        name = stand_in if free else fresh(base, self._live(unit.output) | allowed().reserved)
+        if name != stand_in:
+            self.statements.append(f"{name} = {stand_in}")
+        if unit.is_attribute:
+            guard = f"{unit.called} is not None"
+        else:
+            numbers = self.numbers(unit.views[0])
+            guard = re.sub(r"[a-z_]+", lambda word: numbers.get(word[0], word[0]), unit.guard)
+            guard = numbers.get(unit.guard, guard)
+        self.statements += [f"if {guard}:", f"{INDENT}{name} = {target}"]
+        self.known[unit.output] = _Expression(name, {name})
 
     def _expression(self, unit: Unit) -> _Expression:
         operands = [self.known[source] for source in unit.inputs]

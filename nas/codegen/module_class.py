@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
-from nas.codegen.classes import ClassPlan, Param, View, call_text, literal, views
+from nas.codegen.class_plan import ClassPlan, Param, View, call_text, literal
+from nas.codegen.families import about
 from nas.codegen.format import INDENT, WIDTH, CallText, call_lines, fresh, statement_lines
 from nas.codegen.forward import Forward, Unit, plan_units
 from nas.graph.graph import Graph
@@ -15,6 +16,9 @@ from nas.graph.ops import REQUIRED, Add, BatchNorm
 Texts = Callable[[View], dict[str, str]]
 """Function from a node to the code that replaces numbers in its call, by argument."""
 BRANCH = "branch"
+EXTRA = "extra_chs"
+GUARD_NAMES = ("in_chs", "out_chs", "stride")
+"""Arguments on which it may depend whether a node exists."""
 ZERO_INIT = """
     def zero_init_last(self) -> None:
         \"\"\"Let the branch return zero at first (Goyal et al., 2017).\"\"\"
@@ -23,10 +27,10 @@ REPEATS = 3
 """Number of equal modules in a row from which they are printed as a comprehension."""
 
 
-def module_class(plan: ClassPlan, plans: Sequence[ClassPlan]) -> str:
-    """Return the source of a class; `plans` are those of all classes that it may call."""
+def module_class(plan: ClassPlan) -> str:
+    """Return the source of a class."""
     graph = plan.graph
-    units = plan_units(views(graph, plans), graph.output)
+    units = plan_units(plan.shown, graph.output)
     if is_chain(graph, units):
         return _sequential_class(plan, units[0])
     attributes: dict[str, str] = {}  # code of the numbers that the forward reads
@@ -42,16 +46,15 @@ def module_class(plan: ClassPlan, plans: Sequence[ClassPlan]) -> str:
     lines += ["", *call_lines(signature, 1, "def ", " -> torch.Tensor:")]
     for statement in (*forward.statements, f"return {forward.result(graph.output)}"):
         lines += statement_lines(statement, 2)
-    if ends_in_norm(plan, plans):
+    if ends_in_norm(plan):
         lines += ZERO_INIT.splitlines()
     return "\n".join(lines) + "\n"
 
 
-def ends_in_norm(plan: ClassPlan, plans: Sequence[ClassPlan]) -> bool:
+def ends_in_norm(plan: ClassPlan) -> bool:
     """Tell whether it is a residual class whose branch ends in a batch norm."""
-    shown = {view.name: view for view in views(plan.graph, plans)}
-    added = {source for view in shown.values() if isinstance(view.op, Add) for source in view.inputs}
-    branch = [view for name, view in shown.items() if name in added and view.label == BRANCH]
+    added = {source for view in plan.shown if isinstance(view.op, Add) for source in view.inputs}
+    branch = [view for view in plan.shown if view.name in added and view.label == BRANCH]
     return any(isinstance(view.op, BatchNorm) for view in branch)
 
 
@@ -74,12 +77,16 @@ def _class_lines(plan: ClassPlan, base: str) -> list[str]:
 
 
 def _class_docstring(plan: ClassPlan) -> list[str]:
-    """Return the docstring: the description that all graphs of the class share."""
-    first, *others = [str(graph.description).split(", ") for graph in plan.graphs]
-    common = ", ".join(part for part in first if part and all(part in other for other in others))
-    if not common:
+    """Return the docstring: what the module type is, and the settings in words, or what all graphs of the
+    class have in common."""
+    text = about(plan.graph)
+    if not text:
+        first, *others = [str(graph.description).split(", ") for graph in plan.graphs]
+        text = ", ".join(part for part in first if part and all(part in other for other in others))
+        text = text and f"{text[0].upper()}{text[1:]}."
+    if not text:
         return []
-    lines = textwrap.wrap(common[0].upper() + common[1:] + ".", WIDTH - 10)
+    lines = textwrap.wrap(text, WIDTH - 10)
     if len(lines) == 1:
         return [f'{INDENT}"""{lines[0]}"""']
     return [f'{INDENT}"""{lines[0]}', *(INDENT + line for line in lines[1:]), f'{INDENT}"""']
@@ -98,11 +105,14 @@ def _as_attributes(plan: ClassPlan, view: View, attributes: dict[str, str]) -> M
     """Return the attributes that an expression of the forward reads in place of arguments, and add
     them to `attributes`."""
     texts = {}
-    for name, code in _texts(plan, view).items():
+    codes = _texts(plan, view)
+    if view.guard and EXTRA not in codes:
+        codes |= {name: name for name in GUARD_NAMES if name in view.guard}
+    for name, code in codes.items():
         attribute = fresh(name, {other for other, other_code in attributes.items() if other_code != code})
         attributes[attribute] = code
         texts[name] = f"self.{attribute}"
-    return texts
+    return texts | ({view.guard: f"{texts[EXTRA]} > 0"} if EXTRA in texts else {})
 
 
 def _calls(unit: Unit, texts: Texts) -> list[CallText]:
@@ -116,7 +126,10 @@ def attribute(unit: Unit, texts: Texts) -> list[str]:
     whole = (
         calls[0] if not unit.is_sequential else CallText("nn.Sequential", tuple(_folded(calls)), spread=True)
     )
-    return call_lines(whole, 2, f"self.{unit.name} = ")
+    if not unit.guard:
+        return call_lines(whole, 2, f"self.{unit.name} = ")
+    condition = [f"{INDENT * 2}self.{unit.name} = None", f"{INDENT * 2}if {unit.guard}:"]
+    return [*condition, *call_lines(whole, 3, f"self.{unit.name} = ")]
 
 
 def _folded(calls: Sequence[CallText]) -> list[str | CallText]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nas.codegen import interface
-from nas.codegen.classes import ClassPlan, View, views
+from nas.codegen.class_plan import ClassPlan, View
+from nas.codegen.classes import views
 from nas.codegen.format import INDENT, WIDTH, CallText, call_lines, fresh, statement_lines
 from nas.codegen.forward import Forward, Unit, declared, plain_call, plan_units
 from nas.codegen.interface import TENSOR, docstring
@@ -110,7 +111,7 @@ def _features(graph: Graph) -> list[str]:
 
 
 def _init(graph: Graph, flat: Sequence[View], units: Sequence[Unit], plans: Sequence[ClassPlan]) -> list[str]:
-    maps, zeroed = is_map(graph), any(ends_in_norm(plan, plans) for plan in plans)
+    maps, zeroed = is_map(graph), any(ends_in_norm(plan) for plan in plans)
     rate = next((v.op.rate for v in flat if v.name.startswith(f"{HEAD}.") and isinstance(v.op, Dropout)), 0.0)
     arguments = interface.MAP_ARGS if maps else interface.CLASSIFIER_ARGS
     arguments += f"\n{interface.ZERO_INIT_ARG}" if zeroed else ""

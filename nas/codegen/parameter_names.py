@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from nas.codegen.classes import ClassPlan, View, plan_classes, views
+from nas.codegen.class_plan import ClassPlan, View
+from nas.codegen.classes import plan_classes
 from nas.codegen.forward import Unit, declared, plan_units
 from nas.codegen.module_class import is_chain
 from nas.codegen.network_class import network_views
@@ -66,13 +67,19 @@ def _inside(graph: Graph, path: str, view: View, module: str, plans: Sequence[Cl
         return {path: module}
     if not isinstance(view.op, Graph):  # a graph of one module, printed as that module
         return {f"{path}/{nested.primitives[0].path}": module}
-    plan = next(plan for plan in plans if any(other is nested for other in plan.graphs))
-    shared = views(plan.graph, plans)  # the class is named after the first graph
-    own = dict(zip((view.name for view in shared), views(nested, plans), strict=True))
-    units = plan_units(shared, plan.graph.output)
+    plan, own_views = next(
+        (plan, own)
+        for plan in plans
+        for other, own in zip(plan.graphs, plan.views, strict=True)
+        if other is nested
+    )
+    own = dict(zip((view.name for view in plan.shown), own_views, strict=True))
+    units = plan_units(plan.shown, plan.graph.output)
     names: dict[str, str] = {}
     for first, attribute in _attributes(units):
         inner = own[first.name]
+        if inner is None:  # the graph lacks the node
+            continue
         place = attribute.rpartition(".")[2] if is_chain(plan.graph, units) else attribute
         names |= _inside(graph, f"{path}/{inner.name}", inner, f"{module}.{place}", plans)
     return names

@@ -45,7 +45,7 @@ def source(graph: Graph) -> str:
     network = network_class(graph, plans)
     if "checkpoint_blocks(" in network:
         helpers.append(CHECKPOINT_BLOCKS)
-    body = "\n\n".join([*helpers, *(module_class(plan, plans) for plan in classes), network])
+    body = "\n\n".join([*helpers, *(module_class(plan) for plan in classes), network])
     imports = [
         "import torch",
         "import torch.nn.functional as F" if re.search(r"\bF\.", body) else "",

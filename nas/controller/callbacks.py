@@ -26,7 +26,8 @@ class Callbacks:
     design starts, with the settings and the plan. on_start: called with the run and the number of trainings
     at once. on_precision: called with float32 or bfloat16 once the run has settled on one. on_trial: called
     with each trial once it is on disk, and with the progress. on_event: called with each event in between.
-    on_times: called with the times of each process.
+    on_stop: called in a thread of its own when the search is asked to stop, with the signal and the number of
+    trainings in progress. on_times: called with the times of each process.
     """
 
     on_data: Callable[[SearchConfig, Dataset], None] = ignore
@@ -35,4 +36,5 @@ class Callbacks:
     on_precision: Callable[[str], None] = ignore
     on_trial: Callable[[Trial, Progress], None] = ignore
     on_event: Callable[[Event], None] = ignore
+    on_stop: Callable[[int, int], None] = ignore
     on_times: OnTimes = ignore

@@ -116,12 +116,12 @@ def prepare(
     if adjusted_recipe.patience:
         hint = "nas train has it; halving (--fidelity) ends trainings early here"
         raise NasError("candidates are compared after equal epochs", where="recipe: patience", hint=hint)
-    needed = searcher.default_trials(fitted, chosen["seed"]) if settings.get("trials") is None else None
+    needed = searcher.default_trials(fitted, chosen["seed"])  # raises where a design has no network
     config = SearchConfig(
         space=fitted,
         searcher=searcher,
         recipe=adjusted_recipe,
-        trials=needed or chosen["trials"],
+        trials=(needed if settings.get("trials") is None else None) or chosen["trials"],
         seed=chosen["seed"],
         objectives=objectives,
         data=chosen["data"],

@@ -6,6 +6,7 @@ interrupted loses only the trainings in progress."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -75,6 +76,7 @@ def run_search(
         weights_dir=weights_dir,
         stop=stop or Stop(),
     )
+    search.stop.on_request = search.stopping
     try:
         with stop_on_signals(search.stop):
             search.run()
@@ -94,8 +96,10 @@ class _Search:
     """A running search: its settings, and its state from `running` on.
 
     running: by number. twins: trials that wait for the result of an equal network, by digest. failures: the
-    latest failures in a row. already: trials that were done when this search began. failed: failures of the
-    whole study. exhausted: whether the space holds nothing new. lap: how this process spends its time.
+    latest failures in a row. trained_since: when the first training began, known once it has ended; the time
+    left is reckoned without the start of the workers. already: trials that were done when this search began.
+    failed: failures of the whole study. exhausted: whether the space holds nothing new. lap: how this process
+    spends its time.
     """
 
     config: SearchConfig
@@ -110,6 +114,7 @@ class _Search:
     twins: dict[str, list[PlannedTrial]] = field(default_factory=lambda: defaultdict(list))
     failures: list[Trial] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+    trained_since: float | None = None
     already: int = 0
     failed: int = 0
     exhausted: bool = False
@@ -222,6 +227,10 @@ class _Search:
     def finish(self, result: Result) -> None:
         """Record the trial of a result, or pause it at its rung."""
         planned = self.running.pop(result.number)
+        if self.stop.signal and result.reason == "worker_lost":
+            return  # what asked the search to stop may have ended the worker, too
+        if self.trained_since is None:
+            self.trained_since = time.monotonic() - result.duration
         trial = planned.trial(result, self.config.recipe.epochs, self.study.paused.get(result.number))
         self.failures = [*self.failures, trial] if trial.state == "failed" else []
         if result.checkpoint:
@@ -261,14 +270,20 @@ class _Search:
         return len(self.study.trials) + len(self.study.paused)
 
     def progress(self) -> Progress:
-        done, total, running = self.done, self.config.trials, len(self.running)
-        elapsed, left, lately = (
-            time.monotonic() - self.began,
-            max(0, total - done),
-            done - self.already,
-        )
-        remaining = elapsed / lately * left if lately and (left or not running) else None
-        return Progress(done, total, len(self.study.complete), self.failed, running, elapsed, remaining)
+        now, done, total, running = time.monotonic(), self.done, self.config.trials, len(self.running)
+        left, lately, remaining = max(0, total - done), done - self.already, None
+        if lately and (left or not running):
+            halves = min(running, left) / 2  # what is in training is half done, on average
+            trained = now - (self.began if self.trained_since is None else self.trained_since)
+            remaining = trained / (lately + halves) * (left - halves)
+        complete, elapsed = len(self.study.complete), now - self.began
+        return Progress(done, total, complete, self.failed, running, elapsed, remaining)
+
+    def stopping(self) -> None:
+        """Report a request to stop. In a signal handler no lock may be waited for, as printing does."""
+        self.evaluator.drain()
+        report = self.callbacks.on_stop
+        threading.Thread(target=report, args=(self.stop.signal, len(self.running)), daemon=True).start()
 
     def check_outcome(self) -> None:
         if self.failed and not self.study.complete:

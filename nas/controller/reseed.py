@@ -78,6 +78,7 @@ def reseed(
     on_start: Callable[[Sequence[Proposal], int, int], None] = ignore,
     on_trial: Callable[[Trial, Progress], None] = ignore,
     on_event: Callable[[Event], None] = ignore,
+    on_stop: Callable[[int, int], None] = ignore,
 ) -> Run:
     """Train trials of a run again, each with `seeds` further seeds, so that errors have intervals.
 
@@ -99,6 +100,8 @@ def reseed(
         on_start: Called with the proposals to train, their epochs and the number of trainings at once.
         on_trial: Called with each trial once it is on disk, and with the progress.
         on_event: Called with what happens in between: a trial starts, or ends an epoch.
+        on_stop: Called in a thread of its own when a signal asks to stop, with the signal and the number of
+            trainings in progress.
 
     Returns:
         The run; `run.reseeded` lists the trainings.
@@ -129,7 +132,8 @@ def reseed(
             evaluator = make_evaluator(dataset, recipe, Workers(workers, gpus_per_worker, ray_address))
             stack.callback(evaluator.close)
             on_start(missing, recipe.epochs, evaluator.slots)
-            _train(opened, study, missing, evaluator, recipe, Callbacks(on_trial=on_trial, on_event=on_event))
+            callbacks = Callbacks(on_trial=on_trial, on_event=on_event, on_stop=on_stop)
+            _train(opened, study, missing, evaluator, recipe, callbacks)
     return open_run(run, results_dir)
 
 

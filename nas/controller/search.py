@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,11 +18,12 @@ from nas.controller.loop import run_search
 from nas.controller.progress import Event, Progress
 from nas.controller.signals import Interrupted
 from nas.controller.tracking import Tracker, Tracking
-from nas.errors import NasError, NotFoundError
+from nas.errors import ClusterLostError, NasError, NotFoundError
 from nas.schedulers import make_scheduler
 from nas.searchers.base import exhausted
 from nas.space.space import SearchSpace
 from nas.study import run_folder
+from nas.study.commands import resume_command
 from nas.study.run import Run, open_study
 from nas.study.run_folder import LATEST, RESULTS, RunFolder
 from nas.study.shared import SharedStudy
@@ -65,6 +65,7 @@ def search(
     on_precision: Callable[[str], None] = ignore,
     on_trial: Callable[[Trial, Progress], None] = ignore,
     on_event: Callable[[Event], None] = ignore,
+    on_stop: Callable[[int, int], None] = ignore,
 ) -> Run:
     """Search a space for networks of low error at few FLOPs; return when `trials` trials are recorded.
 
@@ -104,6 +105,8 @@ def search(
         on_precision: Called with float32 or bfloat16 once the run has settled on one.
         on_trial: Called with each trial once it is on disk, and with the progress.
         on_event: Called with what happens in between: a trial starts, ends an epoch, reaches a rung.
+        on_stop: Called in a thread of its own when a signal asks the search to stop, with the signal and
+            the number of trainings in progress.
 
     Returns:
         The run, whose study is open.
@@ -135,6 +138,7 @@ def search(
         on_precision=on_precision,
         on_trial=on_trial,
         on_event=on_event,
+        on_stop=on_stop,
     )
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
     with ExitStack() as stack:
@@ -152,6 +156,7 @@ def search(
         callbacks.on_data(config, dataset)
         recorded = run_folder.read_config(files)
         run = Run(files, recorded, open_study(files, recorded, storage, SharedStudy))
+        stack.callback(run.study.close)  # it stays readable, and connects again to write
         if len(run.study.trials) < config.trials:
             if profile:
                 writer = stack.enter_context(profile_writer(files.profile))
@@ -224,8 +229,8 @@ def _train(
                 callbacks=tracking.joined(callbacks),
                 weights_dir=run.files.weights,
             )
-        except Interrupted as error:
-            error.hint = f"continue with: {_resume_command(run)}"
+        except (Interrupted, ClusterLostError) as error:
+            error.hint = f"continue with: {resume_command(run)}"
             raise
     if len(run.study.trials) < config.trials:
         _record_exhausted(run, config.space)
@@ -246,9 +251,3 @@ def _resolve_precision(run: Run, on_precision: Callable[[str], None], suited: st
     run_folder.write_config(run.files, run.config.model_copy(update={"recipe": recipe}))
     on_precision(precision)
     return precision
-
-
-def _resume_command(run: Run) -> str:
-    named = f" --data {shlex.quote(run.config.data)}" if run.config.data.startswith("python:") else ""
-    shared = f" --storage {shlex.quote(run.config.storage)}" if run.config.storage else ""
-    return f"nas search --resume --name {run.name}{shared}{named}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from nas.errors import NasError
+from nas.training.task import ignore
 
 DRAIN = 5.0
 """Seconds that running trials get after SIGTERM, which cluster managers follow with SIGKILL."""
@@ -23,13 +24,19 @@ class Interrupted(NasError):
 
 
 class Stop:
-    """A request to start no more trainings; `signal` is 0 until there is one."""
+    """A request to start no more trainings; `signal` is 0 until there is one.
+
+    on_request: called at the first request, maybe in a signal handler.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
+        self.on_request: Callable[[], None] = ignore
 
     def request(self, signum: int = signal.SIGINT) -> None:
-        self.signal = self.signal or signum
+        if not self.signal:
+            self.signal = signum
+            self.on_request()
 
 
 @contextmanager

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from nas.data.cache import on_disk
 from nas.data.dataset import Images, Split
 from nas.data.images import SCALED_16, SCALED_FLOAT
 from nas.data.labels import to_classes
 from nas.data.layout import WORDS
 from nas.data.reading import Reading
+from nas.data.rows import SMALL, MappedArray, Rows, blocks
 from nas.data.source import Source
 from nas.errors import NasError, did_you_mean
 
@@ -119,6 +123,7 @@ def make_part(images: Any, labels: Any, classes: Any, where: str, *, sixteen_bit
     pixels, change = _to_8_bits(shaped, sixteen_bits, where)
     names = None if classes is None else _names(np.asarray(classes), where)
     indices, known = to_classes(answers, names, where)
+    pixels = _mapped(images, pixels)
     size = "{}x{}".format(*pixels.shape[2:])
     changes = {change: len(pixels)} if change else {}
     return Split(pixels, indices, known, Reading(sizes={size: len(pixels)}, changes=changes))
@@ -175,8 +180,8 @@ def _channels_first(images: Array, where: str) -> Array:
 
 
 def _to_8_bits(images: Array, sixteen_bits: bool, where: str) -> tuple[Images, str]:
-    """Return pixels of 0..255, and the change that this took."""
-    kind, change = images.dtype.kind, ""
+    """Return pixels of 0..255, and the change that this took. Large results of a conversion lie on disk."""
+    kind, change, top = images.dtype.kind, "", EIGHT_BITS
     if kind not in "fiu":
         raise NasError(f"pixels of type {images.dtype}", where=where, hint=RANGES)
     if images.dtype != np.uint8:
@@ -185,9 +190,25 @@ def _to_8_bits(images: Array, sixteen_bits: bool, where: str) -> tuple[Images, s
         if not (low >= 0 and high <= top):
             raise NasError(f"pixels of type {images.dtype} from {low} to {high}", where=where, hint=RANGES)
         if top != EIGHT_BITS:
-            images = np.rint(images * (EIGHT_BITS / top))
             change = SCALED_FLOAT if top == 1 else SCALED_16
-    return np.ascontiguousarray(images, dtype=np.uint8), change
+    elif images.flags.c_contiguous:
+        return images, change
+    scaled = (_scaled(block, top) for block in blocks(images))
+    return (on_disk(scaled, images.shape) if images.size > SMALL else np.concatenate(list(scaled))), change
+
+
+def _scaled(images: Array, top: int) -> Array:
+    scaled = images if top == EIGHT_BITS else np.rint(images * (EIGHT_BITS / top))
+    return np.ascontiguousarray(scaled, dtype=np.uint8)
+
+
+def _mapped(images: Any, pixels: Images) -> Images:
+    """Return pixels that are all of a large `np.memmap` as rows of its file, which workers map, too."""
+    file = isinstance(images, np.memmap) and isinstance(images.base, mmap.mmap) and images.mode != "c"
+    if not file or isinstance(pixels, Rows) or images.dtype != np.uint8 or pixels.nbytes <= SMALL:
+        return pixels
+    base = MappedArray.of_file(Path(str(images.filename)), images.offset, pixels.shape)
+    return Rows(base, np.arange(len(pixels)), slice(None))
 
 
 def _names(classes: Array, where: str) -> list[str]:

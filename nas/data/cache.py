@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.data.dataset import Split
-from nas.data.decoded_file import RECORD, VERSION, DecodedFile, checksums
+from nas.data.decoded_file import RECORD, VERSION, DecodedFile, Pixels, checksums
 from nas.data.reading import Reading
 from nas.data.rows import SMALL, Rows, blocks
 from nas.errors import NasError
@@ -129,21 +129,27 @@ def cached(key: str, read: Callable[[], Split]) -> Split:
                 return _part(images, labels, classes, reading)
     part = read()
     with open_part(key, len(part.images)) as images:
-        store(images, part)
+        store(images, blocks(part.images), part.images.shape)
         stored_part = _part(images, np.asarray(part.labels), part.classes, part.reading)
     with contextlib.suppress(OSError):  # then it is read again next time
         _write_labels(path, part)
     return stored_part
 
 
-def store(file: DecodedFile, part: Split) -> None:
-    """Write all images of a part to a file."""
-    shape = part.images.shape[1:]
-    file.begin((shape[0], shape[1], shape[2]))
+def on_disk(images: Iterable[Pixels], shape: tuple[int, ...]) -> Rows:
+    """Return images of `shape`, given as consecutive blocks, from a file that vanishes when none reads it."""
+    with open_part("", shape[0]) as file:
+        store(file, images, shape)
+        return Rows(file.mapped(), np.arange(shape[0]), slice(None))
+
+
+def store(file: DecodedFile, images: Iterable[Pixels], shape: tuple[int, ...]) -> None:
+    """Write all images of a part, of `shape` and given as consecutive blocks, to a file."""
+    file.begin((shape[1], shape[2], shape[3]))
     start = 0
-    for block in blocks(part.images):
+    for block in images:
         records = np.zeros(len(block), RECORD)
-        records["channels"], records["height"], records["width"] = shape
+        records["channels"], records["height"], records["width"] = shape[1:]
         records["checksum"] = checksums(block, records, False)
         file.write(np.arange(start, start + len(block)), block, records)
         start += len(block)

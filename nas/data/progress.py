@@ -57,8 +57,8 @@ def check_room(where: str, folder: Path, count: int, shape: tuple[int, ...]) -> 
     """
     need, free = count * prod(shape), shutil.disk_usage(folder).free
     smaller = count * shape[0] * SMALLER**2
-    proposal = f"?size={SMALLER} needs {_gigabytes(smaller)}" if smaller < need else ""
-    text = "; ".join(filter(None, (f"{_gigabytes(need)} needed on disk, {_gigabytes(free)} free", proposal)))
+    proposal = f"?size={SMALLER} needs {_size(smaller)}" if smaller < need else ""
+    text = "; ".join(filter(None, (f"{_size(need)} needed on disk, {_size(free)} free", proposal)))
     if need > free:
         hint = "nas cache --clear frees room, and $NAS_CACHE names another disk"
         raise StorageError(text, where=where, hint=f"{hint}; decoded images go to {folder}")
@@ -66,5 +66,5 @@ def check_room(where: str, folder: Path, count: int, shape: tuple[int, ...]) -> 
         print(readable(f"{where}: {text}"), file=sys.stderr, flush=True)
 
 
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.3g} GB"
+def _size(size: float) -> str:
+    return f"{size / 1e9:,.3g} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"

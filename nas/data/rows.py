@@ -37,13 +37,20 @@ class MappedArray:
         offset: Byte of the file at which the array begins.
         shape: Shape of the array.
         holder: Another place of the file.
+        state: Size in bytes and modification time in ns of a file that is not of the cache.
     """
 
     def __init__(
-        self, path: Path, token: bytes, offset: int, shape: tuple[int, ...], holder: str = ""
+        self,
+        path: Path,
+        token: bytes,
+        offset: int,
+        shape: tuple[int, ...],
+        holder: str = "",
+        state: tuple[int, int] | None = None,
     ) -> None:
         self.path, self.token, self.offset, self.shape = path, token, offset, shape
-        self.holder = holder
+        self.holder, self.state = holder, state
         self._array: npt.NDArray[np.uint8] | None = None
         fd = self._open()
         self.holder = f"/proc/{os.getpid()}/fd/{fd}"
@@ -56,6 +63,13 @@ class MappedArray:
             mapped = mmap.mmap(fd, self.offset + size, access=mmap.ACCESS_READ)
             self._array = np.frombuffer(mapped, np.uint8, size, self.offset).reshape(self.shape)
         return self._array
+
+    @classmethod
+    def of_file(cls, path: Path, offset: int, shape: tuple[int, ...]) -> MappedArray:
+        """Return an array in a file of the user."""
+        with open(path, "rb") as file:
+            head, stat = file.read(TOKEN), os.fstat(file.fileno())
+        return cls(path.absolute(), head, offset, shape, state=(stat.st_size, stat.st_mtime_ns))
 
     @property
     def reachable(self) -> bool:
@@ -75,12 +89,14 @@ class MappedArray:
         for place in filter(None, (str(self.path), self.holder)):
             with suppress(OSError):
                 fd = os.open(place, os.O_RDONLY)
-                if os.pread(fd, len(self.token), 0) == self.token:
+                stat = os.fstat(fd)
+                same = self.state in (None, (stat.st_size, stat.st_mtime_ns))
+                if same and os.pread(fd, len(self.token), 0) == self.token:
                     weakref.finalize(self, os.close, fd)
                     return fd
                 os.close(fd)
-        hint = "they were removed from the cache; a new start decodes them again"
-        raise NotFoundError("decoded images are gone", where=str(self.path), hint=hint)
+        hint = "they were removed or changed: start again"
+        raise NotFoundError("images cannot be reached", where=str(self.path), hint=hint)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_array": None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from nas.codegen.parameter_names import by_module, carry, module_names
@@ -41,6 +42,7 @@ def foldable(graph: Graph) -> dict[str, str]:
     return folds
 
 
+@lru_cache(maxsize=1024)
 def fold_graph(graph: Graph) -> Graph:
     """Return the graph without the batch norms that can be folded; their convolutions have a bias.
     Nesting is kept, so that the generated code reads like that of the network itself."""
@@ -73,9 +75,12 @@ def _rebuilt(graph: Graph, norms: frozenset[str], convs: frozenset[str]) -> Grap
     """Copy the graph without the batch norms at these paths, and with a bias for these convolutions."""
     if not norms and not convs:
         return graph
-    new = Graph(graph.kind, graph.input_shapes)
+    kind = graph.kind if graph.module else graph.kind.replace("Norm", "")  # of a unit named by its layers
+    new = Graph(kind, graph.input_shapes)
     new.arg_names = graph.arg_names
     new.description = ", ".join(part for part in (str(graph.description), FOLDED) if part)
+    if graph.module is not None:
+        new.module, new.variant = graph.module, fold_graph
     retrace = graph.retrace
     if retrace:
         new.retrace = lambda *shapes: _rebuilt(retrace(*shapes), norms, convs)

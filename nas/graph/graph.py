@@ -102,6 +102,8 @@ class Graph:
     arg_names: arguments of the `forward` that is generated for it.
     description: text for the reader of the generated code.
     retrace: the function that traces the same module at other input shapes, where there is one.
+    module: the module that it expands, where there is one.
+    variant: the function that made it from the expansion, and makes the like from other expansions.
     """
 
     commutative: ClassVar[bool] = False
@@ -117,6 +119,8 @@ class Graph:
         self.arg_names = ("x",) if count == 1 else tuple(f"x{i + 1}" for i in range(count))
         self.description: object = ""
         self.retrace: Callable[..., Graph] | None = None
+        self.module: Any = None
+        self.variant: Callable[[Graph], Graph] | None = None
         self._counts: dict[str, int] = {}
         for name, shape in zip(self.input_names, self.input_shapes, strict=True):
             self.nodes[name] = GraphNode(None, (), shape)

@@ -94,6 +94,12 @@ def _defaults(cls: type[Component]) -> dict[str, Any]:
     return {item.name: item.default for item in dataclasses.fields(cls)}
 
 
+def default_settings(cls: type[Component]) -> dict[str, Any]:
+    """Return the default of every searchable field of a component."""
+    itself: Any = cls  # mypy takes dataclasses for unhashable classes
+    return {name: _defaults(itself)[name] for name, _ in cls.choices()}
+
+
 @cache
 def field_names(cls: type[Component]) -> tuple[str, ...]:
     """Return the names of all fields of a component."""
@@ -180,6 +186,7 @@ MODULE_TYPES = cast(dict[str, type[Module]], Module.registry)
 def expansion(module: Module, *shapes: Shape) -> Graph:
     """Return the graph of a module at given input shapes. Modules that repeat share it."""
     graph = trace(type(module).__name__, shapes, module.expand)
+    graph.module = module
     settings = module.to_dict()
     names = [name for name, _ in module.choices() if name in settings or name in ALWAYS_DESCRIBED]
     graph.description = ", ".join(f"{name} {getattr(module, name)}" for name in names)

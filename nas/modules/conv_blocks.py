@@ -87,9 +87,14 @@ def conv_unit(x: Value, spec: ConvSpec, norm: str, *, dropout: float = 0.0, last
     return activate(x, place.last if last else place.after, spec.eps)
 
 
+UNIT_NAMES = {"after_conv": "ConvNormAct", "pre_activation": "NormActConv", "after_relu": "ConvActNorm"}
+"""Names of convolution units by their order of layers."""
+
+
 @lru_cache(maxsize=4096)
 def _unit_graph(shape: Shape, spec: ConvSpec, norm: str, dropout: float) -> Graph:
-    return trace("ConvUnit", [shape], lambda x: conv_unit(x, spec, norm, dropout=dropout))
+    name = UNIT_NAMES.get(norm, "ConvAct").replace("Conv", "ConvDrop" if dropout else "Conv")
+    return trace(name, [shape], lambda x: conv_unit(x, spec, norm, dropout=dropout))
 
 
 def nested_conv_unit(x: Value, spec: ConvSpec, norm: str, dropout: float = 0.0) -> Value:
@@ -125,6 +130,6 @@ def residual_unit(x: Value, convs: Sequence[ConvSpec], shortcut: str, norm: str)
         identity = Subsample(stride)(identity) if stride > 1 else identity
         identity = PadChannels(width - x.channels)(identity) if width > x.channels else identity
     if identity is not x:
-        identity.named("shortcut")
+        identity.named("downsample" if project else "shortcut")
     joined = Add()(branch.named("branch"), identity)
     return activate(joined, place.joined).named("post")

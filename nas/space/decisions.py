@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
 from itertools import pairwise
 from math import prod
@@ -15,19 +16,21 @@ import numpy as np
 from nas.modules import MODULE_TYPES, Component, Head, Stem
 from nas.modules.base import field_names
 from nas.space.genotype import INPUT_NODE, Genotype, Node
+from nas.space.prefix import HopelessError, PrefixCheck
 from nas.space.spec import SpaceSpec, Stage, options_of
 
 Choose = Callable[[str, Sequence[Any]], Any]
 NO_SKIP = "none"
 
 
-def build(spec: SpaceSpec, choose: Choose) -> Genotype:
-    """Run the program; `choose` is asked wherever there are at least two options."""
+def build(spec: SpaceSpec, choose: Choose, check: PrefixCheck | None = None) -> Genotype:
+    """Run the program; `choose` is asked wherever there are at least two options, `check` sees the blocks so
+    far after each of them."""
 
     def ask(path: str, options: Sequence[Any]) -> Any:
         return options[0] if len(options) == 1 else choose(path, options)
 
-    stem = _settings(spec.stem, "stem.", ask)
+    stem_settings, stem = _settings(spec.stem, "stem.", ask), None
     nodes: list[Node] = []
     types: dict[str, tuple[str, dict[str, Any]]] = {}  # type and settings chosen in each scope
     for number, stage in enumerate(spec.stages, start=1):
@@ -45,10 +48,13 @@ def build(spec: SpaceSpec, choose: Choose) -> Genotype:
             module = _component(cls, width, stride if block == 1 else 1, **settings)
             inputs, join = _inputs(stage, name, block, nodes, ask)
             nodes.append(Node(f"{name}.block{block}", module, inputs, join))
+            stem = stem or _end(Stem, stem_settings, module)
+            if check is not None:
+                check(stem, nodes)
     head = _end(Head, _settings(spec.head, "head.", ask), nodes[-1].module)
     ends = [node.name for node, after in pairwise(nodes) if node.stage != after.stage]
     taps = tuple(reversed(ends))[: head.taps]
-    return Genotype(_end(Stem, stem, nodes[0].module), tuple(nodes), head, taps)
+    return Genotype(stem, tuple(nodes), head, taps)
 
 
 def answers(genotype: Genotype) -> dict[str, Any]:
@@ -105,8 +111,9 @@ def domains(spec: SpaceSpec) -> Mapping[str, tuple[Any, ...]]:
     return {path: options_by_path[path] for path in sorted(options_by_path, key=natural)}
 
 
-def every_genotype(spec: SpaceSpec) -> Iterator[Genotype]:
-    """Yield every genotype, the first options first, whatever the constraints."""
+def every_genotype(spec: SpaceSpec, check: PrefixCheck | None = None) -> Iterator[Genotype]:
+    """Yield every genotype, the first options first, whatever the constraints; without those whose first
+    blocks fail the `check`."""
     asked: list[tuple[int, int]] = []  # which option of how many, decision by decision
 
     def answer(_: str, options: Sequence[Any]) -> Any:
@@ -117,7 +124,8 @@ def every_genotype(spec: SpaceSpec) -> Iterator[Genotype]:
 
     while True:
         position = itertools.count()
-        yield build(spec, answer)
+        with suppress(HopelessError):
+            yield build(spec, answer, check)
         while asked and asked[-1][0] + 1 == asked[-1][1]:
             asked.pop()
         if not asked:

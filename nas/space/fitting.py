@@ -50,13 +50,19 @@ def adaptions(declared: SpaceSpec, input_shape: Shape) -> list[tuple[str, str]]:
         for kind, figure in _scaled(declared, limit, size).bounds().items():
             asked = limit.bounds()[kind]
             if limit.at is not None and figure != asked:
-                at = f"{metric(asked)} at {shape_text(limit.at)}, in proportion to the pixels of stage 1"
-                text = f"{name} {BOUND[kind]} {metric(figure)}: {at}"
+                given = f"{metric(asked)} at {shape_text(limit.at)}, scaled by pixels"
+                text = f"{name} {BOUND[kind]} {metric(figure)} ({given})"
                 rows.append(("limit", text))
     if "input" in declared.model_fields_set and declared.input != input_shape:
         text = f"{shape_text(input_shape)}, as the images are; the file says {shape_text(declared.input)}"
         rows.append(("input", text))
     return rows
+
+
+def reduced_size(declared: SpaceSpec, size: Sequence[int]) -> list[int] | None:
+    """Return height and width to which a stem of `stride: auto` would reduce images, None if it would not."""
+    spec = declared.model_copy(update={"stem": {**declared.stem, "stride": AUTO}})
+    return _first_map(spec, size) if _reduction(spec, size) else None
 
 
 def _stem(spec: SpaceSpec, size: Sequence[int]) -> dict[str, Any]:

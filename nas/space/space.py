@@ -36,7 +36,9 @@ from nas.space.decisions import (
 )
 from nas.space.fitting import adaptions, fitted
 from nas.space.genotype import Genotype, expand
-from nas.space.spec import Limits, SpaceSpec, parse_spec, spec_text
+from nas.space.prefix import PrefixCheck
+from nas.space.spec import Limits, SpaceSpec, restricted, spec_text
+from nas.space.spec_reader import parse_spec
 from nas.space.tight import TightSpace
 
 if TYPE_CHECKING:
@@ -124,6 +126,14 @@ class SearchSpace:
                 violations.append(f"{name} {figure:,} is above {limit.max:,}")
         return violations
 
+    def allows(self, genotype: Genotype) -> bool:
+        """Tell whether a genotype of the space meets the constraints; quicker than `violations` if not."""
+        return not self._prefix.rules_out(genotype) and not self.violations(genotype)
+
+    @cached_property
+    def _prefix(self) -> PrefixCheck:
+        return PrefixCheck(self.spec)
+
     def excess(self, genotype: Genotype) -> float:
         """Return the relative excess over the constraints, summed: 0 if they hold, infinite if the network
         cannot be built."""
@@ -158,15 +168,28 @@ class SearchSpace:
         led to it."""
         for tries in range(1, MAX_TRIES + 1):
             genotype = self._noted(lambda _, options: pick(options, rng))
-            if not self.violations(genotype):
+            if self.allows(genotype):
                 return genotype, True
             if tries == PATIENCE and self._constrained.tight:
                 break
         return self._constrained.draw(rng)
 
+    def rare(self, rng: np.random.Generator) -> Iterator[tuple[Genotype, bool]]:
+        """Yield networks as `draw` returns them, each once, that draws hardly ever find because of the
+        constraints; nothing if draws find them."""
+        return self._constrained.rare(rng)
+
+    def nothing_fits(self) -> NasError:
+        """Return the error of a space without a network, which says what would do."""
+        return self._constrained.nothing_fits()
+
     @cached_property
     def _constrained(self) -> TightSpace:
         return TightSpace(self)
+
+    def of_type(self, kind: str) -> SearchSpace:
+        """Return the space of the networks whose blocks are all of one module type."""
+        return SearchSpace(restricted(self.spec, kind), restricted(self.declared, kind))
 
     def suggest(self, trial: BaseTrial) -> Genotype:
         """Return the genotype that an Optuna trial decides on, each decision a categorical parameter.
@@ -255,7 +278,7 @@ class SearchSpace:
         for i in np.argsort(-(rng.random(len(moves)) ** others)):
             path, option = moves[i]
             mutant = self._noted(replay({**decisions, path: option}, rng))
-            if mutant != genotype and not self.violations(mutant):
+            if mutant != genotype and self.allows(mutant):
                 return mutant
         raise NasError("has no neighbour within the constraints", where=f"{self.name}: {genotype}")
 
@@ -271,7 +294,7 @@ class SearchSpace:
                 if path in second and (path not in first or rng.random() < 0.5):
                     mixed[path] = second[path]
             child = self._noted(replay(mixed, rng))
-            if not self.violations(child):
+            if self.allows(child):
                 return child
         return self.mutate(a, rng)
 
@@ -296,7 +319,7 @@ class SearchSpace:
         if known is not None:
             return iter(known)
         every = islice(every_genotype(self.spec), looked_at)
-        return (genotype for genotype in every if not self.violations(genotype))
+        return (genotype for genotype in every if self.allows(genotype))
 
     def networks(self) -> frozenset[str] | None:
         """Return the digests of all different networks that the constraints allow; None in a space of more

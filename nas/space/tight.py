@@ -8,6 +8,8 @@ search that is resumed draws the same.
 
 from __future__ import annotations
 
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +20,9 @@ import numpy as np
 
 from nas.errors import NasError
 from nas.space.decisions import every_genotype, pick, replay
-from nas.space.genotype import Genotype, expand
+from nas.space.genotype import Genotype
+from nas.space.prefix import PrefixCheck
+from nas.space.unmet import unmet
 
 if TYPE_CHECKING:
     from nas.space.space import SearchSpace
@@ -27,6 +31,8 @@ DRAWS, FITTING = 10_000, 10
 ENUMERABLE = 100_000
 STEPS = 2_000
 """Networks that a walk looks at before it gives up."""
+PATIENT = 4.0
+"""Seconds of computing after which a person is told what takes so long."""
 WALKS = 20
 """Walks after which nothing is known to fit."""
 
@@ -42,7 +48,8 @@ class TightSpace:
         """The numbers of fixed draws that fit, up to `FITTING`, and of all draws made."""
         rng, fitting = np.random.default_rng(0), 0
         for number in range(1, DRAWS + 1):
-            fitting += not self.space.violations(self._random(rng))
+            fitting += self.space.allows(self._random(rng))
+            self._tell()
             if fitting == FITTING:
                 return fitting, number
         return fitting, DRAWS
@@ -56,9 +63,28 @@ class TightSpace:
         """Every genotype that fits, None in a space too large to enumerate."""
         if self.space.size().count > ENUMERABLE:
             return None
-        return tuple(
-            genotype for genotype in every_genotype(self.space.spec) if not self.space.violations(genotype)
-        )
+        fitting = []
+        for genotype in every_genotype(self.space.spec, PrefixCheck(self.space.spec)):
+            self._tell()
+            if not self.space.violations(genotype):
+                fitting.append(genotype)
+        return tuple(fitting)
+
+    def _tell(self) -> None:
+        """Warn once of what is being done, after `PATIENT` seconds of it."""
+        if self._began + PATIENT < time.process_time() and not self._told:
+            self._told.append(True)
+            name, count = self.space.name, self.space.size().count
+            text = f"few of {count:,} genotypes meet the constraints; looking for them takes up to a minute"
+            warnings.warn(f"{name}: {text}", stacklevel=2)
+
+    @cached_property
+    def _began(self) -> float:
+        return time.process_time()
+
+    @cached_property
+    def _told(self) -> list[bool]:
+        return []
 
     @property
     def known(self) -> tuple[Genotype, ...] | None:
@@ -84,8 +110,20 @@ class TightSpace:
             return self.fitting[int(rng.choice(len(self.fitting), p=self._shares))], True
         genotype, excess = self._walk(rng)
         if excess and (self.fitting is not None or self._first is None):
-            raise self._nothing_fits()
+            raise self.nothing_fits()
         return self._first if excess and self._first else genotype, False
+
+    def rare(self, rng: np.random.Generator) -> Iterator[tuple[Genotype, bool]]:
+        """Yield what draws hardly ever find, each as `draw` does: every network that fits where they can be
+        enumerated, else those of some walks. Nothing if the space is not tight."""
+        if not self.tight:
+            return
+        if self.fitting is None:
+            walks = (self._walk(rng) for _ in range(WALKS))
+            yield from ((genotype, False) for genotype, excess in walks if not excess)
+        elif self.fitting:
+            order = rng.choice(len(self.fitting), len(self.fitting), replace=False, p=self._shares)
+            yield from ((self.fitting[i], True) for i in order)
 
     def _random(self, rng: np.random.Generator) -> Genotype:
         return self.space.build(lambda _, options: pick(options, rng))
@@ -118,33 +156,12 @@ class TightSpace:
             path, option = moves[i]
             yield self.space.build(replay({**decisions, path: option}, rng))
 
-    def _nothing_fits(self) -> NasError:
+    def nothing_fits(self) -> NasError:
         """Return the error, with the nearest figure to each limit among some draws and walks."""
         fitting, draws = self.sample
         message = f"no network satisfies the constraints: {fitting} of {draws:,} random draws fit"
         if self.fitting is not None:
             message += f", and none of all {self.space.size().count:,} genotypes"
-        return NasError(message, where=self.space.name, hint=self._nearest())
-
-    def _nearest(self) -> str:
-        rng, nearest = np.random.default_rng(0), dict[str, tuple[float, int]]()
-        tried = [self._random(rng) for _ in range(1000)] + [self._walk(rng)[0] for _ in range(3)]
-        for genotype in tried:
-            try:
-                graph = expand(genotype, self.space.input_shape, self.space.num_classes)
-            except NasError:
-                continue
-            for name, (figure, limit) in self.space.limited(graph).items():
-                low, high = limit.min or 0, inf if limit.max is None else limit.max
-                nearest[name] = min(
-                    nearest.get(name, (inf, 0)), (max(low - figure, figure - high, 0), figure)
-                )
-        if not nearest:
-            return "no draw can be built for images of this size"
-        texts = []
-        for name, (_, figure) in nearest.items():
-            limit = self.space.spec.constraints[name]
-            bounds = [f"at least {limit.min:,}"] if limit.min is not None else []
-            bounds += [f"at most {limit.max:,}"] if limit.max is not None else []
-            texts.append(f"{name} {figure:,} ({' and '.join(bounds)})")
-        return f"nearest to each limit: {', '.join(texts)}"
+        rng = np.random.default_rng(0)
+        near = [self._walk(rng)[0] for _ in range(3)]
+        return NasError(message, where=self.space.name, hint=unmet(self.space, near))

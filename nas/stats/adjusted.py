@@ -42,7 +42,8 @@ class AdjustedEffect:
     either type. Where it is .7, 100 networks tell as much as 70 of equal cost and depth. networks: those in
     common support, of `among` that hold either type. worth: networks of equal cost and depth, of both types
     together, that a test without adjustment would need for the same power: what the adjustment itself costs
-    is taken off too, its parameters once for the slope and once for the caution of HC3.
+    is taken off too, its parameters once for the slope and once for the caution of HC3. changes: for each
+    covariate, the change of the effect per standard deviation of it.
     """
 
     estimate: Estimate
@@ -51,6 +52,7 @@ class AdjustedEffect:
     networks: int
     among: int
     worth: float
+    changes: tuple[Effect, ...] = ()
 
 
 def adjusted_effect(
@@ -76,7 +78,12 @@ def adjusted_effect(
     effect = partial_effect(error[rows], shares[rows, b], held_constant, base.shape[1])
     overlap = effect.unexplained * networks / among
     worth = effect.unexplained * effect.left**2 / networks
-    return AdjustedEffect(effect.estimate, effect.p, overlap, networks, among, worth)
+    own = shares[rows, b]
+    held_constant = np.column_stack([held_constant, own])
+    changes = tuple(
+        partial_effect(error[rows], own * _standard(values[rows]), held_constant) for values in covariates
+    )
+    return AdjustedEffect(effect.estimate, effect.p, overlap, networks, among, worth, changes)
 
 
 def adjusted_means(shares: Floats, error: Floats, covariates: Sequence[Floats]) -> list[Estimate]:
@@ -112,6 +119,12 @@ def _common(values: Floats, held: Mask) -> Mask:
     near = CALIPER * float(values[held.any(axis=1)].std())
     low, high = max(map(np.min, ranges)) - near, min(map(np.max, ranges)) + near
     return np.asarray((values >= low) & (values <= high))
+
+
+def _standard(values: Floats) -> Floats:
+    """Return values with mean 0 and standard deviation 1; zeros where they do not vary."""
+    centred = values - values.mean()
+    return np.asarray(centred / (centred.std() or 1.0))
 
 
 def _columns(covariates: Sequence[Floats]) -> Floats:

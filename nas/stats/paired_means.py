@@ -26,6 +26,9 @@ Mask = NDArray[np.bool_]
 RESAMPLES = 4000
 """Bootstrap samples, unless a family of many tests needs more."""
 
+MOST_DRAWN = 2_000_000
+"""Most means that are held of all resamples: more contrasts are treated in parts, to bound the memory."""
+
 TINY = 1e-12
 
 
@@ -59,9 +62,14 @@ def paired_means(
         differences: One row per context, drawn independently; NaN where a context lacks the contrast.
         margin: Smallest effect of interest, in the unit of the differences; a mean shown to lie within plus
             and minus this margin is equivalent to zero (two one-sided tests, TOST).
-        rng: Source of the resamples, which all columns share.
+        rng: Source of the resamples.
         resamples: Bootstrap samples, and random sign flips in pairs of opposites.
     """
+    contrasts = differences.shape[1]
+    if contrasts > 1 and contrasts * resamples > MOST_DRAWN:
+        parts = np.array_split(differences, 2, axis=1)
+        halves = [vars(paired_means(part, margin, rng, resamples)) for part in parts]
+        return PairedMeans(**{name: np.concatenate([half[name] for half in halves]) for name in halves[0]})
     known = np.isfinite(differences)
     count = known.sum(axis=0).astype(float)
     filled = np.where(known, differences, 0.0)

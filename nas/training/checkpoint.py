@@ -77,10 +77,13 @@ class TrainingState:
     def unpack(self, data: bytes) -> list[dict[str, float]]:
         """Restore the bytes of `pack` and return their curve.
 
-        The curve is empty, and nothing is restored, if they are damaged or of a training with other settings.
+        The curve is empty, and nothing is restored, if they are damaged, of a training with other settings,
+        or of a version whose layers had other names.
         """
         state = _unpack(data)
-        return [] if state is None or state["identity"] != self.identity else self._restore(state)
+        if state is None or state["identity"] != self.identity:
+            return []
+        return self._restore(state) if state["network"].keys() == self.network.state_dict().keys() else []
 
     def _after(self, curve: list[dict[str, float]]) -> dict[str, Any]:
         return {

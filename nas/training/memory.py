@@ -34,6 +34,8 @@ RESERVE = 0.1
 """Fraction of a GPU's memory that stays free."""
 BATCH_COPIES = 4
 """Copies of the pixels of a batch while it is augmented."""
+FLOAT_COPIES = 5
+"""Copies of a batch in float32 while colours or geometry are changed, or images mixed."""
 RESIDENT = 4 << 30
 """Bytes up to which a data set lies on a GPU; the batches of a larger one are copied there one by one."""
 CHECKPOINT_COPIES = 4
@@ -104,7 +106,10 @@ def data_memory(dataset: Dataset, recipe: Recipe, device: str) -> int:
     channels, height, width = dataset.input_shape
     planes = channels + (dataset.task == "segmentation")
     side = (height + 2 * recipe.pad) * (width + 2 * recipe.pad)
-    batches = BATCH_COPIES * min(recipe.batch_size, len(dataset.train_labels)) * planes * side
+    batch = min(recipe.batch_size, len(dataset.train_labels))
+    batches = BATCH_COPIES * batch * planes * side
+    if recipe.color_jitter or recipe.rand_augment or recipe.mixup:
+        batches += FLOAT_COPIES * FLOAT * batch * channels * height * width
     count = len(dataset.train_labels) + len(dataset.val_labels)
     total = planes * count * height * width
     return batches + (total if device != "cpu" and total <= RESIDENT else 0)

@@ -14,7 +14,7 @@ from testing.generators import NOISES, Truth, noise, table, with_evidence
 
 import nas
 from nas.stats import power
-from nas.stats.paired_means import paired_means
+from nas.stats.paired_means import MOST_DRAWN, RESAMPLES, paired_means
 from nas.stats.resampling import holm
 
 
@@ -67,6 +67,16 @@ def test_long_tails_widen_the_limits_by_the_uncertainty_of_the_variance():
     t = scipy.stats.t(freedom).ppf(0.975) / scipy.stats.t(len(d) - 1).ppf(0.975)
     assert t > 1.05
     assert found.low[0] == pytest.approx(d.mean() - t * (d.mean() - flips), rel=0.05)
+
+
+def test_many_contrasts_are_treated_in_parts():
+    d = np.random.default_rng(0).normal(size=(12, 520))
+    d[:, 3] += 3
+    found = paired_means(d, 0.5, np.random.default_rng(1))
+    assert d.shape[1] * RESAMPLES > MOST_DRAWN
+    assert found.value == pytest.approx(d.mean(axis=0))
+    assert found.low[3] > 1
+    assert np.mean((found.low <= 0) & (found.high >= 0)) == pytest.approx(0.955, abs=0.015)
 
 
 def test_skew_with_few_contexts_allows_no_causal_claim():

@@ -171,6 +171,11 @@ BAD = {
         "row 7: column 'error': is empty",
         "failed",
     ),
+    "some epochs": (
+        lambda f: f.assign(epochs=np.where(f.index % 2, 4, np.nan)),
+        "row 0: column 'epochs': is empty, but known of other rows",
+        "leave it out",
+    ),
     "text": (
         lambda f: f.assign(error=f["error"].astype(object).where(f.index != 3, "high")),
         "row 3: column 'error': 'high'",
@@ -192,6 +197,11 @@ BAD = {
     "case": (lambda f: f.rename(columns={"type": "Type"}), "no column 'type'", "rename the column 'Type'"),
     "twice": (lambda f: pd.concat([f, f[["error"]]], axis=1), "two columns are called 'error'", ""),
     "mixed": (lambda f: f.assign(blocks="type0+type1"), "blocks of another type", ""),
+    "recipe by type": (
+        lambda f: f.assign(lr=f["type"].map({"type0": 0.1, "type1": 0.01, "type2": 0.02})),
+        "no training of type1, type2 with lr 0.1",
+        "the same epochs",
+    ),
     "budgets": (
         lambda f: f.assign(flops=1e6, budget=1e6 * (1 + f["seed"] + (f["type"] == "type0"))),
         "several budgets",
@@ -270,3 +280,48 @@ def test_skewed_differences_are_said_to_be():
     assert "Intervals are approximate: the differences have a skewness of up to" in text
     assert "in fewer than 10% of the contexts may be missing from 30" in text
     assert not any(c.skewed for c in contrasts(rows()).values())
+
+
+def test_contexts_of_unknown_flops_are_left_out_of_equal_flops_and_said():
+    frame = rows().assign(flops=1e6)
+    frame.loc[frame["context"] < 5, "flops"] = np.nan
+    analysis = nas.analyze(frame)
+    found = {(c.a, c.b, c.estimand): c for c in analysis.paired.contrasts}
+    assert found["type0", "type1", "E2"].contexts == 25
+    assert found["type0", "type1", "E1"].contexts == 30
+    assert found["type0", "type1", "E2"].failures.absent == (0, 0)
+    assert "Contexts with networks of unknown FLOPs are left out of E2: 5." in analysis.notes
+
+
+def test_equal_rows_without_a_seed_are_said_to_count():
+    frame = rows().drop(columns="seed")
+    assert (
+        "Without a column 'seed', rows that equal another count as further trainings: 12."
+        in nas.analyze(pd.concat([frame, frame[:12]])).notes
+    )
+
+
+def test_a_type_of_another_schedule_is_left_out_and_said():
+    frame = rows().assign(epochs=lambda f: np.where(f["type"] == "type2", 8, 4))
+    analysis = nas.analyze(frame)
+    assert [(c.a, c.b) for c in analysis.paired.contrasts] == [("type0", "type1")]
+    assert "There is no training of type2 with epochs 4, as most rows have it: left out." in analysis.notes
+
+
+def test_contexts_that_may_be_seeds_of_one_network_are_said_to():
+    same = rows().drop(columns=["depth", "width"]).assign(flops=1e6, params=1e5)
+    assert any("If the contexts differ by the seed alone" in note for note in nas.analyze(same).notes)
+    wider = same.assign(flops=1e6 * (1 + same["context"]))
+    assert not any("the seed alone" in note for note in nas.analyze(wider).notes)
+
+
+def test_failures_may_hide_a_difference_of_types_that_are_not_separated():
+    """The worst half of the trainings of a worse type is lost."""
+    frame = table(Truth(effects=(0.0, 0.0), contexts=40, seeds=4), np.random.default_rng(1))
+    worst = frame[frame["type"] == "type1"].sort_values("error").groupby("context").tail(2).index
+    frame.loc[worst, ["error", "state"]] = [np.nan, "failed"]
+    found = contrasts(frame)["type0", "type1", "E1"]
+    assert not found.separated
+    assert found.failures.bound.sign == 1
+    assert found.grade == "D"
+    assert found.claim.startswith("among contexts where both train, type0 and type1 are")

@@ -1,9 +1,10 @@
-"""A search on Ray, interrupted and resumed, and the commands that it prints at the end."""
+"""A search on Ray, interrupted and resumed, and what it prints at the end."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -63,6 +64,7 @@ def test_ctrl_c_exits_with_130_and_prints_how_to_continue(job: tuple[Path, str, 
     _, _, code, stderr = job
     assert code == 130
     assert "continue with: nas search --resume --name job" in stderr
+    assert re.search("finishing ([12] candidates?|what has begun); Ctrl-C again stops now\n", stderr)
     assert "Traceback" not in stderr
 
 
@@ -77,19 +79,6 @@ def test_the_output_ends_with_front_ranking_and_commands(job: tuple[Path, str, i
     assert out.index("Pareto front") < out.index("Ranking of module types") < out.index("Next")
     assert "Grade" in out
     assert "results/job" in out
-
-
-def test_the_printed_commands_work_as_printed(job: tuple[Path, str, int, str]) -> None:
-    folder, out, *_ = job
-    commands = [line.strip() for line in out.split("\nNext\n")[1].splitlines()]
-    assert len(commands) == 4
-    for command in commands:
-        line = command.removeprefix("nas ") + (" --epochs 1" if " train " in command else "")
-        done = nas(line, folder)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-    assert (folder / "front.png").stat().st_size > 5_000
-    assert list((folder / "results" / "job" / "export").glob("trial-*/model.safetensors"))
-    assert list((folder / "results" / "job" / "train").glob("trial-*/model.safetensors"))
 
 
 def test_a_killed_driver_loses_no_recorded_trial(tmp_path: Path) -> None:

@@ -8,12 +8,44 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from nas.cli._progress import SearchProgress
+import nas
+from nas.cli._progress import SearchProgress, WithoutRaylet
 from nas.controller.progress import Event, Progress
 from nas.graph.cost import cost
 from nas.space.genotype import expand
 from nas.space.space import load_space
 from nas.study.trial import Proposal
+
+
+def test_the_count_of_a_resumed_search_starts_where_it_stood(tmp_path) -> None:
+    view = SearchProgress()
+    run = nas.search(
+        "residual_vs_fractal",
+        data="digits?limit=60",
+        trials=2,
+        epochs=1,
+        workers=0,
+        name="job",
+        results_dir=tmp_path,
+    )
+    view.start(run, 2)
+    genotype = run.study.trials[0].genotype
+    view.running = {2: Event("start", 2, Proposal(genotype, "random"), run.study.trials[0].cost)}
+    view.total = 6
+    console = Console(file=io.StringIO(), width=50, height=20, force_terminal=True)
+    view.live = Live(console=console)
+    with console.capture() as capture:
+        console.print(view.render())
+    assert "2/6" in capture.get()
+
+
+def test_what_others_print_is_shown_but_no_dump_of_rays_daemon() -> None:
+    shown = io.StringIO()
+    stream = WithoutRaylet(shown)
+    print("one line", file=stream)
+    print("\x1b[33m(raylet)\x1b[0m Raylet is terminated. Last 20 lines:\n    [state-dump]", file=stream)
+    print("another", file=stream)
+    assert shown.getvalue() == "one line\nanother\n"
 
 
 @pytest.mark.parametrize(("width", "height"), [(120, 40), (80, 24), (50, 20)])

@@ -1,5 +1,6 @@
 import ast
 import pickle
+import re
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from testing.interpreter import load
 
 from nas.codegen.build import build
 from nas.codegen.source import source
+from nas.exporters.fold_batch_norm import fold_graph
 from nas.modules import (
     AuxiliaryHead,
     Bottleneck,
@@ -39,30 +41,44 @@ def test_a_resnet_reads_like_a_model_file():
     assert (
         '''\
 class Residual(nn.Module):
-    """Shortcut B, norm after_conv."""
+    """Basic residual unit: two 3x3 convolutions and a shortcut (He et al., 2015,
+    2016).
+    """
 
-    def __init__(self, chs: int):
+    def __init__(self, in_chs: int, out_chs: int, stride: int = 1):
         super().__init__()
         self.branch = nn.Sequential(
-            nn.Conv2d(chs, chs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(chs),
+            nn.Conv2d(in_chs, out_chs, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_chs),
             nn.ReLU(inplace=True),
-            nn.Conv2d(chs, chs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(chs),
+            nn.Conv2d(out_chs, out_chs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_chs),
         )
+        self.downsample = None
+        if stride > 1 or in_chs != out_chs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_chs, out_chs, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(out_chs),
+            )
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.branch(x) + x
+        branch = self.branch(x)
+        shortcut = x
+        if self.downsample is not None:
+            shortcut = self.downsample(x)
+        x = branch + shortcut
         return self.relu(x)
 
     def zero_init_last(self) -> None:
 '''
         in text
     )
-    assert "        x = self.branch(x) + self.shortcut(x)\n        return self.relu(x)\n" in text
-    assert "            ResidualTransition(16, 32),\n            *(Residual(32) for _ in range(8)),\n" in text
-    assert text.count("class ") == 3
+    assert (
+        "            Residual(16, 32, stride=2),\n            *(Residual(32, 32) for _ in range(8)),\n"
+        in text
+    )
+    assert text.count("class ") == 2
 
 
 def test_docstring_names_modules_and_figures():
@@ -82,9 +98,10 @@ def test_numbers_that_differ_become_arguments():
         Node("stage2.block1", Plain(width=64, kernel=7, stride=2), ("stage1.block2",)),
     )
     text = source(expand(Genotype(ConvStem(width=8), nodes, PoolHead())))
-    assert "(self, in_chs: int, out_chs: int, kernel_size: int, stride: int = 1):" in text
+    assert "        kernel_size: int = 3,\n        stride: int = 1,\n" in text
     assert "padding=kernel_size // 2" in text
     assert "            Plain(32, 64, kernel_size=7, stride=2),\n" in text
+    assert "            Plain(16, 32),\n" in text
 
 
 def test_only_torch_is_imported():
@@ -155,6 +172,28 @@ def test_the_blocks_of_a_stage_are_a_sequential_whatever_their_edges():
     assert shallow.keys() < load(expand(resnet(3)))().state_dict().keys()
 
 
+def test_the_classes_of_two_networks_of_a_space_are_the_same_text():
+    space, texts = load_space("all_modules"), {}
+    networks = [space.sample(seed) for seed in range(25)]
+    for text in (source(expand(genotype)) for genotype in networks):
+        for part in re.split(r"\n\n\n(?=class |def )", text)[1:-1]:
+            texts.setdefault(part.split("(")[0], set()).add(part)
+    assert len(texts) > 40
+    assert {name for name, same in texts.items() if len(same) > 1} == set()
+
+
+def test_folded_networks_have_the_classes_of_their_module_types():
+    fractal = Genotype(ConvStem(8), (Node("a", Fractal(8, columns=2), ("stem",)),), PoolHead())
+    for genotype, names in (
+        (resnet(2), ["Residual", "Network"]),
+        (fractal, ["ConvAct", "FractalColumns2", "Network"]),
+    ):
+        text = source(fold_graph(expand(genotype)))
+        assert re.findall(r"^class (\w+)", text, re.MULTILINE) == names
+        assert "batch norms folded" in text
+        assert "BatchNorm" not in text
+
+
 def test_residual_branches_can_start_at_zero():
     network = load(expand(resnet(2)))(zero_init_last=True)
     zeroed = [name for name, value in network.state_dict().items() if "branch.4.weight" in name]
@@ -176,7 +215,7 @@ def test_a_network_in_an_importable_file_is_pickled(tmp_path, monkeypatch):
 @pytest.mark.parametrize("norm", ["pre_activation", "relu_only_pre_activation", "after_addition", "none"])
 def test_every_place_of_batch_norm_prints(norm):
     text = source(expand(resnet(2, norm=norm)))
-    assert f"norm {norm}" in text
+    assert norm == "none" or f"norm {norm.replace('_', ' ')}" in text
     assert ("nn.BatchNorm2d" in text) == (norm != "none")
 
 
@@ -246,8 +285,8 @@ def test_bottleneck_strides_where_it_says():
         module = Bottleneck(width=64, stride=2, stride_in=stride_in)
         return source(expand(Genotype(ConvStem(width=16), (Node("a", module, ("stem",)),), PoolHead())))
 
-    assert "nn.Conv2d(16, 16, 1, stride=2, bias=False)" in text("1x1")
-    assert "nn.Conv2d(16, 16, 3, stride=2, padding=1, bias=False)" in text("3x3")
+    assert "nn.Conv2d(in_chs, mid_chs, 1, stride=stride, bias=False)" in text("1x1")
+    assert "nn.Conv2d(in_chs, mid_chs, 1, bias=False)" in text("3x3")
 
 
 def test_auxiliary_heads_are_in_training_only():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from nas.controller.callbacks import Callbacks
 from nas.controller.config import SearchConfig
 from nas.controller.loop import run_search
+from nas.controller.planned_trial import training_seed
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
@@ -45,6 +47,9 @@ class Scripted:
         self.executed.append(task.number)
         on_epoch(task.number, {"epoch": 1})
         return [self.outcome(task)]
+
+    def drain(self):
+        pass
 
     def close(self):
         self.tasks.clear()
@@ -149,6 +154,60 @@ def test_resume_redoes_only_the_missing_numbers(space, tmp_path):
         again = Scripted(complete)
         search(space, study=study, evaluator=again)
         assert again.executed == []
+
+
+def test_a_request_to_stop_is_acknowledged_and_workers_that_it_ends_fail_no_trial(space):
+    """A signal to all processes of a job ends the workers, too."""
+    acknowledged, said = threading.Event(), []
+
+    class Ended(Scripted):
+        drained = False
+
+        def drain(self):
+            self.drained = True
+
+    def on_stop(*what):
+        said.append(what)
+        acknowledged.set()
+
+    def outcome(task):
+        if task.number == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert acknowledged.wait(10)
+        return failed(task, "worker_lost") if evaluator.drained else complete(task)
+
+    evaluator, study = Ended(outcome), History()
+    with pytest.raises(Interrupted):
+        search(space, study=study, evaluator=evaluator, on_stop=on_stop)
+    assert said == [(signal.SIGINT, 3)]
+    assert {trial.state for trial in study.trials} == {"complete"}
+    assert not study.pending
+    assert len(evaluator.executed) == len(study.trials) + 3
+
+
+def test_the_time_left_leaves_out_the_start_of_the_workers(space, monkeypatch):
+    """Two workers that take a minute to start and ten seconds a trial."""
+    clock = iter([0.0, *(60.0 + 10 * (i // 2 + 1) for i in range(8))])
+    now = [next(clock)]
+    monkeypatch.setattr("nas.controller.loop.time.monotonic", lambda: now[0])
+    progresses = []
+
+    class Pair(Scripted):
+        def wait(self, timeout=None, *, on_epoch=ignore, on_times=ignore):
+            now[0] = next(clock)
+            task = self.tasks.pop(0)
+            return [Result(task.number, "complete", error=task.number / 10, duration=10.0)]
+
+    search(
+        space,
+        evaluator=Pair(complete, slots=2),
+        trials=8,
+        on_trial=lambda _, progress: progresses.append(progress),
+    )
+    left = [progress.remaining for progress in progresses]
+    assert left[1] == pytest.approx(10 / 2.5 * 5.5)  # one more is in training, on average half done
+    assert left[3] == pytest.approx(20 / 4.5 * 3.5)
+    assert left[-1] == 0
 
 
 def test_the_number_of_a_lost_trial_is_used_again(space):
@@ -284,3 +343,26 @@ def test_signal_handlers_are_restored(space):
     with pytest.raises(AllTrialsFailedError):
         search(space, failed, trials=2)
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
+
+
+def test_each_trial_has_a_seed_of_its_own_that_is_kept():
+    seeds = {training_seed(seed, number) for seed in range(3) for number in range(300)}
+    assert len(seeds) == 900
+    assert max(seeds) > 2**30
+    assert (training_seed(0, 0), training_seed(7, 11)) == (1910792744, 1835792078)
+
+
+def test_the_time_that_remains_is_that_of_the_trials_so_far(space, monkeypatch):
+    """Each trial takes 2 s of a clock; the two that were there before count for nothing."""
+    study = search(space, trials=2)
+    clock = iter(range(0, 10_000, 2))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    seen = []
+    search(space, study=study, trials=6, on_trial=lambda trial, progress: seen.append(progress), stop=Stop())
+    assert [progress.done for progress in seen] == [3, 4, 5, 6]
+    assert all(progress.total == 6 for progress in seen)
+    for progress in seen[:-1]:
+        assert progress.remaining == pytest.approx(
+            progress.elapsed / (progress.done - 2) * (6 - progress.done)
+        )
+    assert seen[-1].remaining == 0.0

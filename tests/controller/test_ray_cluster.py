@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 from testing.paths import ROOT
 
+from nas.controller.evaluators import ray_folder
+from nas.controller.evaluators.ray_folder import RayFolder
+from nas.errors import NasError
+
 pytestmark = pytest.mark.slow
 
 
-def output(code):
+STRANGER = """
+def stranger(address):
+    \"\"\"Search on a cluster without its token; return what is said, and the runs that are left.\"\"\"
+    import os, subprocess, sys, tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "HOME": folder, "RAY_NUM_REDIS_GET_RETRIES": "2"}
+        del environment["RAY_AUTH_TOKEN"], environment["RAY_AUTH_MODE"]
+        command = [sys.executable, "-m", "nas", "search", "--space", "residual_vs_fractal", "--trials", "1"]
+        command += ["--results-dir", folder + "/results", "--ray-address", address]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        left = os.listdir(folder + "/results")
+        assert done.returncode == 2, done.stderr
+        return done.stderr[done.stderr.index("error:"):] + str(left)
+"""
+
+
+def output(code, **environment):
     """Return what another Python process prints."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -20,6 +44,7 @@ def output(code):
         text=True,
         timeout=120,
         cwd=ROOT,
+        env=os.environ | environment,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -70,7 +95,7 @@ def test_private_cluster_is_quiet_demands_a_token_and_shares_the_import_path(tmp
         sys.path.append({str(tmp_path)!r})
         os.environ["HOME"] = {str(tmp_path)!r}
         import ray
-        from nas.controller.evaluators.ray_cluster import resources_text, start_ray
+        from nas.controller.evaluators.ray_cluster import end_ray, resources_text, start_ray
         assert start_ray(workers=1)
         assert not start_ray(workers=1)
         @ray.remote
@@ -80,9 +105,19 @@ def test_private_cluster_is_quiet_demands_a_token_and_shares_the_import_path(tmp
         print(ray.get(value.remote()), os.environ["RAY_AUTH_MODE"], len(os.environ["RAY_AUTH_TOKEN"]))
         print(resources_text())
         assert not Path({str(tmp_path)!r}, ".ray").exists()
-        ray.shutdown()
+        [folder] = Path(os.environ["TMPDIR"]).glob("nas-ray-*")
+        [session] = folder.glob("ray/session_*_*")
+        assert (folder.stat().st_mode & 0o777, "RAY_TMPDIR" in os.environ) == (0o700, False)
+        print(stranger(ray.get_runtime_context().gcs_address))
+        end_ray()
+        assert not folder.exists()
     """
-    assert output(code).splitlines() == ["41 token 64", "the cluster has 1 CPU and 0 GPU"]
+    with tempfile.TemporaryDirectory() as short:
+        said = output(STRANGER + textwrap.dedent(code), TMPDIR=short).splitlines()
+    assert said[:2] == ["41 token 64", "the cluster has 1 CPU and 0 GPU"]
+    assert "the cluster demands a token, and this process has none or another" in said[2]
+    assert "RAY_AUTH_TOKEN" in said[3]
+    assert said[4:] == ["[]"]
 
 
 def test_a_node_that_joins_takes_work_and_one_that_leaves_loses_none():
@@ -131,3 +166,38 @@ def test_a_node_that_joins_takes_work_and_one_that_leaves_loses_none():
     """
     lines = [line.removeprefix("found ") for line in output(code).splitlines() if line.startswith("found ")]
     assert lines == ["2 2", "[(0, 'complete'), (1, 'complete')]", "1 True"]
+
+
+@pytest.fixture
+def places(monkeypatch):
+    """A folder with a short path as TMPDIR."""
+    with tempfile.TemporaryDirectory() as short:
+        monkeypatch.setenv("TMPDIR", short)
+        monkeypatch.delenv("RAY_TMPDIR", raising=False)
+        yield Path(short)
+
+
+def test_rays_folder_is_for_this_user_alone_in_a_place_with_a_short_path(places, monkeypatch, tmp_path):
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    folder = RayFolder()
+    assert folder.path.parent == places
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    assert len(f"{folder.path}/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store") <= 103
+    folder.remove()
+    assert not list(places.iterdir())
+    monkeypatch.setattr(ray_folder, "LONGEST", ray_folder.SOCKETS)
+    with pytest.raises(NasError, match="name a folder of yours by RAY_TMPDIR"):
+        RayFolder()
+
+
+def test_folders_of_killed_searches_are_removed_and_those_of_living_ones_are_not(places):
+    living, killed, fresh = RayFolder(), places / "nas-ray-killed", places / "nas-ray-fresh"
+    for path in (killed, fresh):
+        path.mkdir()
+    for path in (killed, living.path):
+        os.utime(path, (time.time() - 3600,) * 2)
+    RayFolder().remove()
+    assert {*places.iterdir()} == {living.path, fresh}
+    living.remove()

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -81,13 +82,11 @@ def obey(task, dataset, recipe, device, on_epoch, on_batch):
 
 @pytest.fixture(scope="module")
 def ray_session():
-    from nas.controller.evaluators.ray_cluster import start_ray
+    from nas.controller.evaluators.ray_cluster import end_ray, start_ray
 
     start_ray(workers=2)
     yield
-    import ray
-
-    ray.shutdown()
+    end_ray()
 
 
 @pytest.fixture
@@ -175,7 +174,7 @@ def test_the_precision_of_the_first_worker_is_that_of_all(ray_session):
 
 @pytest.mark.parametrize(("asked", "trained"), [("auto", "bfloat16"), ("float32", "float32")])
 def test_a_worker_trains_in_the_precision_of_the_search(asked, trained):
-    worker = Worker(0, None, 1.0, None, Recipe(precision=asked), "cpu", precision_of_recipe)
+    worker = Worker(0, None, 1.0, None, Recipe(precision=asked), "cpu", precision_of_recipe, "00" * 28)
     assert worker.train(Task(0, None, seed=0), "bfloat16").message == trained
 
 
@@ -186,13 +185,14 @@ def test_killed_worker_is_replaced_and_its_task_tried_again(run):
     assert Counter(number for number, _, _ in executions) == {0: 1, 1: 2, 2: 2, 3: 1}
 
 
-@pytest.mark.parametrize("order", ["die", "exit"])
-def test_task_that_kills_every_worker_fails_after_two_retries(run, order):
-    results, executions, _ = run({0: order})
-    assert (results[0].state, results[0].reason, results[0].retries) == ("failed", "worker_lost", 2)
-    assert results[0].message
-    assert Counter(number for number, _, _ in executions)[0] == 3
-    assert all(results[n].state == "complete" for n in (1, 2, 3))
+def test_tasks_that_kill_every_worker_fail_after_two_retries(run):
+    results, executions, _ = run({0: "die", 1: "exit"})
+    for number in (0, 1):
+        failed = results[number]
+        assert (failed.state, failed.reason, failed.retries) == ("failed", "worker_lost", 2)
+        assert failed.message
+        assert Counter(number for number, _, _ in executions)[number] == 3
+    assert all(results[n].state == "complete" for n in (2, 3))
 
 
 @pytest.mark.parametrize("order", ["sleep", "stop", "hold"])
@@ -263,6 +263,46 @@ def test_missing_gpu_is_an_error_with_a_way_out(ray_session):
 
     with pytest.raises(NasError, match="Ray sees no GPU"):
         RayEvaluator(np.zeros(1), None, gpus_per_worker=0.5)
+
+
+def unfit(every):
+    """Return a class of workers of which the first, or every one, cannot start, as on a GPU without CUDA."""
+
+    class Unfit(Worker):
+        def hello(self, measure):
+            if every or self.number == 1:
+                raise AssertionError("Torch not compiled with CUDA enabled")
+            return super().hello(measure)
+
+    return Unfit
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_a_worker_that_cannot_start_is_left_out(ray_session, monkeypatch, tmp_path, every):
+    from nas.controller.evaluators import ray_worker
+    from nas.controller.evaluators.ray import RayEvaluator
+
+    monkeypatch.setattr(ray_worker, "Worker", unfit(every))
+    orders = Orders({}, tmp_path / "log")
+    evaluator = RayEvaluator(np.zeros(1), orders, workers=2, trainer=obey)
+    states = []
+    try:
+        for number in range(4):
+            evaluator.submit(Task(number, None, seed=number))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", UserWarning)
+            while len(states) < 4:
+                states += [result.state for result in evaluator.wait(5)]
+    except NasError as error:
+        states.append(str(error).splitlines()[0])
+    finally:
+        evaluator.close()
+    assert [str(warning.message) for warning in said if warning.category is UserWarning] == [
+        "a worker cannot start and is left out: AssertionError: Torch not compiled with CUDA enabled"
+    ]
+    assert evaluator.slots == 1
+    message = "the worker cannot start: AssertionError: Torch not compiled with CUDA enabled"
+    assert states == ([message] if every else ["complete"] * 4)
 
 
 DRIVER = """
@@ -338,8 +378,14 @@ ENDED = """
 """
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_a_driver_ends_with_its_own_exit_code_when_ray_is_ended(start_driver, signum):
+@pytest.mark.parametrize(
+    ("parts", "signum"),
+    [
+        (("gcs_server", "raylet"), signal.SIGTERM),
+        (("gcs_server",), signal.SIGKILL),
+    ],
+)
+def test_a_driver_ends_with_its_own_exit_code_when_ray_is_ended(start_driver, parts, signum):
     """A signal to all processes of a job ends Ray, too, which would end the driver with 1."""
     driver = start_driver(ENDED)
     assert driver.stdout.readline() == "trains\n"
@@ -347,7 +393,7 @@ def test_a_driver_ends_with_its_own_exit_code_when_ray_is_ended(start_driver, si
     lasting = agents(ray_processes)
     names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in ray_processes}
     for pid, name in names.items():
-        if name in ("gcs_server", "raylet"):  # of which one may end with the other
+        if name in parts:  # of which one may end with the other
             with suppress(ProcessLookupError):
                 os.kill(pid, signum)
     said, _ = driver.communicate(timeout=PATIENCE)

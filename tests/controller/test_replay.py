@@ -68,6 +68,9 @@ class Shuffled:
             return [Result(task.number, "complete", error=float(errors[-1]), curve=rows)]
         return [Result(task.number, "stopped", error=rows[-1]["val_error"], curve=rows, checkpoint=b"state")]
 
+    def drain(self) -> None:
+        pass
+
     def close(self) -> None:
         self.tasks.clear()
 

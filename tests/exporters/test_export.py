@@ -6,14 +6,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from testing.disk import failures
 from testing.exports import CLASSES, CONFIG, SHAPE, make_trial, trained_weights
 
 import nas
 from nas.errors import NasError, StorageError
 from nas.exporters import verify as verification
 from nas.exporters.run import export_trials
+from nas.files import work_folder
 from nas.graph.cost import cost
 from nas.modules import AuxiliaryHead
 from nas.space.genotype import Auxiliary, expand
@@ -22,7 +25,7 @@ from nas.study.trial import Proposal
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
+    folder = tmp_path_factory.mktemp("exported?to=a#b%41")
     trials = [make_trial(0), make_trial(1)]
     export_trials(trials, folder, CONFIG, {0: trained_weights(trials[0])})
     return folder
@@ -157,3 +160,33 @@ def test_auxiliary_heads_stay_behind(tmp_path: Path) -> None:
     with safe_open(tmp_path / "trial-0" / "model.safetensors", "numpy") as file:
         assert file.keys()
         assert not [name for name in file.keys() if name.startswith("aux")]  # noqa: SIM118
+
+
+def no_verification(drafts: Any, formats: Any) -> list[dict[str, Any]]:
+    """Results as of drafts that hold; the verification writes nothing and takes seconds."""
+    return [{"params": 1, "flops": 1, "difference": 0.0, "formats": {}} for _ in drafts]
+
+
+@pytest.mark.slow
+def test_any_operation_that_fails_leaves_the_earlier_export_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.exporters.publish._verify", no_verification)
+    trial, root, copies = make_trial(), tmp_path / "root", tmp_path / "copies"
+    copies.mkdir()
+    weights = trained_weights(trial)
+    export_trials([trial], root, CONFIG, {0: weights})
+    old, errors = _texts(root), 0
+    for error, place in failures(root, copies, lambda to: export_trials([trial], to, CONFIG, {}), [True]):
+        with work_folder(place):
+            found = _texts(place)
+        assert found == old or (set(old) - set(found) == {"trial-0/model.safetensors"} and len(found) == 3)
+        assert error is None or isinstance(error, StorageError)
+        errors += error is not None
+    assert errors > 10
+    assert "trial-0/model.safetensors" not in found
+
+
+def _texts(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -44,7 +44,7 @@ NAMES = [str(number) for number in range(10)]
 def exported(tmp_path_factory):
     """Export of a network in every format that needs no package but onnx. The name of its data, a
     stranger's word, is a program that the card must not run."""
-    folder, trial = tmp_path_factory.mktemp("exported"), make_trial(0)
+    folder, trial = tmp_path_factory.mktemp("exported?to=a#b%41"), make_trial(0)
     data = f"digits\n```python\nopen({str(folder / 'canary')!r}, 'w')\n```\n"
     config = CONFIG.model_copy(update={"classes": tuple(NAMES), "data": data})
     (done,) = export_trials(
@@ -255,7 +255,9 @@ def test_timm_makes_the_network_and_its_backbone(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(done.folder))
     (name,) = importlib.import_module("timm_model").__all__
     images = torch.rand(2, 1, 8, 8)
-    network = timm.create_model(name, pretrained=True, num_classes=5).eval()
+    options = {"drop_rate": 0.1, "global_pool": "avg"}  # what timm's training script passes
+    network = timm.create_model(name, pretrained=True, num_classes=5, **options).eval()
+    assert network.drop_rate == 0.1
     assert network(images).shape == (2, 5)
     kept = timm.create_model(name, pretrained=True).state_dict()
     assert all(

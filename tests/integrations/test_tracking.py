@@ -7,12 +7,12 @@ import os
 import signal
 import sqlite3
 import time
-from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from testing.tensorboard import read_events
 
 import nas
 from nas.cli import run as command_line
@@ -86,31 +86,12 @@ def test_a_missing_package_is_named_with_its_extra(name, monkeypatch):
         Tracking([name])
 
 
-def tensorboard_events(folder: Path) -> tuple[dict[str, dict[int, float]], set[str]]:
-    """Scalars by tag and step, and the plugins that were written for, from the event files."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    scalars: dict[str, dict[int, float]] = defaultdict(dict)
-    plugins = set()
-    for path in folder.glob("events.*"):
-        data = path.read_bytes()
-        while data:  # a record: length (8 bytes), its checksum (4), an event, its checksum (4)
-            size = int.from_bytes(data[:8], "little")
-            event = Event.FromString(data[12 : 12 + size])
-            data = data[16 + size :]
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    scalars[value.tag][event.step] = value.simple_value
-                plugins.add(value.metadata.plugin_data.plugin_name)
-    return scalars, plugins
-
-
 @pytest.mark.slow
 def test_tensorboard_holds_curves_and_decisions(tmp_path):
     run = search(tmp_path, "tensorboard")
     usable(run.folder)
     for trial in run.study.trials:
-        scalars, plugins = tensorboard_events(run.folder / "tensorboard" / f"trial-{trial.number:04}")
+        scalars, plugins = read_events(run.folder / "tensorboard" / f"trial-{trial.number:04}")
         curve = {row["epoch"]: row["val_error"] for row in trial.curve}
         assert scalars["val_error"] == pytest.approx(curve)
         assert list(scalars["error"].values()) == pytest.approx([trial.error])

@@ -93,3 +93,12 @@ def test_rungs_that_do_not_ascend_are_refused(rungs):
 
 def test_expected_epochs_where_each_rung_promotes_its_share():
     assert expected_epochs((1, 3, 9)) == pytest.approx(1 + 2 / 3 + 6 / 9)
+    assert expected_epochs((2, 3, 12)) == pytest.approx(2 + 1 * 2 / 3 + 9 * 2 / 12)
+
+
+def test_there_are_five_bands_once_each_promotes_one():
+    """The best of each fifth of the FLOPs is promoted, by half, and in six bands one more would be."""
+    points, flops = random_points(10)
+    assert best_share(points, flops, 2, nobody(points)).sum() == 5
+    points, flops = random_points(12)
+    assert best_share(points, flops, 2, nobody(points)).sum() == 5

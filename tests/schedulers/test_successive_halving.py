@@ -77,6 +77,20 @@ class TestPromotion:
         else:
             assert before < allowed <= last
 
+    def test_compute_is_counted_in_epochs_where_the_first_rung_has_several(self, space, measured_errors):
+        """A third of the trials go on from 2 to 6 epochs, and a ninth from 6 to 18: 8/3 epochs for each."""
+        halving = halving_of((2, 6, 18))
+        for number in range(30):
+            add(halving, trial_at_rung(space, number, [0.9 - number / 100] * 2, 100 + number))
+        going = promoted_in_turn(halving, closing=False)
+        compute = np.arange(100, 130)
+        before, last = compute[going[:-1]].sum() * 4, compute[going].sum() * 4
+        assert before < compute.sum() * 8 / 3 <= last
+        for number in going:
+            add(halving, trial_at_rung(space, number, [0.9 - number / 100] * 6, 100 + number))
+        assert promoted(halving, closing=False) is None  # they have spent what was allowed
+        assert promoted(halving) is not None
+
     def test_the_highest_gain_per_unit_of_compute_goes_first(self, space, measured_errors):
         """0 is complete. 1 and 2 are equally good, and 2 takes ten times the FLOPs; 3 hardly beats 0."""
         points = [(0.5, 100), (0.4, 110), (0.4, 1000), (0.53, 100)]

@@ -93,7 +93,7 @@ def test_a_fitted_space_is_written_with_what_its_images_made_of_it():
 def test_adaptions_are_told():
     assert fitted(f"input: 3x32x32\n{AUTO}", 200, 300).adaptions() == [
         ("stem", "7x7 conv of stride 2, 3x3 max pool of stride 2: 200x300 to 50x75"),
-        ("limit", "flops at most 73.2M: 20M at 32x32, in proportion to the pixels of stage 1"),
+        ("limit", "flops at most 73.2M (20M at 32x32, scaled by pixels)"),
         ("input", "3x200x300, as the images are; the file says 3x32x32"),
     ]
 

@@ -15,14 +15,8 @@ def one_hot(types, count):
     return np.eye(count)[np.asarray(types)]
 
 
-def sample(types, error, stratum=None, cluster=None, count=None):
-    n = len(error)
-    return Sample(
-        one_hot(types, count or max(types) + 1),
-        np.asarray(error, float),
-        np.zeros(n, np.intp) if stratum is None else np.asarray(stratum, np.intp),
-        np.arange(n) if cluster is None else np.asarray(cluster, np.intp),
-    )
+def sample(types, error, count=None):
+    return Sample(one_hot(types, count or max(types) + 1), np.asarray(error, float))
 
 
 def rng(seed=0):
@@ -47,34 +41,19 @@ def test_standard_error_is_the_sandwich_of_two_means():
     assert found.covariance[0, 0] == pytest.approx(a.var() / 15)
 
 
-def test_stratified_effect_equals_least_squares_with_stratum_columns():
+def test_effects_of_mixed_networks_equal_least_squares():
     generator = rng(1)
     shares = generator.dirichlet(np.ones(3), 60)
-    stratum = generator.integers(4, size=60)
-    error = shares @ [0.1, 0.3, 0.2] + stratum * 0.5 + generator.normal(0, 0.01, 60)
-    found = effects.type_effects(Sample(shares, error, stratum, np.arange(60)), 10, rng())
-    design = np.hstack([shares[:, 1:], np.eye(4)[stratum]])
-    slopes = np.linalg.lstsq(design, error, rcond=None)[0][:2]
-    assert found.means[1:] - found.means[0] == pytest.approx(slopes)
+    error = shares @ [0.1, 0.3, 0.2] + generator.normal(0, 0.01, 60)
+    found = effects.type_effects(Sample(shares, error), 10, rng())
+    assert found.means == pytest.approx(np.linalg.lstsq(shares, error, rcond=None)[0])
     assert shares.mean(axis=0) @ found.means == pytest.approx(error.mean())
 
 
-def test_a_difference_that_lies_between_strata_only_cannot_be_estimated():
-    found = effects.type_effects(sample([0, 0, 1, 1], [1, 2, 3, 4], stratum=[0, 0, 1, 1]), 20, rng())
-    assert np.isnan(found.difference(0, 1)).all()
-    assert np.isnan(effects.permutation_p(sample([0, 1], [1, 2], stratum=[0, 1]), 20, rng())).all()
-
-
-def test_rows_of_one_cluster_count_once():
-    """Also for mixed networks in strata of unequal size; the two ways to the covariances agree."""
-    generator = rng(2)
-    shares, error = generator.dirichlet(np.ones(3), 40), generator.normal(size=40)
-    stratum = generator.integers(3, size=40) // 2
-    once = effects.type_effects(Sample(shares, error, stratum, np.arange(40)), 10, rng())
-    each = np.repeat(np.arange(40), 3)
-    thrice = effects.type_effects(Sample(shares[each], error[each], stratum[each], each), 10, rng())
-    for name in ("means", "covariance", "draws", "draw_covariances"):
-        assert getattr(thrice, name) == pytest.approx(getattr(once, name)), name
+def test_types_that_no_network_tells_apart_have_no_effect():
+    mixed = Sample(np.full((20, 2), 0.5), rng().normal(size=20))
+    assert np.isnan(effects.type_effects(mixed, 20, rng()).difference(0, 1)).all()
+    assert np.isnan(effects.permutation_p(mixed, 20, rng())).all()
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Balanced error and the errors of single classes, from a search to the record and the screen."""
 
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,11 @@ from testing.trials import a_trial
 
 import nas
 from nas.cli import run as nas_command
+from nas.cli._options import Fields
+from nas.reports.reproduce import search_command
 from nas.study.objectives import objective
 from nas.study.trial_json import from_attributes, to_attributes
+from nas.training.recipe import Recipe, adjusted
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +75,12 @@ def test_a_curve_without_a_balanced_error_has_none(value):
     good = replace(trial, curve=({"val_balanced_error": 0.125},))
     assert objective("balanced_error").read(good) == 0.125
     assert objective("balanced_error").text(0.125) == "12.50 %"
+
+
+@pytest.mark.parametrize("weights", ["balanced", {"3": 2.0, "a, b=c.d": 0.5}])
+def test_the_command_of_a_report_sets_the_same_recipe(searched, weights):
+    run = nas.open_run("rare", searched)
+    recipe = replace(run.config.recipe, class_weights=weights)
+    words = shlex.split(search_command(replace(run, config=run.config.model_copy(update={"recipe": recipe}))))
+    given = Fields().convert(words[words.index("--recipe") + 1], None, None)
+    assert adjusted(Recipe(epochs=recipe.epochs), given) == recipe

@@ -72,12 +72,21 @@ def test_a_function_of_the_users_own_needs_no_entry():
         ("error", 0.0123, "1.23 %"),
         ("flops", 40_600_000, "40.6M"),
         ("params", 890, "890"),
+        ("params", 1000, "1k"),
         ("peak_memory", 262_144, "262k bytes"),
         ("latency", 0.0031, "3.1 ms"),
     ],
 )
 def test_values_are_shown_with_their_units(name, value, text):
     assert objective(name).text(value) == text
+
+
+def test_what_each_objective_is():
+    """Whether its values span orders of magnitude, and whether they are known before a training."""
+    kinds = {name: (entry.logarithmic, entry.before_training) for name, entry in OBJECTIVES.items()}
+    costs = dict.fromkeys(("flops", "params", "activations", "peak_memory"), (True, True))
+    errors = dict.fromkeys(("error", "balanced_error"), (False, False))
+    assert kinds == {**errors, **costs, "latency": (True, False)}
 
 
 def test_unknown_and_repeated_objectives_are_refused():

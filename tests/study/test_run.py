@@ -216,6 +216,17 @@ def test_a_run_that_cannot_be_made_fails_before_ray_and_leaves_no_folder(
     assert list(tmp_path.glob("*/*")) == []
 
 
+def test_two_runs_of_one_machine_pool(home: Path, first: Any) -> None:
+    """Both were trained in the precision that the machine suits, and say so when they are opened."""
+    with search(home, trials=2, searcher="random", name="second").study:
+        pass
+    with (second := nas.open_run("second", home / "results")).study:
+        assert second.config.recipe.precision == first.config.recipe.precision != "auto"
+        assert nas.analyze([first, second]).networks == len(
+            {t.digest for t in (*first.study.trials, *second.study.trials)}
+        )
+
+
 def test_a_refused_start_leaves_no_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise NasError("the cluster refuses")

@@ -20,7 +20,7 @@ from testing.stranger import change_config, copied
 
 from nas.cli import run as nas
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
-from nas.files import write_atomic
+from nas.files import DRAFT, write_atomic
 from nas.study.run_config import VERSION
 from nas.study.run_folder import NAME, create_run, find_run, list_runs, lock_run, read_config, write_config
 from nas.study.tables import SCHEMA_VERSION, checksum
@@ -140,6 +140,25 @@ def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
     with lock_run(folder):
         assert (folder.path / ".holder").read_text().startswith(f"process {os.getpid()} ")
     assert not (folder.path / ".holder").exists()
+
+
+@pytest.mark.parametrize("space", ["s" * 200, "a space/with signs", "..", "---"])
+def test_the_name_of_a_new_run_is_one_that_is_accepted(tmp_path, space):
+    folder = create_run(tmp_path, space)
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,43}-\d{8}-\d{6}-[0-9a-f]{4}", folder.name)
+    assert create_run(tmp_path, space, folder.name[1:]).name == folder.name[1:]
+
+
+def test_unfinished_files_of_a_killed_search_are_removed(tmp_path):
+    folder = create_run(tmp_path, "space", "run")
+    folder.rungs.mkdir()
+    for place in (folder.path, folder.weights, folder.rungs):
+        (place / f".file.0123{DRAFT}").write_text("half")
+        (place / "file").write_text("whole")
+    with lock_run(folder):
+        for place in (folder.path, folder.weights, folder.rungs):
+            assert not (place / f".file.0123{DRAFT}").exists()
+            assert (place / "file").read_text() == "whole"
 
 
 def test_config_round_trip_and_checksum(tmp_path):

@@ -163,7 +163,7 @@ def test_a_picture_of_a_large_network_is_refused_with_the_figure(tmp_path, close
     dense.write_text(json.dumps(dense_network(150)))
     assert nas(["show", str(dense), "--plot", str(tmp_path / "a.svg"), *closed]) == 2
     told = capsys.readouterr().err
-    assert "layers and arrows, and a picture at most 3,000" in told
+    assert "layers and arrows, and a picture at most 2,000" in told
     assert not (tmp_path / "a.svg").exists()
     assert nas(["show", str(dense), "--plot", str(tmp_path / "a.dot")]) == 0
     assert (tmp_path / "a.dot").read_text().count(" -> ") > 3000
@@ -186,3 +186,22 @@ def test_pipes_and_enormous_states_among_paused_trials_are_refused(tmp_path):
     put_pipe(tmp_path / "3.json")
     with pytest.raises(StorageError, match=r"3\.json: is not a plain file"):
         store.read()
+
+
+def test_the_files_of_a_trial_are_deleted_where_some_are_gone(tmp_path):
+    store = RungStore(tmp_path, (1, 4), SPACE)
+    store.write(a_trial(3, state="stopped", epochs=1), b"state")
+    (tmp_path / "3-1.checkpoint").unlink()
+    assert store.checkpoint(3) is None
+    store.delete(3)
+    store.delete(4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_among_paused_trials_is_not_followed(tmp_path):
+    store = RungStore(tmp_path, (1, 4), SPACE)
+    store.write(a_trial(3, state="stopped", epochs=1), b"state")
+    (tmp_path / "3-1.checkpoint").rename(tmp_path / "elsewhere")
+    (tmp_path / "3-1.checkpoint").symlink_to("elsewhere")
+    with pytest.raises(StorageError, match="is a symbolic link"):
+        store.checkpoint(3)

@@ -219,11 +219,11 @@ def crashes(root: Path, to: Path, act: Callable[[], None]) -> Iterator[tuple[boo
 
 
 def failures(
-    root: Path, to: Path, act: Callable[[Path], None]
+    root: Path, to: Path, act: Callable[[Path], None], kinds: Sequence[bool] = (True, False)
 ) -> Iterator[tuple[BaseException | None, Path]]:
-    """Do something in copies of the folder `root`, in each with another operation that fails, alone or with
-    all later ones. Yield the error and the copy. The last that is yielded is without a failure."""
-    for persistent in (True, False):
+    """Do something in copies of the folder `root`, in each with another operation that fails, with all later
+    ones (True) or alone. Yield the error and the copy. The last that is yielded is without a failure."""
+    for persistent in kinds:
         for number in range(10_000):
             place = to / f"{number}-{persistent}"
             _copy(root, place)

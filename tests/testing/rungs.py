@@ -62,5 +62,8 @@ class RungEvaluator:
         checkpoint = b"%d after %d" % (task.number, part.until)
         return [Result(task.number, "stopped", error=error, curve=rows, checkpoint=checkpoint, duration=1.0)]
 
+    def drain(self):
+        pass
+
     def close(self):
         self.tasks.clear()

@@ -41,7 +41,8 @@ def train(source, data, *, epochs=None, recipe=None, time=None, resume=False, **
 
 
 @pytest.fixture
-def network(tmp_path):
+def network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "network.py"
     path.write_text(SOURCE)
     return path

@@ -22,7 +22,7 @@ from nas.training.augment import Batches, Normalizer
 from nas.training.imbalance import BalancedOrder, class_weights
 from nas.training.kept_weights import blend, out_of_patience
 from nas.training.loop import evaluate, train
-from nas.training.memory import candidate_memory
+from nas.training.memory import candidate_memory, data_memory
 from nas.training.metrics import Confusion, Mix, cross_entropy
 from nas.training.recipe import Recipe, adjusted, check_recipe, default_recipe, full_epochs, full_recipe
 from nas.training.recipe_text import augmentation, augmentation_line, field_rows
@@ -256,6 +256,10 @@ class TestKeptWeights:
         )
         assert averaged > plain
 
+    def test_augmentation_in_float_needs_memory_for_its_copies(self, uneven):
+        plain, jittered = (data_memory(uneven, Recipe(color_jitter=j), "cpu") for j in (0, 0.2))
+        assert jittered - plain == 5 * 4 * len(uneven.train_labels) * 3 * 8 * 6  # one batch holds all
+
 
 class TestAugmentation:
     def test_without_augmentation_pixels_are_those_of_the_images(self, uneven):
@@ -377,6 +381,8 @@ def test_no_value_of_a_batch_is_read_back(uneven):
     """A CUDA graph can record augmentation, mixing, the loss and the averages."""
     recipe = Recipe(batch_size=8, pad=1, **EVERYTHING)
     step = make_step(uneven, recipe)
+    read = step.batches.reader.fetch(step.chosen)  # on a CPU, from a mapped file
+    step.batches.reader.fetch = lambda _: read
     with NoReadBack():
         inputs, labels = step.batches.augment_batch(step.chosen)
         inputs, mix = step.batches.mix(inputs, labels)

@@ -2,6 +2,7 @@ import gc
 import math
 import pickle
 import weakref
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
@@ -298,6 +299,16 @@ class TestCheckpoint:
             train(small_network(), digits, replace(recipe, epochs=1), seed=4, checkpoint=path)
         with pytest.raises(NasError, match="another network"):
             train(small_network(classes=11), digits, replace(recipe, epochs=1), seed=3, checkpoint=path)
+
+    def test_a_checkpoint_whose_layers_have_other_names_is_none(self):
+        def state(name):
+            network = torch.nn.Sequential(OrderedDict({name: torch.nn.Linear(2, 2)}))
+            optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+            return checkpoints.TrainingState(network, optimizer, torch.Generator(), {})
+
+        data, curve = state("old").pack([{"loss": 1.0}]), [{"loss": 1.0}]
+        assert state("old").unpack(data) == curve
+        assert state("new").unpack(data) == []
 
     def test_an_unwritable_path_is_an_error(self, tmp_path):
         (tmp_path / "file").write_text("")

@@ -64,7 +64,7 @@ def paired_gates(facts: PairedFacts, evidence: Evidence) -> tuple[Gate, ...]:
             f"{facts.contexts} distinct contexts have both types",
             short * facts.trainings_per_context,
         ),
-        bound_gate(facts.failures, facts.effect.value),
+        bound_gate(facts.failures, facts.effect.value if facts.p < LEVEL else 0.0),
         _significance(facts, evidence),
         _skew(facts),
         _recipes(facts),

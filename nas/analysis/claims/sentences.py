@@ -78,11 +78,7 @@ def on_average(
     """
     if not found.significant:
         return ""
-    changes = [each for each in found.interactions if each.p < LEVEL]
-    sign = (-1 if effect.value < 0 else 1) if p < LEVEL else 0
-    parts = [
-        _interaction(each.name, [(s.name, s.effect.value) for s in each.strata], sign) for each in changes
-    ]
+    parts = changes(found, effect, p)
     if p < LEVEL:
         better = pair[1] if effect.value < 0 else pair[0]
         wins = round((share if effect.value < 0 else 1 - share) * contexts)
@@ -93,6 +89,16 @@ def on_average(
         if listed
         else ", on average over contexts, between which it differs"
     )
+
+
+def changes(found: Heterogeneity, effect: Estimate, p: float) -> list[str]:
+    """Say with which properties an effect changes, and how large it is where each is low and high."""
+    sign = (-1 if effect.value < 0 else 1) if p < LEVEL else 0
+    return [
+        _interaction(change.name, [(s.name, s.effect.value) for s in change.strata], sign)
+        for change in found.interactions
+        if change.p < LEVEL
+    ]
 
 
 def _interaction(covariate: str, strata: list[tuple[str, float]], sign: int) -> str:

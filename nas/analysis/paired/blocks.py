@@ -174,13 +174,13 @@ def _places(norms: NDArray[np.str_]) -> dict[str, Floats]:
 
 
 def _planned(rows: pd.DataFrame, at: Ints, kind: Ints, shape: tuple[int, ...]) -> Mask:
-    """Mark the types that a context was to have: those of its run."""
+    """Mark the types that a context was to have: those of its run, in each arm that it has a part in."""
     planned = np.zeros((shape[0], shape[1], shape[3]), bool)
     for _, numbers in rows.groupby("run").indices.items():
         for arm, name in enumerate(ARMS):
             held = rows[name].to_numpy(bool)[numbers]
             if held.any():
-                cells = np.ix_(np.unique(at[numbers]), np.array([arm]), np.unique(kind[numbers][held]))
+                cells = np.ix_(np.unique(at[numbers][held]), np.array([arm]), np.unique(kind[numbers][held]))
                 planned[cells] = True
     return planned
 

@@ -32,7 +32,7 @@ ESTIMANDS = ("E1", "E2")
 """By arm: the change at the same shape, and that at equal FLOPs."""
 
 WHERE = {"E1": "at the same shape", "E2": "at equal FLOPs"}
-DRAWS_PER_TEST = 200
+DRAWS_PER_TEST = 100
 """Bootstrap samples for each test of a family, so that its smallest p can pass Holm's first step."""
 
 ESTIMAND = (

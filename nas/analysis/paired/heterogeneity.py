@@ -63,6 +63,9 @@ class Heterogeneity:
         return self.p < LEVEL or any(found.p < LEVEL for found in self.interactions)
 
 
+UNTESTED = Heterogeneity()
+
+
 def heterogeneity(
     differences: Floats,
     covariates: Sequence[Mapping[str, Floats]],

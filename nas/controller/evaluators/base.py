@@ -46,6 +46,13 @@ class Evaluator(Protocol):
         """
         ...
 
+    def drain(self) -> None:
+        """Start nothing more: tasks that wait, or whose worker is lost from now on, fail with worker_lost.
+
+        May be called in a signal handler.
+        """
+        ...
+
     def close(self) -> None:
         """End the workers and drop the queue."""
         ...

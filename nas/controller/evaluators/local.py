@@ -69,6 +69,9 @@ class LocalEvaluator:
             on_times(replace(result.times, worker="worker 1"))
         return [result]
 
+    def drain(self) -> None:
+        """Do nothing: there is no worker but this process."""
+
     def close(self) -> None:
         self._tasks.clear()
 

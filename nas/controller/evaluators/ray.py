@@ -105,6 +105,7 @@ class RayEvaluator:
         self._unfit: list[Slot] = []
         self._inbox = Inbox()
         self._asked: Future[Any] | None = None
+        self._draining = False
         self._mps: dict[str, str] = {}
         self._owns_ray = start_ray(address, workers)
         try:
@@ -134,15 +135,22 @@ class RayEvaluator:
             left = until - time.monotonic()
             try:
                 results = self._step(max(0.0, min(POLL, left)))
+            except RayError:
+                time.sleep(LOSS_DELAY)
+                check_ray()  # a call that failed because Ray has ended
+                raise
             finally:
                 self._report(on_epoch, on_times)
             if left <= 0:
                 break
         return results
 
+    def drain(self) -> None:
+        self._draining = True
+
     def close(self) -> None:
         """End the workers, and Ray if this evaluator started it; safe to call twice."""
-        with suppress(ClusterLostError):
+        with suppress(ClusterLostError, RayError):  # it may be ending
             if self._slots:  # else Ray may have ended with an earlier call
                 check_ray()
                 ray.kill(self._actors.board)
@@ -170,6 +178,10 @@ class RayEvaluator:
         for worker, message in lost.items():
             results += self._lost(worker, message)
         results += self._check_clocks()
+        if self._draining:
+            stopped = "the search was stopped before the training began"
+            results += (Result(task.number, "failed", "worker_lost", stopped) for task in self._queue)
+            self._queue.clear()
         self._look()
         self._dispatch()
         refused, self._refused = self._refused, []
@@ -206,7 +218,11 @@ class RayEvaluator:
         self._looked = now
         check_ray()
         with suppress(NasError):  # the last GPU has left
-            while self._grows and len(self._slots) + len(self._unfit) < fitting_workers(self._share):
+            while (
+                self._grows
+                and not self._draining
+                and len(self._slots) + len(self._unfit) < fitting_workers(self._share)
+            ):
                 self._slots.append(self._start(1 + max(slot.number for slot in self._slots), now))
                 self.slots += 1
 
@@ -248,11 +264,14 @@ class RayEvaluator:
             value = future.result()
         except RayTaskError as error:
             if future is slot.hello:
-                self._leave_out(slot, str(error).strip().rpartition("\n")[2])
+                self._leave_out(slot, str(error))
                 return []
             value = Result(slot.task.number, "failed", "exception", str(error))  # type: ignore[union-attr]
         except RayError as error:
-            lost[slot] = str(error)
+            if getattr(error, "actor_init_failed", False):
+                self._leave_out(slot, str(error))
+            else:
+                lost[slot] = str(error)
             return []
         if future is slot.hello:
             self._started(slot, value)
@@ -323,7 +342,7 @@ class RayEvaluator:
         task, times = slot.task, slot.until_now("lost")
         if slot.place is None:
             if slot.deaths == MAX_RETRIES and len(self._starting) < len(self._slots):
-                self._leave_out(slot, message.split("\n")[0])
+                self._leave_out(slot, message)
                 return []
             self._failed_starts += 1
             if self._failed_starts > MAX_RETRIES * self.slots:
@@ -333,21 +352,24 @@ class RayEvaluator:
         self._replace(slot)
         if task is None:
             return []
-        if task.attempt < MAX_RETRIES:
+        if task.attempt < MAX_RETRIES and not self._draining:
             self._queue.appendleft(replace(task, attempt=task.attempt + 1))
             return []
         failed = Result(task.number, "failed", "worker_lost", message)
         return [replace(failed, duration=times.end - times.start, retries=task.attempt)]
 
-    def _leave_out(self, slot: Slot, reason: str) -> None:
+    def _leave_out(self, slot: Slot, message: str) -> None:
         """Do without a worker that cannot start, such as one on a GPU for which torch has no CUDA. It keeps
         its place, so that no other is put there."""
+        reason = message.strip().rpartition("\n")[2]  # of a traceback the error
         if len(self._slots) == 1:
             raise NasError(f"the worker cannot start: {reason}", hint=resources_text())
         self._forget(slot)
         self._unfit.append(slot)
         self._slots.remove(slot)
         self.slots -= 1
+        if not self._starting:
+            self._actors.all_started()
         warnings.warn(f"a worker cannot start and is left out: {reason}", stacklevel=2)
 
     def _forget(self, slot: Slot) -> None:
@@ -366,5 +388,8 @@ class RayEvaluator:
             with suppress(ProcessLookupError):
                 os.kill(slot.place.process, signal.SIGKILL)
         self._forget(slot)
+        if self._draining:  # Ray may be ending, too, and ends a process that asks it for something
+            self._slots.remove(slot)
+            return
         deaths = 0 if slot.place else slot.deaths + 1
         self._slots[self._slots.index(slot)] = self._start(slot.number, time.monotonic(), deaths)

@@ -7,15 +7,26 @@ import os
 import secrets
 import socket
 import sys
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from math import inf
 from typing import Any
 
 import psutil
 import ray
+from ray.exceptions import AuthenticationError
 
 from nas.controller.evaluators.cores import usable_cores
+from nas.controller.evaluators.ray_folder import RayFolder
 from nas.errors import ClusterLostError, NasError
+
+QUIET: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+
+
+_folder: RayFolder | None = None
+"""Folder of the private cluster that this process started."""
 
 
 def start_ray(address: str | None = None, workers: int | None = None) -> bool:
@@ -30,41 +41,97 @@ def start_ray(address: str | None = None, workers: int | None = None) -> bool:
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {
-        "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-    }
-    try:
-        if address is None:
-            # Ray demands a token by default; left alone it writes one to the home folder.
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            modules = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
-            ray.init(address="local", num_cpus=workers or usable_cores(), runtime_env=modules, **quiet)
-        else:
-            _check_listening(address)
-            ray.init(address=address, **quiet)
-    except Exception as error:  # Ray raises just that if its processes do not start in time
-        hint = "start one by: ray start --head" if address else "nas search --workers 0 does without Ray"
-        raise NasError(str(error), where=f"Ray at {address or 'this machine'}", hint=hint) from error
+    if address is None:
+        _start_private(workers)
+    else:
+        _join(address)
+    _own_raylet(ray.get_runtime_context().get_node_id())
     return True
 
 
-def check_ray() -> None:
-    """Raise ClusterLostError if Ray's head no longer answers, such as after a signal to all processes of a
-    job. Ray ends a process that asks it for something then, after a minute."""
-    address = ray.get_runtime_context().gcs_address
+def _start_private(workers: int | None) -> None:
+    global _folder
+    # Ray demands a token by default; left alone it writes one to the home folder.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    modules = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
+    _folder = RayFolder()
+    before = os.environ.get("RAY_TMPDIR")
+    os.environ["RAY_TMPDIR"] = str(_folder.path)
+    try:
+        ray.init(address="local", num_cpus=workers or usable_cores(), runtime_env=modules, **QUIET)
+    except Exception as error:  # Ray raises just that if its processes do not start in time
+        end_ray()
+        hint = "nas search --workers 0 does without Ray"
+        raise NasError(str(error), where="Ray at this machine", hint=hint) from error
+    finally:
+        del os.environ["RAY_TMPDIR"]
+        os.environ |= {"RAY_TMPDIR": before} if before else {}
+
+
+def _join(address: str) -> None:
+    """Join a cluster. Ray says only on the screen, and for 20 s, that a token is wrong; so that is caught."""
+    where, said = f"Ray at {address}", ""
     try:
         _check_listening(address)
-    except OSError as error:
-        hint = "every recorded trial is kept; continue with --resume"
-        raise ClusterLostError(f"Ray has ended: {error}", where=f"Ray at {address}", hint=hint) from error
+        with _stderr_of_process() as said_so_far:
+            try:
+                ray.init(address=address, **QUIET)
+            finally:
+                said = said_so_far()
+    except Exception as error:
+        if isinstance(error, AuthenticationError) or "InvalidAuthToken" in said:
+            message = "the cluster demands a token, and this process has none or another"
+            hint = "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=$(ssh HEAD ray get-auth-token)"
+            raise NasError(message, where=where, hint=hint) from error
+        raise NasError(str(error), where=where, hint="start one by: ray start --head") from error
+
+
+@contextmanager
+def _stderr_of_process() -> Iterator[Callable[[], str]]:
+    """Catch what this process writes to stderr, also from C++; yield a function that returns it."""
+    with tempfile.TemporaryFile() as file:
+
+        def text() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        stderr = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield text
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def check_ray() -> None:
+    """Raise ClusterLostError if Ray's head or the raylet of this machine no longer answers, such as after a
+    signal to all processes of a job. Ray ends a process that asks it for something then."""
+    context = ray.get_runtime_context()
+    parts = {"head": context.gcs_address, "raylet": _own_raylet(context.get_node_id())}
+    for name, address in parts.items():
+        try:
+            _check_listening(address)
+        except OSError as error:
+            message = f"Ray has ended, its {name} no longer answers ({error.strerror or error})"
+            hint = "every recorded trial is kept; continue with --resume"
+            raise ClusterLostError(message, where=f"Ray at {address}", hint=hint) from error
+
+
+@cache
+def _own_raylet(node: str) -> str:
+    """Return the address of the raylet of this machine; asked first while Ray is known to live."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    [own] = [entry for entry in nodes if entry["NodeID"] == node]
+    return f"{own['NodeManagerAddress']}:{own['NodeManagerPort']}"
 
 
 def end_ray() -> None:
     """End the Ray that this process started, even if a part of it has ended before."""
+    global _folder
     try:
-        check_ray()
+        if ray.is_initialized():
+            check_ray()
     except ClusterLostError:  # the processes that are left would wait for those that have ended
         left = [child for child in psutil.Process().children(recursive=True) if _is_of_ray(child)]
         for child in left:
@@ -72,6 +139,9 @@ def end_ray() -> None:
                 child.kill()
         psutil.wait_procs(left, timeout=5)
     ray.shutdown()
+    if _folder is not None:
+        _folder.remove()
+        _folder = None
 
 
 def _is_of_ray(process: psutil.Process) -> bool:

@@ -29,8 +29,9 @@ PARTS = ("train_images", "train_labels", "val_images", "val_labels")
 
 
 def on_this_node(dataset: Dataset, fetch: Fetch) -> Dataset:
-    """Return a data set whose training and validation images can be read from this node."""
-    parts = {name: part for name in PARTS if isinstance(part := getattr(dataset, name), Rows)}
+    """Return a data set whose training and validation images can be read from this node. What a trainer of
+    another kind takes in place of a data set is returned as it is."""
+    parts = {name: part for name in PARTS if isinstance(part := getattr(dataset, name, None), Rows)}
     wanted: dict[bytes, list[Rows]] = {}
     for part in parts.values():
         if isinstance(part.base, MappedArray) and not part.base.reachable:
@@ -63,6 +64,9 @@ def _read(base: MappedArray, rows: Indices) -> Array:
 
 def _copied(base: MappedArray, rows: Indices, fetch: Fetch) -> MappedArray:
     """Return an array with the given rows, from a file that the first worker of the node writes."""
+    if base.state is not None:
+        hint = "put the file where all nodes see it"
+        raise NotFoundError("images cannot be reached from a worker", where=str(base.path), hint=hint)
     folder = cache_folder() / "arrays"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{base.token.decode()}.copy"

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 PACKAGES = ("timm",)
 FILE = "timm_model.py"
+TRAINED = {"crop_pct": 1.0, "interpolation": "bicubic"}
+"""How the data of a search are brought to their size, which is how the network expects images."""
+PUBLISHED = {"crop_pct": 0.875, "interpolation": "bilinear"}
+"""How torchvision evaluates its published weights."""
+CROP_MODES = {"crop": "center", "squash": "squash", "pad": "border"}
+"""Names in timm of the ways to bring an image to a size."""
 CODE = """\
 import timm
 import timm_model
@@ -49,9 +55,8 @@ def _load_network():
 
 
 class Network(_load_network()):
-    def __init__(self, num_classes={classes}, in_chans={channels}):
-        super().__init__(num_classes, in_chans)
-        self.num_classes = num_classes
+    def __init__(self, num_classes={classes}, in_chans={channels}, **kwargs):
+        super().__init__(num_classes, in_chans, **kwargs)
         self.feature_info = [dict(feature) for feature in FEATURES]
 
 
@@ -74,6 +79,8 @@ def write(folder: Path, network: nn.Module, images: Tensor) -> None:
     cfg = {
         "num_classes": classes,
         "input_size": tuple(images.shape[1:]),
+        **(PUBLISHED if "zoo" in about else TRAINED),
+        "crop_mode": CROP_MODES[about.get("fit", "crop")],
         "classifier": _classifier(network, classes),
         "first_conv": next(key.removesuffix(".weight") for key in network.state_dict()),
         **{key: tuple(about[key]) for key in ("mean", "std") if key in about},
@@ -142,9 +149,15 @@ def _features(network: nn.Module, images: Tensor) -> list[dict[str, Any]]:
 
         return hook
 
-    hooks = [child.register_forward_hook(note(name)) for name, child in network.named_children()]
+    parts = [(name, part) for name, part in network.named_modules() if _is_part(name)]
+    hooks = [part.register_forward_hook(note(name)) for name, part in parts]
     with torch.no_grad():
         network(images)
     for hook in hooks:
         hook.remove()
     return list(features.values())
+
+
+def _is_part(name: str) -> bool:
+    """Tell whether a module is a part of the network, or a block of a stage, as these may be called alone."""
+    return bool(name) and (name.count(".") == 0 or (name.startswith("stage") and name.count(".") == 1))

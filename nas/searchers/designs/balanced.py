@@ -11,17 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, islice
 from math import isfinite, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from nas.errors import NasError
-from nas.graph.cost import cost
 from nas.searchers.base import SearcherSettings
-from nas.searchers.designs.base import TRIES, Design, module_types, of_type
+from nas.searchers.designs.base import TRIES, Design, module_types
 from nas.searchers.designs.paired import SUPPOSED_SD
 from nas.space.decisions import pick
-from nas.space.genotype import Genotype, expand
+from nas.space.genotype import Genotype
 from nas.stats import power
 from nas.stats.adjusted import AdjustedEffect, adjusted_effect
 from nas.stats.resampling import Floats
@@ -49,8 +48,13 @@ STREAM = 4
 Cell = tuple[str, int, int]
 """Module type, FLOPs bin, class of depth."""
 
-Network = tuple[Genotype, int]
-"""A genotype with its FLOPs."""
+
+class Network(NamedTuple):
+    """A genotype with its FLOPs. uniform: whether it is a random draw that fits the constraints."""
+
+    genotype: Genotype
+    flops: int
+    uniform: bool = True
 
 
 @dataclass
@@ -80,9 +84,9 @@ class Balanced(Design):
             if planned is None:
                 return None
             self._plan.append(planned)
-        (kind, flops_bin, depth), (genotype, _) = self._plan[number]
+        (kind, flops_bin, depth), network = self._plan[number]
         design = {"design": self.name, "type": kind, "flops_bin": flops_bin, "depth": depth}
-        return Proposal(genotype, self.name, uniform=True, design=design)
+        return Proposal(network.genotype, self.name, uniform=network.uniform, design=design)
 
     def default_trials(self, space: SearchSpace, seed: int) -> int:
         self._prepare(space, seed)
@@ -114,14 +118,15 @@ class Balanced(Design):
             return
         self._key, self._plan = (space, seed), []
         types = module_types(space)
-        pilots = {kind: _pilot(space, kind, [seed, STREAM, i]) for i, kind in enumerate(types)}
+        spaces = {kind: space.of_type(kind) for kind in types}
+        pilots = {kind: _pilot(spaces[kind], kind, [seed, STREAM, i]) for i, kind in enumerate(types)}
         self._edges = _common_bins(space, pilots)
-        depths = np.unique([len(genotype.nodes) for pilot in pilots.values() for genotype, _ in pilot])
+        depths = np.unique([len(network.genotype.nodes) for pilot in pilots.values() for network in pilot])
         self._depths = min(DEPTHS, len(depths))
         cuts = [depth_class[0] for depth_class in np.array_split(depths, self._depths)[1:]]
         self._sources = {}
         for kind, pilot in pilots.items():
-            self._sources[kind] = _Source(_networks(space, kind, [seed, STREAM, types.index(kind)]))
+            self._sources[kind] = _Source(_networks(spaces[kind], [seed, STREAM, types.index(kind)]))
             for _ in pilot:
                 self._draw(kind, cuts)
         self._open = sorted(cell for source in self._sources.values() for cell in source.cells)
@@ -134,10 +139,9 @@ class Balanced(Design):
         if network is None:
             return False
         source.draws += 1
-        genotype, flops = network
-        flops_bin = int(np.searchsorted(self._edges, flops, side="right")) - 1
+        flops_bin = int(np.searchsorted(self._edges, network.flops, side="right")) - 1
         if 0 <= flops_bin < FLOPS_BINS:
-            cell = kind, flops_bin, int(np.searchsorted(cuts, len(genotype.nodes), side="right"))
+            cell = kind, flops_bin, int(np.searchsorted(cuts, len(network.genotype.nodes), side="right"))
             source.cells.setdefault(cell, []).append(network)
         return True
 
@@ -157,32 +161,37 @@ class Balanced(Design):
             round_ += 1
 
 
-def _networks(space: SearchSpace, kind: str, entropy: list[int]) -> Iterator[Network]:
-    """Yield different networks of one type.
+def _networks(space: SearchSpace, entropy: list[int]) -> Iterator[Network]:
+    """Yield different networks of the space of one type.
 
-    Each decision is uniform, and the constraints hold. Ends after many draws in a row without a new network.
+    Each decision is uniform, and the constraints hold. After many draws in a row without a new network come
+    those that draws hardly ever find.
     """
     rng, seen, rejected = np.random.default_rng(entropy), set[str](), 0
     while rejected < TRIES:
-        genotype = of_type(space, kind, lambda _, options: pick(options, rng))
+        genotype = space.build(lambda _, options: pick(options, rng))
         rejected += 1
-        if space.violations(genotype) or genotype.digest in seen:
+        if not space.allows(genotype) or genotype.digest in seen:
             continue
         seen.add(genotype.digest)
         rejected = 0
-        yield genotype, cost(expand(genotype, space.input_shape, space.num_classes)).flops
+        yield Network(genotype, space.cost(genotype).flops)
+    for genotype, uniform in space.rare(rng):
+        if genotype.digest not in seen:
+            seen.add(genotype.digest)
+            yield Network(genotype, space.cost(genotype).flops, uniform)
 
 
 def _pilot(space: SearchSpace, kind: str, entropy: list[int]) -> list[Network]:
-    pilot = list(islice(_networks(space, kind, entropy), PILOT))
+    pilot = list(islice(_networks(space, entropy), PILOT))
     if not pilot:
-        raise NasError(f"no network of {kind} alone meets the constraints", where=space.name)
+        raise space.nothing_fits().at(f"networks of {kind} alone")
     return pilot
 
 
 def _common_bins(space: SearchSpace, pilots: dict[str, list[Network]]) -> Floats:
     """Return the edges of bins of equal width in log FLOPs, over the range that all types share."""
-    ranges = [np.quantile([flops for _, flops in pilot], SUPPORT) for pilot in pilots.values()]
+    ranges = [np.quantile([network.flops for network in pilot], SUPPORT) for pilot in pilots.values()]
     low, high = max(a for a, _ in ranges), min(b for _, b in ranges)
     if low >= high:
         named = [
@@ -200,8 +209,8 @@ def _comparisons(types: Sequence[str], plan: Sequence[tuple[Cell, Network]]) -> 
     if not set(types) <= set(kinds):
         return []
     shares = np.eye(len(types))[[types.index(kind) for kind in kinds]]
-    cost = np.log([float(flops) for _, (_, flops) in plan])
-    depth = np.array([float(len(genotype.nodes)) for _, (genotype, _) in plan])
+    cost = np.log([float(network.flops) for _, network in plan])
+    depth = np.array([float(len(network.genotype.nodes)) for _, network in plan])
     pairs = combinations(range(len(types)), 2)
     return [adjusted_effect(shares, cost, (cost, depth), *pair) for pair in pairs]
 

@@ -73,10 +73,21 @@ class Context:
     """All decisions of a network but its module type, drawn at random.
 
     Types with a field of the same name (the place of batch norm, the shortcut) share one draw from the
-    options that they have in common. Fields that one type alone has are drawn for it."""
+    options that they have in common. Fields that one type alone has are drawn for it.
 
-    def __init__(self, space: SearchSpace, types: Sequence[str], *entropy: int) -> None:
+    known: a network of one type whose decisions the context takes, with its type.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        types: Sequence[str],
+        *entropy: int,
+        known: tuple[Genotype, str] | None = None,
+    ) -> None:
         self._space, self._types, self._entropy = space, tuple(types), entropy
+        decisions = space.of_type(known[1]).decisions(known[0]) if known else {}
+        self._known = {_split(path, known[1]): value for path, value in decisions.items() if known}
 
     def network(self, kind: str) -> Genotype:
         """Return the network of a module type in this context."""
@@ -85,6 +96,8 @@ class Context:
     def _answer(self, kind: str, path: str, options: Sequence[Any]) -> Any:
         """Return the option at a random position in [0, 1) that depends on context and path alone."""
         scope, field = _split(path, kind)
+        if (value := self._known.get((scope, field))) in options:
+            return value
         position = np.random.default_rng([*self._entropy, crc32(f"{scope}{field}".encode())]).random()
         shared = f"{kind}.{field}" in path
         common = [o for o in options if self._all_have(path, field, o)] if shared else []

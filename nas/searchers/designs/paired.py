@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.modules import MODULE_TYPES
 from nas.searchers.base import SearcherSettings
@@ -34,8 +36,11 @@ REFERENCE = "plain"
 SUPPOSED_SD = (0.01, 0.02)
 """Standard deviations of a paired difference of errors for which a plan states the detectable effect."""
 
-SEED_STREAM, CONTEXT_STREAM = 2, 3
+SEED_STREAM, CONTEXT_STREAM, RARE_STREAM = 2, 3, 5
 """Keep the random generators of seeds and contexts apart from those of other searchers."""
+
+FIELDS_DRAWN = 4
+"""Draws of the fields that one type alone has, around each network that draws hardly ever find."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,13 @@ class Block:
     """A context with its networks as (type, arms, genotype).
 
     One network stands for both arms if it has the budget's FLOPs already. draws: contexts drawn to find this
-    one; budget: FLOPs of the reference network."""
+    one; budget: FLOPs of the reference network. uniform: whether the context is a random draw."""
 
     number: int
     draws: int
     budget: int
     networks: tuple[tuple[str, tuple[str, ...], Genotype], ...]
+    uniform: bool = True
 
 
 class Paired(Design):
@@ -74,6 +80,11 @@ class Paired(Design):
         return None
 
     def default_trials(self, space: SearchSpace, seed: int) -> int:
+        if self._block(space, seed, 0) is None:
+            types = ", ".join(module_types(space))
+            message = f"no shape lets {types} meet the constraints, also with widths for equal FLOPs"
+            hint = "nas spaces NAME --input SIZE shows which limits bind; give wider ones"
+            raise NasError(message, where=space.name, hint=hint)
         self._block(space, seed, MIN_CONTEXTS - 1)
         return sum(len(block.networks) for block in self._blocks[:MIN_CONTEXTS]) * self.repeats
 
@@ -109,7 +120,7 @@ class Paired(Design):
             "reference": REFERENCE,
             "budget": block.budget,
         }
-        return Proposal(genotype, self.name, uniform=True, design=design)
+        return Proposal(genotype, self.name, uniform=block.uniform, design=design)
 
     def _block(self, space: SearchSpace, seed: int, context: int) -> Block | None:
         """Return the block of a context, None if the space has no more."""
@@ -126,22 +137,35 @@ class Paired(Design):
 def _blocks(space: SearchSpace, seed: int) -> Iterator[Block]:
     """Yield blocks in the order of drawing, no two of the same networks."""
     types, seen = module_types(space), set[tuple[str, ...]]()
-    number, draws, attempt = 0, 0, 0
-    while draws < TRIES:
-        context = Context(space, types, seed, CONTEXT_STREAM, attempt)
-        attempt, draws = attempt + 1, draws + 1
-        shaped = [context.network(kind) for kind in types]
-        if any(space.violations(genotype) for genotype in shaped):
-            continue
-        digests = tuple(genotype.digest for genotype in shaped)
-        if digests in seen:
-            continue
-        seen.add(digests)
-        budget = reference_flops(shaped[0], space)
-        matched = _matched(space, shaped, budget)
-        if matched is not None:
-            yield Block(number, draws, budget, tuple(_networks(types, shaped, matched)))
-            number, draws = number + 1, 0
+    number = draws = 0
+    attempts = count()
+    drawn = ((Context(space, types, seed, CONTEXT_STREAM, attempt), True) for attempt in attempts)
+    for contexts in (drawn, _rare_contexts(space, types, seed, attempts)):
+        for context, uniform in contexts:
+            draws += 1
+            shaped = [context.network(kind) for kind in types]
+            digests = tuple(genotype.digest for genotype in shaped)
+            matched = None
+            if digests not in seen and not any(map(space.violations, shaped)):
+                seen.add(digests)
+                budget = reference_flops(shaped[0], space)
+                matched = _matched(space, shaped, budget)
+            if matched is not None:
+                yield Block(number, draws, budget, tuple(_networks(types, shaped, matched)), uniform)
+                number, draws = number + 1, 0
+            elif contexts is drawn and draws == TRIES:
+                break
+
+
+def _rare_contexts(
+    space: SearchSpace, types: Sequence[str], seed: int, attempts: Iterator[int]
+) -> Iterator[tuple[Context, bool]]:
+    """Yield contexts of networks that draws hardly ever find, and whether they are random draws."""
+    for index, kind in enumerate(types):
+        for genotype, uniform in space.of_type(kind).rare(np.random.default_rng([seed, RARE_STREAM, index])):
+            for _ in range(FIELDS_DRAWN):
+                known = genotype, kind
+                yield Context(space, types, seed, CONTEXT_STREAM, next(attempts), known=known), uniform
 
 
 def reference_flops(genotype: Genotype, space: SearchSpace) -> int:

@@ -30,6 +30,7 @@ def plot_curve(
     """
     path = check_format(file)
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(8.0, 3.1), layout="constrained")
     panels = zip(figure.subplots(1, 2), ("error", "loss"), (objective("error").scale, 1), strict=True)
@@ -46,7 +47,13 @@ def plot_curve(
             axes.axvline(kept, color=GREY, linestyle=":", label=f"kept: epoch {kept}")
         title = f"{objective('error').title(task)}, %" if name == "error" else "cross-entropy"
         axes.set(xlabel="epoch", ylabel=title)
-        axes.set_ylim(bottom=0)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(loc="upper right")
+        if name == "error":
+            axes.set_ylim(bottom=0)
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3)
+        else:
+            axes.set_yscale("log")  # a few epochs at a high learning rate would dwarf all others
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
     return save(figure, path)

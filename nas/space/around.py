@@ -1,0 +1,163 @@
+"""The space around a network: it holds the network itself, and cheaper ones that differ in what may vary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from nas.errors import NasError, did_you_mean
+from nas.graph.graph import Shape, shape_text
+from nas.modules import MODULE_TYPES, Module
+from nas.space.genotype import INPUT_NODE, Genotype
+from nas.space.space import SearchSpace, parse_space
+
+VARIED = ("depth", "width", "type", "cardinality")
+SCALES = (0.25, 0.5, 0.75, 1.0)
+"""Factors of depth and width that a space offers."""
+CHANNELS = 8
+"""Scaled widths are multiples of this, so that groups and branches divide them."""
+TYPES = ("plain", "residual", "bottleneck", "resnext", "fractal")
+GROUPS = {1: 64, 2: 40, 4: 24, 8: 14, 32: 4}
+"""Base width by cardinality, at equal cost (Xie et al., 2017, table 2)."""
+
+Stages = Sequence[Sequence[Module]]
+
+
+def around(
+    genotype: Genotype,
+    input_shape: Shape,
+    num_classes: int,
+    *,
+    name: str,
+    vary: Sequence[str],
+    max_flops: int,
+) -> str:
+    """Return the file of a space around a network.
+
+    Args:
+        genotype: A chain of modules behind a stem. Its auxiliary heads are left out.
+        input_shape: Channels, height and width of an image.
+        num_classes: Classes to tell apart.
+        name: Name of the network.
+        vary: What may vary, of `VARIED`.
+        max_flops: Limit on the FLOPs of the networks, for images of this shape.
+
+    Raises:
+        NasError: Unknown name in `vary`, a network that no space can hold, or none within the limit.
+    """
+    for item in vary:
+        if item not in VARIED:
+            raise NasError(f"unknown {item!r}", where="--vary", hint=did_you_mean(item, VARIED))
+    stages = _stages(genotype)
+    data = {
+        "name": f"around_{name}",
+        "description": f"Around {name}: {', '.join(vary) or 'nothing'} may vary.",
+        "input": shape_text(input_shape),
+        "classes": num_classes,
+        "vary": "stage" if all(map(_alike, stages)) else "block",
+        "stem": _without_norm(genotype.stem, stages[0][0]),
+        "stages": [_stage(stage, vary) for stage in stages],
+        "head": _without_norm(genotype.head, stages[-1][-1]),
+    }
+    whole = parse_space(yaml.safe_dump(data, sort_keys=False), f"around {name}")
+    if _rebuilt(whole, stages).digest != genotype.digest:
+        raise NasError("no space holds exactly this network", where=name)
+    limits = {"flops": {"max": max_flops, "at": shape_text(input_shape[1:])}}
+    text = yaml.safe_dump({**data, "constraints": limits}, sort_keys=False)
+    parse_space(text, f"around {name}").sample(0)  # raises where nothing meets the limit
+    return str(text)
+
+
+def _stages(genotype: Genotype) -> Stages:
+    """Return the modules of each stage; one begins wherever a stride or another width does."""
+    if genotype.stem is None or genotype.head is None:
+        raise NasError("a space needs a network with a stem and a head")
+    stages: list[list[Module]] = []
+    before, stage = INPUT_NODE, ""
+    for node in genotype.nodes:
+        module = node.module
+        if node.inputs != (before,) or not isinstance(module, Module):
+            raise NasError("is not a chain of modules", where=node.name, hint="only chains have a space")
+        if node.stage != stage or module.stride > 1 or module.width != stages[-1][-1].width:
+            stages.append([])
+        stages[-1].append(module)
+        before, stage = node.name, node.stage
+    return stages
+
+
+def _stage(modules: Sequence[Module], vary: Sequence[str]) -> dict[str, Any]:
+    first, pools = modules[0], any(module.type_name == "max_pool" for module in modules)
+    scales = SCALES if not pools else (1.0,)
+    depth, width = len(modules), first.width
+    depths = sorted({max(1, round(depth * scale)) for scale in scales}) if "depth" in vary else [depth]
+    widths = sorted({_channels(width, scale) for scale in scales}) if "width" in vary else [width]
+    settings = {kind: dict(_settings(kind, modules)) for kind in dict.fromkeys(m.type_name for m in modules)}
+    if "type" in vary and not pools:
+        settings = {**{kind: _shared(kind, first) for kind in TYPES}, **settings}
+    if "resnext" in settings and "cardinality" in vary:
+        fixed = {key: value for key, value in settings["resnext"].items() if key not in _groups(modules)}
+        settings["resnext"] = {**_groups(modules), **fixed}
+    stride = {"stride": first.stride} if first.stride > 1 else {}
+    return {"depth": _plain(depths), "width": _plain(widths), **stride, "modules": settings}
+
+
+def _channels(width: int, scale: float) -> int:
+    return width if scale == 1 else max(CHANNELS, round(width * scale / CHANNELS) * CHANNELS)
+
+
+def _settings(kind: str, modules: Sequence[Module]) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a type that are not always at their default, with the values that they have."""
+    own = [module for module in modules if module.type_name == kind]
+    for field in {key: None for module in own for key in module.to_dict()}:
+        if field not in ("type", "width", "stride"):
+            yield field, _plain(list(dict.fromkeys(getattr(module, field) for module in own)))
+
+
+def _shared(kind: str, module: Module) -> dict[str, Any]:
+    """Return the place of batch norm and the shortcut of a module for another type, where that has them."""
+    own = {name: getattr(module, name) for name in ("norm", "shortcut") if hasattr(module, name)}
+    fields = dict(MODULE_TYPES[kind].choices())
+    return {name: value for name, value in own.items() if value in fields.get(name, ())}
+
+
+def _groups(modules: Sequence[Module]) -> dict[str, Any]:
+    """Return options of cardinality, each with its base width; those of the network are among them."""
+    grouped: list[Any] = [module for module in modules if module.type_name == "resnext"]
+    pairs = {**GROUPS, **{module.cardinality: module.base_width for module in grouped}}
+    return {"cardinality": sorted(pairs), "base_width": {"by": "cardinality", **pairs}}
+
+
+def _alike(modules: Sequence[Module]) -> bool:
+    """Tell whether all modules are equal but for the stride of the first."""
+    return len({replace(module, stride=1) for module in modules}) == 1
+
+
+def _plain(options: list[Any]) -> Any:
+    return options[0] if len(options) == 1 else options
+
+
+def _without_norm(part: Any, neighbour: Any) -> dict[str, Any]:
+    """Return the settings of a stem or head; the norm only if it is not that of the module next to it."""
+    settings: dict[str, Any] = part.to_dict()
+    settings.pop("norm", None)
+    norm = getattr(part, "norm", None)
+    return settings if norm in (None, getattr(neighbour, "norm", norm)) else {**settings, "norm": norm}
+
+
+def _rebuilt(space: SearchSpace, stages: Stages) -> Genotype:
+    """Return the network of the space that has these stages."""
+
+    def answer(path: str, options: Sequence[Any]) -> Any:
+        stage, *rest = path.partition("[")[0].split(".")
+        modules = stages[int(stage.removeprefix("stage")) - 1]
+        field = rest[-1]
+        if field == "depth":
+            return len(modules)
+        block = int(rest[0].removeprefix("block")) - 1 if rest[0].startswith("block") else 0
+        module = modules[block]
+        return module.type_name if field == "type" else getattr(module, field)
+
+    return space.build(answer)
