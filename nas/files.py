@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -163,11 +163,11 @@ def work_folder(parent: Path) -> Iterator[Path]:
         yield folder
 
 
-def replace_folder(draft: Path, folder: Path, keep: Iterable[str] = ()) -> None:
+def replace_folder(draft: Path, folder: Path) -> None:
     """Put the folder `draft` in the place of `folder`, whole or not at all, durably.
 
-    draft: in a `work_folder` beside `folder`; its files get the permissions that the umask leaves. keep:
-    names in the old folder that the new one has too. OSError if the disk fails.
+    draft: in a `work_folder` beside `folder`; its files get the permissions that the umask leaves.
+    OSError if the disk fails.
 
     No system renames a folder over another. A process killed between the two renames leaves the old folder
     under a hidden name, and the next `work_folder` puts it back.
@@ -177,8 +177,6 @@ def replace_folder(draft: Path, folder: Path, keep: Iterable[str] = ()) -> None:
         path.chmod(mode)
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    for name in keep:
-        _link(folder / name, draft / name)
     for path in (*filter(Path.is_dir, draft.rglob("*")), draft):
         sync_folder(path)
     with _locked(folder.parent, wait=True):
@@ -207,17 +205,6 @@ def _recover(parent: Path) -> None:
 
 def _folders(parent: Path, pattern: str) -> list[Path]:
     return [path for path in parent.glob(pattern) if path.is_dir() and not path.is_symlink()]
-
-
-def _link(source: Path, to: Path) -> None:
-    """Give a file or the files of a folder a second name; a copy where the file system has no links."""
-    if source.is_dir() and not source.is_symlink():
-        shutil.copytree(source, to, symlinks=True, copy_function=lambda a, b: _link(Path(a), Path(b)))
-        return
-    try:
-        os.link(source, to, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, to, follow_symlinks=False)
 
 
 @contextmanager

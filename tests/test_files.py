@@ -28,7 +28,7 @@ def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def replace(folder: Path, files: dict[str, str], keep: tuple[str, ...] = (), private: str = "") -> None:
+def replace(folder: Path, files: dict[str, str], private: str = "") -> None:
     with work_folder(folder.parent) as scratch:
         draft = scratch / folder.name
         draft.mkdir()
@@ -36,7 +36,7 @@ def replace(folder: Path, files: dict[str, str], keep: tuple[str, ...] = (), pri
             (draft / name).write_text(text)
         if private:
             (draft / private).chmod(0o600)
-        replace_folder(draft, folder, keep)
+        replace_folder(draft, folder)
 
 
 def test_the_permissions_of_a_file_follow_the_umask(tmp_path, shared_umask):
@@ -56,19 +56,6 @@ def test_a_folder_is_replaced_with_all_that_is_in_it(tmp_path, shared_umask):
 def test_the_place_of_a_folder_is_made(tmp_path):
     replace(tmp_path / "some" / "place" / "network", {"card": "new"})
     assert content(tmp_path) == {"some/place/network/card": "new"}
-
-
-def test_files_to_keep_are_in_the_new_folder_too(tmp_path):
-    folder = tmp_path / "network"
-    replace(folder, {"card": "old"})
-    (folder / "trained").write_text("for a week")
-    (folder / "notes").mkdir()
-    (folder / "notes" / "one").write_text("mine")
-    (folder / "latest").symlink_to("trained")
-    replace(folder, {"card": "new"}, keep=("trained", "notes", "latest"))
-    assert (folder / "latest").is_symlink()
-    (folder / "latest").unlink()
-    assert content(folder) == {"card": "new", "trained": "for a week", "notes/one": "mine"}
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused_and_the_file_stays(tmp_path):

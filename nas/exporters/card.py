@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.exporters import verify as verification
+from nas.formatting import count
 from nas.graph.graph import shape_text
 
 MOST_CLASSES = 20
@@ -117,7 +118,7 @@ def _state(about: Mapping[str, Any]) -> str:
         tested = "The test set was read once, after the training." if "test_error" in training else ""
         kept = f", of which epoch {training['kept_epoch']} was the best," if "kept_epoch" in training else ""
         text = f"""\
-`model.safetensors` holds the weights of a training of {training["epochs"]} epochs{kept} on
+`model.safetensors` holds the weights of a training of {count(training["epochs"], "epoch")}{kept} on
 {training["data"]}, from {start}, seed {training["seed"]}. `training.json` has its curve and settings.
 {tested}"""
         return text.strip()

@@ -14,6 +14,7 @@ from nas.codegen.whitelist import checked
 from nas.errors import NasError, NotFoundError
 from nas.exporters.preprocessing import Preprocessing
 from nas.exporters.publish import CONFIG, load_network
+from nas.exporters.variants import check_fit
 from nas.exporters.verify import SOURCE, WEIGHTS
 from nas.files import read_text
 from nas.graph.ops import MAX_SIZE
@@ -69,11 +70,9 @@ class NetworkFolder:
     def network(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode."""
         network = load_network(self.text, self.about, str(self.path / SOURCE))
-        try:
-            network.load_state_dict(self.state())
-        except RuntimeError as error:
-            message = f"the weights do not fit network.py: {str(error).splitlines()[-1].strip()}"
-            raise NasError(message, where=str(self.path / WEIGHTS)) from None
+        state = self.state()
+        check_fit(state, network, str(self.path / WEIGHTS))
+        network.load_state_dict(state)
         return network.eval()
 
     def graph(self) -> Graph | None:

@@ -61,7 +61,7 @@ def predict(
         NasError: The folder holds no weights, or a network that scores every pixel.
     """
     if folder.about["task"] != "classification":
-        hint = "nas evaluate scores such a network on images with masks"
+        hint = "README.md has the lines that run such a network"
         raise NasError("scores every pixel, not whole images", where=str(folder.path), hint=hint)
     files, facts = list(find_images(paths)), folder.preprocessing
     network, names = folder.network().to(device), folder.classes

@@ -13,7 +13,7 @@ from nas.exporters.folder import NetworkFolder
 from nas.exporters.formats import FORMATS, load_formats
 from nas.exporters.options import PLAIN, PROGRAMS, FormatOptions
 from nas.exporters.publish import CURVE, TRAINING, ExportedFolder, Figures, Package, publish
-from nas.exporters.variants import DEEPEST, WHOLE, Variant, make_variant
+from nas.exporters.variants import DEEPEST, WHOLE, Variant, check_fit, make_variant
 from nas.graph.cost import cost
 
 OPTIONS = ("with_preprocessing", "dynamic_size", "opset")
@@ -81,7 +81,9 @@ def _variant(folder: NetworkFolder, variant: Variant) -> dict[str, Any]:
     genotype = Genotype.from_dict(folder.about["genotype"], where=str(folder.path))
     channels, height, width = folder.about["input_shape"]
     shape, classes = (channels, height, width), folder.about["num_classes"]
-    made = make_variant(genotype, shape, classes, folder.state(), variant)
+    state = folder.state()
+    check_fit(state, folder.network(), str(folder.path))
+    made = make_variant(genotype, shape, classes, state, variant)
     figures = cost(made.graph)
     known: dict[str, Any] = {
         "title": f"{folder.about['title']}{variant.title}",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.codegen.parameter_names import carry
 from nas.codegen.source import source
-from nas.errors import NasError, StorageError
+from nas.errors import NasError, NotFoundError, StorageError
 from nas.exporters.preprocessing import fit_of, normalisation
 from nas.exporters.publish import (
     CONFIG,
@@ -154,7 +154,7 @@ def fine_tuning(
         raise NasError(f"must be above 0 and at most 1, not {body_rate:g}", where="body-rate")
     file = Path(weights)
     if not file.is_file():
-        raise NasError("there is no such file", where=str(file))
+        raise NotFoundError("there is no such file", where=str(file))
     return FineTuning(file, target.zoo, body_rate, freeze)
 
 

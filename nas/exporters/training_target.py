@@ -143,13 +143,13 @@ def _of_about(
 
 
 def _is_about(path: Path) -> bool:
-    """Return whether a file is the config.json of an export, and not a genotype."""
+    """Return whether a file is the config.json of an export and not a genotype. NasError if it is damaged."""
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         return False
     try:
         about = json.loads(read_text(path, NasError))
-    except (ValueError, RecursionError):
-        return False
+    except (ValueError, RecursionError) as error:
+        raise NasError(f"not valid JSON: {error}", where=str(path)) from None
     return isinstance(about, dict) and {"input_shape", "num_classes"} <= about.keys()
 
 

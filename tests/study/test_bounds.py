@@ -16,8 +16,9 @@ from testing.trials import SPACE, a_trial
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.files import MAX_BYTES, read_bytes, read_checked, read_text, write_checked
 from nas.study import database
-from nas.study.run import open_run
+from nas.study.run import Run, open_run
 from nas.study.run_config import RunConfig
+from nas.study.run_folder import RunFolder
 from nas.study.study import Study
 from nas.study.tables import StudyRow, insert_study
 from nas.study.trial_json import from_attributes, to_attributes
@@ -209,3 +210,18 @@ def test_a_run_is_shown_by_its_folder_alone(tmp_path):
         assert run.name == "run"
         assert list(run.reseeded) == []
         assert run.profile == []
+
+
+def test_a_run_without_a_complete_trial_has_no_best_network(study, tmp_path):
+    run = Run(RunFolder(tmp_path), make_config(), study)
+    for choose in (run.best, run.knee):
+        with pytest.raises(NotFoundError, match="complete"):
+            choose()
+    study.record(a_trial(0, reason="diverged"))
+    with pytest.raises(NotFoundError, match="1 failed"):
+        run.best()
+    study.record(a_trial(1))
+    assert run.best() == run.knee() == run.trial(1)
+    with pytest.raises(NotFoundError, match="no trial 2") as caught:
+        run.trial(2)
+    assert caught.value.hint == "recorded are 0 to 1"

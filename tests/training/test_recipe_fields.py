@@ -25,7 +25,7 @@ from nas.training.loop import evaluate, train
 from nas.training.memory import candidate_memory, data_memory
 from nas.training.metrics import Confusion, Mix, cross_entropy
 from nas.training.recipe import Recipe, adjusted, check_recipe, default_recipe, full_epochs, full_recipe
-from nas.training.recipe_text import augmentation, augmentation_line, field_rows
+from nas.training.recipe_text import augmentation, classes, field_rows, recipe_lines
 from nas.zoo import zoo_entry
 
 CPU = torch.device("cpu")
@@ -463,8 +463,22 @@ class TestDefaults:
             "shifted by up to 1 pixel, mirrored left-right at random, colours changed by up to 40%, two "
             "random operations of magnitude 7, a square of 4 pixels cut out, mixed in pairs (alpha 0.2)"
         )
-        assert "--recipe flip=false" in augmentation_line(recipe)
-        assert augmentation_line(Recipe(pad=0, flip=False)) == "augmented   none"
+        assert "--recipe flip=false" in recipe_lines(recipe, uneven)[0]
+        assert recipe_lines(Recipe(pad=0, flip=False), uneven)[0] == "augmented   none"
+
+    def test_classes_in_words(self, uneven, shapes):
+        counts = np.bincount(uneven.train_labels)
+        assert classes(Recipe(), uneven) == (
+            f"one has {max(counts) / min(counts):.3g} times as many training images as another: see "
+            "--objectives balanced_error,flops and --recipe class_weights=balanced"
+        )
+        assert classes(Recipe(), replace(uneven, train_labels=np.arange(48) % 3)) == ""
+        assert classes(Recipe(), shapes) == ""
+        assert recipe_lines(Recipe(class_weights={"g": 2}, sampling="balanced"), uneven)[1:] == [
+            "classes     weights in the loss: g 2, all others 1; shown equally often"
+        ]
+        weighted = classes(Recipe(class_weights="balanced"), shapes)
+        assert weighted == "weighted in inverse proportion to their number of labels"
 
 
 class TestRefusals:
