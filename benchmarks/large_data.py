@@ -85,7 +85,7 @@ def load(spec: str) -> dict[str, Any]:
     return {**times, "peak_mb": peak[0], **facts}
 
 
-def read_all(task: Any, dataset: Any, recipe: Any, device: str, *_: object) -> Any:
+def read_all(task: Any, dataset: Any, recipe: Any, device: str, on_epoch: Any, on_batch: Any) -> Any:
     """Stand in for the training of a candidate: read and augment all images, and say the peak of memory."""
     import torch
 
@@ -96,6 +96,7 @@ def read_all(task: Any, dataset: Any, recipe: Any, device: str, *_: object) -> A
         batches = Batches(dataset, recipe, torch.device(device), torch.Generator().manual_seed(0))
         for chosen in batches.order():
             batches.augment_batch(chosen)
+            on_batch()
     return Result(task.number, "complete", message=str(peak[0]))
 
 
