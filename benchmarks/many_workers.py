@@ -119,7 +119,7 @@ def measure(workers: int, results: int) -> dict[str, float]:
         for now, then in zip((time.monotonic(), time.thread_time(), time.process_time()), before, strict=True)
     )
     done = counts["results"] - first
-    ray.kill(evaluator._actors.host)
+    ray.kill(evaluator._crew.actors.host)
     evaluator.close()
     return {
         "workers": workers,

@@ -59,7 +59,7 @@ class Images(TorchDataset[tuple[Tensor, int]]):
     def __init__(self, dataset: Dataset, recipe: Recipe | None) -> None:
         validating = recipe is None
         images = dataset.val_images if validating else dataset.train_images
-        self.images = torch.tensor(images)
+        self.images = torch.tensor(np.asarray(images))
         self.labels = (dataset.val_labels if validating else dataset.train_labels).tolist()
         self.mean = torch.tensor(dataset.mean)[:, None, None]
         self.std = torch.tensor(dataset.std)[:, None, None]

@@ -26,9 +26,9 @@ ESTIMAND = (
     "Mean change of validation error when module type a is replaced by type b in the same context, over the "
     "contexts of the table, taken as drawn at random. {e1} E2: at equal FLOPs (within 3 %{budget}). The two "
     "answer different questions and may differ in sign. Intervals are 95 % and hold every mean that neither "
-    "sign flips nor a bootstrap-t over contexts reject; p is the larger of the two, after Holm over the "
-    "contrasts of one estimand. The validation images are taken as fixed: how far other images would move an "
-    "effect is in no interval, and 10,000 or more keep it small."
+    "sign flips nor a bootstrap-t over contexts reject, wider where differences have long tails; p is the "
+    "larger of the two, after Holm over the contrasts of one estimand. The validation images are taken as "
+    "fixed: how far other images would move an effect is in no interval, and 10,000 or more keep it small."
 )
 SHAPE = "E1: as the context pairs them, whatever FLOPs they have."
 IN_CONTEXT = {**WHERE, "E1": "in the same context"}

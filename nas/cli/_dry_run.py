@@ -23,7 +23,7 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     from nas.controller.evaluators import Workers
     from nas.data.summary import data_lines
     from nas.formatting import metric
-    from nas.training.recipe_text import augmentation_line
+    from nas.training.recipe_text import recipe_lines
 
     if options["space"] is None:
         raise NasError("name a search space", where="--space", hint="nas spaces lists them")
@@ -43,7 +43,7 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
         echo(f"            the search ends when all are tried, before {config.trials} candidates")
     for line in (*adaption_lines(config.space), *_limit_lines(document["limits"])):
         echo(line)
-    for line in (*data_lines(dataset, config.data), augmentation_line(config.recipe)):
+    for line in (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset)):
         echo(line)
     epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
     echo(f"search      {config.trials} candidates by {config.searcher.name}, {epochs}")
@@ -63,8 +63,12 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
 
 def _limit_lines(limits: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return a line that names the limits which rule out draws, with their shares."""
-    shares = [f"{name} {limit['ruled_out']:.1%}" for name, limit in limits.items() if limit["ruled_out"]]
-    return [f"limits      rule out of uniform draws: {', '.join(shares)}"] if shares else []
+    shares = [(name, f"{limit['ruled_out']:.1%}") for name, limit in limits.items() if limit["ruled_out"]]
+    if not shares:
+        return []
+    (name, share), *others = shares
+    more = "".join(f", {name} {share}" for name, share in others)
+    return [f"limits      {name} rules out {share} of uniform draws{more}"]
 
 
 def epochs_text(fidelity: Sequence[int], epochs: int) -> str:

@@ -6,6 +6,7 @@ messages may come from a stranger's file, and must not clear the screen or write
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import traceback
@@ -102,3 +103,21 @@ def accept_any_text(stream: TextIO) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
+
+
+class WithoutRaylet(io.TextIOBase):
+    """Stream that passes on what others print, but no messages of Ray's daemon. These dump its state when it
+    dies, and the deaths of workers are in the record of each trial."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.left_out = False
+
+    def write(self, text: str) -> int:
+        left_out, self.left_out = self.left_out, "(raylet)" in text[:40]
+        if not self.left_out and not (left_out and text == "\n"):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()

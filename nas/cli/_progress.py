@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import sys
 import time
 from collections import deque
 from contextlib import ExitStack, redirect_stdout
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from nas.cli._output import console, echo, percent
+from nas.cli._output import WithoutRaylet, console, echo, percent
 from nas.controller.signals import DRAIN
 from nas.errors import escape_controls
 from nas.formatting import count, duration, metric
@@ -36,24 +35,6 @@ SCATTER = (48, 10)
 
 LAST = 6
 """Candidates whose results stay in view beside the plot."""
-
-
-class WithoutRaylet(io.TextIOBase):
-    """Stream that passes on what others print, but no messages of Ray's daemon. These dump its state when it
-    dies, and the deaths of workers are in the record of each trial."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.left_out = False
-
-    def write(self, text: str) -> int:
-        left_out, self.left_out = self.left_out, "(raylet)" in text[:40]
-        if not self.left_out and not (left_out and text == "\n"):
-            self.stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        self.stream.flush()
 
 
 class SearchProgress:
@@ -92,9 +73,9 @@ class SearchProgress:
         """Print how the images were read and are augmented, and what follows from their size."""
         from nas.cli.spaces import adaption_lines
         from nas.data.summary import data_lines
-        from nas.training.recipe_text import augmentation_line
+        from nas.training.recipe_text import recipe_lines
 
-        lines = (*data_lines(dataset, config.data), augmentation_line(config.recipe))
+        lines = (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset))
         for line in (*lines, *adaption_lines(config.space)):
             self.print(line)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress:
-    """Callbacks for `nas.training.final.train`; use as a context manager.
+    """Callbacks for `nas.exporters.train.train_target`; use as a context manager.
 
     Args:
         folder: Folder that the training writes. Trackers name the training after it, and keep their files
@@ -42,13 +42,14 @@ class TrainingProgress:
         """Print what is trained and how."""
         from dataclasses import asdict
 
-        from nas.training.recipe_text import augmentation_line
+        from nas.training.recipe_text import recipe_lines
 
         self.epochs = recipe.epochs
         self.times = [time.monotonic()]
         images = count(len(dataset.train_labels), "image")
         note(f"training    {recipe.epochs} epochs of {images} of {dataset.name}, in {recipe.precision}")
-        note(augmentation_line(recipe))
+        for line in recipe_lines(recipe, dataset):
+            note(line)
         extras = [f"weights averaged (ema {recipe.ema:g})"] if recipe.ema else []
         extras += [f"patience of {count(recipe.patience, 'epoch')}"] if recipe.patience else []
         if extras:

@@ -46,7 +46,7 @@ def command(
     from nas.data import load_data
     from nas.data.summary import class_counts, data_dict, data_lines
     from nas.training.recipe import adjusted, check_recipe, default_recipe
-    from nas.training.recipe_text import augmentation, augmentation_line
+    from nas.training.recipe_text import augmentation, recipe_lines
 
     dataset = load_data(spec, seed=seed)
     fields = recipe or {}
@@ -59,7 +59,7 @@ def command(
     if as_json:
         emit({**data_dict(dataset), "augmentation": augmentation(chosen)})
         return
-    for line in (*data_lines(dataset, spec), augmentation_line(chosen)):
+    for line in (*data_lines(dataset, spec), *recipe_lines(chosen, dataset)):
         echo(line)
     counts = class_counts(dataset)
     rows = [{"class": name, **of_parts} for name, of_parts in list(counts.items())[:MOST_CLASSES]]

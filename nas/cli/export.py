@@ -177,6 +177,8 @@ def report(export: ExportedFolder) -> None:
     for name, difference in export.formats.items():
         echo(f"  by {name}: outputs differ by {difference:.1g}")
     echo(f"  by the code of README.md, run as it stands ({', '.join(export.lines)}): the same")
+    for title, packages in export.unrun.items():
+        note(f"  not run, as {packages} is not installed: {title}")
 
 
 def report_one(export: ExportedFolder, as_json: bool) -> None:

@@ -30,7 +30,7 @@ BODY_RATE = 0.1
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Folder to write the trained folder in. Default: train/ in the run folder; the place of an exported "
-    "file; else trained/.",
+    "file; else trained/, beside a file.",
 )
 @click.option(
     "--weights",

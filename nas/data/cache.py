@@ -14,12 +14,14 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from nas.data.dataset import Split
 from nas.data.decoded_file import RECORD, VERSION, DecodedFile, Pixels, checksums
+from nas.data.progress import check_room
 from nas.data.reading import Reading
 from nas.data.rows import SMALL, Rows, blocks
 from nas.errors import NasError
@@ -155,12 +157,24 @@ def store(file: DecodedFile, images: Iterable[Pixels], shape: tuple[int, ...]) -
         start += len(block)
 
 
-def shrink(limit: int, keep: Path) -> None:
-    """Remove the least recently used files until the rest fits, and `keep` too if it is too large."""
+def make_room(file: DecodedFile, count: int, shape: tuple[int, ...], where: str) -> None:
+    """Make room for `count` images of (planes, height, width) in the cache, and say what they need.
+
+    Raises StorageError if the disk does not have it.
+    """
+    limit, need = limit_bytes(), count * prod(shape)
+    if file.path:
+        shrink(max(0, limit - need), keep=file.path, always=True)
+    check_room(where, file.folder, count, shape, kept=bool(file.path) and need <= limit)
+
+
+def shrink(limit: int, keep: Path, *, always: bool = False) -> None:
+    """Remove the least recently used files until the rest fits, and `keep` too if it is too large, unless it
+    is to be kept `always`."""
     total = 0
     for entry in sorted(entries(), key=lambda entry: entry.path != keep):
         total += entry.bytes
-        if total > limit:
+        if total > limit and not (always and entry.path == keep):
             entry.path.unlink(missing_ok=True)
 
 

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.cache import open_part
+from nas.data.cache import make_room, open_part
 from nas.data.dataset import Split
 from nas.data.decoded_file import RECORD, DecodedFile, Pixels, Records, checksums
 from nas.data.images import CHANGES, Picture, quiet_decoders
-from nas.data.progress import Progress, check_room
+from nas.data.progress import Progress
 from nas.data.reading import Reading
 from nas.data.rows import Indices, Rows, take
 from nas.errors import NasError
@@ -141,16 +141,16 @@ def _fill(file: DecodedFile, missing: Indices, part: Undecoded, pool: Executor) 
     if file.shape is not None:
         sizes[file.shape[1:]] += int((file.records["channels"] > 0).sum())
         places[file.shape[1:]] = part.where
-    progress = Progress(part.where, len(missing))
+    progress, room = Progress(part.where, len(missing)), ()
     jobs = zip(missing.tolist(), part.jobs(missing), strict=True)
     for chunk in _chunks(jobs, pool, masked=part.masked, size=part.size):
         broken |= chunk.broken
         sizes += chunk.sizes
         places = chunk.places | places
         if len(chunk.rows):
-            if progress.done == 0:
-                shape = file.shape or (chunk.pixels.shape[1], *chunk.pixels.shape[2:])
-                check_room(part.where, file.folder, len(missing), shape)
+            if not room:
+                room = file.shape or chunk.pixels.shape[1:]
+                make_room(file, len(missing), room, part.where)
             if file.shape is None:
                 file.begin((chunk.pixels.shape[1], chunk.pixels.shape[2], chunk.pixels.shape[3]))
             if file.fits(chunk.pixels):

@@ -10,7 +10,9 @@ import fcntl
 import json
 import os
 import secrets
+import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
@@ -32,6 +34,8 @@ RECORD = np.dtype(
 )
 """State of a row: channels of its image, 0 if it is not decoded; a bit per change; its size before it was
 brought to another one."""
+POLL, PATIENCE = 0.05, 2.0
+"""Seconds between two tries to lock a file, and until the wait is said."""
 CHECKED = 256
 """Rows that a thread checks at once."""
 
@@ -203,12 +207,27 @@ def _lock(path: Path) -> int:
     """Open a file, made if need be, once no other process has it locked."""
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        with suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        _wait_for_lock(fd, path)
         with suppress(OSError):
             if os.path.samestat(os.fstat(fd), os.stat(path)):
                 return fd
         os.close(fd)  # another process has replaced or removed it
+
+
+def _wait_for_lock(fd: int, path: Path) -> None:
+    """Lock a file, and say so if another process holds it for long; without locks on some network disks."""
+    began, said = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(POLL)
+        except OSError:
+            return
+        if not said and time.monotonic() - began > PATIENCE:
+            said = True
+            print("another process decodes the same images; waiting for it", file=sys.stderr, flush=True)
 
 
 def _runs(rows: Indices) -> Iterator[tuple[int, int]]:

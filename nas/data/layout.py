@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, MutableMapping, Set
 from pathlib import Path
@@ -91,21 +92,20 @@ def part_of_file(file: Path, root: Path) -> str | None:
     return None
 
 
-def stray(entry: Path) -> str:
+def stray(name: str) -> str:
     """Return why a file or folder of this name is never read; "" if it may be read."""
-    name = entry.name.lower()
-    return "hidden" if name.startswith(".") else STRAYS.get(name, "")
+    return "hidden" if name.startswith(".") else STRAYS.get(name.lower(), "")
 
 
 def subfolders(folder: Path, unread: MutableMapping[str, str]) -> list[Path]:
     """Return the folders directly below another that may hold images, in order; strays go to `unread`."""
     folders = []
-    for entry in sorted(folder.iterdir()):
+    for entry in _entries(folder):
         if entry.is_dir():
-            if reason := stray(entry):
-                unread[str(entry)] = reason
+            if reason := stray(entry.name):
+                unread[entry.path] = reason
             else:
-                folders.append(entry)
+                folders.append(folder / entry.name)
     return folders
 
 
@@ -127,26 +127,32 @@ def _image_files(
         unread[str(folder)] = LOOP if identity in above else SEEN
         return
     seen.add(identity)
-    for entry in sorted(folder.iterdir()):
-        if reason := stray(entry):
-            unread[str(entry)] = reason
+    for entry in _entries(folder):
+        if reason := stray(entry.name):
+            unread[entry.path] = reason
         elif entry.is_dir():
             if deep:
-                yield from _image_files(entry, unread, deep, above | {identity}, seen)
+                yield from _image_files(folder / entry.name, unread, deep, above | {identity}, seen)
         elif reason := _no_image(entry):
-            unread[str(entry)] = reason
+            unread[entry.path] = reason
         else:
-            yield entry
+            yield folder / entry.name
 
 
-def _no_image(file: Path) -> str:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what lies directly in a folder, by name. The entries know their kind without another look."""
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _no_image(file: os.DirEntry[str]) -> str:
     """Return why a file is not read; "" for an image."""
-    suffix = file.suffix.lower()
+    suffix = os.path.splitext(file.name)[1].lower()
     if not file.is_file():
-        return "no ordinary file" if file.exists() else DANGLING
+        return "no ordinary file" if os.path.exists(file) else DANGLING
     if suffix in FOREIGN_SUFFIXES:
         return FOREIGN
-    return "" if suffix in SUFFIXES or looks_like_image(file) else NO_IMAGE
+    return "" if suffix in SUFFIXES or looks_like_image(Path(file)) else NO_IMAGE
 
 
 def _identity(folder: Path) -> Identity:

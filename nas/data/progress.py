@@ -50,18 +50,23 @@ class Progress:
         print(start + readable(text), end=end, file=sys.stderr, flush=True)
 
 
-def check_room(where: str, folder: Path, count: int, shape: tuple[int, ...]) -> None:
+def check_room(where: str, folder: Path, count: int, shape: tuple[int, ...], *, kept: bool = True) -> None:
     """Say the room that `count` images of (planes, height, width) need on disk, if it is much.
+
+    `kept` says whether the cache keeps them.
 
     Raises StorageError if the disk of `folder` does not have it.
     """
     need, free = count * prod(shape), shutil.disk_usage(folder).free
     smaller = count * shape[0] * SMALLER**2
-    proposal = f"?size={SMALLER} needs {_size(smaller)}" if smaller < need else ""
-    text = "; ".join(filter(None, (f"{_size(need)} needed on disk, {_size(free)} free", proposal)))
+    text = f"{_size(need)} needed on disk, {_size(free)} free"
+    if smaller < need:
+        text += f"; ?size={SMALLER} needs {_size(smaller)}"
     if need > free:
         hint = "nas cache --clear frees room, and $NAS_CACHE names another disk"
         raise StorageError(text, where=where, hint=f"{hint}; decoded images go to {folder}")
+    if not kept:
+        text += "; not kept for the next start: raise $NAS_CACHE_GB"
     if need > SAID:
         print(readable(f"{where}: {text}"), file=sys.stderr, flush=True)
 

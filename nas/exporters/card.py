@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.exporters import verify as verification
+from nas.formatting import count
 from nas.graph.graph import shape_text
 
 MOST_CLASSES = 20
@@ -117,7 +118,7 @@ def _state(about: Mapping[str, Any]) -> str:
         tested = "The test set was read once, after the training." if "test_error" in training else ""
         kept = f", of which epoch {training['kept_epoch']} was the best," if "kept_epoch" in training else ""
         text = f"""\
-`model.safetensors` holds the weights of a training of {training["epochs"]} epochs{kept} on
+`model.safetensors` holds the weights of a training of {count(training["epochs"], "epoch")}{kept} on
 {training["data"]}, from {start}, seed {training["seed"]}. `training.json` has its curve and settings.
 {tested}"""
         return text.strip()
@@ -138,7 +139,10 @@ def _preparation(about: Mapping[str, Any]) -> str:
     mean, std = ([round(value, 4) for value in about[name]] for name in ("mean", "std"))
     _, height, width = about["input_shape"]
     fit = FITS[about.get("fit", "crop")]
+    raw = ""
+    if about.get("with_preprocessing"):
+        raw = " The ONNX and torch.export files take pixels as they are, uint8 (n, channels, height, width)."
     return (
         f"Images are of {height} x {width} pixels (others are resized bicubically, and {fit}). "
-        f"Normalise inputs as `(x / 255 - mean) / std` with mean {mean} and std {std}."
+        f"Normalise inputs as `(x / 255 - mean) / std` with mean {mean} and std {std}.{raw}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -166,10 +167,11 @@ def evaluate(
     step = max(1, BATCH_PIXELS // (facts.size[0] * facts.size[1]))
     shares = np.concatenate(
         [
-            probabilities(network, split.images[start : start + step], facts, device)
+            probabilities(network, np.asarray(split.images[start : start + step]), facts, device)
             for start in range(0, len(split.labels), step)
         ]
     )
+    split = split._replace(labels=np.asarray(split.labels))
     confusion, loss, bins = score(shares, split.labels)
     worst = worst_images(shares, split, folder.classes)
     return Evaluation(
@@ -205,11 +207,16 @@ def find_images(
         where, read = f"{spec}: {name}", parts[str(name)]().decoded()
         if read.reading.broken and not options.skip_broken:
             raise broken_error(read.reading.broken, where)
-        fitted = match_classes(read, folder.classes, where)
-        splits.append(match_shape(fitted, (facts.channels, *facts.size), where))
-    images, labels = (np.concatenate([split[i] for split in splits]) for i in (0, 1))
+        fitted = match_shape(read, (facts.channels, *facts.size), where)
+        splits.append(match_classes(fitted, folder.classes, where))
+    images, labels = (_joined([split[i] for split in splits]) for i in (0, 1))
     whole = "" if names == ["train"] and len(parts) == 1 else f", {' and '.join(map(str, names))}"
     return f"{spec}{whole}", Split(images, labels, folder.classes), False
+
+
+def _joined(arrays: Sequence[Any]) -> Any:
+    """Return arrays as one; a single one is not read into memory."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate([np.asarray(array) for array in arrays])
 
 
 def _own_data(
@@ -237,7 +244,7 @@ def _own_data(
     if chosen == "test" and "test" not in parts:
         raise NasError("has no test part", where=spec, hint=f"it has {' and '.join(parts)}")
     names = list(parts) if chosen == "all" else [chosen]
-    images, labels = (np.concatenate([parts[name][i] for name in names]) for i in (0, 1))
+    images, labels = (_joined([parts[name][i] for name in names]) for i in (0, 1))
     return f"{spec}, {chosen}", Split(images, labels, dataset.classes), chosen != "test"
 
 

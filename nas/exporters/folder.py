@@ -13,7 +13,8 @@ from nas.codegen.source import source
 from nas.codegen.whitelist import checked
 from nas.errors import NasError, NotFoundError
 from nas.exporters.preprocessing import Preprocessing
-from nas.exporters.publish import CONFIG, TRAINING, load_network
+from nas.exporters.publish import CONFIG, load_network
+from nas.exporters.variants import check_fit
 from nas.exporters.verify import SOURCE, WEIGHTS
 from nas.files import read_text
 from nas.graph.ops import MAX_SIZE
@@ -56,12 +57,6 @@ class NetworkFolder:
             raise NasError("names no mean and std of images", where=str(self.path / CONFIG), hint=hint)
         return preprocessing
 
-    @property
-    def training(self) -> str | None:
-        """Text of training.json; None if the folder is of no full training."""
-        path = self.path / TRAINING
-        return path.read_text(encoding="utf-8") if path.is_file() else None
-
     def state(self) -> dict[str, Tensor]:
         """Return the weights; NasError if there are none."""
         from nas.zoo.weights import read_weights
@@ -75,11 +70,9 @@ class NetworkFolder:
     def network(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode."""
         network = load_network(self.text, self.about, str(self.path / SOURCE))
-        try:
-            network.load_state_dict(self.state())
-        except RuntimeError as error:
-            message = f"the weights do not fit network.py: {str(error).splitlines()[-1].strip()}"
-            raise NasError(message, where=str(self.path / WEIGHTS)) from None
+        state = self.state()
+        check_fit(state, network, str(self.path / WEIGHTS))
+        network.load_state_dict(state)
         return network.eval()
 
     def graph(self) -> Graph | None:
@@ -177,6 +170,11 @@ def _fault(about: Any) -> str:
     wrong = next((key for key in texts if not isinstance(about.get(key) or "", str)), None)
     if wrong:
         return f"{wrong}: must be a text"
+    formats, opset = about.get("formats") or [], about.get("opset")
+    if not (isinstance(formats, list) and all(isinstance(name, str) for name in formats)):
+        return "formats: must be a list of names"
+    if not (opset is None or type(opset) is int):
+        return "opset: must be a whole number"
     training: Any = about.get("training", {})
     kinds: dict[str, Any] = {"data": str, "epochs": int, "seed": int}
     if "training" in about and not isinstance(training, dict):

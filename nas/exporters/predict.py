@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.images import Picture, decode, fit_picture
+from nas.data.images import Picture, Pixels, decode, fit_picture
 from nas.data.layout import image_files
 from nas.errors import NasError, NotFoundError
 from nas.exporters.folder import NetworkFolder
@@ -19,7 +19,6 @@ from nas.exporters.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from torch import nn
 
-    from nas.data.dataset import Images
 
 Shares = npt.NDArray[np.float32]
 BATCH_PIXELS = 1 << 20
@@ -62,7 +61,7 @@ def predict(
         NasError: The folder holds no weights, or a network that scores every pixel.
     """
     if folder.about["task"] != "classification":
-        hint = "nas evaluate scores such a network on images with masks"
+        hint = "README.md has the lines that run such a network"
         raise NasError("scores every pixel, not whole images", where=str(folder.path), hint=hint)
     files, facts = list(find_images(paths)), folder.preprocessing
     network, names = folder.network().to(device), folder.classes
@@ -81,7 +80,7 @@ def predict(
 
 
 def probabilities(
-    network: nn.Module, pixels: Images, facts: Preprocessing, device: str
+    network: nn.Module, pixels: Pixels, facts: Preprocessing, device: str
 ) -> np.ndarray[Any, Any]:
     """Return the probabilities of the classes, (n, classes), of uint8 images (n, channels, height, width)."""
     import torch
@@ -106,7 +105,7 @@ def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
             raise NotFoundError("there is no such file", where=str(path))
 
 
-def read_pixels(path: Path, facts: Preprocessing) -> tuple[Images, tuple[str, ...]]:
+def read_pixels(path: Path, facts: Preprocessing) -> tuple[Pixels, tuple[str, ...]]:
     """Return an image as uint8 (channels, height, width), and what was changed in it.
 
     Raises NasError if it cannot be read.
@@ -123,7 +122,7 @@ def read_pixels(path: Path, facts: Preprocessing) -> tuple[Images, tuple[str, ..
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)), changes
 
 
-def _grey(picture: Picture) -> tuple[Images, tuple[str, ...]]:
+def _grey(picture: Picture) -> tuple[Pixels, tuple[str, ...]]:
     """Return the pixels of an image as grey ones; a colour image whose colours are grey loses nothing."""
     from PIL import Image
 
@@ -135,7 +134,7 @@ def _grey(picture: Picture) -> tuple[Images, tuple[str, ...]]:
     return np.asarray(Image.fromarray(pixels).convert("L")), changes
 
 
-def _read(path: Path, facts: Preprocessing) -> tuple[Images, tuple[str, ...]] | NasError:
+def _read(path: Path, facts: Preprocessing) -> tuple[Pixels, tuple[str, ...]] | NasError:
     try:
         return read_pixels(path, facts)
     except NasError as error:

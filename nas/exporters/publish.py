@@ -34,13 +34,11 @@ BATCH = 2
 CONFIG = "config.json"
 CARD = "README.md"
 PREDICT = "predict.py"
-TRAINING = "training.json"
-CURVE = "curve.png"
-"""Picture of the curve in TRAINING."""
+TRAINING, CURVE = "training.json", "curve.png"
 EVALUATION = "evaluation.html"
 OWN = {
-    *(verification.SOURCE, verification.WEIGHTS, CONFIG, CARD, PREDICT, TRAINING, CURVE, EVALUATION, *FILES),
-    "__pycache__",
+    *(verification.SOURCE, verification.WEIGHTS, CONFIG, CARD, PREDICT, TRAINING, EVALUATION, *FILES),
+    *(CURVE, "__pycache__"),
 }
 """Names that an exported folder may hold. A folder with others is not replaced."""
 
@@ -67,7 +65,7 @@ class Package:
     expected: Cost | Figures
     about: Mapping[str, Any]
     keep_weights: bool
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,8 @@ class ExportedFolder:
     """A verified folder.
 
     difference: largest deviation of its outputs; `formats` has those of the other formats, by the
-        name of what computed them, and `lines` those of the code in the card, by the title of its section.
+        name of what computed them, and `lines` those of the code in the card, by the title of its section;
+        `unrun` names the packages without which code was not run.
     weights: whether the folder holds weights.
     """
 
@@ -94,6 +93,7 @@ class ExportedFolder:
     weights: bool
     formats: Mapping[str, float]
     lines: Mapping[str, float]
+    unrun: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def _write(package: Package, scratch: Path, to: Path, formats: Sequence[Any]) ->
     (folder / verification.REFERENCE).write_bytes(save(reference))
     state = {name: value.contiguous() for name, value in package.state.items()}
     (folder / verification.WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
-    for name, text in package.files.items():
-        (folder / name).write_text(text)
+    for name, content in package.files.items():
+        (folder / name).write_bytes(content)
     if package.keep_weights and preprocessing and package.about.get("task") == "classification":
         shutil.copyfile(predict_script.__file__, folder / PREDICT)
     if formats:

@@ -11,9 +11,9 @@ from nas.codegen.source import source
 from nas.errors import NasError
 from nas.exporters.folder import NetworkFolder
 from nas.exporters.formats import FORMATS, load_formats
-from nas.exporters.options import PLAIN, FormatOptions
-from nas.exporters.publish import TRAINING, ExportedFolder, Figures, Package, publish
-from nas.exporters.variants import DEEPEST, WHOLE, Variant, make_variant
+from nas.exporters.options import PLAIN, PROGRAMS, FormatOptions
+from nas.exporters.publish import CURVE, TRAINING, ExportedFolder, Figures, Package, publish
+from nas.exporters.variants import DEEPEST, WHOLE, Variant, check_fit, make_variant
 from nas.graph.cost import cost
 
 OPTIONS = ("with_preprocessing", "dynamic_size", "opset")
@@ -34,24 +34,32 @@ def export_folder(
     """
     name = folder.path.resolve().name + variant.suffix
     earlier = folder.about.get("formats") or [] if to is None and variant == WHOLE else []
+    if earlier and not set(formats) & set(PROGRAMS):  # those that are written again stay as they were
+        kept = {key: folder.about[key] for key in OPTIONS if key in folder.about}
+        options = FormatOptions(**kept) if options == PLAIN else options
     names = [name for name in FORMATS if name in {*earlier, *formats}]
     modules = load_formats([*dict.fromkeys([*formats, *names])])
     about = {key: value for key, value in folder.about.items() if key not in OPTIONS}
     about |= {"name": name, "weights": True, **options.about(names)}
     about.setdefault("weights_from", "model.safetensors")
     made = _whole(folder) if variant == WHOLE else _variant(folder, variant)
-    training = folder.training
     package = Package(
         folder=name,
         where=str(folder.path),
         about=about | made.pop("about"),
         keep_weights=True,
-        files={TRAINING: training} if training and not variant.column else {},
+        files={} if variant.column else _of_training(folder),
         **made,
     )
     if package.about.get("with_preprocessing"):
         _ = folder.preprocessing
     return publish([package], to or folder.path.resolve().parent, modules)[0]
+
+
+def _of_training(folder: NetworkFolder) -> dict[str, bytes]:
+    """Return the files that a full training left: its figures and the picture of its curve."""
+    files = [path for name in (TRAINING, CURVE) if (path := folder.path / name).is_file()]
+    return {path.name: path.read_bytes() for path in files}
 
 
 def _whole(folder: NetworkFolder) -> dict[str, Any]:
@@ -73,7 +81,9 @@ def _variant(folder: NetworkFolder, variant: Variant) -> dict[str, Any]:
     genotype = Genotype.from_dict(folder.about["genotype"], where=str(folder.path))
     channels, height, width = folder.about["input_shape"]
     shape, classes = (channels, height, width), folder.about["num_classes"]
-    made = make_variant(genotype, shape, classes, folder.state(), variant)
+    state = folder.state()
+    check_fit(state, folder.network(), str(folder.path))
+    made = make_variant(genotype, shape, classes, state, variant)
     figures = cost(made.graph)
     known: dict[str, Any] = {
         "title": f"{folder.about['title']}{variant.title}",

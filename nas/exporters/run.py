@@ -19,7 +19,7 @@ from nas.exporters.formats import load_formats
 from nas.exporters.options import PLAIN, FormatOptions
 from nas.exporters.preprocessing import fit_of, normalisation
 from nas.exporters.publish import ExportedFolder, Package, publish
-from nas.exporters.variants import DEEPEST, WHOLE, ExportedNetwork, Variant, make_variant, task_of
+from nas.exporters.variants import DEEPEST, WHOLE, ExportedNetwork, Variant, check_fit, make_variant, task_of
 from nas.files import open_plain
 from nas.graph.cost import cost
 from nas.space.genotype import expand
@@ -89,7 +89,7 @@ def export(
         kept = {trial.number: run.weights(trial) for trial in trials} if weights or formats else {}
         known = {number: data for number, data in kept.items() if data is not None}
     dataset = _dataset_of(run) if column and known else None
-    folder, origin = Path(to or run.folder / "export"), "search" if file is None else file.name
+    folder, origin = Path(to or run.folder / "export"), "search" if file is None else _named(file)
     variant = Variant(column, fold_bn)
     return export_trials(trials, folder, run.config, known, variant, dataset, formats, options, origin)
 
@@ -100,6 +100,11 @@ def _only(trials: Sequence[Trial]) -> int:
             "holds the weights of one network", where="--weights", hint="choose one with --trial N"
         )
     return trials[0].number
+
+
+def _named(file: Path) -> str:
+    """Return the name of a file with that of its folder, as many are called model.safetensors."""
+    return f"{file.resolve().parent.name}/{file.name}"
 
 
 def _read(file: Path) -> bytes:
@@ -169,28 +174,32 @@ def _build_variant(
     """Build the network with its trained weights, or with fresh ones where there are none."""
     import torch
 
-    from nas.codegen.build import build
+    from nas.codegen.build import build, build_graph
 
     torch.manual_seed(trial.seed)
     shape, classes = config.input_shape, config.num_classes
     network, graph = build(trial.genotype, shape, classes), expand(trial.genotype, shape, classes)
     if weights is not None:
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        try:
-            given = load(weights)
-            if trial.genotype.auxiliary and not any(name.startswith("aux") for name in given):
-                return make_variant(trial.genotype, shape, classes, given, variant)  # of a full training
-            network.load_state_dict(given, strict=True)
-        except (RuntimeError, SafetensorError) as error:
-            hint = "if they are of a version of nas whose layers had other names, train the network again"
-            message = f"the weights do not fit: {str(error).splitlines()[0]}"
-            raise NasError(message, where=f"trial {trial.number}", hint=hint) from error
+        given = _loaded(weights, f"trial {trial.number}")
+        if trial.genotype.auxiliary and not any(name.startswith("aux") for name in given):
+            check_fit(given, build_graph(graph), f"trial {trial.number}")  # of a full training
+            return make_variant(trial.genotype, shape, classes, given, variant)
+        check_fit(given, network, f"trial {trial.number}")
+        network.load_state_dict(given)
     state: Mapping[str, Tensor] = network.state_dict()
     if trial.genotype.auxiliary:
         state = carry(state, expand(trial.genotype, shape, classes, auxiliary=True), graph)
     return make_variant(trial.genotype, shape, classes, state, variant)
+
+
+def _loaded(weights: bytes, where: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(weights)
+    except SafetensorError as error:
+        raise NasError(f"the weights cannot be read: {error}", where=where) from error
 
 
 def _column_error(made: ExportedNetwork, dataset: Dataset | None) -> float | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.codegen.parameter_names import carry
 from nas.codegen.source import source
-from nas.errors import NasError, StorageError
+from nas.errors import NasError, NotFoundError, StorageError
 from nas.exporters.preprocessing import fit_of, normalisation
 from nas.exporters.publish import (
     CONFIG,
@@ -38,9 +38,8 @@ from nas.exporters.verify import SOURCE
 from nas.files import write_atomic
 from nas.graph.cost import cost
 from nas.space.genotype import Genotype, expand
-from nas.training.final import Files, fitting_epochs, recorded_epochs, train_fully
+from nas.training.final import Files, choose_recipe, train_fully
 from nas.training.fine_tuning import BODY_RATE, FineTuning
-from nas.training.recipe import adjusted, check_recipe, full_recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -84,7 +83,8 @@ def train(
             the zoo, such as `"resnet18"`.
         data: The data set, as for `nas.search`; by default the data of the search or training that an
             exported file comes from.
-        to: Folder in which the folder is written; by default that of the exported file, or `trained`.
+        to: Folder in which the folder is written; by default that of the exported file, or `trained`,
+            beside a file.
         weights: File of weights to start from, under this program's names or, for networks of the zoo,
             torchvision's. The head is replaced where it has other classes. By default weights are random.
         body_rate: Learning rate of all layers but the head, as a share of the head's, with `weights`.
@@ -122,10 +122,10 @@ def train(
     settings: dict[str, Any] = {
         "epochs": epochs,
         "recipe": recipe,
-        "time": time,
         "seed": seed,
         "device": device,
         "resume": resume,
+        "time": time,
         "on_start": on_start,
         "on_epoch": on_epoch,
     }
@@ -154,7 +154,7 @@ def fine_tuning(
         raise NasError(f"must be above 0 and at most 1, not {body_rate:g}", where="body-rate")
     file = Path(weights)
     if not file.is_file():
-        raise NasError("there is no such file", where=str(file))
+        raise NotFoundError("there is no such file", where=str(file))
     return FineTuning(file, target.zoo, body_rate, freeze)
 
 
@@ -178,26 +178,26 @@ def train_target(
     out = Path(to or target.to) / target.name
     check_replaceable(out)
     spec, dataset = _load(target, data)
-    device, fields = device or _device(), dict(recipe or {})
-    given = fields.pop("epochs", None)
-    chosen = adjusted(full_recipe(dataset, given if epochs is None else epochs), fields)
-    check_recipe(chosen, dataset)
     trained = _Trained(target, dataset, spec, start)
     work = out.with_name(f".{out.name}.training")
-    files = _begin(work, out, trained, resume)
-    if time is not None:
-        fitting = recorded_epochs(files) if resume else None
-        fitting = fitting or fitting_epochs(files.source, dataset, chosen, time, device)
-        chosen = adjusted(full_recipe(dataset, fitting), fields)
+    files, device = _begin(work, out, trained, resume), device or _device()
+    begun = files.checkpoint.exists() or files.weights.exists()
+    settings: dict[str, Any] = {"device": device, "resume": resume}
+    try:
+        chosen = choose_recipe(files.source, dataset, epochs=epochs, fields=recipe, time=time, **settings)
+    except NasError:
+        if not begun:
+            shutil.rmtree(work)
+        raise
 
     def prepare(network: nn.Module) -> None:
         if start is not None:
             say(start.apply(network, dataset.num_classes))
 
-    settings: dict[str, Any] = {"seed": seed, "device": device, "resume": resume, "on_start": on_start}
+    calls: dict[str, Any] = {"on_start": on_start, "on_epoch": on_epoch, "prepare": prepare}
     finished = files.report.exists() and not files.weights.exists()
     try:
-        report = train_fully(files.source, dataset, chosen, **settings, on_epoch=on_epoch, prepare=prepare)
+        report = train_fully(files.source, dataset, chosen, seed=seed, **settings, **calls)
     except NasError as error:
         if not finished:
             raise
@@ -269,7 +269,7 @@ class _Trained:
             expected=Figures(figures["params"], figures["flops"]),
             about=about,
             keep_weights=True,
-            files={TRAINING: json.dumps(report, indent=2, allow_nan=False) + "\n"},
+            files={TRAINING: (json.dumps(report, indent=2, allow_nan=False) + "\n").encode()},
         )
 
     def _figures(self, network: nn.Module) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ def file_target(path: Path) -> TrainingTarget:
     text = read_text(path, NasError)
     beside = path.with_name(CONFIG)
     if path.name != "network.py" or not _is_about(beside):
-        return TrainingTarget(path.stem, TRAINED, text=text, about={"title": path.stem})
+        return TrainingTarget(path.stem, path.parent / TRAINED, text=text, about={"title": path.stem})
     folder = NetworkFolder(path.parent, read_about(beside), text)
     return _folder_target(folder)
 
@@ -105,7 +105,7 @@ def file_target(path: Path) -> TrainingTarget:
 def _json_target(path: Path) -> TrainingTarget:
     if not _is_about(path):
         genotype = Genotype.from_json(read_text(path, NasError), where=str(path))
-        return genotype_target(genotype, path.stem)
+        return replace(genotype_target(genotype, path.stem), to=path.parent / TRAINED)
     about = read_about(path)
     genotype = Genotype.from_dict(about.get("genotype"), where=f"{path}: genotype")
     return _of_about(about, path.parent, genotype, None)
@@ -143,13 +143,13 @@ def _of_about(
 
 
 def _is_about(path: Path) -> bool:
-    """Return whether a file is the config.json of an export, and not a genotype."""
+    """Return whether a file is the config.json of an export and not a genotype. NasError if it is damaged."""
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         return False
     try:
         about = json.loads(read_text(path, NasError))
-    except (ValueError, RecursionError):
-        return False
+    except (ValueError, RecursionError) as error:
+        raise NasError(f"not valid JSON: {error}", where=str(path)) from None
     return isinstance(about, dict) and {"input_shape", "num_classes"} <= about.keys()
 
 

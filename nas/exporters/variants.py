@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.codegen.build import build_graph
+from nas.errors import NasError
 from nas.exporters.deepest_column import column_state, deepest_column
 from nas.exporters.fold_batch_norm import fold_graph, fold_state
 from nas.graph.graph import Graph
@@ -64,6 +65,21 @@ class ExportedNetwork:
 def task_of(graph: Graph) -> str:
     """Return segmentation for a network that scores every pixel, else classification."""
     return "segmentation" if len(graph.output_shape) == 3 else "classification"
+
+
+def check_fit(state: Mapping[str, Tensor], network: nn.Module, where: str) -> None:
+    """Raise NasError, with the first differences, unless a state dict is one of a network."""
+    own = network.state_dict()
+    lacking, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+    parts = [
+        f"{what} {', '.join(names[:2])}" + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+        for what, names in (("lack", lacking), ("have", unknown), ("have another shape in", sorted(shapes)))
+        if names
+    ]
+    if parts:
+        hint = "they may be of another network, or of a version of nas that named its layers otherwise"
+        raise NasError(f"the weights do not fit: they {'; they '.join(parts)}", where=where, hint=hint)
 
 
 def make_variant(

@@ -34,8 +34,8 @@ def verify(folder: Path, formats: Sequence[Path] = ()) -> dict[str, Any]:
 
     Returns params, flops (multiply-adds of one image, half of torch's own counter),
     difference (the largest deviation from the reference outputs, relative to their size
-    where that is above 1), formats (that of each format, over batches of several sizes), and lines (that of
-    each block of code in the card, run as it is written).
+    where that is above 1), formats (that of each format, over batches of several sizes), lines (that of
+    each block of code in the card, run as it is written), and unrun (packages that are missing, by block).
     """
     import torch
     from safetensors.torch import load_file
@@ -61,11 +61,14 @@ def verify(folder: Path, formats: Sequence[Path] = ()) -> dict[str, Any]:
                 by_format[name] = max(_differences(run, cases)) / scale
         if (folder / PREDICT).is_file():
             by_format[PREDICT] = _script_difference(_load(folder / PREDICT), reference)
-        by_lines = {title: value / scale for title, value in _lines_differences(folder, reference)}
+        blocks = json.loads((folder / LINES).read_text())
+        unrun = {block["title"]: ", ".join(_missing(block)) for block in blocks if _missing(block)}
+        runnable = [block for block in blocks if block["title"] not in unrun]
+        by_lines = {title: value / scale for title, value in _lines_differences(folder, runnable, reference)}
     params = sum(parameter.numel() for parameter in network.parameters())
     flops = counter.get_total_flops() // 2
     figures = {"params": params, "flops": flops, "difference": difference}
-    return {**figures, "formats": by_format, "lines": by_lines}
+    return {**figures, "formats": by_format, "lines": by_lines, "unrun": unrun}
 
 
 def _cases(module: Any, about: Mapping[str, Any], reference: Mapping[str, Any], network: Any) -> Any:
@@ -99,18 +102,21 @@ def _script_difference(script: Any, reference: Mapping[str, Any]) -> float:
     return _difference(script.predict(script.load(), images), reference["outputs"].softmax(1))
 
 
-def _lines_differences(folder: Path, reference: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _missing(block: Mapping[str, Any]) -> list[str]:
+    return [name for name in block["needs"] if importlib.util.find_spec(name) is None]
+
+
+def _lines_differences(
+    folder: Path, blocks: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]
+) -> Iterator[tuple[str, float]]:
     """Run each block of code of the card as it stands there, and compare the `network` that it leaves.
 
-    The blocks are read from a file of their own: what else is in the card may be a stranger's. A block whose
-    packages are missing is left out, and the card does not say that it was run.
+    The blocks are read from a file of their own: what else is in the card may be a stranger's.
     """
     card = (folder / CARD).read_text()
-    for block in json.loads((folder / LINES).read_text()):
+    for block in blocks:
         if block["code"] not in card:
             raise ValueError(f"the card lacks the lines of {block['title']}")
-        if any(importlib.util.find_spec(name) is None for name in block["needs"]):
-            continue
         outputs, expected = _run_lines(block, folder, reference[block["input"]]), reference["outputs"]
         if block["weights"]:
             yield block["title"], _difference(outputs, expected)

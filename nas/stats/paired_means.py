@@ -86,7 +86,7 @@ def paired_means(
     pivots[:, constant] = 0.0
     limits = _quantiles(subsets), value - _quantiles(pivots)[::-1] * se  # of the two tests
 
-    wider = _widening(centred, count, variance)
+    wider = _widening(centred, count)
 
     def tails(mean: float) -> tuple[Floats, Floats]:
         """Return the one-sided p of a mean at or above this value, and of one at or below it."""
@@ -133,17 +133,22 @@ def _studentised(count: Floats, first: Floats, second: Floats) -> Floats:
     return np.where((count > 2) & (variance > TINY * second / np.maximum(count, 1)), t, np.nan)
 
 
-def _widening(centred: Floats, count: Floats, variance: Floats) -> Floats:
+def _widening(centred: Floats, count: Floats) -> Floats:
     """Return the factor that widens the limits of each column: the ratio of the quantiles of Student's t on
-    the degrees of freedom of its variance, 2 n / (kurtosis - 1), and on n - 1. It is 1 for normal tails or
-    shorter ones."""
+    the degrees of freedom of its variance, and on n - 1.
+
+    The variance of an estimated variance is 2 / (n - 1) + kurtosis / n, relative to its square. The kurtosis
+    is that in excess of normal tails, corrected for its bias in small samples. The factor is 1 for normal
+    tails or shorter ones.
+    """
     from scipy.special import stdtrit
 
     freedom = np.maximum(count - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        kurtosis = (centred**4).sum(axis=0) / count / variance**2
-        known = 2 * count / (kurtosis - 1)
-    known = np.where(np.isfinite(known) & (known > 0), np.minimum(known, freedom), freedom)
+        raw = (centred**4).sum(axis=0) * count / ((centred**2).sum(axis=0)) ** 2 - 3
+        excess = freedom * ((count + 1) * raw + 6) / ((count - 2) * (count - 3))
+        known = 2 / (2 / freedom + excess / count)
+    known = np.where((count > 3) & (known > 0) & (known < freedom), known, freedom)
     return np.asarray(stdtrit(known, 0.975) / stdtrit(freedom, 0.975))
 
 

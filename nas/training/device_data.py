@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -59,18 +60,24 @@ class BatchReader:
                 for source in self.sources
             ]
 
-    def stage(self, chosen: Tensor) -> None:
-        """Queue the copies to a GPU of the images that do not lie there, for the next `fetch`."""
-        if any(self.staged):
-            rows = chosen.cpu()
-            for staging in filter(None, self.staged):
-                staging.load(rows)
+    def staging(self, order: Tensor) -> Iterator[Tensor]:
+        """Yield the batches of an order, (batches, size), each with its images on the way to the GPU.
+
+        The copies are queued behind the work of the GPU, of images that do not lie there. The host learns the
+        order once, as asking for each batch would wait for the one before.
+        """
+        waiting = [staging for staging in self.staged if staging]
+        rows = order.cpu() if waiting else order
+        for chosen, on_host in zip(order, rows, strict=True):
+            for staging in waiting:
+                staging.load(on_host)
+            yield chosen
 
     def fetch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images of a batch, uint8 (n, channels, height, width), and their labels.
 
         Args:
-            chosen: Indices of the images, on the device; the same as given to `stage`.
+            chosen: Indices of the images, on the device; the batch that `staging` gave last.
         """
         images, labels = (
             staging.batch if staging else gather(source, chosen)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.files import read_text, write_atomic
 from nas.graph.graph import shape_text
+from nas.training.recipe import adjusted, check_recipe, full_recipe
 from nas.training.task import MAX_CLASS_ERRORS
 
 if TYPE_CHECKING:
@@ -45,7 +46,44 @@ class Files:
         return self.source.with_suffix(".checkpoint")
 
 
-def recorded_epochs(files: Files) -> int | None:
+def choose_recipe(
+    source: Path,
+    dataset: Dataset,
+    *,
+    epochs: int | None = None,
+    fields: Mapping[str, Any] | None = None,
+    time: float | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+) -> Recipe:
+    """Return the recipe of a full training.
+
+    Args:
+        source: File with a class `Network(num_classes, in_chans)`.
+        dataset: Images to train on.
+        epochs: Epochs to train; by default as suits the data.
+        fields: Fields that differ from `full_recipe`.
+        time: Seconds for the training. Where the epochs do not fit, as a few measured batches tell, the
+            schedule is as many as do. A resumed training keeps its epochs.
+        device: cpu, cuda or cuda:1.
+        resume: Whether the training beside the source is resumed.
+
+    Raises:
+        NasError: A field is unknown or does not fit the data, or not one epoch fits into the time.
+    """
+    fields = dict(fields or {})
+    given = fields.pop("epochs", None)
+    epochs = given if epochs is None else epochs
+    chosen = adjusted(full_recipe(dataset, epochs), fields)
+    check_recipe(chosen, dataset)
+    if time is None:
+        return chosen
+    fitting = _recorded_epochs(Files(source)) if resume else None
+    fitting = fitting or _fitting_epochs(source, dataset, chosen, time, device)
+    return adjusted(full_recipe(dataset, fitting), fields)
+
+
+def _recorded_epochs(files: Files) -> int | None:
     """Return the epochs of the schedule of an earlier training, None without one."""
     from nas.training.checkpoint import load
 
@@ -58,7 +96,7 @@ def recorded_epochs(files: Files) -> int | None:
     return None if state is None else int(state["identity"]["epochs"])
 
 
-def fitting_epochs(source: Path, dataset: Dataset, recipe: Recipe, time: float, device: str) -> int:
+def _fitting_epochs(source: Path, dataset: Dataset, recipe: Recipe, time: float, device: str) -> int:
     """Return how many epochs of a recipe fit into `time` seconds."""
     from nas.training.time_budget import epochs_within
 

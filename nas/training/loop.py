@@ -226,8 +226,7 @@ def train_epoch(step: Step, run: Callable[[], None], epoch: int, on_batch: Calla
     shares = [blend(epoch * len(batches) + i, recipe.ema) for i in range(len(batches))]
     settings = torch.tensor([rates, shares], device=batches.device)
     losses = torch.empty_like(settings[0])
-    for i, chosen in enumerate(batches.order()):
-        batches.reader.stage(chosen)
+    for i, chosen in enumerate(batches.reader.staging(batches.order())):
         step.chosen.copy_(chosen)
         step.rate.copy_(settings[0, i])
         step.share.copy_(settings[1, i])

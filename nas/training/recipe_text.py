@@ -1,13 +1,22 @@
-"""A recipe in words: its fields, and how it augments images."""
+"""A recipe in words: its fields, how it augments images, and how it treats classes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import Field, fields
 from math import isinf
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nas.formatting import count
-from nas.training.recipe import Recipe
+from nas.training.recipe import BALANCED, Recipe
+
+if TYPE_CHECKING:
+    from nas.data import Dataset
+
+UNEQUAL = 3
+"""Ratio of the numbers of images of two classes from which balancing them is suggested."""
 
 
 def field_rows() -> list[dict[str, str]]:
@@ -51,10 +60,35 @@ def augmentation(recipe: Recipe) -> str:
     return ", ".join(steps) or "none"
 
 
-def augmentation_line(recipe: Recipe) -> str:
-    """Return the line on augmentation below those of `nas.data.summary.data_lines`.
+def recipe_lines(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Return the lines on augmentation and classes below those of `nas.data.summary.data_lines`.
 
-    Mirroring is named with the field that turns it off, because it is wrong for text.
+    Mirroring is named with the field that turns it off, because it is wrong for text. Classes are named where
+    the recipe treats them apart, or where they differ much in number and it does not.
     """
     hint = "; not for text or left-right classes: --recipe flip=false" if recipe.flip else ""
-    return f"{'augmented':<11} {augmentation(recipe)}{hint}"
+    lines = [("augmented", f"{augmentation(recipe)}{hint}"), ("classes", classes(recipe, dataset))]
+    return [f"{label:<11} {text}" for label, text in lines if text]
+
+
+def classes(recipe: Recipe, dataset: Dataset) -> str:
+    """Return how a recipe treats classes of unequal size, or what could be done; "" where there is nothing
+    to say."""
+    steps = []
+    if isinstance(recipe.class_weights, Mapping):
+        weights = (f"{name} {weight:g}" for name, weight in recipe.class_weights.items())
+        steps.append(f"weights in the loss: {', '.join(weights)}, all others 1")
+    elif recipe.class_weights == BALANCED:
+        steps.append("weighted in inverse proportion to their number of labels")
+    if recipe.sampling == BALANCED:
+        steps.append("shown equally often")
+    if steps or dataset.task != "classification":
+        return "; ".join(steps)
+    counts = np.bincount(dataset.train_labels)
+    ratio = counts.max() / counts[counts > 0].min()
+    if ratio < UNEQUAL:
+        return ""
+    return (
+        f"one has {ratio:.3g} times as many training images as another: see "
+        f"--objectives balanced_error,flops and --recipe class_weights={BALANCED}"
+    )

@@ -277,8 +277,8 @@ def test_skewed_differences_are_said_to_be():
     printed = {(row["a"], row["b"]): row["skewed"] for row in analysis_dict(analysis)["contrasts"]}
     assert set(printed.values()) == {True}
     text = " ".join(analysis_text(analysis).split())
-    assert "Intervals are approximate: the differences have a skewness of up to" in text
-    assert "in fewer than 10% of the contexts may be missing from 30" in text
+    assert "Intervals are approximate, as the differences have a skewness of up to" in text
+    assert "30 contexts may hold none of what happens in fewer than 10% of the space" in text
     assert not any(c.skewed for c in contrasts(rows()).values())
 
 

@@ -95,11 +95,12 @@ def test_a_search_whose_limits_no_photo_meets_says_what_would_do(
     error = capsys.readouterr().err
     assert "flops at most 1,000,000: met by 0.0% of random draws, the nearest has" in error
     assert "stride: auto} reduces 64x64 to 32x32 pixels" in error
-    Path("own.yaml").write_text(OWN.replace("8}", "8, stride: auto}", 1).replace("1M", "10M, at: 16x16"))
+    Path("own.yaml").write_text(OWN.replace("8}", "8, stride: auto}", 1).replace("1M", "2M, at: 16x16"))
     assert run(search) == 0
     shown = capsys.readouterr().out
     assert "stem        3x3 conv of stride 2: 64x64 to 32x32" in shown
-    assert "limit       flops at most 40M (10M at 16x16, scaled by pixels)" in shown
+    assert "limit       flops at most 8M (2M at 16x16, scaled by pixels)" in shown
+    assert "limits      flops rules out" in shown
 
 
 @pytest.mark.slow

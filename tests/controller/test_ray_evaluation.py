@@ -296,11 +296,12 @@ def test_a_worker_that_cannot_start_is_left_out(ray_session, monkeypatch, tmp_pa
     except NasError as error:
         states.append(str(error).splitlines()[0])
     finally:
+        left = evaluator.slots
         evaluator.close()
     assert [str(warning.message) for warning in said if warning.category is UserWarning] == [
         "a worker cannot start and is left out: AssertionError: Torch not compiled with CUDA enabled"
     ]
-    assert evaluator.slots == 1
+    assert left == 1
     message = "the worker cannot start: AssertionError: Torch not compiled with CUDA enabled"
     assert states == ([message] if every else ["complete"] * 4)
 
@@ -316,14 +317,14 @@ DRIVER = """
     evaluator = RayEvaluator(None, None, workers=2, trainer=trainer)
     for number in range(2):
         evaluator.submit(Task(number, None, 0))
-    while not all(slot.place for slot in evaluator._slots):
+    while not all(slot.place for slot in evaluator._crew.slots):
         evaluator.wait(0.1)
     results = []
     def work():
         while len(results) < 2:
             results.extend(evaluator.wait())
     try:
-        print(*[slot.place.process for slot in evaluator._slots], flush=True)  # and at once the signal
+        print(*[slot.place.process for slot in evaluator._crew.slots], flush=True)  # and at once the signal
         work()
     except KeyboardInterrupt:
         print("interrupted", flush=True)
@@ -367,7 +368,7 @@ ENDED = """
         time.sleep(600)
     evaluator = RayEvaluator(None, None, workers=1, trainer=trainer)
     evaluator.submit(Task(0, None, 0))
-    while not evaluator._slots[0].task:
+    while not evaluator._crew.slots[0].task:
         evaluator.wait(0.1)
     print("trains", flush=True)
     try:

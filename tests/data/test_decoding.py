@@ -158,6 +158,24 @@ def test_the_room_is_said_and_what_cannot_fit_is_refused(tmp_path, capsys):
     assert not capsys.readouterr().err
 
 
+def test_the_cache_makes_room_before_and_says_what_it_cannot_keep(tmp_path, monkeypatch, capsys):
+    for i, name in enumerate(("one", "two")):
+        write_folder(tmp_path / name, ["a", "b"], count=40, size=(40, 40), seed=i)
+    load_data(f"folder:{tmp_path / 'one'}")
+    [old] = cache.entries()
+    monkeypatch.setenv("NAS_CACHE_GB", str(1.5 * old.bytes / 1e9))
+    monkeypatch.setattr(progress, "SAID", 0)
+    sizes = []
+    monkeypatch.setattr(Progress, "add", lambda *_: sizes.append([entry.path for entry in cache.entries()]))
+    load_data(f"folder:{tmp_path / 'two'}")
+    assert all(old.path not in listing for listing in sizes)
+    assert "not kept" not in capsys.readouterr().err
+    monkeypatch.setenv("NAS_CACHE_GB", "0.0001")
+    load_data(f"folder:{tmp_path / 'one'}")
+    assert "not kept for the next start: raise $NAS_CACHE_GB" in capsys.readouterr().err
+    assert cache.entries() == []
+
+
 def test_progress_is_said_once_it_takes_long(monkeypatch, capsys):
     said = Progress("folder:x", 1000)
     said.add(100)

@@ -122,7 +122,10 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_export_replaces_a_folder_but_for_what_would_be_lost(tmp_path: Path) -> None:
     trial, folder = make_trial(), tmp_path / "trial-0"
-    export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)})
+    export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, origin="mine.safetensors")
+    card = (folder / "README.md").read_text()
+    assert "holds the weights of `mine.safetensors`" in card
+    assert "6.25%" not in card  # the error of the search's weights
     (tmp_path / "plain").touch()
     assert {path.stat().st_mode for path in folder.iterdir()} == {(tmp_path / "plain").stat().st_mode}
     (tmp_path / "plain").unlink()

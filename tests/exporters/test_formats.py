@@ -15,7 +15,7 @@ from testing.exports import CONFIG, make_trial, trained_weights
 import nas
 from nas.cli import run as command_line
 from nas.errors import NasError
-from nas.exporters.formats import FORMATS, hf, load_formats, pt2
+from nas.exporters.formats import FORMATS, hf, load_formats
 from nas.exporters.run import export_trials
 
 PTH_FORMAT = """
@@ -147,22 +147,6 @@ def test_the_verification_runs_the_lines_of_the_card_as_they_are_written(tmp_pat
 
 
 @pytest.mark.slow
-def test_a_format_that_computes_something_else_is_refused(tmp_path, monkeypatch):
-    import torch
-
-    honest = pt2.write
-
-    def double(folder, network, images):
-        honest(folder, torch.nn.Sequential(network, torch.nn.Threshold(0.0, 1.0)), images)
-
-    monkeypatch.setattr(pt2, "write", double)
-    trial = make_trial(0)
-    with pytest.raises(NasError, match=r"trial 0: .* outputs of pt2 differ by"):
-        export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["pt2"])
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
 def test_networks_with_masks_are_exported_too(tmp_path):
     from dataclasses import replace
 
@@ -199,17 +183,24 @@ def test_command_line_and_guide_read_the_list_of_formats(name, capsys):
 
 
 @pytest.mark.slow
-def test_a_format_is_a_file_and_a_line_of_the_list(tmp_path, monkeypatch):
+def test_a_format_is_a_file_and_a_line_of_the_list_and_what_computes_otherwise_is_refused(
+    tmp_path, monkeypatch
+):
     """A format that only this test knows is written and verified like the others."""
     file = tmp_path / "pth.py"
-    file.write_text(PTH_FORMAT)
-    spec = importlib.util.spec_from_file_location("nas.exporters.formats.pth", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setitem(sys.modules, "nas.exporters.formats.pth", module)
+    trial, to = make_trial(0), tmp_path / "out"
     monkeypatch.setitem(FORMATS, "pth", "a state dict")
-    trial = make_trial(0)
-    (done,) = export_trials([trial], tmp_path, CONFIG, {0: trained_weights(trial)}, formats=["pth"])
+    for text in (PTH_FORMAT.replace('{"pth": network.eval()}', '{"pth": network}'), PTH_FORMAT):
+        file.write_text(text)
+        spec = importlib.util.spec_from_file_location("nas.exporters.formats.pth", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setitem(sys.modules, "nas.exporters.formats.pth", module)
+        if text != PTH_FORMAT:
+            with pytest.raises(NasError, match=r"trial 0: .* outputs of pth differ by"):
+                export_trials([trial], to, CONFIG, {0: trained_weights(trial)}, formats=["pth"])
+            assert not list(to.iterdir())
+    (done,) = export_trials([trial], to, CONFIG, {0: trained_weights(trial)}, formats=["pth"])
     assert done.formats["pth"] <= 1e-5
     assert (done.folder / "model.pth").is_file()
 

@@ -96,6 +96,9 @@ def test_train_of_a_trial_asks_for_code_that_the_run_names(folder, tmp_path, cap
     assert not trapped(tmp_path)
 
 
+EXPORT = '{"input_shape": [1, 8, 8], "num_classes": 10, %s}'
+
+
 def test_train_of_a_file_says_that_it_runs_a_program(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('canary').touch()\n")
@@ -106,11 +109,11 @@ def test_train_of_a_file_says_that_it_runs_a_program(tmp_path, monkeypatch, caps
     assert trapped(tmp_path)
 
 
-@pytest.mark.parametrize("about", ["[]", '{"data": 1}', '{"split_seed": "x"}', "[" * 100_000, "{"])
+@pytest.mark.parametrize("about", [EXPORT % '"data": 1', EXPORT % '"split_seed": "x"', "[" * 100_000, "{"])
 def test_what_stands_beside_a_source_is_checked(tmp_path, about, capsys):
-    (tmp_path / "mine.py").write_text("")
+    (tmp_path / "network.py").write_text("")
     (tmp_path / "config.json").write_text(about)
-    assert nas(["train", str(tmp_path / "mine.py"), "--data", "digits"]) == 2
+    assert nas(["train", str(tmp_path / "network.py"), "--data", "digits"]) == 2
     assert f"{tmp_path / 'config.json'}" in capsys.readouterr().err
 
 

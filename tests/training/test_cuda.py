@@ -6,6 +6,7 @@ Tests that need a GPU are skipped without one; test_training checks that a step'
 import logging
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 import torch
@@ -88,12 +89,13 @@ class TestOnGpu:
     def digits(self):
         return load_data("digits?limit=300")
 
-    def make(self, digits, wait=False):
+    def make(self, digits, wait=False, **fields):
+        recipe = replace(self.RECIPE, **fields)
         device = torch.device("cuda")
         generator = torch.Generator(device).manual_seed(0)
-        batches = Batches(digits, self.RECIPE, device, generator)
+        batches = Batches(digits, recipe, device, generator)
         network = Network(wait).to(device, memory_format=torch.channels_last)
-        step = Step(network, batches, make_optimizer(network, self.RECIPE), half=False)
+        step = Step(network, batches, make_optimizer(network, recipe), half=False)
         return step, CUDAGraphStep(step, generator)
 
     def test_replayed_steps_match_eager_ones(self, digits):
@@ -105,6 +107,15 @@ class TestOnGpu:
         assert run.graph is not None
         torch.testing.assert_close(losses, expected, rtol=0.05, atol=0.02)
         assert step.confusion.counts.sum() == eager.confusion.counts.sum()
+
+    def test_a_step_with_every_field_of_the_recipe_is_recorded(self, digits):
+        fields = {"class_weights": "balanced", "sampling": "balanced", "ema": 0.9}
+        fields |= {"flip": True, "color_jitter": 0.3, "rand_augment": 5, "cutout": 2, "mixup": 0.4}
+        step, run = self.make(digits, **fields)
+        losses = train_epoch(step, run, 0, lambda: None)
+        assert run.graph is not None, run.reason
+        assert losses.isfinite().all()
+        assert len(set(losses.tolist())) == len(losses)
 
     def test_every_replay_draws_new_random_numbers(self, digits):
         generator, seen = torch.Generator("cuda").manual_seed(0), torch.zeros(2, device="cuda")

@@ -8,12 +8,11 @@ import sys
 import pytest
 from testing.paths import ROOT
 
-import nas
 from nas.cli import run as nas_command
 from nas.data import load_data
 from nas.errors import NasError
 from nas.training import time_budget
-from nas.training.final import Files, load_network, train_fully
+from nas.training.final import Files, choose_recipe, load_network, train_fully
 from nas.training.recipe import Recipe, full_recipe
 from nas.visualization.plots.curve import plot_curve
 
@@ -34,6 +33,13 @@ class Network(nn.Module):
 DATA = "digits?limit=150"
 
 
+def train(source, data, *, epochs=None, recipe=None, time=None, resume=False, **calls):
+    """A full training of a source, whose folder is not published."""
+    dataset = load_data(data)
+    chosen = choose_recipe(source, dataset, epochs=epochs, fields=recipe, time=time, resume=resume)
+    return train_fully(source, dataset, chosen, resume=resume, **calls)
+
+
 @pytest.fixture
 def network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -51,7 +57,7 @@ def slow_epochs(monkeypatch):
 class TestRecipe:
     def test_fields_are_set_and_reported(self, network):
         seen = []
-        report = nas.train(
+        report = train(
             network,
             DATA,
             epochs=2,
@@ -82,15 +88,15 @@ class TestRecipe:
             ({"mixup": 11}, "must be from 0 to 10, not 11"),
         ):
             with pytest.raises(NasError, match=message):
-                nas.train(network, DATA, recipe=fields)
+                train(network, DATA, recipe=fields)
         assert not Files(network).checkpoint.exists()
 
 
 class TestTime:
     def test_as_many_epochs_as_fit_are_trained(self, network, slow_epochs):
-        report = nas.train(network, DATA, time=7)
+        report = train(network, DATA, time=7)
         assert report["recipe"]["epochs"] == len(report["curve"]) == 3  # 95 % of 7 s
-        again = nas.train(network, DATA, time=100, resume=True)
+        again = train(network, DATA, time=100, resume=True)
         assert again == report
 
     def test_a_resumed_training_keeps_its_epochs(self, network, slow_epochs):
@@ -101,17 +107,17 @@ class TestTime:
             raise Stop
 
         with pytest.raises(Stop):
-            nas.train(network, DATA, time=7, on_epoch=stop)
-        assert len(nas.train(network, DATA, time=2.2, resume=True)["curve"]) == 3
+            train(network, DATA, time=7, on_epoch=stop)
+        assert len(train(network, DATA, time=2.2, resume=True)["curve"]) == 3
 
     def test_time_never_lengthens_a_schedule(self, network, slow_epochs):
-        assert len(nas.train(network, DATA, epochs=2, time=1000)["curve"]) == 2
+        assert len(train(network, DATA, epochs=2, time=1000)["curve"]) == 2
 
     def test_a_time_without_an_epoch_is_refused(self, network, slow_epochs):
         with pytest.raises(NasError, match=r"one epoch takes about 0:02, and 0:02 are given"):
-            nas.train(network, DATA, time=2)
+            train(network, DATA, time=2)
         with pytest.raises(NasError, match="must be above 0 seconds, not -1"):
-            nas.train(network, DATA, time=-1)
+            train(network, DATA, time=-1)
 
     def test_an_epoch_is_measured(self, network):
         dataset = load_data(DATA)

@@ -17,15 +17,15 @@ from nas.data.dataset import IGNORE
 from nas.data.source import Source
 from nas.data.split import split
 from nas.errors import NasError
-from nas.training import loop, transforms
+from nas.training import checkpoint, loop, transforms
 from nas.training.augment import Batches, Normalizer
 from nas.training.imbalance import BalancedOrder, class_weights
-from nas.training.kept_weights import blend, out_of_patience
+from nas.training.kept_weights import blend, chosen_weights, out_of_patience
 from nas.training.loop import evaluate, train
 from nas.training.memory import candidate_memory, data_memory
 from nas.training.metrics import Confusion, Mix, cross_entropy
 from nas.training.recipe import Recipe, adjusted, check_recipe, default_recipe, full_epochs, full_recipe
-from nas.training.recipe_text import augmentation, augmentation_line, field_rows
+from nas.training.recipe_text import augmentation, classes, field_rows, recipe_lines
 from nas.zoo import zoo_entry
 
 CPU = torch.device("cpu")
@@ -222,6 +222,15 @@ class TestKeptWeights:
         assert [row["train_loss"] for row in result.curve] == [row["train_loss"] for row in other.curve]
         score = evaluate(network, uneven.val_images, uneven.val_labels, uneven)
         assert (score.error, score.loss) == (result.error, result.loss)
+
+    @pytest.mark.parametrize("fields", [{}, {"ema": 0.9}, {"ema": 0.9, "patience": 1, "warm_up": 0}])
+    def test_a_checkpoint_holds_the_weights_that_are_kept(self, uneven, recipe, tmp_path, fields):
+        network = small_network()
+        train(network, uneven, replace(recipe, **fields), seed=0, checkpoint=tmp_path / "last")
+        kept = chosen_weights(checkpoint.load(tmp_path / "last"))
+        assert kept.keys() == network.state_dict().keys()
+        for name, value in network.state_dict().items():
+            assert torch.equal(kept[name], value), name
 
     def test_a_training_out_of_patience_keeps_its_best_epoch(self, uneven, recipe):
         recipe = replace(recipe, epochs=60, lr=0.5, warm_up=0, patience=3)
@@ -454,8 +463,22 @@ class TestDefaults:
             "shifted by up to 1 pixel, mirrored left-right at random, colours changed by up to 40%, two "
             "random operations of magnitude 7, a square of 4 pixels cut out, mixed in pairs (alpha 0.2)"
         )
-        assert "--recipe flip=false" in augmentation_line(recipe)
-        assert augmentation_line(Recipe(pad=0, flip=False)) == "augmented   none"
+        assert "--recipe flip=false" in recipe_lines(recipe, uneven)[0]
+        assert recipe_lines(Recipe(pad=0, flip=False), uneven)[0] == "augmented   none"
+
+    def test_classes_in_words(self, uneven, shapes):
+        counts = np.bincount(uneven.train_labels)
+        assert classes(Recipe(), uneven) == (
+            f"one has {max(counts) / min(counts):.3g} times as many training images as another: see "
+            "--objectives balanced_error,flops and --recipe class_weights=balanced"
+        )
+        assert classes(Recipe(), replace(uneven, train_labels=np.arange(48) % 3)) == ""
+        assert classes(Recipe(), shapes) == ""
+        assert recipe_lines(Recipe(class_weights={"g": 2}, sampling="balanced"), uneven)[1:] == [
+            "classes     weights in the loss: g 2, all others 1; shown equally often"
+        ]
+        weighted = classes(Recipe(class_weights="balanced"), shapes)
+        assert weighted == "weighted in inverse proportion to their number of labels"
 
 
 class TestRefusals:

@@ -41,7 +41,8 @@ ESTIMAND = (
     "E1: at the same shape. E2: at equal FLOPs (within 3 % of the budget of the context, widths scaled). The "
     "two answer different questions and may differ in sign; which type is better has no answer without a "
     "budget. Intervals are 95 % and hold every mean that neither sign flips nor a bootstrap-t over contexts "
-    "reject; p is the larger of the two, after Holm over the contrasts of one estimand. The validation "
+    "reject, wider where differences have long tails; p is the larger of the two, after Holm over the "
+    "contrasts of one estimand. The validation "
     "images are taken as fixed: how far other images would move an effect is in no interval, and 10,000 or "
     "more keep it small."
 )

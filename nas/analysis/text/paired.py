@@ -25,10 +25,17 @@ STRATA_NOTE = (
     "changes with it (p < 0.05, after Holm over the properties)."
 )
 SKEW_NOTE = (
-    "Intervals are approximate: the differences have a skewness of up to {skewness:.1f}, and what happens in "
-    "fewer than {unseen:.0%} of the contexts may be missing from {contexts}. They may cover about 90 % where "
-    "they say 95 %, and p may be too small."
+    "Intervals are approximate, as the differences have a skewness of up to {skewness:.1f}: they may cover "
+    "about 90 % where they say 95 %, and p may be too small."
 )
+UNSEEN_NOTE = (
+    "{contexts} contexts may hold none of what happens in fewer than {unseen:.0%} of the space: a type that "
+    "seldom collapses looks better than it is."
+)
+"""The rule of three: what happens with probability 3 / n is missing from n draws in 5 % of the cases."""
+
+MANY_CONTEXTS = 100
+"""From this many contexts on the rule of three is not printed."""
 
 
 def paired_parts(paired: PairedComparison) -> list[RenderableType]:
@@ -38,8 +45,10 @@ def paired_parts(paired: PairedComparison) -> list[RenderableType]:
     if any(c.contexts for c in paired.contrasts):
         parts += ["", _effect_table(paired.contrasts), "", _change_table(paired), PAIRED_NOTE]
         if skewed := [c for c in paired.contrasts if c.skewed]:
-            most, contexts = max(c.most_skewed for c in skewed), min(c.contexts for c in skewed)
-            parts.append(SKEW_NOTE.format(skewness=most, contexts=contexts, unseen=3 / max(contexts, 3)))
+            parts.append(SKEW_NOTE.format(skewness=max(c.most_skewed for c in skewed)))
+        fewest = min(c.contexts for c in paired.contrasts if c.contexts)
+        if 3 < fewest < MANY_CONTEXTS:
+            parts.append(UNSEEN_NOTE.format(contexts=fewest, unseen=3 / fewest))
         if any(c.heterogeneity.interactions for c in paired.contrasts):
             parts += ["", _strata_table(paired.contrasts), STRATA_NOTE]
     if any(c.tuned.best for c in paired.contrasts):
@@ -146,7 +155,7 @@ def paired_statements(paired: PairedComparison) -> list[str]:
         new = [c for c in own if not (c.same_trainings and name == "E1")]
         lines.append(f"{name}, {own[0].where}:")
         if len(new) < len(own):
-            same = listing([pair_name(c) for c in own if c not in new], len(own))
+            same = listing([pair_name(c) for c in own if c not in new], [pair_name(c) for c in own])
             lines.append(
                 f"  {same}: the trainings are those of E2, so E1 confirms nothing and is not counted."
             )

@@ -24,7 +24,7 @@ def unsupported(contrasts: Sequence[AnyContrast]) -> str:
     """The contrasts of which nothing may be said; "" where there are none."""
     if not contrasts:
         return "one module type"
-    return listing([pair_name(c) for c in contrasts if c.grade == "X"], len(contrasts))
+    return listing([pair_name(c) for c in contrasts if c.grade == "X"], [pair_name(c) for c in contrasts])
 
 
 def stopped(contrasts: Sequence[AnyContrast]) -> list[tuple[str, Gate]]:
@@ -35,7 +35,7 @@ def stopped(contrasts: Sequence[AnyContrast]) -> list[tuple[str, Gate]]:
             found.setdefault(gate.name, []).append((gate, pair_name(c)))
     return [
         (
-            listing([pair for _, pair in held], len(contrasts)),
+            listing([pair for _, pair in held], [pair_name(c) for c in contrasts]),
             max((gate for gate, _ in held), key=lambda gate: gate.missing),
         )
         for held in found.values()
@@ -46,8 +46,14 @@ def pair_name(contrast: AnyContrast) -> str:
     return f"{contrast.a} -> {contrast.b}"
 
 
-def listing(pairs: Sequence[str], among: int) -> str:
-    return "all contrasts" if len(pairs) == among > 1 else ", ".join(pairs)
+def listing(pairs: Sequence[str], among: Sequence[str]) -> str:
+    """Name some contrasts among all of them, by those that are left out where these are few."""
+    rest = [pair for pair in among if pair not in pairs]
+    if not rest and len(pairs) > 1:
+        return "all contrasts"
+    if len(rest) < len(pairs) / 3:
+        return f"all contrasts but {', '.join(rest)}" if rest else pairs[0]
+    return ", ".join(pairs)
 
 
 def grades_line(counts: Mapping[str, int]) -> str:

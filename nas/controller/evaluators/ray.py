@@ -10,17 +10,13 @@ smaller ones would put it off for ever.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-import warnings
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import ray
 from ray.exceptions import RayError, RayTaskError
 
 from nas.controller.evaluators import base
@@ -33,6 +29,7 @@ from nas.controller.evaluators.ray_cluster import (
     resources_text,
     start_ray,
 )
+from nas.controller.evaluators.ray_crew import Crew
 from nas.controller.evaluators.ray_inbox import Inbox
 from nas.controller.evaluators.ray_slot import Clocks, MemoryPacking, Slot
 from nas.controller.evaluators.ray_worker import Actors, Place
@@ -90,37 +87,33 @@ class RayEvaluator:
         resolve_precision: ResolvePrecision = base.same_precision,
     ) -> None:
         began = time.monotonic()
-        self._clocks, self._packing = Clocks(deadline, stall), MemoryPacking(memory)
+        self._inbox, self._clocks, self._packing = Inbox(), Clocks(deadline, stall), MemoryPacking(memory)
+        self._crew = Crew(self._inbox, self._clocks, self._packing)
         self._resolve_precision = resolve_precision
         self.precision = base.asked_precision(recipe)
-        self._refused: list[Result] = []
+        self._results: list[Result] = []
         self._queue: deque[Task] = deque()
         self._rows: list[tuple[int, dict[str, Any]]] = []
         self._times: list[Times] = []
-        self._failed_starts = self._workers = 0
-        self._slots: list[Slot] = []
-        self._by_worker: dict[int, Slot] = {}
-        self._starting: set[Slot] = set()
-        self._idle: dict[Slot, None] = {}
-        self._unfit: list[Slot] = []
-        self._inbox = Inbox()
+        self._failed_starts = 0
         self._asked: Future[Any] | None = None
-        self._draining = False
         self._mps: dict[str, str] = {}
         self._owns_ray = start_ray(address, workers)
         try:
-            self.slots = workers or fitting_workers(gpus_per_worker)
             self._grows, self._share = workers is None, gpus_per_worker
             self._looked = self._served = self._heard = time.monotonic()
             if self._owns_ray and 0 < gpus_per_worker < 1:
                 self._mps = start_mps()
             every = min(SIGN, stall / 10)
-            self._actors = Actors(dataset, recipe, gpus_per_worker, trainer, self._mps, every)
-            self._node = ray.get_runtime_context().get_node_id()
-            self._slots = [self._start(number, began) for number in range(self.slots)]
+            actors = Actors(dataset, recipe, gpus_per_worker, trainer, self._mps, every)
+            self._crew.start(actors, workers or fitting_workers(gpus_per_worker), began)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def slots(self) -> int:
+        return len(self._crew.slots)
 
     def submit(self, task: Task) -> None:
         self._queue.append(task)
@@ -130,11 +123,10 @@ class RayEvaluator:
         self, timeout: float | None = None, *, on_epoch: OnEpoch = ignore, on_times: OnTimes = ignore
     ) -> list[Result]:
         until = time.monotonic() + timeout if timeout is not None else float("inf")
-        results, self._refused = self._refused, []
-        while not results and (self._queue or self._clocks):
+        while not self._results and (self._queue or self._clocks):
             left = until - time.monotonic()
             try:
-                results = self._step(max(0.0, min(POLL, left)))
+                self._step(max(0.0, min(POLL, left)))
             except RayError:
                 time.sleep(LOSS_DELAY)
                 check_ray()  # a call that failed because Ray has ended
@@ -143,20 +135,19 @@ class RayEvaluator:
                 self._report(on_epoch, on_times)
             if left <= 0:
                 break
+        results, self._results = self._results, []
         return results
 
     def drain(self) -> None:
-        self._draining = True
+        self._crew.draining = True
 
     def close(self) -> None:
         """End the workers, and Ray if this evaluator started it; safe to call twice."""
         with suppress(ClusterLostError, RayError):  # it may be ending
-            if self._slots:  # else Ray may have ended with an earlier call
+            if self._crew.slots:  # else Ray may have ended with an earlier call
                 check_ray()
-                ray.kill(self._actors.board)
-            for slot in [*self._slots, *self._unfit]:
-                self._actors.end(slot.actor)
-        self._slots, self._unfit = [], []
+                self._crew.end()
+        self._crew.slots = []
         self._queue.clear()
         if self._owns_ray:
             end_ray()
@@ -164,28 +155,24 @@ class RayEvaluator:
         stop_mps(self._mps)
         self._mps = {}
 
-    def _step(self, seconds: float) -> list[Result]:
-        """Wait for messages, at most `seconds`, and return the results among them."""
+    def _step(self, seconds: float) -> None:
+        """Wait for messages, at most `seconds`, and note the results among them. Ctrl-C may come at any time,
+        so that a result is noted where it is taken."""
         self._ask()
         self._inbox.wait(seconds)
-        results: list[Result] = []
         lost: dict[Slot, str] = {}
         for slot, future in self._inbox:
-            results += self._receive(slot, future, lost)
+            self._receive(slot, future, lost)
         if lost:
             time.sleep(LOSS_DELAY)
             check_ray()
         for worker, message in lost.items():
-            results += self._lost(worker, message)
-        results += self._check_clocks()
-        if self._draining:
-            stopped = "the search was stopped before the training began"
-            results += (Result(task.number, "failed", "worker_lost", stopped) for task in self._queue)
-            self._queue.clear()
+            self._lost(worker, message)
+        self._check_clocks()
         self._look()
+        while self._queue and self._crew.draining:
+            self._fail(self._queue.popleft(), "worker_lost", "the search was stopped before it began")
         self._dispatch()
-        refused, self._refused = self._refused, []
-        return results + refused
 
     def _report(self, on_epoch: OnEpoch, on_times: OnTimes) -> None:
         """Call back with the events since the last report."""
@@ -196,18 +183,10 @@ class RayEvaluator:
         for entry in times:
             on_times(entry)
 
-    def _start(self, number: int, began: float, deaths: int = 0) -> Slot:
-        self._workers += 1
-        slot = Slot(number, self._workers, self._actors.start(self._workers), started=began, deaths=deaths)
-        slot.hello = self._inbox.listen(slot, slot.actor.hello.remote(self._packing.measures))
-        self._by_worker[slot.worker] = slot
-        self._starting.add(slot)
-        return slot
-
     def _ask(self) -> None:
         """Ask the board for the progress of all workers."""
         if self._asked is None and self._clocks and time.monotonic() - self._heard >= POLL:
-            self._asked = self._inbox.listen(None, self._actors.board.read.remote())
+            self._asked = self._inbox.listen(None, self._crew.actors.board.read.remote())
 
     def _look(self) -> None:
         """Check that Ray lives. Start workers on new nodes of the cluster; those of a node that leaves start
@@ -217,73 +196,53 @@ class RayEvaluator:
             return
         self._looked = now
         check_ray()
+        if not self._grows or self._crew.draining:
+            return
         with suppress(NasError):  # the last GPU has left
-            while (
-                self._grows
-                and not self._draining
-                and len(self._slots) + len(self._unfit) < fitting_workers(self._share)
-            ):
-                self._slots.append(self._start(1 + max(slot.number for slot in self._slots), now))
-                self.slots += 1
+            while len(self._crew.slots) + len(self._crew.unfit) < fitting_workers(self._share):
+                self._crew.add(now)
 
     def _dispatch(self) -> None:
         """Start the tasks that fit, in their order; refuse a task that fits nowhere even alone."""
-        while self._queue and self._idle:
-            task = self._queue[0]
-            need = self._packing.need(task, half=self.precision == "bfloat16")
-            fitting = (slot for slot in self._idle if slot.place and self._packing.fits(need, slot.place))
-            if slot := next(fitting, None):
-                self._assign(slot, self._queue.popleft(), need)
+        while self._queue and self._crew.idle:
+            need = self._packing.need(self._queue[0], half=self.precision == "bfloat16")
+            if slot := self._crew.fitting(need):
+                self._crew.assign(slot, self._queue.popleft(), need, self.precision)
             elif need <= self._packing.largest():
                 return  # it waits for the tasks that run beside it
             else:
-                self._refused.append(too_large(self._queue.popleft(), need, self._packing.largest()))
+                self._results.append(too_large(self._queue.popleft(), need, self._packing.largest()))
 
-    def _assign(self, slot: Slot, task: Task, need: float) -> None:
-        assert slot.place is not None
-        del self._idle[slot]
-        slot.task, slot.memory, slot.curve = task, need, ()
-        self._packing.use(slot.place, need)
-        self._clocks.start(slot)
-        slot.result = self._inbox.listen(slot, slot.actor.train.remote(task, self.precision))
-
-    def _free(self, slot: Slot) -> None:
-        """Note that a worker has ended its task, or ends itself."""
-        if slot.task and slot.place:
-            self._packing.use(slot.place, -slot.memory)
-        slot.task = slot.result = None
-        self._clocks.stop(slot)
-
-    def _receive(self, slot: Slot | None, future: Future[Any], lost: dict[Slot, str]) -> list[Result]:
+    def _receive(self, slot: Slot | None, future: Future[Any], lost: dict[Slot, str]) -> None:
         """Take a message; note a worker that is lost."""
         if slot is None:
             self._read_board(future)
         if slot is None or future not in (slot.hello, slot.result):
-            return []  # the last words of a worker that was replaced, or a message that was taken before
+            return  # the last words of a worker that was replaced, or a message that was taken before
         try:
             value = future.result()
         except RayTaskError as error:
             if future is slot.hello:
-                self._leave_out(slot, str(error))
-                return []
+                self._crew.leave_out(slot, str(error))
+                return
             value = Result(slot.task.number, "failed", "exception", str(error))  # type: ignore[union-attr]
         except RayError as error:
             if getattr(error, "actor_init_failed", False):
-                self._leave_out(slot, str(error))
+                self._crew.leave_out(slot, str(error))
             else:
                 lost[slot] = str(error)
-            return []
+            return
         if future is slot.hello:
-            self._started(slot, value)
-            return []
-        return [self._finished(slot, value)]
+            self._ready(slot, value)
+        else:
+            self._finished(slot, value)
 
     def _read_board(self, future: Future[Any]) -> None:
         """Note the progress that workers reported, unless the board was lost and starts again."""
         self._asked, self._heard = None, time.monotonic()
         with suppress(RayError):
             for (worker, number), news in future.result().items():
-                slot = self._by_worker.get(worker)
+                slot = self._crew.by_worker.get(worker)
                 if slot is None or slot.task is None or slot.task.number != number:
                     continue
                 self._clocks.sign(slot)
@@ -291,105 +250,65 @@ class RayEvaluator:
                     self._rows += ((number, row) for row in news.rows)
                     slot.curve += tuple(news.rows)
 
-    def _started(self, slot: Slot, place: Place) -> None:
-        slot.hello, slot.place, self._failed_starts = None, place, 0
-        slot.ahead = 0.0 if place.node == self._node else time.monotonic() - place.clock
+    def _ready(self, slot: Slot, place: Place) -> None:
+        self._crew.ready(slot, place)
+        self._failed_starts = 0
         self._note_times(slot, slot.until_now("starting"))
-        self._packing.add(place)
-        self._idle[slot] = None
-        self._starting.discard(slot)
         if self.precision == "auto":
             self.precision = self._resolve_precision(place.precision)
-        if not self._starting:
-            self._actors.all_started()
 
-    def _finished(self, slot: Slot, result: Result) -> Result:
+    def _finished(self, slot: Slot, result: Result) -> None:
         task = slot.task
         assert task is not None
+        self._results.append(replace(result, retries=result.retries + task.attempt))
         self._rows += ((task.number, row) for row in result.curve[len(slot.curve) :])
-        times = slot.by_our_clock(result.times) if result.times else slot.until_now("training")
-        self._note_times(slot, times)
-        self._free(slot)
+        self._note_times(
+            slot, slot.by_our_clock(result.times) if result.times else slot.until_now("training")
+        )
         if result.reason == "oom":  # its worker's memory may be fragmented
-            self._replace(slot)
+            self._crew.replace(slot)
         else:
-            self._idle[slot] = None
-        return replace(result, retries=result.retries + task.attempt)
+            self._crew.done(slot)
 
     def _note_times(self, slot: Slot, times: Times) -> None:
         self._times.append(replace(times, worker=f"worker {slot.number + 1}"))
 
-    def _check_clocks(self) -> list[Result]:
+    def _check_clocks(self) -> None:
         """Kill workers that are late or hang."""
         now = time.monotonic()
         late = self._clocks.late() if now - self._heard <= SILENCE else {}
-        results = [self._timed_out(slot, message) for slot, message in late.items()]
-        if len(self._starting) < len(self._slots):
+        for slot, message in late.items():
+            task, times = slot.task, slot.until_now("lost")
+            assert task is not None
+            self._note_times(slot, times)
+            self._fail(task, "timeout", message, slot)
+            self._crew.replace(slot, hung=True)
+        if self._crew.working:
             self._served = now
         elif now - self._served > START_LIMIT:
             raise NasError(f"no worker has started in {START_LIMIT:g} s", hint=resources_text())
-        return results
 
-    def _timed_out(self, slot: Slot, message: str) -> Result:
-        task, times = slot.task, slot.until_now("lost")
-        assert task is not None
-        self._note_times(slot, times)
-        self._replace(slot, hung=True)
-        failed = Result(task.number, "failed", "timeout", message, curve=slot.curve)
-        return replace(failed, duration=times.end - times.start, retries=task.attempt)
-
-    def _lost(self, slot: Slot, message: str) -> list[Result]:
-        task, times = slot.task, slot.until_now("lost")
+    def _lost(self, slot: Slot, message: str) -> None:
+        task = slot.task
         if slot.place is None:
-            if slot.deaths == MAX_RETRIES and len(self._starting) < len(self._slots):
-                self._leave_out(slot, message)
-                return []
+            if slot.deaths == MAX_RETRIES and self._crew.working:
+                self._crew.leave_out(slot, message)
+                return
             self._failed_starts += 1
             if self._failed_starts > MAX_RETRIES * self.slots:
                 raise NasError(f"workers die while they start: {message}", hint=resources_text())
         if task or not slot.place:
-            self._note_times(slot, times)
-        self._replace(slot)
-        if task is None:
-            return []
-        if task.attempt < MAX_RETRIES and not self._draining:
+            self._note_times(slot, slot.until_now("lost"))
+        if task and task.attempt < MAX_RETRIES and not self._crew.draining:
             self._queue.appendleft(replace(task, attempt=task.attempt + 1))
-            return []
-        failed = Result(task.number, "failed", "worker_lost", message)
-        return [replace(failed, duration=times.end - times.start, retries=task.attempt)]
+        elif task:
+            self._fail(task, "worker_lost", message, slot)
+        self._crew.replace(slot)
 
-    def _leave_out(self, slot: Slot, message: str) -> None:
-        """Do without a worker that cannot start, such as one on a GPU for which torch has no CUDA. It keeps
-        its place, so that no other is put there."""
-        reason = message.strip().rpartition("\n")[2]  # of a traceback the error
-        if len(self._slots) == 1:
-            raise NasError(f"the worker cannot start: {reason}", hint=resources_text())
-        self._forget(slot)
-        self._unfit.append(slot)
-        self._slots.remove(slot)
-        self.slots -= 1
-        if not self._starting:
-            self._actors.all_started()
-        warnings.warn(f"a worker cannot start and is left out: {reason}", stacklevel=2)
-
-    def _forget(self, slot: Slot) -> None:
-        self._free(slot)
-        if slot.place:
-            self._packing.remove(slot.place)
-        self._idle.pop(slot, None)
-        self._starting.discard(slot)
-        del self._by_worker[slot.worker]
-        slot.hello = None
-
-    def _replace(self, slot: Slot, *, hung: bool = False) -> None:
-        self._actors.end(slot.actor)
-        if hung and slot.place and slot.place.node == self._node:
-            # A process that was stopped does not hear Ray.
-            with suppress(ProcessLookupError):
-                os.kill(slot.place.process, signal.SIGKILL)
-        self._forget(slot)
-        if self._draining:  # Ray may be ending, too, and ends a process that asks it for something
-            self._slots.remove(slot)
-            return
-        deaths = 0 if slot.place else slot.deaths + 1
-        self._slots[self._slots.index(slot)] = self._start(slot.number, time.monotonic(), deaths)
+    def _fail(self, task: Task, reason: str, message: str, slot: Slot | None = None) -> None:
+        """Note the failure of a task, with the curve and the seconds of its worker if it was begun."""
+        failed = Result(task.number, "failed", reason, message, retries=task.attempt)
+        if slot is not None:
+            curve = slot.curve if reason == "timeout" else ()
+            failed = replace(failed, curve=curve, duration=time.monotonic() - slot.started)
+        self._results.append(failed)

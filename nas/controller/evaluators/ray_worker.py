@@ -100,14 +100,26 @@ class Worker:
         return result
 
 
+INLINE = 50_000
+"""Most bytes of data that are an argument of a call; Ray makes an object of more than 100 kB."""
+
+
+def _bytes(data: Any) -> int:
+    """Return the size of an object when it is sent."""
+    buffers: list[Any] = []  # so that no array is copied
+    dumps: Any = ray.cloudpickle.dumps
+    size: int = len(dumps(data, protocol=5, buffer_callback=buffers.append))
+    return size + sum(int(buffer.raw().nbytes) for buffer in buffers)
+
+
 class Actors:
     """Starts and ends workers, with `variables` in their environment, and the board to which they report at
     least once in `every` seconds of training.
 
-    The data are sent to the cluster once for all workers that start together; of images on disk only the
-    place is sent. They are held here only until these workers have them: Ray ends a process that owns an
-    object on a node that is gone, which would change the exit code of a driver that is asked to stop together
-    with Ray.
+    Data of up to `INLINE` bytes, such as the place of images on disk, are sent to each worker; others to the
+    cluster, once for all workers that start together, and they are held here only until these have them. Ray
+    ends a process that owns an object on a node that is gone, which would change the exit code of a driver
+    that is asked to stop together with Ray.
     """
 
     def __init__(
@@ -132,13 +144,14 @@ class Actors:
         self._every = every
         self._dataset = dataset
         self._shared: Any = None
+        self._inline = _bytes(dataset) <= INLINE
         home = ray.get_runtime_context().get_node_id()
         self._rest = (recipe, "cuda" if gpus_per_worker else "cpu", trainer, home)
 
     def start(self, number: int) -> Any:
         """Start a worker of this number."""
         if self._shared is None:
-            self._shared = ray.put(self._dataset)
+            self._shared = self._dataset if self._inline else ray.put(self._dataset)
         return self._actor.remote(number, self.board, self._every, self._shared, *self._rest)
 
     def end(self, actor: Any) -> None:

@@ -77,12 +77,14 @@ PROCESSING = '''\
 
 import torch
 from transformers import BatchFeature, ImageProcessingMixin
+from transformers.processing_utils import ImagesKwargs
 
 from .predict import normalise, pixels_of
 
 
 class NasImageProcessor(ImageProcessingMixin):
     model_input_names = ["pixel_values"]
+    valid_kwargs = ImagesKwargs
 
     def __init__(self, input_shape=None, mean=None, std=None, fit="crop", **kwargs):
         super().__init__(**kwargs)
