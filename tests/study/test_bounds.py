@@ -123,7 +123,7 @@ def test_a_text_at_the_bound_is_read_and_one_above_is_not(tmp_path):
 
 def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "text").write_bytes(b"a\xff")
-    with pytest.raises(StorageError, match="text: cannot be read: .*utf-8"):
+    with pytest.raises(StorageError, match=r"text: cannot be read: .*utf-8"):
         read_text(tmp_path / "text")
 
 
