@@ -24,7 +24,8 @@ CORPUS = {kind: sorted((FIXTURES / "data" / kind).iterdir()) for kind in ("npz",
 FILES = [file for files in CORPUS.values() for file in files]
 SECONDS = 2.0
 """Of work, not of waiting for a busy machine."""
-MEGABYTES = 300
+MEGABYTES = 1200
+"""An image may have 89 million pixels of four bytes, and is copied when it is converted."""
 fuzz = settings(
     max_examples=int(os.environ.get("NAS_FUZZ", "100")),
     deadline=None,

@@ -97,6 +97,7 @@ class TestSearch:
         rungs = [event for event in events if event.kind == "rung"]
         assert {event.row["epoch"] for event in rungs} == {1, 3}
         assert [event.progress.done for event in rungs][-1] == 12
+        assert list((tmp_path / "rungs").iterdir()) == []  # each trial was recorded
         for progress in (event.progress for event in rungs):
             assert (progress.remaining is None) == (progress.done == 12 and progress.running > 0)
         assert len(rungs) == sum(1 + (trial.epochs > 1) for trial in study.trials)

@@ -121,6 +121,12 @@ def test_a_text_at_the_bound_is_read_and_one_above_is_not(tmp_path):
                 read_text(path)
 
 
+def test_what_is_no_text_is_refused(tmp_path):
+    (tmp_path / "text").write_bytes(b"a\xff")
+    with pytest.raises(StorageError, match=r"text: cannot be read: .*utf-8"):
+        read_text(tmp_path / "text")
+
+
 def test_checked_json_is_read_through_no_link(tmp_path):
     write_checked(tmp_path / "real", {"a": 1})
     assert read_checked(tmp_path / "real") == {"a": 1}
