@@ -29,6 +29,7 @@ GUARDS: dict[str, Callable[[int, int, int], bool]] = {
     "stride > 1": lambda ins, outs, stride: stride > 1,
     "out_chs > in_chs": lambda ins, outs, stride: outs > ins,
     "stride > 1 or in_chs != out_chs": lambda ins, outs, stride: stride > 1 or ins != outs,
+    "in_chs != out_chs": lambda ins, outs, stride: ins != outs,
 }
 """Conditions, as code and as functions, under which a module has nodes that it lacks otherwise."""
 

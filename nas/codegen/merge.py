@@ -96,10 +96,12 @@ def _matches(view: View, other: View, search: _Embedding) -> bool:
 def _guards(plan: ClassPlan) -> list[str] | None:
     """Return the condition of each node, "" for those of all graphs; None if there is none that holds."""
     shapes = [_shape(graph) for graph in plan.graphs]
+    strides = {stride for *_, stride in shapes}  # it is an argument only where it varies
+    usable = {text: holds for text, holds in GUARDS.items() if len(strides) > 1 or "stride" not in text}
     guards = []
     for column in zip(*plan.views, strict=True):
         present = [view is not None for view in column]
-        fitting = (text for text, holds in GUARDS.items() if [holds(*shape) for shape in shapes] == present)
+        fitting = (text for text, holds in usable.items() if [holds(*shape) for shape in shapes] == present)
         guard = "" if all(present) else next(fitting, None)
         if guard is None:
             return None

@@ -80,7 +80,7 @@ def export(
         >>> run = nas.open_run("first")
         >>> (exported,) = nas.export(run, [run.knee()], "exported", weights=True)
         >>> sorted(path.name for path in exported.folder.iterdir())
-        ['README.md', 'config.json', 'model.safetensors', 'network.py']
+        ['README.md', 'config.json', 'model.safetensors', 'network.py', 'predict.py']
     """
     file = None if isinstance(weights, bool) else Path(weights)
     if file is not None:

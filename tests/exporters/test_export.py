@@ -164,7 +164,9 @@ def test_auxiliary_heads_stay_behind(tmp_path: Path) -> None:
 
 def no_verification(drafts: Any, formats: Any) -> list[dict[str, Any]]:
     """Results as of drafts that hold; the verification writes nothing and takes seconds."""
-    return [{"params": 1, "flops": 1, "difference": 0.0, "formats": {}} for _ in drafts]
+    return [
+        {"params": 1, "flops": 1, "difference": 0.0, "formats": {}, "lines": {}, "unrun": {}} for _ in drafts
+    ]
 
 
 @pytest.mark.slow

@@ -311,10 +311,11 @@ def test_export_and_training_of_a_trial(
     report = json.loads(capsys.readouterr().out)
     assert 0 <= report["test_error"] <= 1
     assert [row["epoch"] for row in report["curve"]] == [1, 2]
-    assert source.with_suffix(".safetensors").is_file()
-    assert not source.with_suffix(".checkpoint").exists()
-    assert nas_command(["train", str(source), "--epochs", "2"]) == 2
-    assert "--resume" in capsys.readouterr().err
+    assert {path.name for path in source.parent.iterdir()} >= {
+        "model.safetensors",
+        "training.json",
+        "curve.png",
+    }
     assert nas_command(["train", str(source), "--epochs", "2", "--resume", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == report
     assert nas_command(["train", "first", "--trial", "0", "--epochs", "1"]) == 0
