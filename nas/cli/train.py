@@ -66,7 +66,8 @@ BODY_RATE = 0.1
     "--recipe",
     type=options.Fields(),
     metavar="K=V,...",
-    help="Fields of the training recipe, such as mixup=0.2,patience=20; help lists them.",
+    help="Fields of the training recipe, such as mixup=0.2,patience=20; help lists them. On the data of a "
+    "search, its pad, flip, class_weights and sampling are kept.",
 )
 @click.option(
     "--time",
