@@ -1,14 +1,16 @@
-"""A full training keeps what a search was told of its images."""
+"""A full training keeps what a search was told of its images, and says what fits them."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from testing.images import write_folder
 
 import nas
 from nas.cli import run
+from nas.cli.train import next_commands
 from nas.exporters.training_target import OF_IMAGES, file_target
 
 
@@ -31,3 +33,10 @@ def test_flips_and_weights_of_the_search_stay_in_training_and_in_training_again(
     kept = {name: recipe[name] for name in OF_IMAGES}
     assert kept["sampling"] == "balanced"
     assert file_target(tmp_path / "trained/trial-0/network.py").recipe == kept
+
+
+def test_what_is_printed_next_can_be_run_for_the_task_and_for_paths_with_spaces():
+    export = "nas export 'my runs/t' --format onnx"
+    assert next_commands(Path("my runs/t"), "segmentation") == export
+    images = "nas predict 'my runs/t' IMAGE..., nas evaluate 'my runs/t', "
+    assert next_commands(Path("my runs/t"), "classification") == images + export

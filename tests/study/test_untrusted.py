@@ -75,7 +75,11 @@ def test_export_runs_only_what_it_has_generated_itself(folder, tmp_path, capsys)
     planted.mkdir(parents=True)
     (planted / "network.py").write_text(CANARY)
     (planted / "torch.py").write_text(CANARY)
-    assert nas(["export", "run", "--trial", "4", "--weights", "--results-dir", "."]) == 0
+    words = ["export", "run", "--trial", "4", "--weights", "--results-dir", "."]
+    assert nas(words) == 2
+    assert "holds files of something else: torch.py" in capsys.readouterr().err
+    (planted / "torch.py").unlink()
+    assert nas(words) == 0
     assert "class Network" in (planted / "network.py").read_text()
     assert not trapped(tmp_path)
 
