@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ BODY_RATE = 0.1
     "--recipe",
     type=options.Fields(),
     metavar="K=V,...",
-    help="Fields of the training recipe, such as mixup=0.2,patience=20; help lists them.",
+    help="Fields of the training recipe, such as mixup=0.2,patience=20; help lists them. On the data of a "
+    "search, its pad, flip, class_weights and sampling are kept.",
 )
 @click.option(
     "--time",
@@ -138,7 +140,14 @@ def command(
         echo("test error        none: the data have no test set")
     echo(f"weights           {folder / 'model.safetensors'}")
     echo(f"curve             {folder / 'training.json'}, {picture}")
-    note(f"next: nas predict {folder} IMAGE..., nas evaluate {folder}, nas export {folder} --format onnx")
+    note(f"next: {next_commands(folder, task)}")
+
+
+def next_commands(folder: Path, task: str) -> str:
+    """Return what can be done with a trained folder. For masks, there is no predicting and no evaluating."""
+    place = shlex.quote(str(folder))
+    uses = "" if task == "segmentation" else f"nas predict {place} IMAGE..., nas evaluate {place}, "
+    return f"{uses}nas export {place} --format onnx"
 
 
 def _target(

@@ -12,7 +12,7 @@ from nas.errors import NasError
 from nas.exporters.folder import NetworkFolder
 from nas.exporters.formats import FORMATS, load_formats
 from nas.exporters.options import PLAIN, PROGRAMS, FormatOptions
-from nas.exporters.publish import CURVE, TRAINING, ExportedFolder, Figures, Package, publish
+from nas.exporters.publish import CURVE, EVALUATION, TRAINING, ExportedFolder, Figures, Package, publish
 from nas.exporters.variants import DEEPEST, WHOLE, Variant, check_fit, make_variant
 from nas.graph.cost import cost
 
@@ -57,8 +57,9 @@ def export_folder(
 
 
 def _of_training(folder: NetworkFolder) -> dict[str, bytes]:
-    """Return the files that a full training left: its figures and the picture of its curve."""
-    files = [path for name in (TRAINING, CURVE) if (path := folder.path / name).is_file()]
+    """Return what a full training and an evaluation left: figures, the curve, the page of mistakes."""
+    names = (TRAINING, CURVE, EVALUATION)
+    files = [path for name in names if (path := folder.path / name).is_file()]
     return {path.name: path.read_bytes() for path in files}
 
 

@@ -91,6 +91,8 @@ def train(
         freeze: Train the head alone, with `weights`.
         epochs: Epochs to train; by default 100 below 20,000 training images, 200 below 200,000, else 90.
         recipe: Fields of `nas.training.recipe.Recipe` that differ from `full_recipe`, such as `{"ema": 0}`.
+            On the data of its search, a network keeps the `pad`, `flip`, `class_weights` and `sampling`
+            of the search.
         time: Seconds for the training. Where the epochs do not fit, as a few measured batches tell, the
             schedule is as many as do. A resumed training keeps its epochs.
         seed: Seed of the initial weights and the order of batches.
@@ -182,6 +184,7 @@ def train_target(
     work = out.with_name(f".{out.name}.training")
     files, device = _begin(work, out, trained, resume), device or _device()
     begun = files.checkpoint.exists() or files.weights.exists()
+    recipe = {**(target.recipe if data in (None, target.data) else {}), **(recipe or {})}
     settings: dict[str, Any] = {"device": device, "resume": resume}
     try:
         chosen = choose_recipe(files.source, dataset, epochs=epochs, fields=recipe, time=time, **settings)
@@ -315,6 +318,7 @@ class _Trained:
             "data": self.spec,
             "data_fingerprint": data.fingerprint,
             "split_seed": self.target.split_seed,
+            "recipe": report["recipe"],
             "column": None,
             "fold_bn": False,
             "weights": True,

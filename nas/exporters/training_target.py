@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ TRAINED = Path("trained")
 """Folder of the trainings of networks that are in no run and no exported folder, by default."""
 ORIGIN = ("trial", "space", "zoo", "about", "title")
 """Entries of a config.json that say which network it is, and stay when it is trained again."""
+OF_IMAGES = ("pad", "flip", "class_weights", "sampling")
+"""Fields of a recipe that say what holds for the images, however long a training is."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class TrainingTarget:
         fingerprint: Fingerprint of these data.
         split_seed: Seed of their split.
         zoo: Name in the zoo, under which torchvision's weights can be read.
+        recipe: Fields of the recipe that go with these data, as the search or the last training had them.
     """
 
     name: str
@@ -50,6 +53,7 @@ class TrainingTarget:
     fingerprint: str | None = None
     split_seed: int = 0
     zoo: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 def trial_target(run: Run, trial: Trial) -> TrainingTarget:
@@ -67,7 +71,12 @@ def trial_target(run: Run, trial: Trial) -> TrainingTarget:
         data=config.data,
         fingerprint=config.data_fingerprint,
         split_seed=config.seed,
+        recipe=_of_images(asdict(config.recipe)),
     )
+
+
+def _of_images(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: recipe[name] for name in OF_IMAGES if name in recipe}
 
 
 def zoo_target(name: str) -> TrainingTarget:
@@ -129,6 +138,9 @@ def _of_about(
     seed = about.get("split_seed", 0)
     if type(seed) is not int:
         raise NasError("must be a whole number", where=f"{folder / CONFIG}: split_seed")
+    recipe = about.get("recipe", {})
+    if not isinstance(recipe, dict):
+        raise NasError("must be a mapping", where=f"{folder / CONFIG}: recipe")
     return TrainingTarget(
         name=place.name,
         to=folder.parent if folder.name not in ("", "..") else place.parent,
@@ -139,6 +151,7 @@ def _of_about(
         fingerprint=about.get("data_fingerprint"),
         split_seed=seed,
         zoo=known.get("zoo"),
+        recipe=_of_images(recipe),
     )
 
 

@@ -20,7 +20,7 @@ from nas.cli import run
 from nas.data import load_data
 from nas.errors import NasError
 from nas.exporters.folder import open_folder
-from nas.exporters.publish import load_network
+from nas.exporters.publish import EVALUATION, load_network
 from nas.exporters.train import train
 
 pytestmark = pytest.mark.slow
@@ -113,10 +113,13 @@ def test_an_evaluation_gives_the_test_error_and_names_the_mistakes(trained, caps
 def test_exported_programs_take_raw_pixels_and_give_the_test_error(trained, tmp_path):
     folder, figures = trained
     onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'nas-modules[onnx]'")
+    (folder / EVALUATION).write_text("mistakes")
     asked = ["export", str(folder), "--format", "onnx", "--format", "pt2", "--with-preprocessing"]
     assert run([*asked, "--dynamic-size", "--opset", "20", "--to", str(tmp_path)]) == 0
+    (folder / EVALUATION).unlink()
     made = tmp_path / folder.name
-    assert {path.name for path in made.iterdir()} == WHOLE | {"model.onnx", "model.pt2"}
+    assert {path.name for path in made.iterdir()} == WHOLE | {"model.onnx", "model.pt2", EVALUATION}
+    assert (made / EVALUATION).read_text() == "mistakes"
     images, labels = load_data(DATA).test()
     session = onnxruntime.InferenceSession(made / "model.onnx")
     (scores,) = session.run(None, {"pixels": images})
