@@ -322,7 +322,9 @@ DRIVER = """
     results = []
     def work():
         while len(results) < 2:
-            results.extend(evaluator.wait())
+            ended = evaluator.wait()
+            assert ended, "a result was lost"
+            results.extend(ended)
     try:
         print(*[slot.place.process for slot in evaluator._crew.slots], flush=True)  # and at once the signal
         work()
