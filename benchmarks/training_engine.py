@@ -25,6 +25,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,7 +34,6 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from nas.codegen.build import build
-from nas.controller.evaluators.ray import RayEvaluator
 from nas.data import Dataset, load_data
 from nas.space.genotype import Genotype
 from nas.space.space import load_space
@@ -42,6 +42,9 @@ from nas.training.memory import candidate_memory
 from nas.training.profile import Times
 from nas.training.recipe import PRECISIONS, Recipe, default_recipe
 from nas.training.task import Task
+
+if TYPE_CHECKING:
+    from nas.controller.evaluators.ray import RayEvaluator
 
 WARM_UP_STEPS = 4
 
@@ -174,6 +177,8 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
+    from nas.controller.evaluators.ray import RayEvaluator  # gpu_parts.py trains the plain loop without Ray
+
     options = parse()
     dataset, device = load_data(options.data), options.device
     space = load_space(options.space).with_input(dataset.input_shape, dataset.num_classes)

@@ -78,6 +78,7 @@ class Case:
     batch: int
     precision: str
     resumed: bool
+    device: str = "cpu"
 
     @property
     def genotype(self) -> Genotype:
@@ -102,7 +103,9 @@ class Case:
         classes = tuple(map(str, range(CLASSES)))
         train = part(STEPS * self.batch)
         dataset = Dataset("noise", classes, *train, *train, lambda: None)
-        return Dataset("noise", classes, *train, *part(2 * evaluation_batch(dataset, "cpu")), lambda: None)
+        return Dataset(
+            "noise", classes, *train, *part(2 * evaluation_batch(dataset, self.device)), lambda: None
+        )
 
 
 def measure(case: Case) -> dict[str, int]:
