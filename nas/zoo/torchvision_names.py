@@ -39,7 +39,7 @@ def torchvision_names(name: str, graph: Graph) -> dict[str, str]:
     rule = next((rule for pattern, rule in RULES.items() if re.fullmatch(pattern, name)), None)
     if rule is None:
         known = "alexnet, vgg11 to vgg19 with and without _bn, googlenet, resnet18 to resnet152, resnext, "
-        known += "fcn_resnet50"
+        known += "wide_resnet, fcn_resnet50"
         raise NasError(f"torchvision has no such network as {name}", hint=f"it has {known}")
     names = rule([primitive.path for primitive in graph.primitives])
     return {p.path: names[p.path] for p in graph.primitives if p.op.params(*p.input_shapes)}
@@ -91,7 +91,7 @@ def _googlenet(paths: Sequence[str]) -> dict[str, str]:
 
 RULES: dict[str, Rule] = {
     "resnet(18|34)": partial(_resnet, convs=2),
-    "resnet(50|101|152)|resnext(50|101)_.*": partial(_resnet, convs=3),
+    r"resnet(50|101|152)|resnext(50|101)_.*|wide_resnet\d+_2": partial(_resnet, convs=3),
     r"alexnet|vgg\d+(_bn)?": _chain,
     "googlenet(_aux)?": _googlenet,
     "fcn_resnet50(_aux)?": _fcn_resnet,

@@ -28,6 +28,8 @@ NAMES = (
     "googlenet",
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
     *(f"resnext{form}" for form in ("50_32x4d", "101_32x8d", "101_64x4d")),
+    "wide_resnet50_2",
+    "wide_resnet101_2",
     "fcn_resnet50",
     *(AUXILIARY := ("googlenet_aux", "fcn_resnet50_aux")),
 )
