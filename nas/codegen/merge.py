@@ -96,10 +96,18 @@ def _matches(view: View, other: View, search: _Embedding) -> bool:
 def _guards(plan: ClassPlan) -> list[str] | None:
     """Return the condition of each node, "" for those of all graphs; None if there is none that holds."""
     shapes = [_shape(graph) for graph in plan.graphs]
+    # a pool over windows of its own stride prints the kernel alone, so the class may lack the argument
+    views = [view for row in plan.views for view in row if view]
+    calls = [call for view in views for call in (view.module, view.function) if call]
+    has_stride = any(arg.name == "stride" and arg.value != arg.default for call in calls for arg in call.args)
     guards = []
     for column in zip(*plan.views, strict=True):
         present = [view is not None for view in column]
-        fitting = (text for text, holds in GUARDS.items() if [holds(*shape) for shape in shapes] == present)
+        fitting = (
+            text
+            for text, holds in GUARDS.items()
+            if [holds(*shape) for shape in shapes] == present and ("stride" not in text or has_stride)
+        )
         guard = "" if all(present) else next(fitting, None)
         if guard is None:
             return None

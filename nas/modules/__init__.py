@@ -3,6 +3,7 @@
 from nas.modules.activated_conv import ActivatedConv
 from nas.modules.base import MODULE_TYPES, Component, Head, Module, Stem, choice, from_dict
 from nas.modules.bottleneck import Bottleneck
+from nas.modules.dense import Dense
 from nas.modules.fractal import Fractal
 from nas.modules.heads import AuxiliaryHead, MlpHead, PoolHead
 from nas.modules.inception import Inception
@@ -22,6 +23,7 @@ __all__ = [
     "Bottleneck",
     "Component",
     "ConvStem",
+    "Dense",
     "FcnHead",
     "Fractal",
     "Head",

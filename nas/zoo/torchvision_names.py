@@ -11,6 +11,9 @@ GoogLeNet         The stem is conv1, the convolutions of stage 2 are conv2 and c
                   of stage s is inception{s}a, its convolutions in order branch1, branch2.0,
                   branch2.1, branch3.0, branch3.1 and branch4.1; each has a conv and a bn. The
                   linear layer is fc. Auxiliary head n is aux{n}: conv.conv, conv.bn, fc1 and fc2.
+DenseNet          The stem is features.conv0 and norm0, the norm of the head features.norm5. Layer i of block
+                  b is features.denseblock{b}.denselayer{i}, with norm{k} and conv{k}; the transition before
+                  block b is features.transition{b - 1}, with norm and conv. The linear layer is classifier.
 FCN               The ResNet is backbone, without its fc. The head is classifier.{i}, the auxiliary
                   head aux_classifier.{i}: 0 and 1 are conv and batch norm, 4 the scores.
 MobileNetV2       Module i is features.{i}. A lone convolution has 0 and 1, as unit u of a block has
@@ -43,7 +46,7 @@ def torchvision_names(name: str, graph: Graph) -> dict[str, str]:
     rule = next((rule for pattern, rule in RULES.items() if re.fullmatch(pattern, name)), None)
     if rule is None:
         known = "alexnet, vgg11 to vgg19 with and without _bn, googlenet, resnet18 to resnet152, resnext, "
-        known += "wide_resnet, mobilenet_v2, mnasnet1_0, fcn_resnet50"
+        known += "wide_resnet, densenet, mobilenet_v2, mnasnet1_0, fcn_resnet50"
         raise NasError(f"torchvision has no such network as {name}", hint=f"it has {known}")
     names = rule([primitive.path for primitive in graph.primitives])
     return {p.path: names[p.path] for p in graph.primitives if p.op.params(*p.input_shapes)}
@@ -127,11 +130,26 @@ def _mnasnet(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
+def _densenet(paths: Sequence[str]) -> dict[str, str]:
+    names = {"stem/conv1": "features.conv0", "stem/bn1": "features.norm0"}
+    names |= {"head/bn1": "features.norm5", "head/classifier1": "classifier"}
+    for path in paths:
+        if match := re.fullmatch(r"stage(\d)\.block1/(?:(denselayer\d+)/)?(conv|bn)(\d)", path):
+            block, layer, kind, count = match.groups()
+            kind = "norm" if kind == "bn" else kind
+            own = (
+                f"denseblock{block}.{layer}.{kind}{count}" if layer else f"transition{int(block) - 1}.{kind}"
+            )
+            names[path] = f"features.{own}"
+    return names
+
+
 RULES: dict[str, Rule] = {
     "resnet(18|34)": partial(_resnet, convs=2),
     r"resnet(50|101|152)|resnext(50|101)_.*|wide_resnet\d+_2": partial(_resnet, convs=3),
     r"alexnet|vgg\d+(_bn)?": _chain,
     "googlenet(_aux)?": _googlenet,
+    r"densenet\d+": _densenet,
     "mobilenet_v2": _mobilenet_v2,
     "mnasnet1_0": _mnasnet,
     "fcn_resnet50(_aux)?": _fcn_resnet,
