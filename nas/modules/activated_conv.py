@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nas.graph.graph import Value
-from nas.graph.ops import BatchNorm, Conv, Relu, Relu6
+from nas.graph.ops import BatchNorm, Conv, Relu, Relu6, Silu
 from nas.modules.base import Module, choice
 
-ACTIVATIONS = {"relu6": Relu6(), "relu": Relu()}
+ACTIVATIONS = {"relu6": Relu6(), "relu": Relu(), "silu": Silu()}
 
 
 def activated(x: Value, width: int, kernel: int, activation: str, stride: int = 1, groups: int = 1) -> Value:

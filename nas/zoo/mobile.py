@@ -1,5 +1,7 @@
-"""Networks for mobile devices: MobileNet (Howard et al., 2017), MobileNetV2 (Sandler et al., 2018) and
-MnasNet-B1 (Tan et al., 2019)."""
+"""Networks for mobile devices: MobileNet (Howard et al., 2017), MobileNetV2 (Sandler et al., 2018),
+MnasNet-B1 (Tan et al., 2019) and EfficientNet-B0 (Tan and Le, 2019)."""
+
+from collections.abc import Iterable
 
 from nas.modules import ActivatedConv, ConvStem, InvertedBottleneck, Module, PoolHead, Separable
 from nas.space.genotype import Genotype
@@ -32,6 +34,10 @@ MNASNET = (
     *((6, 96, 2, 1, 3), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)),
 )
 """The same with the kernel."""
+EFFICIENTNET = (
+    *((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)),
+    *((6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)),
+)
 
 
 def mobilenet() -> Genotype:
@@ -42,7 +48,7 @@ def mobilenet() -> Genotype:
 
 def mobilenet_v2() -> Genotype:
     """Return seven stages of inverted bottlenecks between a 3x3 and a 1x1 convolution, with ReLU6."""
-    return _inverted([(*stage, 3) for stage in V2], "relu6")
+    return _inverted(((*stage, 3) for stage in V2), "relu6")
 
 
 def mnasnet() -> Genotype:
@@ -50,12 +56,18 @@ def mnasnet() -> Genotype:
     return _inverted(MNASNET, "relu")
 
 
-def _inverted(stages: list[tuple[int, ...]] | tuple[tuple[int, ...], ...], activation: str) -> Genotype:
+def efficientnet_b0() -> Genotype:
+    """Return seven stages of inverted bottlenecks with channel gates and SiLU, without stochastic depth."""
+    return _inverted(EFFICIENTNET, "silu", squeeze=4)
+
+
+def _inverted(stages: Iterable[tuple[int, ...]], activation: str, squeeze: int = 0) -> Genotype:
     modules: list[tuple[str, Module]] = [("stage1.conv", ActivatedConv(32, 2, activation=activation))]
-    for i, (expansion, width, depth, stride, kernel) in enumerate(stages, start=1):
-        for block in range(depth):
-            own = InvertedBottleneck(width, 1 if block else stride, expansion, kernel, activation)
-            modules.append((f"stage{i}.block{block + 1}", own))
+    for i, (expansion, width, depth, first, kernel) in enumerate(stages, start=1):
+        for block in range(1, depth + 1):
+            stride = first if block == 1 else 1
+            own = InvertedBottleneck(width, stride, expansion, kernel, activation, squeeze)
+            modules.append((f"stage{i}.block{block}", own))
     modules.append(("stage7.conv", ActivatedConv(1280, 1, kernel=1, activation=activation)))
     return chain(None, modules, PoolHead(dropout=0.2))
 
@@ -64,4 +76,5 @@ ENTRIES = [
     Entry("mobilenet", mobilenet, IMAGENET, 1000, "Howard et al. (2017)"),
     Entry("mobilenet_v2", mobilenet_v2, IMAGENET, 1000, "Sandler et al. (2018)"),
     Entry("mnasnet1_0", mnasnet, IMAGENET, 1000, "Tan et al. (2019), B1"),
+    Entry("efficientnet_b0", efficientnet_b0, IMAGENET, 1000, "Tan and Le (2019), no stochastic depth"),
 ]

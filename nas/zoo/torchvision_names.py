@@ -14,6 +14,9 @@ GoogLeNet         The stem is conv1, the convolutions of stage 2 are conv2 and c
 DenseNet          The stem is features.conv0 and norm0, the norm of the head features.norm5. Layer i of block
                   b is features.denseblock{b}.denselayer{i}, with norm{k} and conv{k}; the transition before
                   block b is features.transition{b - 1}, with norm and conv. The linear layer is classifier.
+EfficientNet      The stem is features.0, the last convolution features.8, each with 0 and 1. Block b of
+                  stage s is features.{s}.{b - 1}.block: its units, each with 0 and 1, and before the last
+                  of them the gate, with fc1 and fc2.
 FCN               The ResNet is backbone, without its fc. The head is classifier.{i}, the auxiliary
                   head aux_classifier.{i}: 0 and 1 are conv and batch norm, 4 the scores.
 MobileNetV2       Module i is features.{i}. A lone convolution has 0 and 1, as unit u of a block has
@@ -46,7 +49,7 @@ def torchvision_names(name: str, graph: Graph) -> dict[str, str]:
     rule = next((rule for pattern, rule in RULES.items() if re.fullmatch(pattern, name)), None)
     if rule is None:
         known = "alexnet, vgg11 to vgg19 with and without _bn, googlenet, resnet18 to resnet152, resnext, "
-        known += "wide_resnet, densenet, mobilenet_v2, mnasnet1_0, fcn_resnet50"
+        known += "wide_resnet, densenet, mobilenet_v2, mnasnet1_0, efficientnet_b0, fcn_resnet50"
         raise NasError(f"torchvision has no such network as {name}", hint=f"it has {known}")
     names = rule([primitive.path for primitive in graph.primitives])
     return {p.path: names[p.path] for p in graph.primitives if p.op.params(*p.input_shapes)}
@@ -144,6 +147,21 @@ def _densenet(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
+def _efficientnet(paths: Sequence[str]) -> dict[str, str]:
+    names = {"head/classifier1": "classifier.1"}
+    for module, units in _by_module(paths):
+        stage, block = re.fullmatch(r"stage(\d)\.(?:block)?(\w+)", module).groups()  # type: ignore[union-attr]
+        if block == "conv":
+            prefix, places = f"features.{0 if stage == '1' else 8}.", [""]
+        else:
+            prefix, gate = f"features.{stage}.{int(block) - 1}.block.", len(units) - 1
+            places = [f"{u}." for u in (*range(gate), gate + 1)]
+            names |= {f"{module}/channelgate1/conv{k}": f"{prefix}{gate}.fc{k}" for k in (1, 2)}
+        for (conv, bn), place in zip(units, places, strict=True):
+            names |= {conv: f"{prefix}{place}0", bn: f"{prefix}{place}1"}
+    return names
+
+
 RULES: dict[str, Rule] = {
     "resnet(18|34)": partial(_resnet, convs=2),
     r"resnet(50|101|152)|resnext(50|101)_.*|wide_resnet\d+_2": partial(_resnet, convs=3),
@@ -152,6 +170,7 @@ RULES: dict[str, Rule] = {
     r"densenet\d+": _densenet,
     "mobilenet_v2": _mobilenet_v2,
     "mnasnet1_0": _mnasnet,
+    "efficientnet_b0": _efficientnet,
     "fcn_resnet50(_aux)?": _fcn_resnet,
 }
 """Rule of each family, by a pattern of names in the zoo."""

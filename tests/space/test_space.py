@@ -35,7 +35,7 @@ def test_shipped_spaces(name):
 
 
 LATER = {"activated_conv", "dense", "inverted_bottleneck", "separable"}
-"""Module types after 2017, which are in the zoo and in no shipped space."""
+"""Module types from 2017 on, which are in the zoo and in no shipped space."""
 
 
 def test_shipped_spaces_hold_the_module_types_of_their_names():
