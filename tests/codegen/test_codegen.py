@@ -6,7 +6,7 @@ import pytest
 import torch
 from testing.interpreter import load
 
-from nas.codegen.build import build
+from nas.codegen.build import build, build_graph
 from nas.codegen.source import source
 from nas.exporters.fold_batch_norm import fold_graph
 from nas.modules import (
@@ -22,6 +22,7 @@ from nas.modules import (
 )
 from nas.space.genotype import Auxiliary, Genotype, Node, expand
 from nas.space.space import load_space
+from nas.zoo import zoo
 
 
 def resnet(n=3, **fields):
@@ -161,6 +162,22 @@ def test_intermediates_checkpoints_and_scripts_compute_the_same(genotype):
         network(image).square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in network.parameters()])
     torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def graphs():
+    for entry in zoo().values():
+        genotype = entry.build()
+        yield expand(genotype, entry.input_shape, entry.num_classes, bool(genotype.auxiliary))
+    for space in map(load_space, ("all_modules", "skip_connections", "fcn_heads")):
+        yield from (expand(space.sample(seed)) for seed in range(25))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_network_of_the_zoo_and_random_ones_compile_with_torchscript():
+    with torch.device("meta"):
+        for graph in graphs():
+            torch.jit.script(build_graph(graph).eval())  # raises for what it cannot compile
 
 
 def test_the_blocks_of_a_stage_are_a_sequential_whatever_their_edges():
