@@ -96,8 +96,12 @@ def _matches(view: View, other: View, search: _Embedding) -> bool:
 def _guards(plan: ClassPlan) -> list[str] | None:
     """Return the condition of each node, "" for those of all graphs; None if there is none that holds."""
     shapes = [_shape(graph) for graph in plan.graphs]
-    strides = {stride for *_, stride in shapes}  # it is an argument only where it varies
-    usable = {text: holds for text, holds in GUARDS.items() if len(strides) > 1 or "stride" not in text}
+    # stride is an argument where it varies and is printed; a pool over windows of its own stride prints none
+    views = [view for row in plan.views for view in row if view]
+    calls = [call for view in views for call in (view.module, view.function) if call]
+    printed = any(arg.name == "stride" and arg.value != arg.default for call in calls for arg in call.args)
+    has_stride = printed and len({stride for *_, stride in shapes}) > 1
+    usable = {text: holds for text, holds in GUARDS.items() if has_stride or "stride" not in text}
     guards = []
     for column in zip(*plan.views, strict=True):
         present = [view is not None for view in column]

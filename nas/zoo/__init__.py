@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from nas.errors import NotFoundError, did_you_mean
-from nas.zoo import alexnet, fcn, fractalnet, googlenet, resnet, resnext, vgg
+from nas.zoo import alexnet, densenet, fcn, fractalnet, googlenet, mobile, resnet, resnext, vgg
 from nas.zoo.base import Entry
 
 __all__ = ["Entry", "zoo", "zoo_entry"]
@@ -12,7 +12,7 @@ __all__ = ["Entry", "zoo", "zoo_entry"]
 @lru_cache
 def zoo() -> dict[str, Entry]:
     """Return every entry by name, in the order of publication."""
-    families = (alexnet, vgg, googlenet, resnet, resnext, fractalnet, fcn)
+    families = (alexnet, vgg, googlenet, resnet, resnext, fractalnet, fcn, densenet, mobile)
     return {entry.name: entry for family in families for entry in family.ENTRIES}
 
 

@@ -1,4 +1,4 @@
-"""ResNets, their plain counterparts, and pre-activation ResNets (He et al., 2015 and 2016).
+"""ResNets, their plain counterparts, pre-activation ResNets (He et al., 2015 and 2016), and wide ones.
 
 Names say what differs from the usual form: `_a`, `_b`, `_c` the shortcut, `_1x1` the stride
 in the first 1x1 convolution, as in the paper.
@@ -74,4 +74,12 @@ def _cifar_entries() -> list[Entry]:
     ]
 
 
-ENTRIES = [*_imagenet_entries(), *_cifar_entries()]
+def _wide_entries() -> list[Entry]:
+    about, build = "Zagoruyko and Komodakis (2016), inner width doubled", partial(imagenet, reduction=2)
+    return [
+        Entry(f"wide_resnet{depth}_2", partial(build, depth, Bottleneck), IMAGENET, 1000, about)
+        for depth in (50, 101)
+    ]
+
+
+ENTRIES = [*_imagenet_entries(), *_cifar_entries(), *_wide_entries()]

@@ -127,13 +127,8 @@ def test_a_name_that_a_primitive_does_not_declare_is_refused() -> None:
 def test_it_is_exported_and_verified(graph: Graph, tmp_path: Path) -> None:
     built = build_graph(graph)
     figures = {"params": cost(graph).params, "flops": cost(graph).flops}
-    about = {
-        "title": "New",
-        "task": "classification",
-        "input_shape": list(IMAGE),
-        "num_classes": 10,
-        "cost": figures,
-    }
+    about = {"title": "New", "task": "classification", "input_shape": list(IMAGE), "num_classes": 10}
+    about |= {"cost": figures, "weights": True}
     package = Package("new", "new", source(graph), built.state_dict(), built, cost(graph), about, True)
     (exported,) = publish([package], tmp_path)
     assert exported.params == cost(graph).params

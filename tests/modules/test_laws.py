@@ -35,7 +35,7 @@ def one_of_each():
 
 
 def alone(module):
-    norm = module.norm
+    norm = getattr(module, "norm", "after_conv")
     stem, head = ConvStem(width=16, norm=norm), PoolHead(norm=norm)
     return Genotype(stem, (Node("stage1.block1", module, ("stem",)),), head)
 

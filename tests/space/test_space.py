@@ -34,6 +34,10 @@ def test_shipped_spaces(name):
     assert parse_space(space.to_yaml(), "again") == space.with_input(space.input_shape, space.num_classes)
 
 
+LATER = {"activated_conv", "dense", "inverted_bottleneck", "separable"}
+"""Module types from 2017 on, which are in the zoo and in no shipped space."""
+
+
 def test_shipped_spaces_hold_the_module_types_of_their_names():
     def types(name):
         space = load_space(name)
@@ -42,7 +46,7 @@ def test_shipped_spaces_hold_the_module_types_of_their_names():
     assert types("residual_vs_fractal") == {"residual", "fractal"}
     assert types("plain_vs_residual") == {"plain", "residual"}
     assert types("basic_vs_bottleneck") == {"residual", "bottleneck"}
-    assert types("all_modules") == set(MODULE_TYPES)
+    assert types("all_modules") == set(MODULE_TYPES) - LATER
     assert any("add" in str(load_space("skip_connections").sample(seed)) for seed in range(30))
 
 

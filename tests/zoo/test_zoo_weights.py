@@ -58,7 +58,7 @@ def test_outputs_are_those_of_torchvision(name: str) -> None:
         scores = network.eval()(images(name))
     expected = torch.tensor(REFERENCE[name]["scores"])
     assert expected.std() > 0.1
-    assert torch.allclose(held(scores), expected, rtol=0, atol=1e-4)
+    assert torch.allclose(held(scores), expected, rtol=0, atol=1e-4 * max(1, expected.std().item()))
 
 
 def small_state(name: str = "resnet18") -> dict[str, torch.Tensor]:

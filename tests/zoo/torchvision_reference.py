@@ -19,7 +19,7 @@ from testing.paths import FIXTURES
 
 FILE = FIXTURES / "torchvision.json"
 SIZES = {"resnet50": 64, "resnext50_32x4d": 64, "vgg16_bn": 32, "alexnet": 64, "googlenet": 64}
-SIZES |= {"fcn_resnet50": 32}
+SIZES |= {"fcn_resnet50": 32, "mobilenet_v2": 64, "mnasnet1_0": 64, "densenet121": 64, "efficientnet_b0": 64}
 """Networks whose outputs are held, with the side of the images, of which there are two."""
 DEPTHS = (11, 13, 16, 19)
 NAMES = (
@@ -28,6 +28,12 @@ NAMES = (
     "googlenet",
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
     *(f"resnext{form}" for form in ("50_32x4d", "101_32x8d", "101_64x4d")),
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    *(f"densenet{depth}" for depth in (121, 169, 201)),
+    "mobilenet_v2",
+    "mnasnet1_0",
+    "efficientnet_b0",
     "fcn_resnet50",
     *(AUXILIARY := ("googlenet_aux", "fcn_resnet50_aux")),
 )

@@ -7,6 +7,7 @@ layers (Radosavovic et al., 2020). All figures are for one image.
 A new primitive is a subclass of `Op` in a file of its own, and a line here to import it.
 """
 
+from nas.graph.ops.activations import Relu6, Scale, Sigmoid, Silu
 from nas.graph.ops.base import MAX_SIZE, NUM_CLASSES, REQUIRED, Arg, Call, Op
 from nas.graph.ops.joins import Add, Concat, DropPathMean, Mean
 from nas.graph.ops.layers import (
@@ -57,8 +58,12 @@ __all__ = [
     "Op",
     "PadChannels",
     "Relu",
+    "Relu6",
     "Resize",
+    "Scale",
     "Score",
+    "Sigmoid",
+    "Silu",
     "Subsample",
     "UpsampleScores",
 ]
