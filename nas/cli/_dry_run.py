@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas.cli._output import echo, emit, table
-from nas.cli.spaces import adaption_lines, size
+from nas.cli.spaces import adaptation_lines, size
 from nas.errors import NasError
 from nas.formatting import count, duration
 
@@ -41,7 +41,7 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     echo(f"space       {config.space.name}: {size(config.space)} genotypes{counted}, {decisions} decisions")
     if networks is not None and networks < config.trials and not config.searcher.plans_every_trial:
         echo(f"            the search ends when all are tried, before {config.trials} candidates")
-    for line in (*adaption_lines(config.space), *_limit_lines(document["limits"])):
+    for line in (*adaptation_lines(config.space), *_limit_lines(document["limits"])):
         echo(line)
     for line in (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset)):
         echo(line)

@@ -161,7 +161,7 @@ def _show_costs(space: SearchSpace, as_json: bool) -> None:
         emit({**_summary(space), "stem": space.spec.stem, **asdict(figures), "yaml": space.to_yaml()})
         return
     _head(space)
-    for line in adaption_lines(space):
+    for line in adaptation_lines(space):
         echo(line)
     if figures.fault:
         echo(f"fault       not every draw can be built: {figures.fault}")
@@ -183,9 +183,9 @@ def _costs_row(name: str, row: Mapping[str, int], limit: Mapping[str, float] | N
     }
 
 
-def adaption_lines(space: SearchSpace) -> list[str]:
+def adaptation_lines(space: SearchSpace) -> list[str]:
     """Return a line for each part of a space that follows from the size of the images."""
-    return [f"{label:<11} {text}" for label, text in space.adaptions()]
+    return [f"{label:<11} {text}" for label, text in space.adaptations()]
 
 
 def _summary(space: SearchSpace) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -211,7 +212,17 @@ def find_images(
         splits.append(match_classes(fitted, folder.classes, where))
     images, labels = (_joined([split[i] for split in splits]) for i in (0, 1))
     whole = "" if names == ["train"] and len(parts) == 1 else f", {' and '.join(map(str, names))}"
-    return f"{spec}{whole}", Split(images, labels, folder.classes), False
+    familiar = names != ["test"] and _same_place(spec, recorded)
+    return f"{spec}{whole}", Split(images, labels, folder.classes), familiar
+
+
+def _same_place(spec: str, recorded: Any) -> bool:
+    """Tell whether two specifications name the same images, perhaps with other options."""
+    try:
+        (form, target, _), (other, place, _) = parse_spec(spec), parse_spec(str(recorded))
+    except NasError:
+        return False
+    return form.name == other.name and Path(target).resolve() == Path(place).resolve()
 
 
 def _joined(arrays: Sequence[Any]) -> Any:

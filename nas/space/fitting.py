@@ -37,7 +37,7 @@ def fitted(declared: SpaceSpec, input_shape: Shape, num_classes: int) -> SpaceSp
     return declared.model_copy(update={**update, "stem": _stem(declared, size)})
 
 
-def adaptions(declared: SpaceSpec, input_shape: Shape) -> list[tuple[str, str]]:
+def adaptations(declared: SpaceSpec, input_shape: Shape) -> list[tuple[str, str]]:
     """Return a label and a text for each part of a space that differs for images of this shape."""
     size, rows = input_shape[1:], list[tuple[str, str]]()
     if reduction := _reduction(declared, size):

@@ -34,7 +34,7 @@ from nas.space.decisions import (
     pick,
     replay,
 )
-from nas.space.fitting import adaptions, fitted
+from nas.space.fitting import adaptations, fitted
 from nas.space.genotype import Genotype, expand
 from nas.space.prefix import PrefixCheck
 from nas.space.spec import Limits, SpaceSpec, restricted, spec_text
@@ -96,9 +96,9 @@ class SearchSpace:
         """
         return SearchSpace(fitted(self.declared, tuple(input_shape), num_classes), self.declared)
 
-    def adaptions(self) -> list[tuple[str, str]]:
+    def adaptations(self) -> list[tuple[str, str]]:
         """Return a label and a text for each part that follows from the size of the images."""
-        return adaptions(self.declared, self.input_shape)
+        return adaptations(self.declared, self.input_shape)
 
     def to_yaml(self) -> str:
         """Return a file that `parse_space` reads as an equal space; nothing in it depends on the images."""

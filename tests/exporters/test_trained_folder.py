@@ -181,6 +181,12 @@ def test_other_images_are_brought_to_the_size_of_the_training(trained, tmp_path,
     assert "class 'cat' is not among those" in capsys.readouterr().err
 
 
+def test_the_data_of_the_training_with_other_options_are_recognised(trained, tmp_path, capsys):
+    asked = ["--data", "digits?limit=140", "--to", str(tmp_path / "page.html")]
+    assert run(["evaluate", str(trained[0]), *asked]) == 0
+    assert "was trained or chosen on these images" in capsys.readouterr().err
+
+
 def test_images_that_cannot_be_read_are_named_and_the_others_classified(trained, pictures, tmp_path, capsys):
     folder, files = trained[0], pictures[0]
     (tmp_path / "broken.png").write_text("no image")

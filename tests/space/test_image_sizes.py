@@ -51,7 +51,7 @@ def test_small_images_leave_the_stem_and_the_limits_as_they_are():
     plain = AUTO.replace(", stride: auto", "").replace(", at: 32x32", "")
     for side in (8, 28, 32):
         assert fitted(AUTO, side, side) == fitted(plain, side, side)
-        assert fitted(AUTO, side, side).adaptions() == []
+        assert fitted(AUTO, side, side).adaptations() == []
     assert fitted(AUTO, 63, 63).spec.stem == {"type": "conv", "width": 8}
 
 
@@ -90,8 +90,8 @@ def test_a_fitted_space_is_written_with_what_its_images_made_of_it():
     assert large.with_input((3, 32, 32), 10) == fitted(AUTO, 32, 32)
 
 
-def test_adaptions_are_told():
-    assert fitted(f"input: 3x32x32\n{AUTO}", 200, 300).adaptions() == [
+def test_adaptations_are_told():
+    assert fitted(f"input: 3x32x32\n{AUTO}", 200, 300).adaptations() == [
         ("stem", "7x7 conv of stride 2, 3x3 max pool of stride 2: 200x300 to 50x75"),
         ("limit", "flops at most 73.2M (20M at 32x32, scaled by pixels)"),
         ("input", "3x200x300, as the images are; the file says 3x32x32"),
