@@ -94,24 +94,31 @@ def _jobs(files: list[Path], options: Options, indices: Indices) -> Iterator[Job
             column = _image_column(table.schema_arrow, options.image, place)
             end = start + table.metadata.num_rows
             wanted = indices[(indices >= start) & (indices < end)] - start
-            for row, cell in _cells(table, column, wanted):
+            for row, cell in _cells(table, column, wanted, place):
                 where = f"{place}: row {row}"
                 yield where, partial(_decode_cell, cell, options, where)
         start = end
 
 
-def _cells(table: Any, column: str, wanted: Indices) -> Iterator[tuple[int, Any]]:
-    """Yield some rows of a column with their numbers; groups of rows without any are not read."""
+def _cells(table: Any, column: str, wanted: Indices, where: str) -> Iterator[tuple[int, Any]]:
+    """Yield some rows of a column with their numbers; groups of rows without any are not read.
+
+    NasError if a damaged file has other rows than it says.
+    """
     start = 0
     for group in range(table.num_row_groups):
         end = start + table.metadata.row_group(group).num_rows
         if ((wanted >= start) & (wanted < end)).any():
             for batch in table.iter_batches(BATCH, row_groups=[group], columns=[column]):
-                rows = wanted[(wanted >= start) & (wanted < start + len(batch))]
+                rows = wanted[(wanted >= start) & (wanted < min(start + len(batch), end))]
                 for row in rows.tolist():
                     yield row, batch.column(0)[row - start].as_py()
                 start += len(batch)
+            if start != end:
+                raise NasError("not a readable parquet file: it has other rows than it says", where=where)
         start = end
+    if start < table.metadata.num_rows:
+        raise NasError("not a readable parquet file: it has fewer rows than it says", where=where)
 
 
 def _decode_cell(cell: Any, options: Options, where: str) -> Picture:

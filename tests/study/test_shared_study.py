@@ -83,10 +83,20 @@ def test_what_a_driver_gives_up_another_takes(url: str, name: str) -> None:
         assert claimed(two, 0, below=1) == 0
 
 
+def wait_until_gone(study: SharedStudy, process: int) -> None:
+    """Wait until the server has ended a process whose connection was lost."""
+    query, alive = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {process}", 1
+    while alive:
+        with study._connection.begin():  # what a transaction has seen of the activity stays as it was
+            alive = study._connection.exec_driver_sql(query).scalar()
+
+
 def test_the_claims_of_a_lost_connection_are_free_and_no_longer_recorded(url: str, name: str) -> None:
     with SharedStudy.open(url, name=name) as one, SharedStudy.open(url, name=name) as two:
         assert [claimed(one, 0), claimed(one, 1)] == [0, 1]
+        process = one._connection.connection.dbapi_connection.info.backend_pid
         one._connection.invalidate()  # as the network would
+        wait_until_gone(two, process)
         assert claimed(two, 2) == 0
         with pytest.raises(StorageError, match="connection was lost"):
             one.record(a_trial(1))
