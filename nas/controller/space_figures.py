@@ -1,4 +1,4 @@
-"""What the networks of a space cost for images of a size, and which of its limits bind."""
+"""Costs of the networks of a space for images of a size, and the limits of it that bind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `nas train` can train: a trial of a run, a network of the zoo, a genotype, or a source file."""
+"""Networks that `nas train` takes: a trial of a run, one of the zoo, a genotype, or a source file."""
 
 from __future__ import annotations
 

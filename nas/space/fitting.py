@@ -1,4 +1,4 @@
-"""What a space makes of the size of its images: a stem that reduces large ones, and limits that grow.
+"""Adaptation of a space to the size of its images: a stem that reduces large ones, and limits that grow.
 
 A file declares both, by `stride: auto` of its stem and `at: HEIGHTxWIDTH` of a limit. A fitted specification
 has neither: the settings of the stem and the limits that follow stand in their place.
