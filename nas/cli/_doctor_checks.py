@@ -132,17 +132,11 @@ def _gpus() -> Iterator[Check]:
 
 
 def _precision() -> Check:
-    from nas.training.precision import hardware_precision
+    from nas.training.precision import default_device, hardware_precision
 
-    device = _device()
+    device = default_device()
     detail = f"{hardware_precision(device)}, as suits this {'CPU' if device == 'cpu' else 'GPU'}"
     return Check("precision", "ok", detail)
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _dashboard() -> Check:

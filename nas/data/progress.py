@@ -1,4 +1,4 @@
-"""What is said to stderr while many images are decoded: the room they need, and how far it is."""
+"""Progress of decoding many images, told on stderr: the room they need, and the time left."""
 
 from __future__ import annotations
 

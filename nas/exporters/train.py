@@ -177,12 +177,14 @@ def train_target(
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train a network into its folder; see `train`. `say` is called with what is started from."""
+    from nas.training.precision import default_device  # loads torch
+
     out = Path(to or target.to) / target.name
     check_replaceable(out)
     spec, dataset = _load(target, data)
     trained = _Trained(target, dataset, spec, start)
     work = out.with_name(f".{out.name}.training")
-    files, device = _begin(work, out, trained, resume), device or _device()
+    files, device = _begin(work, out, trained, resume), device or default_device()
     begun = files.checkpoint.exists() or files.weights.exists()
     recipe = {**(target.recipe if data in (None, target.data) else {}), **(recipe or {})}
     settings: dict[str, Any] = {"device": device, "resume": resume}
@@ -225,12 +227,6 @@ def _load(target: TrainingTarget, data: str | None) -> tuple[str, Dataset]:
     if spec == target.data and target.fingerprint not in (None, dataset.fingerprint):
         warnings.warn(f"{spec}: the data differ from those of the search", stacklevel=3)
     return spec, dataset
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class _Trained:

@@ -58,3 +58,8 @@ def _cpu_flags() -> set[str]:
     except OSError:
         return set()
     return set(flags.partition(":")[2].split())
+
+
+def default_device() -> str:
+    """Return the device to use where none is named: cuda if there is a GPU, else cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

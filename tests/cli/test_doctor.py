@@ -11,14 +11,14 @@ import pytest
 
 from nas.cli import _doctor_checks as doctor
 from nas.cli import main, run
-from nas.training.precision import hardware_precision
+from nas.training.precision import default_device, hardware_precision
 
 
 def test_checks_cover_what_a_search_needs(tmp_path: Path) -> None:
     checks = {check.name: check for check in doctor.checks(tmp_path / "results")}
     assert {"versions", "CPU cores", "memory", "results folder", "precision"} <= checks.keys()
     assert "torch 2." in checks["versions"].detail
-    assert checks["precision"].detail.split(",")[0] == hardware_precision(doctor._device())
+    assert checks["precision"].detail.split(",")[0] == hardware_precision(default_device())
     assert checks["results folder"].state == "ok"
     assert not (tmp_path / "results").exists()
 
