@@ -39,7 +39,9 @@ def source(graph: Graph) -> str:
         True
     """
     plans = plan_classes(graph)
-    helpers = list(dict.fromkeys(h for p in graph.primitives for h in p.op.helpers()))
+    ops = [primitive.op for primitive in graph.primitives]
+    ops += [op for plan in plans if plan.written for op in plan.written.primitives]
+    helpers = list(dict.fromkeys(helper for op in ops for helper in op.helpers()))
     own = {id(op) for op in inlined(graph)}
     classes = [plan for plan in plans if not all(id(op) in own for op in plan.graphs)]
     network = network_class(graph, plans)

@@ -203,7 +203,7 @@ def test_folded_networks_have_the_classes_of_their_module_types():
     fractal = Genotype(ConvStem(8), (Node("a", Fractal(8, columns=2), ("stem",)),), PoolHead())
     for genotype, names in (
         (resnet(2), ["Residual", "Network"]),
-        (fractal, ["ConvAct", "FractalColumns2", "Network"]),
+        (fractal, ["ConvAct", "Fractal", "Network"]),
     ):
         text = source(fold_graph(expand(genotype)))
         assert re.findall(r"^class (\w+)", text, re.MULTILINE) == names
@@ -251,6 +251,31 @@ def joins(network):
     return [module for name, module in network.named_modules() if type(module).__name__ == "DropPathMean"]
 
 
+def columns(block):
+    """The parameters of a fractal block by column, the shallow one first."""
+    found = {column: [] for column in range(block.columns)}
+    for convs in block.steps:
+        for column, conv in enumerate(convs, block.columns - len(convs)):
+            found[column] += conv.parameters()
+    return found
+
+
+def test_columns_are_an_argument_of_fractal_blocks():
+    def text(*modules):
+        nodes = [Node(f"stage1.block{i + 1}", m, (f"stage1.block{i}",)) for i, m in enumerate(modules)]
+        nodes[0] = Node("stage1.block1", modules[0], ("stem",))
+        return source(expand(Genotype(ConvStem(width=8), tuple(nodes), PoolHead())))
+
+    calls = "Fractal(8, 16, stride=2, columns=2),\n            Fractal(16, 16, columns=5),\n"
+    both = text(Fractal(16, 2, columns=2), Fractal(16, columns=5))
+    assert calls in both
+    (one,) = re.findall(r"class Fractal\(.*?(?=\n\n\n)", both, re.DOTALL)
+    assert one in text(Fractal(32, columns=1))
+    assert "class DropPathMean" in text(Fractal(8, columns=1, drop_path="local"))
+    network = fractal_network("none", columns=4)
+    assert [len(parameters) // 3 for parameters in columns(network.stage1[0]).values()] == [1, 2, 4, 8]
+
+
 def test_local_drop_path_leaves_at_least_one_input():
     torch.manual_seed(0)
     join = joins(fractal_network("local"))[-1].train()
@@ -272,19 +297,16 @@ def test_global_drop_path_keeps_one_column_of_the_whole_network():
         network(torch.randn(2, 3, 8, 8)).sum().backward()
         used = tuple(
             frozenset(
-                name.split(".")[2][:7]
-                for name, p in network.named_parameters()
-                if "column" in name
-                and f"stage1.{block}." in name
-                and p.grad is not None
-                and p.grad.abs().sum() > 0
+                column
+                for column, parameters in columns(getattr(network.stage1, str(block))).items()
+                if any(p.grad is not None and p.grad.abs().sum() > 0 for p in parameters)
             )
             for block in (0, 1)
         )
         assert used[0] == used[1]
         assert len(used[0]) == 1
         seen |= used[0]
-    assert seen == {"column1", "column2", "column3"}
+    assert seen == {0, 1, 2}
 
 
 def test_mixed_drop_path_is_global_in_half_of_the_batches():
