@@ -268,7 +268,8 @@ def run_one(file: Path, shape: tuple[int, ...]) -> None:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     torch.manual_seed(0)
-    network = module.Network().eval()
+    *_, cls = (value for value in vars(module).values() if isinstance(value, type))
+    network = cls().eval()
     images = torch.randn(2, *shape)
     with torch.no_grad():
         case = Case(network, images, network(images), file.parent)

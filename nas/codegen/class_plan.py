@@ -19,7 +19,7 @@ INPLACE = Arg("inplace", True, False, keyword=True)
 class View:
     """Node of a graph with the calls that compute it.
 
-    group: the attribute of `Network` that it becomes part of, or "".
+    group: the attribute of the network that it becomes part of, or "".
     stage: the stage that it is a block of, or "".
     nested: the call of the class that was generated for its graph.
     inplace: whether it may overwrite its input.

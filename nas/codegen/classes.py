@@ -70,8 +70,10 @@ def _grouped(graphs: Sequence[Graph], homes: Homes) -> list[ClassPlan]:
         is_leaf = not any(isinstance(node.op, Graph) for node in nested.nodes.values())
         if text:
             shown, signature = written.described(nested, text, homes)
+        elif is_leaf:
+            shown, signature = _leaf(nested)
         else:
-            shown, signature = _leaf(nested) if is_leaf else _described(nested, homes)
+            shown, signature = _described(nested, homes)
         plan = groups.setdefault(signature, ClassPlan([], written=text))
         plan.graphs.append(nested)
         plan.views.append(list(shown))

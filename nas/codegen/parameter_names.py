@@ -21,7 +21,7 @@ V = TypeVar("V")
 
 
 def module_names(graph: Graph) -> dict[str, str]:
-    """Map the path of each primitive to the name of the module in the generated `Network` that computes
+    """Map the path of each primitive to the name of the module in the generated network that computes
     it. Primitives that a function computes are left out."""
     plans = plan_classes(graph)
     nodes, renamed = network_views(graph, plans)

@@ -31,13 +31,13 @@ def parts(graph: Graph) -> Iterator[tuple[str, GraphNode]]:
 
 def described(
     graph: Graph, written: WrittenClass, homes: Mapping[int, ClassPlan]
-) -> tuple[list[View | None], Hashable]:
+) -> tuple[tuple[View | None, ...], Hashable]:
     """Return a view of each part whose constructor is printed, None where the graph lacks it, and what
     graphs of one class have in common."""
     by_place = {node.label: node for _, node in parts(graph)}
     views = [_view(graph, name, by_place.get(place), homes) for name, place in written.parts.items()]
     (home,) = {id(homes[id(node.op)]) for node in by_place.values()}
-    return views, (graph.kind, written.text, home)
+    return tuple(views), (graph.kind, written.text, home)
 
 
 def _view(graph: Graph, name: str, node: GraphNode | None, homes: Mapping[int, ClassPlan]) -> View | None:

@@ -7,6 +7,7 @@ import torch
 from testing.interpreter import load
 
 from nas.codegen.build import build, build_graph
+from nas.codegen.network_name import class_of, network_name
 from nas.codegen.source import source
 from nas.exporters.fold_batch_norm import fold_graph
 from nas.modules import (
@@ -80,6 +81,30 @@ class Residual(nn.Module):
         in text
     )
     assert text.count("class ") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *(("resnet20", "ResNet20"), ("preact_resnet164", "ResNet164"), ("resnext50_32x4d", "ResNeXt50")),
+        *(("googlenet_aux", "InceptionNet22"), ("densenet121", "DenseNet121"), ("vgg16_bn", "PlainNet16")),
+        *(("fcn8s", "FCNPlainNet16"), ("mobilenet_v2", "InvertedBottleneckNet53")),
+    ],
+)
+def test_a_network_is_named_after_its_module_types_and_its_depth(name, expected):
+    entry = zoo()[name]
+    genotype = entry.build()
+    graph = expand(genotype, entry.input_shape, entry.num_classes, bool(genotype.auxiliary))
+    assert network_name(graph) == expected
+
+
+def test_networks_of_several_module_types_are_named_after_two():
+    names = []
+    for count in (1, 2, 3):
+        modules = (Residual(8), Fractal(8, columns=2), Plain(8))[:count]
+        nodes = [Node(f"a{i}", module, (f"a{i - 1}" if i else "stem",)) for i, module in enumerate(modules)]
+        names.append(class_of(source(expand(Genotype(ConvStem(8), tuple(nodes), PoolHead())))))
+    assert names == ["ResNet4", "ResFractalNet6", "MixedNet8"]
 
 
 def test_docstring_names_modules_and_figures():
@@ -202,8 +227,8 @@ def test_the_classes_of_two_networks_of_a_space_are_the_same_text():
 def test_folded_networks_have_the_classes_of_their_module_types():
     fractal = Genotype(ConvStem(8), (Node("a", Fractal(8, columns=2), ("stem",)),), PoolHead())
     for genotype, names in (
-        (resnet(2), ["Residual", "Network"]),
-        (fractal, ["ConvAct", "Fractal", "Network"]),
+        (resnet(2), ["Residual", "ResNet14"]),
+        (fractal, ["ConvAct", "Fractal", "FractalNet4"]),
     ):
         text = source(fold_graph(expand(genotype)))
         assert re.findall(r"^class (\w+)", text, re.MULTILINE) == names
@@ -223,7 +248,7 @@ def test_a_network_in_an_importable_file_is_pickled(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import exported_network
 
-    network = exported_network.Network(drop_rate=0.1).eval()
+    network = exported_network.ResNet8(drop_rate=0.1).eval()
     copy = pickle.loads(pickle.dumps(network))
     image = torch.randn(1, 3, 32, 32)
     assert torch.equal(copy(image), network(image))

@@ -40,12 +40,12 @@ def run(graph, made, image):
 
 
 def load(graph):
-    """The class `Network` of the generated source."""
+    """The class of the network in the generated source."""
     from nas.codegen.source import source
 
     namespace = {}
     exec(compile(source(graph), "<generated>", "exec"), namespace)
-    return namespace["Network"]
+    return [value for value in namespace.values() if isinstance(value, type)][-1]
 
 
 def fill_by_shape(module):
