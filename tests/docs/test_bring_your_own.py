@@ -1,4 +1,4 @@
-"""The tutorial docs/bring_your_own.md: its files are short, and its commands work on them as they stand."""
+"""The tutorial docs/how_to/bring_your_own.md: its files are short, and its commands work on them as they stand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nas import plugins
 from nas.errors import NasError, NotFoundError
 from nas.plugins import load_function, load_plugin
 
-PAGE = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how_to" / "bring_your_own.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r'^```\w+ title="(.+?)"\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL))
 COMMANDS = re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE)
 MOST_LINES = 40

@@ -42,7 +42,7 @@ def test_the_code_of_a_page_runs(
 
 
 def test_the_space_of_the_concepts_is_one() -> None:
-    (text,) = [code for kind, code in blocks(DOCS / "concepts/spaces.md") if kind == "yaml"]
+    (text,) = [code for kind, code in blocks(DOCS / "reference/space_yaml.md") if kind == "yaml"]
     assert parse_space(text, "docs").sample(0)
 
 
@@ -52,7 +52,9 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_every_test_that_a_promise_names_is_one() -> None:
-    (table,) = re.findall(r"## Promises\n(.*)", (DOCS / "reliability.md").read_text(), re.DOTALL)
+    (table,) = re.findall(
+        r"## Promises\n(.*)", (DOCS / "engineering" / "reliability.md").read_text(), re.DOTALL
+    )
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][1:]
     promises = [row for row in rows if not row[0].startswith("| **")]
     assert len(promises) > 30

@@ -16,7 +16,7 @@ from nas.study.history import History
 from nas.study.objectives import OBJECTIVES, Objective, check_objectives, error_first, objective, plot_axes
 from nas.visualization.plots.front import front_figure
 
-BRING_YOUR_OWN = Path(__file__).parents[2] / "docs" / "bring_your_own.md"
+BRING_YOUR_OWN = Path(__file__).parents[2] / "docs" / "how_to" / "bring_your_own.md"
 OWN = "python:mine:sharpness"
 BLOCKS = Objective(
     "block_count",
