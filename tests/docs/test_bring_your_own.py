@@ -1,4 +1,4 @@
-"""The tutorial docs/how_to/bring_your_own.md: its files are short, and its commands work on them as they stand."""
+"""The page docs/how_to/bring_your_own.md: its files are short, and its commands work as they stand."""
 
 from __future__ import annotations
 
