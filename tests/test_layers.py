@@ -17,6 +17,7 @@ ROOT = Path(nas.__file__).parent
 ROOMS = [
     "__main__",
     "cli",
+    "testing",
     "integrations",
     "reports",
     "visualization",

@@ -30,7 +30,10 @@ sys.path.insert(0, "")
 for line in json.load(sys.stdin):
     program, *arguments = shlex.split(line)
     print("$", line, flush=True)
-    if program == "python":
+    if arguments[:2] == ["-m", "pytest"]:
+        import pytest
+        assert pytest.main(arguments[2:]) == 0, line
+    elif program == "python":
         runpy.run_path(arguments[0], run_name="__main__")
     else:
         assert run(arguments) == 0, line
@@ -62,7 +65,7 @@ def in_fresh_process(code: str, folder: Path, *, given: str = "", path: str = ""
 def test_each_file_is_short() -> None:
     assert set(FILES) == {
         *("stripes.py", "save_stripes.py", "fire.py", "calibration.py", "own_loop.py"),
-        *("small_first.py", "fire_or_residual.yaml", "pyproject.toml"),
+        *("small_first.py", "fire_or_residual.yaml", "pyproject.toml", "test_own.py"),
     }
     for name, text in FILES.items():
         assert text.count("\n") < MOST_LINES, name
