@@ -24,7 +24,7 @@ from nas.formatting import count, duration
 from nas.reports.front import front_section
 from nas.reports.picture import inline
 from nas.reports.points import Point, points_data, points_of
-from nas.reports.render import Table, blocks, render, resource, table
+from nas.reports.render import Table, blocks, render, resource, style, table
 from nas.reports.reproduce import reproduce
 from nas.reports.summary import summary
 from nas.visualization.plots.figures import Plot, draw_all
@@ -97,7 +97,7 @@ def page(overview: Overview, plots: Mapping[str, Plot]) -> str:
     return render(
         "page.html",
         policy=POLICY.format(script=f"sha256-{digest}"),
-        style=resource("style.css"),
+        style=style(),
         script=script,
         title=f"Report of {', '.join(run.name for run in overview.runs)}",
         leads=[_lead(run) for run in overview.runs],
