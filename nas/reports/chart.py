@@ -16,7 +16,7 @@ from nas.formatting import metric
 from nas.reports.points import Point
 from nas.study.objectives import objective
 from nas.visualization.colours import css_class, in_order, marker
-from nas.visualization.plots.style import label
+from nas.visualization.plots.style import described, label
 
 WIDTH, HEIGHT = 480, 330
 LEFT, RIGHT, TOP, BOTTOM = 42, 12, 24, 42
@@ -107,7 +107,7 @@ def make_chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[s
             Mark(_round(x(point.x)), _round(y(point.y)), symbols[point.kind], _title(point))
             for point in points
         ],
-        legend=[(kind, symbols[kind], kinds.count(kind)) for kind in symbols if kind in kinds],
+        legend=[(described(kind), symbols[kind], kinds.count(kind)) for kind in symbols if kind in kinds],
         members=len(members),
     )
 

@@ -21,12 +21,12 @@ legible."""
 COMMANDS = {LINE: "L", QUADRATIC: "Q", CUBIC: "C"}
 
 
-def drawing(graph: Graph, label: str) -> Markup:
-    """Draw the modules of a network, one column per stage, with their layers.
+def drawing(graph: Graph, label: str, *, closed: bool = False) -> Markup:
+    """Draw the modules of a network, one column per stage, with their layers unless `closed`.
 
     label: what the drawing shows, for readers who do not see it.
     """
-    boxes, edges = layout(graph)
+    boxes, edges = layout(graph, closed=closed)
     width = max(box.right for box in boxes) + 0.55
     height = max(box.bottom for box in boxes) + 0.3
     pixels = UNIT * SCALE * (width + 0.2)

@@ -36,7 +36,7 @@ class Point:
     over_seeds: the error over repeated trainings.
     member: whether it is on the front.
     roles: "knee" and the like, for members of the front.
-    export, show: the commands that write its code and draw it.
+    export, train, show: the commands that write its code, train it fully and draw it.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Point:
     member: bool
     roles: tuple[str, ...]
     export: str
+    train: str
     show: str
 
     @property
@@ -103,6 +104,7 @@ def _point(overview: Overview, row: dict[str, Any], member: bool, roles: tuple[s
         member=member,
         roles=roles,
         export=f"nas export {run_argument(run)} --trial {number}",
+        train=f"nas train {run_argument(run)} --trial {number}",
         show=f"nas show {run_argument(run)} --trial {number} --plot network.svg",
     )
 

@@ -134,6 +134,4 @@
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details.print").forEach((element) => { element.open = true; });
   });
-  const first = marks.find((mark) => points[mark.dataset.at].roles.includes("knee"));
-  if (first) pin(first);
 })();

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from nas.analysis.table import MIXED
 from nas.formatting import metric
 from nas.study.objectives import objective
 from nas.visualization import colours
@@ -87,6 +88,11 @@ def looks(names: Iterable[str], types: Iterable[str] = ()) -> dict[str, tuple[st
     among = {*own, *types}
     ordered = colours.in_order(own)
     return {name: (colours.shades(name, among).mark, colours.marker(name, among)) for name in ordered}
+
+
+def described(name: str) -> str:
+    """Return the name of a type for a legend, with the meaning of `mixed`."""
+    return f"{name} (no type leads)" if name == MIXED else name
 
 
 def dots(
