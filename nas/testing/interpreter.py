@@ -16,7 +16,7 @@ N = TypeVar("N", bound=nn.Module)
 
 def modules(graph: Graph) -> nn.ModuleList:
     """Return the modules of a graph's primitives in order; None where a function computes it."""
-    helpers: dict[str, Any] = {"nn": nn, "torch": torch}
+    helpers: dict[str, Any] = {"nn": nn, "torch": torch, "F": F}
     for primitive in graph.primitives:
         for text in primitive.op.helpers():
             exec(text, helpers)

@@ -16,7 +16,8 @@ from nas.testing.interpreter import fill_by_shape, modules, run
 
 IMAGES = 2
 MAX_OPTIONS = 8
-"""Options of a field that are tried; a range may have a thousand."""
+MAX_NUMBERS = 3
+"""Options of a field that are tried, and of one that is a range or a fraction."""
 
 
 def check_module(module: type[Module] | Module) -> None:
@@ -56,9 +57,12 @@ def variants(cls: type[Module]) -> Iterator[Module]:
     """Return a module type with its defaults at stride 1, and with each option of its fields at stride 2."""
     make: Any = cls
     yield make(width=16)
+    strided: dict[Module, None] = {}  # defaults are an option of every field
     for field, options in cls.choices():
-        for option in list(options)[:MAX_OPTIONS]:
-            yield make(width=32, stride=2, **{field: option})
+        numbers = isinstance(options, range) or isinstance(options[0], float)
+        for option in list(options)[: MAX_NUMBERS if numbers else MAX_OPTIONS]:
+            strided[make(width=32, stride=2, **{field: option})] = None
+    yield from strided
 
 
 def alone(module: Module) -> Genotype:
@@ -99,11 +103,13 @@ def check_outputs(genotype: Genotype) -> None:
     """Check that the generated network computes what its primitives do, and that all of it is trained."""
     graph = expand(genotype)
     made = fill_by_shape(modules(graph)).double().eval()
-    network = fill_by_shape(build_graph(graph)).double().eval()
+    network: Any = fill_by_shape(build_graph(graph)).double().eval()
     image = torch.randn(IMAGES, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = run(graph, made, image)[graph.output_index]
     scores = network(image)
+    features = network.forward_head(network.forward_features(image), pre_logits=True)
+    assert features.shape == (IMAGES, network.num_features), f"{genotype}: features of shape {features.shape}"
     torch.testing.assert_close(scores, expected, msg=lambda text: f"{genotype}: {text}")
     scores.square().sum().backward()
     for name, parameter in network.named_parameters():
