@@ -33,6 +33,7 @@ ROOMS = [
     "codegen",
     "data",
     "space",
+    "recipe",
     "modules",
     "graph",
     "formatting",
