@@ -3,8 +3,8 @@
     python benchmarks/study.py train NAME --data SPEC [--processes 2]
     python benchmarks/study.py analyze NAME
 
-NAME is one of SETTINGS. `train` appends one row per training to results/published/module_types/NAME.csv, and goes on
-where it stopped; contexts are trained one after the other, so that an unfinished study is a smaller one.
+NAME is one of SETTINGS. `train` appends one row per training to results/published/module_types/NAME.csv, and
+goes on where it stopped; contexts are trained one after the other, so that an unfinished study is a smaller one.
 `analyze` writes what each budget allows to say beside it.
 """
 
@@ -116,7 +116,7 @@ def networks(
     return found | {(TWIN, budget): found["residual", budget] for budget in (0, *budgets)}
 
 
-def contexts(space: SearchSpace, budgets: tuple[int, ...]) -> Iterator[dict[tuple[str, int], Genotype]]:
+def contexts(space: SearchSpace, budgets: tuple[int, ...]) -> Iterator[Networks]:
     """Yield contexts drawn at random, no two of the same networks."""
     seen = set()
     for attempt in count():
@@ -182,7 +182,7 @@ def train(name: str, data: str, processes: int) -> None:
 
 
 def analyze(name: str) -> None:
-    """Write the analysis at each budget: the trainings at the shape of the contexts, and those scaled to it."""
+    """Write the analysis at each budget: the trainings at the shape of a context, and those scaled to it."""
     table = pd.read_csv(FOLDER / f"{name}.csv", dtype={"digest": str, "reason": str})
     for budget in SETTINGS[name].budgets:
         rows = table[table.budget.isin([0, budget])].copy()
