@@ -4,8 +4,8 @@
     python benchmarks/study.py analyze NAME
 
 NAME is one of SETTINGS. `train` appends one row per training to results/published/module_types/NAME.csv, and
-goes on where it stopped; contexts are trained one after the other, so that an unfinished study is a smaller one.
-`analyze` writes what each budget allows to say beside it.
+goes on where it stopped; contexts are trained one after the other, so that an unfinished study is a smaller
+one. `analyze` writes what each budget allows to say beside it.
 """
 
 from __future__ import annotations
@@ -97,9 +97,11 @@ def dataset_of(name: str, data: str) -> Dataset:
     return whole.first(*images) if images else whole
 
 
-def networks(
-    space: SearchSpace, budgets: tuple[int, ...], context: Context
-) -> dict[tuple[str, int], Genotype] | None:
+Networks = dict[tuple[str, int], Genotype]
+"""The networks of a context, by type and budget."""
+
+
+def networks(space: SearchSpace, budgets: tuple[int, ...], context: Context) -> Networks | None:
     """Return the networks of a context by type and budget; None if one cannot be scaled to its budget."""
     found = {}
     for kind in (*TYPES, BARE):
