@@ -33,6 +33,21 @@ def echo(text: object = "", *, err: bool = False, newline: bool = True) -> None:
     click.echo(escape_controls(str(text)), nl=newline, err=err)
 
 
+def echo_types(text: str, types: Sequence[str]) -> None:
+    """Print a text; on a terminal the names of module types have the colours of the plots."""
+    if not sys.stdout.isatty():
+        echo(text)
+        return
+    from rich.text import Text
+
+    from nas.visualization.colours import colour_words
+
+    shown = Text(escape_controls(text))
+    for start, end, colour in colour_words(shown.plain, types):
+        shown.stylize(colour, start, end)
+    console().print(shown, soft_wrap=True)
+
+
 def emit(data: Mapping[str, Any]) -> None:
     """Print a JSON document with the version of its layout."""
     text = json.dumps({"schema": SCHEMA, **data}, indent=2, allow_nan=False)

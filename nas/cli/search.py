@@ -8,7 +8,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import echo, emit, heading, text_width
+from nas.cli._output import echo, echo_types, emit, heading, text_width
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -148,16 +148,18 @@ def _show(run: Run, profile: bool, started: bool) -> None:
     if run.config.exhausted:
         echo(_exhausted_text(run))
     heading("Pareto front")
-    echo(pareto_text(run.study, width=text_width()))
+    types = sorted({name for trial in run.study.networks for name in trial.module_types})
+    echo_types(pareto_text(run.study, width=text_width(), brief=True), types)
     if rungs := rungs_of(run):
         heading("Rungs")
         echo(rungs_text(rungs, width=text_width()))
     if started:
         from nas.analysis.pooling import analyze
-        from nas.analysis.text.ranking import ranking_text
+        from nas.analysis.text.claims import claim_lines
+        from nas.formatting import to_text
 
-        heading("Ranking of module types")
-        echo(ranking_text(analyze(run), width=text_width()))
+        heading("What it says about module types")
+        echo_types(to_text(*claim_lines(analyze(run)), width=text_width()), types)
     if profile:
         _show_profile(run)
     heading("Run folder")
@@ -208,6 +210,7 @@ def _next_commands(run: Run) -> list[str]:
     return [
         command_for(run, "pareto", where, "--plot", "front.png"),
         command_for(run, "analyze", where),
+        command_for(run, "report", where),
         command_for(run, "export", where, "--knee", "--weights"),
         command_for(run, "train", where, "--trial", best, data=True),
     ]

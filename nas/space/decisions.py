@@ -15,12 +15,15 @@ import numpy as np
 
 from nas.modules import MODULE_TYPES, Component, Head, Stem
 from nas.modules.base import field_names
+from nas.space.candidate import recipe_of, under
 from nas.space.genotype import INPUT_NODE, Genotype, Node
 from nas.space.prefix import HopelessError, PrefixCheck
 from nas.space.spec import SpaceSpec, Stage, options_of
 
 Choose = Callable[[str, Sequence[Any]], Any]
 NO_SKIP = "none"
+RECIPE = "recipe."
+"""Prefix of the paths of decisions about the training recipe."""
 
 
 def build(spec: SpaceSpec, choose: Choose, check: PrefixCheck | None = None) -> Genotype:
@@ -54,7 +57,9 @@ def build(spec: SpaceSpec, choose: Choose, check: PrefixCheck | None = None) -> 
     head = _end(Head, _settings(spec.head, "head.", ask), nodes[-1].module)
     ends = [node.name for node, after in pairwise(nodes) if node.stage != after.stage]
     taps = tuple(reversed(ends))[: head.taps]
-    return Genotype(stem, tuple(nodes), head, taps)
+    genotype = Genotype(stem, tuple(nodes), head, taps)
+    decisions = spec.recipe_decisions
+    return under(genotype, _recipe(decisions, types, ask)) if decisions else genotype
 
 
 def answers(genotype: Genotype) -> dict[str, Any]:
@@ -77,6 +82,7 @@ def answers(genotype: Genotype) -> dict[str, Any]:
         if len(node.inputs) > 1:
             known[f"{node.name}.skip"] = blocks[node.inputs[1]]
             known[f"{node.name}.join"] = node.join
+    known |= {f"{RECIPE}{name}": value for name, value in recipe_of(genotype).items()}
     return {**known, **{f"{stage}.depth": depth for stage, depth in depths.items()}}
 
 
@@ -137,7 +143,12 @@ def count(spec: SpaceSpec) -> int:
     """Count the different sequences of answers that the program takes, constraints aside."""
     total = _count_settings(spec.stem) * _count_settings(spec.head)
     if spec.vary == "network":
-        total *= _count_types(spec.stage_modules(0))
+        modules = spec.stage_modules(0)
+        total *= sum(
+            _count_settings(settings) * count_recipes(spec, kind) for kind, settings in modules.items()
+        )
+    else:
+        total *= count_recipes(spec)
     for i, stage in enumerate(spec.stages):
         types = _count_types(spec.stage_modules(i))
         shapes = len(stage.width) * len(stage.stride) * (types if spec.vary == "stage" else 1)
@@ -156,6 +167,18 @@ def _settings(settings: Mapping[str, Any], prefix: str, ask: Choose) -> dict[str
         by = f"[{value['by']}={chosen[value['by']]}]" if isinstance(value, Mapping) else ""
         chosen[key] = ask(f"{prefix}{key}{by}", options_of(value, chosen))
     return chosen
+
+
+def _recipe(
+    decisions: Mapping[str, Any], types: Mapping[str, tuple[str, dict[str, Any]]], ask: Choose
+) -> dict[str, Any]:
+    """Ask for the fields of the recipe. The path of one that depends on the module type names the type."""
+    chosen = {"type": types[""][0]} if "" in types else {}
+    fields: dict[str, Any] = {}
+    for name, value in decisions.items():
+        by = f"[type={chosen['type']}]" if isinstance(value, Mapping) else ""
+        fields[name] = ask(f"{RECIPE}{name}{by}", options_of(value, chosen))
+    return fields
 
 
 def _inputs(
@@ -216,6 +239,11 @@ def _count_settings(settings: Mapping[str, Any]) -> int:
 
 def _count_types(modules: Mapping[str, Mapping[str, Any]]) -> int:
     return sum(_count_settings(settings) for settings in modules.values())
+
+
+def count_recipes(spec: SpaceSpec, kind: str = "") -> int:
+    """Count the recipes under which a network, all of one module type if `kind` names it, may be trained."""
+    return prod(len(options_of(value, {"type": kind})) for value in spec.recipe.values())
 
 
 def _count_skips(stage: Stage, depth: int) -> int:

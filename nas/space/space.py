@@ -112,6 +112,11 @@ class SearchSpace:
         """Return the costs of a genotype for one input of the space."""
         return cost(expand(genotype, self.input_shape, self.num_classes))
 
+    def without_recipe(self) -> SearchSpace:
+        """Return the space of the same networks, all under the recipe of their search."""
+        spec, declared = (s.model_copy(update={"recipe": {}}) for s in (self.spec, self.declared))
+        return SearchSpace(spec, declared)
+
     def violations(self, genotype: Genotype) -> list[str]:
         """List the constraints that a genotype breaks at the input of the space."""
         try:

@@ -14,6 +14,7 @@ from nas.errors import NasError, did_you_mean
 from nas.graph.ops import MAX_SIZE
 from nas.modules import Component, Head, Module, Stem
 from nas.modules.base import find_type, is_option, options_hint, type_hint
+from nas.recipe import check_option
 from nas.space.genotype import JOINS
 from nas.space.spec import AUTO, Limits, Modules, Skips, SpaceSpec, Stage, as_mapping, listed
 from nas.space.yaml_loader import Document, Path, load_yaml
@@ -21,6 +22,7 @@ from nas.space.yaml_loader import Document, Path, load_yaml
 FROM_SKELETON = ("width", "stride")
 LIMITED = ("flops", "params", "depth")
 EMPTY = "is an empty list; give a value, or a list of the values to search"
+DIFFERENT = "must be a value or a list of different values"
 MAX_BLOCKS = 192
 """Most blocks of a network: with more, the number of genotypes has more digits than Python prints."""
 
@@ -74,6 +76,42 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
             options = getattr(stage, key)
             if len(set(options)) < len(options):
                 yield ("stages", i, key), "an option is listed twice", ""
+    yield from _recipe_problems(spec)
+
+
+def _recipe_problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
+    types = spec.stage_modules(0)
+    if spec.recipe and "recipe" in types:
+        yield ("modules",), "a module type is called recipe, as the recipe that the space searches is", ""
+    for name, value in spec.recipe.items():
+        place, branches = ("recipe", name), {"": value}
+        if isinstance(value, Mapping):
+            if value.get("by") != "type":
+                yield place, "may depend on the module type alone", "write {by: type, TYPE: options, …}"
+            elif spec.vary != "network":
+                hint = "vary: network lets each network have one type"
+                yield place, "depends on the module type, and networks may hold several", hint
+            branches = {kind: options for kind, options in value.items() if kind != "by"}
+            if missing := [kind for kind in types if kind not in branches]:
+                yield place, f"has no options for the module type {missing[0]!r}", ""
+        for kind, options in branches.items():
+            below = (*place, kind) if kind else place
+            if kind and kind not in types:
+                yield below, f"unknown module {kind!r}", did_you_mean(kind, types)
+            for message, hint in _field_problems(name, listed(options)):
+                yield below, message, hint
+
+
+def _field_problems(name: str, options: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    if not options:
+        yield EMPTY, ""
+    elif any(isinstance(option, list | dict) for option in options) or len(set(options)) < len(options):
+        yield DIFFERENT, ""
+    for option in options:
+        try:
+            check_option(name, option)
+        except NasError as error:
+            yield error.message, error.hint
 
 
 def _module_problems(modules: Modules | list[str], path: Path) -> Iterator[tuple[Path, str, str]]:
@@ -153,7 +191,7 @@ def _option_problems(
         yield place, EMPTY, ""
         return
     if any(isinstance(o, list | dict) for o in options) or len(set(options)) < len(options):
-        yield place, "must be a value or a list of different values", ""
+        yield place, DIFFERENT, ""
         return
     declared = dict(cls.choices()).get(key)
     low, high = cls.bounds.get(key, (1, MAX_SIZE))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from testing.interpreter import load
+from testing.generated import load
 
 from nas.codegen.build import build, build_graph
 from nas.codegen.network_name import class_of, network_name

@@ -179,7 +179,7 @@ def test_command_line_and_guide_read_the_list_of_formats(name, capsys):
     assert command_line(["export", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert f"{name}: {FORMATS[name]}" in text
-    guide = Path(__file__).parents[2] / "docs" / "guides" / "other_tools.md"
+    guide = Path(__file__).parents[2] / "docs" / "how_to" / "other_tools.md"
     assert f"| `{name}` | {FORMATS[name]}" in guide.read_text()
 
 
