@@ -39,6 +39,7 @@ ROOMS = [
     "plugins",
     "pareto",
     "stats",
+    "recipe",
     "errors",
 ]
 """From the top floor down: a room imports those below it, and no room above it."""
