@@ -66,7 +66,7 @@ def _grouped(graphs: Sequence[Graph], homes: Homes) -> list[ClassPlan]:
     """Group graphs of one structure, each group as a class."""
     groups: dict[Hashable, ClassPlan] = {}
     for nested in graphs:
-        text = written.written_class(nested)
+        text = written.written_class(nested, homes)
         is_leaf = not any(isinstance(node.op, Graph) for node in nested.nodes.values())
         if text:
             shown, signature = written.described(nested, text, homes)
@@ -78,7 +78,10 @@ def _grouped(graphs: Sequence[Graph], homes: Homes) -> list[ClassPlan]:
         plan.graphs.append(nested)
         plan.views.append(list(shown))
     for plan in groups.values():
-        same = (list(filter(None, column)) for column in zip(*plan.views, strict=True))
+        same = [list(filter(None, column)) for column in zip(*plan.views, strict=True)]
+        if plan.written and not all(same):  # no graph here has each part that the text makes
+            plan.written, plan.views = None, [list(_described(nested, homes)[0]) for nested in plan.graphs]
+            same = [list(filter(None, column)) for column in zip(*plan.views, strict=True)]
         plan.shown = [views[0] for views in same if views]
     return list(groups.values())
 

@@ -18,10 +18,12 @@ CONSTRUCTOR = re.compile(r"( *)([\w.]+)\(\{(\w+)\}\)")
 """Line of a text that passes a part to a function: `    parts.append({first})`."""
 
 
-def written_class(graph: Graph) -> WrittenClass | None:
-    """Return the class that the module of a graph gives, or None where the graph decides."""
+def written_class(graph: Graph, homes: Mapping[int, ClassPlan]) -> WrittenClass | None:
+    """Return the class that the module of a graph gives, or None where the graph decides: it does where parts
+    are of several classes, such as after some batch norms were folded."""
     written: WrittenClass | None = graph.module.written_class() if graph.module is not None else None
-    return written
+    classes = {id(homes[id(node.op)]) for _, node in parts(graph)} if written else set()
+    return written if len(classes) == 1 else None
 
 
 def parts(graph: Graph) -> Iterator[tuple[str, GraphNode]]:

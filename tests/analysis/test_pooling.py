@@ -93,8 +93,9 @@ def test_searches_that_tried_other_recipes_are_not_pooled():
     varied = parse_space(SPACE.to_yaml() + "recipe: {lr: [0.2, 0.1]}\n", "varied")
     one, two = run(blocks()[:40], "one", searcher="random"), blocks()[40:80]
     analyze([one, run(two, "two", searcher="random")])
+    tried = two.assign(own_recipe=[{"lr": 0.1}] * len(two))
     with pytest.raises(NasError, match="differs from one") as caught:
-        analyze([one, run(two, "two", searcher="random", space=varied)])
+        analyze([one, run(tried, "two", searcher="random", space=varied)])
     assert "searched recipe" in caught.value.hint
 
 
@@ -104,6 +105,7 @@ def test_module_types_with_recipes_of_their_own_are_not_ranked():
     own = parse_space(f"{SPACE.to_yaml()}recipe: {json.dumps({'lr': {'by': 'type', **rates}})}\n", "own")
     frame = blocks(contexts=40).assign(design=[{}] * 320)
     assert analyze(run(frame, searcher="random")).grade == {"D": 1}
+    frame["own_recipe"] = [{"lr": 0.2}] * len(frame)
     refused = analyze(run(frame, searcher="random", space=own))
     assert refused.grade == {"X": 1}
     assert "recipes of their own" in analysis_text(refused)
