@@ -2,12 +2,14 @@
 
     python benchmarks/mutation.py [--mutants 200] [--seed 0] [--log mutants.jsonl] [--only nas/pareto.py]
 
-Each mutant changes one operator, constant, return value or statement of one file in a copy of the repository.
-The quick tests that TESTS names for the file run until the first fails. A mutant is killed if a test fails,
-or the tests take ten times as long as on the unchanged code. Survivors are listed, to be judged by a person:
-no test could kill a mutant that changes nothing a user could see.
+Each mutant changes one operator, constant, return value or statement of one file in a copy of the
+repository. Of the quick tests that TESTS names for the file, those that reach the changed line run, the
+quickest first, until one fails. A mutant is killed if a test fails, or if they take ten times as long as on
+the unchanged code. Survivors are listed, to be judged by a person: no test can kill a mutant that changes
+nothing a user could see.
 
-The log has one line per mutant. A run that was stopped continues where it stopped.
+The log has one line per mutant, and a file beside it says which tests reach which lines. A run that was
+stopped continues where it stopped. The script needs `pip install coverage`.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
+
+import coverage
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = (
@@ -140,6 +146,21 @@ class Mutant:
     change: str
 
 
+@dataclass(frozen=True)
+class Reach:
+    """Seconds of each test on the unchanged code, and by file and line the tests that reach it."""
+
+    seconds: dict[str, float]
+    tests: dict[str, dict[str, list[str]]]
+
+    def near(self, mutant: Mutant) -> list[str]:
+        """Return the tests that are to kill a mutant, the quickest first. A line that runs when its module is
+        imported is reached by all."""
+        near = tuple(TESTS[mutant.file])
+        reaching = self.tests.get(mutant.file, {}).get(str(mutant.line)) or self.seconds
+        return sorted((test for test in reaching if test.startswith(near)), key=self.seconds.__getitem__)
+
+
 def change(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], ast.AST | None]]]:
     """Yield the kinds of mutation of a node, each with what makes a changed node of a copy."""
     match node:
@@ -212,26 +233,53 @@ def mutated(mutant: Mutant) -> str:
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-def run_tests(place: Path, tests: Sequence[str], limit: float) -> tuple[str, float]:
-    """Run quick tests in a process of their own; return passed, failed or slow, and the seconds they took."""
+class Watch:
+    """The pytest plugin that writes `reach.json`."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.coverage = coverage.Coverage(data_file=None, include=[f"{place}/nas/*"])
+        self.coverage.set_option("run:core", "ctrace")  # the only one with a context for each test
+        self.seconds: Counter[str] = Counter()
+        self.coverage.start()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self.coverage.switch_context(item.nodeid)
+        return (yield)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        tests = {
+            str(Path(file).relative_to(self.place)): {
+                line: list(filter(None, contexts)) for line, contexts in data.contexts_by_lineno(file).items()
+            }
+            for file in data.measured_files()
+        }
+        (self.place / "reach.json").write_text(json.dumps({"seconds": self.seconds, "tests": tests}))
+
+
+def run_tests(place: Path, tests: Sequence[str], limit: float, *, watch: bool = False) -> str:
+    """Run quick tests in a process of their own, until the first fails; return passed, failed or slow."""
     start = time.monotonic()
     process = os.fork()
     if not process:
-        _become_pytest(place, tests)
+        _become_pytest(place, tests, watch)
     while time.monotonic() - start < limit:
         done, status = os.waitpid(process, os.WNOHANG)
         if done:
-            passed = os.waitstatus_to_exitcode(status) == 0
-            return ("passed" if passed else "failed"), time.monotonic() - start
+            return "passed" if os.waitstatus_to_exitcode(status) == 0 else "failed"
         time.sleep(0.05)
     os.killpg(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    return "slow", time.monotonic() - start
+    return "slow"
 
 
-def _become_pytest(place: Path, tests: Sequence[str]) -> None:
-    import pytest
-
+def _become_pytest(place: Path, tests: Sequence[str], watch: bool) -> None:
     os.setsid()
     os.chdir(place)
     os.environ["PYTHONPATH"] = str(place)
@@ -242,7 +290,8 @@ def _become_pytest(place: Path, tests: Sequence[str]) -> None:
     options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={place / 'scratch'}"]
     code = 3
     try:
-        code = int(pytest.main([*options, *(test for test in tests if (place / test).exists())]))
+        plugins = [Watch(place)] if watch else []
+        code = int(pytest.main([*options, *tests], plugins=plugins))
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -270,29 +319,35 @@ def main() -> None:
             shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, place / name)
-        seconds: dict[Sequence[str], float] = {}
+        reach = measured(place, asked.log.with_suffix(".reach.json"))
         for i, mutant in enumerate(drawn):
             if mutant not in known:
-                known[mutant] = _outcome(place, mutant, seconds)
+                known[mutant] = _outcome(place, mutant, reach)
                 with open(asked.log, "a") as log:
                     log.write(json.dumps({"mutant": asdict(mutant), "outcome": known[mutant]}) + "\n")
             print(f"{i + 1}/{len(drawn)} {known[mutant]:8} {_words(mutant)}", flush=True)
     _report({mutant: known[mutant] for mutant in drawn}, len(every))
 
 
-def _outcome(place: Path, mutant: Mutant, seconds: dict[Sequence[str], float]) -> str:
-    tests, file = TESTS[mutant.file], place / mutant.file
-    if tests not in seconds:
-        outcome, seconds[tests] = run_tests(place, tests, 3600)
-        if outcome != "passed":
+def measured(place: Path, kept: Path) -> Reach:
+    """Return which tests reach which lines, from the file where an earlier run kept it."""
+    if not kept.exists():
+        every = list(dict.fromkeys(test for tests in TESTS.values() for test in tests))
+        if run_tests(place, every, 3600, watch=True) != "passed":
             sys.exit(f"the tests fail without a change:\n{(place / 'pytest.log').read_text()[-3000:]}")
+        shutil.copy(place / "reach.json", kept)
+    return Reach(**json.loads(kept.read_text()))
+
+
+def _outcome(place: Path, mutant: Mutant, reach: Reach) -> str:
+    near, file = reach.near(mutant), place / mutant.file
     before = file.read_text()
     file.write_text(mutated(mutant))
     try:
-        outcome, _ = run_tests(place, tests, max(60, SLOWEST * seconds[tests]))
+        limit = max(60, SLOWEST * sum(reach.seconds[test] for test in near))
+        return "survived" if run_tests(place, near, limit) == "passed" else "killed"
     finally:
         file.write_text(before)
-    return "survived" if outcome == "passed" else "killed"
 
 
 def _words(mutant: Mutant) -> str:

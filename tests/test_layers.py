@@ -17,6 +17,7 @@ ROOT = Path(nas.__file__).parent
 ROOMS = [
     "__main__",
     "cli",
+    "testing",
     "integrations",
     "reports",
     "visualization",
@@ -32,6 +33,7 @@ ROOMS = [
     "codegen",
     "data",
     "space",
+    "recipe",
     "modules",
     "graph",
     "formatting",
@@ -39,6 +41,7 @@ ROOMS = [
     "plugins",
     "pareto",
     "stats",
+    "recipe",
     "errors",
 ]
 """From the top floor down: a room imports those below it, and no room above it."""

@@ -74,6 +74,11 @@ class Genotype:
         except NasError:
             return expand(self, NOMINAL_INPUT).digest
 
+    @property
+    def network(self) -> Genotype:
+        """The network alone, without the recipe of a `nas.space.candidate.Candidate`."""
+        return self
+
     @cached_property
     def module_types(self) -> tuple[str, ...]:
         """Type of each module in order, those of nested genotypes included."""
@@ -155,7 +160,7 @@ def expand(
     for size in (*input_shape, num_classes):  # here, as to the cache 32.0 is 32
         if type(size) is not int or not 1 <= size <= MAX_SIZE:
             raise NasError(f"sizes must be integers from 1 to {MAX_SIZE}, not {size!r}", where="input")
-    return _expanded(genotype, tuple(input_shape), num_classes, auxiliary)
+    return _expanded(genotype.network, tuple(input_shape), num_classes, auxiliary)
 
 
 @lru_cache(maxsize=1024)

@@ -23,6 +23,7 @@ import numpy as np
 from nas.errors import NasError, NotFoundError, did_you_mean, error_context
 from nas.graph.cost import Cost, cost, depth
 from nas.graph.graph import Graph, Shape
+from nas.modules.base import measures
 from nas.space.decisions import (
     NO_SKIP,
     Choose,
@@ -112,6 +113,11 @@ class SearchSpace:
         """Return the costs of a genotype for one input of the space."""
         return cost(expand(genotype, self.input_shape, self.num_classes))
 
+    def without_recipe(self) -> SearchSpace:
+        """Return the space of the same networks, all under the recipe of their search."""
+        spec, declared = (s.model_copy(update={"recipe": {}}) for s in (self.spec, self.declared))
+        return SearchSpace(spec, declared)
+
     def violations(self, genotype: Genotype) -> list[str]:
         """List the constraints that a genotype breaks at the input of the space."""
         try:
@@ -153,6 +159,9 @@ class SearchSpace:
         figures = {"flops": cost(graph).flops, "params": cost(graph).params} if limits else {}
         if "depth" in limits:
             figures["depth"] = depth(graph)
+        for name, (least, most) in measures(graph).items() if limits.keys() - figures.keys() else ():
+            low = limits[name].min if name in limits else None
+            figures[name] = least if low is not None and least < low else most
         return {name: (figures[name], limit) for name, limit in limits.items()}
 
     def sample(self, seed: int | np.random.Generator) -> Genotype:

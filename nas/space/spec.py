@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +19,9 @@ from pydantic import (
 
 from nas.graph.graph import shape_text
 from nas.graph.ops import MAX_SIZE
+from nas.modules import Component
+from nas.modules.structure import Bounds
+from nas.recipe import canonical
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 AUTO = "auto"
@@ -66,6 +70,20 @@ Area = Annotated[tuple[Size, Size], BeforeValidator(_area), PlainSerializer(shap
 Modules = dict[str, dict[str, Any]]
 
 
+def _canonical(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of recipe fields in the types of the fields."""
+
+    def each(name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: option if key == "by" else each(name, option) for key, option in value.items()}
+        return [canonical(name, o) for o in value] if isinstance(value, list) else canonical(name, value)
+
+    return {name: each(name, value) for name, value in recipe.items()}
+
+
+RecipeOptions = Annotated[dict[str, Any], AfterValidator(_canonical)]
+
+
 class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -105,7 +123,8 @@ class Stage(_Spec):
 class SpaceSpec(_Spec):
     """Search-space file. A single value is fixed, a list is searched.
 
-    vary: scope in which one module type is chosen: every block, every stage, or the network.
+    vary: scope in which one module type is chosen: every block, every stage, or the network. recipe: fields
+    of the training recipe, whose options may depend on the module type of the network.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -118,6 +137,27 @@ class SpaceSpec(_Spec):
     stages: Annotated[list[Stage], Field(min_length=1, max_length=16)]
     head: dict[str, Any] = {"type": "pool"}
     constraints: dict[str, Limits] = {}
+    recipe: RecipeOptions = {}
+
+    @property
+    def recipe_decisions(self) -> dict[str, Any]:
+        """The fields of the recipe that are decisions or differ between module types."""
+        return {
+            name: value
+            for name, value in self.recipe.items()
+            if isinstance(value, Mapping) or len(options_of(value, {})) > 1
+        }
+
+    @property
+    def recipe_by_type(self) -> list[str]:
+        """The fields of the recipe whose options depend on the module type."""
+        return [name for name, value in self.recipe.items() if isinstance(value, Mapping)]
+
+    @property
+    def usual_recipe(self) -> dict[str, Any]:
+        """The first option of each field of the recipe that does not depend on the module type."""
+        by_type = self.recipe_by_type
+        return {name: options_of(self.recipe[name], {})[0] for name in self.recipe if name not in by_type}
 
     def stage_modules(self, at: int) -> Modules:
         """Return the settings of each module type that stage `at` may use."""
@@ -152,6 +192,13 @@ def options_of(value: Any, chosen: Mapping[str, Any]) -> tuple[Any, ...]:
     if isinstance(value, Mapping):
         value = value[chosen[value["by"]]]
     return tuple(value) if isinstance(value, list) else (value,)
+
+
+def bounds_of(cls: type[Component], key: str, value: Any) -> Bounds | None:
+    """Return the options by key that a file gives for a structured field; None for any other setting."""
+    if not isinstance(value, Mapping) or key not in dict(cls.structures()):
+        return None
+    return {name: tuple(listed(options)) for name, options in value.items()}
 
 
 def as_mapping(modules: Modules | list[str]) -> Modules:

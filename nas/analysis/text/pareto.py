@@ -17,6 +17,7 @@ import numpy as np
 
 from nas import pareto
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, table_of, to_text
+from nas.recipe import fields_text
 from nas.stats.resampling import rank_correlation
 from nas.study.objectives import error_first, objective
 from nas.study.trial import Trial
@@ -66,6 +67,7 @@ def _network_dict(study: History, trial: Trial, objectives: Sequence[str]) -> di
         "seeds": len({training.seed for training in study.trainings(trial)}),
         "digest": trial.digest,
         "module_types": list(trial.module_types),
+        **({"recipe": trial.recipe} if trial.recipe else {}),
     }
 
 
@@ -93,9 +95,13 @@ def pareto_text(
     objectives: Sequence[str] | None = None,
     width: int = WIDTH,
     columns: Sequence[tuple[str, Mapping[int, str]]] = (),
+    *,
+    brief: bool = False,
 ) -> str:
-    """Return the front as a table, with the hypervolume and the number of failures. `columns` are further
-    columns: a header, and a cell for each trial."""
+    """Return the front as a table, with the number of failures and, unless `brief`, the hypervolume.
+
+    columns: further columns: a header, and a cell for each trial.
+    """
     front = pareto_dict(study, objectives)
     if not front["front"]:
         error = none_complete((trial.state, trial.reason) for trial in study.trials)
@@ -103,6 +109,9 @@ def pareto_text(
     extra = [name for name in front["objectives"] if name not in ("error", "flops", "params")]
     columns_shown = [objective(name) for name in ("error", "flops", "params", *extra)]
     figures = (f"{column.heading}>" for column in columns_shown)
+    if any("recipe" in row for row in front["front"]):
+        cells = {row["trial"]: fields_text(row.get("recipe", {})) for row in front["front"]}
+        columns = [*columns, ("recipe", cells)]
     table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
     for row in front["front"]:
         table.add_row(
@@ -110,7 +119,7 @@ def pareto_text(
             str(row["trial"]),
             *(column.cell(row[column.name]) for column in columns_shown),
             *(cells.get(row["trial"], "") for _, cells in columns),
-            " + ".join(row["module_types"]),
+            " + ".join(sorted(row["module_types"])),
         )
     reference = ", ".join(
         f"{objective(name).label} {objective(name).text(value)}"
@@ -120,7 +129,8 @@ def pareto_text(
     stopped = f" {count(front['stopped'], 'trial')} stopped early." if front["stopped"] else ""
     most = max(row["seeds"] for row in front["front"])
     means = " Errors are means over the training seeds of a network." if most > 1 else ""
-    lines = f"Hypervolume {front['hypervolume']:.4g} up to {reference}.{means} {FLOPS_NOTE}{failed}{stopped}"
+    volume = "" if brief else f"Hypervolume {front['hypervolume']:.4g} up to {reference}."
+    lines = f"{volume}{means} {FLOPS_NOTE}{failed}{stopped}".strip()
     return to_text(table, lines, *_latency_lines(front.get("latency")), width=width)
 
 
