@@ -30,7 +30,7 @@ RANDOM, KEPT = 5, 40
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CostedCandidate:
     """A network to choose. parent: number of the trial it is a neighbour of, if any. cost: counted before
     training."""
 
@@ -45,10 +45,10 @@ class Candidate:
         return self.cost.flops
 
 
-def candidate(space: SearchSpace, genotype: Genotype, parent: int | None = None) -> Candidate:
+def costed(space: SearchSpace, genotype: Genotype, parent: int | None = None) -> CostedCandidate:
     """Return a network of the space as a candidate."""
     cost = space.cost(genotype)
-    return Candidate(genotype, genotype.digest, space.decisions(genotype), cost, parent)
+    return CostedCandidate(genotype, genotype.digest, space.decisions(genotype), cost, parent)
 
 
 class Candidates:
@@ -56,13 +56,13 @@ class Candidates:
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self.space, self.seed = space, seed
-        self._random: dict[int, list[Candidate]] = {}
+        self._random: dict[int, list[CostedCandidate]] = {}
         self._neighbours: dict[tuple[int, str], _Neighbours] = {}
 
-    def of(self, number: int, parents: Sequence[Trial], seen: Callable[[str], bool]) -> list[Candidate]:
+    def of(self, number: int, parents: Sequence[Trial], seen: Callable[[str], bool]) -> list[CostedCandidate]:
         """Return the new candidates of trial `number`, neighbours of the parents first."""
         budget = max(LEAST, NEIGHBOURS // max(1, len(parents)))
-        found: dict[str, Candidate] = {}
+        found: dict[str, CostedCandidate] = {}
         for parent in parents:
             key = parent.number, parent.digest
             if key not in self._neighbours:
@@ -76,10 +76,10 @@ class Candidates:
         self._forget(number, parents)
         return list(found.values())
 
-    def _drawn(self, step: int) -> list[Candidate]:
+    def _drawn(self, step: int) -> list[CostedCandidate]:
         if step not in self._random:
             rng = np.random.default_rng([self.seed, step, RANDOM])
-            self._random[step] = [candidate(self.space, self.space.sample(rng)) for _ in range(RANDOM)]
+            self._random[step] = [costed(self.space, self.space.sample(rng)) for _ in range(RANDOM)]
         return self._random[step]
 
     def _forget(self, number: int, parents: Sequence[Trial]) -> None:
@@ -96,12 +96,12 @@ class _Neighbours:
     for."""
 
     def __init__(self, space: SearchSpace, parent: Trial, seed: int) -> None:
-        self._built: list[Candidate] = []
+        self._built: list[CostedCandidate] = []
         self._moves = self._build(space, parent, np.random.default_rng([seed, parent.number, NEIGHBOURS]))
 
-    def first(self, count: int, seen: Callable[[str], bool]) -> list[Candidate]:
+    def first(self, count: int, seen: Callable[[str], bool]) -> list[CostedCandidate]:
         """Return the first new ones, `count` at most."""
-        new: list[Candidate] = []
+        new: list[CostedCandidate] = []
         for item in self._all():
             if len(new) == count:
                 break
@@ -109,14 +109,14 @@ class _Neighbours:
                 new.append(item)
         return new
 
-    def _all(self) -> Iterator[Candidate]:
+    def _all(self) -> Iterator[CostedCandidate]:
         yield from self._built
         for item in self._moves:
             self._built.append(item)
             yield item
 
     @staticmethod
-    def _build(space: SearchSpace, parent: Trial, rng: np.random.Generator) -> Iterator[Candidate]:
+    def _build(space: SearchSpace, parent: Trial, rng: np.random.Generator) -> Iterator[CostedCandidate]:
         try:
             decisions = space.decisions(parent.genotype)
         except NasError:  # a warm start from outside the space
@@ -127,4 +127,4 @@ class _Neighbours:
             path, option = moves[i]
             genotype = space.build(replay({**decisions, path: option}, rng))
             if not space.violations(genotype):
-                yield candidate(space, genotype, parent.number)
+                yield costed(space, genotype, parent.number)

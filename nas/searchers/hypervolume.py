@@ -7,13 +7,13 @@ and memory are known before training, so the expected hypervolume gain is a sum 
 
 The first trials are spread over FLOPs. After that the candidates are networks one decision away from the
 front, and random ones (`nas.searchers.candidates`). What a proposal draws at random keeps the search from
-one model's blind spots: the scale of the error (`nas.surrogate.warps`) and the error from which hypervolumes
-are measured. Trials in training count with the error predicted for them, so parallel workers train different
-networks."""
+one model's blind spots: the scale of the error in the model (`nas.surrogate.warps`), the error from which
+hypervolumes are measured, and the scale of the costs. Trials in training count with the error predicted for
+them, so parallel workers train different networks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING
@@ -24,12 +24,12 @@ from nas.errors import NasError
 from nas.pareto import Floats, front, reference_point
 from nas.schedulers import Scheduler
 from nas.searchers.base import Searcher, SearcherSettings, uniform_proposal
-from nas.searchers.candidates import Candidate, Candidates, candidate
-from nas.searchers.results import Results
+from nas.searchers.candidates import Candidates, CostedCandidate, costed
+from nas.searchers.results import ERRORS, Results
 from nas.study.history import History
 from nas.study.objectives import objective
 from nas.study.trial import Proposal, Trial
-from nas.surrogate.warps import WARPS
+from nas.surrogate.warps import MIN_ERROR, WARPS
 
 if TYPE_CHECKING:
     from nas.space.space import SearchSpace
@@ -48,6 +48,12 @@ MAX_PARENTS = 30
 
 CORNERS = (0.5, 0.75, 0.9)
 """Quantiles of the errors from which hypervolumes are measured, one drawn per proposal."""
+
+LOG_COSTS = 1 / 3
+"""Share of the proposals for which gains are measured on the logarithmic scale of costs."""
+
+MIN_COST = 1e-9
+"""Costs are raised to this before their logarithm is taken."""
 
 CELLS = 100
 """Boxes into which the front cuts the space of costs, about; a longer front is thinned for it."""
@@ -119,19 +125,39 @@ class Hypervolume(Searcher):
     def _gains(
         self,
         results: Results,
-        pending: Sequence[Candidate],
-        candidates: Sequence[Candidate],
+        pending: Sequence[CostedCandidate],
+        candidates: Sequence[CostedCandidate],
         rng: np.random.Generator,
     ) -> Floats:
         """Return the expected hypervolume gain of each candidate, with those in training trained as
         predicted."""
-        points = results.points
+        scale = self._scale(rng)
+        points = scale(results.points)
         corner = reference_point(points)
         corner[0] = np.quantile(points[:, 0], CORNERS[int(rng.integers(len(CORNERS)))])
         outcomes = results.outcomes(int(rng.integers(len(WARPS))), pending)
         believed = np.hstack([outcomes(pending, np.zeros(1)), results.costs(pending)])
-        known = np.vstack([points[front(points)], believed])
-        return expected_gains(known, results.costs(candidates), outcomes(candidates, NODES), corner)
+        known = np.vstack([points[front(points)], scale(believed)])
+        values, costs = outcomes(candidates, NODES), results.costs(candidates)
+        scaled = scale(np.hstack([values[:, :1], costs]))
+        lead = scale(values.reshape(-1, 1)).reshape(values.shape)
+        return expected_gains(known, scaled[:, 1:], lead, corner)
+
+    def _scale(self, rng: np.random.Generator) -> Callable[[Floats], Floats]:
+        """Return a function of objectives (n, d), or of the first alone, to the scale on which hypervolumes
+        are measured: the logarithm of errors, and in some proposals that of costs."""
+        costs = rng.random() < LOG_COSTS
+        logarithmic = [self._lead in ERRORS, *(costs and objective(n).logarithmic for n in self._others)]
+        floors = [MIN_ERROR, *[MIN_COST] * len(self._others)]
+
+        def scale(values: Floats) -> Floats:
+            columns = [
+                np.log(np.maximum(column, floor)) if logs else column
+                for column, logs, floor in zip(values.T, logarithmic, floors, strict=False)
+            ]
+            return np.array(columns).reshape(values.shape[::-1]).T
+
+        return scale
 
 
 def expected_gains(points: Floats, costs: Floats, values: Floats, corner: Floats) -> Floats:
@@ -168,12 +194,12 @@ def _thinned(cuts: Floats, dimensions: int) -> Floats:
     return np.asarray(cuts[even])
 
 
-def _pending(space: SearchSpace, history: History) -> list[Candidate]:
+def _pending(space: SearchSpace, history: History) -> list[CostedCandidate]:
     """Return the networks in training, but for those that wait at a rung and warm starts from outside the
     space."""
     networks = []
     for number, genotype in history.running.items():
         if number not in history.paused:
             with suppress(NasError):
-                networks.append(candidate(space, genotype))
+                networks.append(costed(space, genotype))
     return networks

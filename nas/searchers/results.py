@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nas.pareto import Floats
-from nas.searchers.candidates import Candidate
+from nas.searchers.candidates import CostedCandidate
 from nas.study.history import History
 from nas.study.objectives import objective
 from nas.study.trial import Trial
@@ -29,7 +29,7 @@ INFLATION = 1.5
 ERRORS = ("error", "balanced_error")
 """Objectives from 0 to 1, whose logarithm tells good ones apart."""
 
-Outcomes = Callable[[Sequence[Candidate], Floats], Floats]
+Outcomes = Callable[[Sequence[CostedCandidate], Floats], Floats]
 """Maps networks (n) to the values of an objective at standard normal deviates (k), (n, k)."""
 
 
@@ -54,7 +54,7 @@ class Results:
         self.points = np.vstack([self.points[:known], np.array(new).reshape(-1, len(self.objectives))])
         self._repeats = repeats
 
-    def costs(self, items: Sequence[Candidate]) -> Floats:
+    def costs(self, items: Sequence[CostedCandidate]) -> Floats:
         """Return all objectives but the first, exact or as a process predicts them, (n, d - 1)."""
         columns = [
             _exact(name, items) if objective(name).before_training else self._predicted(place, items)
@@ -62,7 +62,7 @@ class Results:
         ]
         return np.array(columns, dtype=np.float64).reshape(len(columns), len(items)).T
 
-    def outcomes(self, which: int, pending: Sequence[Candidate]) -> Outcomes:
+    def outcomes(self, which: int, pending: Sequence[CostedCandidate]) -> Outcomes:
         """Return the distribution of the first objective, modelled on one of `WARPS`; networks in training
         count as trained, with the value predicted for them."""
         name = self.objectives[0]
@@ -86,7 +86,7 @@ class Results:
             believed = np.append(warped.values, process.predict(more)[0])
             process = GaussianProcess(self._cache.encoder, np.vstack([rows, more]), believed, parameters)
 
-        def outcomes(items: Sequence[Candidate], deviates: Floats) -> Floats:
+        def outcomes(items: Sequence[CostedCandidate], deviates: Floats) -> Floats:
             asked = self._cache.rows(items)
             mean, deviation = process.predict(asked)
             drawn = mean[:, None] + INFLATION * deviation[:, None] * deviates
@@ -94,7 +94,7 @@ class Results:
 
         return outcomes
 
-    def _predicted(self, place: int, items: Sequence[Candidate]) -> Floats:
+    def _predicted(self, place: int, items: Sequence[CostedCandidate]) -> Floats:
         """Return the expected values of a measured objective."""
         name = self.objectives[place]
         points = np.roll(self.points, -place, axis=1)
@@ -111,7 +111,7 @@ class Results:
         return np.exp(mean) if logarithmic else mean
 
 
-def _exact(name: str, items: Sequence[Candidate]) -> Floats:
+def _exact(name: str, items: Sequence[CostedCandidate]) -> Floats:
     read = objective(name).read
     return np.array([read(item) for item in items], dtype=np.float64)
 
