@@ -2,12 +2,14 @@
 
     python benchmarks/mutation.py [--mutants 200] [--seed 0] [--log mutants.jsonl] [--only nas/pareto.py]
 
-Each mutant changes one operator, constant, return value or statement of one file in a copy of the repository.
-The quick tests that TESTS names for the file run until the first fails. A mutant is killed if a test fails,
-or the tests take ten times as long as on the unchanged code. Survivors are listed, to be judged by a person:
-no test could kill a mutant that changes nothing a user could see.
+Each mutant changes one operator, constant, return value or statement of one file in a copy of the
+repository. The quick tests that TESTS names for the file run until the first fails: those that reach the
+changed line, the quickest first, then all. A mutant is killed if a test fails, or if they take ten times as
+long as on the unchanged code. Survivors are listed, to be judged by a person: no test can kill a mutant that
+changes nothing a user could see.
 
-The log has one line per mutant. A run that was stopped continues where it stopped.
+The log has one line per mutant. A run that was stopped continues where it stopped. The script needs
+`pip install coverage`.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
+
+import coverage
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = (
@@ -140,6 +146,14 @@ class Mutant:
     change: str
 
 
+@dataclass(frozen=True)
+class Group:
+    """Seconds that a group of tests takes, and by file and line the tests that reach it, quickest first."""
+
+    seconds: float
+    reach: dict[str, dict[str, list[str]]]
+
+
 def change(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], ast.AST | None]]]:
     """Yield the kinds of mutation of a node, each with what makes a changed node of a copy."""
     match node:
@@ -212,12 +226,46 @@ def mutated(mutant: Mutant) -> str:
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-def run_tests(place: Path, tests: Sequence[str], limit: float) -> tuple[str, float]:
-    """Run quick tests in a process of their own; return passed, failed or slow, and the seconds they took."""
+class Reach:
+    """The pytest plugin that notes which tests reach which lines, and how long they take, in `reach.json`."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.coverage = coverage.Coverage(data_file=None, include=[f"{place}/nas/*"])
+        self.coverage.set_option("run:core", "ctrace")  # the only one with a context for each test
+        self.seconds: Counter[str] = Counter()
+        self.coverage.start()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self.coverage.switch_context(item.nodeid)
+        return (yield)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        reach = {
+            str(Path(file).relative_to(self.place)): {
+                line: sorted(filter(None, tests), key=self.seconds.__getitem__)
+                for line, tests in data.contexts_by_lineno(file).items()
+            }
+            for file in data.measured_files()
+        }
+        (self.place / "reach.json").write_text(json.dumps(reach))
+
+
+def run_tests(place: Path, tests: Sequence[str], limit: float, *, reach: bool = False) -> tuple[str, float]:
+    """Run quick tests in a process of their own; return passed, failed or slow, and the seconds they took.
+
+    reach: whether to write which tests reach which lines.
+    """
     start = time.monotonic()
     process = os.fork()
     if not process:
-        _become_pytest(place, tests)
+        _become_pytest(place, tests, reach)
     while time.monotonic() - start < limit:
         done, status = os.waitpid(process, os.WNOHANG)
         if done:
@@ -229,9 +277,7 @@ def run_tests(place: Path, tests: Sequence[str], limit: float) -> tuple[str, flo
     return "slow", time.monotonic() - start
 
 
-def _become_pytest(place: Path, tests: Sequence[str]) -> None:
-    import pytest
-
+def _become_pytest(place: Path, tests: Sequence[str], reach: bool) -> None:
     os.setsid()
     os.chdir(place)
     os.environ["PYTHONPATH"] = str(place)
@@ -242,7 +288,8 @@ def _become_pytest(place: Path, tests: Sequence[str]) -> None:
     options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={place / 'scratch'}"]
     code = 3
     try:
-        code = int(pytest.main([*options, *(test for test in tests if (place / test).exists())]))
+        plugins = [Reach(place)] if reach else []
+        code = int(pytest.main([*options, *tests], plugins=plugins))
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -270,29 +317,35 @@ def main() -> None:
             shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, place / name)
-        seconds: dict[Sequence[str], float] = {}
+        known_groups: dict[Sequence[str], Group] = {}
         for i, mutant in enumerate(drawn):
             if mutant not in known:
-                known[mutant] = _outcome(place, mutant, seconds)
+                known[mutant] = _outcome(place, mutant, known_groups)
                 with open(asked.log, "a") as log:
                     log.write(json.dumps({"mutant": asdict(mutant), "outcome": known[mutant]}) + "\n")
             print(f"{i + 1}/{len(drawn)} {known[mutant]:8} {_words(mutant)}", flush=True)
     _report({mutant: known[mutant] for mutant in drawn}, len(every))
 
 
-def _outcome(place: Path, mutant: Mutant, seconds: dict[Sequence[str], float]) -> str:
+def _outcome(place: Path, mutant: Mutant, groups: dict[Sequence[str], Group]) -> str:
     tests, file = TESTS[mutant.file], place / mutant.file
-    if tests not in seconds:
-        outcome, seconds[tests] = run_tests(place, tests, 3600)
+    if tests not in groups:
+        outcome, seconds = run_tests(place, tests, 3600, reach=True)
         if outcome != "passed":
             sys.exit(f"the tests fail without a change:\n{(place / 'pytest.log').read_text()[-3000:]}")
+        groups[tests] = Group(seconds, json.loads((place / "reach.json").read_text()))
+    group = groups[tests]
+    near = group.reach.get(mutant.file, {}).get(str(mutant.line), [])
     before = file.read_text()
     file.write_text(mutated(mutant))
     try:
-        outcome, _ = run_tests(place, tests, max(60, SLOWEST * seconds[tests]))
+        for chosen in filter(None, (near, tests)):
+            outcome, _ = run_tests(place, chosen, max(60, SLOWEST * group.seconds))
+            if outcome != "passed":
+                return "killed"
     finally:
         file.write_text(before)
-    return "survived" if outcome == "passed" else "killed"
+    return "survived"
 
 
 def _words(mutant: Mutant) -> str:

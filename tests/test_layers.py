@@ -17,6 +17,7 @@ ROOT = Path(nas.__file__).parent
 ROOMS = [
     "__main__",
     "cli",
+    "testing",
     "integrations",
     "reports",
     "visualization",
@@ -32,6 +33,7 @@ ROOMS = [
     "codegen",
     "data",
     "space",
+    "recipe",
     "modules",
     "graph",
     "formatting",

@@ -80,9 +80,9 @@ def edf_band(
     return Edf(x[shown], y, low, high)
 
 
-def shared_bins(flops: Sequence[ArrayLike]) -> Floats:
-    """Return the limits (k, 2) of the bins, of 5 over the whole range of log FLOPs, that every group fills.
-    Outside them groups cannot be compared at equal FLOPs. k may be 0."""
+def shared_bins(flops: Sequence[ArrayLike], least: int = 1) -> Floats:
+    """Return the limits (k, 2) of the bins, of 5 over the whole range of log FLOPs, in which every group has
+    `least` networks. Outside them groups cannot be compared at equal FLOPs. k may be 0."""
     groups = [np.asarray(group, float) for group in flops]
     if not groups or any(not len(group) for group in groups):
         return np.empty((0, 2))
@@ -90,7 +90,8 @@ def shared_bins(flops: Sequence[ArrayLike]) -> Floats:
     edges[-1] = np.nextafter(max(group.max() for group in groups), np.inf)
     edges[0] = min(group.min() for group in groups)
     bins = np.stack([edges[:-1], edges[1:]], axis=1)
-    filled = [np.isin(np.arange(len(bins)), _bin_of(group, bins)) for group in groups]
+    counts = [np.bincount(_bin_of(group, bins) + 1, minlength=len(bins) + 1)[1:] for group in groups]
+    filled = [own >= least for own in counts]
     return np.asarray(bins[np.all(filled, axis=0)])
 
 

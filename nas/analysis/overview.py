@@ -21,7 +21,7 @@ from nas.analysis.profiles import Deviations, Profile, from_blocks, from_network
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
 from nas.analysis.table import distinct_networks, sample_of
 from nas.analysis.time_use import Bar, time_use
-from nas.analysis.trajectory import Baseline, Trajectory, trajectories
+from nas.analysis.trajectory import Baseline, Trajectory, advantage_text, trajectories
 from nas.stats.estimate import Estimate
 from nas.study.history import History
 from nas.study.objectives import plot_axes
@@ -63,6 +63,11 @@ class Overview:
     intervals: Mapping[str, Estimate]
     timings: Mapping[str, Timing]
     time_uses: Mapping[str, Sequence[Bar]]
+
+    @property
+    def advantage(self) -> str:
+        """Whether searches are shown to be better than uniform draws, in words; "" if not known."""
+        return advantage_text(self.trajectories, self.baseline) if self.baseline else ""
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -141,13 +146,12 @@ def _trainings(trials: pd.DataFrame, reseeded: Sequence[pd.DataFrame]) -> pd.Dat
 
 
 def _edfs(sample: pd.DataFrame, seed: int, *, normalised: bool = False) -> dict[str, Edf]:
-    """Return an EDF per dominating type, normalised over the FLOPs bins that all types of enough networks
-    fill, and of these types alone."""
-    groups = {str(name): rows for name, rows in sample.groupby("type")}
+    """Return an EDF per dominating type of enough networks, normalised over the FLOPs bins that all of them
+    fill."""
+    groups = {str(name): rows for name, rows in sample.groupby("type") if len(rows) >= MIN_NETWORKS_OF_TYPE}
     bins = None
     if normalised:
-        groups = {name: rows for name, rows in groups.items() if len(rows) >= MIN_NETWORKS_OF_TYPE}
-        bins = shared_bins([rows["flops"] for rows in groups.values()])
+        bins = shared_bins([rows["flops"] for rows in groups.values()], MIN_NETWORKS_OF_TYPE)
         groups = groups if len(bins) else {}
     rng = np.random.default_rng(seed)
     curves = {}

@@ -43,6 +43,11 @@ class Profile:
     effects: tuple[Estimate, ...]
     networks: Ints
 
+    def of_enough(self) -> Profile:
+        """Return the places with enough networks for an interval."""
+        kept = np.flatnonzero(self.networks >= MIN_NETWORKS_OF_TYPE)
+        return Profile(self.x[kept], tuple(self.effects[i] for i in kept), self.networks[kept])
+
 
 def from_blocks(blocks: Blocks) -> Deviations:
     """Return the deviations of a paired design at equal FLOPs, from whole contexts."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.formatting import count
 from nas.pareto import hypervolume, hypervolume_history, reference_point
 from nas.stats.resampling import Floats
 
@@ -36,6 +37,23 @@ class Baseline:
     mean: Trajectory
     low: Trajectory
     high: Trajectory
+
+
+def advantage_text(paths: Mapping[str, Trajectory], baseline: Baseline) -> str:
+    """Say which searches dominate more hypervolume than 97.5 % of the orders of as many uniform draws."""
+    sentences = []
+    for name, path in paths.items():
+        trials = min(len(path.volume), len(baseline.high.volume))
+        if not trials:
+            continue
+        after = f"{name}, after {count(trials, 'trial')}"
+        if path.volume[trials - 1] > baseline.high.volume[trials - 1]:
+            sentences.append(
+                f"{after}: more hypervolume than as many uniform draws have in 97.5 % of orders."
+            )
+        else:
+            sentences.append(f"{after}: no advantage over random draws shown.")
+    return " ".join(sentences)
 
 
 def trajectories(

@@ -13,12 +13,12 @@ from nas.formatting import count, duration
 if TYPE_CHECKING:
     from nas.controller.dry_run import Plan
 
-SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "repeats", "fidelity")
+SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "repeats", "fidelity", "seconds")
 
 
 def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     """Print what `nas search` would run with these options."""
-    from nas.controller.config import prepare
+    from nas.controller.config import UNBOUNDED, prepare
     from nas.controller.dry_run import describe, plan
     from nas.controller.evaluators import Workers
     from nas.data.summary import data_lines
@@ -49,7 +49,9 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     for line in recipe_lines(config.space):
         echo(line)
     epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
-    echo(f"search      {config.trials} candidates by {config.searcher.name}, {epochs}")
+    amount = f"{config.trials} candidates" if config.trials < UNBOUNDED else "as many candidates as fit"
+    within = "" if config.seconds is None else f" in {duration(config.seconds)}"
+    echo(f"search      {amount}{within} by {config.searcher.name}, {epochs}")
     for seed in config.warm_starts:
         echo(f"seed        {seed}")
     echo(f"objectives  {', '.join(config.objectives)}")

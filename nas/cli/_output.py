@@ -21,6 +21,7 @@ from nas.formatting import SCHEMA, WIDTH
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 PIPED_WIDTH = 200
 """Columns if stdout is not a terminal, enough for tables to keep one line per row."""
@@ -31,6 +32,26 @@ COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 def echo(text: object = "", *, err: bool = False, newline: bool = True) -> None:
     """Print a text to stdout, or to stderr."""
     click.echo(escape_controls(str(text)), nl=newline, err=err)
+
+
+def echo_types(text: str, types: Sequence[str]) -> None:
+    """Print a text; on a terminal the names of module types have the colours of the plots."""
+    if sys.stdout.isatty():
+        console().print(coloured(text, types), soft_wrap=True)
+    else:
+        echo(text)
+
+
+def coloured(text: str, types: Sequence[str]) -> Text:
+    """Return a text in which the names of module types have the colours of the plots."""
+    from rich.text import Text
+
+    from nas.visualization.colours import colour_words
+
+    shown = Text(escape_controls(text))
+    for start, end, colour in colour_words(shown.plain, types):
+        shown.stylize(colour, start, end)
+    return shown
 
 
 def emit(data: Mapping[str, Any]) -> None:

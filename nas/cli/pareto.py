@@ -88,17 +88,17 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
 
 def _plot(run: Run, names: tuple[str, ...], over_seeds: list[Repeated], plot: Path) -> None:
     """Draw the front, with intervals at the epochs of the search or the next longer ones that are known."""
-    from nas.study.objectives import plot_axes
+    from nas.study.objectives import all_axes
     from nas.visualization.plots import plot_front, plot_front_over_seeds
 
     if not run.study.complete:
         raise run.none_complete()
-    axes = plot_axes(names)
+    axes = all_axes(names)
     shown = [repeats for repeats in over_seeds if repeats.epochs >= run.config.recipe.epochs] or over_seeds[
         -1:
     ]
-    if shown:
+    if shown and len(axes) == 2:
         plot_front_over_seeds(run.study, shown[0], plot, axes)
     else:
         plot_front(run.study, plot, axes)
-    note(f"plot: {plot}" + (f" (of {axes[0]} and {axes[1]} alone)" if len(names) > 2 else ""))
+    note(f"plot: {plot}")

@@ -1,4 +1,4 @@
-"""Methods of the class `Network` that are the same text, or nearly so, in every network."""
+"""Methods of the class of the network that are the same text, or nearly so, in every network."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RESET_CLASSIFIER = '''
         self.num_classes = num_classes
         features = self.head_hidden_size
         self.classifier = (
-            nn.Linear(features, num_classes) if num_classes > 0 else nn.Identity()
+            {classifier}(features, num_classes) if num_classes > 0 else nn.Identity()
         )
 '''
 RESET_MAP = '''

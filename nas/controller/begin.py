@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.controller.config import SearchConfig, prepare
+from nas.controller.config import UNBOUNDED, SearchConfig, prepare
 from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
 from nas.space.space import SearchSpace, load_space, parse_space
@@ -88,7 +88,10 @@ def resume_run(
     for name in recorded.objectives if settings["objectives"] is None else ():
         check_recorded(name, f"--objectives {','.join(recorded.objectives)}")
     space = space or parse_space(run_folder.read_space(files, recorded), str(files.space))
-    chosen = {key: getattr(recorded, key) if value is None else value for key, value in settings.items()}
+    ours = dict(settings)
+    if settings["seconds"] is not None and settings["trials"] is None:
+        ours["trials"] = UNBOUNDED  # as many as fit; those that are recorded may be all that were asked for
+    chosen = {key: getattr(recorded, key, None) if value is None else value for key, value in ours.items()}
     loaded = space if isinstance(space, SearchSpace) else load_space(space)
     fields = {name: v for name, v in asdict(recorded.recipe).items() if name not in loaded.spec.recipe}
     config, dataset = prepare(loaded, recipe={**fields, **recipe}, **chosen)

@@ -36,8 +36,11 @@ DEFAULTS: dict[str, Any] = {
     "seed_with": (),
     "repeats": 2,
     "fidelity": (),
+    "seconds": None,
 }
 UNIFORM_SHARE = 0.2
+UNBOUNDED = 1_000_000
+"""Trials of a search that only its time ends."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class SearchConfig:
     how each is trained. trials: trials in all. seed: proposals, weights and batches follow from it.
     objectives: figures to minimise. data: the data set as it was named. warm_starts: networks of the zoo to
     try first. fidelity: rungs of successive halving in epochs, () without. uniform_share: share of proposals
-    that are drawn uniformly.
+    that are drawn uniformly. seconds: time after which nothing starts, None without such a limit.
     """
 
     space: SearchSpace
@@ -61,6 +64,7 @@ class SearchConfig:
     warm_starts: tuple[WarmStart, ...] = ()
     fidelity: tuple[int, ...] = ()
     uniform_share: float = UNIFORM_SHARE
+    seconds: float | None = None
 
     def run_config(self, dataset: Dataset) -> RunConfig:
         """Return the settings that the folder of a new run holds."""
@@ -121,7 +125,8 @@ def prepare(
         space=fitted,
         searcher=searcher,
         recipe=adjusted_recipe,
-        trials=(needed if settings.get("trials") is None else None) or chosen["trials"],
+        trials=_trials(chosen, settings, needed),
+        seconds=chosen["seconds"],
         seed=chosen["seed"],
         objectives=objectives,
         data=chosen["data"],
@@ -156,10 +161,19 @@ def versions() -> dict[str, str]:
     return {"nas": nas.__version__, "python": platform.python_version(), **installed}
 
 
+def _trials(chosen: Mapping[str, Any], settings: Mapping[str, Any], needed: int | None) -> int:
+    """Return the trials in all: those asked for, those of a design, as many as fit, or the default."""
+    if settings.get("trials") is not None:
+        return int(settings["trials"])
+    return needed or (UNBOUNDED if chosen["seconds"] is not None else int(chosen["trials"]))
+
+
 def _check_bounds(chosen: Mapping[str, Any]) -> None:
     for name, least in (("trials", 1), ("seed", 0), ("repeats", 1)):
         if chosen[name] < least:
             raise NasError(f"must be at least {least}, not {chosen[name]}", where=name)
+    if chosen["seconds"] is not None and not chosen["seconds"] > 0:
+        raise NasError(f"must be above 0, not {chosen['seconds']}", where="seconds")
 
 
 def _check_searcher(searcher: Searcher, chosen: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -42,6 +42,7 @@ def search(
     *,
     data: object = None,
     trials: int | None = None,
+    seconds: float | None = None,
     epochs: int | None = None,
     recipe: Mapping[str, Any] | None = None,
     searcher: str | None = None,
@@ -78,6 +79,8 @@ def search(
             parquet:PATH, npz:PATH, python:MODULE:FUNCTION; with masks shapes and masks:PATH; or images in
             Python, as `nas.data.load_data` takes them.
         trials: Trials in all, 24 by default, those of a resumed run included.
+        seconds: Time for the search: no trial starts that would probably end later. Without `trials` as many
+            trials as fit; the run then records how many it took.
         epochs: Epochs of each training; the data set has a default.
         recipe: Fields of `nas.training.recipe.Recipe` to set for all trainings, such as `{"lr": 0.1}`.
         searcher: What proposes networks: evolution (the default), random, optuna:SAMPLER, or a design
@@ -129,6 +132,7 @@ def search(
     """
     settings: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "seed": seed}
     settings |= {"objectives": objectives, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
+    settings["seconds"] = seconds
     fields = {**(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
     _check_storage(storage, fidelity)
     callbacks = Callbacks(
@@ -221,7 +225,7 @@ def _train(
         images, rungs = len(dataset.val_labels), run.files.rungs
         scheduler = make_scheduler(config.fidelity, run.study, config.space, images=images, folder=rungs)
         try:
-            run_search(
+            out_of_networks = run_search(
                 config,
                 run.study,
                 evaluator,
@@ -230,9 +234,14 @@ def _train(
                 weights_dir=run.files.weights,
             )
         except (Interrupted, ClusterLostError) as error:
-            error.hint = f"continue with: {resume_command(run)}"
+            limit = "" if config.seconds is None else f" --time {config.seconds:.0f}s"
+            error.hint = f"continue with: {resume_command(run)}{limit}"
             raise
-    if len(run.study.trials) < config.trials:
+    recorded = len(run.study.trials)
+    if recorded < config.trials and config.seconds is not None and recorded:
+        settings = run_folder.read_config(run.files)
+        run_folder.write_config(run.files, settings.model_copy(update={"trials": recorded}))
+    if recorded < config.trials and (config.seconds is None or out_of_networks):
         _record_exhausted(run, config.space)
 
 

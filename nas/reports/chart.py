@@ -13,9 +13,10 @@ import numpy as np
 
 from nas.analysis.table import MIXED
 from nas.formatting import metric
-from nas.reports.points import Point, classes
+from nas.reports.points import Point
 from nas.study.objectives import objective
-from nas.visualization.plots.style import MARKERS, label
+from nas.visualization.colours import css_class, in_order, marker
+from nas.visualization.plots.style import described, label
 
 WIDTH, HEIGHT = 480, 330
 LEFT, RIGHT, TOP, BOTTOM = 42, 12, 24, 42
@@ -106,7 +107,7 @@ def make_chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[s
             Mark(_round(x(point.x)), _round(y(point.y)), symbols[point.kind], _title(point))
             for point in points
         ],
-        legend=[(kind, symbols[kind], kinds.count(kind)) for kind in symbols if kind in kinds],
+        legend=[(described(kind), symbols[kind], kinds.count(kind)) for kind in symbols if kind in kinds],
         members=len(members),
     )
 
@@ -182,12 +183,10 @@ def _title(point: Point) -> str:
 
 
 def _symbols(types: Sequence[str]) -> dict[str, Symbol]:
-    """Return the symbol of each type in the order of the legend, the mixed last."""
-    colours = classes(types)
-    own = {
-        kind: Symbol(colours[kind], PATHS[MARKERS[i % len(MARKERS)]]) for i, kind in enumerate(sorted(types))
+    """Return the symbol of each type in the order of the legend."""
+    return {
+        kind: Symbol(css_class(kind, types), PATHS[marker(kind, types)]) for kind in in_order((*types, MIXED))
     }
-    return own | {MIXED: Symbol(colours[MIXED], PATHS["."])}
 
 
 def _round(value: float) -> float:

@@ -18,7 +18,7 @@ from nas.files import write_atomic
 from nas.formatting import count
 from nas.reports.page import POLICY
 from nas.reports.picture import inline
-from nas.reports.render import Table, render, resource, table
+from nas.reports.render import Table, render, style, table
 from nas.visualization.plots.style import COLOURS, canvas, in_style
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
     return render(
         "evaluation.html",
         policy=POLICY.format(script="none"),
-        style=resource("style.css"),
+        style=style(),
         title=f"Evaluation of {evaluation.title}",
         lead=_lead(evaluation),
         warning=_warning(evaluation),

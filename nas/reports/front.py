@@ -60,11 +60,10 @@ def member_table(points: Sequence[Point]) -> Table:
             *(cost.cell(point.costs[cost.name]) for cost in costs),
             ", ".join(point.roles),
             str(point.genotype),
-            Markup("<code>{}</code>").format(point.export),
         )
         for point in members
     ]
-    return table(("network", *figures, "role", "architecture", "export"), rows, wide=("architecture",))
+    return table(("network", *figures, "role", "architecture"), rows, wide=("architecture",))
 
 
 def drawings(points: Sequence[Point], shape: Shape, num_classes: int) -> list[Drawing]:

@@ -24,9 +24,9 @@ from nas.formatting import count, duration
 from nas.reports.front import front_section
 from nas.reports.picture import inline
 from nas.reports.points import Point, points_data, points_of
-from nas.reports.render import Table, blocks, render, resource, table
+from nas.reports.render import Table, blocks, render, resource, style, table
 from nas.reports.reproduce import reproduce
-from nas.reports.summary import summary
+from nas.reports.summary import claims_section, take_section
 from nas.visualization.plots.figures import Plot, draw_all
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def page(overview: Overview, plots: Mapping[str, Plot]) -> str:
     return render(
         "page.html",
         policy=POLICY.format(script=f"sha256-{digest}"),
-        style=resource("style.css"),
+        style=style(),
         script=script,
         title=f"Report of {', '.join(run.name for run in overview.runs)}",
         leads=[_lead(run) for run in overview.runs],
@@ -120,7 +120,7 @@ def _plots(plots: Mapping[str, Plot]) -> dict[str, Any]:
         )
         for plot in plots.values()
     }
-    return {"pictures": pictures} | {
+    return {"pictures": pictures, "pairs": "front_pairs" in plots} | {
         key: [name for name in plots if name.startswith(start)] for key, start in several.items()
     }
 
@@ -129,8 +129,10 @@ def _bodies(overview: Overview, points: Sequence[Point]) -> dict[str, Any]:
     """Return the text of the sections, which stands next to their pictures."""
     return {
         "paired": overview.analysis.paired is not None,
-        "summary": summary(overview, points),
+        "take": take_section(overview, points),
         "front": front_section(overview, points),
+        "claims": claims_section(overview),
+        "advantage": overview.advantage,
         "contrasts": blocks(_contrasts(overview)),
         "factors": blocks(_factors(overview)),
         "failures": _failures(overview),

@@ -18,7 +18,7 @@ from nas.formatting import interval
 from nas.space.genotype import Genotype
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.study.objectives import objective
-from nas.visualization.plots.style import COLOURS
+from nas.visualization.colours import css_class, in_order
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -36,7 +36,7 @@ class Point:
     over_seeds: the error over repeated trainings.
     member: whether it is on the front.
     roles: "knee" and the like, for members of the front.
-    export, show: the commands that write its code and draw it.
+    export, train, show: the commands that write its code, train it fully and draw it.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Point:
     member: bool
     roles: tuple[str, ...]
     export: str
+    train: str
     show: str
 
     @property
@@ -58,7 +59,7 @@ class Point:
         entries = [(objective(name), value) for name, value in self.costs.items()]
         error, *costs = [f"{entry.label} {entry.text(value)}" for entry, value in entries]
         over_seeds = [f"over seeds {interval(self.over_seeds)} %"] if isfinite(self.over_seeds.value) else []
-        return [error, *over_seeds, *costs, " + ".join(dict.fromkeys(self.genotype.module_types))]
+        return [error, *over_seeds, *costs, " + ".join(in_order(self.genotype.module_types))]
 
 
 def points_of(overview: Overview, *, seed: int = 0) -> list[Point]:
@@ -103,6 +104,7 @@ def _point(overview: Overview, row: dict[str, Any], member: bool, roles: tuple[s
         member=member,
         roles=roles,
         export=f"nas export {run_argument(run)} --trial {number}",
+        train=f"nas train {run_argument(run)} --trial {number}",
         show=f"nas show {run_argument(run)} --trial {number} --plot network.svg",
     )
 
@@ -113,14 +115,9 @@ def run_argument(run: Run) -> str:
     return shlex.quote(run.name if run.folder.parent == Path("results") else str(run.folder))
 
 
-def classes(types: Sequence[str]) -> dict[str, str]:
-    """Return the CSS class of each type's colour, as `nas.visualization.plots.style.looks` has it."""
-    return {name: f"c{i % len(COLOURS)}" for i, name in enumerate(sorted(types))} | {MIXED: "mixed"}
-
-
 def points_data(points: Sequence[Point], types: Sequence[str]) -> dict[str, Any]:
     """Return the data of the page's script, as JSON."""
-    named = list(classes(types).items())
+    named = [(name, css_class(name, types)) for name in in_order((*types, MIXED))]
     index = {name: i for i, (name, _) in enumerate(named)}
     return {
         "types": named,

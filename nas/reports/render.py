@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from nas.visualization.colours import stylesheet
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -62,6 +64,11 @@ def render_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Marku
 def resource(name: str) -> Markup:
     """Return the text of a file in `nas/reports/templates`."""
     return Markup(files("nas.reports").joinpath("templates", name).read_text(encoding="utf-8"))
+
+
+def style() -> Markup:
+    """Return the style of a page with the colours of the module types."""
+    return resource("style.css") + Markup(stylesheet())
 
 
 @cache

@@ -1,70 +1,83 @@
-"""The summary of a report, in sentences: supported claims, unsupported claims, and what is missing."""
+"""The texts of a report's first sections: the networks to take, and the claims on module types."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 from markupsafe import Markup
 
+from nas.analysis.claims.grades import LETTERS, MEANINGS
 from nas.analysis.overview import Overview
-from nas.analysis.text.statements import stopped, unsupported
-from nas.formatting import FLOPS_NOTE, count, metric
+from nas.analysis.text.claims import claims_of
+from nas.formatting import FLOPS_NOTE, count, interval
+from nas.graph.graph import Shape
+from nas.reports.drawing import drawing
 from nas.reports.points import Point
 from nas.reports.render import render
+from nas.space.genotype import expand
 from nas.study.objectives import objective
-
-GRADES = {
-    "A": "causal: replacing one type by another changes the error by this much, in this space and recipe",
-    "B": "causal at few epochs: the same, for trainings as short as these",
-    "C": "associational: one type goes with lower error in a sample drawn without looking at results",
-    "D": "descriptive: it holds among the networks that the search visited, or that train, and no further",
-    "X": "unsupported: no ranking; the requirement that failed is named",
-}
-
-
-BEYOND = {
-    "A": "That the effect holds in another space or with another recipe.",
-    "B": "That the effect holds for a full schedule, in another space or with another recipe.",
-    "C": "That the type is the cause.",
-    "D": "That a type is better in the space, or that it is the cause: the networks were chosen by the "
-    "search, or by which trainings failed.",
-}
-"""Statements that the best grade of a sample does not support, by grade."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Claims that one sample of networks supports: `claims` are (grade, sentence), `beyond` is what the best
-    grade does not support, `silent` names the types without a ranking, `gates` are (types, what is missing).
-    """
+class Choice:
+    """A network to take: its roles on the front, its figures as (name, value), a picture, and commands."""
 
-    of: str
-    claims: list[tuple[str, str]]
-    beyond: str
-    silent: str
-    gates: list[tuple[str, str]]
+    name: str
+    roles: str
+    architecture: str
+    figures: list[tuple[str, str]]
+    picture: Markup
+    commands: list[str]
 
 
-def summary(overview: Overview, points: Sequence[Point]) -> Markup:
-    """Fill the summary of a report."""
-    analysis = overview.analysis
-    samples: list[tuple[str, Sequence[Any]]] = [(c.sample, c.contrasts) for c in analysis.comparisons]
-    if analysis.paired:
-        paired = analysis.paired.contrasts
-        parts = {c.where: [contrast for contrast in paired if contrast.where == c.where] for c in paired}
-        samples = [(f"paired contexts {where}", part) for where, part in parts.items()] + samples
+def take_section(overview: Overview, points: Sequence[Point]) -> Markup:
+    """Fill the section on the knee and the best network of the front."""
+    members = [point for point in points if point.member]
+    best = min(members, key=lambda point: point.costs["error"])
+    knee = next(point for point in members if "knee" in point.roles)
+    config = overview.runs[0].config
+    chosen = [knee] if knee is best else [knee, best]
+    shape, classes = tuple(config.input_shape), config.num_classes
     return render(
-        "summary.html",
+        "take.html",
+        choices=[_choice(point, shape, classes, overview.task) for point in chosen],
         counts=_counts(overview),
-        front=_front(overview, points),
         noise=_noise(overview),
+    )
+
+
+def _choice(point: Point, shape: Shape, num_classes: int, task: str) -> Choice:
+    graph = expand(point.genotype, shape, num_classes)
+    entries = [(objective(name), value) for name, value in point.costs.items()]
+    figures = [
+        (entry.title(task) if entry.name == "error" else entry.label, entry.text(value))
+        for entry, value in entries
+    ]
+    if isfinite(point.over_seeds.value):
+        figures.insert(1, ("over seeds, 95 %", f"{interval(point.over_seeds)} %"))
+    return Choice(
+        name=point.name,
+        roles=", ".join(point.roles),
+        architecture=str(point.genotype),
+        figures=figures,
+        picture=drawing(graph, f"{point.name}: {point.genotype}", closed=True),
+        commands=[point.export, point.train],
+    )
+
+
+def claims_section(overview: Overview) -> Markup:
+    """Fill the section on module types: each claim with its grade, and what would strengthen it."""
+    analysis = overview.analysis
+    claims = claims_of(analysis)
+    occur = {claim.grade for claim in claims}
+    return render(
+        "claims.html",
+        claims=claims,
+        grades=[(letter, MEANINGS[letter], letter in occur) for letter in LETTERS],
         estimand=analysis.estimand,
-        samples=[_sample(sample, contrasts, alone=len(samples) == 1) for sample, contrasts in samples],
         notes=analysis.notes,
-        grades=GRADES,
     )
 
 
@@ -77,21 +90,6 @@ def _counts(overview: Overview) -> str:
     return f"{text}; {failed}. {FLOPS_NOTE}"
 
 
-def _front(overview: Overview, points: Sequence[Point]) -> str:
-    members = [point for point in points if point.member]
-    best = min(members, key=lambda point: point.costs["error"])
-    knee = next(point for point in members if "knee" in point.roles)
-    x, y = (objective(axis).label for axis in overview.axes)
-    error = objective("error").title(overview.task)
-    front = f"The front of {x} and {y} holds {count(len(members), 'network')}."
-    text = f"{front} The lowest {error} on it is {_described(best)}"
-    return f"{text}; " + ("the same is its knee." if knee is best else f"its knee is {_described(knee)}.")
-
-
-def _described(point: Point) -> str:
-    return f"{100 * point.costs['error']:.2f} % at {metric(point.costs['flops'])} FLOPs ({point.name})"
-
-
 def _noise(overview: Overview) -> str:
     if overview.repeats is None:
         return (
@@ -100,23 +98,3 @@ def _noise(overview: Overview) -> str:
         )
     sd = f"{100 * overview.repeats.seed_sd:.2f}"
     return f"Between trainings of one network that differ only in the seed, errors have an SD of {sd} points."
-
-
-def _sample(sample: str, contrasts: Sequence[Any], *, alone: bool) -> Sample:
-    claims = [(c.grade, _sentence(c.claim)) for c in contrasts if c.grade != "X"]
-    silent = unsupported(contrasts)
-    if silent:
-        known = any(c.grade == "X" and isfinite(c.effect.value) for c in contrasts)
-        silent = f"No ranking of {silent}."
-        silent += " Differences that are shown below may be chance." if known else ""
-    return Sample(
-        of="" if alone else f", of {sample}",
-        claims=claims,
-        beyond=BEYOND[min(claims)[0]] if claims else "",
-        silent=silent,
-        gates=[(str(pairs), str(gate)) for pairs, gate in stopped(contrasts)],
-    )
-
-
-def _sentence(claim: str) -> str:
-    return f"{claim[0].upper()}{claim[1:]}."

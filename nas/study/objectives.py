@@ -201,6 +201,11 @@ def error_first(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: (name != "error", name))
 
 
+def all_axes(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the axes of a plot of a front: x and y, or all objectives, the error last, if there are more."""
+    return plot_axes(names) if len(names) < 3 else tuple(reversed(error_first(names)))
+
+
 def plot_axes(names: Sequence[str]) -> tuple[str, str]:
     """Return the objectives x and y that a plot of a front shows.
 

@@ -123,6 +123,11 @@ class GaussianProcess:
         self._factor = cho_factor(covariance, lower=True)
         self._weights = cho_solve(self._factor, standardized)
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise of a value."""
+        return float(np.sqrt(np.exp(self._parameters[NOISE]) + MIN_NOISE)) * self._scale.spread
+
     def predict(self, rows: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the value of each row, without the noise, (n,) each."""
         from scipy.linalg import solve_triangular

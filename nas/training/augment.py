@@ -12,10 +12,11 @@ from torch import Tensor
 from nas.data import Dataset
 from nas.data.dataset import IGNORE
 from nas.training.device_data import BatchReader, device_dataset, reflected
+from nas.training.devices import ALONE, DeviceGroup
 from nas.training.imbalance import BalancedOrder
 from nas.training.metrics import Mix
 from nas.training.recipe import BALANCED, Recipe
-from nas.training.transforms import Draw, color_jitter, draw_operations, operate, operate_masks
+from nas.training.transforms import Draw, adjust, draw_factors, draw_operations, operate, operate_masks
 
 
 class Normalizer:
@@ -44,16 +45,25 @@ class Batches:
         recipe: Batch size and augmentation.
         device: The device on which batches are made.
         generator: Source of all random draws, on that device.
+        group: Processes that share each batch. Draws are for the whole batch, in each of them.
     """
 
     def __init__(
-        self, dataset: Dataset, recipe: Recipe, device: torch.device, generator: torch.Generator
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        device: torch.device,
+        generator: torch.Generator,
+        group: DeviceGroup = ALONE,
     ) -> None:
         self.data = device_dataset(dataset, device)
         self.size = min(recipe.batch_size, len(dataset.train_labels))
-        self.reader = BatchReader(self.data, self.size)
-        self.normalize = Normalizer(dataset, device)
         self.dataset, self.recipe, self.generator, self.device = dataset, recipe, generator, device
+        self.group = group
+        self.own = self._own_rows()
+        self.rows_read = self.size if self.own is None else len(self.own)
+        self.reader = BatchReader(self.data, self.rows_read)
+        self.normalize = Normalizer(dataset, device)
         balanced = recipe.sampling == BALANCED
         labels = torch.tensor(np.asarray(dataset.train_labels), device=device).long() if balanced else None
         self.balanced = None if labels is None else BalancedOrder(labels, generator)
@@ -64,13 +74,28 @@ class Batches:
     def __len__(self) -> int:
         return len(self.dataset.train_labels) // self.size
 
+    def _own_rows(self) -> Tensor | None:
+        """Return the rows of a batch that this process reads, None for all; with mixup also those that
+        they are mixed with."""
+        if self.group.size == 1:
+            return None
+        rows = torch.tensor(self.group.rows(self.size), device=self.device)
+        return torch.cat([rows, self.size - 1 - rows]) if self.recipe.mixup else rows
+
+    def _take(self, values: Tensor) -> Tensor:
+        """Return the rows of this process."""
+        return values if self.own is None else values.index_select(0, self.own)
+
     def order(self) -> Tensor:
-        """Return the indices of the images of each batch of an epoch, (batches, size)."""
+        """Return the indices of the images of each batch of an epoch, (batches, size); in a group those of
+        this process."""
         if self.balanced is not None:
-            return self.balanced(len(self) * self.size).view(len(self), self.size)
-        count = len(self.dataset.train_labels)
-        shuffled = torch.randperm(count, generator=self.generator, device=self.device)
-        return shuffled[: len(self) * self.size].view(len(self), self.size)
+            order = self.balanced(len(self) * self.size)
+        else:
+            count = len(self.dataset.train_labels)
+            order = torch.randperm(count, generator=self.generator, device=self.device)
+        batches = order[: len(self) * self.size].view(len(self), self.size)
+        return batches if self.own is None else batches.index_select(1, self.own)
 
     def augment_batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and labels of a batch, augmented with new random draws.
@@ -106,14 +131,20 @@ class Batches:
         are and None.
 
         Each image keeps the larger share, so that its own label is that of the mixture too. The shares come
-        from torch's default generator of the device.
+        from torch's default generator of the device. In a group, the second half of the inputs are those that
+        the first is mixed with, and is left out of the result.
         """
         if not self.recipe.mixup:
             return inputs, None
         drawn = self.shares.sample((self.size,))
         share = torch.maximum(drawn, 1 - drawn)
-        mixed = torch.lerp(inputs.flip(0), inputs, share[:, None, None, None])
-        return mixed, Mix(labels.flip(0), share)
+        if self.own is None:
+            others, answers = inputs.flip(0), labels.flip(0)
+        else:
+            inputs, others = inputs.chunk(2)
+            answers, share = labels.chunk(2)[1], self._take(share)[: len(inputs)]
+        mixed = torch.lerp(others, inputs, share[:, None, None, None])
+        return mixed, Mix(answers, share)
 
     @cached_property
     def shares(self) -> torch.distributions.Beta:
@@ -125,18 +156,20 @@ class Batches:
         """Return uint8 images changed in colour and geometry as the recipe asks, and what was drawn."""
         recipe, draw = self.recipe, None
         if recipe.color_jitter:
-            images = color_jitter(images.float(), recipe.color_jitter, self.generator)
+            factors = draw_factors(self.size, recipe.color_jitter, self.generator)
+            images = adjust(images.float(), *map(self._take, factors))
         if recipe.rand_augment:
             draw = draw_operations(self.size, recipe.rand_augment, self.generator)
+            draw = Draw(self._take(draw.levels))
             images = operate(images.float(), draw)
         return images, draw
 
     def _draw(self, high: int) -> Tensor:
         """Draw an integer below `high` for each image of a batch, as a column."""
-        return torch.randint(high, (self.size, 1), generator=self.generator, device=self.device)
+        return self._take(torch.randint(high, (self.size, 1), generator=self.generator, device=self.device))
 
     def _windows(self, images: Tensor, starts: Tensor, mirrored: Tensor | None) -> Tensor:
-        """Return windows whose rows of pixels begin at `starts` (size, height) in images with margins;
+        """Return windows whose rows of pixels begin at `starts` (images, height) in images with margins;
         mirrored where `mirrored` is 1."""
         channels, pixels = images.shape[-1], images.numel() // images.shape[-1]
         # Overlapping view with one row per start, so that whole rows are gathered rather than pixels.
@@ -145,7 +178,7 @@ class Batches:
         if mirrored is None:
             return windows
         both = torch.cat([windows, windows.flip(2)])
-        return both.index_select(0, torch.arange(self.size, device=self.device) + self.size * mirrored)
+        return both.index_select(0, torch.arange(len(starts), device=self.device) + len(starts) * mirrored)
 
     def _cut_out(self, inputs: Tensor) -> Tensor:
         """Set a square around a random pixel to the mean (Cutout, DeVries and Taylor, 2017)."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 DIGEST_SIZE = 32
+NORM_PARTS = "parts_per_batch_norm"
+"""Entry of the identity: parts of a batch, one per device, that batch norms see one by one."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class TrainingState:
             recorded = state["identity"].get(name)
             if recorded != value:
                 message = f"the checkpoint is of another training: {name} was {recorded!r}, is {value!r}"
+                if name == NORM_PARTS:
+                    message = f"batch norms took their statistics on {recorded} devices, and now on {value}"
+                    hint = f"continue on {recorded}, or {hint}"
                 raise NasError(message, where=str(path), hint=hint)
         try:
             return self._restore(state)
@@ -123,7 +128,11 @@ def previous(path: Path) -> Path:
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write `state` so that a whole checkpoint is on disk at every moment. Raises StorageError."""
-    data = _pack(state)
+    save_packed(path, _pack(state))
+
+
+def save_packed(path: Path, data: bytes) -> None:
+    """Write the content of a checkpoint file, as `save` does."""
     draft = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,6 +168,12 @@ def load(path: Path) -> dict[str, Any] | None:
             "the checkpoint is damaged, and so is the one before or there is none", where=str(path), hint=hint
         )
     return None
+
+
+def load_packed(path: Path) -> bytes | None:
+    """Return the content of a file for the newest whole checkpoint, or None; see `load`."""
+    state = load(path)
+    return None if state is None else _pack(state)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

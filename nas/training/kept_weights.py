@@ -59,7 +59,10 @@ class KeptWeights:
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
-        self.live = [value for value in network.state_dict().values() if value.is_floating_point()]
+        live = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
+        trained = dict(network.named_parameters())
+        self._statistics = [i for i, name in enumerate(live) if name not in trained]
+        self.live = list(live.values())
         self.average = [value.clone() for value in self.live] if recipe.ema else []
         self.best = [value.clone() for value in self.live] if recipe.patience else []
 
@@ -67,6 +70,11 @@ class KeptWeights:
     def tensors(self) -> dict[str, list[Tensor]]:
         """Return the copies by name, for a checkpoint."""
         return {"average": self.average, "best": self.best}
+
+    @property
+    def statistics(self) -> list[Tensor]:
+        """Return the statistics of the norms, those of the network and their averages."""
+        return [values[i] for values in (self.live, self.average) if values for i in self._statistics]
 
     def update(self, share: Tensor) -> None:
         """Move the averages towards the network by a share, a tensor of no dimension on their device."""

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from nas.data import Dataset
 from nas.data.dataset import Images, Labels
 from nas.training.augment import Batches, Normalizer
-from nas.training.checkpoint import TrainingState
+from nas.training.checkpoint import NORM_PARTS, TrainingState
 from nas.training.cuda_graph import CUDAGraphStep
 from nas.training.device_data import gather
+from nas.training.devices import ALONE, DeviceGroup
 from nas.training.imbalance import class_weights
 from nas.training.kept_weights import KeptWeights, best_epoch, blend, out_of_patience
 from nas.training.memory import release_memory
-from nas.training.metrics import Confusion, Score, cross_entropy, training_losses
+from nas.training.metrics import Confusion, Mix, Score, cross_entropy, label_weight, training_losses
 from nas.training.onednn_workarounds import adapted_convolutions
 from nas.training.precision import resolve_recipe
 from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, check_recipe, default_recipe, evaluation_batch
@@ -71,6 +72,7 @@ def train(
     resume: bytes | None = None,
     until: int | None = None,
     lap: Callable[[str], None] = lambda _: None,
+    group: DeviceGroup = ALONE,
 ) -> TrainingResult:
     """Train a network in place and score it on the validation images after every epoch.
 
@@ -89,23 +91,27 @@ def train(
         resume: Checkpoint to resume from, as in `TrainingResult.state`.
         until: Epoch after which to stop; by default the last of the recipe.
         lap: Called at the end of each phase with its name: building, training, validation.
+        group: Processes that train this network together, with equal arguments but `device`, `on_epoch` and
+            `checkpoint`. Each resumes from its own copy of the checkpoint; the first writes the next ones.
     """
     check_recipe(recipe, dataset)
     place = torch.device(device)
     recipe = resolve_recipe(recipe, device, checkpoint)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(place).manual_seed(seed)
-    batches = Batches(dataset, recipe, place, generator)
+    batches = Batches(dataset, recipe, place, generator, group)
     identity = {"seed": seed, "data": dataset.fingerprint, **asdict(recipe)}
+    identity[NORM_PARTS] = group.norm_parts(network)
     kept = KeptWeights(network, recipe)
     state = TrainingState(network, make_optimizer(network, recipe), generator, identity, kept.tensors)
     half = recipe.precision == "bfloat16"
     adapted = adapted_convolutions(network, half_on_cpu=half and place.type == "cpu")
-    with adapted, torch.random.fork_rng([place] if place.type == "cuda" else []):
+    whole = group.whole_batches(network, batches.size)
+    with adapted, whole, torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # for dropout, drop-path and mixup
         curve = state.unpack(resume) if resume else state.resume(checkpoint) if checkpoint else []
         step = Step(network, batches, state.optimizer, half, kept)
-        run = CUDAGraphStep(step, generator) if place.type == "cuda" else step
+        run = CUDAGraphStep(step, generator) if place.type == "cuda" and group.size == 1 else step
         score = None
         lap("building")
         while len(curve) < (until or recipe.epochs) and not out_of_patience(curve, recipe):
@@ -115,7 +121,7 @@ def train(
             curve.append(row)
             if recipe.patience and best_epoch(curve, recipe.patience) == len(curve):
                 kept.keep_best()
-            if checkpoint:
+            if checkpoint and group.rank == 0:
                 state.save(checkpoint, curve)
             if on_epoch:
                 on_epoch(dict(row))
@@ -126,7 +132,8 @@ def train(
         kept.settle()
         epoch = best_epoch(curve, recipe.patience)
         if score is None or epoch < len(curve):  # no epoch was left to train, or an earlier one is kept
-            score = evaluate(network, batches.data.val_images, batches.data.val_labels, dataset, device)
+            images, labels = batches.data.val_images, batches.data.val_labels
+            score = evaluate(network, images, labels, dataset, device, group=group)
     chosen = curve[epoch - 1]
     return TrainingResult(
         chosen["val_error"], chosen["val_loss"], False, tuple(curve), packed, score.class_errors, epoch
@@ -145,19 +152,21 @@ def _train_and_validate(
     exploded."""
     batches = step.batches
     losses = train_epoch(step, run, epoch, on_batch)
+    batches.group.average(step.kept.statistics)
     train_loss, typical = losses.mean().item(), losses.median().item()
     lap("training")
     images, labels = batches.data.val_images, batches.data.val_labels
     # The error that is recorded is in float32, as the exported network computes.
     half = step.half and epoch + 1 < batches.recipe.cycle(epoch)[1]
     with step.kept.averaged():
-        score = evaluate(step.network, images, labels, batches.dataset, device, on_batch, half)
+        score = evaluate(step.network, images, labels, batches.dataset, device, on_batch, half, batches.group)
     lap("validation")
     exploded = typical > EXPLODED * math.log(batches.dataset.num_classes)
     diverged = exploded or not math.isfinite(train_loss + score.loss)
     train_error = step.confusion.score(losses.sum()).error
     row = {"epoch": epoch + 1, "train_loss": train_loss, "train_error": train_error}
-    return row | score.figures("val"), score, diverged
+    row, diverged = batches.group.same((row | score.figures("val"), diverged))
+    return row, score, diverged
 
 
 class Step:
@@ -165,7 +174,7 @@ class Step:
 
     Fill `chosen` (indices of the batch's images), `rate` and `share` (of the new weights in their average)
     before each call. Afterwards `loss` holds the loss without auxiliary heads, and `confusion` has counted
-    the answers.
+    the answers. In a group, both are of the rows of this process: its part of the mean loss, and its answers.
     """
 
     def __init__(
@@ -177,8 +186,9 @@ class Step:
         kept: KeptWeights | None = None,
     ) -> None:
         self.network, self.batches, self.optimizer, self.half = network, batches, optimizer, half
+        self.group, self.parallel = batches.group, batches.group.parallel(network)
         self.kept = kept or KeptWeights(network, batches.recipe)
-        self.chosen = torch.zeros(batches.size, dtype=torch.int64, device=batches.device)
+        self.chosen = torch.zeros(batches.rows_read, dtype=torch.int64, device=batches.device)
         self.rate, self.share, self.loss = (torch.zeros((), device=batches.device) for _ in range(3))
         self.weights = class_weights(batches.recipe, batches.dataset, batches.device)
         self.confusion = Confusion(batches.dataset, batches.device)
@@ -188,12 +198,16 @@ class Step:
     def __call__(self) -> None:
         inputs, labels = self.batches.augment_batch(self.chosen)
         inputs, mix = self.batches.mix(inputs, labels)
+        labels = labels[: len(inputs)]  # in a group, the others are of images that these are mixed with
         # Each weight is used once per step, so caching its bfloat16 copy saves nothing.
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
-            output = self.network(inputs)
+            output = self.parallel(inputs)
         smoothing = self.batches.recipe.label_smoothing
         criterion = partial(cross_entropy, labels=labels, smoothing=smoothing, weights=self.weights, mix=mix)
         scores, loss, total = training_losses(self.network, output, criterion)
+        if self.group.size > 1:
+            share = self._share(labels, mix)
+            loss, total = loss * share, total * (share * self.group.size)  # gradients are averaged
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
@@ -203,6 +217,15 @@ class Step:
         self.kept.update(self.share)
         self.loss.copy_(loss.detach())
         self.confusion.add(scores.detach(), labels)
+
+    def _share(self, labels: Tensor, mix: Mix | None) -> Tensor | float:
+        """Return the share of this process's rows in the mean loss of the batch."""
+        if self.weights is None and labels.ndim == 1:
+            return len(labels) / self.batches.size
+        own = label_weight(labels, self.weights, mix).float()
+        whole = own.clone()
+        self.group.sum(whole)
+        return torch.where(whole > 0, own / whole, 0.0)
 
 
 def train_epoch(step: Step, run: Callable[[], None], epoch: int, on_batch: Callable[[], None]) -> Tensor:
@@ -233,6 +256,7 @@ def train_epoch(step: Step, run: Callable[[], None], epoch: int, on_batch: Calla
         run()
         losses[i] = step.loss
         on_batch()
+    step.group.sum(losses, step.confusion.counts)
     return losses
 
 
@@ -245,6 +269,7 @@ def evaluate(
     device: str = "cpu",
     on_batch: Callable[[], None] = lambda: None,
     half: bool = False,
+    group: DeviceGroup = ALONE,
 ) -> Score:
     """Score a network on images, normalised by the mean and deviation of the training images.
 
@@ -256,13 +281,14 @@ def evaluate(
         device: The device that holds the network.
         on_batch: Called after each batch.
         half: Whether to compute in bfloat16 rather than float32.
+        group: Processes that take the batches in turn; each returns the score of all.
     """
     place = torch.device(device)
     network.eval()
     normalize = Normalizer(dataset, place)
     confusion, loss = Confusion(dataset, place), torch.zeros((), device=place)
     size = evaluation_batch(dataset, device)
-    for start in range(0, len(labels), size):
+    for start in range(group.rank * size, len(labels), group.size * size):
         chosen = slice(start, start + size)
         answers = gather(labels, chosen).to(place).long()
         inputs = normalize(gather(images, chosen).to(place).permute(0, 2, 3, 1))
@@ -271,6 +297,7 @@ def evaluate(
         confusion.add(scores, answers)
         loss += cross_entropy(scores, answers, reduction="sum")
         on_batch()
+    group.sum(loss, confusion.counts)
     return confusion.score(loss)
 
 

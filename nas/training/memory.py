@@ -27,7 +27,8 @@ FLOAT, HALF = 4, 2
 """Bytes of a number in float32 and in bfloat16."""
 ALLOCATOR_OVERHEAD = {"cpu": 1.65, "cuda": 1.2}
 """Resident bytes per byte of live feature maps and gradients, because allocators fragment. The factor of a
-CPU was measured with glibc 2.36 (docs/performance.md); that of a GPU is an assumption about torch's cache."""
+CPU was measured with glibc 2.36 (docs/engineering/performance.md); that of a GPU is an assumption about
+torch's cache."""
 LIBRARY = 110 << 20
 """Bytes that the first training in a process takes for kernels, threads and caches."""
 RESERVE = 0.1

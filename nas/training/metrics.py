@@ -127,10 +127,22 @@ def cross_entropy(
     )
     if reduction == "sum":
         return loss
+    total = label_weight(labels, weights)
+    return loss / (total.clamp(min=1) if weights is None else torch.where(total > 0, total, 1.0))
+
+
+def label_weight(labels: Tensor, weights: Tensor | None = None, mix: Mix | None = None) -> Tensor:
+    """Return the sum of weights that the mean of `cross_entropy` divides by: of the labels that are not
+    ignored."""
+    if labels.ndim > 1:
+        if weights is None:
+            return (labels != IGNORE).sum()
+        return torch.where(labels == IGNORE, 0.0, weights[labels.clamp(max=len(weights) - 1)]).sum()
     if weights is None:
-        return loss / (labels != IGNORE).sum().clamp(min=1)
-    total = torch.where(labels == IGNORE, 0.0, weights[labels.clamp(max=len(weights) - 1)]).sum()
-    return loss / torch.where(total > 0, total, 1.0)
+        return torch.ones_like(labels).sum()
+    if mix is None:
+        return weights[labels].sum()
+    return torch.lerp(weights[mix.others], weights[labels], mix.share).sum()
 
 
 def _mixed(scores: Tensor, labels: Tensor, mix: Mix, smoothing: float, weights: Tensor | None) -> Tensor:
@@ -142,7 +154,7 @@ def _mixed(scores: Tensor, labels: Tensor, mix: Mix, smoothing: float, weights: 
     loss = torch.lerp(second, first, mix.share)
     if weights is None:
         return loss.mean()
-    return loss.sum() / torch.lerp(weights[mix.others], weights[labels], mix.share).sum()
+    return loss.sum() / label_weight(labels, weights, mix)
 
 
 def training_losses(

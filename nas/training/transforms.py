@@ -63,11 +63,10 @@ def draw_operations(size: int, magnitude: int, generator: torch.Generator) -> Dr
     return Draw(drawn * (2 * signs - 1))
 
 
-def color_jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Return images whose brightness, contrast and saturation are changed by a factor within 1 ± strength."""
-    shape = (3, len(images), 1, 1, 1)
-    factors = 1 + strength * (2 * torch.rand(shape, generator=generator, device=images.device) - 1)
-    return adjust(images, *factors)
+def draw_factors(size: int, strength: float, generator: torch.Generator) -> Tensor:
+    """Draw factors within 1 ± strength for brightness, contrast and saturation, (3, size, 1, 1, 1)."""
+    shape = (3, size, 1, 1, 1)
+    return 1 + strength * (2 * torch.rand(shape, generator=generator, device=generator.device) - 1)
 
 
 def adjust(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:

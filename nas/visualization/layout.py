@@ -59,18 +59,33 @@ class Box:
 def layout(graph: Graph, *, closed: bool = False) -> tuple[list[Box], list[Edge]]:
     """Return boxes of the outermost modules, without layers if `closed`, and the arrows between them."""
     boxes: dict[str, Box] = {}
+    titles = exported_names(graph)
     left = 0.5
     columns = _columns([name for name, node in graph.nodes.items() if node.op is not None])
     for column in columns:
         stack, top = [], TOP
         for name in column:
-            stack.append(_box(name, graph.nodes[name], top, closed))
+            stack.append(_box(titles[name], graph.nodes[name], top, closed))
             top = stack[-1].bottom + GAP[1]
         width = max(box.width for box in stack)
         for name, box in zip(column, stack, strict=True):
             boxes[name] = _shift(box, left + (width - box.width) / 2)
         left += width + GAP[0]
     return list(boxes.values()), list(_between(graph, boxes, columns))
+
+
+def exported_names(graph: Graph) -> dict[str, str]:
+    """Return the name of each outermost node in the exported code: `stage1.0` begins `stage1`."""
+    blocks: dict[str, int] = {}
+    names = {}
+    for name, node in graph.nodes.items():
+        if node.op is not None and isinstance(node.op, Graph) and block_of(name):
+            stage = stage_of(name)
+            blocks[stage] = blocks.get(stage, -1) + 1
+            names[name] = f"{stage}.{blocks[stage]}"
+        else:
+            names[name] = name
+    return names
 
 
 def _columns(names: list[str]) -> list[list[str]]:

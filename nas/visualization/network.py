@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
+from nas.formatting import metric
 from nas.graph.cost import cost
 from nas.graph.graph import Graph, Primitive, Shape, shape_text
+from nas.visualization.colours import GREY, shades, type_of_kind
 from nas.visualization.formats import FORMATS, check_format
 from nas.visualization.layout import Box, layout
 from nas.visualization.module_layout import Edge, describe
@@ -18,9 +21,11 @@ from nas.visualization.module_layout import Edge, describe
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = ("#cfe2f3", "#fde7c3", "#cdeade", "#f3d9e8", "#f8d5c2", "#dbeefb", "#f7f3c4", "#e4e4e4")
-"""Fills of modules: pale forms of colours that colour-blind readers can tell apart."""
-
+FLOW, SKIP = "#444444", "#a03020"
+ARROWS, SHORTCUTS = "arrow: output of a layer to the next", "arrow: shortcut past layers"
+"""Words for the two colours of arrows."""
+HEAD, CHARACTERS = 0.4, 13
+"""Inches above a drawing for its title, and characters of the title per inch."""
 
 MAX_DRAWN = 2000
 """Most layers and arrows of a picture, which then takes less than 2 s to draw."""
@@ -167,21 +172,52 @@ def figure(graph: Graph, title: str = "", *, closed: bool = False) -> Figure:
     boxes, edges = layout(graph, closed=closed)
     width = max(box.right for box in boxes) + 0.55
     height = max(box.bottom for box in boxes) + 0.3
-    picture = Figure(figsize=(width, height + (0.35 if title else 0)))
-    axes = picture.add_axes((0, 0, 1, height / (height + (0.35 if title else 0))))
+    picture = Figure(figsize=(width, height + HEAD))
+    axes = picture.add_axes((0, 0, 1, height / (height + HEAD)))
     axes.set(xlim=(-0.2, width - 0.2), ylim=(height, 0))
     axes.set_axis_off()
     # One clip path for all; matplotlib would make one for each part, which takes half of the time.
     clip = TransformedPath(axes.patch.get_path(), axes.patch.get_transform())
-    if title:
-        picture.suptitle(title, fontsize=10, x=0.02, ha="left", y=0.99, va="top")
-    colours: dict[str, str] = {}
+    lines = textwrap.wrap(f"{title}: {totals(graph)}" if title else totals(graph), round(width * CHARACTERS))
+    picture.suptitle("\n".join(lines), fontsize=9, x=0.02, ha="left", y=0.99, va="top")
+    skips = any(edge.skip for edge in (*edges, *(edge for box in boxes for edge in box.edges)))
+    _explain_arrows(picture, skips)
     for box in boxes:
-        colour = colours.setdefault(box.kind, COLOURS[len(colours) % len(COLOURS)]) if box.kind else "white"
-        _draw_box(axes, box, colour, clip)
+        _draw_box(axes, box, _colour(box.kind), clip)
     for edge in edges:
         _draw_edge(axes, edge, clip)
     return picture
+
+
+def totals(graph: Graph) -> str:
+    """Return `input 3x32x32, 270k parameters, 40.6M FLOPs`."""
+    figures = cost(graph)
+    size = " and ".join(map(shape_text, graph.input_shapes))
+    return f"input {size}, {metric(figures.params)} parameters, {metric(figures.flops)} FLOPs"
+
+
+def _explain_arrows(picture: Figure, skips: bool) -> None:
+    """Say below the title what the colours of arrows mean."""
+    from matplotlib.lines import Line2D
+
+    looks = [(FLOW, ARROWS)] + ([(SKIP, SHORTCUTS)] if skips else [])
+    picture.legend(
+        [Line2D([], [], color=colour, linewidth=1.2) for colour, _ in looks],
+        [text for _, text in looks],
+        loc="lower left",
+        bbox_to_anchor=(0.0, 0.0),
+        ncols=2,
+        frameon=False,
+        fontsize=7,
+    )
+
+
+def _colour(kind: str) -> str:
+    """Return the fill of a box: that of its module type, grey for stems and heads, white for a primitive."""
+    if not kind:
+        return "white"
+    name = type_of_kind(kind)
+    return (shades(name) if name else GREY).area
 
 
 def _draw_box(axes: Any, box: Box, colour: str, clip: Any) -> None:
@@ -213,7 +249,7 @@ def _draw_box(axes: Any, box: Box, colour: str, clip: Any) -> None:
             clip_path=clip,
         )
     if box.entry:
-        axes.add_artist(Circle(box.entry, 0.035, color="#444444", clip_path=clip))
+        axes.add_artist(Circle(box.entry, 0.035, color=FLOW, clip_path=clip))
     for tile in box.tiles:
         left, top = tile.x - tile.width / 2, tile.y - tile.height / 2
         axes.add_artist(
@@ -250,7 +286,7 @@ def _draw_edge(axes: Any, edge: Edge, clip: Any) -> None:
         FancyArrowPatch(
             path=Curve(edge.points, [1] + [edge.code] * (len(edge.points) - 1)),
             arrowstyle="-|>,head_length=2.2,head_width=1.3",
-            color="#a03020" if edge.skip else "#444444",
+            color=SKIP if edge.skip else FLOW,
             linewidth=0.9 if edge.skip else 0.7,
             joinstyle="round",
             clip_path=clip,

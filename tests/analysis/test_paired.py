@@ -19,7 +19,8 @@ from testing.paired_trials import (
 
 from nas.analysis.analyze import analyze
 from nas.analysis.paired.evidence import Evidence
-from nas.analysis.text.ranking import analysis_dict, analysis_text, ranking_text
+from nas.analysis.text.claims import claim_lines
+from nas.analysis.text.ranking import analysis_dict, analysis_text
 from nas.stats import power
 
 TYPES = ("fractal", "plain", "residual")
@@ -314,9 +315,10 @@ def test_a_type_that_fails_with_every_recipe_opens_no_gate():
 def test_an_unfinished_study_claims_nothing_and_shows_no_nan(rows):
     analysis = analyze(blocks()[:rows])
     assert set(analysis.grade) <= {"X"}
-    text = analysis_text(analysis) + ranking_text(analysis)
+    text = "\n".join((analysis_text(analysis), *claim_lines(analysis)))
     assert "nan" not in text
     assert "no ranking is supported" in text
+    assert any(line.startswith("X  N") for line in claim_lines(analysis))
     json.dumps(analysis_dict(analysis), allow_nan=False)
 
 

@@ -96,7 +96,7 @@ def test_what_is_printed_under_next_works(kind, here, capsys):
     search += "" if "--data" in search else " --data 'digits?limit=100'"
     run_line(search)
     lines = capsys.readouterr().out.partition("\nNext\n")[2].split("\n")
-    assert [line.split()[1] for line in lines if line] == ["pareto", "analyze", "export", "train"]
+    assert [line.split()[1] for line in lines if line] == ["pareto", "analyze", "report", "export", "train"]
     assert all(("--plugin" in line) == (kind == "plugin") for line in lines if line)
     assert all((here / shlex.split(line)[2]).is_dir() for line in lines if line)
     for line in filter(None, lines):

@@ -1,6 +1,6 @@
 """The inputs of ../shared/cases/data, each of which was read wrong or refused once, with the right value.
 
-The table in docs/guides/reading_images.md shows them all.
+The table in docs/engineering/reading_images.md shows them all.
 """
 
 import shutil
@@ -105,7 +105,7 @@ def test_it_is_refused_before_anything_is_trained(name):
 def test_no_input_is_left_out():
     assert {path.name for path in CASES.iterdir()} == {*READ, *REFUSED, "B_modes"}
     assert {path.name for path in (CASES / "B_modes").iterdir()} == {*MODES, *UNREADABLE}
-    table = (ROOT / "docs" / "guides" / "reading_images.md").read_text(encoding="utf-8")
+    table = (ROOT / "docs" / "engineering" / "reading_images.md").read_text(encoding="utf-8")
     for name in (*READ, *REFUSED, *MODES, *UNREADABLE):
         assert f"`{name}`" in table, name
 

@@ -1,4 +1,4 @@
-"""The tutorial docs/bring_your_own.md: its files are short, and its commands work on them as they stand."""
+"""The page docs/how_to/bring_your_own.md: its files are short, and its commands work as they stand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nas import plugins
 from nas.errors import NasError, NotFoundError
 from nas.plugins import load_function, load_plugin
 
-PAGE = (ROOT / "docs" / "bring_your_own.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how_to" / "bring_your_own.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r'^```\w+ title="(.+?)"\n(.*?)^```$', PAGE, re.MULTILINE | re.DOTALL))
 COMMANDS = re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE)
 MOST_LINES = 40
@@ -30,7 +30,10 @@ sys.path.insert(0, "")
 for line in json.load(sys.stdin):
     program, *arguments = shlex.split(line)
     print("$", line, flush=True)
-    if program == "python":
+    if arguments[:2] == ["-m", "pytest"]:
+        import pytest
+        assert pytest.main(arguments[2:]) == 0, line
+    elif program == "python":
         runpy.run_path(arguments[0], run_name="__main__")
     else:
         assert run(arguments) == 0, line
@@ -61,8 +64,8 @@ def in_fresh_process(code: str, folder: Path, *, given: str = "", path: str = ""
 
 def test_each_file_is_short() -> None:
     assert set(FILES) == {
-        *("stripes.py", "save_stripes.py", "fire.py", "calibration.py", "own_loop.py"),
-        *("small_first.py", "fire_or_residual.yaml", "pyproject.toml"),
+        *("stripes.py", "save_stripes.py", "ghost.py", "calibration.py", "own_loop.py"),
+        *("small_first.py", "ghost_or_residual.yaml", "pyproject.toml", "test_own.py"),
     }
     for name, text in FILES.items():
         assert text.count("\n") < MOST_LINES, name
@@ -87,7 +90,7 @@ def test_the_commands_of_the_page_work(page) -> None:
     assert configs["folder"]["input_shape"] == [1, 12, 12]
     assert configs["calibrated"]["objectives"] == ["error", "python:calibration:calibration"]
     assert any(config["recipe"]["batch_size"] == 32 for config in configs.values())
-    assert "class Fire(nn.Module)" in next((folder / "chosen").glob("*/network.py")).read_text()
+    assert "class Ghost(nn.Module)" in next((folder / "chosen").glob("*/network.py")).read_text()
     assert "best error" in said
 
 
@@ -109,16 +112,16 @@ def test_an_objective_of_ones_own_is_recorded_and_nothing_runs_on_opening(page) 
 def test_a_run_with_an_unknown_type_says_which_option_brings_it(page) -> None:
     """Figures are told without it; a network that holds the type cannot be read."""
     folder, _ = page
-    with nas.open_run(folder / "results" / "fire").study as study:
-        assert any("fire" in trial.module_types for trial in study.trials)
-        with pytest.raises(NasError, match=r"unknown module 'fire'(.|\n)*--plugin FILE.py") as raised:
+    with nas.open_run(folder / "results" / "ghost").study as study:
+        assert any("ghost" in trial.module_types for trial in study.trials)
+        with pytest.raises(NasError, match=r"unknown module 'ghost'(.|\n)*--plugin FILE.py") as raised:
             _ = [trial.genotype.nodes for trial in study.trials]
     assert raised.value.exit_code == 2
 
 
 SEARCH = """
 import nas
-run = nas.search("fire_or_residual.yaml", data="digits?limit=60", trials=3, epochs=1, workers=1, name="ray")
+run = nas.search("ghost_or_residual.yaml", data="digits?limit=60", trials=3, epochs=1, workers=1, name="ray")
 print(run.study.complete and sorted({name for trial in run.study.trials for name in trial.module_types}))
 print([trial.message for trial in run.study.trials])
 """
@@ -128,12 +131,12 @@ print([trial.message for trial in run.study.trials])
 def test_types_and_objectives_travel_to_workers_that_have_no_copy(tmp_path) -> None:
     """The file is gone when the workers start: what is loaded is sent."""
     write_files(tmp_path)
-    code = "from pathlib import Path; from nas.plugins import load_plugin; load_plugin('fire.py')\n"
-    code += "Path('fire.py').unlink()\n" + SEARCH.replace(
+    code = "from pathlib import Path; from nas.plugins import load_plugin; load_plugin('ghost.py')\n"
+    code += "Path('ghost.py').unlink()\n" + SEARCH.replace(
         "workers=1", "workers=1, objectives=['error', 'python:calibration:calibration']"
     )
     said = in_fresh_process(code, tmp_path)
-    assert "['fire', 'residual']" in said, said
+    assert "['ghost', 'residual']" in said, said
 
 
 @pytest.mark.slow
@@ -143,7 +146,7 @@ def test_a_module_that_was_imported_anew_is_sent_as_it_is_now(tmp_path) -> None:
     code = "import sys\nfrom nas.plugins import load_function\n"
     code += "load_function('calibration:calibration', '')\ndel sys.modules['calibration']\n" + SEARCH.replace(
         "workers=1", "workers=1, objectives=['error', 'python:calibration:calibration']"
-    ).replace("fire_or_residual.yaml", "residual_vs_fractal")
+    ).replace("ghost_or_residual.yaml", "residual_vs_fractal")
     said = in_fresh_process(code, tmp_path)
     assert "['', '', '']" in said, said
 
@@ -151,19 +154,19 @@ def test_a_module_that_was_imported_anew_is_sent_as_it_is_now(tmp_path) -> None:
 def test_an_installed_package_brings_its_types(tmp_path) -> None:
     """As pip would leave it: the module and its entry points on the path, and no option."""
     site = tmp_path / "site"
-    info = site / "fire_modules-1.0.dist-info"
+    info = site / "ghost_modules-1.0.dist-info"
     info.mkdir(parents=True)
-    (site / "fire.py").write_text(FILES["fire.py"])
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fire-modules\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[nas.modules]\nfire = fire\n")
+    (site / "ghost.py").write_text(FILES["ghost.py"])
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ghost-modules\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[nas.modules]\nghost = ghost\n")
     write_files(tmp_path)
-    (tmp_path / "fire.py").unlink()
-    code = "import nas; print(nas.load_space('fire_or_residual.yaml').sample(1).module_types)"
-    assert "fire" in in_fresh_process(code, tmp_path, path=str(site))
-    (site / "fire.py").write_text("1 / 0")
+    (tmp_path / "ghost.py").unlink()
+    code = "import nas; print(nas.load_space('ghost_or_residual.yaml').sample(1).module_types)"
+    assert "ghost" in in_fresh_process(code, tmp_path, path=str(site))
+    (site / "ghost.py").write_text("1 / 0")
     code = f"import nas\ntry:\n    {code.partition('; ')[2]}\nexcept nas.NasError as error:\n    print(error)"
     said = in_fresh_process(code, tmp_path, path=str(site))
-    assert "entry point 'fire' of fire-modules: cannot be imported: ZeroDivisionError" in said
+    assert "entry point 'ghost' of ghost-modules: cannot be imported: ZeroDivisionError" in said
 
 
 def test_what_is_wrong_with_a_plugin_is_told_with_its_line(tmp_path) -> None:
@@ -175,8 +178,8 @@ def test_what_is_wrong_with_a_plugin_is_told_with_its_line(tmp_path) -> None:
         load_plugin(broken)
     assert "broken_plugin" not in sys.modules
     taken = tmp_path / "taken_plugin.py"
-    taken.write_text(FILES["fire.py"].replace('name="fire"', 'name="plain"'))
-    with pytest.raises(NasError, match=r"taken_plugin.Fire: 'plain' is the name of nas.modules.plain.Plain"):
+    taken.write_text(FILES["ghost.py"].replace('name="ghost"', 'name="plain"'))
+    with pytest.raises(NasError, match=r"taken_plugin.Ghost: 'plain' is the name of nas.modules.plain.Plain"):
         load_plugin(taken)
     shadow = tmp_path / "json.py"
     shadow.write_text("")

@@ -1,4 +1,4 @@
-"""The page docs/guides/own_data.md: each tree that it draws is read as the lines below it say."""
+"""The page docs/how_to/own_data.md: each tree that it draws is read as the lines below it say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from testing.paths import ROOT
 
 from nas.cli import run
 
-PAGE = (ROOT / "docs" / "guides" / "own_data.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how_to" / "own_data.md").read_text(encoding="utf-8")
 LAYOUTS = re.findall(
     r"^```text\n(.*?)^```\n\n```console\n\$ (.*?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
 )

@@ -29,11 +29,12 @@ def write(folder, network, images):
 
 
 def runners(folder):
-    import runpy
+    import json, runpy
     import torch
 
     state = torch.load(folder / "model.pth", weights_only=True)
-    network = runpy.run_path(str(folder / "network.py"))["Network"](num_classes=10, in_chans=1)
+    name = json.loads((folder / "config.json").read_text())["class"]
+    network = runpy.run_path(str(folder / "network.py"))[name](num_classes=10, in_chans=1)
     network.load_state_dict(state)
     return {"pth": network.eval()}
 """
@@ -178,7 +179,7 @@ def test_command_line_and_guide_read_the_list_of_formats(name, capsys):
     assert command_line(["export", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert f"{name}: {FORMATS[name]}" in text
-    guide = Path(__file__).parents[2] / "docs" / "guides" / "other_tools.md"
+    guide = Path(__file__).parents[2] / "docs" / "how_to" / "other_tools.md"
     assert f"| `{name}` | {FORMATS[name]}" in guide.read_text()
 
 

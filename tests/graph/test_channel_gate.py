@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from testing.interpreter import modules, run
 from torch import nn
 
 from nas.errors import NasError
@@ -10,6 +9,7 @@ from nas.graph.cost import cost
 from nas.graph.graph import Graph, trace
 from nas.graph.ops import GlobalPool, Scale
 from nas.modules.channel_gate import channel_gate
+from nas.testing.interpreter import modules, run
 
 
 def gate(channels: int, squeezed: int) -> Graph:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from testing.interpreter import load, modules, run
+from testing.generated import load
 from torch import Tensor, nn
 
 import nas
@@ -19,6 +19,7 @@ from nas.graph.ops import Add, BatchNorm, Conv, Dropout, Relu
 from nas.modules import Bottleneck, ConvStem, Fractal, Module, Plain, PoolHead, Residual, ResNeXt
 from nas.modules.base import expansion
 from nas.space.genotype import Genotype, Node, expand
+from nas.testing.interpreter import modules, run
 from nas.zoo import zoo_entry
 
 SHAPE = (16, 8, 8)

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from testing.interpreter import modules, run
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.codegen.build import build_graph
@@ -21,6 +20,7 @@ from nas.graph.cost import cost
 from nas.graph.graph import Graph, Shape, Value, trace
 from nas.graph.ops import Classifier, Conv, GlobalPool
 from nas.graph.ops.base import PRIMITIVES, Call, Op
+from nas.testing.interpreter import modules, run
 
 IMAGE = (3, 8, 8)
 SWISH_SOURCE = '''\

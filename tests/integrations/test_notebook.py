@@ -26,7 +26,7 @@ def test_a_genotype_is_drawn_with_its_layers() -> None:
 def test_a_space_lists_its_decisions() -> None:
     space = nas.load_space("residual_vs_fractal")
     html = notebook.space_html(space)
-    assert all(f"<td>{path}</td>" in html for path in space.domains())
+    assert all(f">{path}</td>" in html for path in space.domains())
 
 
 def test_names_are_escaped() -> None:

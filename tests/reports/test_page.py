@@ -17,6 +17,7 @@ from testing.configs import make_config
 from testing.histories import study
 
 from nas.analysis.overview import overview
+from nas.analysis.text.claims import claims_of
 from nas.cli import run as nas_command
 from nas.errors import NasError
 from nas.reports import front, points
@@ -33,8 +34,8 @@ from nas.visualization.plots.style import canvas, in_style
 
 RECIPE = {"epochs": 1, "batch_size": 64, "lr": 0.2, "weight_decay": 5e-4, "flip": True, "cutout": 0}
 SECTIONS = (
-    *("summary", "front", "distributions", "differences", "effects", "factors", "type-fronts", "coverage"),
-    *("reliability", "baseline", "failures", "cost", "reproduce"),
+    *("take", "front", "claims", "distributions", "differences", "effects", "factors", "type-fronts"),
+    *("baseline", "coverage", "reliability", "failures", "cost", "reproduce"),
 )
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&lt;{{points}}$x$"
 
@@ -124,7 +125,9 @@ def test_every_section_has_figures_or_says_what_would_fill_it(small):
     assert tuple(a["id"] for a in parsed.of("section")) == SECTIONS
     parts = dict(zip(SECTIONS, text.split("<section")[1:], strict=True))
     for name, part in parts.items():
-        assert any(mark in part for mark in ("<figure", 'class="missing"', 'class="chart"', "<h3>")), name
+        assert any(
+            mark in part for mark in ("<figure", 'class="missing"', 'class="chart"', "<h3>", "<tr>")
+        ), name
     for plot in draw_all(content).values():
         text_of_plot = plot.missing if plot.figure is None else plot.caption
         assert text_of_plot
@@ -141,17 +144,51 @@ def test_wide_pictures_scroll_in_a_row_of_their_own(small):
     assert "<figure><div" in text
 
 
-def test_the_summary_holds_every_claim_and_every_missing_requirement(small):
+def section(text, name):
+    return unescape(text.split(f'<section id="{name}"')[1].split("</section>")[0])
+
+
+def test_the_page_begins_with_the_networks_to_take(small):
     content, text, _ = small
-    summary = text.split('id="summary"')[1].split("</section>")[0]
-    for contrast in content.analysis.comparisons[0].contrasts:
-        assert contrast.grade == "D"
-        assert contrast.claim[1:] in summary
-    assert "What the data do not support" in summary
-    for comparison in content.analysis.comparisons:
-        for contrast in comparison.contrasts:
-            assert all(str(gate) in summary for gate in contrast.refused)
-    assert "1 failed" in summary
+    take, run = section(text, "take"), content.runs[0]
+    for trial in (run.knee(), run.best()):
+        assert f"trial {trial.number}:" in take
+        assert f"{100 * trial.error:.2f} %" in take
+        for command in ("export", "train"):
+            assert re.search(rf"<code>nas {command} \S*synthetic --trial {trial.number}</code>", take)
+    assert take.count('role="img"') == len({run.knee().number, run.best().number})
+    assert "1 failed" in take
+
+
+def test_each_claim_stands_once_with_its_grade_and_what_would_strengthen_it(small):
+    content, text, _ = small
+    claims = section(text, "claims")
+    rows = claims.split("<tbody>")[1].split("</tbody>")[0].split("</tr>")[:-1]
+    found = claims_of(content.analysis)
+    assert len(rows) == len(found) > 0
+    for row, claim in zip(rows, found, strict=True):
+        assert claim.sentence in row
+        assert f'<span class="grade">{claim.grade}</span>' in row
+        assert all(f"<li>{need}</li>" in row for need in claim.needs)
+    (contrast,) = content.analysis.comparisons[0].contrasts
+    assert contrast.grade == "D"
+    assert contrast.claim[1:] in claims
+    assert [str(gate) for gate in contrast.refused] == list(found[0].needs)
+
+
+def test_diagnostics_are_folded(small):
+    _, text, _ = small
+    for name in ("coverage", "reliability", "failures", "cost"):
+        assert '<details class="print"><summary><h2>' in section(text, name)
+    assert "<details" not in section(text, "distributions")
+
+
+def test_cells_carry_the_names_of_their_columns_for_phones(small):
+    _, text, _ = small
+    table = section(text, "front").split('<table class="stack">')[1]
+    names = re.findall(r"<th[^>]*>([^<]*)</th>", table.split("</thead>")[0])
+    row = table.split("<tbody>")[1].split("</tr>")[0]
+    assert re.findall(r'data-label="([^"]*)"', row) == names
 
 
 def test_members_of_the_front_have_facts_and_drawings(small):
@@ -271,13 +308,13 @@ def test_one_module_type_alone_is_reported(tmp_path):
     content, text = written(make_run(tmp_path, history))
     check_self_contained(text)
     assert content.types == (kind,)
-    assert "No ranking of one module type" in text
+    assert "Nothing: the networks hold one module type." in text
 
 
 def test_the_error_of_masks_is_called_miou(tmp_path):
     _, text = written(make_run(tmp_path, study(count=8), task="segmentation"), drawn=False)
     assert "1 - mIoU of validation images, %" in text
-    assert "The lowest 1 - mIoU on it is" in text
+    assert "<dt>1 - mIoU</dt>" in text
     assert "validation error, %" not in text
 
 

@@ -150,7 +150,7 @@ def test_a_finished_run_says_so_and_is_not_ranked_again(
     out = capsys.readouterr().out
     assert "All 6 trials are recorded already. Add some with --trials N." in out
     assert "Pareto front" in out
-    assert "Ranking" not in out
+    assert "What it says" not in out
     assert nas_command([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["analysis"]["estimand"]
 
@@ -287,7 +287,7 @@ def test_search_ends_with_commands_that_work(
     assert progress[1] == f"precision: {hardware_precision('cpu')}"
     assert [row.split()[:2] for row in progress[2:]] == [["1/2", "#0"], ["2/2", "#1"]]
     commands = captured.out.split("\nNext\n")[1].splitlines()
-    assert [row.split()[1] for row in commands] == ["pareto", "analyze", "export", "train"]
+    assert [row.split()[1] for row in commands] == ["pareto", "analyze", "report", "export", "train"]
     for row in commands[:2]:
         assert nas_command(row.split()[1:]) == 0
     assert (home / "front.png").is_file()

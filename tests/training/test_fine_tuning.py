@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from testing.interpreter import load
+from testing.generated import load
 from torch import nn
 
 from nas.codegen.build import build

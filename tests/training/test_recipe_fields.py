@@ -289,7 +289,8 @@ class TestAugmentation:
 
     def test_colour_jitter_stays_within_its_bounds(self, uneven):
         images = torch.full((64, 4, 4, 3), 100.0)
-        changed = transforms.color_jitter(images, 0.3, torch.Generator().manual_seed(0))
+        factors = transforms.draw_factors(64, 0.3, torch.Generator().manual_seed(0))
+        changed = transforms.adjust(images, *factors)
         # Without contrast or colour, brightness alone shows.
         assert 70 - 1e-3 <= changed.min() < 80
         assert 120 < changed.max() <= 130 + 1e-3

@@ -3,12 +3,13 @@ from itertools import pairwise
 
 import pytest
 
+from nas.codegen.build import build_graph
 from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.space.genotype import expand
 from nas.space.space import load_space
 from nas.visualization.layout import Box, layout
-from nas.visualization.network import draw, layer_table, to_dot, to_mermaid
+from nas.visualization.network import ARROWS, SHORTCUTS, draw, figure, layer_table, to_dot, to_mermaid
 from nas.zoo import zoo_entry
 
 
@@ -117,3 +118,20 @@ def test_a_flat_graph_can_be_drawn(tmp_path):
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(NasError, match=r"no picture format '\.bmp'"):
         draw(GRAPHS[0], tmp_path / "network.bmp")
+
+
+@pytest.mark.parametrize("space", ["all_modules", "skip_connections"])
+def test_modules_are_named_as_in_the_exported_code(space):
+    graph = expand(load_space(space).sample(1), (3, 32, 32), 10)
+    known = dict(build_graph(graph).named_modules())
+    titles = [box.title.split()[0] for box in layout(graph)[0] if box.kind and box.title.startswith("stage")]
+    assert len(titles) > 2
+    assert set(titles) <= set(known)
+
+
+def test_a_drawing_says_its_totals_and_what_its_arrows_mean():
+    plain, residual = (expand(zoo_entry(name).build(), (3, 32, 32), 10) for name in ("plain20", "resnet20"))
+    picture = figure(residual, "resnet20")
+    assert picture.get_suptitle() == "resnet20: input 3x32x32, 270k parameters, 40.6M FLOPs"
+    words = [[text.get_text() for text in figure(graph).legends[0].texts] for graph in (plain, residual)]
+    assert words == [[ARROWS], [ARROWS, SHORTCUTS]]

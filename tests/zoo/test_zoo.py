@@ -7,7 +7,7 @@ metadata where there is any, else counts that reproduce each of torchvision's pa
 import time
 
 import pytest
-from testing.interpreter import load
+from testing.generated import load
 
 from nas.errors import NotFoundError
 from nas.graph.cost import cost

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from testing.interpreter import load
+from testing.generated import load
 from torch import nn
 from torchvision_reference import AUXILIARY, FILE, NAMES, SIZES, digest, fill, held, images
 

@@ -34,6 +34,15 @@ OWN_RECIPES = "the space gives module types recipes of their own, so a differenc
 LETTERS = "ABCDX"
 """The grades, from the best to none."""
 
+MEANINGS = {
+    "A": "causal: replacing one type by another changes the error by this much, in this space and recipe",
+    "B": "causal at few epochs: the same, for trainings as short as these",
+    "C": "associational: one type goes with lower error in a sample drawn without looking at results",
+    "D": "descriptive: it holds among the networks that the search visited, or that train, and no further",
+    "X": "unsupported: no ranking; the requirement that failed is named",
+}
+"""The meaning of each grade, for people."""
+
 ALLOWED = {
     "A": "in this space and recipe",
     "B": "at {epochs} epochs, in this space and recipe",

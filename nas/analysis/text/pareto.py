@@ -95,9 +95,13 @@ def pareto_text(
     objectives: Sequence[str] | None = None,
     width: int = WIDTH,
     columns: Sequence[tuple[str, Mapping[int, str]]] = (),
+    *,
+    brief: bool = False,
 ) -> str:
-    """Return the front as a table, with the hypervolume and the number of failures. `columns` are further
-    columns: a header, and a cell for each trial."""
+    """Return the front as a table, with the number of failures and, unless `brief`, the hypervolume.
+
+    columns: further columns: a header, and a cell for each trial.
+    """
     front = pareto_dict(study, objectives)
     if not front["front"]:
         error = none_complete((trial.state, trial.reason) for trial in study.trials)
@@ -115,7 +119,7 @@ def pareto_text(
             str(row["trial"]),
             *(column.cell(row[column.name]) for column in columns_shown),
             *(cells.get(row["trial"], "") for _, cells in columns),
-            " + ".join(row["module_types"]),
+            " + ".join(sorted(row["module_types"])),
         )
     reference = ", ".join(
         f"{objective(name).label} {objective(name).text(value)}"
@@ -125,7 +129,8 @@ def pareto_text(
     stopped = f" {count(front['stopped'], 'trial')} stopped early." if front["stopped"] else ""
     most = max(row["seeds"] for row in front["front"])
     means = " Errors are means over the training seeds of a network." if most > 1 else ""
-    lines = f"Hypervolume {front['hypervolume']:.4g} up to {reference}.{means} {FLOPS_NOTE}{failed}{stopped}"
+    volume = "" if brief else f"Hypervolume {front['hypervolume']:.4g} up to {reference}."
+    lines = f"{volume}{means} {FLOPS_NOTE}{failed}{stopped}".strip()
     return to_text(table, lines, *_latency_lines(front.get("latency")), width=width)
 
 

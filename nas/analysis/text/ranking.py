@@ -11,7 +11,7 @@ from nas.analysis.comparison import Comparison, Contrast
 from nas.analysis.factors.motifs import MotifEffect
 from nas.analysis.paired.comparison import PairedComparison
 from nas.analysis.text.factors import factor_parts, factors_dict
-from nas.analysis.text.paired import paired_parts, paired_ranking, paired_statements
+from nas.analysis.text.paired import paired_parts, paired_statements
 from nas.analysis.text.statements import AnyContrast, grades_line, order_line, pair_name, statements
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, known, table_of, to_text
 from nas.stats.estimate import Estimate
@@ -67,16 +67,6 @@ def analysis_text(analysis: Analysis, width: int = WIDTH) -> str:
     if analysis.motifs:
         parts += ["", *motif_parts(analysis.motifs)]
     return to_text(*parts, *("\n" + note for note in analysis.notes), width=width)
-
-
-def ranking_text(analysis: Analysis, width: int = WIDTH) -> str:
-    """The short form of `analysis_text`: the types of each sample and what may be said."""
-    parts: list[RenderableType] = []
-    if analysis.paired:
-        parts += [*paired_ranking(analysis.paired), *paired_statements(analysis.paired), ""]
-    for comparison in analysis.comparisons:
-        parts += [*_ranking_parts(comparison), *statements(comparison.contrasts), ""]
-    return to_text(*parts, *analysis.notes, width=width)
 
 
 def claims_list(analysis: Analysis) -> list[dict[str, Any]]:

@@ -171,6 +171,11 @@ def fitting_workers(gpus_per_worker: float) -> int:
     return max(1, gpus * int(1 / gpus_per_worker) if gpus_per_worker <= 1 else int(gpus / gpus_per_worker))
 
 
+def has_gpu() -> bool:
+    """Return whether the cluster has a GPU."""
+    return bool(_resources().get("GPU"))
+
+
 def node_memory(node: str) -> float:
     """Return the bytes that Ray reserves for tasks on a node: about 70 % of what was free when it started."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]

@@ -84,7 +84,7 @@
     button.type = "button";
     button.addEventListener("click", () => copy(point.command, button));
     const drawing = document.getElementById(`net-${mark.dataset.at}`);
-    if (drawing) card.append(drawing.querySelector(".net").cloneNode(true));
+    if (drawing) card.append(drawing.querySelector(".net-box").cloneNode(true));
     else if (point.roles.length) make("p", `Drawing: ${point.show}`, card, "note");
   };
   const copy = async (text, button) => {
@@ -134,6 +134,4 @@
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details.print").forEach((element) => { element.open = true; });
   });
-  const first = marks.find((mark) => points[mark.dataset.at].roles.includes("knee"));
-  if (first) pin(first);
 })();

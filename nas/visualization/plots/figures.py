@@ -14,6 +14,7 @@ from nas.analysis.factors.decisions import QUARTER
 from nas.analysis.overview import Overview
 from nas.analysis.paired.contrast import PairedContrast
 from nas.formatting import count
+from nas.study.objectives import all_axes
 from nas.visualization.plots.decisions import budgets_figure, decisions_figure
 from nas.visualization.plots.distribution import edf_figure
 from nas.visualization.plots.effects import LEAST, forest_figure, interaction_figure, profile_figure
@@ -71,6 +72,13 @@ def _fronts(overview: Overview) -> Iterator[Plot]:
         "Distinct complete networks, by the module type of most of their blocks, and their Pareto front.",
         front_figure(table, overview.axes, task=overview.task, types=overview.types),
     )
+    objectives = all_axes([name for name in overview.runs[0].config.objectives if _known(overview, name)])
+    if len(objectives) > 2:
+        yield Plot(
+            "front_pairs",
+            "Every pair of objectives, with the front of the pair.",
+            front_figure(overview.networks, objectives, task=overview.task, types=overview.types),
+        )
     yield Plot(
         "type_fronts",
         "The Pareto front among the networks of each type. Where one front lies below and left of another, "
@@ -79,12 +87,18 @@ def _fronts(overview: Overview) -> Iterator[Plot]:
     )
 
 
+def _known(overview: Overview, name: str) -> bool:
+    """Return whether an objective is known for all networks, those of other runs included."""
+    return name in overview.networks and bool(overview.networks[name].notna().all())
+
+
 def _distributions(overview: Overview) -> Iterator[Plot]:
     of = f"Sample: {overview.sample}. Bands are 95 %, by bootstrap."
     yield Plot(
         "edf_raw",
         f"Share of the networks of each type with at most this error. {of}",
-        edf_figure(overview.edfs, overview.task, overview.types),
+        edf_figure(overview.edfs, overview.task, overview.types) if overview.edfs else None,
+        f"No type has {MIN_NETWORKS_OF_TYPE} networks. Continue with: nas search --resume.",
     )
     yield Plot(
         "edf_normalised",
@@ -116,15 +130,15 @@ def _effects(overview: Overview) -> Iterator[Plot]:
         "the mean of all types in a context" if paired else "the mean of the types at its FLOPs and depth"
     )
     for axis, words in (("flops", "FLOPs"), ("depth", "depth")):
-        profiles = overview.profiles[axis]
+        profiles = {name: profile.of_enough() for name, profile in overview.profiles[axis].items()}
+        profiles = {name: profile for name, profile in profiles.items() if len(profile.x)}
         yield Plot(
             f"effect_{axis}",
-            f"Error of each type minus {against}, at equal FLOPs, over {words}, with 95 % intervals from "
-            f"{MIN_NETWORKS_OF_TYPE} networks on. Where lines cross, the better type changes.",
+            f"Error of each type minus {against}, at equal FLOPs, over {words}, with 95 % intervals. Bins "
+            f"hold {MIN_NETWORKS_OF_TYPE} networks of the type or more. Where lines cross, the better type "
+            "changes.",
             profile_figure(profiles, axis, overview.types) if profiles else None,
-            "No context is complete. Continue with: nas search --resume."
-            if paired
-            else "No network is known.",
+            f"No bin holds {MIN_NETWORKS_OF_TYPE} networks of a type. Continue with: nas search --resume.",
         )
 
 

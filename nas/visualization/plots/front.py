@@ -16,9 +16,9 @@ from nas.study.objectives import objective
 from nas.study.outcomes import none_complete, outcomes_of
 from nas.visualization.formats import check_format
 from nas.visualization.plots.style import (
-    GREY,
     INK,
     canvas,
+    described,
     dots,
     in_style,
     looks,
@@ -32,13 +32,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PANEL = (2.9, 2.4)
+"""Width and height in inches of one of several panels."""
+ROLE_MARKS = ("D", "v", "s")
+"""Outlines around the knee and the ends of a front."""
+
 
 def plot_front(
     source: Any, file: str | Path, objectives: Sequence[str] = ("flops", "error"), title: str = ""
 ) -> Path:
-    """Plot every complete network of a study or its frame, and the front of two objectives (x, y).
+    """Plot every complete network of a study or its frame, and the front of two objectives (x, y); of more
+    objectives, every pair with its front.
 
-    Colour and marker tell the module type of most blocks. Labels give the trial numbers of
+    Colour and marker tell the module type of most blocks. The legend gives the trial numbers of
     what one would export: the knee, the lowest error and the cheapest. NotFoundError without a
     complete trial, NasError for an unknown suffix. Returns the file.
     """
@@ -61,15 +67,43 @@ def front_figure(
     """Return the picture of `plot_front`, of a frame with complete trials and the columns of `trial_table`;
     `types` as for `nas.visualization.plots.style.looks`."""
     complete = network_means(table, objectives)
-    figure, axes = canvas(7.5, 5)
-    _scatter(axes, complete, objectives, types)
-    _front_line(axes, complete, objectives)
-    _dress(axes, complete, objectives, task)
+    if len(objectives) > 2:
+        figure = _pairs(complete, objectives, types, task)
+        axes = figure.axes[0]
+    else:
+        figure, axes = canvas(7.5, 4.6)
+        _scatter(axes, complete, objectives, types)
+        _mark_roles(axes, _front_line(axes, complete, objectives), objectives)
+        _dress(axes, complete, objectives, task)
+        figure.legend(loc="outside right upper")
     failed = int((table["state"] == "failed").sum())
     counts = count(len(complete), "network")
     if failed:
         counts += f", {count(failed, 'failed trial')} not shown"
     axes.set_title(f"{title}: {counts}" if title else counts, fontsize=10, loc="left")
+    return figure
+
+
+def _pairs(complete: pd.DataFrame, objectives: Sequence[str], types: Sequence[str], task: str) -> Figure:
+    """Draw every pair of objectives, a row for each but the first and a column for each but the last; a panel
+    shows the front of its pair alone."""
+    from matplotlib.figure import Figure
+
+    size = len(objectives) - 1
+    figure = Figure(figsize=(2.2 + PANEL[0] * size, 0.5 + PANEL[1] * size), layout="constrained")
+    panels: Any = figure.subplots(size, size, squeeze=False)
+    for row, column in np.ndindex(size, size):
+        axes = panels[row, column]
+        if column > row:
+            axes.set_axis_off()
+            continue
+        pair = objectives[column], objectives[row + 1]
+        _scatter(axes, complete, pair, types)
+        _front_line(axes, complete, pair, "front of the pair")
+        _dress(axes, complete, pair, task)
+        axes.set_xlabel(objective(pair[0]).heading if row == size - 1 else "")
+        axes.set_ylabel("" if column else objective(pair[1]).heading)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="upper right")
     return figure
 
 
@@ -89,6 +123,7 @@ def type_fronts_figure(table: pd.DataFrame, task: str = "", types: Sequence[str]
         colour, marker = look
         axes.step(x, y, color=colour, marker=marker, markersize=4.5, linewidth=1.2, where="post", label=text)
     _dress(axes, complete, ("flops", "error"), task)
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
@@ -97,15 +132,24 @@ def _scatter(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], type
     for kind, look in looks(groups, types).items():
         rows = complete[groups == kind]
         x, y = (scale(name, rows[name]) for name in objectives)
-        dots(axes, x, y, look, f"{kind} ({len(rows)})", size=30, among=len(complete))
+        dots(axes, x, y, look, f"{described(kind)} ({len(rows)})", size=30, among=len(complete))
 
 
-def _front_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -> None:
+def _front_line(
+    axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], text: str = ""
+) -> pd.DataFrame:
+    """Draw the front of two objectives and return its members in its order."""
     members = front_table(complete, objectives).sort_values(list(objectives))
     x, y = (scale(name, members[name]) for name in objectives)
-    text = f"Pareto front ({len(members)})"
-    axes.step(x, y, where="post", color=INK, linewidth=1, zorder=0.9, label=text)
+    named = text or f"Pareto front ({len(members)})"
+    axes.step(x, y, where="post", color=INK, linewidth=1, zorder=0.9, label=named)
     axes.scatter(x, y, s=60, facecolors="none", edgecolors=INK, linewidths=0.9)
+    return members
+
+
+def _mark_roles(axes: Axes, members: pd.DataFrame, objectives: Sequence[str]) -> None:
+    """Outline the knee and both ends of a front; the legend names their trials."""
+    x, y = (scale(name, members[name]) for name in objectives)
     roles: dict[int, list[str]] = {}
     for role, row in (
         ("knee", int(np.flatnonzero(members["knee"])[0])),
@@ -113,22 +157,13 @@ def _front_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str]) -
         (f"lowest {objective(objectives[0]).label}", int(np.argmin(x))),
     ):
         roles.setdefault(row, []).append(role)
-    for row, named in roles.items():  # below a front there are no points, nor left of its cheapest
-        first = x[row] == x.min()
-        axes.annotate(
-            "\n".join([f"trial {members['number'].iloc[row]}", *named]),
-            (x[row], y[row]),
-            xytext=(-14, 12 if first else -12),
-            textcoords="offset points",
-            ha="right",
-            va="bottom" if first else "top",
-            fontsize=8,
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7},
-        )
+    for (row, named), mark in zip(roles.items(), ROLE_MARKS, strict=False):
+        look: dict[str, Any] = {"marker": mark, "markersize": 11, "markerfacecolor": "none"}
+        text = f"trial {members['number'].iloc[row]}: {', '.join(named)}"
+        axes.plot(x[row], y[row], color=INK, linestyle="none", label=text, **look)
 
 
 def _dress(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], task: str) -> None:
     for name, which in zip(objectives, "xy", strict=True):
         objective_axis(axes, which, name, complete[name], task)
-    axes.margins(0.2, 0.15)  # room for labels
-    axes.legend(loc="upper right")  # where a front leaves room; searching for the best place takes long
+    axes.margins(0.05, 0.06)

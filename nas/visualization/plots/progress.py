@@ -95,7 +95,7 @@ def seconds_figure(trials: pd.DataFrame, types: Sequence[str] = ()) -> Figure:
     log_axis(axes, "x", ran["flops"])
     log_axis(axes, "y", ran["duration"])
     axes.set(xlabel="FLOPs", ylabel="training time, seconds")
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 

@@ -52,8 +52,7 @@ def runs_figure(comparison: RunComparison) -> Figure:
         values = np.concatenate([side.points[:, column] for side in (comparison.a, comparison.b)])
         objective_axis(fronts, which, name, values, task)
     fronts.set_title("networks and fronts", fontsize=10, loc="left")
-    curves.legend(loc="lower right")
-    fronts.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 

@@ -51,7 +51,8 @@ def front_over_seeds_figure(
             look: dict[str, Any] = {"color": INK, "markerfacecolor": "white" if depends else INK}
             look |= {"markersize": 4, "ecolor": GREY, "elinewidth": 0.9, "capsize": 2.5, "zorder": 1.5}
             axes.errorbar(x, y, yerr=_limits(members), fmt="D", label=text, **look)
-    axes.legend(loc="upper right")
+    figure.legends[0].remove()
+    figure.legend(loc="outside right upper")
     return figure
 
 

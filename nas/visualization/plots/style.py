@@ -15,6 +15,7 @@ import numpy as np
 from nas.analysis.table import MIXED
 from nas.formatting import metric
 from nas.study.objectives import objective
+from nas.visualization import colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
-"""Colours that colour-blind readers can tell apart (Okabe and Ito, 2008); markers repeat the distinction."""
+COLOURS = tuple(shades.mark for shades in colours.PALETTE)
+"""Colours of series that are no module types; `looks` has those of the types."""
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#777777"
+MARKERS = colours.MARKERS
+GREY = colours.GREY.mark
 INK = "black"
 
 STYLE: dict[Any, Any] = {
@@ -78,17 +79,20 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def looks(names: Iterable[str], types: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
-    """Return colour and marker of each type by its name, the mixed last.
+    """Return colour and marker of each type by its name, in the order of legends.
 
-    types: all types that other pictures beside it show, so that a type looks the same in each.
+    types: all types that other pictures beside it show, so that one that is not registered looks the same in
+        each.
     """
     own = set(names)
-    styles = {
-        name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
-        for i, name in enumerate(sorted((own | set(types)) - {MIXED}))
-        if name in own
-    }
-    return styles | ({MIXED: (GREY, ".")} if MIXED in own else {})
+    among = {*own, *types}
+    ordered = colours.in_order(own)
+    return {name: (colours.shades(name, among).mark, colours.marker(name, among)) for name in ordered}
+
+
+def described(name: str) -> str:
+    """Return the name of a type for a legend, with the meaning of `mixed`."""
+    return f"{name} (no type leads)" if name == MIXED else name
 
 
 def dots(

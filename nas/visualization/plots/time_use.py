@@ -12,7 +12,7 @@ from nas.visualization.plots.style import COLOURS, GREY, MOST_POINTS, canvas, in
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, PINK, RED, SKY, YELLOW = COLOURS
+BLUE, ORANGE, GREEN, PINK, RED, SKY, YELLOW = COLOURS[:7]
 LOOKS = {
     "starting": GREY,
     "importing": "#BBBBBB",
