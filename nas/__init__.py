@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nas.controller.reseed import reseed
     from nas.controller.search import search
     from nas.errors import NasError
+    from nas.exporters.evaluate import evaluate
+    from nas.exporters.predict import predict
     from nas.exporters.run import export
     from nas.exporters.train import train
     from nas.graph.cost import cost
@@ -32,11 +34,13 @@ _HOMES = {
     "analyze": "analysis.pooling",
     "build": "codegen.build",
     "cost": "graph.cost",
+    "evaluate": "exporters.evaluate",
     "expand": "space.genotype",
     "export": "exporters.run",
     "load_space": "space.space",
     "open_run": "study.run",
     "pareto_front": "analysis.front",
+    "predict": "exporters.predict",
     "replay": "controller.replay",
     "report": "reports.page",
     "reseed": "controller.reseed",
@@ -51,11 +55,13 @@ __all__ = [
     "analyze",
     "build",
     "cost",
+    "evaluate",
     "expand",
     "export",
     "load_space",
     "open_run",
     "pareto_front",
+    "predict",
     "replay",
     "report",
     "reseed",
