@@ -55,6 +55,10 @@ def _derived(plan: ClassPlan, arg: Arg, values: Values) -> str:
         if "kernel_size" in known and _equal(values, tuple(k // 2 for k in known["kernel_size"])):
             return "kernel_size // 2"
         return "dilation" if "dilation" in known and _equal(values, known["dilation"]) else ""
+    if arg.name == "kernel_size" and known.get("stride") == values:  # windows side by side
+        return "stride"
+    if arg.name == "groups":  # of a depthwise convolution
+        return next((p.name for p in plan.params if p.is_channels and p.values == values), "")
     if arg.name == EXTRA and {"in_chs", "out_chs"} <= known.keys():
         grown = tuple(o - i for o, i in zip(known["out_chs"], known["in_chs"], strict=True))
         return "out_chs - in_chs" if _equal(values, grown) else ""
@@ -71,6 +75,9 @@ def _param(plan: ClassPlan, arg: Arg, values: Values, ins: tuple[int, ...], outs
     for param in plan.params:
         if _equal(param.values, values) and (param.is_channels if _is_channels(name) else param.name == name):
             return param
+    strides = tuple(graph.module.stride if graph.module else None for graph in plan.graphs)
+    if name == "stride" and None not in strides and _equal(values, strides):
+        values = strides  # also of graphs without the node
     filled = next(value for value in values if value is not None)
     values = tuple(filled if value is None else value for value in values)
     name, channels = fresh(name, {param.name for param in plan.params}), _is_channels(name)

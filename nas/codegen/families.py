@@ -6,6 +6,7 @@ the graphs of its family share the class: what differs among them becomes an arg
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from nas.errors import NasError
 from nas.graph.graph import Graph
 from nas.modules import MODULE_TYPES, Module
 from nas.modules.base import default_settings, expansion
+from nas.modules.structure import Structure
 
 CONTEXTS = ((64, 64, 1), (64, 128, 2), (64, 128, 1), (128, 128, 2))
 """Input channels, width and stride of the graphs of a family. The first keeps the shape."""
@@ -87,12 +89,13 @@ def _with_other_numbers(module: Module) -> Iterator[Module]:
 
 def settings_of(graph: Graph) -> dict[str, Any]:
     """Return the settings of the module that a graph expands, but width and stride; {} without a module."""
-    return {name: getattr(graph.module, name) for name, _ in graph.module.choices()} if graph.module else {}
+    fields = (*graph.module.structures(), *graph.module.choices()) if graph.module else ()
+    return {name: getattr(graph.module, name) for name, _ in fields}
 
 
 def words_of(graph: Graph) -> tuple[Any, ...]:
     """Return the settings that are words, which tell classes apart even where the graphs look alike."""
-    return tuple(value for value in settings_of(graph).values() if isinstance(value, str))
+    return tuple(value for value in settings_of(graph).values() if isinstance(value, str | Structure))
 
 
 def about(graph: Graph) -> str:
@@ -112,8 +115,9 @@ def about(graph: Graph) -> str:
     settings = ", ".join(
         f"{name.replace('_', ' ')} {value.replace('_', ' ')}" for name, value in words.items()
     )
+    inside = "; ".join(str(value) for value in settings_of(graph).values() if isinstance(value, Structure))
     variant = str(graph.description).split(", ")[-1] if graph.variant else ""
-    return f"{'; '.join(part for part in (sentence, settings, variant) if part)}."
+    return f"{'; '.join(part for part in (sentence, settings, inside, variant) if part)}."
 
 
 def count_defaults(graph: Graph) -> int:
@@ -121,7 +125,8 @@ def count_defaults(graph: Graph) -> int:
     if graph.module is None:
         return 0
     defaults, settings = default_settings(type(graph.module)), settings_of(graph)
-    return sum(not isinstance(value, str) and value == defaults[name] for name, value in settings.items())
+    words = (str, Structure)
+    return sum(not isinstance(value, words) and value == defaults[name] for name, value in settings.items())
 
 
 def class_name(graphs: Sequence[Graph], apart: Callable[[Graph, Graph], bool]) -> str:
@@ -134,6 +139,9 @@ def class_name(graphs: Sequence[Graph], apart: Callable[[Graph, Graph], bool]) -
         return first.kind
     name, defaults = first.kind, default_settings(type(first.module))
     for field, value in settings_of(first).items():
+        if isinstance(value, Structure):  # so that the name is the same in all networks of a space
+            name += hashlib.blake2b(str(value).encode(), digest_size=2).hexdigest()
+            continue
         if value == defaults[field] or (not isinstance(value, str) and not _decides(first, field, apart)):
             continue
         values = {settings_of(graph)[field] for graph in graphs}

@@ -64,7 +64,7 @@ def _docstring(graph: Graph) -> str:
     figures = cost(graph)
     size, classes = shape_text(graph.input_shape), graph.output_shape[0]
     text = str(graph.description or graph.kind)
-    unbroken = text.replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ")
+    unbroken = text.replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ").replace(";\0", "; ")
     title = textwrap.fill(unbroken, WIDTH - 3, break_on_hyphens=False).replace("\0", " ")
     return f'''"""{title}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -19,6 +19,8 @@ from pydantic import (
 
 from nas.graph.graph import shape_text
 from nas.graph.ops import MAX_SIZE
+from nas.modules import Component
+from nas.modules.structure import Bounds
 from nas.recipe import canonical
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -153,9 +155,10 @@ class SpaceSpec(_Spec):
 
     @property
     def usual_recipe(self) -> dict[str, Any]:
-        """The first option of each field of the recipe that does not depend on the module type."""
+        """The usual option of each field of the recipe that does not depend on the module type."""
         by_type = self.recipe_by_type
-        return {name: options_of(self.recipe[name], {})[0] for name in self.recipe if name not in by_type}
+        names = (name for name in self.recipe if name not in by_type)
+        return {name: usual_option(options_of(self.recipe[name], {})) for name in names}
 
     def stage_modules(self, at: int) -> Modules:
         """Return the settings of each module type that stage `at` may use."""
@@ -190,6 +193,20 @@ def options_of(value: Any, chosen: Mapping[str, Any]) -> tuple[Any, ...]:
     if isinstance(value, Mapping):
         value = value[chosen[value["by"]]]
     return tuple(value) if isinstance(value, list) else (value,)
+
+
+def usual_option(options: Sequence[Any]) -> Any:
+    """Return the option that stands for all: of numbers the middle one, the lower of two, else the first."""
+    if any(isinstance(option, bool | str) for option in options):
+        return options[0]
+    return sorted(options)[(len(options) - 1) // 2]
+
+
+def bounds_of(cls: type[Component], key: str, value: Any) -> Bounds | None:
+    """Return the options by key that a file gives for a structured field; None for any other setting."""
+    if not isinstance(value, Mapping) or key not in dict(cls.structures()):
+        return None
+    return {name: tuple(listed(options)) for name, options in value.items()}
 
 
 def as_mapping(modules: Modules | list[str]) -> Modules:
