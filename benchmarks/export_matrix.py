@@ -4,10 +4,10 @@
 
 Networks that FILE holds already are not tried again, so a run that was cut goes on.
 
-Networks are those of the zoo and random ones of the space that holds every module type, those with the fewest
-FLOPs first. Each is written as a file, imported by a forked process of its own, and put through every check on
-small images. Checks whose packages are not installed are skipped by name. Outputs of inference are compared with
-those of eager mode.
+Networks are those of the zoo and random ones of the space that holds every module type, those with the
+fewest FLOPs first. Each is written as a file, imported by a forked process of its own, and put through every
+check on small images. Checks whose packages are not installed are skipped by name. Outputs of inference are
+compared with those of eager mode.
 """
 
 from __future__ import annotations
