@@ -98,7 +98,7 @@ def pool(runs: Sequence[Run]) -> Pool:
     recipes = defaultdict(list)
     for number, run in enumerate(runs):
         recipe = run.config.recipe
-        frame = trial_table(run.study).assign(run=number, recipe_by_type=bool(run.space.spec.recipe_by_type))
+        frame = trial_table(run.study).assign(run=number)
         parts = _by_recipe(frame, (recipe.lr, recipe.weight_decay))
         if recipe.epochs > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
             longer.append(parts.get(study, frame[:0]).assign(epochs=recipe.epochs))
