@@ -47,6 +47,8 @@ def _equal(values: Values, others: Values) -> bool:
 def _derived(plan: ClassPlan, arg: Arg, values: Values) -> str:
     """Return the code for numbers that follow from other arguments, or ""."""
     known = {param.name: param.values for param in plan.params}
+    if arg.name == "groups":  # depthwise
+        return next((p.name for p in plan.params if p.is_channels and _equal(p.values, values)), "")
     if arg.name == "padding":
         if "kernel_size" in known and _equal(values, tuple(k // 2 for k in known["kernel_size"])):
             return "kernel_size // 2"

@@ -43,7 +43,7 @@ RESET_CLASSIFIER = '''
         self.num_classes = num_classes
         features = self.head_hidden_size
         self.classifier = (
-            nn.Linear(features, num_classes) if num_classes > 0 else nn.Identity()
+            {classifier}(features, num_classes) if num_classes > 0 else nn.Identity()
         )
 '''
 RESET_MAP = '''

@@ -11,11 +11,11 @@ from nas.codegen.families import about
 from nas.codegen.format import INDENT, WIDTH, CallText, call_lines, fresh, statement_lines
 from nas.codegen.forward import Forward, Unit, plan_units
 from nas.graph.graph import Graph
-from nas.graph.ops import REQUIRED, Add, BatchNorm
+from nas.graph.ops import REQUIRED, Add, BatchNorm, StochasticDepth
 
 Texts = Callable[[View], dict[str, str]]
 """Function from a node to the code that replaces numbers in its call, by argument."""
-BRANCH = "branch"
+BRANCH, GATED = "branch", "gated"
 EXTRA = "extra_chs"
 GUARD_NAMES = ("in_chs", "out_chs", "stride")
 """Arguments on which it may depend whether a node exists."""
@@ -54,6 +54,9 @@ def module_class(plan: ClassPlan) -> str:
 def ends_in_norm(plan: ClassPlan) -> bool:
     """Tell whether it is a residual class whose branch ends in a batch norm."""
     added = {source for view in plan.shown if isinstance(view.op, Add) for source in view.inputs}
+    for view in reversed(plan.shown):  # a gate or stochastic depth, through which a zero stays zero
+        if view.name in added and (view.label == GATED or isinstance(view.op, StochasticDepth)):
+            added.update(view.inputs)
     branch = [view for view in plan.shown if view.name in added and view.label == BRANCH]
     return any(isinstance(view.op, BatchNorm) for view in branch)
 

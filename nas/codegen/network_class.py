@@ -214,8 +214,14 @@ def _head(parts: Mapping[str, list[Unit]], features: str, dropout: str) -> list[
     lines = ["", *call_lines(signature, 1, "def ", f" -> {TENSOR}:")]
     lines += docstring("Return the scores of feature maps, or what the classifier takes.")
     lines += [f'{ENTRY}if self.global_pool == "":', f"{ENTRY}{INDENT}return x"]
-    lines += _lines([*before, "return x if pre_logits else self.classifier(x)"])
-    return [*lines, *interface.RESET_CLASSIFIER.rstrip("\n").splitlines()]
+    ends = ["return x if pre_logits else self.classifier(x)"]
+    if len(classifier.views[0].shapes[0]) == 3:  # it pools the scores that it computes at each pixel
+        ends = ["if pre_logits or self.num_classes == 0:", f"{INDENT}return x.mean((2, 3))"]
+        ends.append("return self.classifier(x)")
+    lines += _lines([*before, *ends])
+    target = classifier.views[0].op.module(*classifier.views[0].shapes).target
+    reset = interface.RESET_CLASSIFIER.replace("{classifier}", target)
+    return [*lines, *reset.rstrip("\n").splitlines()]
 
 
 def _map_head(graph: Graph, names: Mapping[str, str], units: Sequence[Unit]) -> list[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from nas.graph.graph import Value
 from nas.modules.base import Module, choice
-from nas.modules.conv_blocks import RESIDUAL_NORMS, ConvSpec, residual_unit
+from nas.modules.channel_gate import GATES
+from nas.modules.conv_blocks import DROP_RATES, RESIDUAL_NORMS, ConvSpec, residual_unit
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Bottleneck(Module, name="bottleneck"):
     shortcut: str = choice("A", "B", "C", default="B")
     norm: str = choice(*RESIDUAL_NORMS)
     dilation: int = choice(1, 2, 4)
+    gate: str = choice(*GATES)
+    drop_branch: float = choice(*DROP_RATES)
 
     def expand(self, x: Value) -> Value:
         inner = max(1, self.width // self.reduction)
@@ -26,4 +29,4 @@ class Bottleneck(Module, name="bottleneck"):
             ConvSpec(inner, 3, second, dilation=self.dilation),
             ConvSpec(self.width, 1),
         ]
-        return residual_unit(x, convs, self.shortcut, self.norm)
+        return residual_unit(x, convs, self.shortcut, self.norm, self.gate, self.drop_branch)

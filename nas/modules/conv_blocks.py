@@ -13,7 +13,8 @@ from math import prod
 from typing import NamedTuple
 
 from nas.graph.graph import Graph, Shape, Value, trace
-from nas.graph.ops import Add, BatchNorm, Conv, Dropout, PadChannels, Relu, Subsample
+from nas.graph.ops import Add, BatchNorm, Conv, Dropout, PadChannels, Relu, StochasticDepth, Subsample
+from nas.modules.channel_gate import channel_gate, gated
 
 
 class Placement(NamedTuple):
@@ -40,7 +41,7 @@ RESIDUAL_NORMS = tuple(PLACEMENTS)
 
 
 class ConvSpec(NamedTuple):
-    """Convolution of a unit, and the eps of the batch norms around it."""
+    """Convolution of a unit, the eps of its batch norms, and the channels inside a gate that follows."""
 
     width: int
     kernel: int = 3
@@ -49,6 +50,11 @@ class ConvSpec(NamedTuple):
     dilation: int = 1
     bias: bool = False  # kept even where a batch norm makes it redundant, as VGG and FractalNet do
     eps: float = 1e-5
+    squeezed: int = 0
+
+
+DROP_RATES = (0.0, 0.1, 0.2, 0.3, 0.5)
+"""Rates at which stochastic depth drops the branch of an image in training (Huang et al., 2016)."""
 
 
 def activate(x: Value, steps: str, eps: float = 1e-5) -> Value:
@@ -84,7 +90,8 @@ def conv_unit(x: Value, spec: ConvSpec, norm: str, *, dropout: float = 0.0, last
     x = _conv(spec, bias=spec.bias or has_bias(norm))(x)
     if dropout:
         x = Dropout(dropout)(x)
-    return activate(x, place.last if last else place.after, spec.eps)
+    x = activate(x, place.last if last else place.after, spec.eps)
+    return channel_gate(x, spec.squeezed, "relu") if spec.squeezed else x
 
 
 UNIT_NAMES = {"after_conv": "ConvNormAct", "pre_activation": "NormActConv", "after_relu": "ConvActNorm"}
@@ -102,12 +109,20 @@ def nested_conv_unit(x: Value, spec: ConvSpec, norm: str, dropout: float = 0.0) 
     return x.graph.add(_unit_graph(x.shape, spec, norm, dropout), [x])
 
 
-def residual_unit(x: Value, convs: Sequence[ConvSpec], shortcut: str, norm: str) -> Value:
+def residual_unit(
+    x: Value,
+    convs: Sequence[ConvSpec],
+    shortcut: str,
+    norm: str,
+    gate: str = "none",
+    drop_branch: float = 0.0,
+) -> Value:
     """Add a branch of convolutions to a shortcut (He et al., 2015 and 2016).
 
     Shortcut A subsamples and appends zero channels, B projects where the shape changes,
     C projects always. With full pre-activation a unit that changes the shape shares its
-    first BN-ReLU between branch and shortcut.
+    first BN-ReLU between branch and shortcut. The branch ends with the gate, and with stochastic
+    depth where it is dropped at a rate.
     """
     place = PLACEMENTS[norm]
     width, stride = convs[-1].width, prod(spec.stride for spec in convs)
@@ -131,5 +146,12 @@ def residual_unit(x: Value, convs: Sequence[ConvSpec], shortcut: str, norm: str)
         identity = PadChannels(width - x.channels)(identity) if width > x.channels else identity
     if identity is not x:
         identity.named("downsample" if project else "shortcut")
-    joined = Add()(branch.named("branch"), identity)
-    return activate(joined, place.joined).named("post")
+    branch = ending(branch.named("branch"), gate, drop_branch)
+    return activate(Add()(branch, identity), place.joined).named("post")
+
+
+def ending(branch: Value, gate: str, drop_branch: float) -> Value:
+    """Apply what may follow the convolutions of a branch: a gate, and stochastic depth."""
+    if gate != "none":
+        branch = gated(branch, gate).named("gated")
+    return StochasticDepth(drop_branch)(branch) if drop_branch else branch

@@ -3,7 +3,20 @@
 from dataclasses import dataclass
 
 from nas.graph.graph import Value
-from nas.graph.ops import AdaptiveAvgPool, AvgPool, Classifier, Dropout, Flatten, GlobalPool, Linear, Relu
+from nas.graph.ops import (
+    AdaptiveAvgPool,
+    AvgPool,
+    Classifier,
+    ConvClassifier,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Hardswish,
+    LayerNorm,
+    Linear,
+    Relu,
+)
+from nas.modules.activated_conv import activated
 from nas.modules.base import Head, choice
 from nas.modules.conv_blocks import CHAIN_NORMS, PLACEMENTS, RESIDUAL_NORMS, ConvSpec, activate, conv_unit
 
@@ -73,3 +86,48 @@ class AuxiliaryHead(Head, name="auxiliary"):
         if self.dropout:
             x = Dropout(self.dropout)(x)
         return Classifier(num_classes)(x)
+
+
+@dataclass(frozen=True)
+class AuxiliaryConvHead(Head, name="auxiliary_conv"):
+    """Auxiliary classifier with a 5x5 convolution over a pooled map (Szegedy et al., 2016)."""
+
+    channels: int = choice(128, 16, 32, 64)
+    hidden: int = choice(768, 64, 128, 256, 512)
+
+    def expand(self, x: Value, *others: Value, num_classes: int) -> Value:
+        x = activated(AvgPool(5, 3)(x), self.channels, 1, "relu", eps=1e-3)
+        x = GlobalPool()(activated(x, self.hidden, 5, "relu", eps=1e-3, padding=0))
+        return Classifier(num_classes)(x)
+
+
+@dataclass(frozen=True)
+class ConvPoolHead(Head, name="conv_pool"):
+    """1x1 convolution to the scores, averaged (Lin et al., 2014; Iandola et al., 2016)."""
+
+    dropout: float = choice(0.5, 0.0, 0.2)
+
+    def expand(self, x: Value, *others: Value, num_classes: int) -> Value:
+        x = Dropout(self.dropout)(x) if self.dropout else x
+        return ConvClassifier(num_classes)(x)
+
+
+@dataclass(frozen=True)
+class HiddenHead(Head, name="hidden"):
+    """Global average pool, a hidden layer with hardswish, and a linear layer (Howard et al., 2019)."""
+
+    hidden: int = choice(1280, 64, 128, 256, 512, 1024)
+    dropout: float = choice(0.2, 0.0, 0.5)
+
+    def expand(self, x: Value, *others: Value, num_classes: int) -> Value:
+        x = Hardswish()(Linear(self.hidden)(GlobalPool()(x)))
+        x = Dropout(self.dropout)(x) if self.dropout else x
+        return Classifier(num_classes)(x)
+
+
+@dataclass(frozen=True)
+class NormPoolHead(Head, name="norm_pool"):
+    """Global average pool, a layer norm and a linear layer (Liu et al., 2022)."""
+
+    def expand(self, x: Value, *others: Value, num_classes: int) -> Value:
+        return Classifier(num_classes)(LayerNorm()(GlobalPool()(x)))

@@ -11,6 +11,7 @@ from nas.graph.ops import Add
 from nas.modules.activated_conv import ACTIVATIONS, activated
 from nas.modules.base import Module, choice
 from nas.modules.channel_gate import channel_gate
+from nas.modules.conv_blocks import DROP_RATES, ending
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class InvertedBottleneck(Module, name="inverted_bottleneck"):
     kernel: int = choice(3, 5, 7)
     activation: str = choice(*ACTIVATIONS)
     squeeze: int = choice(0, 4, 8, 16)
+    drop_branch: float = choice(*DROP_RATES)
 
     def expand(self, x: Value) -> Value:
         inner, branch = self.expansion * x.channels, x
@@ -28,4 +30,6 @@ class InvertedBottleneck(Module, name="inverted_bottleneck"):
         if self.squeeze:
             branch = channel_gate(branch, max(1, x.channels // self.squeeze), self.activation)
         branch = activated(branch, self.width, 1, "").named("branch")
-        return Add()(branch, x) if branch.shape == x.shape else branch
+        if branch.shape != x.shape:
+            return branch
+        return Add()(ending(branch, "none", self.drop_branch), x)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from nas.graph.graph import Value
 from nas.modules.base import Module, choice
-from nas.modules.conv_blocks import RESIDUAL_NORMS, ConvSpec, residual_unit
+from nas.modules.channel_gate import GATES
+from nas.modules.conv_blocks import DROP_RATES, RESIDUAL_NORMS, ConvSpec, residual_unit
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class ResNeXt(Module, name="resnext"):
     base_width: int = choice(range(1, 257), default=4)
     shortcut: str = choice("A", "B", "C", default="B")
     norm: str = choice(*RESIDUAL_NORMS)
+    gate: str = choice(*GATES)
+    drop_branch: float = choice(*DROP_RATES)
 
     def expand(self, x: Value) -> Value:
         inner = max(1, self.width * self.base_width // 256) * self.cardinality
@@ -25,4 +28,4 @@ class ResNeXt(Module, name="resnext"):
             ConvSpec(inner, 3, self.stride, self.cardinality),
             ConvSpec(self.width, 1),
         ]
-        return residual_unit(x, convs, self.shortcut, self.norm)
+        return residual_unit(x, convs, self.shortcut, self.norm, self.gate, self.drop_branch)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from nas.graph.graph import Value
-from nas.graph.ops import Conv, MaxPool
+from nas.graph.ops import Conv, LayerNorm, MaxPool
 from nas.modules.base import Stem, choice
 from nas.modules.conv_blocks import PLACEMENTS, RESIDUAL_NORMS, activate, has_bias
 
@@ -50,3 +50,14 @@ class ConvStem(Stem, name="conv"):
         x = Conv(self.width, self.kernel, self.stride, bias=bias, padding=self.padding)(x)
         x = activate(x, ENDINGS.get(place.before, place.after), self.eps)
         return MaxPool(3, 2, 1)(x) if self.pool else x
+
+
+@dataclass(frozen=True)
+class PatchStem(Stem, name="patch"):
+    """Convolution of patches as large as its stride, and a layer norm (Liu et al., 2022)."""
+
+    stride: int = 4
+
+    def expand(self, x: Value) -> Value:
+        x = Conv(self.width, self.stride, self.stride, bias=True, padding=0)(x)
+        return LayerNorm()(x)

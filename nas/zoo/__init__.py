@@ -3,7 +3,20 @@
 from functools import lru_cache
 
 from nas.errors import NotFoundError, did_you_mean
-from nas.zoo import alexnet, densenet, fcn, fractalnet, googlenet, mobile, resnet, resnext, vgg
+from nas.zoo import (
+    alexnet,
+    densenet,
+    fcn,
+    fractalnet,
+    googlenet,
+    inception_v3,
+    mobile,
+    modern,
+    resnet,
+    resnext,
+    squeezenet,
+    vgg,
+)
 from nas.zoo.base import Entry
 
 __all__ = ["Entry", "zoo", "zoo_entry"]
@@ -12,7 +25,8 @@ __all__ = ["Entry", "zoo", "zoo_entry"]
 @lru_cache
 def zoo() -> dict[str, Entry]:
     """Return every entry by name, in the order of publication."""
-    families = (alexnet, vgg, googlenet, resnet, resnext, fractalnet, fcn, densenet, mobile)
+    families = (alexnet, vgg, googlenet, resnet, inception_v3, squeezenet, resnext)
+    families += (fractalnet, fcn, densenet, mobile, modern)
     return {entry.name: entry for family in families for entry in family.ENTRIES}
 
 

@@ -1,9 +1,19 @@
 """Networks for mobile devices: MobileNet (Howard et al., 2017), MobileNetV2 (Sandler et al., 2018),
-MnasNet-B1 (Tan et al., 2019) and EfficientNet-B0 (Tan and Le, 2019)."""
+MnasNet-B1 (Tan et al., 2019), MobileNetV3 (Howard et al., 2019) and EfficientNet-B0 (Tan and Le, 2019)."""
 
 from collections.abc import Iterable
+from functools import partial
 
-from nas.modules import ActivatedConv, ConvStem, InvertedBottleneck, Module, PoolHead, Separable
+from nas.modules import (
+    ActivatedConv,
+    ConvStem,
+    HiddenHead,
+    InvertedBottleneck,
+    InvertedV3,
+    Module,
+    PoolHead,
+    Separable,
+)
 from nas.space.genotype import Genotype
 from nas.zoo.base import IMAGENET, Entry, chain
 
@@ -34,6 +44,23 @@ MNASNET = (
     *((6, 96, 2, 1, 3), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)),
 )
 """The same with the kernel."""
+V3_SMALL = (
+    *((16, 16, 3, 2, "relu", True), (72, 24, 3, 2, "relu", False), (88, 24, 3, 1, "relu", False)),
+    *((96, 40, 5, 2, "hardswish", True), (240, 40, 5, 1, "hardswish", True)),
+    *((240, 40, 5, 1, "hardswish", True), (120, 48, 5, 1, "hardswish", True)),
+    *((144, 48, 5, 1, "hardswish", True), (288, 96, 5, 2, "hardswish", True)),
+    *((576, 96, 5, 1, "hardswish", True),) * 2,
+)
+"""Inner width, width, kernel, stride, activation and gate of each block (table 2 of the paper)."""
+V3_LARGE = (
+    *((16, 16, 3, 1, "relu", False), (64, 24, 3, 2, "relu", False), (72, 24, 3, 1, "relu", False)),
+    *((72, 40, 5, 2, "relu", True), *((120, 40, 5, 1, "relu", True),) * 2),
+    *((240, 80, 3, 2, "hardswish", False), (200, 80, 3, 1, "hardswish", False)),
+    *((184, 80, 3, 1, "hardswish", False),) * 2,
+    *((480, 112, 3, 1, "hardswish", True), (672, 112, 3, 1, "hardswish", True)),
+    *((672, 160, 5, 2, "hardswish", True), *((960, 160, 5, 1, "hardswish", True),) * 2),
+)
+"""The same of table 1."""
 EFFICIENTNET = (
     *((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)),
     *((6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)),
@@ -56,6 +83,19 @@ def mnasnet() -> Genotype:
     return _inverted(MNASNET, "relu")
 
 
+def mobilenet_v3(blocks: Iterable[tuple[int, int, int, int, str, bool]], hidden: int) -> Genotype:
+    """Return inverted bottlenecks, most of them with hardswish and gates, and a hidden layer in the head."""
+    conv = partial(ActivatedConv, activation="hardswish", eps=1e-3)
+    modules: list[tuple[str, Module]] = [("stage1.conv", conv(16, 2))]
+    stage, block = 1, 0
+    for inner, width, kernel, stride, activation, gate in blocks:
+        stage, block = (stage + 1, 1) if stride > 1 else (stage, block + 1)
+        own = InvertedV3(width, stride, inner, kernel, activation, gate)
+        modules.append((f"stage{stage}.block{block}", own))
+    modules.append((f"stage{stage}.conv", conv(6 * width, 1, kernel=1)))
+    return chain(None, modules, HiddenHead(hidden=hidden))
+
+
 def efficientnet_b0() -> Genotype:
     """Return seven stages of inverted bottlenecks with channel gates and SiLU, without stochastic depth."""
     return _inverted(EFFICIENTNET, "silu", squeeze=4)
@@ -76,5 +116,9 @@ ENTRIES = [
     Entry("mobilenet", mobilenet, IMAGENET, 1000, "Howard et al. (2017)"),
     Entry("mobilenet_v2", mobilenet_v2, IMAGENET, 1000, "Sandler et al. (2018)"),
     Entry("mnasnet1_0", mnasnet, IMAGENET, 1000, "Tan et al. (2019), B1"),
+    *(
+        Entry(f"mobilenet_v3_{size}", partial(mobilenet_v3, *form), IMAGENET, 1000, "Howard et al. (2019)")
+        for size, form in (("small", (V3_SMALL, 1024)), ("large", (V3_LARGE, 1280)))
+    ),
     Entry("efficientnet_b0", efficientnet_b0, IMAGENET, 1000, "Tan and Le (2019), no stochastic depth"),
 ]

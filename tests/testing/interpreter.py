@@ -8,7 +8,7 @@ from torch import nn
 
 def modules(graph):
     """The modules of a graph's primitives in order; None where a function computes it."""
-    helpers = {"nn": nn, "torch": torch}
+    helpers = {"nn": nn, "torch": torch, "F": F}
     for primitive in graph.primitives:
         for text in primitive.op.helpers():
             exec(text, helpers)

@@ -7,8 +7,9 @@ layers (Radosavovic et al., 2020). All figures are for one image.
 A new primitive is a subclass of `Op` in a file of its own, and a line here to import it.
 """
 
-from nas.graph.ops.activations import Relu6, Scale, Sigmoid, Silu
+from nas.graph.ops.activations import Gelu, Hardsigmoid, Hardswish, Relu6, Sigmoid, Silu
 from nas.graph.ops.base import MAX_SIZE, NUM_CLASSES, REQUIRED, Arg, Call, Op
+from nas.graph.ops.channels import ChannelConv, ChannelHalf, ChannelShuffle, LayerScale, Scale
 from nas.graph.ops.joins import Add, Concat, DropPathMean, Mean
 from nas.graph.ops.layers import (
     BatchNorm,
@@ -21,6 +22,7 @@ from nas.graph.ops.layers import (
     Score,
     UpsampleScores,
 )
+from nas.graph.ops.modern import ConvClassifier, LayerNorm, LineConv, SelfAttention, StochasticDepth
 from nas.graph.ops.pooling import (
     AdaptiveAvgPool,
     AvgPool,
@@ -43,14 +45,24 @@ __all__ = [
     "AvgPool",
     "BatchNorm",
     "Call",
+    "ChannelConv",
+    "ChannelHalf",
+    "ChannelShuffle",
     "Classifier",
     "Concat",
     "Conv",
+    "ConvClassifier",
     "Crop",
     "DropPathMean",
     "Dropout",
     "Flatten",
+    "Gelu",
     "GlobalPool",
+    "Hardsigmoid",
+    "Hardswish",
+    "LayerNorm",
+    "LayerScale",
+    "LineConv",
     "Linear",
     "LocalResponseNorm",
     "MaxPool",
@@ -62,8 +74,10 @@ __all__ = [
     "Resize",
     "Scale",
     "Score",
+    "SelfAttention",
     "Sigmoid",
     "Silu",
+    "StochasticDepth",
     "Subsample",
     "UpsampleScores",
 ]

@@ -1,13 +1,12 @@
-"""Activations that came after the ReLU, and the product by which a gate scales channels."""
+"""Activations that came after the ReLU."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nas.errors import NasError
-from nas.graph.graph import Shape, shape_text
-from nas.graph.ops.base import Call, Op, feature_map
+from nas.graph.graph import Shape
+from nas.graph.ops.base import Call, Op
 
 
 @dataclass(frozen=True)
@@ -44,17 +43,24 @@ class Sigmoid(_Activation):
 
 
 @dataclass(frozen=True)
-class Scale(Op):
-    """Product of a feature map with one weight per channel, of the shape (channels, 1, 1)."""
+class Gelu(_Activation):
+    """x times the normal distribution function of x (Hendrycks and Gimpel, 2016)."""
 
-    label: ClassVar[str] = "scale"
-    backward_keeps: ClassVar[str] = "input"
+    label: ClassVar[str] = "gelu"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.GELU",)
 
-    def shape(self, *inputs: Shape) -> Shape:
-        channels = feature_map(self, inputs[0])[0]
-        if inputs[1] != (channels, 1, 1):
-            raise NasError(f"needs {channels}x1x1 weights, got {shape_text(inputs[1])}", where=self.label)
-        return inputs[0]
 
-    def function(self, *inputs: Shape) -> Call:
-        return Call("{0} * {1}")
+@dataclass(frozen=True)
+class Hardswish(_Activation):
+    """x * relu6(x + 3) / 6, a swish without an exponential (Howard et al., 2019)."""
+
+    label: ClassVar[str] = "hardswish"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.Hardswish",)
+
+
+@dataclass(frozen=True)
+class Hardsigmoid(_Activation):
+    """relu6(x + 3) / 6, from 0 to 1 (Howard et al., 2019)."""
+
+    label: ClassVar[str] = "hardsigmoid"
+    torch_names: ClassVar[tuple[str, ...]] = ("nn.Hardsigmoid",)
