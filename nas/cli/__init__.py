@@ -33,6 +33,7 @@ GROUPS = {
     "Results": {
         "pareto": "Show the Pareto front of a run, and how it depends on seeds.",
         "analyze": "Rank the module types of runs, and grade each claim.",
+        "modules": "Rank the modules that recur among good networks, and write them as a type.",
         "report": "Write runs as one HTML page, and as plots.",
         "dashboard": "Show a run live in optuna-dashboard.",
         "compare": "Compare two networks, or two runs.",
