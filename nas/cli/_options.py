@@ -76,7 +76,7 @@ class SearcherOption(click.Option):
 
         designs = " and ".join(design_names())
         self.help = f"Searcher: {', '.join(searcher_names())}; or {designs}, which compare module types and "
-        self.help += "optimise nothing. Default: evolution."
+        self.help += "optimise nothing. Default: hypervolume."
         return super().get_help_record(ctx)
 
 
@@ -114,6 +114,16 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
+
+
+class Objectives(Names):
+    """Comma-separated names of objectives; the word help lists them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "help" and ctx is not None:
+            _list_objectives()
+            ctx.exit()
+        return super().convert(value, param, ctx)
 
 
 class Rungs(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
@@ -173,6 +183,24 @@ class Fields(click.ParamType):  # type: ignore[type-arg]  # generic from click 8
         return fields
 
 
+def _list_objectives() -> None:
+    from nas.cli._output import echo, table
+    from nas.study.objectives import OBJECTIVES
+
+    table(
+        [
+            {
+                "objective": entry.name,
+                "unit": entry.unit,
+                "known": "before training" if entry.before_training else "after training",
+                "meaning": entry.meaning,
+            }
+            for entry in OBJECTIVES.values()
+        ]
+    )
+    echo("\nYour own: python:module:function, which gets a trained network and the data set.")
+
+
 def _list_fields() -> None:
     from nas.cli._output import table
     from nas.training.recipe_text import field_rows
@@ -195,10 +223,10 @@ def objectives(help: str) -> Decorator:
     """Add --objectives A,B, whose help lists the objectives there are."""
     from nas.study.objectives import OBJECTIVES
 
-    known = f"{', '.join(OBJECTIVES)}, or your own as python:module:function."
+    known = f"{', '.join(OBJECTIVES)}, or your own as python:module:function; help lists them."
     return click.option(
         "--objectives",
-        type=Names(),
+        type=Objectives(),
         metavar="A,B",
         shell_complete=complete.objectives,
         help=f"{help} Known: {known}",

@@ -21,6 +21,7 @@ from nas.formatting import SCHEMA, WIDTH
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 PIPED_WIDTH = 200
 """Columns if stdout is not a terminal, enough for tables to keep one line per row."""
@@ -35,9 +36,14 @@ def echo(text: object = "", *, err: bool = False, newline: bool = True) -> None:
 
 def echo_types(text: str, types: Sequence[str]) -> None:
     """Print a text; on a terminal the names of module types have the colours of the plots."""
-    if not sys.stdout.isatty():
+    if sys.stdout.isatty():
+        console().print(coloured(text, types), soft_wrap=True)
+    else:
         echo(text)
-        return
+
+
+def coloured(text: str, types: Sequence[str]) -> Text:
+    """Return a text in which the names of module types have the colours of the plots."""
     from rich.text import Text
 
     from nas.visualization.colours import colour_words
@@ -45,7 +51,7 @@ def echo_types(text: str, types: Sequence[str]) -> None:
     shown = Text(escape_controls(text))
     for start, end, colour in colour_words(shown.plain, types):
         shown.stylize(colour, start, end)
-    console().print(shown, soft_wrap=True)
+    return shown
 
 
 def emit(data: Mapping[str, Any]) -> None:

@@ -6,12 +6,13 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING
 
-from nas.cli._output import WithoutRaylet, console, echo, percent
+from nas.cli._output import WithoutRaylet, coloured, console, echo, percent
+from nas.controller.config import UNBOUNDED
 from nas.controller.signals import DRAIN
-from nas.errors import escape_controls
 from nas.formatting import count, duration, metric
 from nas.study.objectives import objective
 
@@ -48,6 +49,7 @@ class SearchProgress:
         self.total = self.epochs = self.before = 0
         self.began = self.updated = time.monotonic()
         self.best: float | None = None
+        self.seconds: float | None = None
         self.progress: Progress | None = None
         self.points: list[tuple[float, float]] = []
         self.last: deque[str] = deque(maxlen=LAST)
@@ -72,11 +74,13 @@ class SearchProgress:
     def data(self, config: SearchConfig, dataset: Dataset) -> None:
         """Print how the images were read and are augmented, and what follows from their size."""
         from nas.cli.spaces import adaptation_lines
+        from nas.cli.spaces import recipe_lines as searched_lines
         from nas.data.summary import data_lines
         from nas.training.recipe_text import recipe_lines
 
+        self.seconds = config.seconds
         lines = (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset))
-        for line in (*lines, *adaptation_lines(config.space)):
+        for line in (*lines, *searched_lines(config.space), *adaptation_lines(config.space)):
             self.print(line)
 
     def plan(self, config: SearchConfig, planned: Plan) -> None:
@@ -98,7 +102,10 @@ class SearchProgress:
         self.before = done = len(run.study.trials) + len(run.study.paused)
         resumed = f", {done} of them done," if done else ""
         epochs = epochs_text(run.config.fidelity, self.epochs)
-        shown = f"{self.total} candidates{resumed} on {run.config.data}, {epochs} epochs each"
+        many = f"{self.total} candidates" if self.total < UNBOUNDED else "as many candidates as fit"
+        if self.seconds is not None:
+            many += f" in {duration(self.seconds)}"
+        shown = f"{many}{resumed} on {run.config.data}, {epochs} epochs each"
         self.print(f"{shown}, {slots} at a time")
         if run.config.task == "segmentation":
             self.print(f"error: {objective('error').axis('segmentation')}")
@@ -124,10 +131,15 @@ class SearchProgress:
         self.last.append(f"#{number:<3} {metric(flops):>5} FLOPs  {outcome}")
         types = "+".join(sorted(set(proposal.genotype.module_types)))
         self.print(
-            f"{progress.done:>2}/{progress.total}  {self.shown(number, proposal):<4} {types:<16}  "
+            f"{progress.done:>2}{self.of(progress.total)}  {self.shown(number, proposal):<4} {types:<16}  "
             f"{metric(flops):>5} FLOPs  {outcome:<12}  best {percent(self.best):>6}  "
-            f"{duration(progress.remaining)} left"
+            f"{duration(progress.remaining)} left",
+            proposal.genotype.module_types,
         )
+
+    def of(self, total: int) -> str:
+        """Return `/24`; nothing where only the time ends the search."""
+        return f"/{total}" if total < UNBOUNDED else ""
 
     def after(self, epochs: int) -> str:
         return f" after {epochs} of {self.epochs} epochs"
@@ -151,11 +163,11 @@ class SearchProgress:
         again = f"in {DRAIN:.0f} s all stops" if signum == signal.SIGTERM else "Ctrl-C again stops now"
         self.print(f"finishing {begun}; {again}")
 
-    def print(self, line: str) -> None:
+    def print(self, line: str, types: Sequence[str] = ()) -> None:
         if self.live is None:
             echo(line, err=True)
         else:
-            self.live.console.print(escape_controls(line), soft_wrap=True)
+            self.live.console.print(coloured(line, types), soft_wrap=True)
 
     def render(self) -> Group | str:
         """Return the view of the running trainings and the progress of the search."""
@@ -171,11 +183,14 @@ class SearchProgress:
             done, left = self.progress.done, self.progress.remaining
         if left is not None:
             left = max(0.0, left - (now - self.updated))
+        total, completed = float(self.total), float(done)
+        if self.total >= UNBOUNDED:
+            total, completed = self.seconds or 1.0, now - self.began
         words = (Column(no_wrap=True) for _ in range(4))  # on a narrow screen the bar gives way
         foot = Table.grid("bar", *words, padding=(0, 2))
         foot.add_row(
-            ProgressBar(total=self.total, completed=done, width=BAR),
-            f"{done}/{self.total}",
+            ProgressBar(total=total, completed=completed, width=BAR),
+            f"{done}{self.of(self.total)}",
             f"best {percent(self.best)}",
             f"{duration(now - self.began)} elapsed",
             f"{duration(left)} left",
@@ -208,5 +223,7 @@ class SearchProgress:
             state = f"epoch {row['epoch']}/{self.epochs}" if row else "starts"
             error = f"error {percent(row['val_error'])}" if row.get("val_error") is not None else ""
             flops = f"{metric(event.cost.flops)} FLOPs"
-            rows.add_row(self.shown(number, event.proposal), escape_controls(types), flops, state, error)
+            rows.add_row(
+                self.shown(number, event.proposal), coloured(types, types.split("+")), flops, state, error
+            )
         return rows

@@ -8,6 +8,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
+from nas.cli._config_file import inline_space, read_options, refuse_code
 from nas.cli._output import echo, echo_types, emit, heading, text_width
 
 if TYPE_CHECKING:
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 @click.command(
     "search",
     epilog="Example: nas search --space residual_vs_fractal --data digits?limit=400 --trials 6 --epochs 1",
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=read_options,
+    help="YAML file with options, such as the search.yaml of a run, which repeats it. Options that are given "
+    "here as well come first.",
 )
 @click.option(
     "--space",
@@ -39,6 +49,14 @@ if TYPE_CHECKING:
     help="Number of candidates in all, including those that a resumed run has.",
 )
 @click.option("--epochs", type=int, metavar="E", help="Epochs per candidate. Default: that of the data set.")
+@click.option(
+    "--time",
+    "seconds",
+    type=options.Duration(),
+    metavar="30m",
+    help="Time for the search: no candidate starts that would probably end later. Without --trials as many "
+    "candidates as fit.",
+)
 @click.option(
     "--fidelity",
     type=options.Rungs(),
@@ -91,12 +109,15 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and train nothing.")
 @options.as_json
-def command(*, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, *, dry_run: bool, profile: bool, as_json: bool, **settings: Any) -> None:
     """Search a space for networks of low error at few FLOPs.
 
     Candidates are trained, the Pareto front is kept, and the module types are ranked. The test images are
     not looked at. Ctrl-C lets running candidates finish, then stops; --resume continues.
     """
+    refuse_code(ctx, settings)
+    settings["space"] = inline_space(settings["space"])
     if dry_run:
         from nas.cli._dry_run import show_plan
 
@@ -144,7 +165,8 @@ def _show(run: Run, profile: bool, started: bool) -> None:
     from nas.analysis.text.pareto import pareto_text
 
     if not started:
-        echo(f"All {len(run.study.trials)} trials are recorded already. Add some with --trials N.")
+        recorded = f"All {len(run.study.trials)} trials are recorded already."
+        echo(f"{recorded} Add some with --trials N or --time 30m.")
     if run.config.exhausted:
         echo(_exhausted_text(run))
     heading("Pareto front")
@@ -177,7 +199,8 @@ def _exhausted_text(run: Run) -> str:
     if run.config.networks is None:
         return f"{ended}: the searcher has no further network to propose."
     tried = "it was tried" if run.config.networks == 1 else "all were tried"
-    return f"{ended}: the space holds {count(run.config.networks, 'network')}; {tried}."
+    noun = "candidate" if run.space.spec.recipe_decisions else "network"
+    return f"{ended}: the space holds {count(run.config.networks, noun)}; {tried}."
 
 
 def _profile_dict(run: Run) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from nas.codegen.class_plan import ClassPlan, Param
 from nas.codegen.families import count_defaults
 from nas.codegen.format import fresh
+from nas.codegen.written import extra_params
 from nas.graph.ops import NUM_CLASSES, REQUIRED, Arg
 
 CHANNELS = ("in_chs", "mid_chs", "out_chs", "chs")
@@ -29,6 +30,7 @@ def parametrise(plan: ClassPlan) -> None:
                 text = _derived(plan, args[i], values) or _param(plan, args[i], values, ins, outs).name
                 plan.texts[shown.name, args[i].name] = text
     _name_by_branch(plan)
+    plan.params += extra_params(plan)
     order = {"in_chs": 0, "chs": 0, "out_chs": 2, NUM_CLASSES: 3}
     plan.params.sort(key=lambda p: (p.default is not REQUIRED, order.get(p.name, 1 if p.is_channels else 4)))
 

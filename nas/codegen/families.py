@@ -69,7 +69,7 @@ def _expanded(module: Module, contexts: Sequence[tuple[int, int, int]]) -> Itera
 
 def _with_other_numbers(module: Module) -> Iterator[Module]:
     """Yield the module with one, all but one, or all of its unusual numbers at their default, and with
-    another option of each number."""
+    another option of each number, the others as they are or at their default."""
     defaults = default_settings(type(module))
     numbers = {name: options for name, options in module.choices() if not isinstance(options[0], str)}
     unusual = [name for name in numbers if getattr(module, name) != defaults[name]]
@@ -77,11 +77,14 @@ def _with_other_numbers(module: Module) -> Iterator[Module]:
     usual |= {tuple(other for other in unusual if other != name) for name in unusual}
     for names in sorted(usual - {()}):
         yield replace(module, **{name: defaults[name] for name in names})
-    for name, options in numbers.items():
-        now = getattr(module, name)
-        others = (o for o in options if o != now and (not isinstance(o, float) or bool(o) == bool(now)))
-        for option in islice(others, 1):
-            yield replace(module, **{name: option})
+    kept = [name for name in unusual if isinstance(defaults[name], float) and not defaults[name]]
+    plain = replace(module, **{name: defaults[name] for name in unusual if name not in kept})
+    for like in dict.fromkeys((module, plain)):
+        for name, options in numbers.items():
+            now = getattr(like, name)
+            others = (o for o in options if o != now and (not isinstance(o, float) or bool(o) == bool(now)))
+            for option in islice(others, 1):
+                yield replace(like, **{name: option})
 
 
 def settings_of(graph: Graph) -> dict[str, Any]:

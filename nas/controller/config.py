@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from nas.searchers.base import Searcher
 from nas.searchers.warm_start import WarmStart, find_warm_starts
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space
+from nas.space.spec import listed
 from nas.study import run_folder
 from nas.study.objectives import check_objectives, measures
 from nas.study.run_config import RunConfig
@@ -29,14 +30,17 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {
     "data": "digits",
     "trials": 24,
-    "searcher": "evolution",
+    "searcher": "hypervolume",
     "objectives": ("error", "flops"),
     "seed": 0,
     "seed_with": (),
     "repeats": 2,
     "fidelity": (),
+    "seconds": None,
 }
 UNIFORM_SHARE = 0.2
+UNBOUNDED = 1_000_000
+"""Trials of a search that only its time ends."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class SearchConfig:
     how each is trained. trials: trials in all. seed: proposals, weights and batches follow from it.
     objectives: figures to minimise. data: the data set as it was named. warm_starts: networks of the zoo to
     try first. fidelity: rungs of successive halving in epochs, () without. uniform_share: share of proposals
-    that are drawn uniformly.
+    that are drawn uniformly. seconds: time after which nothing starts, None without such a limit.
     """
 
     space: SearchSpace
@@ -60,6 +64,7 @@ class SearchConfig:
     warm_starts: tuple[WarmStart, ...] = ()
     fidelity: tuple[int, ...] = ()
     uniform_share: float = UNIFORM_SHARE
+    seconds: float | None = None
 
     def run_config(self, dataset: Dataset) -> RunConfig:
         """Return the settings that the folder of a new run holds."""
@@ -111,8 +116,7 @@ def prepare(
     fitted = loaded.with_input(dataset.input_shape, dataset.num_classes)
     _check_task(fitted, dataset)
     fields = {**(recipe or {}), **({"epochs": fidelity[-1]} if fidelity else {})}
-    adjusted_recipe = adjusted(default_recipe(dataset, fields.get("epochs")), fields)
-    check_recipe(adjusted_recipe, dataset)
+    adjusted_recipe = _recipe(fitted, dataset, fields)
     if adjusted_recipe.patience:
         hint = "nas train has it; halving (--fidelity) ends trainings early here"
         raise NasError("candidates are compared after equal epochs", where="recipe: patience", hint=hint)
@@ -121,7 +125,8 @@ def prepare(
         space=fitted,
         searcher=searcher,
         recipe=adjusted_recipe,
-        trials=(needed if settings.get("trials") is None else None) or chosen["trials"],
+        trials=_trials(chosen, settings, needed),
+        seconds=chosen["seconds"],
         seed=chosen["seed"],
         objectives=objectives,
         data=chosen["data"],
@@ -131,6 +136,24 @@ def prepare(
     return config, dataset
 
 
+def _recipe(space: SearchSpace, dataset: Dataset, fields: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a search: fields that the space searches have their usual option.
+
+    NasError for a field that both the space and the user set, and for an option that the data do not allow.
+    """
+    spec = space.spec
+    if twice := [name for name in fields if name in spec.recipe]:
+        hint = f"leave it out, or change `recipe` in the file of {space.name}"
+        raise NasError("is set by the search space", where=f"recipe: {twice[0]}", hint=hint)
+    recipe = adjusted(default_recipe(dataset, fields.get("epochs")), {**spec.usual_recipe, **fields})
+    check_recipe(recipe, dataset)
+    for name, value in spec.recipe.items():
+        branches = [o for kind, o in value.items() if kind != "by"] if isinstance(value, Mapping) else [value]
+        for option in (option for branch in branches for option in listed(branch)):
+            check_recipe(replace(recipe, **{name: option}), dataset)
+    return recipe
+
+
 def versions() -> dict[str, str]:
     """Return the versions of all that a result depends on, by program."""
     packages = ("torch", "ray", "optuna", "numpy")
@@ -138,10 +161,19 @@ def versions() -> dict[str, str]:
     return {"nas": nas.__version__, "python": platform.python_version(), **installed}
 
 
+def _trials(chosen: Mapping[str, Any], settings: Mapping[str, Any], needed: int | None) -> int:
+    """Return the trials in all: those asked for, those of a design, as many as fit, or the default."""
+    if settings.get("trials") is not None:
+        return int(settings["trials"])
+    return needed or (UNBOUNDED if chosen["seconds"] is not None else int(chosen["trials"]))
+
+
 def _check_bounds(chosen: Mapping[str, Any]) -> None:
     for name, least in (("trials", 1), ("seed", 0), ("repeats", 1)):
         if chosen[name] < least:
             raise NasError(f"must be at least {least}, not {chosen[name]}", where=name)
+    if chosen["seconds"] is not None and not chosen["seconds"] > 0:
+        raise NasError(f"must be above 0, not {chosen['seconds']}", where="seconds")
 
 
 def _check_searcher(searcher: Searcher, chosen: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -37,6 +37,8 @@ from nas.training.task import Result, Task
 
 MAX_FAILURES_IN_ROW = 10
 NO_CALLBACKS = Callbacks()
+LATELY = 20
+"""Trials whose mean duration is expected of the next."""
 TICK = 1.0
 """Seconds between two looks at whether the search was asked to stop."""
 
@@ -55,12 +57,12 @@ def run_search(
     max_failures_in_row: int = MAX_FAILURES_IN_ROW,
     weights_dir: Path | None = None,
     stop: Stop | None = None,
-) -> None:
+) -> bool:
     """Fill `study` up to `config.trials` trials, warm starts first; recorded trials are left as they are.
 
-    Ends early if the space is exhausted. Raises Interrupted after a signal or a request on `stop`,
-    AllTrialsFailedError if nothing succeeds or too many trials fail in a row, StorageError if a trial cannot
-    be recorded; what is recorded by then stays.
+    Ends early if the time is up, or if the searcher has no further network, in which case it returns True.
+    Raises Interrupted after a signal or a request on `stop`, AllTrialsFailedError if nothing succeeds or too
+    many trials fail in a row, StorageError if a trial cannot be recorded; what is recorded by then stays.
 
     evaluator: trains the networks; it stays open. scheduler: says for how many epochs, by default all of the
     recipe. max_failures_in_row: failures after which the search gives up. weights_dir: folder for the weights
@@ -89,6 +91,7 @@ def run_search(
     if search.stop.signal:
         raise Interrupted(search.stop.signal)
     search.check_outcome()
+    return search.exhausted
 
 
 @dataclass(kw_only=True)
@@ -124,10 +127,10 @@ class _Search:
         self.already = self.done
         self.failed = sum(trial.state == "failed" for trial in self.study.trials)
         while True:
-            while not self.stop.signal and len(self.running) < self.evaluator.slots and self.fill():
+            while self.begins and len(self.running) < self.evaluator.slots and self.fill():
                 pass
             if not self.running:
-                if self.stop.signal or self.exhausted or not self.trained_elsewhere():
+                if not self.begins or self.exhausted or not self.trained_elsewhere():
                     break
                 time.sleep(TICK)  # other drivers train the rest; if one is lost, its trials are free again
             results = self.evaluator.wait(TICK, on_epoch=self.epoch, on_times=self.callbacks.on_times)
@@ -137,6 +140,15 @@ class _Search:
         if not self.stop.signal:
             for trial in list(self.study.paused.values()):
                 self.settle(trial)
+
+    @property
+    def begins(self) -> bool:
+        """Whether a training may begin: nothing asked to stop, and one of the typical length ends in time."""
+        if self.stop.signal or self.config.seconds is None:
+            return not self.stop.signal
+        lately = [trial.duration for trial in self.study.complete[-LATELY:]]
+        typical = sum(lately) / len(lately) if lately else 0.0
+        return time.monotonic() - self.began + typical < self.config.seconds
 
     def trained_elsewhere(self) -> bool:
         """Return whether other drivers train trials: what is pending and is neither paused nor a twin
@@ -276,6 +288,9 @@ class _Search:
             halves = min(running, left) / 2  # what is in training is half done, on average
             trained = now - (self.began if self.trained_since is None else self.trained_since)
             remaining = trained / (lately + halves) * (left - halves)
+        if self.config.seconds is not None and left:
+            in_time = max(0.0, self.began + self.config.seconds - now)
+            remaining = in_time if remaining is None else min(remaining, in_time)
         complete, elapsed = len(self.study.complete), now - self.began
         return Progress(done, total, complete, self.failed, running, elapsed, remaining)
 

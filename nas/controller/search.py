@@ -16,7 +16,7 @@ from nas.controller.dry_run import Plan, plan
 from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.loop import run_search
 from nas.controller.progress import Event, Progress
-from nas.controller.signals import Interrupted
+from nas.controller.signals import Interrupted, Stop, interruptible
 from nas.controller.tracking import Tracker, Tracking
 from nas.errors import ClusterLostError, NasError, NotFoundError
 from nas.schedulers import make_scheduler
@@ -42,6 +42,7 @@ def search(
     *,
     data: object = None,
     trials: int | None = None,
+    seconds: float | None = None,
     epochs: int | None = None,
     recipe: Mapping[str, Any] | None = None,
     searcher: str | None = None,
@@ -78,10 +79,12 @@ def search(
             parquet:PATH, npz:PATH, python:MODULE:FUNCTION; with masks shapes and masks:PATH; or images in
             Python, as `nas.data.load_data` takes them.
         trials: Trials in all, 24 by default, those of a resumed run included.
+        seconds: Time for the search: no trial starts that would probably end later. Without `trials` as many
+            trials as fit; the run then records how many it took.
         epochs: Epochs of each training; the data set has a default.
         recipe: Fields of `nas.training.recipe.Recipe` to set for all trainings, such as `{"lr": 0.1}`.
-        searcher: What proposes networks: evolution (the default), random, optuna:SAMPLER, or a design
-            that compares module types and optimises nothing, balanced or paired.
+        searcher: What proposes networks: hypervolume (the default), evolution, random, optuna:SAMPLER, or a
+            design that compares module types and optimises nothing, balanced or paired.
         objectives: Figures to minimise, `("error", "flops")` by default.
         seed: Seed of the search, 0 by default: proposals, initial weights and batches follow from it.
         seed_with: Networks of the zoo to try first, projected into the space where need be.
@@ -129,6 +132,7 @@ def search(
     """
     settings: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "seed": seed}
     settings |= {"objectives": objectives, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
+    settings["seconds"] = seconds
     fields = {**(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
     _check_storage(storage, fidelity)
     callbacks = Callbacks(
@@ -141,7 +145,8 @@ def search(
         on_stop=on_stop,
     )
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
-    with ExitStack() as stack:
+    stop = Stop()
+    with interruptible(stop), ExitStack() as stack:
         if resume:
             keep: Callable[..., None] = ignore
             files = _resumed_folder(name, results_dir, storage)
@@ -161,7 +166,7 @@ def search(
             if profile:
                 writer = stack.enter_context(profile_writer(files.profile))
                 callbacks = replace(callbacks, on_times=writer)
-            _train(run, config, dataset, workers_asked, tracking, callbacks, begun=keep)
+            _train(run, config, dataset, workers_asked, tracking, callbacks, stop, begun=keep)
     return replace(run, config=run_folder.read_config(files))
 
 
@@ -199,6 +204,7 @@ def _train(
     workers: Workers,
     tracking: Tracking,
     callbacks: Callbacks,
+    stop: Stop,
     begun: Callable[[], None],
 ) -> None:
     """Train until all trials are recorded; `begun` is called before the first training."""
@@ -221,18 +227,24 @@ def _train(
         images, rungs = len(dataset.val_labels), run.files.rungs
         scheduler = make_scheduler(config.fidelity, run.study, config.space, images=images, folder=rungs)
         try:
-            run_search(
+            out_of_networks = run_search(
                 config,
                 run.study,
                 evaluator,
                 scheduler=scheduler,
                 callbacks=tracking.joined(callbacks),
                 weights_dir=run.files.weights,
+                stop=stop,
             )
         except (Interrupted, ClusterLostError) as error:
-            error.hint = f"continue with: {resume_command(run)}"
+            limit = "" if config.seconds is None else f" --time {config.seconds:.0f}s"
+            error.hint = f"continue with: {resume_command(run)}{limit}"
             raise
-    if len(run.study.trials) < config.trials:
+    recorded = len(run.study.trials)
+    if recorded < config.trials and config.seconds is not None and recorded:
+        settings = run_folder.read_config(run.files)
+        run_folder.write_config(run.files, settings.model_copy(update={"trials": recorded}))
+    if recorded < config.trials and (config.seconds is None or out_of_networks):
         _record_exhausted(run, config.space)
 
 

@@ -10,11 +10,31 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from nas.errors import NasError, did_you_mean, error_context
 from nas.graph.graph import Graph, Shape, Value, trace
-from nas.graph.ops import MAX_SIZE
+from nas.graph.ops import MAX_SIZE, Op
 from nas.modules.structure import Structure
 from nas.plugins import load_entry_points
 
 C = TypeVar("C", bound="Component")
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenClass:
+    """Class of the generated code that makes and calls the parts of a module in loops.
+
+    The parts are the nested graphs of the module, and are of one class. Each has its attribute as its label,
+    such as `steps.0.1`.
+
+    Attributes:
+        text: Source of the class after the head of `__init__`, with fields for the constructors of parts.
+        parts: Attribute of the part whose constructor a field prints, by the name of the field.
+        arguments: Fields of the module that are arguments of the class.
+        primitives: Primitives whose helpers the class needs.
+    """
+
+    text: str
+    parts: Mapping[str, str]
+    arguments: tuple[str, ...]
+    primitives: tuple[Op, ...] = ()
 
 
 def choice(*options: Any, default: Any = None) -> Any:
@@ -147,6 +167,10 @@ class Module(Component):
     def expand(self, x: Value) -> Value:
         """Compute the output from the input, written like a `forward`."""
         raise NotImplementedError
+
+    def written_class(self) -> WrittenClass | None:
+        """Return the class that is printed for the module, or None where it follows from the graph."""
+        return None
 
     def __call__(self, *values: Value, name: str = "") -> Value:
         """Apply the module to values of a graph, as a nested graph of its own."""

@@ -17,8 +17,10 @@ from nas.graph.cost import cost
 from nas.graph.graph import stage_of
 from nas.modules import Component, Module
 from nas.modules.pool import Pool
+from nas.space.decisions import RECIPE
 from nas.space.genotype import INPUT_NODE, Genotype, expand
 from nas.space.space import Decisions, SearchSpace
+from nas.space.spec import usual_option
 from nas.study.trial import Proposal
 from nas.zoo import zoo_entry
 
@@ -156,6 +158,8 @@ def _within_constraints(space: SearchSpace, answers: Decisions) -> Genotype:
 
 def _build(space: SearchSpace, answers: Decisions) -> Genotype:
     def answer(path: str, options: Sequence[Any]) -> Any:
+        if path.startswith(RECIPE):
+            return usual_option(options)
         return _nearest(answers.get(path, answers.get(path.partition("[")[0])), options)
 
     return space.build(answer)

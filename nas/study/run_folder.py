@@ -4,6 +4,7 @@ results/<space>-<yyyymmdd-hhmmss>-<4 hex>/
     study.db      the trials (SQLite, docs/reference/run_folder.md)
     space.yaml    the search space
     config.json   everything else that defines the run, with a checksum
+    search.yaml   the same and the space, for `nas search --config`, which repeats the search
     weights/      safetensors, by trial
     rungs/        trials paused at a rung (`nas.schedulers`); empty when the search has ended
     reseeded.db   trainings of chosen trials again with further seeds (`nas pareto --reseed`): a study of its
@@ -28,6 +29,7 @@ from pathlib import Path
 from nas.errors import LockedError, NasError, NotFoundError, StorageError, did_you_mean
 from nas.files import DRAFT, read_checked, read_text, sync_folder, write_atomic, write_checked, write_errors
 from nas.study.run_config import RunConfig, check_version
+from nas.study.search_file import search_yaml
 
 RESULTS = Path("results")
 """Folder of the runs, by default."""
@@ -57,6 +59,10 @@ class RunFolder:
     @property
     def space(self) -> Path:
         return self.path / "space.yaml"
+
+    @property
+    def search(self) -> Path:
+        return self.path / "search.yaml"
 
     @property
     def config(self) -> Path:
@@ -89,7 +95,6 @@ def create_run(results_dir: str | Path, space_name: str, name: str | None = None
     try:
         root.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
-        sync_folder(root)
     except FileExistsError:
         if (folder / "config.json").exists():
             hint = "--resume continues it, another --name starts a new run"
@@ -103,6 +108,7 @@ def create_run(results_dir: str | Path, space_name: str, name: str | None = None
         raise StorageError(error.strerror or str(error), where=str(folder), hint=hint) from error
     files = RunFolder(folder)
     with removed_on_failure(files), write_errors(files.weights):
+        sync_folder(root)
         files.weights.mkdir()
     return files
 
@@ -192,7 +198,9 @@ def _remove_drafts(folder: RunFolder) -> None:
 
 
 def write_config(folder: RunFolder, config: RunConfig) -> None:
-    """Write config.json with its checksum."""
+    """Write config.json with its checksum, and search.yaml, which repeats the search."""
+    if folder.space.exists():
+        write_atomic(folder.search, search_yaml(config, read_text(folder.space, links=False)))
     write_checked(folder.config, config.to_dict())
 
 

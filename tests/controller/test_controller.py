@@ -110,6 +110,21 @@ def test_fills_the_budget_with_every_slot_busy(space):
     assert [trial.number for trial in study.trials if trial.proposal.uniform]
 
 
+def test_nothing_starts_that_would_end_after_the_time(space):
+    def slow(task):
+        time.sleep(0.05)
+        return Result(task.number, "complete", error=0.5, duration=0.05)
+
+    study = search(space, slow, evaluator=Scripted(slow, slots=1), trials=1000, seconds=0.5)
+    assert 1 <= len(study.trials) <= 10
+    assert not study.pending
+    assert len(search(space, slow, trials=3, seconds=60.0).trials) == 3
+    started = time.monotonic()
+    long = lambda task: Result(task.number, "complete", error=0.5, duration=1000.0)  # noqa: E731
+    assert len(search(space, long, evaluator=Scripted(long, slots=1), trials=9, seconds=900.0).trials) == 1
+    assert time.monotonic() - started < 60
+
+
 def test_same_seed_and_one_slot_give_the_same_search(space):
     runs = [
         search(space, evaluator=Scripted(complete, slots=1), searcher=make_searcher(name, ("error", "flops")))

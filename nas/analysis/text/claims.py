@@ -36,12 +36,12 @@ def claims_of(analysis: Analysis) -> list[Claim]:
 
 
 def claim_lines(analysis: Analysis) -> list[str]:
-    """Return one line per claim, and the meaning of each grade that occurs. What is missing stands behind the
-    claims without a ranking."""
+    """Return one line per claim, and the meaning of each grade that occurs. Claims without a ranking name the
+    first condition that they miss."""
     claims = claims_of(analysis)
     lines = []
     for claim in claims:
-        missing = f" Missing: {'; '.join(claim.needs)}." if claim.grade == "X" and claim.needs else ""
+        missing = f" Missing: {claim.needs[0]}." if claim.grade == "X" and claim.needs else ""
         lines.append(f"{claim.grade}  {claim.sentence}{missing}")
     return [*lines, *legend(claim.grade for claim in claims)]
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from nas import pareto
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, table_of, to_text
+from nas.recipe import fields_text
 from nas.stats.resampling import rank_correlation
 from nas.study.objectives import error_first, objective
 from nas.study.trial import Trial
@@ -66,6 +67,7 @@ def _network_dict(study: History, trial: Trial, objectives: Sequence[str]) -> di
         "seeds": len({training.seed for training in study.trainings(trial)}),
         "digest": trial.digest,
         "module_types": list(trial.module_types),
+        **({"recipe": trial.recipe} if trial.recipe else {}),
     }
 
 
@@ -107,6 +109,9 @@ def pareto_text(
     extra = [name for name in front["objectives"] if name not in ("error", "flops", "params")]
     columns_shown = [objective(name) for name in ("error", "flops", "params", *extra)]
     figures = (f"{column.heading}>" for column in columns_shown)
+    if any("recipe" in row for row in front["front"]):
+        cells = {row["trial"]: fields_text(row.get("recipe", {})) for row in front["front"]}
+        columns = [*columns, ("recipe", cells)]
     table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
     for row in front["front"]:
         table.add_row(

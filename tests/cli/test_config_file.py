@@ -1,0 +1,97 @@
+"""Options from a file, the file that repeats a run, and a budget in time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from testing.small_spaces import TINY
+
+import nas
+from nas.cli import run as command
+
+SEARCH = "search --data digits?limit=60 --epochs 1 --workers 0"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_file_of_a_run_repeats_it(here, capsys):
+    words = [*SEARCH.split(), "--space", "tiny.yaml", "--recipe", "lr=0.1,class_weights.3=2.5", "--seed", "5"]
+    assert command([*words, "--trials", "3", "--name", "a"]) == 0
+    (here / "tiny.yaml").unlink()
+    assert command(["search", "--config", "results/a/search.yaml", "--name", "b", "--workers", "0"]) == 0
+    with (a := nas.open_run("a")).study, (b := nas.open_run("b")).study:
+        assert a.config == b.config
+        assert a.config.recipe.class_weights == {"3": 2.5}
+        shown = [[(trial.digest, trial.error, trial.seed) for trial in run.study.trials] for run in (a, b)]
+        assert shown[0] == shown[1]
+        assert len(shown[0]) == 3
+    assert "nas search --config search.yaml" in (here / "results/a/search.yaml").read_text()
+
+
+def test_the_file_follows_the_run(here):
+    assert command([*SEARCH.split(), "--space", "tiny.yaml", "--trials", "1", "--name", "a"]) == 0
+    assert command(["search", "--resume", "--name", "a", "--trials", "2", "--workers", "0"]) == 0
+    assert yaml.safe_load((here / "results/a/search.yaml").read_text())["trials"] == 2
+
+
+def test_an_option_of_the_command_line_comes_before_the_file(here, capsys):
+    (here / "s.yaml").write_text(
+        "space: tiny.yaml\ndata: digits?limit=60\ntrials: 2\nepochs: 1\nobjectives: [error, params]\n"
+        "recipe: {lr: 0.05}\n"
+    )
+    assert command(["search", "--config", "s.yaml", "--trials", "7", "--dry-run", "--json"]) == 0
+    config = json.loads(capsys.readouterr().out)["config"]
+    assert (config["trials"], config["objectives"]) == (7, ["error", "params"])
+    assert (config["recipe"]["lr"], config["recipe"]["epochs"]) == (0.05, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("space: tiny.yaml\ntrails: 3\n", "s.yaml:2: no option 'trails'\n  did you mean 'trials'?"),
+        ("resume: true\n", "s.yaml:1: no option 'resume'"),
+        ("- 3\n", "s.yaml: holds no options"),
+        ("trials: many\nspace: tiny.yaml\n", "'many' is not a valid int"),
+        ("space: tiny.yaml\ntrials:\n", "s.yaml:2: has no value"),
+        ("space: tiny.yaml\ndata: python:os:getcwd\n", "this code is named in a file"),
+        ("space: tiny.yaml\nobjectives: [error, python:os:getcwd]\n", "this code is named in a file"),
+        ("space: {name: x}\n", "space of --config"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused(text, said, here, capsys):
+    (here / "s.yaml").write_text(text)
+    assert command(["search", "--config", "s.yaml"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (here / "results").exists()
+
+
+def test_a_file_that_is_missing_is_named(here, capsys):
+    assert command(["search", "--config", "none.yaml"]) != 0
+    assert "none.yaml" in capsys.readouterr().err
+
+
+def test_the_objectives_are_listed(capsys):
+    assert command(["search", "--objectives", "help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["objective", "unit", "known", "meaning"]
+    assert any(line.startswith("latency") and " ms " in line for line in lines)
+
+
+def test_a_search_ends_with_its_time_and_records_how_many_trials_it_took(here, capsys):
+    words = [*SEARCH.split(), "--space", "tiny.yaml", "--time", "1s", "--name", "timed"]
+    assert command(words) == 0
+    streams = capsys.readouterr()
+    with (timed := nas.open_run("timed")).study:
+        trials = len(timed.study.trials)
+        assert 1 <= trials == timed.config.trials < 1000
+    assert "as many candidates as fit in 0:01" in streams.err
+    assert f"\n{trials:>2}  #" in streams.err
+    assert command(["search", "--resume", "--name", "timed", "--workers", "0"]) == 0
+    assert f"All {trials} trials are recorded already" in capsys.readouterr().out
