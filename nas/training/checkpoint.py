@@ -73,7 +73,7 @@ class TrainingState:
                 message = f"the checkpoint is of another training: {name} was {recorded!r}, is {value!r}"
                 if name == NORM_PARTS:
                     message = f"batch norms took their statistics on {recorded} devices, and now on {value}"
-                    hint = f"continue on {recorded}, or {hint}"
+                    hint = f"continue on {recorded} (--devices {recorded}), or {hint}"
                 raise NasError(message, where=str(path), hint=hint)
         try:
             return self._restore(state)
