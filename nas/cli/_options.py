@@ -76,7 +76,7 @@ class SearcherOption(click.Option):
 
         designs = " and ".join(design_names())
         self.help = f"Searcher: {', '.join(searcher_names())}; or {designs}, which compare module types and "
-        self.help += "optimise nothing. Default: evolution."
+        self.help += "optimise nothing. Default: hypervolume."
         return super().get_help_record(ctx)
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {
     "data": "digits",
     "trials": 24,
-    "searcher": "evolution",
+    "searcher": "hypervolume",
     "objectives": ("error", "flops"),
     "seed": 0,
     "seed_with": (),

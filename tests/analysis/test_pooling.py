@@ -96,8 +96,9 @@ def test_searches_that_tried_other_recipes_are_not_pooled():
     varied = parse_space(SPACE.to_yaml() + "recipe: {lr: [0.2, 0.1]}\n", "varied")
     one, two = run(blocks()[:40], "one", searcher="random"), blocks()[40:80]
     analyze([one, run(two, "two", searcher="random")])
+    tried = two.assign(own_recipe=[{"lr": 0.1}] * len(two))
     with pytest.raises(NasError, match="differs from one") as caught:
-        analyze([one, run(two, "two", searcher="random", space=varied)])
+        analyze([one, run(tried, "two", searcher="random", space=varied)])
     assert "searched recipe" in caught.value.hint
 
 
