@@ -285,7 +285,7 @@ def _shares(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Floats:
 
 def _drawn(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return whether any run of the candidate of each row was a uniform draw."""
-    return rows.groupby("candidate")["uniform"].transform("any").to_numpy(bool)
+    return np.asarray(rows.groupby("candidate")["uniform"].transform("any"), bool)
 
 
 def _samples(frame: pd.DataFrame) -> list[tuple[str, Networks]]:
