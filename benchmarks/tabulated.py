@@ -100,6 +100,9 @@ class FlatSpace:
     def sample(self, rng: np.random.Generator) -> Entry:
         return self.build(lambda _, options: options[rng.integers(len(options))])
 
+    def draw(self, rng: np.random.Generator) -> tuple[Entry, bool]:
+        return self.sample(rng), True
+
     def crossover(self, a: Entry, b: Entry, rng: np.random.Generator) -> Entry:
         pairs = zip(a.options, b.options, strict=True)
         return self._entries[tuple(pair[rng.integers(2)] for pair in pairs)]

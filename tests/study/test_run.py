@@ -148,7 +148,7 @@ def test_a_finished_run_says_so_and_is_not_ranked_again(
     words = ["search", "--resume", "--name", "first", "--results-dir", str(home / "results")]
     assert nas_command(words) == 0
     out = capsys.readouterr().out
-    assert "All 6 trials are recorded already. Add some with --trials N." in out
+    assert "All 6 trials are recorded already. Add some with --trials N or --time 30m." in out
     assert "Pareto front" in out
     assert "What it says" not in out
     assert nas_command([*words, "--json"]) == 0
