@@ -35,7 +35,7 @@ PROPOSALS ?= 200
 same-results:  ## compare with another commit: make same-results BASE=commit; exit code 1 where results differ
 	$(PYTHON) benchmarks/same_results.py --base $(BASE) --proposals $(PROPOSALS)
 
-NEED_DATA = analysis_macro full_recipe rate_cycles same_results train_table
+NEED_DATA = study analysis_macro full_recipe rate_cycles same_results train_table
 TAKE_HOURS = mutation
 NEED_GPU = gpu gpu_parts
 bench:  ## the benchmarks that ask for no data and no GPU, one after the other

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from searchers import record
-from tabulated import Table, nas_bench_201
+from tabulated import Cells, Point
 
 from nas.graph.cost import Cost
 from nas.pareto import Floats, front, hypervolume
@@ -31,42 +31,44 @@ from nas.searchers.base import propose
 from nas.study.expected import HALF, expected_errors
 from nas.study.history import History
 
+MOST_FLOPS = 230e6
+"""FLOPs up to which hypervolumes are measured, a little beyond those of all cells."""
+
 
 @cache
-def load(folder: Path) -> tuple[Table, dict[tuple[str, ...], Floats]]:
-    """Return the table of mean test errors, and the validation errors of each cell's trainings."""
-    table, errors = nas_bench_201(folder / "nas-bench-201_cifar10.csv"), {}
+def load(folder: Path) -> tuple[Cells, list[Point], dict[tuple[str, ...], Floats]]:
+    """Return the cells, their mean test errors and FLOPs, and the validation errors of their trainings."""
+    cells, errors = Cells(folder / "nas-bench-201_cifar10.csv"), {}
     with gzip.open(folder / "nas-bench-201_seeds_cifar10.csv.gz", "rt", newline="") as file:
         for row in csv.DictReader(file):
             parts = row["architecture"].replace("+", "").split("|")
             known = [row[f"val_acc_seed{i}"] for i in range(3)]
             ops = tuple(part.partition("~")[0] for part in parts if part)
             errors[ops] = np.array([1 - float(value) / 100 for value in known if value])
-    return table, errors
+    return cells, [cells.measure(genotype) for _, genotype in cells.genotypes()], errors
 
 
 def one_run(job: tuple[Path, str, int, int]) -> list[float]:
     """Return the judged share of the hypervolume by each choice, and the coverage of the intervals."""
     folder, name, queries, seed = job
-    table, errors = load(folder)
+    cells, points, errors = load(folder)
     searcher, history = make_searcher(name, ("error", "flops")), History()
     rng = np.random.default_rng(seed)
     for number in range(queries):
-        proposal = propose(searcher, table.space, history, seed=seed, number=number, uniform_share=0.0)  # type: ignore[arg-type]
+        proposal = propose(searcher, cells.space, history, seed=seed, number=number, uniform_share=0.0)
         assert proposal is not None
-        shown = float(rng.choice(errors[proposal.genotype.options]))
-        flops = table.space.cost(proposal.genotype).flops  # type: ignore[union-attr]
-        record(history, table.space, proposal, shown, Cost(0, int(flops), 0, 0))
+        shown = float(rng.choice(errors[cells.published(proposal.genotype)]))
+        record(history, cells.space, proposal, shown, Cost(0, cells.flops(proposal.genotype), 0, 0))
     trials = history.trials
     flops = np.array([trial.flops for trial in trials], float)
     measured = np.array([trial.error for trial in trials], float)
-    judged = np.array([table.measure(trial.proposal.genotype) for trial in trials])
+    judged = np.array([cells.measure(trial.proposal.genotype) for trial in trials])
     known = expected_errors(trials)
     assert known is not None
     mean, sd = known
-    truth = np.array([errors[trial.proposal.genotype.options].mean() for trial in trials])
-    corner = np.median([error for error, _ in table.points]), table.reference[1]
-    whole = hypervolume(table.points, corner)
+    truth = np.array([errors[cells.published(trial.proposal.genotype)].mean() for trial in trials])
+    corner = np.median(points, axis=0)[0], MOST_FLOPS
+    whole = hypervolume(points, corner)
     shares = [
         hypervolume(judged[front(np.column_stack([by, flops]))], corner) / whole
         for by in (measured, mean, truth, judged[:, 0])

@@ -2,6 +2,8 @@
 
     python benchmarks/export_matrix.py [--random 20] [--networks resnet18 …] [--timeout 600] [--json FILE]
 
+Networks that FILE holds already are not tried again, so a run that was cut goes on.
+
 Networks are those of the zoo and random ones of the space that holds every module type. Each is written as a
 file, imported by a process of its own, and put through every check on small images. Checks whose packages are
 not installed are skipped by name. Outputs of inference are compared with those of eager mode.
@@ -266,7 +268,8 @@ def run_one(file: Path, shape: tuple[int, ...]) -> None:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     torch.manual_seed(0)
-    network = module.Network().eval()
+    *_, cls = (value for value in vars(module).values() if isinstance(value, type))
+    network = cls().eval()
     images = torch.randn(2, *shape)
     with torch.no_grad():
         case = Case(network, images, network(images), file.parent)
@@ -344,7 +347,11 @@ def main() -> None:
         run_one(Path(file), tuple(map(int, shape)))
         return
     outcomes: dict[str, dict[str, str]] = {}
+    if options.json and options.json.exists():
+        outcomes = json.loads(options.json.read_text())
     for name, graph in networks(options.networks, options.random).items():
+        if name in outcomes:
+            continue
         outcomes[name] = measure(graph, options.timeout)
         passed = sum(result == "ok" for result in outcomes[name].values())
         print(f"{name}: {passed} of {len(CHECKS)}", file=sys.stderr, flush=True)

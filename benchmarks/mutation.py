@@ -3,13 +3,13 @@
     python benchmarks/mutation.py [--mutants 200] [--seed 0] [--log mutants.jsonl] [--only nas/pareto.py]
 
 Each mutant changes one operator, constant, return value or statement of one file in a copy of the
-repository. The quick tests that TESTS names for the file run until the first fails: those that reach the
-changed line, the quickest first, then all. A mutant is killed if a test fails, or if they take ten times as
-long as on the unchanged code. Survivors are listed, to be judged by a person: no test can kill a mutant that
-changes nothing a user could see.
+repository. Of the quick tests that TESTS names for the file, those that reach the changed line run, the
+quickest first, until one fails. A mutant is killed if a test fails, or if they take ten times as long as on
+the unchanged code. Survivors are listed, to be judged by a person: no test can kill a mutant that changes
+nothing a user could see.
 
-The log has one line per mutant. A run that was stopped continues where it stopped. The script needs
-`pip install coverage`.
+The log has one line per mutant, and a file beside it says which tests reach which lines. A run that was
+stopped continues where it stopped. The script needs `pip install coverage`.
 """
 
 from __future__ import annotations
@@ -147,11 +147,18 @@ class Mutant:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Seconds that a group of tests takes, and by file and line the tests that reach it, quickest first."""
+class Reach:
+    """Seconds of each test on the unchanged code, and by file and line the tests that reach it."""
 
-    seconds: float
-    reach: dict[str, dict[str, list[str]]]
+    seconds: dict[str, float]
+    tests: dict[str, dict[str, list[str]]]
+
+    def near(self, mutant: Mutant) -> list[str]:
+        """Return the tests that are to kill a mutant, the quickest first. A line that runs when its module is
+        imported is reached by all."""
+        near = tuple(TESTS[mutant.file])
+        reaching = self.tests.get(mutant.file, {}).get(str(mutant.line)) or self.seconds
+        return sorted((test for test in reaching if test.startswith(near)), key=self.seconds.__getitem__)
 
 
 def change(node: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], ast.AST | None]]]:
@@ -226,8 +233,8 @@ def mutated(mutant: Mutant) -> str:
     return ast.unparse(ast.fix_missing_locations(tree))
 
 
-class Reach:
-    """The pytest plugin that notes which tests reach which lines, and how long they take, in `reach.json`."""
+class Watch:
+    """The pytest plugin that writes `reach.json`."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -247,37 +254,32 @@ class Reach:
     def pytest_sessionfinish(self) -> None:
         self.coverage.stop()
         data = self.coverage.get_data()
-        reach = {
+        tests = {
             str(Path(file).relative_to(self.place)): {
-                line: sorted(filter(None, tests), key=self.seconds.__getitem__)
-                for line, tests in data.contexts_by_lineno(file).items()
+                line: list(filter(None, contexts)) for line, contexts in data.contexts_by_lineno(file).items()
             }
             for file in data.measured_files()
         }
-        (self.place / "reach.json").write_text(json.dumps(reach))
+        (self.place / "reach.json").write_text(json.dumps({"seconds": self.seconds, "tests": tests}))
 
 
-def run_tests(place: Path, tests: Sequence[str], limit: float, *, reach: bool = False) -> tuple[str, float]:
-    """Run quick tests in a process of their own; return passed, failed or slow, and the seconds they took.
-
-    reach: whether to write which tests reach which lines.
-    """
+def run_tests(place: Path, tests: Sequence[str], limit: float, *, watch: bool = False) -> str:
+    """Run quick tests in a process of their own, until the first fails; return passed, failed or slow."""
     start = time.monotonic()
     process = os.fork()
     if not process:
-        _become_pytest(place, tests, reach)
+        _become_pytest(place, tests, watch)
     while time.monotonic() - start < limit:
         done, status = os.waitpid(process, os.WNOHANG)
         if done:
-            passed = os.waitstatus_to_exitcode(status) == 0
-            return ("passed" if passed else "failed"), time.monotonic() - start
+            return "passed" if os.waitstatus_to_exitcode(status) == 0 else "failed"
         time.sleep(0.05)
     os.killpg(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    return "slow", time.monotonic() - start
+    return "slow"
 
 
-def _become_pytest(place: Path, tests: Sequence[str], reach: bool) -> None:
+def _become_pytest(place: Path, tests: Sequence[str], watch: bool) -> None:
     os.setsid()
     os.chdir(place)
     os.environ["PYTHONPATH"] = str(place)
@@ -288,7 +290,7 @@ def _become_pytest(place: Path, tests: Sequence[str], reach: bool) -> None:
     options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={place / 'scratch'}"]
     code = 3
     try:
-        plugins = [Reach(place)] if reach else []
+        plugins = [Watch(place)] if watch else []
         code = int(pytest.main([*options, *tests], plugins=plugins))
     finally:
         sys.stdout.flush()
@@ -317,35 +319,35 @@ def main() -> None:
             shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, place / name)
-        known_groups: dict[Sequence[str], Group] = {}
+        reach = measured(place, asked.log.with_suffix(".reach.json"))
         for i, mutant in enumerate(drawn):
             if mutant not in known:
-                known[mutant] = _outcome(place, mutant, known_groups)
+                known[mutant] = _outcome(place, mutant, reach)
                 with open(asked.log, "a") as log:
                     log.write(json.dumps({"mutant": asdict(mutant), "outcome": known[mutant]}) + "\n")
             print(f"{i + 1}/{len(drawn)} {known[mutant]:8} {_words(mutant)}", flush=True)
     _report({mutant: known[mutant] for mutant in drawn}, len(every))
 
 
-def _outcome(place: Path, mutant: Mutant, groups: dict[Sequence[str], Group]) -> str:
-    tests, file = TESTS[mutant.file], place / mutant.file
-    if tests not in groups:
-        outcome, seconds = run_tests(place, tests, 3600, reach=True)
-        if outcome != "passed":
+def measured(place: Path, kept: Path) -> Reach:
+    """Return which tests reach which lines, from the file where an earlier run kept it."""
+    if not kept.exists():
+        every = list(dict.fromkeys(test for tests in TESTS.values() for test in tests))
+        if run_tests(place, every, 3600, watch=True) != "passed":
             sys.exit(f"the tests fail without a change:\n{(place / 'pytest.log').read_text()[-3000:]}")
-        groups[tests] = Group(seconds, json.loads((place / "reach.json").read_text()))
-    group = groups[tests]
-    near = group.reach.get(mutant.file, {}).get(str(mutant.line), [])
+        shutil.copy(place / "reach.json", kept)
+    return Reach(**json.loads(kept.read_text()))
+
+
+def _outcome(place: Path, mutant: Mutant, reach: Reach) -> str:
+    near, file = reach.near(mutant), place / mutant.file
     before = file.read_text()
     file.write_text(mutated(mutant))
     try:
-        for chosen in filter(None, (near, tests)):
-            outcome, _ = run_tests(place, chosen, max(60, SLOWEST * group.seconds))
-            if outcome != "passed":
-                return "killed"
+        limit = max(60, SLOWEST * sum(reach.seconds[test] for test in near))
+        return "survived" if run_tests(place, near, limit) == "passed" else "killed"
     finally:
         file.write_text(before)
-    return "survived"
 
 
 def _words(mutant: Mutant) -> str:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from nas.controller.replay import replay
     from nas.controller.reseed import reseed
     from nas.controller.search import search
+    from nas.controller.train import train
     from nas.errors import NasError
     from nas.exporters.run import export
-    from nas.exporters.train import train
     from nas.graph.cost import cost
     from nas.reports.page import report
     from nas.space.genotype import Genotype, expand
@@ -42,7 +42,7 @@ _HOMES = {
     "reseed": "controller.reseed",
     "search": "controller.search",
     "source": "codegen.source",
-    "train": "exporters.train",
+    "train": "controller.train",
 }
 """Module of each public name."""
 __all__ = [

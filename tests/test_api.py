@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import io
+import re
 
 import pytest
 from testing.paths import ROOT
@@ -19,7 +20,7 @@ def test_from_space_to_source():
     figures = nas.cost(graph)
     assert figures.params > 0
     assert figures.flops > 0
-    assert "class Network(nn.Module):" in nas.source(graph)
+    assert re.search(r"^class (Res|Fractal)\w*Net\d+\(nn.Module\):$", nas.source(graph), re.MULTILINE)
     network = nas.build(genotype, (3, 32, 32), 10)
     assert sum(p.numel() for p in network.parameters()) == figures.params
 

@@ -41,6 +41,7 @@ ROOMS = [
     "plugins",
     "pareto",
     "stats",
+    "recipe",
     "errors",
 ]
 """From the top floor down: a room imports those below it, and no room above it."""

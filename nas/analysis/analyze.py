@@ -113,15 +113,18 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
 def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analysis:
     if (frame["state"] == "stopped").any():
         frame = frame.assign(uniform=False)  # uniform draws have since been selected by their results
-    complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
+    candidates = frame[(frame["state"] == "complete") & frame["error"].notna()]
+    frame = frame.assign(digest=frame["network_digest"])  # its recipes give no further network
+    complete = candidates.assign(digest=candidates["network_digest"])
     first = complete.drop_duplicates("digest")
     rng = np.random.default_rng(seed)
     in_blocks = np.array([design.get("design") == "paired" for design in frame["design"]], bool)
-    paired = _paired(frame[in_blocks], evidence, rng) if in_blocks.any() else None
+    usual = in_blocks & frame["usual"].to_numpy(bool)
+    paired = _paired(frame[usual], evidence, rng) if usual.any() else None
     rest = frame[~in_blocks]
     with ThreadPoolExecutor(1) as pool:
         compared = pool.submit(_comparisons, rest, rng) if len(rest) or paired is None else None
-        factors = factors_of(complete, np.random.default_rng([seed, FACTOR_STREAM]))
+        factors = factors_of(candidates, np.random.default_rng([seed, FACTOR_STREAM]))
         motifs = _motifs(complete, np.random.default_rng([seed, MOTIF_STREAM]))
         comparisons = compared.result() if compared else ()
     return Analysis(
@@ -183,7 +186,11 @@ def _comparisons(frame: pd.DataFrame, rng: np.random.Generator) -> tuple[Compari
 
 
 def trial_table(source: Any) -> pd.DataFrame:
-    """Return one row per trial: a study's frame with `blocks` and `decisions`, or the frame given."""
+    """Return one row per trial: a study's frame with `blocks` and `decisions`, or the frame given.
+
+    `own_recipe` holds the fields in which the recipe of a training differs from that of its search, and
+    `network_digest` is the digest of the network alone, which may be trained under several. `usual` marks
+    the trainings under the recipe of the study."""
     if hasattr(source, "frame"):
         columns = {
             "blocks": [trial.genotype.module_types for trial in source.trials],
@@ -191,9 +198,18 @@ def trial_table(source: Any) -> pd.DataFrame:
             "design": [trial.proposal.design for trial in source.trials],
             "network": [trial.genotype for trial in source.trials],
             "curve": [trial.curve for trial in source.trials],
+            "own_recipe": [trial.recipe for trial in source.trials],
         }
-        return source.frame(without=["genotype"]).assign(**columns)
+        frame = source.frame(without=["genotype"]).assign(**columns, usual=True)
+        alone = (t.genotype.network.digest if t.recipe else t.digest for t in source.trials)
+        return frame.assign(network_digest=list(alone))
     frame = source.copy(deep=False)
+    if "network_digest" not in frame:
+        frame["network_digest"] = frame["digest"]
+    if "own_recipe" not in frame:
+        frame["own_recipe"] = [{}] * len(frame)
+    if "usual" not in frame:
+        frame["usual"] = True
     if "blocks" not in frame:
         frame["blocks"] = [tuple(text.split("+")) for text in frame["module_types"]]
     if "design" not in frame:
@@ -218,6 +234,7 @@ def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) 
         uniform=drawn > 0,
         seed=first["seed"].to_numpy(np.intp),
         runs=counted,
+        own_recipes="recipe_by_type" in frame and bool(frame["recipe_by_type"].any()),
     )
 
 

@@ -59,7 +59,8 @@ THAT_TRAIN = "among networks that train"
 @dataclass(frozen=True)
 class Networks:
     """Distinct complete networks, one per row: arrays (n,), `shares` (n, types) of blocks, `depth` in blocks.
-    `runs` holds for each type how many runs hold it and how many of these failed."""
+    `runs` holds for each type how many runs hold it and how many of these failed. `own_recipes` tells
+    whether types were trained under recipes of their own."""
 
     names: tuple[str, ...]
     shares: Floats
@@ -69,6 +70,7 @@ class Networks:
     uniform: np.ndarray[Any, np.dtype[np.bool_]]
     seed: Ints
     runs: Mapping[str, tuple[int, int]]
+    own_recipes: bool = False
 
     def rows(self, at: np.ndarray[Any, Any], runs: Mapping[str, tuple[int, int]]) -> Networks:
         columns = (
@@ -79,7 +81,7 @@ class Networks:
             self.uniform[at],
             self.seed[at],
         )
-        return Networks(self.names, *columns, runs)
+        return Networks(self.names, *columns, runs, self.own_recipes)
 
     @property
     def covariates(self) -> tuple[Floats, Floats]:
@@ -322,6 +324,7 @@ def _facts(
         overlap=adjusted.overlap,
         raw=raw,
         equal_flops=matched,
+        own_recipes=networks.own_recipes,
     )
 
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from nas.analysis.analyze import Analysis, trial_table
 from nas.analysis.analyze import analyze as analyze_trials
 from nas.analysis.paired.evidence import SMALLEST_EFFECT, Evidence, last_falls
-from nas.analysis.paired.recipes import network_errors
+from nas.analysis.paired.recipes import Recipe, network_errors
 from nas.analysis.results import analyze_results
 from nas.errors import NasError
+from nas.recipe import Recipe as TrainingRecipe
+from nas.searchers.designs.paired import GRID
 from nas.study.config_diff import SAME_DATA, differences, lines
 from nas.study.outcomes import none_complete, outcomes_of
-from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 SCHEDULE = {"epochs", "cutout"}
 """Fields of the recipe that may change with a longer schedule."""
 
-GRID = {"lr", "weight_decay"}
-
 
 @dataclass(frozen=True)
 class Pool:
@@ -39,7 +38,7 @@ class Pool:
 
     trials: pd.DataFrame
     longer: pd.DataFrame
-    recipes: Mapping[tuple[float, float], pd.DataFrame]
+    recipes: Mapping[Recipe, pd.DataFrame]
 
 
 def analyze(
@@ -94,22 +93,28 @@ def pool(runs: Sequence[Run]) -> Pool:
     import pandas as pd
 
     first = _decisive(runs[0])
+    study = runs[0].config.recipe.lr, runs[0].config.recipe.weight_decay
     agreeing, longer = [], []
     recipes = defaultdict(list)
     for number, run in enumerate(runs):
-        frame = trial_table(run.study).assign(run=number)
         recipe = run.config.recipe
+        frame = trial_table(run.study).assign(run=number, recipe_by_type=bool(run.space.spec.recipe_by_type))
+        parts = _by_recipe(frame, (recipe.lr, recipe.weight_decay))
         if recipe.epochs > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
-            longer.append(frame.assign(epochs=recipe.epochs))
+            longer.append(parts.get(study, frame[:0]).assign(epochs=recipe.epochs))
             continue
-        if not _differ_in(run, first, GRID):
+        if not _differ_in(run, first, {*GRID}):
             here, there = ({"data": side.config.data, **_decisive(side)} for side in (runs[0], run))
             changes = "\n  ".join(lines(differences(here, there)))
             hint = f"they are pooled only where these agree:\n  {changes}"
             raise NasError(f"differs from {runs[0].name}", where=run.name, hint=hint)
         if _decisive(run) == first:
-            agreeing.append(frame)
-        recipes[recipe.lr, recipe.weight_decay].append(frame)
+            usual = frame.index.isin(parts[study].index) if study in parts else False
+            agreeing.append(frame.assign(usual=usual))
+        elif study in parts:
+            agreeing.append(parts[study])
+        for key, part in parts.items():
+            recipes[key].append(part)
     joined = {key: pd.concat(frames) for key, frames in recipes.items()}
     pooled = pd.concat(agreeing, ignore_index=True)
     if not (pooled["state"] == "complete").any():
@@ -118,9 +123,29 @@ def pool(runs: Sequence[Run]) -> Pool:
     return Pool(pooled, pd.concat(longer) if longer else pooled[:0], joined)
 
 
+def _by_recipe(frame: pd.DataFrame, usual: Recipe) -> dict[Recipe, pd.DataFrame]:
+    """Sort trials by learning rate and weight decay, given those of their run.
+
+    Only a paired design crosses them. The trials of a search that varied them count as one sample."""
+    paired = [design.get("design") == "paired" for design in frame["design"]]
+    keys = [
+        (own.get("lr", usual[0]), own.get("weight_decay", usual[1])) if crossed else usual
+        for own, crossed in zip(frame["own_recipe"], paired, strict=True)
+    ]
+    of_key = defaultdict(list)
+    for row, key in enumerate(keys):
+        of_key[key].append(row)
+    return {key: frame.iloc[rows] for key, rows in of_key.items()}
+
+
 def _decisive(run: Run) -> dict[str, Any]:
+    """Return the settings in which runs must agree. Of a search these include the recipes that it tried;
+    those of a paired design are told apart."""
     settings = run.config.to_dict()
-    return {key: settings[key] for key in (*SAME_DATA, "recipe")}
+    tried = {} if run.config.searcher == "paired" else run.space.spec.recipe_decisions
+    return {key: settings[key] for key in (*SAME_DATA, "recipe")} | (
+        {"searched recipe": tried} if tried else {}
+    )
 
 
 def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
@@ -130,7 +155,7 @@ def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
     return {**decisive, "recipe": recipe} == dict(first)
 
 
-def _evidence(found: Pool, recipe: Recipe, guess: float, smallest_effect: float) -> Evidence:
+def _evidence(found: Pool, recipe: TrainingRecipe, guess: float, smallest_effect: float) -> Evidence:
     longest = int(found.longer["epochs"].max()) if len(found.longer) else 0
     return Evidence(
         epochs=recipe.epochs,
@@ -138,7 +163,7 @@ def _evidence(found: Pool, recipe: Recipe, guess: float, smallest_effect: float)
         longer_epochs=longest,
         recipes={key: network_errors(frame) for key, frame in found.recipes.items()},
         usual=(recipe.lr, recipe.weight_decay),
-        falls=last_falls(found.trials),
+        falls=last_falls(found.trials[found.trials["usual"]]),
         guess=guess,
         smallest_effect=smallest_effect,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ GROUPS = {
 """Commands by purpose, each with one line of help."""
 
 COMMANDS = {name: line for commands in GROUPS.values() for name, line in commands.items()}
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 
 class LazyGroup(click.Group):
@@ -110,7 +111,16 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     if sys.platform == "win32":
         sys.exit(complain("nas does not run on Windows", NasError.exit_code, hint="use it in WSL, on Linux"))
     warnings.showwarning, sys.excepthook = show_warning, show_traceback
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(args))
+
+
+class Terminated(BaseException):
+    """SIGTERM, which ends a command as Ctrl-C does, so that it leaves nothing behind."""
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    raise Terminated
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -121,6 +131,8 @@ def run(args: Sequence[str] | None = None) -> int:
         return complain(str(error), error.exit_code)
     except click.ClickException as error:
         return complain(error.format_message(), error.exit_code, hint=_help_hint(error))
+    except Terminated:
+        return complain("stopped by SIGTERM", TERMINATED)
     except (KeyboardInterrupt, click.Abort):
         return complain("interrupted", INTERRUPTED)
     except BrokenPipeError:

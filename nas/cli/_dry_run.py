@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas.cli._output import echo, emit, table
-from nas.cli.spaces import adaptation_lines, size
+from nas.cli.spaces import adaptation_lines, genotypes, recipe_lines
 from nas.errors import NasError
 from nas.formatting import count, duration
 
@@ -23,7 +23,7 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     from nas.controller.evaluators import Workers
     from nas.data.summary import data_lines
     from nas.formatting import metric
-    from nas.training.recipe_text import recipe_lines
+    from nas.training.recipe_text import recipe_lines as lines_of_recipe
 
     if options["space"] is None:
         raise NasError("name a search space", where="--space", hint="nas spaces lists them")
@@ -37,13 +37,16 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
         emit(document)
         return
     networks, decisions = document["networks"], document["decisions"]
-    counted = "" if networks is None else f" ({count(networks, 'network')})"
-    echo(f"space       {config.space.name}: {size(config.space)} genotypes{counted}, {decisions} decisions")
+    noun = "different candidate" if config.space.spec.recipe_decisions else "network"
+    counted = "" if networks is None else f" ({count(networks, noun)})"
+    echo(f"space       {config.space.name}: {genotypes(config.space)}{counted}, {decisions} decisions")
     if networks is not None and networks < config.trials and not config.searcher.plans_every_trial:
         echo(f"            the search ends when all are tried, before {config.trials} candidates")
     for line in (*adaptation_lines(config.space), *_limit_lines(document["limits"])):
         echo(line)
-    for line in (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset)):
+    for line in (*data_lines(dataset, config.data), *lines_of_recipe(config.recipe, dataset)):
+        echo(line)
+    for line in recipe_lines(config.space):
         echo(line)
     epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
     amount = f"{config.trials} candidates" if config.trials < UNBOUNDED else "as many candidates as fit"

@@ -74,12 +74,13 @@ class SearchProgress:
     def data(self, config: SearchConfig, dataset: Dataset) -> None:
         """Print how the images were read and are augmented, and what follows from their size."""
         from nas.cli.spaces import adaptation_lines
+        from nas.cli.spaces import recipe_lines as searched_lines
         from nas.data.summary import data_lines
         from nas.training.recipe_text import recipe_lines
 
         self.seconds = config.seconds
         lines = (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset))
-        for line in (*lines, *adaptation_lines(config.space)):
+        for line in (*lines, *searched_lines(config.space), *adaptation_lines(config.space)):
             self.print(line)
 
     def plan(self, config: SearchConfig, planned: Plan) -> None:

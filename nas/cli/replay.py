@@ -14,6 +14,7 @@ from nas.errors import NasError
 if TYPE_CHECKING:
     from nas.controller.replay import Replay
     from nas.study.run import Run
+    from nas.study.trial import Proposal
 
 
 @click.command("replay", epilog="Example: nas replay latest")
@@ -52,10 +53,14 @@ def command(run: str, results_dir: Path, as_json: bool) -> None:
 def _described(replayed: Replay) -> dict[str, Any]:
     differs = None
     if replayed.differs is not None:
-        proposed = replayed.proposed and replayed.proposed.genotype.to_dict()
-        recorded = replayed.differs.genotype.to_dict()
+        proposed = replayed.proposed and _shown(replayed.proposed)
+        recorded = _shown(replayed.differs.proposal)
         differs = {"trial": replayed.differs.number, "recorded": recorded, "proposed": proposed}
     return {"same": replayed.same, "unknown": list(replayed.unknown), "differs": differs}
+
+
+def _shown(proposal: Proposal) -> dict[str, Any]:
+    return proposal.genotype.to_dict() | ({"recipe": proposal.recipe} if proposal.recipe else {})
 
 
 def _differs(run: Run, replayed: Replay) -> NasError:

@@ -203,7 +203,8 @@ def _exhausted_text(run: Run) -> str:
     if run.config.networks is None:
         return f"{ended}: the searcher has no further network to propose."
     tried = "it was tried" if run.config.networks == 1 else "all were tried"
-    return f"{ended}: the space holds {count(run.config.networks, 'network')}; {tried}."
+    noun = "candidate" if run.space.spec.recipe_decisions else "network"
+    return f"{ended}: the space holds {count(run.config.networks, noun)}; {tried}."
 
 
 def _profile_dict(run: Run) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def show_layers(
 ) -> None:
     """Print the table of layers and the errors of the classes, or the same as JSON."""
     from nas.graph.cost import cost
+    from nas.space.candidate import recipe_of
     from nas.visualization.network import layer_table
 
     layers, figures = layer_table(graph), cost(graph)
@@ -110,6 +111,7 @@ def show_layers(
             {
                 "digest": genotype.digest,
                 "genotype": genotype.to_dict(),
+                **({"recipe": recipe} if (recipe := recipe_of(genotype)) else {}),
                 "input_shape": shape,
                 **total,
                 "layers": rows,

@@ -17,6 +17,7 @@ from nas.cli._output import echo, emit, table
 from nas.errors import NasError
 from nas.formatting import metric
 from nas.graph.graph import shape_text
+from nas.space.decisions import RECIPE
 from nas.space.fitting import BOUND
 from nas.space.spec import UNITS
 
@@ -149,7 +150,7 @@ def _flops(text: str, own: int) -> int:
 def _head(space: SearchSpace) -> None:
     echo(f"{space.name}: {space.description}")
     shape = shape_text(space.input_shape)
-    echo(f"{size(space)} genotypes, counted at {shape} and {space.num_classes:,} classes")
+    echo(f"{genotypes(space)}, counted at {shape} and {space.num_classes:,} classes")
 
 
 def _show_costs(space: SearchSpace, as_json: bool) -> None:
@@ -188,6 +189,16 @@ def adaptation_lines(space: SearchSpace) -> list[str]:
     return [f"{label:<11} {text}" for label, text in space.adaptations()]
 
 
+def recipe_lines(space: SearchSpace) -> list[str]:
+    """Return a line with the options of each field of the recipe that is searched."""
+    found = [
+        f"{path.partition('.')[2]} {', '.join(str(option).lower() for option in options)}"
+        for path, options in space.domains().items()
+        if path.startswith(RECIPE)
+    ]
+    return [f"recipe      searched: {'; '.join(found)}"] if found else []
+
+
 def _summary(space: SearchSpace) -> dict[str, Any]:
     return {
         "name": space.name,
@@ -195,11 +206,19 @@ def _summary(space: SearchSpace) -> dict[str, Any]:
         "input_shape": list(space.input_shape),
         "num_classes": space.num_classes,
         "size": asdict(space.size()),
+        **({"without_recipe": asdict(space.without_recipe().size())} if space.spec.recipe else {}),
     }
 
 
 def size(space: SearchSpace) -> str:
     """Return the number of genotypes, as an upper bound if it is not known exactly."""
-    genotypes = space.size()
-    count = f"{genotypes.count:,}" if genotypes.count < READABLE else f"{Decimal(genotypes.count):.1e}"
-    return count if genotypes.exact else f"up to {count}"
+    found = space.size()
+    count = f"{found.count:,}" if found.count < READABLE else f"{Decimal(found.count):.1e}"
+    return count if found.exact else f"up to {count}"
+
+
+def genotypes(space: SearchSpace) -> str:
+    """Return the number of genotypes and, where the recipe is searched, that of genotypes with recipes."""
+    if not space.spec.recipe_decisions:
+        return f"{size(space)} genotypes"
+    return f"{size(space.without_recipe())} genotypes, {size(space)} with their recipes"

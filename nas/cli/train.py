@@ -84,6 +84,20 @@ BODY_RATE = 0.1
 )
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:1. Default: a GPU if there is one.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Devices that share each batch: GPUs, or CPU cores, of this machine or of the Ray cluster.",
+)
+@click.option(
+    "--sync-batch-norm",
+    is_flag=True,
+    help="With --devices, batch norms take their statistics over the whole batch, as on one device.",
+)
+@options.ray_address
 @options.results_dir
 @options.as_json
 def command(
@@ -98,6 +112,9 @@ def command(
     body_rate: float,
     freeze: bool,
     track: tuple[str, ...],
+    devices: int,
+    sync_batch_norm: bool,
+    ray_address: str | None,
     results_dir: Path,
     as_json: bool,
     **settings: Any,
@@ -114,15 +131,17 @@ def command(
     published weights is thus no evidence for or against an architecture.
     """
     from nas.cli._training_progress import TrainingProgress, error_text
+    from nas.controller.train import DeviceOptions, train_on
     from nas.exporters.publish import CURVE
-    from nas.exporters.train import fine_tuning, train_target
+    from nas.exporters.train import fine_tuning
     from nas.visualization.plots.curve import plot_curve
 
     chosen = _target(target, best, knee, trial, data, results_dir)
     start = fine_tuning(chosen, weights, body_rate, freeze)
     with TrainingProgress(Path(to or chosen.to) / chosen.name, track) as progress:
         hooks: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress.epoch, "say": note}
-        report = train_target(chosen, data, to, start, **settings, **hooks)
+        shared = DeviceOptions(devices, sync_batch_norm, ray_address)
+        report = train_on(shared, chosen, data, to, start, **settings, **hooks)
         progress.end(report)
     folder = Path(report["folder"])
     task = "segmentation" if "val_miou" in report else "classification"

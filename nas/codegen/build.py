@@ -15,6 +15,7 @@ from nas.space.genotype import Genotype, expand
 if TYPE_CHECKING:
     from torch import nn
 
+NETWORK = "Network"
 MAX_PARAMS = 1 << 30
 MAX_FEATURES = 1 << 34
 """Most bytes of feature maps per image. A network that needs more is refused by its figures, before
@@ -62,14 +63,15 @@ def build_graph(graph: Graph) -> nn.Module:
         hint = f"at most {MAX_PARAMS:,} parameters and {MAX_FEATURES:,} bytes are built"
         raise NasError(f"is too large to build: {size}", where="network", hint=hint)
     namespace = load_source(source(graph), f"<network {graph.digest}>")
-    network: nn.Module = namespace["Network"]()
+    network: nn.Module = namespace[NETWORK]()
     return network
 
 
 def load_source(text: str, name: str) -> dict[str, Any]:
     """Execute Python source and return its namespace. Tracebacks show its lines under `name`.
 
-    Raises NasError if it is not valid Python.
+    The last class with a `forward` is also there as `Network`, unless a class has that name.
+    Raises NasError if the source is not valid Python.
     """
     try:
         code = compile(text, name, "exec")
@@ -79,7 +81,10 @@ def load_source(text: str, name: str) -> dict[str, Any]:
     _remember(text, name)
     namespace: dict[str, Any] = {"__name__": name, "__file__": name}
     exec(code, namespace)
-    return namespace
+    networks = [
+        value for value in namespace.values() if isinstance(value, type) and hasattr(value, "forward")
+    ]
+    return {NETWORK: networks[-1], **namespace} if networks else namespace
 
 
 def _remember(text: str, name: str) -> None:

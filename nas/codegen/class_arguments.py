@@ -7,6 +7,7 @@ from typing import Any
 from nas.codegen.class_plan import ClassPlan, Param
 from nas.codegen.families import count_defaults
 from nas.codegen.format import fresh
+from nas.codegen.written import extra_params
 from nas.graph.ops import NUM_CLASSES, REQUIRED, Arg
 
 CHANNELS = ("in_chs", "mid_chs", "out_chs", "chs")
@@ -29,6 +30,7 @@ def parametrise(plan: ClassPlan) -> None:
                 text = _derived(plan, args[i], values) or _param(plan, args[i], values, ins, outs).name
                 plan.texts[shown.name, args[i].name] = text
     _name_by_branch(plan)
+    plan.params += extra_params(plan)
     order = {"in_chs": 0, "chs": 0, "out_chs": 2, NUM_CLASSES: 3}
     plan.params.sort(key=lambda p: (p.default is not REQUIRED, order.get(p.name, 1 if p.is_channels else 4)))
 
@@ -53,6 +55,10 @@ def _derived(plan: ClassPlan, arg: Arg, values: Values) -> str:
         if "kernel_size" in known and _equal(values, tuple(k // 2 for k in known["kernel_size"])):
             return "kernel_size // 2"
         return "dilation" if "dilation" in known and _equal(values, known["dilation"]) else ""
+    if arg.name == "kernel_size" and known.get("stride") == values:  # windows side by side
+        return "stride"
+    if arg.name == "groups":  # of a depthwise convolution
+        return next((p.name for p in plan.params if p.is_channels and p.values == values), "")
     if arg.name == EXTRA and {"in_chs", "out_chs"} <= known.keys():
         grown = tuple(o - i for o, i in zip(known["out_chs"], known["in_chs"], strict=True))
         return "out_chs - in_chs" if _equal(values, grown) else ""
@@ -69,6 +75,9 @@ def _param(plan: ClassPlan, arg: Arg, values: Values, ins: tuple[int, ...], outs
     for param in plan.params:
         if _equal(param.values, values) and (param.is_channels if _is_channels(name) else param.name == name):
             return param
+    strides = tuple(graph.module.stride if graph.module else None for graph in plan.graphs)
+    if name == "stride" and None not in strides and _equal(values, strides):
+        values = strides  # also of graphs without the node
     filled = next(value for value in values if value is not None)
     values = tuple(filled if value is None else value for value in values)
     name, channels = fresh(name, {param.name for param in plan.params}), _is_channels(name)

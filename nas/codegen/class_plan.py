@@ -10,6 +10,7 @@ from typing import Any
 from nas.codegen.format import CallText
 from nas.graph.graph import Graph, Shape
 from nas.graph.ops import NUM_CLASSES, REQUIRED, Arg, Call
+from nas.modules.base import WrittenClass
 
 INPLACE = Arg("inplace", True, False, keyword=True)
 
@@ -18,7 +19,7 @@ INPLACE = Arg("inplace", True, False, keyword=True)
 class View:
     """Node of a graph with the calls that compute it.
 
-    group: the attribute of `Network` that it becomes part of, or "".
+    group: the attribute of the network that it becomes part of, or "".
     stage: the stage that it is a block of, or "".
     nested: the call of the class that was generated for its graph.
     inplace: whether it may overwrite its input.
@@ -78,6 +79,7 @@ class ClassPlan:
     texts: code in place of a number, by node and argument.
     shown: the nodes that are printed, those of the graph that has most.
     views: the nodes of each of the graphs, in the order of `shown`; None for one that it lacks.
+    written: the text that its module type gives, of which only constructors are printed, or None.
     """
 
     graphs: list[Graph]
@@ -86,6 +88,7 @@ class ClassPlan:
     texts: dict[tuple[str, str], str] = field(default_factory=dict)
     shown: list[View] = field(default_factory=list)
     views: list[list[View | None]] = field(default_factory=list)
+    written: WrittenClass | None = None
 
     @property
     def graph(self) -> Graph:

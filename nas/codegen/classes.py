@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from nas.codegen import written
 from nas.codegen.class_arguments import parametrise
 from nas.codegen.class_plan import ClassPlan, View
 from nas.codegen.families import class_name, relatives, settings_of, words_of
@@ -65,21 +66,30 @@ def _grouped(graphs: Sequence[Graph], homes: Homes) -> list[ClassPlan]:
     """Group graphs of one structure, each group as a class."""
     groups: dict[Hashable, ClassPlan] = {}
     for nested in graphs:
+        text = written.written_class(nested)
         is_leaf = not any(isinstance(node.op, Graph) for node in nested.nodes.values())
-        shown, signature = _leaf(nested) if is_leaf else _described(nested, homes)
-        plan = groups.setdefault(signature, ClassPlan([], shown=list(shown)))
+        if text:
+            shown, signature = written.described(nested, text, homes)
+        elif is_leaf:
+            shown, signature = _leaf(nested)
+        else:
+            shown, signature = _described(nested, homes)
+        plan = groups.setdefault(signature, ClassPlan([], written=text))
         plan.graphs.append(nested)
         plan.views.append(list(shown))
+    for plan in groups.values():
+        same = (list(filter(None, column)) for column in zip(*plan.views, strict=True))
+        plan.shown = [views[0] for views in same if views]
     return list(groups.values())
 
 
-def _described(graph: Graph, homes: Homes) -> tuple[tuple[View, ...], Hashable]:
+def _described(graph: Graph, homes: Homes) -> tuple[tuple[View | None, ...], Hashable]:
     shown = tuple(_views(graph, homes))
     return shown, _signature(graph, shown, homes)
 
 
 @lru_cache(maxsize=4096)
-def _leaf(graph: Graph) -> tuple[tuple[View, ...], Hashable]:
+def _leaf(graph: Graph) -> tuple[tuple[View | None, ...], Hashable]:
     """The families of modules come again in nearly every network of a search."""
     return _described(graph, {})
 

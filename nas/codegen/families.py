@@ -6,6 +6,7 @@ the graphs of its family share the class: what differs among them becomes an arg
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from nas.errors import NasError
 from nas.graph.graph import Graph
 from nas.modules import MODULE_TYPES, Module
 from nas.modules.base import default_settings, expansion
+from nas.modules.structure import Structure
 
 CONTEXTS = ((64, 64, 1), (64, 128, 2), (64, 128, 1), (128, 128, 2))
 """Input channels, width and stride of the graphs of a family. The first keeps the shape."""
@@ -67,7 +69,7 @@ def _expanded(module: Module, contexts: Sequence[tuple[int, int, int]]) -> Itera
 
 def _with_other_numbers(module: Module) -> Iterator[Module]:
     """Yield the module with one, all but one, or all of its unusual numbers at their default, and with
-    another option of each number."""
+    another option of each number, the others as they are or at their default."""
     defaults = default_settings(type(module))
     numbers = {name: options for name, options in module.choices() if not isinstance(options[0], str)}
     unusual = [name for name in numbers if getattr(module, name) != defaults[name]]
@@ -75,21 +77,25 @@ def _with_other_numbers(module: Module) -> Iterator[Module]:
     usual |= {tuple(other for other in unusual if other != name) for name in unusual}
     for names in sorted(usual - {()}):
         yield replace(module, **{name: defaults[name] for name in names})
-    for name, options in numbers.items():
-        now = getattr(module, name)
-        others = (o for o in options if o != now and (not isinstance(o, float) or bool(o) == bool(now)))
-        for option in islice(others, 1):
-            yield replace(module, **{name: option})
+    kept = [name for name in unusual if isinstance(defaults[name], float) and not defaults[name]]
+    plain = replace(module, **{name: defaults[name] for name in unusual if name not in kept})
+    for like in dict.fromkeys((module, plain)):
+        for name, options in numbers.items():
+            now = getattr(like, name)
+            others = (o for o in options if o != now and (not isinstance(o, float) or bool(o) == bool(now)))
+            for option in islice(others, 1):
+                yield replace(like, **{name: option})
 
 
 def settings_of(graph: Graph) -> dict[str, Any]:
     """Return the settings of the module that a graph expands, but width and stride; {} without a module."""
-    return {name: getattr(graph.module, name) for name, _ in graph.module.choices()} if graph.module else {}
+    fields = (*graph.module.structures(), *graph.module.choices()) if graph.module else ()
+    return {name: getattr(graph.module, name) for name, _ in fields}
 
 
 def words_of(graph: Graph) -> tuple[Any, ...]:
     """Return the settings that are words, which tell classes apart even where the graphs look alike."""
-    return tuple(value for value in settings_of(graph).values() if isinstance(value, str))
+    return tuple(value for value in settings_of(graph).values() if isinstance(value, str | Structure))
 
 
 def about(graph: Graph) -> str:
@@ -109,8 +115,9 @@ def about(graph: Graph) -> str:
     settings = ", ".join(
         f"{name.replace('_', ' ')} {value.replace('_', ' ')}" for name, value in words.items()
     )
+    inside = "; ".join(str(value) for value in settings_of(graph).values() if isinstance(value, Structure))
     variant = str(graph.description).split(", ")[-1] if graph.variant else ""
-    return f"{'; '.join(part for part in (sentence, settings, variant) if part)}."
+    return f"{'; '.join(part for part in (sentence, settings, inside, variant) if part)}."
 
 
 def count_defaults(graph: Graph) -> int:
@@ -118,7 +125,8 @@ def count_defaults(graph: Graph) -> int:
     if graph.module is None:
         return 0
     defaults, settings = default_settings(type(graph.module)), settings_of(graph)
-    return sum(not isinstance(value, str) and value == defaults[name] for name, value in settings.items())
+    words = (str, Structure)
+    return sum(not isinstance(value, words) and value == defaults[name] for name, value in settings.items())
 
 
 def class_name(graphs: Sequence[Graph], apart: Callable[[Graph, Graph], bool]) -> str:
@@ -131,6 +139,9 @@ def class_name(graphs: Sequence[Graph], apart: Callable[[Graph, Graph], bool]) -
         return first.kind
     name, defaults = first.kind, default_settings(type(first.module))
     for field, value in settings_of(first).items():
+        if isinstance(value, Structure):  # so that the name is the same in all networks of a space
+            name += hashlib.blake2b(str(value).encode(), digest_size=2).hexdigest()
+            continue
         if value == defaults[field] or (not isinstance(value, str) and not _decides(first, field, apart)):
             continue
         values = {settings_of(graph)[field] for graph in graphs}

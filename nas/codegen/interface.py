@@ -1,4 +1,4 @@
-"""Methods of the class `Network` that are the same text, or nearly so, in every network."""
+"""Methods of the class of the network that are the same text, or nearly so, in every network."""
 
 from __future__ import annotations
 

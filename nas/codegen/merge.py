@@ -85,6 +85,8 @@ def _embedded(
 def _matches(view: View, other: View, search: _Embedding) -> bool:
     if view.printed != other.printed or len(view.inputs) != len(other.inputs):
         return False
+    if view.label and other.label and view.label != other.label:
+        return False
     before = dict(search.bypass)
     pairs = zip(view.inputs, other.inputs, strict=True)
     if all(search.fits(source, search.places[theirs]) for source, theirs in pairs):

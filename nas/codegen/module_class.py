@@ -10,6 +10,7 @@ from nas.codegen.class_plan import ClassPlan, Param, View, call_text, literal
 from nas.codegen.families import about
 from nas.codegen.format import INDENT, WIDTH, CallText, call_lines, fresh, statement_lines
 from nas.codegen.forward import Forward, Unit, plan_units
+from nas.codegen.written import body
 from nas.graph.graph import Graph
 from nas.graph.ops import REQUIRED, Add, BatchNorm, StochasticDepth
 
@@ -29,6 +30,8 @@ REPEATS = 3
 
 def module_class(plan: ClassPlan) -> str:
     """Return the source of a class."""
+    if plan.written:
+        return "\n".join([*_class_lines(plan, "nn.Module"), *body(plan)]) + "\n"
     graph = plan.graph
     units = plan_units(plan.shown, graph.output)
     if is_chain(graph, units):

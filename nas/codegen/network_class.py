@@ -1,4 +1,4 @@
-"""Prints the class `Network`, which has the interface of a timm model.
+"""Prints the class of the network, which has the interface of a timm model.
 
 The nodes of stem and head become its own. A head that scores every pixel is a class, as are
 auxiliary heads.
@@ -62,8 +62,8 @@ def is_map(graph: Graph) -> bool:
     return len(graph.output_shape) == 3
 
 
-def network_class(graph: Graph, plans: Sequence[ClassPlan]) -> str:
-    """Return the source of the class; `plans` are those of all classes that it may call."""
+def network_class(graph: Graph, plans: Sequence[ClassPlan], name: str) -> str:
+    """Return the source of the class of this name; `plans` are those of all classes that it may call."""
     flat, renamed = network_views(graph, plans)
     units = plan_units(flat, renamed[HEAD])
     parts: dict[str, list[Unit]] = {"body": [], HEAD: [], CLASSIFIER: [], "aux": []}
@@ -75,7 +75,8 @@ def network_class(graph: Graph, plans: Sequence[ClassPlan]) -> str:
         body.last = body.units[-1].output  # the norm of the head
     results = body.write()[1]
     names = {before: "x", **dict(zip(body.inner, results[1:], strict=True)), graph.input_names[0]: "image"}
-    lines = _init(graph, flat, units, plans)
+    head = f"class {name}(nn.Module):"
+    lines = [head, *_init(graph, flat, units, plans)]
     lines += _forward_features(body)
     lines += _forward_intermediates(body, normed=body.last != before)
     lines += (
@@ -116,7 +117,7 @@ def _init(graph: Graph, flat: Sequence[View], units: Sequence[Unit], plans: Sequ
     arguments = interface.MAP_ARGS if maps else interface.CLASSIFIER_ARGS
     arguments += f"\n{interface.ZERO_INIT_ARG}" if zeroed else ""
     about = "Network that scores every pixel" if maps else "Image classifier"
-    lines = ["class Network(nn.Module):", *docstring(f"{about}.", arguments, level=1), ""]
+    lines = [*docstring(f"{about}.", arguments, level=1), ""]
     args = [
         "self",
         f"num_classes: int = {graph.output_shape[0]}",

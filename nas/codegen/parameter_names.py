@@ -14,13 +14,14 @@ from nas.codegen.classes import plan_classes
 from nas.codegen.forward import Unit, declared, plan_units
 from nas.codegen.module_class import is_chain
 from nas.codegen.network_class import network_views
+from nas.codegen.written import parts
 from nas.graph.graph import HEAD, Graph
 
 V = TypeVar("V")
 
 
 def module_names(graph: Graph) -> dict[str, str]:
-    """Map the path of each primitive to the name of the module in the generated `Network` that computes
+    """Map the path of each primitive to the name of the module in the generated network that computes
     it. Primitives that a function computes are left out."""
     plans = plan_classes(graph)
     nodes, renamed = network_views(graph, plans)
@@ -73,9 +74,13 @@ def _inside(graph: Graph, path: str, view: View, module: str, plans: Sequence[Cl
         for other, own in zip(plan.graphs, plan.views, strict=True)
         if other is nested
     )
+    names: dict[str, str] = {}
+    if plan.written:
+        for name, node in parts(nested):
+            names |= _inside(graph, f"{path}/{name}", plan.shown[0], f"{module}.{node.label}", plans)
+        return names
     own = dict(zip((view.name for view in plan.shown), own_views, strict=True))
     units = plan_units(plan.shown, plan.graph.output)
-    names: dict[str, str] = {}
     for first, attribute in _attributes(units):
         inner = own[first.name]
         if inner is None:  # the graph lacks the node

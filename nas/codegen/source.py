@@ -1,8 +1,8 @@
 """Prints the graph of a network as a PyTorch file that a person would want to read.
 
 One class for each distinct module, numbers that differ as arguments, chains as
-`nn.Sequential`, and a `Network` with the interface of a timm model. The network that is
-trained is this source, executed.
+`nn.Sequential`, and at the end the network with the interface of a timm model. The network
+that is trained is this source, executed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import re
 import textwrap
 
 from nas.codegen.classes import plan_classes
-from nas.codegen.format import WIDTH
+from nas.codegen.format import WIDTH, fresh
 from nas.codegen.interface import CHECKPOINT_BLOCKS
 from nas.codegen.module_class import module_class
 from nas.codegen.network_class import inlined, network_class
+from nas.codegen.network_name import network_name
 from nas.codegen.whitelist import checked
 from nas.graph.cost import cost
 from nas.graph.graph import Graph, shape_text
@@ -27,7 +28,7 @@ def source(graph: Graph) -> str:
         graph: The graph of a network, as `nas.expand` returns it.
 
     Returns:
-        The text of a file with a class `Network(num_classes, in_chans)`.
+        The text of a file whose last class is the network, such as `ResNet20(num_classes, in_chans)`.
 
     Raises:
         NasError: The graph holds something that is not on the whitelist of `nas.codegen.whitelist`.
@@ -35,14 +36,17 @@ def source(graph: Graph) -> str:
     Example:
         >>> import nas
         >>> graph = nas.expand(nas.load_space("residual_vs_fractal").sample(seed=0))
-        >>> "class Network(nn.Module):" in nas.source(graph)
+        >>> "class ResNet16(nn.Module):" in nas.source(graph)
         True
     """
     plans = plan_classes(graph)
-    helpers = list(dict.fromkeys(h for p in graph.primitives for h in p.op.helpers()))
+    ops = [primitive.op for primitive in graph.primitives]
+    ops += [op for plan in plans if plan.written for op in plan.written.primitives]
+    helpers = list(dict.fromkeys(helper for op in ops for helper in op.helpers()))
     own = {id(op) for op in inlined(graph)}
     classes = [plan for plan in plans if not all(id(op) in own for op in plan.graphs)]
-    network = network_class(graph, plans)
+    name = fresh(network_name(graph), {plan.name for plan in plans})
+    network = network_class(graph, plans, name)
     if "checkpoint_blocks(" in network:
         helpers.append(CHECKPOINT_BLOCKS)
     body = "\n\n".join([*helpers, *(module_class(plan) for plan in classes), network])
@@ -60,7 +64,7 @@ def _docstring(graph: Graph) -> str:
     figures = cost(graph)
     size, classes = shape_text(graph.input_shape), graph.output_shape[0]
     text = str(graph.description or graph.kind)
-    unbroken = text.replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ")
+    unbroken = text.replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ").replace(";\0", "; ")
     title = textwrap.fill(unbroken, WIDTH - 3, break_on_hyphens=False).replace("\0", " ")
     return f'''"""{title}
 

@@ -29,7 +29,7 @@ PLAIN = {
     *(ast.Assign, ast.Expr, ast.Return, ast.Raise, ast.If, ast.For),
     *(ast.Call, ast.IfExp, ast.List, ast.Slice, ast.Starred),
     *(ast.Subscript, ast.Tuple, ast.GeneratorExp, ast.ListComp, ast.comprehension, ast.Load, ast.Store),
-    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.BitAnd, ast.BitOr),
+    *(ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr),
     *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub),
     *(ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.Gt, ast.GtE, ast.Is, ast.IsNot, ast.NotIn),
 }
@@ -38,14 +38,23 @@ MODULES = frozenset({"torch", "nn", "F"})
 OWNERS = MODULES | {"nn.init"}
 """Modules whose names are allowed one by one."""
 GENERATOR_NAMES = frozenset(
-    {"nn.Module", "nn.Sequential", "nn.Conv2d", "nn.Linear", "nn.Dropout", "nn.Identity", "nn.init"}
+    {
+        "nn.Module",
+        "nn.Sequential",
+        "nn.ModuleList",
+        "nn.Conv2d",
+        "nn.Linear",
+        "nn.Dropout",
+        "nn.Identity",
+        "nn.init",
+    }
     | {"nn.init.kaiming_normal_", "nn.init.zeros_", "torch.Tensor", "torch.jit", ".is_scripting"}
     | {".weight", ".append", ".zero_init_last"}
 )
 """Names of torch, and attributes, in the generator's own text."""
 GENERATOR_BUILTINS = frozenset(
-    {"bool", "float", "int", "isinstance", "hasattr", "len", "list", "range", "str", "super", "tuple", "type"}
-    | {"RuntimeError", "ValueError"}
+    {"bool", "enumerate", "float", "int", "isinstance", "hasattr", "len", "list", "range", "str", "super"}
+    | {"tuple", "type", "RuntimeError", "ValueError"}
 )
 HARMLESS_BUILTINS = frozenset(
     {"abs", "all", "any", "bool", "enumerate", "float", "int", "isinstance", "len", "list", "max", "min"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nas.controller.config import UNBOUNDED, SearchConfig, prepare
 from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
-from nas.space.space import SearchSpace, parse_space
+from nas.space.space import SearchSpace, load_space, parse_space
 from nas.study import run_folder
 from nas.study.config_diff import BECAME, differences, lines
 from nas.study.run_config import VERSION, RunConfig
@@ -92,7 +92,9 @@ def resume_run(
     if settings["seconds"] is not None and settings["trials"] is None:
         ours["trials"] = UNBOUNDED  # as many as fit; those that are recorded may be all that were asked for
     chosen = {key: getattr(recorded, key, None) if value is None else value for key, value in ours.items()}
-    config, dataset = prepare(space, recipe={**asdict(recorded.recipe), **recipe}, **chosen)
+    loaded = space if isinstance(space, SearchSpace) else load_space(space)
+    fields = {name: v for name, v in asdict(recorded.recipe).items() if name not in loaded.spec.recipe}
+    config, dataset = prepare(loaded, recipe={**fields, **recipe}, **chosen)
     changes = differences(recorded.to_dict(), config.run_config(dataset).to_dict(), FREE)
     if changes:
         message = "\n  ".join(("cannot resume with other settings", *lines(changes, BECAME)))

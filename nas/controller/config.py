@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from nas.searchers.base import Searcher
 from nas.searchers.warm_start import WarmStart, find_warm_starts
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, load_space
+from nas.space.spec import listed
 from nas.study import run_folder
 from nas.study.objectives import check_objectives, measures
 from nas.study.run_config import RunConfig
@@ -115,8 +116,7 @@ def prepare(
     fitted = loaded.with_input(dataset.input_shape, dataset.num_classes)
     _check_task(fitted, dataset)
     fields = {**(recipe or {}), **({"epochs": fidelity[-1]} if fidelity else {})}
-    adjusted_recipe = adjusted(default_recipe(dataset, fields.get("epochs")), fields)
-    check_recipe(adjusted_recipe, dataset)
+    adjusted_recipe = _recipe(fitted, dataset, fields)
     if adjusted_recipe.patience:
         hint = "nas train has it; halving (--fidelity) ends trainings early here"
         raise NasError("candidates are compared after equal epochs", where="recipe: patience", hint=hint)
@@ -134,6 +134,24 @@ def prepare(
         fidelity=fidelity,
     )
     return config, dataset
+
+
+def _recipe(space: SearchSpace, dataset: Dataset, fields: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a search: fields that the space searches have their first option.
+
+    NasError for a field that both the space and the user set, and for an option that the data do not allow.
+    """
+    spec = space.spec
+    if twice := [name for name in fields if name in spec.recipe]:
+        hint = f"leave it out, or change `recipe` in the file of {space.name}"
+        raise NasError("is set by the search space", where=f"recipe: {twice[0]}", hint=hint)
+    recipe = adjusted(default_recipe(dataset, fields.get("epochs")), {**spec.usual_recipe, **fields})
+    check_recipe(recipe, dataset)
+    for name, value in spec.recipe.items():
+        branches = [o for kind, o in value.items() if kind != "by"] if isinstance(value, Mapping) else [value]
+        for option in (option for branch in branches for option in listed(branch)):
+            check_recipe(replace(recipe, **{name: option}), dataset)
+    return recipe
 
 
 def versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from nas.controller.space_figures import space_figures
 from nas.graph.cost import Cost, cost
 from nas.schedulers import expected_epochs
 from nas.searchers.base import propose
+from nas.space.candidate import trained_under
 from nas.space.genotype import Genotype, expand
 from nas.study.history import History
 from nas.training.recipe_text import augmentation
@@ -113,8 +114,8 @@ def _training_seconds(config: SearchConfig, dataset: Dataset, genotype: Genotype
     from nas.codegen.build import build
     from nas.training.loop import train
 
-    part = _first_batches(dataset, config.recipe.batch_size * BATCHES)
-    recipe = replace(config.recipe, epochs=1)
+    recipe = replace(trained_under(genotype, config.recipe), epochs=1)
+    part = _first_batches(dataset, recipe.batch_size * BATCHES)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

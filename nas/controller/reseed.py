@@ -19,7 +19,7 @@ from nas.controller.config import SearchConfig
 from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.loop import REUSED, run_search
 from nas.controller.progress import Event, Progress
-from nas.controller.signals import Interrupted
+from nas.controller.signals import Interrupted, Stop, interruptible
 from nas.errors import NasError
 from nas.searchers.designs.base import Design
 from nas.study import run_folder
@@ -120,7 +120,8 @@ def reseed(
     """
     if seeds < 1:
         raise NasError(f"must be at least 1, not {seeds}", where="reseed")
-    with ExitStack() as stack:
+    stop = Stop()
+    with interruptible(stop), ExitStack() as stack:
         stack.enter_context(run_folder.lock_run(run_folder.find_run(run, results_dir)))
         opened = open_run(run, results_dir)
         stack.callback(opened.study.close)
@@ -134,7 +135,7 @@ def reseed(
             stack.callback(evaluator.close)
             on_start(missing, recipe.epochs, evaluator.slots)
             callbacks = Callbacks(on_trial=on_trial, on_event=on_event, on_stop=on_stop)
-            _train(opened, study, missing, evaluator, recipe, callbacks)
+            _train(opened, study, missing, evaluator, recipe, callbacks, stop)
     return open_run(run, results_dir)
 
 
@@ -211,12 +212,13 @@ def _train(
     evaluator: Evaluator,
     recipe: Recipe,
     callbacks: Callbacks,
+    stop: Stop,
 ) -> None:
     design = Reseed(missing, study.trials)
     trials = design.default_trials(run.space, 0)
     config = SearchConfig(run.space, design, recipe, trials, run.config.seed)
     try:
-        run_search(config, study, evaluator, callbacks=callbacks)
+        run_search(config, study, evaluator, callbacks=callbacks, stop=stop)
     except Interrupted as error:
         error.hint = "the same command continues with the trainings that are missing"
         raise

@@ -16,7 +16,7 @@ from nas.controller.dry_run import Plan, plan
 from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.loop import run_search
 from nas.controller.progress import Event, Progress
-from nas.controller.signals import Interrupted
+from nas.controller.signals import Interrupted, Stop, interruptible
 from nas.controller.tracking import Tracker, Tracking
 from nas.errors import ClusterLostError, NasError, NotFoundError
 from nas.schedulers import make_scheduler
@@ -145,7 +145,8 @@ def search(
         on_stop=on_stop,
     )
     workers_asked, tracking = Workers(workers, gpus_per_worker, ray_address), Tracking(track)
-    with ExitStack() as stack:
+    stop = Stop()
+    with interruptible(stop), ExitStack() as stack:
         if resume:
             keep: Callable[..., None] = ignore
             files = _resumed_folder(name, results_dir, storage)
@@ -165,7 +166,7 @@ def search(
             if profile:
                 writer = stack.enter_context(profile_writer(files.profile))
                 callbacks = replace(callbacks, on_times=writer)
-            _train(run, config, dataset, workers_asked, tracking, callbacks, begun=keep)
+            _train(run, config, dataset, workers_asked, tracking, callbacks, stop, begun=keep)
     return replace(run, config=run_folder.read_config(files))
 
 
@@ -203,6 +204,7 @@ def _train(
     workers: Workers,
     tracking: Tracking,
     callbacks: Callbacks,
+    stop: Stop,
     begun: Callable[[], None],
 ) -> None:
     """Train until all trials are recorded; `begun` is called before the first training."""
@@ -232,6 +234,7 @@ def _train(
                 scheduler=scheduler,
                 callbacks=tracking.joined(callbacks),
                 weights_dir=run.files.weights,
+                stop=stop,
             )
         except (Interrupted, ClusterLostError) as error:
             limit = "" if config.seconds is None else f" --time {config.seconds:.0f}s"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nas.errors import NasError
-from nas.graph.cost import cost, depth
+from nas.graph.cost import cost
 from nas.graph.graph import Graph
 from nas.space.decisions import pick
 from nas.space.genotype import expand
@@ -47,8 +47,8 @@ def space_figures(space: SearchSpace, draws: int = DRAWS, seed: int = 0) -> Spac
         "params": [network.params for network in costs],
         "memory": [_step_memory(graph) for graph in graphs],
     }
-    if "depth" in space.spec.constraints:
-        columns["depth"] = [depth(graph) for graph in graphs]
+    for name in space.spec.constraints.keys() - columns.keys():
+        columns[name] = [space.limited(graph)[name][0] for graph in graphs]
     broken = np.zeros(len(graphs), dtype=bool)
     limits = {}
     for name, limit in space.spec.constraints.items():

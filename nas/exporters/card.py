@@ -20,9 +20,9 @@ MOST_CLASSES = 20
 FITS = {"crop": "their middle is cropped", "squash": "squashed", "pad": "padded with black"}
 """How an image of another shape is brought to that of the training, in words."""
 LOAD = """\
-{imports}from network import Network
+{imports}from network import {name}
 
-network = Network(num_classes={classes:d}, in_chans={channels:d}){load}
+network = {name}(num_classes={classes:d}, in_chans={channels:d}){load}
 """
 
 
@@ -71,8 +71,8 @@ def _load_block(about: Mapping[str, Any]) -> Block:
     weights = about["weights"]
     imports = "from safetensors.torch import load_file\n\n" if weights else ""
     load = '\nnetwork.load_state_dict(load_file("model.safetensors"))\nnetwork.eval()' if weights else ""
-    sizes = {"classes": about["num_classes"], "channels": about["input_shape"][0]}
-    return Block("Load", LOAD.format(imports=imports, load=load, **sizes), weights=weights)
+    facts = {"name": about["class"], "classes": about["num_classes"], "channels": about["input_shape"][0]}
+    return Block("Load", LOAD.format(imports=imports, load=load, **facts), weights=weights)
 
 
 def _shown_genotype(about: Mapping[str, Any]) -> list[str]:

@@ -41,7 +41,8 @@ def load() -> nn.Module:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    network: nn.Module = module.Network(num_classes=about["num_classes"], in_chans=about["input_shape"][0])
+    cls = getattr(module, about["class"])
+    network: nn.Module = cls(num_classes=about["num_classes"], in_chans=about["input_shape"][0])
     network.load_state_dict(read_safetensors(FOLDER / "model.safetensors"))
     return network.eval()
 

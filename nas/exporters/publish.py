@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.codegen.network_name import class_of
 from nas.errors import NasError, StorageError
 from nas.exporters import predict_script
 from nas.exporters import verify as verification
@@ -149,7 +150,8 @@ def _write(package: Package, scratch: Path, to: Path, formats: Sequence[Any]) ->
     folder.mkdir()
     preprocessing = Preprocessing.of(package.about)
     (folder / verification.SOURCE).write_text(package.source)
-    (folder / CONFIG).write_text(json.dumps(package.about, indent=2) + "\n")
+    about = {**package.about, "class": class_of(package.source)}
+    (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
     reference = _reference(package, preprocessing)
     (folder / verification.REFERENCE).write_bytes(save(reference))
     state = {name: value.contiguous() for name, value in package.state.items()}
@@ -182,9 +184,9 @@ def _reference(package: Package, preprocessing: Preprocessing | None) -> dict[st
 
 def load_network(text: str, about: Mapping[str, Any], where: str = "network.py") -> nn.Module:
     """Run the text of a network.py and return its network, for the channels and classes of a config."""
-    from nas.codegen.build import load_source
+    from nas.codegen.build import NETWORK, load_source
 
-    cls = load_source(text, where)["Network"]
+    cls = load_source(text, where)[NETWORK]
     network: nn.Module = cls(num_classes=about["num_classes"], in_chans=about["input_shape"][0])
     return network
 

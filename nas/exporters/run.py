@@ -239,7 +239,7 @@ def about_trial(
         *("space", "data", "data_fingerprint", "input_shape", "num_classes", "classes"),
         *("recipe", "versions"),
     )
-    genotype = made.genotype if variant.column else trial.genotype
+    genotype = (made.genotype if variant.column else trial.genotype).network
     return {
         "schema": 1,
         "name": f"trial-{trial.number}{variant.suffix}",
@@ -247,7 +247,7 @@ def about_trial(
         "trial": trial.number,
         "task": task_of(made.graph),
         "digest": genotype.digest,
-        "network": str(made.genotype),
+        "network": str(made.genotype.network),
         "genotype": genotype.to_dict(),
         "cost": asdict(cost(made.graph)),
         "column": DEEPEST if variant.column else None,
@@ -257,6 +257,7 @@ def about_trial(
         **normalisation(config.mean, config.std),
         "fit": fit_of(config.data),
         **{name: settings[name] for name in kept},
+        **({"recipe": settings["recipe"] | trial.recipe, "own_recipe": trial.recipe} if trial.recipe else {}),
     }
 
 

@@ -11,8 +11,9 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nas.codegen.parameter_names import carry
 from nas.codegen.source import source
@@ -46,92 +47,27 @@ if TYPE_CHECKING:
 
     from nas.data import Dataset
     from nas.graph.graph import Graph
+    from nas.training.loop import TrainingResult
     from nas.training.recipe import Recipe
+
+
+class Devices(Protocol):
+    """Several devices that train one network; see `nas.controller.evaluators.ray_train.RayDevices`."""
+
+    def check(self, recipe: Recipe, dataset: Dataset) -> None: ...
+
+    def text(self, recipe: Recipe, dataset: Dataset) -> str: ...
+
+    def record(self, recipe: Recipe, dataset: Dataset) -> dict[str, Any]: ...
+
+    @property
+    def train(self) -> Callable[..., TrainingResult]: ...
+
 
 STARTS = ("start", "start_sha256", "freeze", "body_rate")
 """Entries of config.json, in `training`, on the weights that a training started from."""
 START = "start.json"
 """File in the folder of a training that runs: what it starts from."""
-
-
-def train(
-    network: str | Path | Genotype,
-    data: str | None = None,
-    *,
-    to: str | Path | None = None,
-    weights: str | Path | None = None,
-    body_rate: float = BODY_RATE,
-    freeze: bool = False,
-    epochs: int | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    time: float | None = None,
-    seed: int = 0,
-    device: str | None = None,
-    resume: bool = False,
-    on_start: Callable[[Dataset, Recipe], None] | None = None,
-    on_epoch: Callable[[Mapping[str, float]], None] | None = None,
-) -> dict[str, Any]:
-    """Train one network fully, then score it once on the test images.
-
-    A folder comes out with the source, the trained weights, config.json, a model card, the curve and figures
-    (training.json) and predict.py. It replaces an earlier one whole. A source file is run as the program
-    that it is: train only what you trust.
-
-    Args:
-        network: The file `network.py` that `nas.export` wrote, or another with a class
-            `Network(num_classes, in_chans)`; a genotype, or a JSON file with one; or the name of a network of
-            the zoo, such as `"resnet18"`.
-        data: The data set, as for `nas.search`; by default the data of the search or training that an
-            exported file comes from.
-        to: Folder in which the folder is written; by default that of the exported file, or `trained`,
-            beside a file.
-        weights: File of weights to start from, under this program's names or, for networks of the zoo,
-            torchvision's. The head is replaced where it has other classes. By default weights are random.
-        body_rate: Learning rate of all layers but the head, as a share of the head's, with `weights`.
-        freeze: Train the head alone, with `weights`.
-        epochs: Epochs to train; by default 100 below 20,000 training images, 200 below 200,000, else 90.
-        recipe: Fields of `nas.training.recipe.Recipe` that differ from `full_recipe`, such as `{"ema": 0}`.
-            On the data of its search, a network keeps the `pad`, `flip`, `class_weights` and `sampling`
-            of the search.
-        time: Seconds for the training. Where the epochs do not fit, as a few measured batches tell, the
-            schedule is as many as do. A resumed training keeps its epochs.
-        seed: Seed of the initial weights and the order of batches.
-        device: `"cpu"`, `"cuda"` or `"cuda:1"`; by default a GPU if there is one.
-        resume: Continue an interrupted training. A finished one returns its figures.
-        on_start: Called before the first epoch with the data and the recipe.
-        on_epoch: Called after each epoch with its figures: epoch, train_loss, val_loss, val_error.
-
-    Returns:
-        The content of training.json, and the `folder`: val_error and test_error as fractions in [0, 1],
-        val_loss, test_loss, the curve, the recipe, the seed and the data. In segmentation an error is
-        1 - mIoU.
-
-    Raises:
-        NotFoundError: There is no such file, network or data set.
-        NasError: No data are named, an interrupted training or other files are in the way, the network does
-            not fit the data or the weights, or the training diverged.
-
-    Example:
-        >>> import nas
-        >>> run = nas.open_run("first")
-        >>> (exported,) = nas.export(run, [run.best()], "best")
-        >>> figures = nas.train(exported.folder / "network.py", epochs=1)
-        >>> 0 <= figures["test_error"] <= 1
-        True
-    """
-    target = find_target(network)
-    start = fine_tuning(target, weights, body_rate, freeze)
-    settings: dict[str, Any] = {
-        "epochs": epochs,
-        "recipe": recipe,
-        "seed": seed,
-        "device": device,
-        "resume": resume,
-        "time": time,
-        "on_start": on_start,
-        "on_epoch": on_epoch,
-    }
-    return train_target(target, data, to, start, **settings)
 
 
 def find_target(network: str | Path | Genotype) -> TrainingTarget:
@@ -175,8 +111,10 @@ def train_target(
     on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    devices: Devices | None = None,
 ) -> dict[str, Any]:
-    """Train a network into its folder; see `train`. `say` is called with what is started from."""
+    """Train a network into its folder; see `nas.train`. `say` is called with what is started from, and with
+    the devices where there are several."""
     from nas.training.precision import default_device  # loads torch
 
     out = Path(to or target.to) / target.name
@@ -190,6 +128,8 @@ def train_target(
     settings: dict[str, Any] = {"device": device, "resume": resume}
     try:
         chosen = choose_recipe(files.source, dataset, epochs=epochs, fields=recipe, time=time, **settings)
+        if devices is not None:
+            devices.check(chosen, dataset)
     except NasError:
         if not begun:
             shutil.rmtree(work)
@@ -199,7 +139,15 @@ def train_target(
         if start is not None:
             say(start.apply(network, dataset.num_classes))
 
-    calls: dict[str, Any] = {"on_start": on_start, "on_epoch": on_epoch, "prepare": prepare}
+    def begin(dataset: Dataset, recipe: Recipe) -> None:
+        if on_start is not None:
+            on_start(dataset, recipe)
+        if devices is not None:
+            say(devices.text(recipe, dataset))
+
+    calls: dict[str, Any] = {"on_start": begin, "on_epoch": on_epoch, "prepare": prepare}
+    if devices is not None:
+        calls["train"] = partial(devices.train, say=say)
     finished = files.report.exists() and not files.weights.exists()
     try:
         report = train_fully(files.source, dataset, chosen, seed=seed, **settings, **calls)
@@ -211,6 +159,7 @@ def train_target(
         raise NasError("holds a training with other data or settings", where=str(out), hint=hint) from error
     if files.weights.is_file():  # else a finished training was asked to go on
         report = {**report, "weights": "model.safetensors"}
+        report |= {"devices": devices.record(chosen, dataset)} if devices is not None else {}
         publish([trained.package(files, report)], out.parent)
     shutil.rmtree(work)
     return {**report, "folder": str(out)}
@@ -297,6 +246,7 @@ class _Trained:
             "epochs": epochs,
             **kept,
             "seed": report["seed"],
+            **({"devices": report["devices"]} if "devices" in report else {}),
             **self.start,
             **wanted,
         }

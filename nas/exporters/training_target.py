@@ -13,6 +13,7 @@ from nas.errors import NasError, NotFoundError
 from nas.exporters.folder import NetworkFolder, read_about
 from nas.exporters.publish import CONFIG, check_replaceable
 from nas.files import MAX_BYTES, read_text
+from nas.space.candidate import recipe_of
 from nas.space.genotype import Genotype
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 TRAINED = Path("trained")
 """Folder of the trainings of networks that are in no run and no exported folder, by default."""
-ORIGIN = ("trial", "space", "zoo", "about", "title")
+ORIGIN = ("trial", "space", "zoo", "about", "title", "own_recipe")
 """Entries of a config.json that say which network it is, and stay when it is trained again."""
 OF_IMAGES = ("pad", "flip", "class_weights", "sampling")
 """Fields of a recipe that say what holds for the images, however long a training is."""
@@ -41,7 +42,8 @@ class TrainingTarget:
         fingerprint: Fingerprint of these data.
         split_seed: Seed of their split.
         zoo: Name in the zoo, under which torchvision's weights can be read.
-        recipe: Fields of the recipe that go with these data, as the search or the last training had them.
+        recipe: Fields of the recipe that go with these data, as the search or the last training had them, and
+            those that the search chose for this network.
     """
 
     name: str
@@ -62,16 +64,17 @@ def trial_target(run: Run, trial: Trial) -> TrainingTarget:
     return TrainingTarget(
         name=f"trial-{trial.number}",
         to=run.folder / "train",
-        genotype=trial.genotype,
+        genotype=trial.genotype.network,
         about={
             "title": f"Trial {trial.number} of a search over {config.space}",
             "trial": trial.number,
             "space": config.space,
+            **({"own_recipe": trial.recipe} if trial.recipe else {}),
         },
         data=config.data,
         fingerprint=config.data_fingerprint,
         split_seed=config.seed,
-        recipe=_of_images(asdict(config.recipe)),
+        recipe=_of_images(asdict(config.recipe)) | trial.recipe,
     )
 
 
@@ -90,8 +93,9 @@ def zoo_target(name: str) -> TrainingTarget:
 
 def genotype_target(genotype: Genotype, name: str = "") -> TrainingTarget:
     """Return an architecture, by default under the name of its digest."""
-    name = name or genotype.digest
-    return TrainingTarget(name, TRAINED, genotype, about={"title": name})
+    name, own = name or genotype.digest, recipe_of(genotype)
+    about = {"title": name, **({"own_recipe": own} if own else {})}
+    return TrainingTarget(name, TRAINED, genotype.network, about=about, recipe=own)
 
 
 def file_target(path: Path) -> TrainingTarget:
@@ -138,9 +142,9 @@ def _of_about(
     seed = about.get("split_seed", 0)
     if type(seed) is not int:
         raise NasError("must be a whole number", where=f"{folder / CONFIG}: split_seed")
-    recipe = about.get("recipe", {})
-    if not isinstance(recipe, dict):
-        raise NasError("must be a mapping", where=f"{folder / CONFIG}: recipe")
+    recipe, own = about.get("recipe", {}), about.get("own_recipe", {}) if genotype else {}
+    if not isinstance(recipe, dict) or not isinstance(own, dict):
+        raise NasError("must be a mapping", where=f"{folder / CONFIG}: recipe and own_recipe")
     return TrainingTarget(
         name=place.name,
         to=folder.parent if folder.name not in ("", "..") else place.parent,
@@ -151,7 +155,7 @@ def _of_about(
         fingerprint=about.get("data_fingerprint"),
         split_seed=seed,
         zoo=known.get("zoo"),
-        recipe=_of_images(recipe),
+        recipe=_of_images(recipe) | own,
     )
 
 

@@ -45,7 +45,8 @@ def verify(folder: Path, formats: Sequence[Path] = ()) -> dict[str, Any]:
     about = json.loads((folder / CONFIG).read_text())
     reference = load_file(folder / REFERENCE)
     images, expected = reference["images"], reference["outputs"]
-    network = _load(folder / SOURCE).Network(num_classes=expected.shape[1], in_chans=images.shape[1])
+    cls = getattr(_load(folder / SOURCE), about["class"])
+    network = cls(num_classes=expected.shape[1], in_chans=images.shape[1])
     network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     network.eval()
     with torch.no_grad():

@@ -17,6 +17,7 @@ from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.modules import Component, Head, Module, Stem
 from nas.plugins import send_own
+from nas.space.candidate import trained_under
 from nas.space.genotype import Genotype, expand
 from nas.space.space import SearchSpace
 from nas.training import checkpoint
@@ -66,7 +67,9 @@ def train_decisions(
         cls.registry[cls.type_name] = cls
     genotype, seed = genotype_of(space, config), config.get(SEED, 0)
     figures = cost(expand(genotype, space.input_shape, space.num_classes))
-    recipe = adjusted(recipe, {name: config[name] for name in varied(config)})
+    if twice := [name for name in varied(config) if name in space.spec.recipe]:
+        raise NasError("is a decision of the space", where=twice[0], hint="leave it to one of the two")
+    recipe = adjusted(trained_under(genotype, recipe), {name: config[name] for name in varied(config)})
     constant = {"flops": figures.flops, "params": figures.params}
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

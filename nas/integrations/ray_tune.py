@@ -207,9 +207,10 @@ class GenotypeSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         for key, held in json.loads(Path(checkpoint_path).read_text()).items():
             number, genotype = held.pop("number"), Genotype.from_json(held.pop("genotype"))
-            self.run.proposed[key] = number, proposal_from(genotype, held)
+            proposal = proposal_from(genotype, held)
+            self.run.proposed[key] = number, proposal
             if self.run.study.by_number(number) is None:
-                self.run.study.mark_running(number, genotype.digest, genotype)
+                self.run.study.mark_running(number, proposal.genotype.digest, proposal.genotype)
 
 
 class RunRecorder(tune.Callback):

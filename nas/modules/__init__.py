@@ -4,6 +4,7 @@ from nas.modules.activated_conv import ActivatedConv
 from nas.modules.attention import Attention
 from nas.modules.base import MODULE_TYPES, Component, Head, Module, Stem, choice, from_dict
 from nas.modules.bottleneck import Bottleneck
+from nas.modules.cell import Cell
 from nas.modules.convnext import ConvNeXt
 from nas.modules.dense import Dense
 from nas.modules.factorized import FactorizedInception
@@ -39,6 +40,7 @@ __all__ = [
     "AuxiliaryConvHead",
     "AuxiliaryHead",
     "Bottleneck",
+    "Cell",
     "Component",
     "ConvNeXt",
     "ConvPoolHead",

@@ -8,12 +8,33 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any, ClassVar, TypeVar, cast
 
-from nas.errors import NasError, did_you_mean
+from nas.errors import NasError, did_you_mean, error_context
 from nas.graph.graph import Graph, Shape, Value, trace
-from nas.graph.ops import MAX_SIZE
+from nas.graph.ops import MAX_SIZE, Op
+from nas.modules.structure import Structure
 from nas.plugins import load_entry_points
 
 C = TypeVar("C", bound="Component")
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenClass:
+    """Class of the generated code that makes and calls the parts of a module in loops.
+
+    The parts are the nested graphs of the module, and are of one class. Each has its attribute as its label,
+    such as `steps.0.1`.
+
+    Attributes:
+        text: Source of the class after the head of `__init__`, with fields for the constructors of parts.
+        parts: Attribute of the part whose constructor a field prints, by the name of the field.
+        arguments: Fields of the module that are arguments of the class.
+        primitives: Primitives whose helpers the class needs.
+    """
+
+    text: str
+    parts: Mapping[str, str]
+    arguments: tuple[str, ...]
+    primitives: tuple[Op, ...] = ()
 
 
 def choice(*options: Any, default: Any = None) -> Any:
@@ -64,6 +85,11 @@ class Component:
             value = getattr(self, name)
             if not is_option(value, options):
                 raise NasError(f"{value!r} is not an option", where=name, hint=options_hint(value, options))
+        for name, kind in self.structures():
+            value = getattr(self, name)
+            if not isinstance(value, kind):  # its text
+                with error_context(name):
+                    object.__setattr__(self, name, kind.read(value))
 
     @classmethod
     def choices(cls) -> tuple[tuple[str, Sequence[Any]], ...]:
@@ -71,12 +97,22 @@ class Component:
         itself: Any = cls  # mypy takes dataclasses for unhashable classes
         return _choices(itself)
 
+    @classmethod
+    def structures(cls) -> tuple[tuple[str, type[Structure]], ...]:
+        """Return the structured fields with the types of their values."""
+        itself: Any = cls  # mypy takes dataclasses for unhashable classes
+        return _structures(itself)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the type, the fields without a default, and those that differ from their default."""
+        """Return the type, the fields without a default, and those that differ from their default;
+        structured ones as text."""
         cls: Any = type(self)  # mypy takes dataclasses for unhashable classes
         defaults = _defaults(cls)
         settings = {name: getattr(self, name) for name in defaults}
         changed = {name: value for name, value in settings.items() if value != defaults[name]}
+        for name, _ in self.structures():
+            if name in changed:
+                changed[name] = str(changed[name])
         return {"type": self.type_name, **changed}
 
     def __str__(self) -> str:
@@ -90,6 +126,12 @@ def _choices(cls: type[Component]) -> tuple[tuple[str, Sequence[Any]], ...]:
 
 
 @cache
+def _structures(cls: type[Component]) -> tuple[tuple[str, type[Structure]], ...]:
+    items = dataclasses.fields(cls)
+    return tuple((item.name, item.metadata["structure"]) for item in items if "structure" in item.metadata)
+
+
+@cache
 def _defaults(cls: type[Component]) -> dict[str, Any]:
     return {item.name: item.default for item in dataclasses.fields(cls)}
 
@@ -97,7 +139,7 @@ def _defaults(cls: type[Component]) -> dict[str, Any]:
 def default_settings(cls: type[Component]) -> dict[str, Any]:
     """Return the default of every searchable field of a component."""
     itself: Any = cls  # mypy takes dataclasses for unhashable classes
-    return {name: _defaults(itself)[name] for name, _ in cls.choices()}
+    return {name: _defaults(itself)[name] for name, _ in (*cls.structures(), *cls.choices())}
 
 
 @cache
@@ -125,6 +167,10 @@ class Module(Component):
     def expand(self, x: Value) -> Value:
         """Compute the output from the input, written like a `forward`."""
         raise NotImplementedError
+
+    def written_class(self) -> WrittenClass | None:
+        """Return the class that is printed for the module, or None where it follows from the graph."""
+        return None
 
     def __call__(self, *values: Value, name: str = "") -> Value:
         """Apply the module to values of a graph, as a nested graph of its own."""
@@ -263,3 +309,17 @@ def _made(cls: Any, /, **settings: Any) -> Component:
             raise NasError(f"{cls.type_name} needs {field!r}")
     made: Component = cls(**settings)
     return made
+
+
+def measures(graph: Graph) -> dict[str, tuple[int, int]]:
+    """Return the figures of structured fields, the least and the most over all modules of a network."""
+    values: dict[str, list[int]] = {}
+    for node in graph.nodes.values():
+        if isinstance(node.op, Graph) and node.op.module is None:
+            for figure, pair in measures(node.op).items():
+                values.setdefault(figure, []).extend(pair)
+        elif isinstance(node.op, Graph):
+            for name, _ in node.op.module.structures():
+                for figure, value in getattr(node.op.module, name).measure().items():
+                    values.setdefault(figure, []).append(value)
+    return {figure: (min(known), max(known)) for figure, known in values.items()}

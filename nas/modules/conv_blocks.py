@@ -94,7 +94,12 @@ def conv_unit(x: Value, spec: ConvSpec, norm: str, *, dropout: float = 0.0, last
     return channel_gate(x, spec.squeezed, "relu") if spec.squeezed else x
 
 
-UNIT_NAMES = {"after_conv": "ConvNormAct", "pre_activation": "NormActConv", "after_relu": "ConvActNorm"}
+UNIT_NAMES = {
+    "after_conv": "ConvNormAct",
+    "pre_activation": "NormActConv",
+    "after_relu": "ConvActNorm",
+    "relu_only_pre_activation": "ActConvNorm",
+}
 """Names of convolution units by their order of layers."""
 
 

@@ -43,12 +43,10 @@ def _described(run: Run) -> dict[str, Any]:
 def search_command(run: Run) -> str:
     """Return the command that starts the same search again, with every setting that decides its results."""
     config = run.config
-    recipe = {key: value for key, value in asdict(config.recipe).items() if key != "epochs"}
-    weights = recipe.pop("class_weights")
-    named = weights if isinstance(weights, dict) else {}
-    recipe |= {f"class_weights.{name}": weight for name, weight in named.items()} or {
-        "class_weights": weights
-    }
+    in_space = {"epochs", *run.space.spec.recipe}  # the space sets or searches them
+    recipe = {key: value for key, value in asdict(config.recipe).items() if key not in in_space}
+    if isinstance(recipe.get("class_weights"), dict):
+        recipe |= {f"class_weights.{name}": w for name, w in recipe.pop("class_weights").items()}
     options = {
         "space": run.files.space,
         "data": config.data,

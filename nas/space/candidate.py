@@ -46,8 +46,13 @@ def under(network: Genotype, recipe: Mapping[str, Any]) -> Genotype:
     """
     if not recipe:
         return network
-    checked = _checked(tuple(sorted((name, type(value), value) for name, value in recipe.items())))
+    checked = tuple(checked_recipe(recipe).items())
     return Candidate(network.stem, network.nodes, network.head, network.taps, network.auxiliary, checked)
+
+
+def checked_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of the recipe by name, in their order and types; NasError as `under` raises it."""
+    return dict(_checked(tuple(sorted((name, type(value), value) for name, value in recipe.items()))))
 
 
 def recipe_of(genotype: Genotype) -> dict[str, Any]:

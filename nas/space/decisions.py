@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -18,7 +18,7 @@ from nas.modules.base import field_names
 from nas.space.candidate import recipe_of, under
 from nas.space.genotype import INPUT_NODE, Genotype, Node
 from nas.space.prefix import HopelessError, PrefixCheck
-from nas.space.spec import SpaceSpec, Stage, options_of
+from nas.space.spec import SpaceSpec, Stage, bounds_of, options_of
 
 Choose = Callable[[str, Sequence[Any]], Any]
 NO_SKIP = "none"
@@ -33,7 +33,7 @@ def build(spec: SpaceSpec, choose: Choose, check: PrefixCheck | None = None) -> 
     def ask(path: str, options: Sequence[Any]) -> Any:
         return options[0] if len(options) == 1 else choose(path, options)
 
-    stem_settings, stem = _settings(spec.stem, "stem.", ask), None
+    stem_settings, stem = _settings(_kind(Stem, spec.stem), spec.stem, "stem.", ask), None
     nodes: list[Node] = []
     types: dict[str, tuple[str, dict[str, Any]]] = {}  # type and settings chosen in each scope
     for number, stage in enumerate(spec.stages, start=1):
@@ -45,7 +45,7 @@ def build(spec: SpaceSpec, choose: Choose, check: PrefixCheck | None = None) -> 
             scope = {"block": f"{name}.block{block}.", "stage": f"{name}.", "network": ""}[spec.vary]
             if scope not in types:
                 kind = ask(f"{scope}type", tuple(modules))
-                types[scope] = kind, _settings(modules[kind], f"{scope}{kind}.", ask)
+                types[scope] = kind, _settings(MODULE_TYPES[kind], modules[kind], f"{scope}{kind}.", ask)
             kind, settings = types[scope]
             cls: Any = MODULE_TYPES[kind]
             module = _component(cls, width, stride if block == 1 else 1, **settings)
@@ -54,7 +54,7 @@ def build(spec: SpaceSpec, choose: Choose, check: PrefixCheck | None = None) -> 
             stem = stem or _end(Stem, stem_settings, module)
             if check is not None:
                 check(stem, nodes)
-    head = _end(Head, _settings(spec.head, "head.", ask), nodes[-1].module)
+    head = _end(Head, _settings(_kind(Head, spec.head), spec.head, "head.", ask), nodes[-1].module)
     ends = [node.name for node, after in pairwise(nodes) if node.stage != after.stage]
     taps = tuple(reversed(ends))[: head.taps]
     genotype = Genotype(stem, tuple(nodes), head, taps)
@@ -141,11 +141,13 @@ def every_genotype(spec: SpaceSpec, check: PrefixCheck | None = None) -> Iterato
 
 def count(spec: SpaceSpec) -> int:
     """Count the different sequences of answers that the program takes, constraints aside."""
-    total = _count_settings(spec.stem) * _count_settings(spec.head)
+    total = _count_settings(_kind(Stem, spec.stem), spec.stem)
+    total *= _count_settings(_kind(Head, spec.head), spec.head)
     if spec.vary == "network":
         modules = spec.stage_modules(0)
         total *= sum(
-            _count_settings(settings) * count_recipes(spec, kind) for kind, settings in modules.items()
+            _count_settings(MODULE_TYPES[kind], settings) * count_recipes(spec, kind)
+            for kind, settings in modules.items()
         )
     else:
         total *= count_recipes(spec)
@@ -157,16 +159,29 @@ def count(spec: SpaceSpec) -> int:
     return total
 
 
-def _settings(settings: Mapping[str, Any], prefix: str, ask: Choose) -> dict[str, Any]:
-    """Ask for the fields of a component. The path of a dependent field names the field that it depends on."""
+def _kind(kind: type[Component], data: Mapping[str, Any]) -> type[Component]:
+    return kind.registry[data["type"]]
+
+
+def _settings(cls: type[Component], settings: Mapping[str, Any], prefix: str, ask: Choose) -> dict[str, Any]:
+    """Ask for the fields of a component. The path of a dependent field names the field that it depends on,
+    those of a structured field begin with its name."""
     chosen: dict[str, Any] = {}
     for key, value in settings.items():
         if key == "type":
             chosen[key] = value
             continue
+        if bounds := bounds_of(cls, key, value):
+            kind = dict(cls.structures())[key]
+            chosen[key] = kind.build(bounds, partial(_ask_inside, ask, f"{prefix}{key}."))
+            continue
         by = f"[{value['by']}={chosen[value['by']]}]" if isinstance(value, Mapping) else ""
         chosen[key] = ask(f"{prefix}{key}{by}", options_of(value, chosen))
     return chosen
+
+
+def _ask_inside(ask: Choose, prefix: str, path: str, options: Sequence[Any]) -> Any:
+    return ask(prefix + path, options)
 
 
 def _recipe(
@@ -213,21 +228,28 @@ def _fields(component: Any, prefix: str) -> dict[str, Any]:
     if not isinstance(component, Component):
         return {}
     cls: Any = type(component)
-    return {prefix + name: getattr(component, name) for name in field_names(cls)}
+    fields = {prefix + name: getattr(component, name) for name in field_names(cls)}
+    for name, _ in component.structures():
+        value = fields[prefix + name]
+        fields |= {f"{prefix}{name}.{path}": answer for path, answer in value.answers().items()}
+        fields[prefix + name] = str(value)
+    return fields
 
 
-def _count_settings(settings: Mapping[str, Any]) -> int:
+def _count_settings(cls: type[Component], settings: Mapping[str, Any]) -> int:
     """Count the settings; the count is shared by all choices that leave the same options to later fields."""
     items = list(settings.items())
 
     def needed(i: int) -> set[str]:
-        return {value["by"] for _, value in items[i:] if isinstance(value, Mapping)}
+        return {value["by"] for _, value in items[i:] if isinstance(value, Mapping) and "by" in value}
 
     @cache
     def along(i: int, chosen: tuple[tuple[str, Any], ...]) -> int:
         if i == len(items):
             return 1
         (key, value), later = items[i], needed(i + 1)
+        if bounds := bounds_of(cls, key, value):
+            return dict(cls.structures())[key].count(bounds) * along(i + 1, chosen)
         options = options_of(value, dict(chosen))
         still_needed = tuple(pair for pair in chosen if pair[0] in later)
         if key not in later:
@@ -238,7 +260,7 @@ def _count_settings(settings: Mapping[str, Any]) -> int:
 
 
 def _count_types(modules: Mapping[str, Mapping[str, Any]]) -> int:
-    return sum(_count_settings(settings) for settings in modules.values())
+    return sum(_count_settings(MODULE_TYPES[name], settings) for name, settings in modules.items())
 
 
 def count_recipes(spec: SpaceSpec, kind: str = "") -> int:

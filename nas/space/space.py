@@ -23,6 +23,7 @@ import numpy as np
 from nas.errors import NasError, NotFoundError, did_you_mean, error_context
 from nas.graph.cost import Cost, cost, depth
 from nas.graph.graph import Graph, Shape
+from nas.modules.base import measures
 from nas.space.decisions import (
     NO_SKIP,
     Choose,
@@ -158,6 +159,9 @@ class SearchSpace:
         figures = {"flops": cost(graph).flops, "params": cost(graph).params} if limits else {}
         if "depth" in limits:
             figures["depth"] = depth(graph)
+        for name, (least, most) in measures(graph).items() if limits.keys() - figures.keys() else ():
+            low = limits[name].min if name in limits else None
+            figures[name] = least if low is not None and least < low else most
         return {name: (figures[name], limit) for name, limit in limits.items()}
 
     def sample(self, seed: int | np.random.Generator) -> Genotype:

@@ -19,6 +19,8 @@ from pydantic import (
 
 from nas.graph.graph import shape_text
 from nas.graph.ops import MAX_SIZE
+from nas.modules import Component
+from nas.modules.structure import Bounds
 from nas.recipe import canonical
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -190,6 +192,13 @@ def options_of(value: Any, chosen: Mapping[str, Any]) -> tuple[Any, ...]:
     if isinstance(value, Mapping):
         value = value[chosen[value["by"]]]
     return tuple(value) if isinstance(value, list) else (value,)
+
+
+def bounds_of(cls: type[Component], key: str, value: Any) -> Bounds | None:
+    """Return the options by key that a file gives for a structured field; None for any other setting."""
+    if not isinstance(value, Mapping) or key not in dict(cls.structures()):
+        return None
+    return {name: tuple(listed(options)) for name, options in value.items()}
 
 
 def as_mapping(modules: Modules | list[str]) -> Modules:

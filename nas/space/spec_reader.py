@@ -14,6 +14,7 @@ from nas.errors import NasError, did_you_mean
 from nas.graph.ops import MAX_SIZE
 from nas.modules import Component, Head, Module, Stem
 from nas.modules.base import find_type, is_option, options_hint, type_hint
+from nas.modules.structure import Structure
 from nas.recipe import check_option
 from nas.space.genotype import JOINS
 from nas.space.spec import AUTO, Limits, Modules, Skips, SpaceSpec, Stage, as_mapping, listed
@@ -21,6 +22,7 @@ from nas.space.yaml_loader import Document, Path, load_yaml
 
 FROM_SKELETON = ("width", "stride")
 LIMITED = ("flops", "params", "depth")
+"""Figures of every network. Those of structured fields can be limited where a module type has them."""
 EMPTY = "is an empty list; give a value, or a list of the values to search"
 DIFFERENT = "must be a value or a list of different values"
 MAX_BLOCKS = 192
@@ -54,9 +56,10 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
     blocks = sum(max(stage.depth) for stage in spec.stages)
     if blocks > MAX_BLOCKS:
         yield ("stages",), f"up to {blocks} blocks, more than {MAX_BLOCKS}", ""
+    limited = [*LIMITED, *structure_figures(spec)]
     for name in spec.constraints:
-        if name not in LIMITED:
-            yield ("constraints", name), f"unknown limit {name!r}", did_you_mean(name, LIMITED)
+        if name not in limited:
+            yield ("constraints", name), f"unknown limit {name!r}", did_you_mean(name, limited)
         elif spec.constraints[name].at is not None and name != "flops":
             yield ("constraints", name, "at"), "only FLOPs grow with the images", ""
     for i, stage in enumerate(spec.stages):
@@ -114,6 +117,13 @@ def _field_problems(name: str, options: Sequence[Any]) -> Iterator[tuple[str, st
             yield error.message, error.hint
 
 
+def structure_figures(spec: SpaceSpec) -> list[str]:
+    """Return the figures of the structured fields of the module types."""
+    names = [name for i in range(len(spec.stages)) for name in spec.stage_modules(i)]
+    kinds = [cls for name in names if (cls := find_type(Module, name))]
+    return list(dict.fromkeys(name for cls in kinds for _, kind in cls.structures() for name in kind.figures))
+
+
 def _module_problems(modules: Modules | list[str], path: Path) -> Iterator[tuple[Path, str, str]]:
     for name, settings in as_mapping(modules).items():
         place = path if isinstance(modules, list) else (*path, name)
@@ -162,6 +172,9 @@ def _setting_problems(
         if key not in known:
             yield place, f"unknown field {key!r} of {cls.type_name}", did_you_mean(key, known)
             continue
+        if kind := dict(cls.structures()).get(key):
+            yield from _structure_problems(kind, value, place)
+            continue
         if isinstance(value, Mapping):
             if value.get("by") not in seen:
                 hint = "`by` must name a field listed above it in the same module"
@@ -175,6 +188,37 @@ def _setting_problems(
         for options in branches:
             yield from _option_problems(cls, key, listed(options), place)
         seen.append(key)
+
+
+def _structure_problems(kind: type[Structure], value: Any, place: Path) -> Iterator[tuple[Path, str, str]]:
+    """Yield faults of a structured field: its options by key, or the texts of its values."""
+    if not isinstance(value, Mapping):
+        texts = listed(value)
+        if not texts or len(set(map(str, texts))) < len(texts):
+            yield place, "must be a text or a list of different texts" if texts else EMPTY, ""
+        for text in texts:
+            try:
+                kind.read(text)
+            except NasError as error:
+                yield place, error.message, error.hint
+        return
+    for key in value:
+        if key not in kind.keys:
+            yield (*place, key), f"unknown key {key!r}", did_you_mean(key, kind.keys)
+    if problem := kind.problem(value):
+        yield place, problem, ""
+    for key, options in kind.keys.items():
+        if key not in value:
+            if key not in kind.optional:
+                yield place, f"needs {key!r}", ""
+            continue
+        chosen = listed(value[key])
+        if not chosen or any(isinstance(o, list | dict) for o in chosen) or len(set(chosen)) < len(chosen):
+            yield (*place, key), "must be a value or a list of different values" if chosen else EMPTY, ""
+            continue
+        for option in chosen:
+            if not is_option(option, options):
+                yield (*place, key), f"{option!r} is not an option of {key}", options_hint(option, options)
 
 
 def _possible(value: Any) -> list[Any]:

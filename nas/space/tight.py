@@ -31,9 +31,11 @@ DRAWS, FITTING = 10_000, 10
 ENUMERABLE = 100_000
 STEPS = 2_000
 """Networks that a walk looks at before it gives up."""
-PATIENT = 4.0
+PATIENT = 0.5
 """Seconds of computing after which a person is told what takes so long."""
 WALKS = 20
+"""Networks that are looked for by walks where draws find none."""
+GIVE_UP = 5
 """Walks after which nothing is known to fit."""
 
 
@@ -74,9 +76,10 @@ class TightSpace:
         """Warn once of what is being done, after `PATIENT` seconds of it."""
         if self._began + PATIENT < time.process_time() and not self._told:
             self._told.append(True)
-            name, count = self.space.name, self.space.size().count
-            text = f"few of {count:,} genotypes meet the constraints; looking for them takes up to a minute"
-            warnings.warn(f"{name}: {text}", stacklevel=2)
+            count = self.space.size().count
+            size = f"{count:,}" if count < 1e9 else f"{count:.0e}"
+            text = f"few of {size} genotypes meet the constraints; looking for them takes up to a minute"
+            warnings.warn(f"{self.space.name}: {text}", stacklevel=2)
 
     @cached_property
     def _began(self) -> float:
@@ -100,7 +103,7 @@ class TightSpace:
     @cached_property
     def _first(self) -> Genotype | None:
         """A network to return where a walk ends nowhere, None if none is known."""
-        walks = (self._walk(np.random.default_rng([0, number])) for number in range(WALKS))
+        walks = (self._walk(np.random.default_rng([0, number])) for number in range(GIVE_UP))
         return next((genotype for genotype, excess in walks if not excess), None)
 
     def draw(self, rng: np.random.Generator) -> tuple[Genotype, bool]:

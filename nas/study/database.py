@@ -136,6 +136,7 @@ def _distrust(connection: sqlite3.Connection, _: object) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")  # a build of SQLite may have another default
 
 
 def create_file(path: Path) -> Engine:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nas.errors import NasError
 from nas.graph.cost import Cost
 from nas.pareto import Layers, front
+from nas.recipe import fields_text
 from nas.study.objectives import OBJECTIVES, check_objectives, objective
 from nas.study.trial import Proposal, Trial
 
@@ -57,7 +58,7 @@ COLUMNS: dict[str, str] = {
     "genotype": "str",
 }
 """Columns of `History.frame` and their types; the capital ones may be missing. Objectives that have
-no column here, such as functions of the user's own, come after them."""
+no column here, such as functions of the user's own, come after them, then `recipe` where it is searched."""
 
 
 class History:
@@ -210,6 +211,9 @@ class History:
         for name in (name for name in dict.fromkeys((*OBJECTIVES, *self.objectives)) if name not in COLUMNS):
             kinds[name], read = "float64", objective(name).read
             columns[name] = [nan if (value := read(trial)) is None else value for trial in self._trials]
+        if any(trial.recipe for trial in self._trials):
+            kinds["recipe"] = "str"
+            columns["recipe"] = [fields_text(trial.recipe) for trial in self._trials]
         return pd.DataFrame(columns).astype(kinds)
 
     def _check_number(self, trial: Trial) -> None:

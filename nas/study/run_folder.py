@@ -95,7 +95,6 @@ def create_run(results_dir: str | Path, space_name: str, name: str | None = None
     try:
         root.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
-        sync_folder(root)
     except FileExistsError:
         if (folder / "config.json").exists():
             hint = "--resume continues it, another --name starts a new run"
@@ -109,6 +108,7 @@ def create_run(results_dir: str | Path, space_name: str, name: str | None = None
         raise StorageError(error.strerror or str(error), where=str(folder), hint=hint) from error
     files = RunFolder(folder)
     with removed_on_failure(files), write_errors(files.weights):
+        sync_folder(root)
         files.weights.mkdir()
     return files
 

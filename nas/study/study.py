@@ -184,14 +184,15 @@ class Study(History):
 def _create_file(path: Path, row: StudyRow) -> None:
     if path.exists():
         raise NasError("exists already", where=str(path), hint="use --resume to continue it")
-    draft = path.with_name(
-        f"{path.name}.new"
-    )  # renamed when complete, so that a kill leaves no partial study
+    draft = path.with_name(f"{path.name}.new")  # renamed when complete: a kill leaves no partial study
     with translate_db_errors(path):
-        draft.unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{draft}{suffix}").unlink(missing_ok=True)
         engine = database.create_file(draft)
         with engine.begin() as connection:
             insert_study(connection, row)
+        with engine.connect() as connection:  # closing does so too, but keeps to itself that it failed
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         engine.dispose()
         replace_durably(draft, path)
 

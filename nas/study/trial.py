@@ -14,6 +14,7 @@ from typing import Any
 
 from nas.errors import NasError, StorageError, did_you_mean
 from nas.graph.cost import Cost
+from nas.space.candidate import recipe_of, under
 from nas.space.genotype import Genotype
 from nas.study.objectives import objective
 from nas.training.latency import Latency
@@ -41,13 +42,15 @@ class StoredGenotype:
     """The network of a recorded trial as JSON, parsed when it is first asked for.
 
     Few networks of a large study are looked at, and to parse all of them takes longer than to read
-    all else. Digest and module types are columns of the record. `where` names the trial in errors.
+    all else. Digest and module types are columns of the record. `where` names the trial in errors. `recipe`
+    holds the fields of the recipe that the network is trained under.
     """
 
     digest: str
     distinct_types: tuple[str, ...]
     text: str
     where: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def genotype(self) -> Genotype:
@@ -55,10 +58,10 @@ class StoredGenotype:
         genotype = Genotype.from_json(self.text, self.where)
         if tuple(dict.fromkeys(genotype.module_types)) != self.distinct_types:
             raise StorageError("its module types are not those of its network", where=self.where)
-        return genotype
+        return under(genotype, self.recipe)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, StoredGenotype) and self.text == other.text:
+        if isinstance(other, StoredGenotype) and (self.text, self.recipe) == (other.text, other.recipe):
             return True
         return self.genotype == (other.genotype if isinstance(other, StoredGenotype) else other)
 
@@ -87,6 +90,12 @@ class Proposal:
     @property
     def genotype(self) -> Genotype:
         return self.network.genotype if isinstance(self.network, StoredGenotype) else self.network
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Fields in which the recipe of the training differs from that of the search."""
+        network = self.network
+        return dict(network.recipe) if isinstance(network, StoredGenotype) else recipe_of(network)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +146,11 @@ class Trial:
     @property
     def digest(self) -> str:
         return self.proposal.network.digest
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Fields in which the recipe of the training differs from that of the search."""
+        return self.proposal.recipe
 
     @property
     def module_types(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from nas.graph.cost import Cost
 from nas.modules.base import TYPE_NAME
+from nas.space.candidate import checked_recipe, under
+from nas.space.decisions import RECIPE
 from nas.space.genotype import Genotype
 from nas.study.trial import HistorySnapshot, Proposal, StoredGenotype, Trial
 from nas.training.latency import Latency
@@ -73,6 +75,7 @@ class _Provenance(BaseModel):
     uniform: Flag = False
     log_probability: Annotated[float, Strict()] | None = None
     design: dict[Text, Any] = {}
+    recipe: dict[Text, Any] = {}
     snapshot: _Snapshot | None = None
 
 
@@ -151,7 +154,9 @@ def from_attributes(attributes: Mapping[str, Any]) -> Trial:
     if SUSPECT.search(values.curve):
         check_plain(curve)
     types = tuple(values.module_types.split("+"))
-    network = StoredGenotype(values.digest, types, values.genotype, f"trial {values.number}")
+    recipe = checked_recipe(values.recipe)
+    _check_recipe(values.decisions, recipe)
+    network = StoredGenotype(values.digest, types, values.genotype, f"trial {values.number}", recipe)
     return Trial(
         **{name: getattr(values, name) for name in _SAME},
         cost=Cost(**{name: getattr(values, name) for name in _COST}),
@@ -172,6 +177,8 @@ def provenance(proposal: Proposal) -> dict[str, Any]:
     attributes: dict[str, Any] = {name: getattr(proposal, name) for name in _PROPOSAL}
     if proposal.design:
         attributes["design"] = dict(proposal.design)
+    if recipe := proposal.recipe:
+        attributes["recipe"] = recipe
     if snapshot := proposal.snapshot:
         pending = [list(pair) for pair in snapshot.pending]
         attributes["snapshot"] = {
@@ -184,7 +191,8 @@ def provenance(proposal: Proposal) -> dict[str, Any]:
 
 def proposal_from(genotype: Genotype, attributes: Mapping[str, Any]) -> Proposal:
     """Return the proposal of this `provenance`; ValueError if it is not one."""
-    return _proposal(genotype, _checked(_Provenance, attributes))
+    held = _checked(_Provenance, attributes)
+    return _proposal(under(genotype, held.recipe), held)
 
 
 def _proposal(network: Genotype | StoredGenotype, held: _Provenance) -> Proposal:
@@ -193,6 +201,14 @@ def _proposal(network: Genotype | StoredGenotype, held: _Provenance) -> Proposal
     return Proposal(
         network, held.proposer, held.parent, held.uniform, held.log_probability, held.design, snapshot
     )
+
+
+def _check_recipe(decisions: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
+    """Raise ValueError if decisions about the recipe are not what the training had."""
+    for path, value in decisions.items():
+        name = path.partition("[")[0].removeprefix(RECIPE)
+        if path.startswith(RECIPE) and (name not in recipe or recipe[name] != value):
+            raise ValueError(f"the decision {path} is not that of its recipe")
 
 
 def _checked(model: type[M], attributes: Mapping[str, Any]) -> M:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nas.space.candidate import trained_under
 from nas.space.genotype import Genotype, expand
 from nas.training.latency import Latency, measure_latency
 from nas.training.memory import release_memory
@@ -42,12 +43,12 @@ def train_candidate(
     Args:
         task: The candidate and what to measure of it.
         dataset: Images to train and validate on.
-        recipe: How to train.
+        recipe: How to train, but for the fields that the candidate has of its own.
         device: cpu, cuda or cuda:1.
         on_epoch: Called with the trial's number and the row of each new epoch.
         on_batch: Called after each batch, as a sign of life.
     """
-    laps = Laps()
+    laps, recipe = Laps(), trained_under(task.genotype, recipe)
     result = _attempt(task, dataset, recipe, device, on_epoch, on_batch, laps)
     if result.reason == "oom" and recipe.batch_size > 1:
         gc.collect()

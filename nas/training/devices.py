@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from nas.errors import NasError
+
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
@@ -104,13 +106,14 @@ ALONE = DeviceGroup()
 """The group of a training on one device."""
 
 
-def check_equal_devices(group: DeviceGroup, device: torch.device) -> str:
-    """Return why the devices of a group cannot train together, "" if they can: GPUs of different kinds draw
-    different random numbers from one seed."""
+def check_equal_devices(group: DeviceGroup, device: torch.device) -> None:
+    """Raise NasError for GPUs of different kinds, which draw different random numbers from one seed."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     names: list[Any] = [None] * group.size
     dist.all_gather_object(names, name)
-    return "" if len(set(names)) == 1 else f"the devices are of different kinds: {', '.join(names)}"
+    if len(set(names)) > 1:
+        kinds = ", ".join(sorted(set(names)))
+        raise NasError(f"the devices are of different kinds: {kinds}", where="devices")
 
 
 def _dropout(module: nn.Dropout, rows: range, batch: int, inputs: Tensor) -> Tensor:

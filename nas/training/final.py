@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nas.data import Dataset
+    from nas.training.loop import TrainingResult
     from nas.training.recipe import Recipe
 
 MAX_SOURCE = 1 << 20
@@ -118,6 +119,7 @@ def train_fully(
     on_start: Callable[[Dataset, Recipe], None] | None = None,
     on_epoch: Callable[[Mapping[str, float]], None] | None = None,
     prepare: Callable[[nn.Module], object] | None = None,
+    train: Callable[..., TrainingResult] | None = None,
 ) -> dict[str, Any]:
     """Train the `Network` of a source file and score it on the test images, once.
 
@@ -134,6 +136,7 @@ def train_fully(
         on_start: Called before the first epoch with the data and the recipe.
         on_epoch: Called after each epoch with its figures.
         prepare: Called with the network before it is trained, to load weights (`nas.training.fine_tuning`).
+        train: Trains the network as `nas.training.loop.train` does, on several devices.
 
     Returns:
         The content of `network.training.json`: val_error and test_error as fractions in [0, 1], val_loss,
@@ -163,9 +166,8 @@ def train_fully(
         prepare(network)
     if on_start is not None:
         on_start(dataset, recipe)
-    result = loop.train(
-        network, dataset, recipe, seed=seed, device=device, on_epoch=on_epoch, checkpoint=files.checkpoint
-    )
+    calls: dict[str, Any] = {"on_epoch": on_epoch, "checkpoint": files.checkpoint}
+    result = (train or loop.train)(network, dataset, recipe, seed=seed, device=device, **calls)
     if result.diverged:
         message = f"the training diverged in epoch {len(result.curve) + 1}"
         raise NasError(message, where=str(source), hint="try another --seed or a lower learning rate")

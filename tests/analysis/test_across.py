@@ -11,14 +11,16 @@ from testing.paired_trials import blocks
 from nas.analysis.across import across_data, by_data
 from nas.analysis.text.across import across_dict, across_text
 from nas.errors import NasError
+from nas.space.space import load_space
 
+SPACE = load_space("five_types")
 RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size": 128}
 
 
 def run(data, effect=0.02, fingerprint="", types=("plain", "residual"), rng=0):
     config = make_config(RECIPE, data=data, data_fingerprint=fingerprint or data)
     frame = blocks(contexts=24, effect=effect, types=types, rng=rng)
-    return SimpleNamespace(name=f"run-{data}", config=config, study=frame)
+    return SimpleNamespace(name=f"run-{data}", config=config, study=frame, space=SPACE)
 
 
 def across(*effects, **settings):

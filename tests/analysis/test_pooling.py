@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from testing.configs import make_config
 from testing.paired_trials import blocks
@@ -11,7 +13,10 @@ from testing.paired_trials import blocks
 from nas.analysis.pooling import analyze
 from nas.analysis.text.ranking import analysis_text
 from nas.errors import NasError
+from nas.space.space import load_space, parse_space
 
+SPACE = load_space("five_types")
+USUAL = {"lr": 0.2, "weight_decay": 5e-4}
 RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size": 128}
 
 
@@ -24,9 +29,10 @@ GRID = [
 """With the recipe above, a 3x3 grid."""
 
 
-def run(frame, name="run", data="digits", data_fingerprint="f", **recipe):
-    config = make_config({**RECIPE, **recipe}, data=data, data_fingerprint=data_fingerprint)
-    return SimpleNamespace(name=name, config=config, study=frame)
+def run(frame, name="run", data="digits", data_fingerprint="f", searcher="paired", space=SPACE, **recipe):
+    settings = {"data": data, "data_fingerprint": data_fingerprint, "searcher": searcher}
+    config = make_config({**RECIPE, **recipe}, **settings)
+    return SimpleNamespace(name=name, config=config, study=frame, space=space)
 
 
 def gates(analysis):
@@ -38,6 +44,69 @@ def test_runs_that_agree_are_pooled_wherever_their_data_lay():
     other["digest"] = "other-" + other["digest"]
     analysis = analyze([run(blocks(contexts=16)), run(other, data="elsewhere")])
     assert analysis.paired.contexts == 24
+
+
+def crossed(frame, worse):
+    """The frame under every recipe of the grid, as a design that takes the recipe as a factor records it.
+    `worse` says by how much a type errs more off the recipe of the study."""
+    frames = [frame.assign(network_digest=frame["digest"], own_recipe=[{**USUAL}] * len(frame))]
+    for recipe in GRID:
+        digest = frame["digest"] + f"-{recipe['lr']}-{recipe['weight_decay']}"
+        error = frame["error"] + frame["module_types"].map(worse)
+        frames.append(
+            frame.assign(
+                digest=digest,
+                network_digest=frame["digest"],
+                own_recipe=[recipe] * len(frame),
+                error=error,
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_a_design_that_takes_the_recipe_as_a_factor_brings_its_grid():
+    """Pairs are of one recipe: how much worse a type is under others moves no effect, and 9 recipes of a
+    context are no further contexts or seeds."""
+    alone = analyze(run(blocks()))
+    one = analyze(run(crossed(blocks(), {"plain": 0.01, "residual": 0.05})))
+    assert one.trials == 9 * alone.trials
+    assert one.networks == alone.networks
+    assert (one.paired.contexts, one.paired.seeds) == (alone.paired.contexts, alone.paired.seeds)
+    for a, b in zip(alone.paired.contrasts, one.paired.contrasts, strict=True):
+        assert (a.effect, a.p) == (b.effect, b.p)
+    assert not gates(alone)["recipe grid"]
+    assert gates(one)["recipe grid"]
+    tuned = one.paired.contrasts[0].tuned
+    assert (tuned.contexts, len(tuned.recipes)) == (24, 9)
+    assert tuned.best == {"plain": (0.2, 5e-4), "residual": (0.2, 5e-4)}
+
+
+def test_a_crossed_run_and_one_under_a_recipe_of_its_grid_are_pooled():
+    other = blocks(contexts=8, rng=1)
+    other["digest"] = "other-" + other["digest"]
+    pooled = analyze([run(other), run(crossed(blocks(), {"plain": 0.01, "residual": 0.01}))])
+    assert pooled.paired.contexts == 32
+    assert gates(pooled)["recipe grid"]
+
+
+def test_searches_that_tried_other_recipes_are_not_pooled():
+    varied = parse_space(SPACE.to_yaml() + "recipe: {lr: [0.2, 0.1]}\n", "varied")
+    one, two = run(blocks()[:40], "one", searcher="random"), blocks()[40:80]
+    analyze([one, run(two, "two", searcher="random")])
+    with pytest.raises(NasError, match="differs from one") as caught:
+        analyze([one, run(two, "two", searcher="random", space=varied)])
+    assert "searched recipe" in caught.value.hint
+
+
+def test_module_types_with_recipes_of_their_own_are_not_ranked():
+    """Error falls with the rate that one type has: a difference of types would be one of recipes."""
+    rates = {"plain": 0.2, "residual": [0.05, 0.1], "bottleneck": 0.2, "resnext": 0.2, "fractal": 0.2}
+    own = parse_space(f"{SPACE.to_yaml()}recipe: {json.dumps({'lr': {'by': 'type', **rates}})}\n", "own")
+    frame = blocks(contexts=40).assign(design=[{}] * 320)
+    assert analyze(run(frame, searcher="random")).grade == {"D": 1}
+    refused = analyze(run(frame, searcher="random", space=own))
+    assert refused.grade == {"X": 1}
+    assert "recipes of their own" in analysis_text(refused)
 
 
 def first_contexts(frame, contexts=5):

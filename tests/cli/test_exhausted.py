@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from testing.paths import ROOT
 
 from nas.cli import run
 
@@ -19,6 +24,14 @@ stages:
 head: {type: pool}
 """
 """4 genotypes, 2 networks: without a change of width no shortcut is projected."""
+
+BRIEFLY = """\
+from nas.cli import main
+from nas.space import tight
+tight.PATIENT, tight.DRAWS, tight.STEPS = 0.0, 200, 20
+main()
+"""
+"""The command line, which gives up sooner than it would."""
 
 
 @pytest.fixture
@@ -57,3 +70,20 @@ def test_an_exhausted_space_is_named_at_the_end_in_json_and_in_runs(
     assert run(["search", "--resume", "--workers", "0", "--trials", "2", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["exhausted"], document["networks"]) == (False, None)
+
+
+def test_a_large_space_in_which_nothing_fits_says_so_and_how_near_it_comes(search: list[str]) -> None:
+    stages = "  - {depth: [1, 2, 3, 4], width: [4, 8, 12, 16, 20]}\n" * 8
+    text = FOUR.replace("  - {depth: [1, 2], width: 4}\n", stages) + "constraints: {flops: {max: 100}}\n"
+    Path("four.yaml").write_text(text)
+    search = [sys.executable, "-c", BRIEFLY, *search, "--trials", "2"]
+    done = subprocess.run(search, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2
+    said, refused, *hints = done.stderr.splitlines()
+    assert re.fullmatch(
+        r"warning: four: few of \de\+\d+ genotypes meet the constraints; looking for .*", said
+    )
+    assert refused == "error: four: no network satisfies the constraints: 0 of 200 random draws fit"
+    assert re.search(r"flops at most 100: met by 0.0% of random draws, the nearest has [\d,]+", hints[0])
+    assert done.stdout == ""
+    assert not Path("results").exists()

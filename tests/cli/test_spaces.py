@@ -134,7 +134,8 @@ def test_photos_from_the_folder_to_the_exported_file(
     monkeypatch.setitem(sys.modules, "exported_photos", module)
     spec.loader.exec_module(module)  # type: ignore[union-attr]
     images, scores = torch.rand(2, 3, 224, 224), []
-    for network in (module.Network(), build(genotype, (3, 224, 224), 2)):
+    cls = getattr(module, json.loads((folder / "config.json").read_text())["class"])
+    for network in (cls(), build(genotype, (3, 224, 224), 2)):
         network.load_state_dict(weights)
         with torch.no_grad():
             scores.append(network.eval()(images))

@@ -7,6 +7,7 @@ import torch
 from testing.generated import load
 
 from nas.codegen.build import build, build_graph
+from nas.codegen.network_name import class_of, network_name
 from nas.codegen.source import source
 from nas.exporters.fold_batch_norm import fold_graph
 from nas.modules import (
@@ -80,6 +81,30 @@ class Residual(nn.Module):
         in text
     )
     assert text.count("class ") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *(("resnet20", "ResNet20"), ("preact_resnet164", "ResNet164"), ("resnext50_32x4d", "ResNeXt50")),
+        *(("googlenet_aux", "InceptionNet22"), ("densenet121", "DenseNet121"), ("vgg16_bn", "PlainNet16")),
+        *(("fcn8s", "FCNPlainNet16"), ("mobilenet_v2", "InvertedBottleneckNet53")),
+    ],
+)
+def test_a_network_is_named_after_its_module_types_and_its_depth(name, expected):
+    entry = zoo()[name]
+    genotype = entry.build()
+    graph = expand(genotype, entry.input_shape, entry.num_classes, bool(genotype.auxiliary))
+    assert network_name(graph) == expected
+
+
+def test_networks_of_several_module_types_are_named_after_two():
+    names = []
+    for count in (1, 2, 3):
+        modules = (Residual(8), Fractal(8, columns=2), Plain(8))[:count]
+        nodes = [Node(f"a{i}", module, (f"a{i - 1}" if i else "stem",)) for i, module in enumerate(modules)]
+        names.append(class_of(source(expand(Genotype(ConvStem(8), tuple(nodes), PoolHead())))))
+    assert names == ["ResNet4", "ResFractalNet6", "MixedNet8"]
 
 
 def test_docstring_names_modules_and_figures():
@@ -202,8 +227,8 @@ def test_the_classes_of_two_networks_of_a_space_are_the_same_text():
 def test_folded_networks_have_the_classes_of_their_module_types():
     fractal = Genotype(ConvStem(8), (Node("a", Fractal(8, columns=2), ("stem",)),), PoolHead())
     for genotype, names in (
-        (resnet(2), ["Residual", "Network"]),
-        (fractal, ["ConvAct", "FractalColumns2", "Network"]),
+        (resnet(2), ["Residual", "ResNet14"]),
+        (fractal, ["ConvAct", "Fractal", "FractalNet4"]),
     ):
         text = source(fold_graph(expand(genotype)))
         assert re.findall(r"^class (\w+)", text, re.MULTILINE) == names
@@ -223,7 +248,7 @@ def test_a_network_in_an_importable_file_is_pickled(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import exported_network
 
-    network = exported_network.Network(drop_rate=0.1).eval()
+    network = exported_network.ResNet8(drop_rate=0.1).eval()
     copy = pickle.loads(pickle.dumps(network))
     image = torch.randn(1, 3, 32, 32)
     assert torch.equal(copy(image), network(image))
@@ -251,6 +276,31 @@ def joins(network):
     return [module for name, module in network.named_modules() if type(module).__name__ == "DropPathMean"]
 
 
+def columns(block):
+    """The parameters of a fractal block by column, the shallow one first."""
+    found = {column: [] for column in range(block.columns)}
+    for convs in block.steps:
+        for column, conv in enumerate(convs, block.columns - len(convs)):
+            found[column] += conv.parameters()
+    return found
+
+
+def test_columns_are_an_argument_of_fractal_blocks():
+    def text(*modules):
+        nodes = [Node(f"stage1.block{i + 1}", m, (f"stage1.block{i}",)) for i, m in enumerate(modules)]
+        nodes[0] = Node("stage1.block1", modules[0], ("stem",))
+        return source(expand(Genotype(ConvStem(width=8), tuple(nodes), PoolHead())))
+
+    calls = "Fractal(8, 16, stride=2, columns=2),\n            Fractal(16, 16, columns=5),\n"
+    both = text(Fractal(16, 2, columns=2), Fractal(16, columns=5))
+    assert calls in both
+    (one,) = re.findall(r"class Fractal\(.*?(?=\n\n\n)", both, re.DOTALL)
+    assert one in text(Fractal(32, columns=1))
+    assert "class DropPathMean" in text(Fractal(8, columns=1, drop_path="local"))
+    network = fractal_network("none", columns=4)
+    assert [len(parameters) // 3 for parameters in columns(network.stage1[0]).values()] == [1, 2, 4, 8]
+
+
 def test_local_drop_path_leaves_at_least_one_input():
     torch.manual_seed(0)
     join = joins(fractal_network("local"))[-1].train()
@@ -272,19 +322,16 @@ def test_global_drop_path_keeps_one_column_of_the_whole_network():
         network(torch.randn(2, 3, 8, 8)).sum().backward()
         used = tuple(
             frozenset(
-                name.split(".")[2][:7]
-                for name, p in network.named_parameters()
-                if "column" in name
-                and f"stage1.{block}." in name
-                and p.grad is not None
-                and p.grad.abs().sum() > 0
+                column
+                for column, parameters in columns(getattr(network.stage1, str(block))).items()
+                if any(p.grad is not None and p.grad.abs().sum() > 0 for p in parameters)
             )
             for block in (0, 1)
         )
         assert used[0] == used[1]
         assert len(used[0]) == 1
         seen |= used[0]
-    assert seen == {"column1", "column2", "column3"}
+    assert seen == {0, 1, 2}
 
 
 def test_mixed_drop_path_is_global_in_half_of_the_batches():

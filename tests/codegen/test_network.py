@@ -54,6 +54,13 @@ def test_the_namespace_of_a_source_is_returned():
     assert load_source("def double(x):\n    return 2 * x\n", "<double>")["double"](4) == 8
 
 
+def test_the_network_of_a_source_is_its_last_class_or_that_of_the_name():
+    block, last = "class Block:\n    forward = 1\n", "class ResNet8:\n    forward = 2\n"
+    assert load_source(block + last, "<new>")["Network"].forward == 2
+    assert load_source(block.replace("Block", "Network") + last, "<old>")["Network"].forward == 1
+    assert "Network" not in load_source("class Settings:\n    pass\n", "<none>")
+
+
 @pytest.mark.parametrize(("text", "where"), [("x = 1\ny = = 2\n", "bad.py:2"), ("x = '\0'\n", "bad.py")])
 def test_a_source_that_is_no_python_is_named(text, where):
     with pytest.raises(NasError, match="not valid Python") as caught:

@@ -29,11 +29,12 @@ def write(folder, network, images):
 
 
 def runners(folder):
-    import runpy
+    import json, runpy
     import torch
 
     state = torch.load(folder / "model.pth", weights_only=True)
-    network = runpy.run_path(str(folder / "network.py"))["Network"](num_classes=10, in_chans=1)
+    name = json.loads((folder / "config.json").read_text())["class"]
+    network = runpy.run_path(str(folder / "network.py"))[name](num_classes=10, in_chans=1)
     network.load_state_dict(state)
     return {"pth": network.eval()}
 """

@@ -17,11 +17,11 @@ from testing.images import write_folder
 
 import nas
 from nas.cli import run
+from nas.controller.train import train
 from nas.data import load_data
 from nas.errors import NasError
 from nas.exporters.folder import open_folder
 from nas.exporters.publish import EVALUATION, load_network
-from nas.exporters.train import train
 
 pytestmark = pytest.mark.slow
 

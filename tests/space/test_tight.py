@@ -73,7 +73,7 @@ def test_a_search_of_a_tight_space_ends_where_all_were_tried():
 
 @pytest.mark.parametrize("stages", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_constraints_that_nothing_meets_say_how_near_draws_come_and_what_would_do(stages, monkeypatch):
-    monkeypatch.setattr(tight_module, "WALKS", 2)
+    monkeypatch.setattr(tight_module, "GIVE_UP", 2)
     with pytest.raises(NasError) as caught:
         tight(100, stages).sample(0)
     cheapest = {2: "12,712", 5: "13,576"}[stages]

@@ -4,7 +4,7 @@ from nas.codegen.source import source
 
 
 def load(graph):
-    """The class `Network` of the generated source."""
+    """The class of the network in the generated source."""
     namespace = {}
     exec(compile(source(graph), "<generated>", "exec"), namespace)
-    return namespace["Network"]
+    return [value for value in namespace.values() if isinstance(value, type)][-1]

@@ -29,6 +29,8 @@ MIN_OVERLAP = 0.8
 PAIRED_RUNS = 160
 """Runs of the least paired study of two types: 20 contexts, two arms, two seeds."""
 
+OWN_RECIPES = "the space gives module types recipes of their own, so a difference may be that of the recipes"
+
 LETTERS = "ABCDX"
 """The grades, from the best to none."""
 
@@ -79,6 +81,7 @@ class Facts:
     overlap: float
     raw: Estimate
     equal_flops: Estimate
+    own_recipes: bool = False
 
 
 def gates(facts: Facts) -> tuple[Gate, ...]:
@@ -100,6 +103,7 @@ def _support(facts: Facts) -> tuple[Gate, ...]:
         Gate(f"{MIN_NETWORKS_OF_TYPE} networks of each type", "CD", scarce == 0, each, scarce),
         Gate("common FLOPs", "CD", common, apart, int(facts.overlap == 0)),
         Gate("agreement", "CD", not opposed, "the effect changes sign between raw and equal FLOPs"),
+        *([Gate("equal recipes", "CD", False, OWN_RECIPES)] if facts.own_recipes else []),
     )
 
 

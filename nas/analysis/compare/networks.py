@@ -12,6 +12,7 @@ from nas.analysis.seeds import seed_difference, seed_interval
 from nas.errors import NasError
 from nas.graph.cost import cost, depth
 from nas.graph.graph import Shape
+from nas.space.candidate import recipe_of
 from nas.space.genotype import Genotype, expand
 from nas.stats.estimate import Estimate
 from nas.study.config_diff import SAME_DATA, lines
@@ -76,7 +77,7 @@ def compare_networks(a: Network, b: Network) -> NetworkComparison:
     return NetworkComparison(
         a,
         b,
-        a.genotype.digest == b.genotype.digest,
+        a.genotype.network.digest == b.genotype.network.digest,
         tuple(differences(a.genotype, b.genotype)),
         shape,
         classes,
@@ -127,14 +128,15 @@ def _incomparable(a: Network, b: Network) -> str:
     lost = [network.label for network in (a, b) if network.run is None]
     if a.run is None or b.run is None:
         return f"{' and '.join(lost)} {'belongs' if len(lost) == 1 else 'belong'} to no run"
-    differ = lines(differing(_decisive(a.run), _decisive(b.run)))
+    differ = lines(differing(_decisive(a, a.run), _decisive(b, b.run)))
     return "; ".join(("the runs differ", *differ)) if differ else ""
 
 
-def _decisive(run: Run) -> dict[str, Any]:
+def _decisive(network: Network, run: Run) -> dict[str, Any]:
+    """Return what the errors of a network depend on beside it: the data, and the recipe of its trainings."""
     settings = run.config.to_dict()
     recipe = {name: value for name, value in settings["recipe"].items() if name != "epochs"}
-    return {name: settings[name] for name in SAME_DATA} | {"recipe": recipe}
+    return {name: settings[name] for name in SAME_DATA} | {"recipe": recipe | recipe_of(network.genotype)}
 
 
 def _errors(a: Errors, b: Errors) -> Iterator[ErrorDifference]:

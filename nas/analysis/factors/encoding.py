@@ -18,8 +18,9 @@ MOST_LEVELS = 5
 """Most levels of a numeric factor; with more options, neighbours share a level."""
 
 PLACE = re.compile(r"(?:stage\d+\.)?(?:block\d+\.)?")
-APART = ("stem", "head")
-"""Parts of a network whose fields are factors of their own."""
+RECIPE = "recipe"
+APART = ("stem", "head", RECIPE)
+"""Parts of a network, and the recipe of its training, whose fields are factors of their own."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,13 @@ def encode(decisions: Sequence[Mapping[str, Any]]) -> dict[str, Decision]:
 
 
 def factor_names(decisions: Mapping[str, Decision]) -> dict[str, str]:
-    """Return the factor of each path. If every network takes every decision, each decision is a factor.
-    Otherwise decisions of one name share a factor: the norm of all module types, the depth of all stages."""
+    """Return the factor of each path.
+
+    A field of the recipe is one factor, whichever module type its options depend on. If every network takes
+    every decision, each decision is a factor. Otherwise decisions of one name share a factor: the norm of all
+    module types, the depth of all stages."""
     if all((decision.level >= 0).all() for decision in decisions.values()):
-        return {path: path for path in decisions}
+        return {path: _field(path) if _of_recipe(path) else path for path in decisions}
     return {path: _field(path) for path in decisions}
 
 
@@ -92,6 +96,10 @@ def settings(decisions: Mapping[str, Decision]) -> dict[str, tuple[Setting, ...]
     }
 
 
+def _of_recipe(path: str) -> bool:
+    return path.partition(".")[0] == RECIPE
+
+
 def _field(path: str) -> str:
     """Return the field: `norm` for `stage1.block2.residual.norm` and `residual.norm`; `stem.kernel` stays."""
     rest = path[PLACE.match(path).end() :].partition("[")[0]  # type: ignore[union-attr]
@@ -100,13 +108,13 @@ def _field(path: str) -> str:
 
 def _levels(paths: Sequence[str], decisions: Mapping[str, Decision]) -> dict[str, Ints]:
     """Return the level of each option, by path of the factor. Numbers that differ between places (widths)
-    are ranked among the options of their place."""
+    are ranked among the options of their place; those of a recipe mean the same for all module types."""
     options = {path: decisions[path].options for path in paths}
     numeric = all(isinstance(o, (int, float)) for known in options.values() for o in known)
     if not numeric:
         order = {option: i for i, option in enumerate(dict.fromkeys(o for p in paths for o in options[p]))}
         return {path: np.array([order[o] for o in options[path]], np.intp) for path in paths}
-    same = len({frozenset(known) for known in options.values()}) == 1
+    same = len({frozenset(known) for known in options.values()}) == 1 or _of_recipe(paths[0])
     levels = {}
     for path in paths:
         among = sorted(set().union(*options.values()) if same else options[path])

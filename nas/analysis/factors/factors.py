@@ -108,7 +108,7 @@ def factors_of(complete: pd.DataFrame, rng: np.random.Generator) -> Factors | No
         interactions=_interactions(shares),
         noise_ceiling=_noise_ceiling(complete),
         surrogate_r2=fitted.r2,
-        networks=int(points["digest"].nunique()),
+        networks=int(_network(points).nunique()),
         gates=_gates(complete, int(cluster.max()) + 1, fitted.r2),
     )
 
@@ -133,10 +133,15 @@ def _distinct(complete: pd.DataFrame, decisions: Mapping[str, Decision]) -> Ints
 def _clusters(points: pd.DataFrame) -> Ints:
     """Number what was drawn independently: contexts of paired blocks, else networks."""
     runs = points["run"] if "run" in points else [0] * len(points)
-    rows = zip(runs, points["design"], points["digest"], strict=True)
+    rows = zip(runs, points["design"], _network(points), strict=True)
     keys = [(run, design["context"]) if "context" in design else digest for run, design, digest in rows]
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
+
+
+def _network(points: pd.DataFrame) -> pd.Series[str]:
+    """Return the digest of each network, whatever recipe it was trained under."""
+    return points["network_digest" if "network_digest" in points else "digest"]
 
 
 def _fit(decisions: Mapping[str, Decision], error: Floats, cluster: Ints, rng: np.random.Generator) -> Shares:

@@ -130,5 +130,5 @@ def _at_edge(recipe: Recipe, grid: tuple[Recipe, ...]) -> bool:
 def network_errors(trials: pd.DataFrame) -> dict[str, float]:
     """Mean error of each network over its trainings, by digest; NaN where one failed."""
     errors = trials["error"].where(trials["state"] == "complete").astype(float)
-    groups = errors.groupby(trials["digest"])
+    groups = errors.groupby(trials["network_digest" if "network_digest" in trials else "digest"])
     return dict(groups.mean().where(groups.count() == groups.size()))

@@ -17,6 +17,7 @@ import numpy as np
 
 from nas import pareto
 from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, table_of, to_text
+from nas.recipe import fields_text
 from nas.stats.estimate import Estimate
 from nas.stats.resampling import rank_correlation
 from nas.study.expected import MIN_TRAININGS
@@ -89,6 +90,7 @@ def _network_dict(
         "seeds": len({training.seed for training in study.trainings(trial)}),
         "digest": trial.digest,
         "module_types": list(trial.module_types),
+        **({"recipe": trial.recipe} if trial.recipe else {}),
     }
 
 
@@ -142,12 +144,16 @@ def pareto_text(
     figures = [f"{column.heading}>" for column in columns_shown]
     if expected is not None:
         figures = ["expected error, %", "likely on front>", "measured>", *figures[1:]]
-    table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
     names = tuple(front["objectives"])
     on_front = {row["trial"] for row in front["front"]}
     luck = [study.by_number(number) for number in front["measured_front"] if number not in on_front]
     others = [_network_dict(study, trial, names, expected) for trial in luck if trial is not None]
-    for row in sorted([*front["front"], *others], key=lambda row: row["flops"]):
+    rows = sorted([*front["front"], *others], key=lambda row: row["flops"])
+    if any("recipe" in row for row in rows):
+        recipes = {row["trial"]: fields_text(row.get("recipe", {})) for row in rows}
+        columns = [*columns, ("recipe", recipes)]
+    table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
+    for row in rows:
         role = "knee" if row["trial"] == front["knee"] else ""
         table.add_row(
             role if row["trial"] in on_front else OFF,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nas.controller.evaluators.base import Evaluator, ResolvePrecision, same_precision
 from nas.controller.evaluators.local import LocalEvaluator
+from nas.space.candidate import trained_under
 from nas.training.memory import candidate_memory
 from nas.training.task import Task
 
@@ -47,7 +48,8 @@ def make_evaluator(
         # A training in several ranges of epochs is predicted with what each resumption needs, or it could be
         # refused halfway.
         resumed = task.part is not None
-        return candidate_memory(task.genotype, dataset, recipe, device, half=half, resumed=resumed)
+        own = trained_under(task.genotype, recipe)
+        return candidate_memory(task.genotype, dataset, own, device, half=half, resumed=resumed)
 
     if workers.count == 0:
         return LocalEvaluator(dataset, recipe, memory=memory, resolve_precision=resolve_precision)

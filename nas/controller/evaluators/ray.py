@@ -98,8 +98,9 @@ class RayEvaluator:
         self._failed_starts = 0
         self._asked: Future[Any] | None = None
         self._mps: dict[str, str] = {}
-        self._owns_ray = start_ray(address, workers)
+        self._owns_ray = False
         try:
+            self._owns_ray = start_ray(address, workers)
             self._grows, self._share = workers is None, gpus_per_worker
             self._looked = self._served = self._heard = time.monotonic()
             if self._owns_ray and 0 < gpus_per_worker < 1:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from math import inf
@@ -41,11 +43,15 @@ def start_ray(address: str | None = None, workers: int | None = None) -> bool:
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address is None:
-        _start_private(workers)
-    else:
-        _join(address)
-    _own_raylet(ray.get_runtime_context().get_node_id())
+    try:
+        if address is None:
+            _start_private(workers)
+        else:
+            _join(address)
+        _own_raylet(ray.get_runtime_context().get_node_id())
+    except BaseException:
+        end_ray()
+        raise
     return True
 
 
@@ -58,9 +64,9 @@ def _start_private(workers: int | None) -> None:
     before = os.environ.get("RAY_TMPDIR")
     os.environ["RAY_TMPDIR"] = str(_folder.path)
     try:
-        ray.init(address="local", num_cpus=workers or usable_cores(), runtime_env=modules, **QUIET)
+        with _signal_handler_kept():
+            ray.init(address="local", num_cpus=workers or usable_cores(), runtime_env=modules, **QUIET)
     except Exception as error:  # Ray raises just that if its processes do not start in time
-        end_ray()
         hint = "nas search --workers 0 does without Ray"
         raise NasError(str(error), where="Ray at this machine", hint=hint) from error
     finally:
@@ -73,7 +79,7 @@ def _join(address: str) -> None:
     where, said = f"Ray at {address}", ""
     try:
         _check_listening(address)
-        with _stderr_of_process() as said_so_far:
+        with _signal_handler_kept(), _stderr_of_process() as said_so_far:
             try:
                 ray.init(address=address, **QUIET)
             finally:
@@ -84,6 +90,17 @@ def _join(address: str) -> None:
             hint = "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN=$(ssh HEAD ray get-auth-token)"
             raise NasError(message, where=where, hint=hint) from error
         raise NasError(str(error), where=where, hint="start one by: ray start --head") from error
+
+
+@contextmanager
+def _signal_handler_kept() -> Iterator[None]:
+    """Put back the handler of SIGTERM, for which Ray installs one that exits with code 15."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -127,21 +144,31 @@ def _own_raylet(node: str) -> str:
 
 
 def end_ray() -> None:
-    """End the Ray that this process started, even if a part of it has ended before."""
+    """End the Ray that this process started, and its processes, even if a part of it has ended before or was
+    never started."""
     global _folder
+    children = psutil.Process().children(recursive=True) if _folder else []  # it is a private one
+    processes = [child for child in children if _is_of_ray(child)]
     try:
         if ray.is_initialized():
             check_ray()
+        else:  # its start was interrupted, and Ray may not know what it has started
+            _kill(processes)
     except ClusterLostError:  # the processes that are left would wait for those that have ended
-        left = [child for child in psutil.Process().children(recursive=True) if _is_of_ray(child)]
-        for child in left:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(left, timeout=5)
+        _kill(processes)
     ray.shutdown()
+    _, left = psutil.wait_procs(processes, timeout=5)
+    _kill(left)
     if _folder is not None:
         _folder.remove()
         _folder = None
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=5)
 
 
 def _is_of_ray(process: psutil.Process) -> bool:
@@ -169,6 +196,11 @@ def fitting_workers(gpus_per_worker: float) -> int:
     if not gpus:
         raise NasError("Ray sees no GPU", hint="leave out --gpus-per-worker to train on CPU cores")
     return max(1, gpus * int(1 / gpus_per_worker) if gpus_per_worker <= 1 else int(gpus / gpus_per_worker))
+
+
+def has_gpu() -> bool:
+    """Return whether the cluster has a GPU."""
+    return bool(_resources().get("GPU"))
 
 
 def node_memory(node: str) -> float:

@@ -19,7 +19,7 @@ LINES = """\
 import runpy
 from safetensors.torch import load_file
 folder = "."  # this one, or that of huggingface_hub.snapshot_download("NAME")
-network = runpy.run_path(f"{{folder}}/network.py")["Network"](num_classes={classes:d}, in_chans={channels:d})
+network = runpy.run_path(f"{{folder}}/network.py")["{cls}"](num_classes={classes:d}, in_chans={channels:d})
 network.load_state_dict(load_file(f"{{folder}}/model.safetensors"))
 network.eval()
 """
@@ -49,7 +49,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from .configuration_nas import NasConfig
-from .network import Network
+from .network import {cls}
 
 
 class NasForImageClassification(PreTrainedModel):
@@ -59,7 +59,7 @@ class NasForImageClassification(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.network = Network(num_classes=config.num_labels, in_chans=config.num_channels)
+        self.network = {cls}(num_classes=config.num_labels, in_chans=config.num_channels)
         self.post_init()
 
     def _init_weights(self, module):
@@ -107,7 +107,7 @@ def write(folder: Path, network: nn.Module, images: Tensor) -> None:
     if masks:
         return
     (folder / "configuration_nas.py").write_text(CONFIGURATION)
-    (folder / "modeling_nas.py").write_text(MODELING)
+    (folder / "modeling_nas.py").write_text(MODELING.format(cls=about["class"]))
     if "mean" in about:
         (folder / "image_processing_nas.py").write_text(PROCESSING)
         (folder / "preprocessor_config.json").write_text(json.dumps(_processor(about), indent=2) + "\n")
@@ -159,7 +159,8 @@ def front(name: str, about: Mapping[str, Any]) -> str:
 
 
 def _lines(about: Mapping[str, Any]) -> str:
-    return LINES.format(classes=about["num_classes"], channels=about["input_shape"][0])
+    facts = {"cls": about["class"], "classes": about["num_classes"], "channels": about["input_shape"][0]}
+    return LINES.format(**facts)
 
 
 def _task(about: Mapping[str, Any]) -> str:
@@ -181,7 +182,7 @@ def _config(about: Mapping[str, Any], masks: bool) -> dict[str, Any]:
         },
     }
     return {
-        **({"architectures": ["Network"]} if masks else code),
+        **({"architectures": [about["class"]]} if masks else code),
         "num_channels": channels,
         "image_size": height if height == width else [height, width],
         "num_labels": about["num_classes"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,10 @@ SOURCE = '''\
 """
 
 from huggingface_hub import PyTorchModelHubMixin
-from network import Network
+from network import {name}
 
 
-class HubNetwork(Network, PyTorchModelHubMixin):
+class HubNetwork({name}, PyTorchModelHubMixin):
     def __init__(self, num_classes={classes}, in_chans={channels}):
         super().__init__(num_classes, in_chans)
 '''
@@ -36,11 +37,9 @@ network = HubNetwork.from_pretrained(".").eval()
 
 
 def write(folder: Path, network: nn.Module, images: Tensor) -> None:
-    import torch
-
-    with torch.no_grad():
-        classes = network(images).shape[1]
-    (folder / FILE).write_text(SOURCE.format(classes=classes, channels=images.shape[1]))
+    about = json.loads((folder / "config.json").read_text())
+    facts = {"name": about["class"], "classes": about["num_classes"], "channels": images.shape[1]}
+    (folder / FILE).write_text(SOURCE.format(**facts))
 
 
 def runners(folder: Path) -> dict[str, Callable[[Tensor], Tensor]]:

@@ -51,7 +51,7 @@ def _load_network():
     spec = importlib.util.spec_from_file_location("{name}_network", FOLDER / "network.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.Network
+    return module.{cls}
 
 
 class Network(_load_network()):
@@ -90,7 +90,7 @@ def write(folder: Path, network: nn.Module, images: Tensor) -> None:
         "cfg": "".join(f"    {key!r}: {value!r},\n" for key, value in cfg.items()),
         "features": "".join(f"    {feature!r},\n" for feature in features),
     }
-    text = SOURCE.format(name=name, classes=classes, channels=channels, **literals)
+    text = SOURCE.format(name=name, cls=about["class"], classes=classes, channels=channels, **literals)
     (folder / FILE).write_text(text)
 
 

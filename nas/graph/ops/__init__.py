@@ -10,7 +10,7 @@ A new primitive is a subclass of `Op` in a file of its own, and a line here to i
 from nas.graph.ops.activations import Gelu, Hardsigmoid, Hardswish, Relu6, Sigmoid, Silu
 from nas.graph.ops.base import MAX_SIZE, NUM_CLASSES, REQUIRED, Arg, Call, Op
 from nas.graph.ops.channels import ChannelConv, ChannelHalf, ChannelShuffle, LayerScale, Scale
-from nas.graph.ops.joins import Add, Concat, DropPathMean, Mean
+from nas.graph.ops.joins import Add, Concat, DropPathMean, Mean, Zero
 from nas.graph.ops.layers import (
     BatchNorm,
     Classifier,
@@ -80,4 +80,5 @@ __all__ = [
     "StochasticDepth",
     "Subsample",
     "UpsampleScores",
+    "Zero",
 ]

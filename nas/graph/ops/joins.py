@@ -55,6 +55,16 @@ class Concat(Op):
         return Call(f"torch.cat([{', '.join(_operands(inputs))}], dim=1)")
 
 
+@dataclass(frozen=True)
+class Zero(Op):
+    """Zeros in the shape of the input: the output of a cell in which no path leads to it."""
+
+    label: ClassVar[str] = "zero"
+
+    def function(self, *inputs: Shape) -> Call:
+        return Call("0 * {0}")
+
+
 DROP_PATH_SOURCE = '''\
 class DropPathMean(nn.Module):
     """Mean of the columns that drop-path leaves (Larsson et al., 2017).

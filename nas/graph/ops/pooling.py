@@ -59,8 +59,17 @@ class MaxPool(_Pool):
 
 @dataclass(frozen=True)
 class AvgPool(_Pool):
+    """Average pool. counts_padding: whether the zeros around the image are part of the averages."""
+
+    counts_padding: bool = True
     label: ClassVar[str] = "pool"
     torch_names: ClassVar[tuple[str, ...]] = ("nn.AvgPool2d",)
+
+    def module(self, *inputs: Shape) -> Call:
+        call = super().module(*inputs)
+        return Call(
+            call.target, (*call.args, Arg("count_include_pad", self.counts_padding, True, keyword=True))
+        )
 
 
 @dataclass(frozen=True)

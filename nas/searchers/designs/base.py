@@ -53,7 +53,11 @@ class Design(Searcher):
 
 
 def module_types(space: SearchSpace) -> tuple[str, ...]:
-    """Return the module types that every stage may use; NasError if there are fewer than two."""
+    """Return the module types that every stage may use; NasError if there are fewer than two, or if they have
+    recipes of their own, which no comparison could tell from the types."""
+    if own := space.spec.recipe_by_type:
+        hint = "give all module types the same options; each may then be judged under the best of them"
+        raise NasError(f"{own[0]} depends on the module type", where=f"{space.name}: recipe", hint=hint)
     stages = [space.spec.stage_modules(i) for i in range(len(space.spec.stages))]
     types = tuple(name for name in stages[0] if all(name in stage for stage in stages))
     if len(types) < 2:

@@ -1,13 +1,14 @@
 """The paired design: every module type in the same randomly drawn contexts.
 
 A block is a context with all types at the same shape (E1) and again at equal FLOPs (E2), each trained with
-the same seeds, so that differences within a block are due to the type."""
+the same seeds, so that differences within a block are due to the type. Where the space searches learning rate
+or weight decay, each network of a block is trained under every recipe: the grid that a grade asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, product
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,13 @@ import numpy as np
 from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.modules import MODULE_TYPES
+from nas.recipe import fields_text
 from nas.searchers.base import SearcherSettings
 from nas.searchers.designs.base import TRIES, Context, Design, module_types
 from nas.searchers.designs.flops_matching import at_flops
+from nas.space.candidate import under
 from nas.space.genotype import Genotype, expand
+from nas.space.spec import options_of
 from nas.stats import power
 from nas.study.trial import Proposal
 
@@ -38,6 +42,9 @@ SUPPOSED_SD = (0.01, 0.02)
 
 SEED_STREAM, CONTEXT_STREAM, RARE_STREAM = 2, 3, 5
 """Keep the random generators of seeds and contexts apart from those of other searchers."""
+
+GRID = ("lr", "weight_decay")
+"""Fields of the recipe that are crossed with contexts and types."""
 
 FIELDS_DRAWN = 4
 """Draws of the fields that one type alone has, around each network that draws hardly ever find."""
@@ -67,15 +74,17 @@ class Paired(Design):
         self.repeats: int = settings.repeats
         self._key: tuple[SearchSpace, int] | None = None
         self._blocks: list[Block] = []
+        self._recipes: Sequence[Mapping[str, Any]] = ({},)
         self._drawn: Iterator[Block] = iter(())
 
     def proposal(self, space: SearchSpace, seed: int, number: int) -> Proposal | None:
         first, context = 0, 0
         while (block := self._block(space, seed, context)) is not None:
-            size = len(block.networks) * self.repeats
+            size = self._trainings(block)
             if number < first + size:
-                repeat, index = divmod(number - first, len(block.networks))
-                return self._proposal(block, seed, repeat, index)
+                rest, index = divmod(number - first, len(block.networks))
+                repeat, recipe = divmod(rest, len(self._recipes))
+                return self._proposal(block, seed, repeat, index, self._recipes[recipe])
             first, context = first + size, context + 1
         return None
 
@@ -86,13 +95,16 @@ class Paired(Design):
             hint = "nas spaces NAME --input SIZE shows which limits bind; give wider ones"
             raise NasError(message, where=space.name, hint=hint)
         self._block(space, seed, MIN_CONTEXTS - 1)
-        return sum(len(block.networks) for block in self._blocks[:MIN_CONTEXTS]) * self.repeats
+        return sum(map(self._trainings, self._blocks[:MIN_CONTEXTS]))
+
+    def _trainings(self, block: Block) -> int:
+        return len(block.networks) * len(self._recipes) * self.repeats
 
     def summary(self, space: SearchSpace, seed: int, trials: int) -> dict[str, Any]:
         types = module_types(space)
         contexts, left, block = 0, trials, self._block(space, seed, 0)
-        while block is not None and left >= len(block.networks) * self.repeats:
-            left -= len(block.networks) * self.repeats
+        while block is not None and left >= self._trainings(block):
+            left -= self._trainings(block)
             contexts += 1
             block = self._block(space, seed, contexts)
         draws = sum(block.draws for block in self._blocks[:contexts])
@@ -104,9 +116,13 @@ class Paired(Design):
             "acceptance": contexts / draws if draws else None,
             "detectable": _detectable(contexts, len(types)),
         }
+        if len(self._recipes) > 1:
+            figures["recipes"] = [dict(recipe) for recipe in self._recipes]
         return figures | {"lines": _lines(figures, left if block is not None else 0)}
 
-    def _proposal(self, block: Block, seed: int, repeat: int, index: int) -> Proposal:
+    def _proposal(
+        self, block: Block, seed: int, repeat: int, index: int, recipe: Mapping[str, Any]
+    ) -> Proposal:
         kind, arms, genotype = block.networks[index]
         stream = np.random.default_rng([seed, block.number, repeat, SEED_STREAM])
         design = {
@@ -120,18 +136,32 @@ class Paired(Design):
             "reference": REFERENCE,
             "budget": block.budget,
         }
-        return Proposal(genotype, self.name, uniform=block.uniform, design=design)
+        return Proposal(under(genotype, recipe), self.name, uniform=block.uniform, design=design)
 
     def _block(self, space: SearchSpace, seed: int, context: int) -> Block | None:
         """Return the block of a context, None if the space has no more."""
         if self._key is None or self._key[0] is not space or self._key[1] != seed:
-            self._key, self._blocks, self._drawn = (space, seed), [], _blocks(space, seed)
+            self._recipes = _recipes(space)
+            self._key, self._blocks = (space, seed), []
+            self._drawn = _blocks(space.without_recipe() if space.spec.recipe else space, seed)
         while len(self._blocks) <= context:
             block = next(self._drawn, None)
             if block is None:
                 return None
             self._blocks.append(block)
         return self._blocks[context]
+
+
+def _recipes(space: SearchSpace) -> list[dict[str, Any]]:
+    """Return every recipe of the space, the usual one first; NasError for fields that no grade asks for."""
+    module_types(space)  # refuses types with recipes of their own
+    searched = space.spec.recipe_decisions
+    if others := [name for name in searched if name not in GRID]:
+        message = f"the paired design crosses {' and '.join(GRID)} alone, not {others[0]}"
+        hint = f"give {others[0]} one value, or choose --searcher balanced, which draws a recipe per network"
+        raise NasError(message, where=f"{space.name}: recipe", hint=hint)
+    options = [options_of(value, {}) for value in searched.values()]
+    return [dict(zip(searched, chosen, strict=True)) for chosen in product(*options)]
 
 
 def _blocks(space: SearchSpace, seed: int) -> Iterator[Block]:
@@ -221,6 +251,9 @@ def _lines(figures: dict[str, Any], left: int) -> list[str]:
     seeds = f"{figures['seeds']} training seed{'s' * (figures['seeds'] > 1)}"
     types = ", ".join(figures["types"])
     lines = [f"{figures['contexts']} contexts x {types}, at the same shape and at equal FLOPs, {seeds}"]
+    if "recipes" in figures:
+        first = fields_text(figures["recipes"][0])
+        lines.append(f"each under {len(figures['recipes'])} recipes; {first} is that of the study")
     if left:
         lines.append(f"the last {left} trainings do not complete a context")
     if figures["contexts"] < MIN_CONTEXTS:
