@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from nas.controller.search import search
     from nas.controller.train import train
     from nas.errors import NasError
+    from nas.exporters.evaluate import evaluate
+    from nas.exporters.predict import predict
     from nas.exporters.run import export
     from nas.graph.cost import cost
     from nas.reports.page import report
@@ -32,11 +34,13 @@ _HOMES = {
     "analyze": "analysis.pooling",
     "build": "codegen.build",
     "cost": "graph.cost",
+    "evaluate": "exporters.evaluate",
     "expand": "space.genotype",
     "export": "exporters.run",
     "load_space": "space.space",
     "open_run": "study.run",
     "pareto_front": "analysis.front",
+    "predict": "exporters.predict",
     "replay": "controller.replay",
     "report": "reports.page",
     "reseed": "controller.reseed",
@@ -51,11 +55,13 @@ __all__ = [
     "analyze",
     "build",
     "cost",
+    "evaluate",
     "expand",
     "export",
     "load_space",
     "open_run",
     "pareto_front",
+    "predict",
     "replay",
     "report",
     "reseed",

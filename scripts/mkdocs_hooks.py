@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.data.load import forms
 from nas.modules import Component, Head, Module, Stem
+from nas.modules.structure import Structure
 
 TABLES: Mapping[str, Mapping[str, type[Component]]] = {
     "modules": Module.registry,
@@ -21,12 +22,18 @@ def table(types: Mapping[str, type[Component]]) -> str:
     rows = ["| type | what it is | fields |", "|---|---|---|"]
     for name, cls in sorted(types.items()):
         about = description(cls).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
-        fields = [f"`{field}`: {listed(options)}" for field, options in cls.choices()]
+        fields = [f"`{field}`: {structured(kind)}" for field, kind in cls.structures()]
+        fields += [f"`{field}`: {listed(options)}" for field, options in cls.choices()]
         fields += [
             f"`{field}`: {low} to {high}" for field, (low, high) in cls.bounds.items() if field != "width"
         ]
         rows.append(f"| `{name}` | {about} | {'<br>'.join(fields) or 'none'} |")
     return "\n".join(rows)
+
+
+def structured(kind: type[Structure]) -> str:
+    """Return where the keys of a structured field are described."""
+    return f"[structured](space_yaml.md#structured-fields): {', '.join(f'`{key}`' for key in kind.keys)}"
 
 
 def description(cls: type[Component]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +21,7 @@ from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
 from nas.analysis.paired.evidence import Evidence, last_falls
 from nas.analysis.unpaired import UnpairedContrast
+from nas.space.decisions import RECIPE
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
 
@@ -190,7 +191,8 @@ def trial_table(source: Any) -> pd.DataFrame:
 
     `own_recipe` holds the fields in which the recipe of a training differs from that of its search, and
     `network_digest` is the digest of the network alone, which may be trained under several. `usual` marks
-    the trainings under the recipe of the study."""
+    the trainings under the recipe of the study, `recipe_by_type` those whose recipe depended on the module
+    type."""
     if hasattr(source, "frame"):
         columns = {
             "blocks": [trial.genotype.module_types for trial in source.trials],
@@ -199,6 +201,7 @@ def trial_table(source: Any) -> pd.DataFrame:
             "network": [trial.genotype for trial in source.trials],
             "curve": [trial.curve for trial in source.trials],
             "own_recipe": [trial.recipe for trial in source.trials],
+            "recipe_by_type": [_by_type(trial.recipe, trial.decisions) for trial in source.trials],
         }
         frame = source.frame(without=["genotype"]).assign(**columns, usual=True)
         alone = (t.genotype.network.digest if t.recipe else t.digest for t in source.trials)
@@ -208,6 +211,8 @@ def trial_table(source: Any) -> pd.DataFrame:
         frame["network_digest"] = frame["digest"]
     if "own_recipe" not in frame:
         frame["own_recipe"] = [{}] * len(frame)
+    if "recipe_by_type" not in frame:
+        frame["recipe_by_type"] = False
     if "usual" not in frame:
         frame["usual"] = True
     if "blocks" not in frame:
@@ -215,6 +220,11 @@ def trial_table(source: Any) -> pd.DataFrame:
     if "design" not in frame:
         frame["design"] = [{}] * len(frame)
     return frame
+
+
+def _by_type(recipe: Mapping[str, Any], decisions: Mapping[str, Any]) -> bool:
+    """Tell whether a field of a recipe is none of the decisions that all module types share."""
+    return any(f"{RECIPE}{name}" not in decisions for name in recipe)
 
 
 def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) -> Networks:
@@ -234,7 +244,7 @@ def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) 
         uniform=drawn > 0,
         seed=first["seed"].to_numpy(np.intp),
         runs=counted,
-        own_recipes="recipe_by_type" in frame and bool(frame["recipe_by_type"].any()),
+        own_recipes=bool(frame["recipe_by_type"].any()),
     )
 
 

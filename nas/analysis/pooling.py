@@ -92,23 +92,24 @@ def pool(runs: Sequence[Run]) -> Pool:
     """Return the trials of runs, by the use that they allow. NotFoundError if none is complete."""
     import pandas as pd
 
-    first = _decisive(runs[0])
+    tables = [trial_table(run.study) for run in runs]
+    first = _decisive(runs[0], tables[0])
     study = runs[0].config.recipe.lr, runs[0].config.recipe.weight_decay
     agreeing, longer = [], []
     recipes = defaultdict(list)
-    for number, run in enumerate(runs):
-        recipe = run.config.recipe
-        frame = trial_table(run.study).assign(run=number, recipe_by_type=bool(run.space.spec.recipe_by_type))
+    for number, (run, table) in enumerate(zip(runs, tables, strict=True)):
+        recipe, own = run.config.recipe, _decisive(run, table)
+        frame = table.assign(run=number)
         parts = _by_recipe(frame, (recipe.lr, recipe.weight_decay))
-        if recipe.epochs > first["recipe"]["epochs"] and _differ_in(run, first, SCHEDULE):
+        if recipe.epochs > first["recipe"]["epochs"] and _differ_in(own, first, SCHEDULE):
             longer.append(parts.get(study, frame[:0]).assign(epochs=recipe.epochs))
             continue
-        if not _differ_in(run, first, {*GRID}):
-            here, there = ({"data": side.config.data, **_decisive(side)} for side in (runs[0], run))
+        if not _differ_in(own, first, {*GRID}):
+            here, there = {"data": runs[0].config.data, **first}, {"data": run.config.data, **own}
             changes = "\n  ".join(lines(differences(here, there)))
             hint = f"they are pooled only where these agree:\n  {changes}"
             raise NasError(f"differs from {runs[0].name}", where=run.name, hint=hint)
-        if _decisive(run) == first:
+        if own == first:
             usual = frame.index.isin(parts[study].index) if study in parts else False
             agreeing.append(frame.assign(usual=usual))
         elif study in parts:
@@ -138,19 +139,24 @@ def _by_recipe(frame: pd.DataFrame, usual: Recipe) -> dict[Recipe, pd.DataFrame]
     return {key: frame.iloc[rows] for key, rows in of_key.items()}
 
 
-def _decisive(run: Run) -> dict[str, Any]:
+def _searches_recipes(table: pd.DataFrame) -> bool:
+    """Return whether recipes were decisions of a search. Without any, an analysis needs no space file."""
+    return bool(table["own_recipe"].map(bool).any())
+
+
+def _decisive(run: Run, table: pd.DataFrame) -> dict[str, Any]:
     """Return the settings in which runs must agree. Of a search these include the recipes that it tried;
     those of a paired design are told apart."""
     settings = run.config.to_dict()
-    tried = {} if run.config.searcher == "paired" else run.space.spec.recipe_decisions
+    paired = run.config.searcher == "paired"
+    tried = {} if paired or not _searches_recipes(table) else run.space.spec.recipe_decisions
     return {key: settings[key] for key in (*SAME_DATA, "recipe")} | (
         {"searched recipe": tried} if tried else {}
     )
 
 
-def _differ_in(run: Run, first: Mapping[str, Any], fields: set[str]) -> bool:
-    """Return whether a run differs from the first at most in these fields of the recipe."""
-    decisive = _decisive(run)
+def _differ_in(decisive: Mapping[str, Any], first: Mapping[str, Any], fields: set[str]) -> bool:
+    """Return whether the settings of a run differ from the first at most in these fields of the recipe."""
     recipe = {**decisive["recipe"], **{name: first["recipe"][name] for name in fields}}
     return {**decisive, "recipe": recipe} == dict(first)
 

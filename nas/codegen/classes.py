@@ -65,8 +65,9 @@ def _relatives(graph: Graph, own: Sequence[Graph]) -> Iterator[Graph]:
 def _grouped(graphs: Sequence[Graph], homes: Homes) -> list[ClassPlan]:
     """Group graphs of one structure, each group as a class."""
     groups: dict[Hashable, ClassPlan] = {}
+    texts = written.written_classes(graphs, homes)
     for nested in graphs:
-        text = written.written_class(nested)
+        text = texts.get(id(nested))
         is_leaf = not any(isinstance(node.op, Graph) for node in nested.nodes.values())
         if text:
             shown, signature = written.described(nested, text, homes)
@@ -153,7 +154,8 @@ def _views(graph: Graph, homes: Homes) -> Iterator[View]:
             nested = homes[id(op)].call(op) if isinstance(op, Graph) and id(op) in homes else None
             source = node.inputs[0]
             inplace = isinstance(op, Relu) and uses[source] == 1 and isinstance(nodes[source].op, FRESH)
-            yield View(name, op, node.inputs, shapes, node.label, nested=nested, inplace=inplace)
+            label = node.label.replace(".", "_")  # that of a part of a written class is its attribute
+            yield View(name, op, node.inputs, shapes, label, nested=nested, inplace=inplace)
 
 
 def _only_module(op: Any) -> Any:

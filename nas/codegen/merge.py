@@ -63,14 +63,22 @@ def merge(groups: Sequence[ClassPlan]) -> list[ClassPlan]:
 def _embedded(
     group: ClassPlan, whole: ClassPlan, bypass: dict[str, str]
 ) -> tuple[list[int | None], dict[str, str]] | None:
-    """Return, for each node of the larger graph, the index of that of the smaller one, or None."""
+    """Return, for each node of the larger graph, the index of that of the smaller one, or None. Nodes of one
+    label are matched, if that is possible; else any that compute the same."""
+    return _matched(group, whole, bypass, labelled=True) or _matched(group, whole, bypass, labelled=False)
+
+
+def _matched(
+    group: ClassPlan, whole: ClassPlan, bypass: dict[str, str], labelled: bool
+) -> tuple[list[int | None], dict[str, str]] | None:
     names = {name: name for name in whole.graph.input_names}
     search = _Embedding({view.name: view for view in whole.shown}, dict(bypass), names)
     order: list[int | None] = []
     i = 0
     for view in whole.shown:
         other = group.shown[i] if i < len(group.shown) else None
-        if other and _matches(view, other, search):
+        fits = other and (view.label == other.label or not labelled)
+        if other and fits and _matches(view, other, search):
             search.places[other.name] = view.name
             order.append(i)
             i += 1
@@ -84,8 +92,6 @@ def _embedded(
 
 def _matches(view: View, other: View, search: _Embedding) -> bool:
     if view.printed != other.printed or len(view.inputs) != len(other.inputs):
-        return False
-    if view.label and other.label and view.label != other.label:
         return False
     before = dict(search.bypass)
     pairs = zip(view.inputs, other.inputs, strict=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from nas.graph.graph import HEAD, STEM, Graph
 from nas.graph.ops import Conv, Linear
 
-FAMILIES = {"Residual": "ResNet", "Bottleneck": "ResNet", "ResNeXt": "ResNeXt"}
+FAMILIES = {"Residual": "ResNet", "Bottleneck": "ResNet", "ResNeXt": "ResNeXt", "ConvNeXt": "ConvNeXt"}
 """Names of networks of one module type, where they are not `{type}Net`."""
 MOST_TYPES = 2
 """Number of module types up to which the name lists them."""
@@ -24,7 +24,7 @@ def network_name(graph: Graph) -> str:
     the number of convolutions and linear layers on the longest path from the image to the scores. Networks
     that score every pixel start with FCN.
     """
-    counts = Counter(FAMILIES.get(kind, f"{kind}Net") for kind in _kinds(graph))
+    counts = Counter(FAMILIES.get(kind, f"{kind.removesuffix('Net')}Net") for kind in _kinds(graph))
     families = [family for family, count in counts.items() if count > LEAST_SHARE * counts.total()]
     if not counts:
         family = "Net"

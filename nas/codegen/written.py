@@ -6,10 +6,11 @@ The generator names them, finds their arguments, and prints the constructors of 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nas.codegen.class_plan import ClassPlan, Param, View, call_text
+from nas.codegen.families import words_of
 from nas.codegen.format import INDENT, CallText, call_lines
 from nas.graph.graph import Graph, GraphNode
 from nas.modules.base import WrittenClass, default_settings
@@ -18,10 +19,21 @@ CONSTRUCTOR = re.compile(r"( *)([\w.]+)\(\{(\w+)\}\)")
 """Line of a text that passes a part to a function: `    parts.append({first})`."""
 
 
-def written_class(graph: Graph) -> WrittenClass | None:
-    """Return the class that the module of a graph gives, or None where the graph decides."""
-    written: WrittenClass | None = graph.module.written_class() if graph.module is not None else None
-    return written
+def written_classes(graphs: Sequence[Graph], homes: Mapping[int, ClassPlan]) -> dict[int, WrittenClass]:
+    """Return the classes that modules give, by the id of the graph.
+
+    Graphs decide themselves where parts are of several classes, as are those with a batch norm before the
+    activation after folding, because only some of them lose it.
+    """
+    written, unlike = {}, set()
+    for graph in graphs:
+        given: WrittenClass | None = graph.module.written_class() if graph.module is not None else None
+        if given:
+            written[id(graph)] = given
+            if len({id(homes.get(id(node.op))) for _, node in parts(graph)}) > 1:
+                unlike.add(words_of(graph))
+    alike = (graph for graph in graphs if words_of(graph) not in unlike)
+    return {id(graph): written[id(graph)] for graph in alike if id(graph) in written}
 
 
 def parts(graph: Graph) -> Iterator[tuple[str, GraphNode]]:
@@ -36,8 +48,8 @@ def described(
     graphs of one class have in common."""
     by_place = {node.label: node for _, node in parts(graph)}
     views = [_view(graph, name, by_place.get(place), homes) for name, place in written.parts.items()]
-    (home,) = {id(homes[id(node.op)]) for node in by_place.values()}
-    return tuple(views), (graph.kind, written.text, home)
+    home = next(homes[id(node.op)] for node in by_place.values())
+    return tuple(views), (graph.kind, written.text, id(home))
 
 
 def _view(graph: Graph, name: str, node: GraphNode | None, homes: Mapping[int, ClassPlan]) -> View | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {
     "data": "digits",
     "trials": 24,
-    "searcher": "evolution",
+    "searcher": "hypervolume",
     "objectives": ("error", "flops"),
     "seed": 0,
     "seed_with": (),
@@ -137,7 +137,7 @@ def prepare(
 
 
 def _recipe(space: SearchSpace, dataset: Dataset, fields: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a search: fields that the space searches have their first option.
+    """Return the recipe of a search: fields that the space searches have their usual option.
 
     NasError for a field that both the space and the user set, and for an option that the data do not allow.
     """

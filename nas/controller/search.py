@@ -83,8 +83,8 @@ def search(
             trials as fit; the run then records how many it took.
         epochs: Epochs of each training; the data set has a default.
         recipe: Fields of `nas.training.recipe.Recipe` to set for all trainings, such as `{"lr": 0.1}`.
-        searcher: What proposes networks: evolution (the default), random, optuna:SAMPLER, or a design
-            that compares module types and optimises nothing, balanced or paired.
+        searcher: What proposes networks: hypervolume (the default), evolution, random, optuna:SAMPLER, or a
+            design that compares module types and optimises nothing, balanced or paired.
         objectives: Figures to minimise, `("error", "flops")` by default.
         seed: Seed of the search, 0 by default: proposals, initial weights and batches follow from it.
         seed_with: Networks of the zoo to try first, projected into the space where need be.

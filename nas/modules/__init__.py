@@ -10,6 +10,7 @@ from nas.modules.dense import Dense
 from nas.modules.factorized import FactorizedInception
 from nas.modules.fire import Fire
 from nas.modules.fractal import Fractal
+from nas.modules.grammar import Grammar
 from nas.modules.heads import (
     AuxiliaryConvHead,
     AuxiliaryHead,
@@ -50,6 +51,7 @@ __all__ = [
     "FcnHead",
     "Fire",
     "Fractal",
+    "Grammar",
     "Head",
     "HiddenHead",
     "Inception",

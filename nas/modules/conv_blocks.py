@@ -94,24 +94,20 @@ def conv_unit(x: Value, spec: ConvSpec, norm: str, *, dropout: float = 0.0, last
     return channel_gate(x, spec.squeezed, "relu") if spec.squeezed else x
 
 
-UNIT_NAMES = {
-    "after_conv": "ConvNormAct",
-    "pre_activation": "NormActConv",
-    "after_relu": "ConvActNorm",
-    "relu_only_pre_activation": "ActConvNorm",
-}
-"""Names of convolution units by their order of layers."""
+LAYER_NAMES = {"B": "Norm", "R": "Act"}
 
 
 @lru_cache(maxsize=4096)
-def _unit_graph(shape: Shape, spec: ConvSpec, norm: str, dropout: float) -> Graph:
-    name = UNIT_NAMES.get(norm, "ConvAct").replace("Conv", "ConvDrop" if dropout else "Conv")
-    return trace(name, [shape], lambda x: conv_unit(x, spec, norm, dropout=dropout))
+def _unit_graph(shape: Shape, spec: ConvSpec, norm: str, dropout: float, last: bool) -> Graph:
+    place = PLACEMENTS[norm]
+    order = (*place.before, "Conv", "Drop" if dropout else "", *(place.last if last else place.after))
+    name = "".join(LAYER_NAMES.get(layer, layer) for layer in order)
+    return trace(name, [shape], lambda x: conv_unit(x, spec, norm, dropout=dropout, last=last))
 
 
-def nested_conv_unit(x: Value, spec: ConvSpec, norm: str, dropout: float = 0.0) -> Value:
-    """Apply a `conv_unit` as a nested graph, for modules that hold many of them."""
-    return x.graph.add(_unit_graph(x.shape, spec, norm, dropout), [x])
+def nested_conv_unit(x: Value, spec: ConvSpec, norm: str, dropout: float = 0.0, last: bool = False) -> Value:
+    """Apply a `conv_unit` as a nested graph named after its layers, for modules that hold many of them."""
+    return x.graph.add(_unit_graph(x.shape, spec, norm, dropout, last), [x])
 
 
 def residual_unit(

@@ -10,11 +10,27 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, ClassVar, Self
 
 Bounds = Mapping[str, Sequence[Any]]
 """Options by key, as a space file lists them for a structured field."""
 Choose = Callable[[str, Sequence[Any]], Any]
+
+
+class Weighted(tuple[Any, ...]):
+    """Options with a prior: the probability of each in a draw.
+
+    Without weights, options are drawn uniformly.
+    """
+
+    weights: tuple[float, ...]
+    cumulated: tuple[float, ...]
+
+    def __new__(cls, options: Sequence[Any], weights: Sequence[float]) -> Self:
+        made = super().__new__(cls, options)
+        made.weights, made.cumulated = tuple(weights), tuple(accumulate(weights))
+        return made
 
 
 class Structure(ABC):

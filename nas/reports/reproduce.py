@@ -12,6 +12,7 @@ from markupsafe import Markup
 from nas.analysis.overview import Overview
 from nas.reports.points import run_argument
 from nas.reports.render import render, table
+from nas.space.spec_reader import recipe_names
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -43,7 +44,7 @@ def _described(run: Run) -> dict[str, Any]:
 def search_command(run: Run) -> str:
     """Return the command that starts the same search again, with every setting that decides its results."""
     config = run.config
-    in_space = {"epochs", *run.space.spec.recipe}  # the space sets or searches them
+    in_space = {"epochs", *recipe_names(run.files.space.read_text(encoding="utf-8"))}  # the space sets these
     recipe = {key: value for key, value in asdict(config.recipe).items() if key not in in_space}
     if isinstance(recipe.get("class_weights"), dict):
         recipe |= {f"class_weights.{name}": w for name, w in recipe.pop("class_weights").items()}

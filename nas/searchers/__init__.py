@@ -38,8 +38,8 @@ SAMPLERS = {
 """Classes of `optuna.samplers` by the name that users give them after `optuna:`."""
 
 SEARCHERS: dict[str, Factory] = {
-    "evolution": _from("evolution", "Evolution"),
     "hypervolume": _from("hypervolume", "Hypervolume"),
+    "evolution": _from("evolution", "Evolution"),
     "random": _from("random", "Random"),
     **{
         f"optuna:{name}": _from("optuna_sampler", "OptunaSearcher", name, SAMPLERS[name]) for name in SAMPLERS

@@ -51,7 +51,7 @@ MAX_DRAWS = 20
 
 
 class Evolution(RandomizedSearcher):
-    """The default searcher, for one objective or several.
+    """Searcher for one objective or several, with the quickest proposals.
 
     Parents are drawn from the elite with a weight that grows where the front is thin (the crowding distance)
     and falls with the number of children, as 1 / (1 + children).

@@ -1,36 +1,37 @@
-"""Expected hypervolume improvement, with costs that are exact before training.
+"""The default searcher: expected hypervolume improvement, with costs that are exact before training.
 
 A Gaussian process (`nas.surrogate.gaussian_process`) predicts the error of a network. Its FLOPs, parameters
 and memory are known before training, so the expected hypervolume gain is a sum over the steps of the front
 (Emmerich et al. 2005). With the error as the only objective it is the expected improvement (Jones et al.
-1998).
+1998). Other measured objectives, such as latency, count as a process of their own predicts them.
 
 The first trials are spread over FLOPs. After that the candidates are networks one decision away from the
-front, and random ones. What a proposal draws at random keeps the search from one model's blind spots: the
-scale of the error (`nas.surrogate.warps`) and the error from which hypervolumes are measured. Trials in
-training count with the error predicted for them, so parallel workers train different networks."""
+front, and random ones (`nas.searchers.candidates`). What a proposal draws at random keeps the search from
+one model's blind spots: the scale of the error in the model (`nas.surrogate.warps`), the error from which
+hypervolumes are measured, and the scale of the costs. Trials in training count with the error predicted for
+them, so parallel workers train different networks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nas.errors import NasError
 from nas.pareto import Floats, front, reference_point
 from nas.schedulers import Scheduler
-from nas.searchers.base import RandomizedSearcher, SearcherSettings, uniform_proposal
-from nas.space.decisions import replay
+from nas.searchers.base import Searcher, SearcherSettings, uniform_proposal
+from nas.searchers.candidates import Candidates, CostedCandidate, costed
+from nas.searchers.results import ERRORS, Results
 from nas.study.history import History
 from nas.study.objectives import objective
 from nas.study.trial import Proposal, Trial
-from nas.surrogate.gaussian_process import Encoder, GaussianProcess, fit_parameters
-from nas.surrogate.warps import WARPS
+from nas.surrogate.warps import MIN_ERROR, WARPS
 
 if TYPE_CHECKING:
-    from nas.space.genotype import Genotype
     from nas.space.space import SearchSpace
 
 INITIAL = 7
@@ -39,63 +40,65 @@ INITIAL = 7
 SPREAD = 32
 """Random networks of which each of the first trials is the nearest to a target of FLOPs."""
 
-NEIGHBOURS, RANDOM = 200, 100
-"""Candidates of a proposal, at most: neighbours of the front, and random networks."""
-
 BEST = 5
-"""Networks whose neighbours are candidates where the error is the only objective."""
+"""Parents where there is only one objective."""
 
-MAX_TRIALS = 300
-"""Trials that the model is fitted to, at most: half of them the nearest to the front, half of all the
-others."""
-
-GROWTH = 1.1
-"""Factor by which the trials grow between two fits of the parameters."""
-
-INFLATION = 1.5
-"""Factor of the standard deviation of predictions, which are too sure of networks unlike all trained ones."""
+MAX_PARENTS = 30
+"""Parents at most, spread evenly over the front."""
 
 CORNERS = (0.5, 0.75, 0.9)
 """Quantiles of the errors from which hypervolumes are measured, one drawn per proposal."""
 
-NODES = np.linspace(-3.5, 3.5, 29)
+LOG_COSTS = 1 / 3
+"""Share of the proposals for which gains are measured on the logarithmic scale of costs."""
+
+MIN_COST = 1e-9
+"""Costs are raised to this before their logarithm is taken."""
+
+CELLS = 100
+"""Boxes into which the front cuts the space of costs, about; a longer front is thinned for it."""
+
+NODES = np.linspace(-3.5, 3.5, 15)
 DENSITY = np.exp(-(NODES**2) / 2)
 WEIGHTS = DENSITY / DENSITY.sum()
 """Standard normal deviates and their weights, for expectations."""
 
 
-class Hypervolume(RandomizedSearcher):
-    """Proposes the candidate with the highest expected hypervolume gain. Objectives besides the error must be
-    known before training."""
+class Hypervolume(Searcher):
+    """Proposes the candidate with the highest expected hypervolume gain.
+
+    The first measured objective, usually the error, is uncertain. The others are exact, or predicted.
+    """
 
     name = "hypervolume"
     reads_running = True
 
     def __init__(self, settings: SearcherSettings) -> None:
         super().__init__(settings)
-        self._costs = [name for name in self.objectives if name != "error"]
-        measured = [name for name in self._costs if not objective(name).before_training]
-        if "error" not in self.objectives or measured:
-            message = "hypervolume needs the error and, beside it, objectives that are known before training"
-            raise NasError(message, where="searcher", hint="--searcher evolution takes any objectives")
-        self._history: History | None = None
+        measured = [name for name in self.objectives if not objective(name).before_training]
+        self._lead = measured[0] if measured else self.objectives[0]
+        self._others = tuple(name for name in self.objectives if name != self._lead)
+        self._candidates: Candidates | None = None
+        self._results: Results | None = None
 
-    def draw(
-        self, space: SearchSpace, history: History, scheduler: Scheduler, rng: np.random.Generator
-    ) -> Proposal | None:
-        results = scheduler.expected_history(history)
-        trials = results.networks
-        if len(trials) < 3 or len(history.trials) + len(history.pending) < INITIAL:
-            return self._spread(space, history, rng)
-        candidates = self._candidates(space, history, trials, rng)
+    def ask(
+        self, space: SearchSpace, history: History, *, seed: int, number: int, scheduler: Scheduler
+    ) -> list[Proposal]:
+        rng = np.random.default_rng([seed, number])
+        count, expected = scheduler.proposal_count(), scheduler.expected_history(history)
+        if len(history.trials) + len(history.pending) < INITIAL or len(expected.networks) < 3:
+            return [p for p in (self._spread(space, history, rng) for _ in range(count)) if p]
+        if self._results is None or self._results.history is not expected:
+            self._results = Results(expected, (self._lead, *self._others), space.domains())
+        if self._candidates is None or (self._candidates.space, self._candidates.seed) != (space, seed):
+            self._candidates = Candidates(space, seed)
+        self._results.update()
+        candidates = self._candidates.of(number, self._parents(self._results), history.seen)
         if not candidates:
-            return uniform_proposal(space, history, rng)
-        if results is not self._history:
-            self._history, self._encoder = results, Encoder.of(space.domains())
-            self._parameters: dict[int, tuple[int, Floats]] = {}
-        gains = self._gains(space, history, trials, [genotype for genotype, _ in candidates], rng)
-        genotype, parent = candidates[int(gains.argmax())]
-        return Proposal(genotype, self.name, parent=parent)
+            return [p for p in (uniform_proposal(space, history, rng) for _ in range(count)) if p]
+        gains = self._gains(self._results, _pending(space, history), candidates, rng)
+        best = np.argsort(-gains, kind="stable")[:count]
+        return [Proposal(candidates[i].genotype, self.name, parent=candidates[i].parent) for i in best]
 
     def _spread(self, space: SearchSpace, history: History, rng: np.random.Generator) -> Proposal | None:
         """Return the network nearest to a FLOPs target: the fewest FLOPs of some random networks, the most,
@@ -110,104 +113,73 @@ class Hypervolume(RandomizedSearcher):
         target = sizes.min() + place * np.ptp(sizes)
         return Proposal(new[int(np.abs(sizes - target).argmin())], self.name)
 
-    def _candidates(
-        self, space: SearchSpace, history: History, trials: Sequence[Trial], rng: np.random.Generator
-    ) -> list[tuple[Genotype, int | None]]:
-        """Return new networks with the number of the trial they are a neighbour of, if any."""
-        moves = [
-            (parent, decisions, path, option)
-            for parent in self._parents(trials)
-            for decisions in _inside(space, parent.genotype)
-            for path, taken in decisions.items()
-            for option in space.domains()[path]
-            if option != taken
-        ]
-        drawn: list[tuple[Genotype, int | None]] = []
-        for i in rng.permutation(len(moves))[:NEIGHBOURS]:
-            parent, decisions, path, option = moves[i]
-            drawn.append((space.build(replay({**decisions, path: option}, rng)), parent.number))
-        drawn = [pair for pair in drawn if not space.violations(pair[0])]
-        drawn += [(space.sample(rng), None) for _ in range(RANDOM)]
-        new = {genotype.digest: (genotype, parent) for genotype, parent in reversed(drawn)}
-        return [pair for digest, pair in new.items() if not history.seen(digest)]
-
-    def _parents(self, trials: Sequence[Trial]) -> list[Trial]:
-        if not self._costs:
-            return sorted(trials, key=lambda trial: trial.error or 0.0)[:BEST]
-        return [trials[i] for i in front([trial.values(self.objectives) for trial in trials])]
+    def _parents(self, results: Results) -> list[Trial]:
+        """Return the networks whose neighbours are candidates."""
+        if not self._others:
+            return [results.networks[i] for i in np.argsort(results.points[:, 0], kind="stable")[:BEST]]
+        members = results.history.front(self.objectives)
+        members.sort(key=lambda trial: (trial.objective(self._lead), trial.number))
+        even = np.linspace(0, len(members) - 1, min(len(members), MAX_PARENTS))
+        return [members[i] for i in even.round().astype(int)]
 
     def _gains(
         self,
-        space: SearchSpace,
-        history: History,
-        trials: Sequence[Trial],
-        candidates: Sequence[Genotype],
+        results: Results,
+        pending: Sequence[CostedCandidate],
+        candidates: Sequence[CostedCandidate],
         rng: np.random.Generator,
     ) -> Floats:
-        """Return the expected hypervolume gain of each candidate."""
-        columns = ["error", *self._costs]
-        points = np.array([trial.values(columns) for trial in trials])
+        """Return the expected hypervolume gain of each candidate, with those in training trained as
+        predicted."""
+        scale = self._scale(rng)
+        points = scale(results.points)
         corner = reference_point(points)
         corner[0] = np.quantile(points[:, 0], CORNERS[int(rng.integers(len(CORNERS)))])
-        which = int(rng.integers(len(WARPS)))
-        rows = self._encoder.encode([t.decisions for t in trials], [t.flops for t in trials])
-        parameters = self._fitted(which, points, rows)
-        used = _subset(points)
-        rows, warped = rows[used], WARPS[which](points[used, 0], rows[used, -1])
-        model = GaussianProcess(self._encoder, rows, warped.values, parameters)
-        running = [
-            genotype
-            for number, genotype in history.running.items()
-            if number not in history.paused and _inside(space, genotype)
-        ]
-        if running:
-            more, costs = self._encoded(space, running)
-            predicted, _ = model.predict(more)
-            believed = warped.errors(predicted[:, None], more[:, -1])
-            points = np.vstack([points, np.hstack([believed, costs])])
-            rows, values = np.vstack([rows, more]), np.append(warped.values, predicted)
-            model = GaussianProcess(self._encoder, rows, values, parameters)
-        asked, costs = self._encoded(space, candidates)
-        mean, deviation = model.predict(asked)
-        errors = warped.errors(mean[:, None] + INFLATION * deviation[:, None] * NODES, asked[:, -1])
-        return expected_gains(points, costs, errors, corner)
+        outcomes = results.outcomes(int(rng.integers(len(WARPS))), pending)
+        believed = np.hstack([outcomes(pending, np.zeros(1)), results.costs(pending)])
+        known = np.vstack([points[front(points)], scale(believed)])
+        values, costs = outcomes(candidates, NODES), results.costs(candidates)
+        scaled = scale(np.hstack([values[:, :1], costs]))
+        lead = scale(values.reshape(-1, 1)).reshape(values.shape)
+        return expected_gains(known, scaled[:, 1:], lead, corner)
 
-    def _fitted(self, which: int, points: Floats, rows: Floats) -> Floats:
-        """Return the parameters for a warp, fitted to the first trials: to all up to the last step of
-        `GROWTH`."""
-        step = int(np.log(len(points)) / np.log(GROWTH))
-        if which not in self._parameters or self._parameters[which][0] != step:
-            count = min(len(points), int(np.ceil(GROWTH**step)))
-            used = np.arange(count)[_subset(points[:count])]
-            values = WARPS[which](points[used, 0], rows[used, -1]).values
-            self._parameters[which] = step, fit_parameters(self._encoder, rows[used], values)
-        return self._parameters[which][1]
+    def _scale(self, rng: np.random.Generator) -> Callable[[Floats], Floats]:
+        """Return a function of objectives (n, d), or of the first alone, to the scale on which hypervolumes
+        are measured: the logarithm of errors, and in some proposals that of costs."""
+        costs = rng.random() < LOG_COSTS
+        logarithmic = [self._lead in ERRORS, *(costs and objective(n).logarithmic for n in self._others)]
+        floors = [MIN_ERROR, *[MIN_COST] * len(self._others)]
 
-    def _encoded(self, space: SearchSpace, genotypes: Sequence[Genotype]) -> tuple[Floats, Floats]:
-        """Return rows for the model and the costs (n, d) of networks."""
-        costs = [space.cost(genotype) for genotype in genotypes]
-        decisions = [space.decisions(genotype) for genotype in genotypes]
-        rows = self._encoder.encode(decisions, [cost.flops for cost in costs])
-        exact = [[float(getattr(cost, name)) for name in self._costs] for cost in costs]
-        return rows, np.array(exact).reshape(len(costs), len(self._costs))
+        def scale(values: Floats) -> Floats:
+            columns = [
+                np.log(np.maximum(column, floor)) if logs else column
+                for column, logs, floor in zip(values.T, logarithmic, floors, strict=False)
+            ]
+            return np.array(columns).reshape(values.shape[::-1]).T
+
+        return scale
 
 
-def expected_gains(points: Floats, costs: Floats, errors: Floats, corner: Floats) -> Floats:
+def expected_gains(points: Floats, costs: Floats, values: Floats, corner: Floats) -> Floats:
     """Return the expected hypervolume gains of candidates, (n,).
 
-    points: error and costs of what is known, (m, 1 + d). costs: of the candidates, (n, d). errors: of each at
-    `NODES`, (n, nodes). corner: where hypervolumes are measured from, (1 + d,).
+    points: the uncertain objective and the costs of what is known, (m, 1 + d). costs: of the candidates,
+    (n, d). values: of the uncertain objective of each at `NODES`, (n, nodes). corner: where hypervolumes are
+    measured from, (1 + d,).
     """
     steps = points[front(points)]
-    cuts = [np.unique(column) for column in steps[:, 1:].T]
+    cuts = [_thinned(np.unique(column), steps.shape[1] - 1) for column in steps[:, 1:].T]
     lower = np.array(list(product(*([-np.inf, *cut] for cut in cuts))))
     ends = [np.append(cut, max(cut[-1], end)) for cut, end in zip(cuts, corner[1:], strict=True)]
     upper = np.array(list(product(*ends)))
     below = (steps[None, :, 1:] <= lower[:, None]).all(axis=2)
     best = np.where(below, np.minimum(steps[:, 0], corner[0]), corner[0]).min(axis=1)
-    sides = np.maximum(0.0, upper - np.maximum(costs[:, None], lower))
-    gains = np.maximum(0.0, best[None, :, None] - errors[:, None, :]) @ WEIGHTS
-    return np.asarray((sides.prod(axis=2) * gains).sum(axis=1))
+    gains = np.zeros(len(costs))
+    for low, high, value in zip(lower, upper, best, strict=True):
+        sides = np.maximum(0.0, high - np.maximum(costs, low)).prod(axis=1)
+        inside = sides > 0
+        gains[inside] += sides[inside] * (np.maximum(0.0, value - values[inside]) @ WEIGHTS)
+    return gains
 
 
 def van_der_corput(number: int) -> float:
@@ -215,20 +187,19 @@ def van_der_corput(number: int) -> float:
     return float(int(f"{number:b}"[::-1], 2) / 2 ** number.bit_length())
 
 
-def _subset(points: Floats) -> Any:
-    """Return which points the model is fitted to."""
-    if len(points) <= MAX_TRIALS:
-        return slice(None)
-    scaled = np.argsort(np.argsort(points, axis=0), axis=0)
-    nearest = np.argsort(scaled.sum(axis=1), kind="stable")[: MAX_TRIALS // 2]
-    others = np.setdiff1d(np.arange(len(points)), nearest)
-    even = others[np.arange(MAX_TRIALS // 2) * len(others) // (MAX_TRIALS // 2)]
-    return np.sort(np.concatenate([nearest, even]))
+def _thinned(cuts: Floats, dimensions: int) -> Floats:
+    """Return the cuts along one cost, evenly thinned where all boxes would be more than `CELLS`."""
+    most = max(4, int(CELLS ** (1 / dimensions)))
+    even = np.linspace(0, len(cuts) - 1, min(len(cuts), most)).round().astype(int)
+    return np.asarray(cuts[even])
 
 
-def _inside(space: SearchSpace, genotype: Genotype) -> list[Mapping[str, Any]]:
-    """Return the decisions of a network, none where it is a warm start from outside the space."""
-    try:
-        return [space.decisions(genotype)]
-    except NasError:
-        return []
+def _pending(space: SearchSpace, history: History) -> list[CostedCandidate]:
+    """Return the networks in training, but for those that wait at a rung and warm starts from outside the
+    space."""
+    networks = []
+    for number, genotype in history.running.items():
+        if number not in history.paused:
+            with suppress(NasError):
+                networks.append(costed(space, genotype))
+    return networks

@@ -17,8 +17,12 @@ from nas.graph.cost import cost
 from nas.graph.graph import stage_of
 from nas.modules import Component, Module
 from nas.modules.pool import Pool
+from nas.recipe import fields_text
+from nas.space.candidate import recipe_of
+from nas.space.decisions import RECIPE
 from nas.space.genotype import INPUT_NODE, Genotype, expand
 from nas.space.space import Decisions, SearchSpace
+from nas.space.spec import usual_option
 from nas.study.trial import Proposal
 from nas.zoo import zoo_entry
 
@@ -40,6 +44,7 @@ class WarmStart:
 
     def __str__(self) -> str:
         changes = ", ".join(self.changes) or "lies in the space"
+        changes += f", under {fields_text(own)}" if (own := recipe_of(self.genotype)) else ""
         left_out = f"; skipped, because it is then the same as {self.same_as}" if self.same_as else ""
         return f"{self.name}: {changes}{left_out}"
 
@@ -156,6 +161,8 @@ def _within_constraints(space: SearchSpace, answers: Decisions) -> Genotype:
 
 def _build(space: SearchSpace, answers: Decisions) -> Genotype:
     def answer(path: str, options: Sequence[Any]) -> Any:
+        if path.startswith(RECIPE):
+            return usual_option(options)
         return _nearest(answers.get(path, answers.get(path.partition("[")[0])), options)
 
     return space.build(answer)

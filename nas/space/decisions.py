@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache, partial
 from itertools import pairwise
-from math import prod
+from math import log, prod
 from typing import Any
 
 import numpy as np
 
 from nas.modules import MODULE_TYPES, Component, Head, Stem
 from nas.modules.base import field_names
+from nas.modules.structure import Weighted
 from nas.space.candidate import recipe_of, under
 from nas.space.genotype import INPUT_NODE, Genotype, Node
 from nas.space.prefix import HopelessError, PrefixCheck
@@ -92,8 +94,17 @@ def replay(known: Mapping[str, Any], rng: np.random.Generator) -> Choose:
 
 
 def pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
-    """Draw an option uniformly."""
+    """Draw an option: uniformly, or by the prior of weighted options."""
+    if isinstance(options, Weighted):
+        return options[min(bisect(options.cumulated, rng.random()), len(options) - 1)]
     return options[int(rng.random() * len(options))]  # not rng.integers, which is slower
+
+
+def log_share(options: Sequence[Any], option: Any) -> float:
+    """Return the log probability, in nats, that `pick` draws an option."""
+    if isinstance(options, Weighted):
+        return log(options.weights[options.index(option)])
+    return -log(len(options))
 
 
 def domains(spec: SpaceSpec) -> Mapping[str, tuple[Any, ...]]:
@@ -106,7 +117,7 @@ def domains(spec: SpaceSpec) -> Mapping[str, tuple[Any, ...]]:
 
     def answer(path: str, options: Sequence[Any]) -> Any:
         if path not in options_by_path:
-            options_by_path[path] = tuple(options)
+            options_by_path[path] = options if isinstance(options, tuple) else tuple(options)
             waiting.extend({**given, path: option} for option in options[:-1])
         given[path] = known.get(path, options[-1])
         return given[path]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
-from math import inf, log
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from nas.space.decisions import (
     count,
     domains,
     every_genotype,
+    log_share,
     pick,
     replay,
 )
@@ -218,7 +219,7 @@ class SearchSpace:
         """Return the log probability, in nats, that `sample` draws the genotype, up to the constant that
         the constraints add."""
         domains = self.domains()
-        return -sum(log(len(domains[path])) for path in self.decisions(genotype))
+        return sum(log_share(domains[path], option) for path, option in self.decisions(genotype).items())
 
     def decisions(self, genotype: Genotype) -> Decisions:
         """Return the answers that build a genotype, in the order of the program.

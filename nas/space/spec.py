@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -155,9 +155,10 @@ class SpaceSpec(_Spec):
 
     @property
     def usual_recipe(self) -> dict[str, Any]:
-        """The first option of each field of the recipe that does not depend on the module type."""
+        """The usual option of each field of the recipe that does not depend on the module type."""
         by_type = self.recipe_by_type
-        return {name: options_of(self.recipe[name], {})[0] for name in self.recipe if name not in by_type}
+        names = (name for name in self.recipe if name not in by_type)
+        return {name: usual_option(options_of(self.recipe[name], {})) for name in names}
 
     def stage_modules(self, at: int) -> Modules:
         """Return the settings of each module type that stage `at` may use."""
@@ -192,6 +193,13 @@ def options_of(value: Any, chosen: Mapping[str, Any]) -> tuple[Any, ...]:
     if isinstance(value, Mapping):
         value = value[chosen[value["by"]]]
     return tuple(value) if isinstance(value, list) else (value,)
+
+
+def usual_option(options: Sequence[Any]) -> Any:
+    """Return the option that stands for all: of numbers the middle one, the lower of two, else the first."""
+    if any(isinstance(option, bool | str) for option in options):
+        return options[0]
+    return sorted(options)[(len(options) - 1) // 2]
 
 
 def bounds_of(cls: type[Component], key: str, value: Any) -> Bounds | None:

@@ -45,6 +45,17 @@ def parse_spec(text: str, where: str) -> SpaceSpec:
     return spec
 
 
+def recipe_names(text: str) -> list[str]:
+    """Return the fields of the recipe that a space file names, also where its module types are unknown here;
+    [] for a text that is no such file."""
+    try:
+        data = load_yaml(text, "").data
+    except NasError:
+        return []
+    recipe = data.get("recipe") if isinstance(data, dict) else None
+    return [str(name) for name in recipe] if isinstance(recipe, dict) else []
+
+
 def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
     """Yield faults that the types of the file cannot express: names, options and dependencies."""
     yield from _component_problems(Stem, spec.stem, ("stem",))

@@ -1,19 +1,21 @@
 """A Gaussian process over the decisions and the log FLOPs of networks.
 
-The covariance of two networks is a sum: a linear trend in log FLOPs; an additive part, which grows with the
-options they share; and a product over decisions and log FLOPs, which models interactions. A decision that
-is not asked in a network, because another rules it out, counts as an option of its own. Numeric options are
-ordinal: near numbers are alike. Decisions with the same options, such as the module types of all blocks,
-also share columns that say how often each option was taken.
+The covariance of two networks is a sum: a linear trend in log FLOPs; an additive part, linear in the columns
+that encode the decisions; and a product over decisions and log FLOPs, which models interactions. A decision
+that is not asked in a network, because another rules it out, is half as far from each option as these are
+from each other. Numeric options are ordinal: near numbers are alike. Decisions with the same options, such
+as the module types of all blocks, also share columns that say how often each option was taken.
 
-All variances, the weight of each column and the noise maximise the marginal likelihood under weak priors
-(Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, chapter 5)."""
+Every distance is a squared distance of columns, so it takes one product of matrices. The columns of a
+decision have one weight, which decisions of the same name in other stages and blocks share. All variances,
+weights and the noise maximise the marginal likelihood under weak priors (Rasmussen and Williams 2006,
+Gaussian Processes for Machine Learning, chapter 5)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,16 +26,18 @@ from nas.pareto import Floats
 MIN_NOISE = 1e-4
 """Smallest variance of the noise, relative to that of the values."""
 
-STEPS = 30
+MAX_CHANGE = 15.0
+"""Most by which the logarithm of a parameter may differ from its prior, so that its exponential is finite."""
+STEPS = 15
 """Steps of the optimiser of a fit, at most."""
 
 TREND, ADDITIVE, PRODUCT, NOISE = range(4)
-"""Places of the log variances among the parameters. After them come the log weights of the columns, log
-FLOPs last."""
+"""Places of the log variances among the parameters. After them come the log weights of the groups of columns,
+that of log FLOPs last."""
 
 PRIOR_VARIANCES = (1.0, 0.5, 0.5, 0.02)
 PRIOR_DISTANCE = 2.0
-"""Sum of the weights of all columns before any trial."""
+"""Sum of the weights of all decisions before any trial."""
 
 PRIOR_SIZE_WEIGHT = 0.3
 PRIOR_DEVIATIONS = (1.0, 1.5, 1.5, 2.0)
@@ -44,67 +48,75 @@ SIZE_WEIGHT_DEVIATION = 1.0
 
 @dataclass(frozen=True)
 class Encoder:
-    """Maps networks to rows of numbers: decisions, shares of options, and log FLOPs in the last column.
+    """Maps networks to rows of numbers, log FLOPs in the last column.
 
-    positions: the number of each option, by decision; options of numeric decisions are from 0 to 1, a
-    decision that is not asked is -1. groups: options and the decisions that share them. ordinal: which
-    columns but the last are numbers, not categories."""
+    columns: of each decision, the columns that tell its options apart, 0 where it is not asked. codes: their
+    values by option. shares: of each option, by decision, the column that counts how often it is taken, and
+    what it adds. group: number of the weight of each column but the last.
+    """
 
-    positions: Mapping[str, Mapping[Any, float]]
-    groups: Mapping[tuple[Any, ...], Sequence[str]]
-    ordinal: NDArray[np.bool_]
+    columns: Mapping[str, slice]
+    codes: Mapping[str, Mapping[Any, Floats]]
+    shares: Mapping[str, tuple[Mapping[Any, int], float]]
+    group: NDArray[np.intp]
 
     @classmethod
     def of(cls, domains: Mapping[str, Sequence[Any]]) -> Encoder:
         """Return the encoder of a space with these options by decision."""
         searched = {path: tuple(options) for path, options in domains.items() if len(options) > 1}
-        numeric = [all(_is_number(option) for option in options) for options in searched.values()]
-        positions = {
-            path: _positions(options, number)
-            for (path, options), number in zip(searched.items(), numeric, strict=True)
-        }
-        groups: dict[tuple[Any, ...], list[str]] = {}
+        columns: dict[str, slice] = {}
+        codes: dict[str, dict[Any, Floats]] = {}
+        group: list[str] = []
         for path, options in searched.items():
-            groups.setdefault(options, []).append(path)
-        shared = {options: paths for options, paths in groups.items() if len(paths) > 1}
-        return cls(positions, shared, np.array(numeric + [True] * len(list(chain(*shared))), dtype=bool))
+            codes[path] = _codes(options)
+            width = len(codes[path][options[0]])
+            columns[path] = slice(len(group), len(group) + width)
+            group += [_name(path)] * width
+        shares: dict[str, tuple[dict[Any, int], float]] = {}
+        alike: dict[tuple[Any, ...], list[str]] = {}
+        for path, options in searched.items():
+            alike.setdefault(options, []).append(path)
+        for options, paths in alike.items():
+            if len(paths) > 1:
+                places = {option: len(group) + i for i, option in enumerate(options)}
+                shares |= dict.fromkeys(paths, (places, 1 / len(paths)))
+                group += [f"share {options}"] * len(options)
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(group))}
+        return cls(
+            columns,
+            codes,
+            shares,
+            np.array([numbers[name] for name in group], dtype=np.intp),
+        )
 
     def encode(self, decisions: Sequence[Mapping[str, Any]], flops: Sequence[float]) -> Floats:
         """Return a row for each network, (n, columns)."""
-        rows = [self._row(chosen) for chosen in decisions]
-        sizes = np.log(np.maximum(1.0, np.asarray(flops, dtype=np.float64)))
-        return np.column_stack(
-            [np.array(rows, dtype=np.float64).reshape(len(rows), len(self.ordinal)), sizes]
-        )
-
-    def _row(self, decisions: Mapping[str, Any]) -> list[float]:
-        row = [numbers.get(decisions.get(path), -1.0) for path, numbers in self.positions.items()]
-        for options, paths in self.groups.items():
-            taken = [decisions.get(path) for path in paths]
-            row += [taken.count(option) / len(paths) for option in options]
-        return row
-
-
-def _is_number(option: Any) -> bool:
-    return isinstance(option, int | float) and not isinstance(option, bool)
+        rows = np.zeros((len(decisions), len(self.group) + 1))
+        rows[:, -1] = np.log(np.maximum(1.0, np.asarray(flops, dtype=np.float64)))
+        for row, chosen in zip(rows, decisions, strict=True):
+            for path, option in chosen.items():
+                if path in self.columns:
+                    row[self.columns[path]] = self.codes[path].get(option, 0.0)
+                if path in self.shares:
+                    places, share = self.shares[path]
+                    if option in places:
+                        row[places[option]] += share
+        return rows
 
 
-def _positions(options: Sequence[Any], numeric: bool) -> dict[Any, float]:
-    if not numeric:
-        return {option: float(i) for i, option in enumerate(options)}
-    return {option: i / (len(options) - 1) for i, option in enumerate(sorted(options))}
+def _codes(options: Sequence[Any]) -> dict[Any, Floats]:
+    """Return the columns of each option. The squared distance is 1 between categories, and the difference of
+    ranks, from 0 to 1, between numbers."""
+    count = len(options)
+    if not all(isinstance(option, int | float) and not isinstance(option, bool) for option in options):
+        return dict(zip(options, np.sqrt(0.5) * np.eye(count), strict=True))
+    steps = np.sqrt(1 / (count - 1)) * (np.tri(count, count - 1, -1) - 0.5)
+    return dict(zip(sorted(options), steps, strict=True))
 
 
-@dataclass(frozen=True)
-class Distances:
-    """How two sets of networks differ.
-
-    columns: in each column but log FLOPs, from 0 to 1, (columns, n, m). sizes: products of standardised log
-    FLOPs (n, m). gaps: their squared differences (n, m)."""
-
-    columns: Floats
-    sizes: Floats
-    gaps: Floats
+def _name(path: str) -> str:
+    """Return the name of a decision without its stage and block, all of it where nothing is left."""
+    return re.sub(r"(stage|block)\d+\.", "", path)
 
 
 class GaussianProcess:
@@ -116,9 +128,11 @@ class GaussianProcess:
     def __init__(self, encoder: Encoder, rows: Floats, values: Floats, parameters: Floats) -> None:
         from scipy.linalg import cho_factor, cho_solve
 
-        self._ordinal, self._rows, self._parameters = encoder.ordinal, rows, parameters
+        self._parameters, self._group = parameters, encoder.group
         self._scale, standardized = _Scale.of(rows, values)
-        covariance = _covariance(parameters, _distances(encoder.ordinal, self._scale, rows, rows))
+        self._center = rows[:, :-1].mean(axis=0)
+        self._scaled = self._scaled_rows(rows)
+        covariance = self._covariance(self._scaled)
         covariance[np.diag_indices(len(rows))] += np.exp(parameters[NOISE]) + MIN_NOISE
         self._factor = cho_factor(covariance, lower=True)
         self._weights = cho_solve(self._factor, standardized)
@@ -132,13 +146,27 @@ class GaussianProcess:
         """Return mean and standard deviation of the value of each row, without the noise, (n,) each."""
         from scipy.linalg import solve_triangular
 
-        scale = self._scale
-        cross = _covariance(self._parameters, _distances(self._ordinal, scale, rows, self._rows))
+        scaled, scale = self._scaled_rows(rows), self._scale
+        cross = self._covariance(scaled)
         trend, additive, product = np.exp(self._parameters[:NOISE])
-        prior = trend * (1 + scale.sizes(rows) ** 2) + additive + product
+        columns, sizes = scaled
+        prior = trend * (1 + sizes**2) + additive * (columns**2).sum(axis=1) + product
         explained = solve_triangular(self._factor[0], cross.T, lower=True)
         variance = np.maximum(1e-10, prior - (explained**2).sum(axis=0))
         return cross @ self._weights * scale.spread + scale.mean, np.sqrt(variance) * scale.spread
+
+    def _scaled_rows(self, rows: Floats) -> tuple[Floats, Floats]:
+        """Return the centred columns times the roots of their weights, and the standardised log FLOPs."""
+        weights = np.exp(self._parameters[NOISE + 1 : -1])[self._group]
+        return (rows[:, :-1] - self._center) * np.sqrt(weights), self._scale.sizes(rows)
+
+    def _covariance(self, scaled: tuple[Floats, Floats]) -> Floats:
+        """Return the covariance of rows and those the process is conditioned on."""
+        (left, x), (right, y) = scaled, self._scaled
+        trend, additive, product = np.exp(self._parameters[:NOISE])
+        exponent = _squared_distances(left, right) + np.exp(self._parameters[-1]) * (x[:, None] - y) ** 2 / 2
+        linear = trend * (1 + np.outer(x, y)) + additive * (left @ right.T)
+        return np.asarray(linear + product * np.exp(-exponent))
 
 
 def fit_parameters(encoder: Encoder, rows: Floats, values: Floats) -> Floats:
@@ -146,10 +174,12 @@ def fit_parameters(encoder: Encoder, rows: Floats, values: Floats) -> Floats:
     from scipy.optimize import minimize
 
     scale, standardized = _Scale.of(rows, values)
+    prior = prior_mean(encoder)
     best = minimize(
         negative_log_posterior,
-        _prior_mean(len(encoder.ordinal)),
-        args=(_distances(encoder.ordinal, scale, rows, rows), standardized),
+        prior,
+        args=(prior, Distances.of(encoder, scale, rows), standardized),
+        bounds=[(mean - MAX_CHANGE, mean + MAX_CHANGE) for mean in prior],
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": STEPS},
@@ -179,47 +209,64 @@ class _Scale:
         return np.asarray((rows[:, -1] - self.size_mean) / self.size_spread, dtype=np.float64)
 
 
-def _distances(ordinal: NDArray[np.bool_], scale: _Scale, a: Floats, b: Floats) -> Distances:
-    left, right = a.T[:-1, :, None], b.T[:-1, None, :]
-    graded = ordinal[:, None, None] & (left >= 0) & (right >= 0)
-    columns = np.where(graded, np.abs(left - right), left != right)
-    x, y = scale.sizes(a)[:, None], scale.sizes(b)[None, :]
-    return Distances(columns, x * y, (x - y) ** 2)
+@dataclass(frozen=True)
+class Distances:
+    """How networks differ from each other.
+
+    groups: squared distance in each group of columns, (groups, n, n). sizes: products of standardised log
+    FLOPs (n, n). gaps: their squared differences (n, n)."""
+
+    groups: Floats
+    sizes: Floats
+    gaps: Floats
+
+    @classmethod
+    def of(cls, encoder: Encoder, scale: _Scale, rows: Floats) -> Distances:
+        count = int(encoder.group.max(initial=-1)) + 1
+        parts = [rows[:, :-1][:, encoder.group == number] for number in range(count)]
+        groups = np.array([_squared_distances(part, part) for part in parts])
+        sizes = scale.sizes(rows)
+        return cls(
+            groups.reshape(count, len(rows), len(rows)),
+            np.outer(sizes, sizes),
+            (sizes[:, None] - sizes) ** 2,
+        )
 
 
-def _prior_mean(columns: int) -> Floats:
-    weights = np.full(columns, PRIOR_DISTANCE / max(1, columns))
+def _squared_distances(a: Floats, b: Floats) -> Floats:
+    squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)
+    return np.asarray(np.maximum(0.0, squares - 2 * a @ b.T))
+
+
+def _centred(matrix: Floats) -> Floats:
+    """Return a symmetric matrix less its means by row and column."""
+    means = matrix.mean(axis=0)
+    return np.asarray(matrix - means - means[:, None] + means.mean())
+
+
+def prior_mean(encoder: Encoder) -> Floats:
+    """Return the parameters before any trial."""
+    count, groups = max(1, len(encoder.columns)), int(encoder.group.max(initial=-1)) + 1
+    weights = np.full(groups, PRIOR_DISTANCE / count)
     return np.log([*PRIOR_VARIANCES, *weights, PRIOR_SIZE_WEIGHT])
 
 
-def _prior_deviations(columns: int) -> Floats:
-    return np.array([*PRIOR_DEVIATIONS, *[WEIGHT_DEVIATION] * columns, SIZE_WEIGHT_DEVIATION])
-
-
-def _covariance(parameters: Floats, distances: Distances) -> Floats:
-    trend, additive, product = np.exp(parameters[:NOISE])
-    weights, size_weight = np.exp(parameters[NOISE + 1 : -1]), np.exp(parameters[-1])
-    distance = np.tensordot(weights, distances.columns, axes=1)
-    alike = np.exp(-distance - size_weight * distances.gaps / 2)
-    shared = 1 - distance / weights.sum()
-    return np.asarray(trend * (1 + distances.sizes) + additive * shared + product * alike)
-
-
-def negative_log_posterior(parameters: Floats, distances: Distances, values: Floats) -> tuple[float, Floats]:
+def negative_log_posterior(
+    parameters: Floats, prior: Floats, distances: Distances, values: Floats
+) -> tuple[float, Floats]:
     """Return the negative log of marginal likelihood times prior, but for constants, and its gradient."""
     trend, additive, product, noise = np.exp(parameters[: NOISE + 1])
     weights, size_weight = np.exp(parameters[NOISE + 1 : -1]), np.exp(parameters[-1])
-    distance = np.tensordot(weights, distances.columns, axes=1)
+    distance = np.tensordot(weights, distances.groups, axes=1)
     alike = np.exp(-distance - size_weight * distances.gaps / 2)
-    shared = 1 - distance / weights.sum()
+    shared = _centred(distance) / -2  # the inner products of the centred columns (Torgerson 1952)
     covariance = trend * (1 + distances.sizes) + additive * shared + product * alike
     covariance[np.diag_indices(len(values))] += noise + MIN_NOISE
     inverse = np.linalg.inv(covariance)
     solved = inverse @ values
     outer = np.outer(solved, solved) - inverse  # twice the derivative of the log likelihood by the covariance
-    by_distance = -outer * (product * alike + additive / weights.sum())
-    by_weight = np.tensordot(distances.columns, by_distance, axes=([1, 2], [0, 1]))
-    by_weight += additive * (outer * distance).sum() / weights.sum() ** 2
+    by_distance = -product * outer * alike - additive / 2 * _centred(outer)
+    by_weight = distances.groups.reshape(len(weights), -1) @ by_distance.ravel()
     gradient = np.concatenate(
         [
             [
@@ -232,8 +279,7 @@ def negative_log_posterior(parameters: Floats, distances: Distances, values: Flo
             [-size_weight / 2 * product * (outer * alike * distances.gaps).sum()],
         ]
     )
-    columns = len(weights)
-    deviations = _prior_deviations(columns)
-    from_prior = (parameters - _prior_mean(columns)) / deviations
+    deviations = np.array([*PRIOR_DEVIATIONS, *[WEIGHT_DEVIATION] * len(weights), SIZE_WEIGHT_DEVIATION])
+    from_prior = (parameters - prior) / deviations
     value = (values @ solved + np.linalg.slogdet(covariance)[1] + from_prior @ from_prior) / 2
     return float(value), np.asarray(from_prior / deviations - gradient / 2)

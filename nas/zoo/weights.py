@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nas.codegen.parameter_names import by_module, module_names
 from nas.errors import NasError, NotFoundError
 from nas.graph.graph import Graph
+from nas.zoo.torchvision_modern import is_linear_there
 from nas.zoo.torchvision_names import UNUSED, torchvision_names
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def from_torchvision(
         entries = modules[module]
         if "running_mean" in entries:
             entries.setdefault("num_batches_tracked", torch.tensor(0))
+        if is_linear_there(module):
+            entries["weight"] = entries["weight"][:, :, None, None]
         weights |= {f"{ours[path]}.{entry}": value for entry, value in entries.items()}
     return {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
 

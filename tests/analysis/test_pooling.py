@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from testing.configs import make_config
 from testing.paired_trials import blocks
+from testing.trials import a_trial
 
+from nas.analysis.analyze import trial_table
 from nas.analysis.pooling import analyze
 from nas.analysis.text.ranking import analysis_text
 from nas.errors import NasError
 from nas.space.space import load_space, parse_space
+from nas.study.history import History
+from nas.study.trial import Proposal
 
 SPACE = load_space("five_types")
 USUAL = {"lr": 0.2, "weight_decay": 5e-4}
@@ -93,18 +96,30 @@ def test_searches_that_tried_other_recipes_are_not_pooled():
     varied = parse_space(SPACE.to_yaml() + "recipe: {lr: [0.2, 0.1]}\n", "varied")
     one, two = run(blocks()[:40], "one", searcher="random"), blocks()[40:80]
     analyze([one, run(two, "two", searcher="random")])
+    tried = two.assign(own_recipe=[{"lr": 0.1}] * len(two))
     with pytest.raises(NasError, match="differs from one") as caught:
-        analyze([one, run(two, "two", searcher="random", space=varied)])
+        analyze([one, run(tried, "two", searcher="random", space=varied)])
     assert "searched recipe" in caught.value.hint
+
+
+def by_type(recipe):
+    """A history of six trials of a space whose recipe has one field."""
+    text = "name: s\nvary: network\nmodules: [plain, residual]\nstages: [{depth: 2, width: [4, 6, 8]}]\n"
+    space, history = parse_space(f"{text}recipe: {{{recipe}}}\n", "s"), History()
+    for number in range(6):
+        genotype = space.sample(number)
+        trial = a_trial(number, proposal=Proposal(genotype, "random"), decisions=space.decisions(genotype))
+        history.record(trial)
+    return history
 
 
 def test_module_types_with_recipes_of_their_own_are_not_ranked():
     """Error falls with the rate that one type has: a difference of types would be one of recipes."""
-    rates = {"plain": 0.2, "residual": [0.05, 0.1], "bottleneck": 0.2, "resnext": 0.2, "fractal": 0.2}
-    own = parse_space(f"{SPACE.to_yaml()}recipe: {json.dumps({'lr': {'by': 'type', **rates}})}\n", "own")
+    assert not trial_table(by_type("lr: [0.05, 0.2]"))["recipe_by_type"].any()
+    assert trial_table(by_type("lr: {by: type, plain: 0.2, residual: 0.1}"))["recipe_by_type"].all()
     frame = blocks(contexts=40).assign(design=[{}] * 320)
     assert analyze(run(frame, searcher="random")).grade == {"D": 1}
-    refused = analyze(run(frame, searcher="random", space=own))
+    refused = analyze(run(frame.assign(recipe_by_type=True), searcher="random"))
     assert refused.grade == {"X": 1}
     assert "recipes of their own" in analysis_text(refused)
 

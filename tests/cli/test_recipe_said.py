@@ -28,6 +28,64 @@ def search_words(data, *options):
     return ["search", "--space", "residual_vs_fractal", "--data", data, "--trials", "1", *options]
 
 
+JOINT = """
+name: joint
+vary: network
+stem: {type: conv, width: 4}
+modules: [plain, residual]
+stages: [{depth: [1, 2], width: 4, stride: 2}]
+recipe: {lr: [0.05, 0.2], flip: [true, false], mixup: {by: type, plain: 0, residual: [0, 0.2]}}
+"""
+SEARCHED = "recipe      searched: flip true, false; lr 0.05, 0.2; mixup[type=residual] 0.0, 0.2\n"
+
+
+@pytest.fixture
+def joint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "joint.yaml").write_text(JOINT)
+    return ["--space", "joint.yaml", "--data", "digits?limit=60"]
+
+
+def test_sizes_and_options_of_a_searched_recipe_are_said(joint, capsys):
+    assert run(["spaces", "joint.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "\n4 genotypes, 24 with their recipes, counted at 3x32x32" in out
+    assert "recipe.mixup[type=residual]  0.0, 0.2" in out
+    assert run(["spaces", "joint.yaml", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["size"]["count"], summary["without_recipe"]["count"]) == (24, 4)
+    assert run(["search", *joint, "--trials", "30", "--epochs", "1", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "joint: 4 genotypes, 24 with their recipes (24 different candidates), 5 decisions\n" in out
+    assert "the search ends when all are tried, before 30 candidates\n" in out
+    assert SEARCHED in out
+    assert run(["search", *joint, "--recipe", "lr=0.1", "--dry-run"]) == 2
+    assert "recipe: lr: is set by the search space" in capsys.readouterr().err
+
+
+def test_a_run_says_the_recipe_of_each_trial(joint, capsys):
+    words = ["search", *joint, "--trials", "6", "--epochs", "1", "--workers", "0", "--name", "first"]
+    assert run(words) == 0
+    captured = capsys.readouterr()
+    assert SEARCHED in captured.err + captured.out
+    assert run(["pareto", "first"]) == 0
+    header, *rows, _ = capsys.readouterr().out.splitlines()
+    assert header.split()[-3:] == ["recipe", "module", "types"]
+    assert any("lr=0.05,mixup=0.0" in row or "lr=0.2,mixup=0" in row for row in rows)
+    assert run(["pareto", "first", "--json"]) == 0
+    recipe = json.loads(capsys.readouterr().out)["front"][0]["recipe"]
+    assert recipe.keys() == {"flip", "lr", "mixup"}
+    assert run(["show", "first", "--trial", "0", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["recipe"].keys() == recipe.keys()
+    assert run(["show", "first", "--trial", "0"]) == 0
+    said = ",".join(f"{name}={str(value).lower()}" for name, value in shown["recipe"].items())
+    assert f"| pool @ {said}\n" in capsys.readouterr().out
+    assert run(["compare", "first:0", "first:1"]) == 0
+    assert "Errors are not compared: the runs differ; recipe." in capsys.readouterr().out
+    assert run(["replay", "first"]) == 0
+
+
 def test_mirroring_is_said_by_data_and_dry_runs_with_how_to_turn_it_off(photos, capsys):
     for words in (["data", photos], search_words(photos, "--dry-run")):
         assert run(words) == 0

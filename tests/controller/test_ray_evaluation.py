@@ -18,6 +18,8 @@ import pytest
 
 from nas.controller.evaluators.ray_worker import Worker
 from nas.errors import NasError
+from nas.space.candidate import trained_under, under
+from nas.space.space import load_space
 from nas.training.recipe import Recipe
 from nas.training.task import Result, Task
 
@@ -168,6 +170,26 @@ def test_the_precision_of_the_first_worker_is_that_of_all(ray_session):
             results += evaluator.wait(5)
         assert suited == [hardware_precision("cpu")]
         assert {result.message for result in results} == {"float32", "bfloat16"} - {*suited}
+    finally:
+        evaluator.close()
+
+
+def rate_of_candidate(task, dataset, recipe, device, on_epoch, on_batch):
+    return Result(task.number, "complete", error=trained_under(task.genotype, recipe).lr)
+
+
+def test_a_worker_gets_the_recipe_of_a_trial(ray_session):
+    from nas.controller.evaluators.ray import RayEvaluator
+
+    network = load_space("residual_vs_fractal").sample(0)
+    evaluator = RayEvaluator(None, Recipe(lr=0.2, precision="float32"), workers=2, trainer=rate_of_candidate)
+    try:
+        for number, genotype in enumerate((network, under(network, {"lr": 0.5}))):
+            evaluator.submit(Task(number, genotype, seed=0))
+        rates = {}
+        while len(rates) < 2:
+            rates |= {result.number: result.error for result in evaluator.wait(5)}
+        assert rates == {0: 0.2, 1: 0.5}
     finally:
         evaluator.close()
 

@@ -47,8 +47,10 @@ def test_the_code_of_a_page_runs(
 
 
 def test_the_space_of_the_concepts_is_one() -> None:
-    (text,) = [code for kind, code in blocks(DOCS / "reference/space_yaml.md") if kind == "yaml"]
+    text, recipe = [code for kind, code in blocks(DOCS / "reference/space_yaml.md") if kind == "yaml"]
     assert parse_space(text, "docs").sample(0)
+    joint = parse_space(re.sub("vary: block.*", "", text) + recipe, "docs")
+    assert joint.sample(0) in joint
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -44,7 +44,7 @@ def test_the_searcher_proposes_as_a_search_does(tmp_path):
     history = nas.study.study.History(("error", "flops"))
     for number, proposed in enumerate(proposals):
         expected = propose(
-            make_searcher("evolution", ("error", "flops")), ours.space, history, seed=3, number=number
+            make_searcher("hypervolume", ("error", "flops")), ours.space, history, seed=3, number=number
         )
         history.mark_running(number, expected.genotype.digest)
         assert proposed[DECISIONS] == ours.space.decisions(expected.genotype)
@@ -62,6 +62,23 @@ def test_a_restored_searcher_knows_what_is_in_flight(tmp_path):
     assert searcher.run.proposed == ours.proposed
     assert searcher.run.study.pending == ours.study.pending
     assert searcher.suggest("id3") == ours.searcher.suggest("id3")
+
+
+def test_configurations_hold_the_recipe_of_a_candidate(tmp_path):
+    text = nas.load_space("residual_vs_fractal").to_yaml() + "recipe: {lr: [0.1, 0.2]}\n"
+    (tmp_path / "joint.yaml").write_text(text)
+    ours = tune_run(tmp_path / "joint.yaml", data=DATA, trials=4, name="job", results_dir=tmp_path)
+    configs = [ours.searcher.suggest(f"id{number}") for number in range(6)]
+    assert {config[DECISIONS]["recipe.lr"] for config in configs} == {0.1, 0.2}
+    ours.searcher.save(str(tmp_path / "state"))
+    searcher = pickle.loads(pickle.dumps(ours.searcher))
+    searcher.restore(str(tmp_path / "state"))
+    assert searcher.run.proposed == ours.proposed
+    assert searcher.run.study.pending == ours.study.pending
+    for config, (_, proposal) in zip(configs, ours.proposed.values(), strict=True):
+        assert trainable.genotype_of(ours.space, config) == proposal.genotype
+    with pytest.raises(NasError, match="is a decision of the space"):
+        train_decisions({**configs[0], "lr": 0.3}, space=ours.space, dataset=ours.dataset, recipe=ours.recipe)
 
 
 def test_a_design_is_refused_before_anything_is_written(tmp_path):

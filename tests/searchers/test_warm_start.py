@@ -54,7 +54,11 @@ def test_a_network_inside_the_space_is_not_changed(name: str) -> None:
 def test_every_projection_lies_in_the_space_and_stays_there(name: str) -> None:
     space = load_space(name)
     for entry in zoo().values():
-        genotype, changes = project(space, entry.build())
+        try:
+            genotype, changes = project(space, entry.build())
+        except NasError as error:  # modules that are searched as graphs have no width to shrink
+            assert name == "grammar" and "cannot be brought into grammar: flops" in str(error)
+            continue
         assert genotype in space, entry.name
         assert changes or genotype == entry.build(), entry.name
         assert project(space, genotype) == (genotype, [])

@@ -82,7 +82,7 @@ def test_one_value_is_set_for_all_and_a_list_is_a_decision():
         "recipe.lr": (0.05, 0.1, 1.0),
         "recipe.flip": (True, False),
     }
-    assert space.spec.usual_recipe == {"lr": 0.05, "flip": True, "momentum": 0.8}
+    assert space.spec.usual_recipe == {"lr": 0.1, "flip": True, "momentum": 0.8}
     assert all(type(option) is float for option in space.domains()["recipe.lr"])
     assert recipe_of(space.sample(0)).keys() == {"lr", "flip"}
 

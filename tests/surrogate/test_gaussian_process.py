@@ -8,24 +8,40 @@ from scipy.optimize import check_grad
 from testing.paths import ROOT
 
 from nas.surrogate.gaussian_process import (
+    Distances,
     Encoder,
     GaussianProcess,
-    _distances,
-    _prior_mean,
     _Scale,
     fit_parameters,
     negative_log_posterior,
+    prior_mean,
 )
 
 DOMAINS = {"type1": ("a", "b", "c"), "type2": ("a", "b", "c"), "width": (8, 16, 64), "fixed": (1,)}
 
 
+def squared_distances(rows):
+    return ((rows[:, None, :-1] - rows[None, :, :-1]) ** 2).sum(axis=2)
+
+
 def test_rows_hold_options_ordinals_shares_and_log_flops():
+    encoder = Encoder.of({"a": ("x", "y", "z"), "width": (8, 16, 64), "fixed": (1,)})
+    chosen = [{"a": "x", "width": 8}, {"a": "y", "width": 8}, {"a": "y", "width": 64}, {"a": "z"}]
+    rows = encoder.encode(chosen, [np.e, 1, 1, 0])
+    assert rows[:, -1].tolist() == pytest.approx([1, 0, 0, 0])
+    distances = squared_distances(rows)
+    assert distances[0].tolist() == pytest.approx([0, 1, 2, 1.25])  # a width that is not asked is halfway
+    shared = Encoder.of({"stage1.type": ("x", "y", "z"), "stage2.type": ("x", "y", "z")})
+    same = [dict(zip(("stage1.type", "stage2.type"), pair, strict=True)) for pair in ("xy", "yx", "yy")]
+    distances = squared_distances(shared.encode(same, [1, 1, 1]))
+    assert distances[1].tolist() == pytest.approx([2, 0, 1.5])  # x and y as often, in other places
+    assert shared.group.tolist() == [0] * 6 + [1] * 3
+
+
+def test_options_that_are_not_met_are_unlike_all():
     encoder = Encoder.of(DOMAINS)
-    rows = encoder.encode([{"type1": "b", "type2": "b", "width": 16}, {"type1": "c"}], [np.e, 1])
-    assert rows[0].tolist() == pytest.approx([1, 1, 0.5, 0, 1, 0, 1])
-    assert rows[1].tolist() == pytest.approx([2, -1, -1, 0, 0, 0.5, 0])
-    assert encoder.ordinal.tolist() == [False, False, True, True, True, True]
+    rows = encoder.encode([{"type1": "a"}, {"type1": "b"}, {"type1": "new", "other": 3}], [1, 1, 1])
+    assert squared_distances(rows)[2, :2].min() > 0.5
 
 
 def simulated(seed, count=80, noise=0.05):
@@ -43,16 +59,15 @@ def simulated(seed, count=80, noise=0.05):
 def test_the_gradient_is_that_of_the_posterior():
     encoder, rows, values = simulated(0, 20)
     scale, standardized = _Scale.of(rows, values)
-    distances = _distances(encoder.ordinal, scale, rows, rows)
-    start = _prior_mean(len(encoder.ordinal)) + 0.1
+    distances, prior = Distances.of(encoder, scale, rows), prior_mean(encoder)
 
     def value(parameters):
-        return negative_log_posterior(parameters, distances, standardized)[0]
+        return negative_log_posterior(parameters, prior, distances, standardized)[0]
 
     def gradient(parameters):
-        return negative_log_posterior(parameters, distances, standardized)[1]
+        return negative_log_posterior(parameters, prior, distances, standardized)[1]
 
-    assert check_grad(value, gradient, start) < 1e-3
+    assert check_grad(value, gradient, prior + 0.1) < 1e-3
 
 
 def test_effects_interactions_and_the_noise_are_found():

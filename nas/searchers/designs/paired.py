@@ -161,7 +161,8 @@ def _recipes(space: SearchSpace) -> list[dict[str, Any]]:
         hint = f"give {others[0]} one value, or choose --searcher balanced, which draws a recipe per network"
         raise NasError(message, where=f"{space.name}: recipe", hint=hint)
     options = [options_of(value, {}) for value in searched.values()]
-    return [dict(zip(searched, chosen, strict=True)) for chosen in product(*options)]
+    recipes = [dict(zip(searched, chosen, strict=True)) for chosen in product(*options)]
+    return sorted(recipes, key=lambda recipe: not recipe.items() <= space.spec.usual_recipe.items())
 
 
 def _blocks(space: SearchSpace, seed: int) -> Iterator[Block]:

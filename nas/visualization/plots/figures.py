@@ -217,7 +217,7 @@ def _reliability(overview: Overview) -> Iterator[Plot]:
 def _progress(overview: Overview) -> Iterator[Plot]:
     paths, baseline = overview.trajectories, overview.baseline
     missing = (
-        "No searcher chose any network. Add a run of --searcher evolution over the same space."
+        "No searcher chose any network. Add a run of --searcher hypervolume over the same space."
         if not paths
         else "Fewer than two uniform draws. Add a run of --searcher random over the same space."
     )
