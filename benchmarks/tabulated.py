@@ -115,12 +115,9 @@ class FlatSpace:
     def draw(self, rng: np.random.Generator) -> tuple[Entry, bool]:
         return self.sample(rng), True
 
-<<<<<<< HEAD
-=======
     def networks(self) -> frozenset[str]:
         return frozenset(entry.digest for entry in self._entries.values())
 
->>>>>>> main
     def crossover(self, a: Entry, b: Entry, rng: np.random.Generator) -> Entry:
         pairs = zip(a.options, b.options, strict=True)
         return self._entries[tuple(pair[rng.integers(2)] for pair in pairs)]
