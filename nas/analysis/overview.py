@@ -15,7 +15,6 @@ from nas.analysis.edf import Edf, edf_band, shared_bins
 from nas.analysis.factors.budgets import Budget, factors_by_budget
 from nas.analysis.factors.decisions import DecisionEffect, decision_effects
 from nas.analysis.fidelity import rungs_of
-from nas.analysis.front import with_expected
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.pooling import analyze, pool
 from nas.analysis.profiles import Deviations, Profile, from_blocks, from_networks, profiles
@@ -24,6 +23,7 @@ from nas.analysis.table import distinct_networks, sample_of
 from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, advantage_text, trajectories
 from nas.stats.estimate import Estimate
+from nas.study.front import with_expected
 from nas.study.history import History
 from nas.study.objectives import plot_axes
 
@@ -39,7 +39,7 @@ PROFILES = ("flops", "depth")
 @dataclass(frozen=True)
 class Overview:
     """Results of runs. `trials` are those of the runs that agree, with the number of their `run`;
-    `networks` the distinct complete ones of them, with the columns of `nas.analysis.front.EXPECTED`; `axes`
+    `networks` the distinct complete ones of them, with the columns of `nas.study.front.EXPECTED`; `axes`
     the two objectives of the front, x first; `sample` says of which networks the distributions and, without
     paired blocks, the profiles are. `budgets` are of the first run; `intervals` are of networks with repeated
     trainings, by digest; `timings` and `time_uses` by name of the run."""

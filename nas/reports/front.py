@@ -9,7 +9,6 @@ from math import isfinite
 
 from markupsafe import Markup
 
-from nas.analysis.front import EXPECTED, error_column, front_table
 from nas.analysis.overview import Overview
 from nas.formatting import interval
 from nas.graph.graph import Shape
@@ -18,6 +17,7 @@ from nas.reports.drawing import drawing
 from nas.reports.points import Point, run_argument
 from nas.reports.render import Table, render, table
 from nas.space.genotype import expand
+from nas.study.front import EXPECTED, error_column, front_table
 from nas.study.objectives import objective
 
 DRAWINGS = 1_000_000

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis.front import EXPECTED, error_column, front_table
 from nas.analysis.overview import Overview
 from nas.analysis.table import MIXED
 from nas.formatting import interval
 from nas.space.genotype import Genotype
 from nas.stats.estimate import UNKNOWN, Estimate
+from nas.study.front import EXPECTED, error_column, front_table
 from nas.study.objectives import objective
 from nas.visualization.colours import css_class, in_order
 

@@ -66,7 +66,9 @@ def _choice(point: Point, shape: Shape, num_classes: int, task: str) -> Choice:
         figures.insert(1, ("likely on the front", f"{point.membership:.0%}"))
         figures.insert(2, (f"measured {name}", measured))
     if isfinite(point.over_seeds.value):
-        figures.insert(1, ("over seeds, 95 %", f"{interval(point.over_seeds)} %"))
+        figures.insert(
+            len(figures) - len(entries) + 1, ("over seeds, 95 %", f"{interval(point.over_seeds)} %")
+        )
     return Choice(
         name=point.name,
         roles=", ".join(point.roles),

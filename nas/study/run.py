@@ -96,6 +96,12 @@ class Run:
         members = [trial for trial in self.study.networks if trial.digest in known.front]
         return sorted(members, key=lambda trial: (known.of(trial.digest).value, trial.flops))
 
+    def pareto_front(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the front as a table (see `nas.study.front.pareto_front`)."""
+        from nas.study.front import pareto_front
+
+        return pareto_front(self, objectives)
+
     def measured_front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
         """Return the front by measured errors, lowest error first. A network trained with several seeds
         counts by its means over them."""

@@ -9,10 +9,10 @@ import pytest
 from testing.configs import make_config
 from testing.histories import study
 
-from nas.analysis.front import pareto_front
 from nas.analysis.text.pareto import pareto_dict, pareto_text
 from nas.controller.reseed import _members
 from nas.study.expected import MIN_TRAININGS, expected, memberships
+from nas.study.front import pareto_front
 from nas.study.history import History
 from nas.study.run import Run
 from nas.study.run_folder import RunFolder

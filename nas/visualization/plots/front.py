@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import trial_table
-from nas.analysis.front import EXPECTED, error_column, front_table, network_means, with_expected
 from nas.analysis.table import dominating_type
 from nas.formatting import count
+from nas.study.front import EXPECTED, error_column, front_table, network_means, with_expected
 from nas.study.objectives import objective
 from nas.study.outcomes import none_complete, outcomes_of
 from nas.visualization.formats import check_format

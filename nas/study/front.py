@@ -38,7 +38,7 @@ def pareto_front(run: Run, objectives: Sequence[str] | None = None) -> pd.DataFr
         several seeds has one row, with means over them; the column `seeds` counts them. `expected_error` has
         limits of 95 % in `expected_low` and `expected_high`, and `membership` is the probability that the
         network is on the front. These columns are NaN where measured errors choose: below ten trainings, or
-        where the error is no objective. Empty if no trial is complete.
+        where the error is no objective. Empty if no trial is complete. Printed are the columns to choose by.
 
     Raises:
         NasError: The run did not measure one of the objectives.
@@ -54,7 +54,9 @@ def pareto_front(run: Run, objectives: Sequence[str] | None = None) -> pd.DataFr
     """
     names = tuple(objectives or run.study.objectives)
     table = front_table(run.study, names, run.expected(names))
-    return table.sort_values([error_column(table), "flops"]).drop(columns="knee")
+    from nas.study.front_frame import Front
+
+    return Front(table.sort_values([error_column(table), "flops"]).drop(columns="knee"))
 
 
 def with_expected(networks: pd.DataFrame, expected: Expected | None) -> pd.DataFrame:
