@@ -1,7 +1,8 @@
 """Make the pictures of the pages that no recorded command makes: python scripts/pictures.py
 
 resnet20.png is the drawing of a network of the zoo, report.png the first screen of the report of the
-published study on CIFAR-10, as chromium shows it. The pictures of the tutorials are made by scripts/record_docs.py.
+published study on CIFAR-10, as chromium shows it.
+The pictures of the tutorials are made by scripts/record_docs.py.
 """
 
 from __future__ import annotations
