@@ -21,6 +21,7 @@ from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
 from nas.analysis.paired.evidence import Evidence, last_falls
 from nas.analysis.unpaired import UnpairedContrast
+from nas.formatting import count
 from nas.space.decisions import RECIPE
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
@@ -52,6 +53,9 @@ MOST_MOTIFS = 500
 
 FACTOR_STREAM, MOTIF_STREAM = 1, 2
 """Streams of the generators of factors and motifs, so that they change no other figure."""
+
+MOST_LINES, LONGEST = 8, 150
+"""Claims that are printed of an analysis, and characters of each."""
 
 FAILURES = "Failed runs are outcomes: they are counted by type, and errors describe the networks that train."
 REFUSALS = "Networks that did not fit into memory were refused untrained: they are counted for no type."
@@ -89,6 +93,16 @@ class Analysis:
         if self.paired:
             return self.paired.grades
         return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
+
+    def __repr__(self) -> str:
+        """Return the counts and the claims, in at most ten lines."""
+        lines = [f"Analysis of {count(self.trials, 'trial')}: {count(self.networks, 'distinct network')}"]
+        rows = self.frame()
+        for grade, claim in list(zip(rows["grade"], rows["claim"], strict=True))[:MOST_LINES]:
+            lines.append(f"{grade}  {claim if len(claim) <= LONGEST else claim[: LONGEST - 1] + '…'}")
+        if len(rows) > MOST_LINES:
+            lines.append(f"… and {len(rows) - MOST_LINES} more: frame() has them all")
+        return "\n".join(lines)
 
     def frame(self) -> pd.DataFrame:
         """Return one row per contrast, as `nas.analysis.contrasts_frame.contrasts_frame` does."""
