@@ -21,7 +21,8 @@ from nas.study.run_config import RunConfig
 from nas.study.run_folder import RunFolder
 from nas.study.study import Study
 from nas.study.tables import StudyRow, insert_study
-from nas.study.trial_json import from_attributes, to_attributes
+from nas.study.trial import HistorySnapshot
+from nas.study.trial_json import from_attributes, proposal_from, provenance, to_attributes
 
 DOMAINS = {path: list(options) for path, options in SPACE.domains().items()}
 LARGEST = 2**63 - 1
@@ -116,6 +117,11 @@ def test_the_name_of_an_objective_at_the_bound_is_read_and_one_above_is_not():
     assert RunConfig.from_dict(data | {"objectives": [accepted]}, "config.json").objectives == (accepted,)
     with pytest.raises(StorageError, match=r"objectives.*at most 256"):
         RunConfig.from_dict(data | {"objectives": [refused]}, "config.json")
+
+
+def test_a_proposal_is_read_as_it_was_written():
+    proposal = replace(a_trial(0).proposal, snapshot=HistorySnapshot(3, ((1, "digest"),), 2))
+    assert proposal_from(proposal.genotype, provenance(proposal)) == proposal
 
 
 def test_a_study_is_named_after_its_folder(tmp_path):
