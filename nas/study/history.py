@@ -169,7 +169,7 @@ class History:
         self._rung_results.append(trial)
         if trial.number in self._pending:
             self._paused[trial.number] = trial
-        self._rung_result_count = max(self._rung_result_count, *trial.rung_order, 0)
+        self._rung_result_count = max((self._rung_result_count, *trial.rung_order))
 
     def record(self, trial: Trial) -> None:
         """Append a finished trial. NasError if its number is taken."""
