@@ -37,7 +37,7 @@ same-results:  ## compare with another commit: make same-results BASE=commit; ex
 
 NEED_DATA = study analysis_macro full_recipe rate_cycles same_results train_table
 TAKE_HOURS = mutation
-NEED_GPU = gpu gpu_parts
+NEED_GPU = gpu gpu_parts gpu_devices
 bench:  ## the benchmarks that ask for no data and no GPU, one after the other
 	for script in $(filter-out $(NEED_DATA:%=benchmarks/%.py) $(TAKE_HOURS:%=benchmarks/%.py) $(NEED_GPU:%=benchmarks/%.py),$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; $(PYTHON) $$script || exit 1; done

@@ -4,18 +4,20 @@
 
 Networks that FILE holds already are not tried again, so a run that was cut goes on.
 
-Networks are those of the zoo and random ones of the space that holds every module type. Each is written as a
-file, imported by a process of its own, and put through every check on small images. Checks whose packages are
-not installed are skipped by name. Outputs of inference are compared with those of eager mode.
+Networks are those of the zoo and random ones of the space that holds every module type, those with the
+fewest FLOPs first. Each is written as a file, imported by a forked process of its own, and put through every
+check on small images. Checks whose packages are not installed are skipped by name. Outputs of inference are
+compared with those of eager mode.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import importlib.util
 import json
-import subprocess
+import multiprocessing
 import sys
 import tempfile
 import warnings
@@ -28,7 +30,9 @@ from torch import Tensor, nn
 
 TOLERANCE, COARSE = 1e-3, 0.5
 """Largest deviation, relative to the largest output, of exact forms and of 8-bit ones with random weights."""
-MOST_PIXELS = 64
+OUTCOMES = "outcomes.jsonl"
+TRAINING = ("train_step", "bf16", "checkpointing", "timm_loop", "torch_pruning")
+"""Checks that need gradients."""
 
 
 class Case(NamedTuple):
@@ -260,7 +264,7 @@ def outcome(name: str, case: Case) -> str:
 
 
 def run_one(file: Path, shape: tuple[int, ...]) -> None:
-    """Print one line of JSON per check of the network in a file."""
+    """Write one line of JSON per check of the network in a file beside it."""
     spec = importlib.util.spec_from_file_location("exported_network", file)
     assert spec is not None
     assert spec.loader is not None
@@ -273,15 +277,16 @@ def run_one(file: Path, shape: tuple[int, ...]) -> None:
     images = torch.randn(2, *shape)
     with torch.no_grad():
         case = Case(network, images, network(images), file.parent)
-    for name in CHECKS:
-        with torch.set_grad_enabled(
-            name in ("train_step", "bf16", "checkpointing", "timm_loop", "torch_pruning")
-        ):
-            print(json.dumps([name, outcome(name, case)]), flush=True)
+    with file.with_name(OUTCOMES).open("w") as lines:
+        for name in CHECKS:
+            with torch.set_grad_enabled(name in TRAINING):
+                print(json.dumps([name, outcome(name, case)]), file=lines, flush=True)
 
 
 def networks(names: list[str], count: int) -> dict[str, Any]:
-    """Return the graphs of zoo networks, all unless named, and of random ones, on small images."""
+    """Return the graphs of zoo networks, all unless named, and of random ones, on small images that fit."""
+    from nas.errors import NasError
+    from nas.graph.cost import cost
     from nas.space.genotype import expand
     from nas.space.space import load_space
     from nas.zoo import zoo
@@ -290,10 +295,14 @@ def networks(names: list[str], count: int) -> dict[str, Any]:
     for entry in zoo().values():
         if not names or entry.name in names:
             channels, *size = entry.input_shape
-            shape = (channels, *(min(pixels, MOST_PIXELS) for pixels in size))
-            graphs[entry.name] = expand(entry.build(), shape, entry.num_classes)
+            for pixels in (64, 128, max(size)):
+                with contextlib.suppress(NasError):  # a window does not fit
+                    shape = (channels, *(min(pixels, side) for side in size))
+                    graphs[entry.name] = expand(entry.build(), shape, entry.num_classes)
+                    break
     space = load_space("all_modules")
-    return graphs | {f"random-{seed}": expand(space.sample(seed)) for seed in range(count)}
+    graphs |= {f"random-{seed}": expand(space.sample(seed)) for seed in range(count)}
+    return dict(sorted(graphs.items(), key=lambda item: cost(item[1]).flops))
 
 
 def measure(graph: Any, timeout: float) -> dict[str, str]:
@@ -303,15 +312,26 @@ def measure(graph: Any, timeout: float) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.py"
         file.write_text(source(graph))
-        command = [sys.executable, __file__, "--one", str(file), *map(str, graph.input_shape)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-            printed, reason = done.stdout, f"the process ended with {done.returncode}"
-        except subprocess.TimeoutExpired as error:
-            printed, reason = str((error.stdout or b"").decode()), f"not within {timeout:g} s"
-    lines = [line for line in printed.splitlines() if line.startswith("[")]
-    found = dict(json.loads(line) for line in lines)
-    return {name: found.get(name, reason) for name in CHECKS}
+        process = multiprocessing.get_context("fork").Process(target=run_one, args=(file, graph.input_shape))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            reason = f"not within {timeout:g} s"
+        else:
+            reason = f"the process ended with {process.exitcode}"
+        printed = file.with_name(OUTCOMES)
+        lines = printed.read_text().splitlines() if printed.exists() else []
+    outcomes = dict(json.loads(line) for line in lines)
+    return {name: outcomes.get(name, reason) for name in CHECKS}
+
+
+def load_packages() -> None:
+    """Import the packages of the checks once, for all processes that are forked."""
+    for package in dict.fromkeys(name for _, packages, _ in CHECKS.values() for name in packages):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(package)
 
 
 def table(outcomes: dict[str, dict[str, str]]) -> str:
@@ -338,14 +358,10 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=[])
     parser.add_argument("--timeout", type=float, default=600.0)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if options.one:
-        file, *shape = options.one
-        run_one(Path(file), tuple(map(int, shape)))
-        return
+    load_packages()
     outcomes: dict[str, dict[str, str]] = {}
     if options.json and options.json.exists():
         outcomes = json.loads(options.json.read_text())

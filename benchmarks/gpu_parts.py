@@ -325,6 +325,14 @@ def search(seconds: float, rehearse: bool) -> None:
     say(search="five_types on digits", exit_code=process.returncode, seconds=took, **versions, said=said)
 
 
+def devices(seconds: float, rehearse: bool) -> None:
+    """Train one network on all GPUs."""
+    import gpu_devices
+
+    for row in gpu_devices.rows(images(rehearse), device(rehearse), rehearse):
+        say(**row)
+
+
 def end(*_: Any) -> None:
     """End the processes of a part that is cut: a search by itself, so that it ends its Ray; then the MPS
     daemon, which waits for them."""
@@ -337,7 +345,7 @@ def end(*_: Any) -> None:
     os._exit(1)
 
 
-PARTS = {part.__name__: part for part in (tests, throughput, memory, oom, search)}
+PARTS = {part.__name__: part for part in (tests, throughput, memory, oom, search, devices)}
 
 
 def main() -> None:

@@ -4,6 +4,10 @@ nas-bench-201_cifar10.csv    15,625 cells of 6 edges and 5 operations (Dong and 
                              test accuracy on CIFAR-10. The space is the shipped `nas_bench_201`.
 nas-bench-macro_cifar10.json 6,561 chains of 8 blocks (Su et al. 2021), mean test accuracy on
                              CIFAR-10. Identities within a stage add nothing: 3,969 networks.
+nas-bench-201_seeds_cifar10.csv.gz, in the same folder: validation accuracy of each of two or three
+                             trainings of a cell. nas-bench-201_latency_ms.csv.gz: its latency on
+                             eight devices.
+channel-bench-macro_resnet.json 16,384 choices of seven widths of a ResNet, mean test accuracy.
 tables/digits.csv            448 networks of tables/digits.yaml, by train_table.py: a space of
                              this project, whose decisions depend on others.
 tables/cifar.csv             864 networks of tables/cifar.yaml, by train_table.py, with the errors
@@ -14,6 +18,7 @@ tables/cifar.csv             864 networks of tables/cifar.yaml, by train_table.p
 from __future__ import annotations
 
 import csv
+import gzip
 import itertools
 import json
 import math
@@ -55,7 +60,7 @@ MACRO_STAGES = (slice(0, 2), slice(2, 5), slice(5, 8))
 class Entry:
     """A network of a flat table: an option for each decision, and what all isomorphic ones share."""
 
-    options: tuple[str, ...]
+    options: tuple[Any, ...]
     digest: str
 
 
@@ -87,8 +92,8 @@ class FlatSpace:
     def __init__(
         self,
         paths: Sequence[str],
-        options: Sequence[str],
-        digests: Mapping[tuple[str, ...], str],
+        options: Sequence[Any],
+        digests: Mapping[tuple[Any, ...], str],
         flops: Mapping[str, float],
     ):
         self._flops = flops
@@ -106,6 +111,12 @@ class FlatSpace:
 
     def sample(self, rng: np.random.Generator) -> Entry:
         return self.build(lambda _, options: options[rng.integers(len(options))])
+
+    def draw(self, rng: np.random.Generator) -> tuple[Entry, bool]:
+        return self.sample(rng), True
+
+    def networks(self) -> frozenset[str]:
+        return frozenset(entry.digest for entry in self._entries.values())
 
     def crossover(self, a: Entry, b: Entry, rng: np.random.Generator) -> Entry:
         pairs = zip(a.options, b.options, strict=True)
@@ -126,13 +137,18 @@ class FlatSpace:
 
 @dataclass(frozen=True)
 class Table:
-    """A space, what each of its networks measured, and from where hypervolumes are measured."""
+    """A space, what each of its networks measured, and from where hypervolumes are measured.
+
+    trainings: validation errors of single trainings of a network, where they are known. latency: of a
+    network in seconds, by device."""
 
     title: str
     space: FlatSpace | SearchSpace
     measure: Callable[[Any], Point]
     points: Sequence[Point]
     reference: Point
+    trainings: Callable[[Any], Sequence[float]] | None = None
+    latency: Callable[[Any, str], float] | None = None
 
     @cached_property
     def volume(self) -> float:
@@ -183,7 +199,42 @@ class Cells:
 def nas_bench_201(path: Path) -> Table:
     cells = Cells(path)
     points = [cells.measure(genotype) for _, genotype in cells.genotypes()]
-    return Table("NAS-Bench-201, CIFAR-10", cells.space, cells.measure, points, (0.30, 230e6))
+    seeds, milliseconds = (
+        _cells_table(path.with_name(f"nas-bench-201_{name}.csv.gz"))
+        for name in ("seeds_cifar10", "latency_ms")
+    )
+
+    def trainings(genotype: Genotype) -> list[float]:
+        row = seeds[cells.names[cells.published(genotype)]]
+        return [
+            1 - float(row[f"val_acc_seed{seed}"]) / 100 for seed in range(3) if row[f"val_acc_seed{seed}"]
+        ]
+
+    def latency(genotype: Genotype, device: str) -> float:
+        return float(milliseconds[cells.names[cells.published(genotype)]][device]) / 1000
+
+    title, reference = "NAS-Bench-201, CIFAR-10", (0.30, 230e6)
+    return Table(title, cells.space, cells.measure, points, reference, trainings, latency)
+
+
+def _cells_table(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of a table of cells, by cell; none where there is no such file."""
+    if not path.exists():
+        return {}
+    with gzip.open(path, "rt", newline="") as file:
+        return {row["architecture"]: row for row in csv.DictReader(file)}
+
+
+def channel_bench(path: Path) -> Table:
+    """Widths are numbers, so near ones are alike."""
+    rows = json.loads(path.read_text())
+    codes = {code: tuple(map(int, code)) for code in rows}
+    flops = {code: row["flops"] for code, row in rows.items()}
+    space = FlatSpace(
+        [f"width{at}" for at in range(1, 8)], (1, 2, 3, 4), {c: code for code, c in codes.items()}, flops
+    )
+    points = {code: (1 - row["mean"] / 100, row["flops"]) for code, row in rows.items()}
+    return _table("Channel-Bench-Macro, ResNet, CIFAR-10", space, points)
 
 
 def nas_bench_macro(path: Path) -> Table:

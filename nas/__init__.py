@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.analysis.front import pareto_front
     from nas.analysis.pooling import analyze
     from nas.codegen.build import build
     from nas.codegen.source import source
@@ -19,11 +18,14 @@ if TYPE_CHECKING:
     from nas.controller.search import search
     from nas.controller.train import train
     from nas.errors import NasError
+    from nas.exporters.evaluate import evaluate
+    from nas.exporters.predict import predict
     from nas.exporters.run import export
     from nas.graph.cost import cost
     from nas.reports.page import report
     from nas.space.genotype import Genotype, expand
     from nas.space.space import load_space
+    from nas.study.front import pareto_front
     from nas.study.run import open_run
 
 _HOMES = {
@@ -32,11 +34,13 @@ _HOMES = {
     "analyze": "analysis.pooling",
     "build": "codegen.build",
     "cost": "graph.cost",
+    "evaluate": "exporters.evaluate",
     "expand": "space.genotype",
     "export": "exporters.run",
     "load_space": "space.space",
     "open_run": "study.run",
-    "pareto_front": "analysis.front",
+    "pareto_front": "study.front",
+    "predict": "exporters.predict",
     "replay": "controller.replay",
     "report": "reports.page",
     "reseed": "controller.reseed",
@@ -51,11 +55,13 @@ __all__ = [
     "analyze",
     "build",
     "cost",
+    "evaluate",
     "expand",
     "export",
     "load_space",
     "open_run",
     "pareto_front",
+    "predict",
     "replay",
     "report",
     "reseed",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis.claims.grades import LEVEL, MIN_NETWORKS_OF_TYPE
+from nas.analysis.analyze import trial_table
+from nas.analysis.claims.grades import LEVEL, MIN_NETWORKS_OF_TYPE, OWN_RECIPES
 from nas.analysis.edf import Edf, edf_band, shared_bins
 from nas.analysis.table import distinct_networks, sample_of
 from nas.errors import NasError
@@ -60,12 +61,17 @@ def at_equal(trials: pd.DataFrame, complexities: Sequence[str], *, seed: int = 0
     """Compare the module types at equal values of each complexity.
 
     trials: with the columns of `nas.analysis.analyze.trial_table`. NasError if a complexity was not measured,
-    or if all trials belong to paired blocks, whose networks are matched in FLOPs.
+    if all trials belong to paired blocks, whose networks are matched in FLOPs, or if module types had recipes
+    of their own.
     """
     if (trials["state"] == "stopped").any():
         trials = trials.assign(uniform=False)  # continued trials were chosen by their results
     in_blocks = np.array([design.get("design") == "paired" for design in trials["design"]], bool)
-    networks, sample = sample_of(distinct_networks(trials[~in_blocks]))
+    trials = trial_table(trials)
+    if trials["recipe_by_type"].any():
+        raise NasError(OWN_RECIPES, hint="give all module types the same options")
+    candidates, sample = sample_of(distinct_networks(trials[~in_blocks]))
+    networks = distinct_networks(candidates.assign(digest=candidates["network_digest"]))
     if not len(networks):
         hint = "nas search --searcher balanced draws networks that can be compared at any complexity"
         raise NasError("no complete trial is outside of paired blocks, which are matched in FLOPs", hint=hint)

@@ -99,8 +99,7 @@ def pool(runs: Sequence[Run]) -> Pool:
     recipes = defaultdict(list)
     for number, (run, table) in enumerate(zip(runs, tables, strict=True)):
         recipe, own = run.config.recipe, _decisive(run, table)
-        by_type = _searches_recipes(table) and bool(run.space.spec.recipe_by_type)
-        frame = table.assign(run=number, recipe_by_type=by_type)
+        frame = table.assign(run=number)
         parts = _by_recipe(frame, (recipe.lr, recipe.weight_decay))
         if recipe.epochs > first["recipe"]["epochs"] and _differ_in(own, first, SCHEDULE):
             longer.append(parts.get(study, frame[:0]).assign(epochs=recipe.epochs))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nas.analysis.front import network_means
+from nas.study.front import network_means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +25,16 @@ def dominating_type(blocks: Sequence[str]) -> str:
 def distinct_networks(trials: pd.DataFrame) -> pd.DataFrame:
     """Return one row per distinct complete network, with the columns of its first trial, its mean `error`
     over all its trainings, whether any was a `uniform` draw, its dominating `type`, its `depth`
-    in blocks, and the `cluster` in which it was drawn: a context, or itself."""
+    in blocks, and the `cluster` in which it was drawn: a context, or itself. A network under several recipes
+    has a row for each, and one cluster."""
     complete = trials[(trials["state"] == "complete") & trials["error"].notna()]
     first = network_means(complete)
     uniform = complete.groupby("digest", sort=False)["uniform"].any()
     of_context = [design.get("context") for design in first["design"]]
     runs = first["run"] if "run" in first else [0] * len(first)
-    keys = [(r, c) if c is not None else i for i, (r, c) in enumerate(zip(runs, of_context, strict=True))]
+    networks = first["network_digest"] if "network_digest" in first else first["digest"]
+    rows = zip(runs, of_context, networks, strict=True)
+    keys = [(run, context) if context is not None else network for run, context, network in rows]
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return first.assign(
         uniform=uniform.to_numpy(bool),

@@ -198,7 +198,7 @@ class Forward:
         self.numbers = numbers
         for i, unit in enumerate(units):
             label = unit.views[-1].label
-            self.labels[unit.output] = (label.replace(".", "_") or unit.name, bool(label))
+            self.labels[unit.output] = (label or unit.name, bool(label))
             self._compute(unit, next((u for u in units[i + 1 :] if unit.output in u.inputs), None))
 
     def result(self, node: str) -> str:

@@ -27,6 +27,7 @@ Task = Literal["classification", "segmentation"]
 IGNORE = 255
 """The value of pixels of a mask that have no class, as in PASCAL VOC."""
 
+TRAINING = "the training part"
 EXAMPLES = 5
 """Number of identical pairs that a report names."""
 
@@ -241,27 +242,33 @@ def find_duplicates(digests: Mapping[str, Sequence[bytes]]) -> Duplicates:
     return Duplicates(count, tuple(examples[:EXAMPLES]))
 
 
-def match_classes(part: Split, classes: tuple[str, ...], where: str) -> Split:
-    """Return the same images with labels that index `classes`. Raises NasError for a class not among them."""
+def match_classes(part: Split, classes: tuple[str, ...], where: str, of: str = TRAINING) -> Split:
+    """Return the same images with labels that index `classes`, which are those `of` something.
+
+    Raises NasError for a class not among them.
+    """
     if part.classes == classes[: len(part.classes)]:
         return part._replace(classes=classes)
-    check_classes(part.labels, part.classes, classes, where)
+    check_classes(part.labels, part.classes, classes, where, of)
     position = {name: index for index, name in enumerate(classes)}
     table = np.full(max(len(part.classes), IGNORE + 1), IGNORE, dtype=part.labels.dtype)
     table[: len(part.classes)] = [position.get(name, 0) for name in part.classes]
     return part._replace(labels=table[np.asarray(part.labels)], classes=classes)
 
 
-def check_classes(labels: Labels, names: tuple[str, ...], classes: tuple[str, ...], where: str) -> None:
+def check_classes(
+    labels: Labels, names: tuple[str, ...], classes: tuple[str, ...], where: str, of: str = TRAINING
+) -> None:
     """Raise NasError if labels, which index `names`, have a class that is not among `classes`."""
     unknown = [names[label] for label in used_classes(labels) if names[label] not in classes]
     if unknown:
-        hint = f"{did_you_mean(unknown[0], classes)}; remove its images, or add some to the training part"
-        message = f"class {unknown[0]!r} is not among those of the training part"
+        remedy = f"remove its images, or add some to {TRAINING}" if of == TRAINING else "remove its images"
+        hint = f"{did_you_mean(unknown[0], classes)}; {remedy}"
+        message = f"class {unknown[0]!r} is not among those of {of}"
         raise NasError(message, where=where, hint=hint)
 
 
-def match_shape(part: Split, shape: tuple[int, int, int], where: str) -> Split:
+def match_shape(part: Split, shape: tuple[int, int, int], where: str, of: str = TRAINING) -> Split:
     """Return the same images; grey ones are repeated over three channels where colour is expected.
 
     Raises NasError if they differ from `shape` otherwise.
@@ -274,5 +281,5 @@ def match_shape(part: Split, shape: tuple[int, int, int], where: str) -> Split:
     if actual != shape:
         sizes = " and ".join(map(shape_text, (actual, shape)))
         hint = "add ?size=N to bring all images to one size" if actual[0] == shape[0] else ""
-        raise NasError(f"images differ from the training part in shape: {sizes}", where=where, hint=hint)
+        raise NasError(f"images differ from {of} in shape: {sizes}", where=where, hint=hint)
     return part

@@ -16,7 +16,7 @@ from nas.data.dataset import Images, Labels, Split, match_classes, match_shape
 from nas.data.decode import broken_error
 from nas.data.load import parse_spec, resized
 from nas.errors import NasError
-from nas.exporters.folder import NetworkFolder
+from nas.exporters.folder import NetworkFolder, open_folder
 from nas.exporters.predict import BATCH_PIXELS, Shares, probabilities
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ BINS = 15
 """Bins of the confidence, of equal width, over which calibration is averaged (Guo et al., 2017)."""
 MOST_WORST = 24
 """Images that are shown as the worst."""
+NETWORK = "the network"
 TINY = 1e-12
 """Least probability whose logarithm enters the loss."""
 
@@ -145,21 +146,37 @@ class Evaluation:
 
 
 def evaluate(
-    folder: NetworkFolder, data: str | None = None, part: str | None = None, *, device: str = "cpu"
+    folder: NetworkFolder | str | Path,
+    data: str | None = None,
+    part: str | None = None,
+    *,
+    device: str = "cpu",
 ) -> Evaluation:
     """Score an exported network on labelled images, read and normalised as in its training.
 
     Args:
-        folder: An exported folder with weights.
+        folder: An exported folder with weights, or its path.
         data: Images as for `nas.search`; by default those that the network was trained on.
         part: test, validation, train or all. By default test; of data without a test part all, and of the
             training's own data validation.
         device: cpu, cuda or cuda:1.
 
+    Returns:
+        Error, confusions, calibration and the worst images.
+
     Raises:
         NasError: The data have other classes or another shape, the part is missing, or the network scores
             every pixel.
+
+    Example:
+        >>> import nas
+        >>> genotype = nas.open_run("first").best().genotype
+        >>> trained = nas.train(genotype, "digits?limit=150", epochs=1, to="evaluated")
+        >>> scores = nas.evaluate(trained["folder"])
+        >>> scores.wrong == round(scores.error * scores.count)
+        True
     """
+    folder = folder if isinstance(folder, NetworkFolder) else open_folder(folder)
     if folder.about["task"] != "classification":
         hint = "nas train gives its mIoU on the test images"
         raise NasError("scores every pixel, not whole images", where=str(folder.path), hint=hint)
@@ -208,8 +225,8 @@ def find_images(
         where, read = f"{spec}: {name}", parts[str(name)]().decoded()
         if read.reading.broken and not options.skip_broken:
             raise broken_error(read.reading.broken, where)
-        fitted = match_shape(read, (facts.channels, *facts.size), where)
-        splits.append(match_classes(fitted, folder.classes, where))
+        fitted = match_shape(read, (facts.channels, *facts.size), where, NETWORK)
+        splits.append(match_classes(fitted, folder.classes, where, NETWORK))
     images, labels = (_joined([split[i] for split in splits]) for i in (0, 1))
     whole = "" if names == ["train"] and len(parts) == 1 else f", {' and '.join(map(str, names))}"
     familiar = names != ["test"] and _same_place(spec, recorded)

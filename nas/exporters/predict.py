@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nas.data.images import Picture, Pixels, decode, fit_picture
 from nas.data.layout import image_files
 from nas.errors import NasError, NotFoundError
-from nas.exporters.folder import NetworkFolder
+from nas.exporters.folder import NetworkFolder, is_folder, open_folder
 from nas.exporters.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -43,23 +43,35 @@ class Prediction:
 
 
 def predict(
-    folder: NetworkFolder, paths: Iterable[str | Path], *, top: int = 5, device: str = "cpu"
+    folder: NetworkFolder | str | Path, paths: Iterable[str | Path], *, top: int = 5, device: str = "cpu"
 ) -> Iterator[Prediction | NasError]:
     """Classify images.
 
     Args:
-        folder: An exported folder with weights.
-        paths: Image files, and folders that hold some at any depth.
+        folder: An exported folder with weights, or its path.
+        paths: Image files, and folders that hold some at any depth. Pictures in folders that nas wrote, such
+            as curve.png, are left out.
         top: Number of classes per image.
         device: cpu, cuda or cuda:1.
 
-    Yields:
-        A prediction for each image, in order; for one that cannot be read, the error.
+    Returns:
+        An iterator over the images, in order: a prediction of each, or the error if it cannot be read.
 
     Raises:
         NotFoundError: A path leads nowhere.
         NasError: The folder holds no weights, or a network that scores every pixel.
+
+    Example:
+        >>> import nas
+        >>> from PIL import Image
+        >>> Image.new("L", (8, 8)).save("black.png")
+        >>> genotype = nas.open_run("first").best().genotype
+        >>> trained = nas.train(genotype, "digits?limit=150", epochs=1, to="predicting")
+        >>> (prediction,) = nas.predict(trained["folder"], ["black.png"], top=3)
+        >>> len(prediction.probabilities)
+        3
     """
+    folder = folder if isinstance(folder, NetworkFolder) else open_folder(folder)
     if folder.about["task"] != "classification":
         hint = "README.md has the lines that run such a network"
         raise NasError("scores every pixel, not whole images", where=str(folder.path), hint=hint)
@@ -95,9 +107,10 @@ def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
     """Yield files, and of folders the images in them, in order; NotFoundError where there are none."""
     for path in map(Path, paths):
         if path.is_dir():
-            found = list(image_files(path, {}))
+            found = [file for file in image_files(path, {}) if not is_folder(str(file.parent))]
             if not found:
-                raise NasError("holds no images", where=str(path))
+                own = ", only pictures that nas wrote" if list(image_files(path, {})) else ""
+                raise NasError(f"holds no images{own}", where=str(path))
             yield from found
         elif path.exists():
             yield path

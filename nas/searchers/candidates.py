@@ -5,7 +5,7 @@ networks are candidates follows from seed, number and parents alone, whatever wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from nas.space.genotype import Genotype
     from nas.space.space import SearchSpace
 
-NEIGHBOURS = 200
+NEIGHBOURS = 320
 """Neighbours of all parents together, at most, but at least `LEAST` of each."""
 
 LEAST = 8
 
-RANDOM, KEPT = 5, 40
+TURN = 16
+"""Neighbours of all parents together that others take the place of in the next proposal."""
+
+RANDOM, KEPT = 8, 40
 """Random networks that each trial adds, and for how many trials they stay."""
 
 
@@ -67,9 +70,10 @@ class Candidates:
             key = parent.number, parent.digest
             if key not in self._neighbours:
                 self._neighbours[key] = _Neighbours(self.space, parent, self.seed)
-            for item in self._neighbours[key].first(budget, seen):
+            start = max(0, number - parent.number) * TURN // len(parents)
+            for item in self._neighbours[key].new(start, budget, seen):
                 found.setdefault(item.digest, item)
-        for step in range(max(0, number - KEPT + 1), number + 1):
+        for step in range(number, number + KEPT):
             for item in self._drawn(step):
                 if not seen(item.digest):
                     found.setdefault(item.digest, item)
@@ -84,7 +88,7 @@ class Candidates:
 
     def _forget(self, number: int, parents: Sequence[Trial]) -> None:
         """Keep memory bounded: drop what no later proposal is likely to ask for."""
-        for step in [step for step in self._random if step < number - 2 * KEPT]:
+        for step in [step for step in self._random if step < number - KEPT]:
             del self._random[step]
         if len(self._neighbours) > 4 * len(parents) + 100:
             keys = {(parent.number, parent.digest) for parent in parents}
@@ -92,39 +96,38 @@ class Candidates:
 
 
 class _Neighbours:
-    """The networks one decision away from a trial's, in an order of their own, built when they are asked
+    """The networks one decision away from a trial's, in an order of their own, each built when it is asked
     for."""
 
     def __init__(self, space: SearchSpace, parent: Trial, seed: int) -> None:
-        self._built: list[CostedCandidate] = []
-        self._moves = self._build(space, parent, np.random.default_rng([seed, parent.number, NEIGHBOURS]))
-
-    def first(self, count: int, seen: Callable[[str], bool]) -> list[CostedCandidate]:
-        """Return the first new ones, `count` at most."""
-        new: list[CostedCandidate] = []
-        for item in self._all():
-            if len(new) == count:
-                break
-            if not seen(item.digest):
-                new.append(item)
-        return new
-
-    def _all(self) -> Iterator[CostedCandidate]:
-        yield from self._built
-        for item in self._moves:
-            self._built.append(item)
-            yield item
-
-    @staticmethod
-    def _build(space: SearchSpace, parent: Trial, rng: np.random.Generator) -> Iterator[CostedCandidate]:
+        self._space, self._parent = space, parent.number
+        self._seed = seed, parent.number, NEIGHBOURS
+        self._built: dict[int, CostedCandidate | None] = {}
         try:
-            decisions = space.decisions(parent.genotype)
+            self._decisions = dict(space.decisions(parent.genotype))
         except NasError:  # a warm start from outside the space
-            return
+            self._decisions = {}
         domains = space.domains()
-        moves = [(path, o) for path, option in decisions.items() for o in domains[path] if o != option]
-        for i in rng.permutation(len(moves)):
-            path, option = moves[i]
-            genotype = space.build(replay({**decisions, path: option}, rng))
-            if not space.violations(genotype):
-                yield costed(space, genotype, parent.number)
+        moves = [(path, o) for path, taken in self._decisions.items() for o in domains[path] if o != taken]
+        self._moves = [moves[i] for i in np.random.default_rng(self._seed).permutation(len(moves))]
+
+    def new(self, start: int, count: int, seen: Callable[[str], bool]) -> list[CostedCandidate]:
+        """Return `count` new ones at most, from a place on that is counted round and round."""
+        found: list[CostedCandidate] = []
+        for place in range(start, start + len(self._moves)):
+            if len(found) == count:
+                break
+            item = self._at(place % len(self._moves))
+            if item is not None and not seen(item.digest):
+                found.append(item)
+        return found
+
+    def _at(self, place: int) -> CostedCandidate | None:
+        """Return a neighbour, None where the constraints forbid it."""
+        if place not in self._built:
+            path, option = self._moves[place]
+            rng = np.random.default_rng([*self._seed, place])
+            genotype = self._space.build(replay({**self._decisions, path: option}, rng))
+            fits = not self._space.violations(genotype)
+            self._built[place] = costed(self._space, genotype, self._parent) if fits else None
+        return self._built[place]

@@ -18,6 +18,8 @@ from nas.graph.graph import stage_of
 from nas.modules import Component, Module
 from nas.modules.pool import Pool
 from nas.modules.structure import Structure
+from nas.recipe import fields_text
+from nas.space.candidate import recipe_of
 from nas.space.decisions import RECIPE
 from nas.space.genotype import INPUT_NODE, Genotype, expand
 from nas.space.space import Decisions, SearchSpace
@@ -43,6 +45,7 @@ class WarmStart:
 
     def __str__(self) -> str:
         changes = ", ".join(self.changes) or "lies in the space"
+        changes += f", under {fields_text(own)}" if (own := recipe_of(self.genotype)) else ""
         left_out = f"; skipped, because it is then the same as {self.same_as}" if self.same_as else ""
         return f"{self.name}: {changes}{left_out}"
 

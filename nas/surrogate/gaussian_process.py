@@ -26,6 +26,8 @@ from nas.pareto import Floats
 MIN_NOISE = 1e-4
 """Smallest variance of the noise, relative to that of the values."""
 
+MAX_CHANGE = 15.0
+"""Most by which the logarithm of a parameter may differ from its prior, so that its exponential is finite."""
 STEPS = 15
 """Steps of the optimiser of a fit, at most."""
 
@@ -172,10 +174,12 @@ def fit_parameters(encoder: Encoder, rows: Floats, values: Floats) -> Floats:
     from scipy.optimize import minimize
 
     scale, standardized = _Scale.of(rows, values)
+    prior = prior_mean(encoder)
     best = minimize(
         negative_log_posterior,
-        prior_mean(encoder),
-        args=(prior_mean(encoder), Distances.of(encoder, scale, rows), standardized),
+        prior,
+        args=(prior, Distances.of(encoder, scale, rows), standardized),
+        bounds=[(mean - MAX_CHANGE, mean + MAX_CHANGE) for mean in prior],
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": STEPS},

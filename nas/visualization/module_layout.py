@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.graph.graph import Primitive
+from nas.graph.ops import LineConv
 
 LANE, RANK = 1.0, 0.42
 """Inches from lane to lane, and from layer to layer."""
@@ -57,8 +58,11 @@ class Unit:
 def describe(op: Any) -> str:
     """Return `conv 3x3 /2`: a primitive by its label and the fields that shape it."""
     kernel = getattr(op, "kernel", None)
+    window = f"{kernel}x{kernel}" if kernel else ""
+    if isinstance(op, LineConv):
+        window = f"{kernel}x1" if op.column else f"1x{kernel}"
     stride, groups = getattr(op, "stride", 1), getattr(op, "groups", 1)
-    parts = [op.label, f"{kernel}x{kernel}" if kernel else "", f"/{stride}" if stride > 1 else ""]
+    parts = [op.label, window, f"/{stride}" if stride > 1 else ""]
     return " ".join(part for part in (*parts, f"g{groups}" if groups > 1 else "") if part)
 
 

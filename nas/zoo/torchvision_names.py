@@ -23,6 +23,8 @@ MobileNetV2       Module i is features.{i}. A lone convolution has 0 and 1, as u
                   conv.{u}.0 and conv.{u}.1; its last unit has conv.{u} and conv.{u + 1} instead.
 MnasNet           layers.{i} counts every layer to the first block of stage 2, then stages, and then
                   the last three layers; layer j of block b is layers.{b - 1}.layers.{j} there.
+
+Rules of later families are in `nas.zoo.torchvision_modern`.
 """
 
 from __future__ import annotations
@@ -33,10 +35,19 @@ from functools import partial
 
 from nas.errors import NasError
 from nas.graph.graph import Graph
+from nas.zoo.torchvision_modern import (
+    by_module,
+    convnext,
+    inception_v3,
+    mobilenet_v3,
+    regnet,
+    shufflenet,
+    squeezenet,
+)
 
 Rule = Callable[[Sequence[str]], dict[str, str]]
 BRANCHES = ("branch1", "branch2.0", "branch2.1", "branch3.0", "branch3.1", "branch4.1")
-UNUSED = ("aux1.", "aux2.", "aux_classifier.")
+UNUSED = ("aux1.", "aux2.", "aux_classifier.", "AuxLogits.")
 """Prefixes of auxiliary heads, which inference does not use."""
 
 
@@ -49,7 +60,8 @@ def torchvision_names(name: str, graph: Graph) -> dict[str, str]:
     rule = next((rule for pattern, rule in RULES.items() if re.fullmatch(pattern, name)), None)
     if rule is None:
         known = "alexnet, vgg11 to vgg19 with and without _bn, googlenet, resnet18 to resnet152, resnext, "
-        known += "wide_resnet, densenet, mobilenet_v2, mnasnet1_0, efficientnet_b0, fcn_resnet50"
+        known += "wide_resnet, densenet, mobilenet_v2 and v3, mnasnet1_0, efficientnet_b0, squeezenet1_1, "
+        known += "shufflenet_v2_x1_0, regnet_y_400mf, convnext_tiny, inception_v3, fcn_resnet50"
         raise NasError(f"torchvision has no such network as {name}", hint=f"it has {known}")
     names = rule([primitive.path for primitive in graph.primitives])
     return {p.path: names[p.path] for p in graph.primitives if p.op.params(*p.input_shapes)}
@@ -99,19 +111,9 @@ def _googlenet(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _by_module(paths: Sequence[str]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the modules of the body in order, with their units: the paths of convolution and batch norm."""
-    layers: dict[str, list[str]] = {}
-    for path in paths:
-        module, _, layer = path.partition("/")
-        if re.fullmatch(r"(conv|bn)\d+", layer):
-            layers.setdefault(module, []).append(path)
-    return [(module, list(zip(own[::2], own[1::2], strict=True))) for module, own in layers.items()]
-
-
 def _mobilenet_v2(paths: Sequence[str]) -> dict[str, str]:
     names = {"head/classifier1": "classifier.1"}
-    for i, (module, units) in enumerate(_by_module(paths)):
+    for i, (module, units) in enumerate(by_module(paths)):
         for u, (conv, bn) in enumerate(units):
             inner = "" if module.endswith(".conv") else f"conv.{u}."
             names |= {conv: f"features.{i}.{inner}0", bn: f"features.{i}.{inner}1"}
@@ -122,7 +124,7 @@ def _mobilenet_v2(paths: Sequence[str]) -> dict[str, str]:
 
 def _mnasnet(paths: Sequence[str]) -> dict[str, str]:
     names, first = {"head/classifier1": "classifier.1"}, 0
-    for module, units in _by_module(paths):
+    for module, units in by_module(paths):
         stage, block = re.fullmatch(r"stage(\d)\.(?:block)?(\w+)", module).groups()  # type: ignore[union-attr]
         nested = block != "conv" and stage != "1"
         prefix = f"layers.{int(stage) + 6}.{int(block) - 1}.layers." if nested else "layers."
@@ -149,7 +151,7 @@ def _densenet(paths: Sequence[str]) -> dict[str, str]:
 
 def _efficientnet(paths: Sequence[str]) -> dict[str, str]:
     names = {"head/classifier1": "classifier.1"}
-    for module, units in _by_module(paths):
+    for module, units in by_module(paths):
         stage, block = re.fullmatch(r"stage(\d)\.(?:block)?(\w+)", module).groups()  # type: ignore[union-attr]
         if block == "conv":
             prefix, places = f"features.{0 if stage == '1' else 8}.", [""]
@@ -170,6 +172,12 @@ RULES: dict[str, Rule] = {
     r"densenet\d+": _densenet,
     "mobilenet_v2": _mobilenet_v2,
     "mnasnet1_0": _mnasnet,
+    "mobilenet_v3_(small|large)": mobilenet_v3,
+    "squeezenet1_1": squeezenet,
+    "shufflenet_v2_x1_0": shufflenet,
+    "regnet_y_400mf": regnet,
+    "convnext_tiny": convnext,
+    "inception_v3(_aux)?": inception_v3,
     "efficientnet_b0": _efficientnet,
     "fcn_resnet50(_aux)?": _fcn_resnet,
 }

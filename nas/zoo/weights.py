@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from nas.codegen.parameter_names import by_module, module_names
 from nas.errors import NasError, NotFoundError
 from nas.graph.graph import Graph
+from nas.zoo.torchvision_modern import is_linear_there
 from nas.zoo.torchvision_names import UNUSED, torchvision_names
 
 if TYPE_CHECKING:
@@ -19,15 +22,19 @@ SHOWN = 5
 """Names that an error message lists."""
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, limit: int | None = None) -> dict[str, Tensor]:
     """Read the state dict in a .safetensors or .pth file. A .pth file is read as tensors only, so no code
-    in it runs. NasError names a file that holds no state dict."""
+    in it runs. NasError names a file that holds no state dict, or more than `limit` bytes, by default those
+    of the memory that is free."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
         raise NotFoundError("no such file", where=str(path))
+    most = psutil.virtual_memory().available if limit is None else limit
+    if path.stat().st_size > most:
+        raise NasError(f"is larger than {most:,} bytes", where=str(path))
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -62,6 +69,8 @@ def from_torchvision(
         entries = modules[module]
         if "running_mean" in entries:
             entries.setdefault("num_batches_tracked", torch.tensor(0))
+        if is_linear_there(module):
+            entries["weight"] = entries["weight"][:, :, None, None]
         weights |= {f"{ours[path]}.{entry}": value for entry, value in entries.items()}
     return {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
 

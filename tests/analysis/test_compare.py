@@ -168,7 +168,7 @@ def test_runs_compare_alike_in_either_order(runs: Any) -> None:
     turned = [-back.difference.value, -back.difference.high, -back.difference.low]
     assert [there.difference.value, there.difference.low, there.difference.high] == pytest.approx(turned)
     assert there.settings == {name: pair[::-1] for name, pair in back.settings.items()}
-    assert there.settings["searcher"] == ("evolution", "random")
+    assert there.settings["searcher"] == ("hypervolume", "random")
     assert there.reference == back.reference
     assert there.trials == 4
 
@@ -250,7 +250,7 @@ def test_two_runs_are_shown_and_drawn(results: Path, capsys: pytest.CaptureFixtu
     found = json.loads(capsys.readouterr().out)
     steered = not (found["a"]["uniform"] and found["b"]["uniform"])
     assert ("were chosen by results" in out) == steered
-    assert found["settings"]["searcher"] == {"a": "evolution", "b": "random"}
+    assert found["settings"]["searcher"] == {"a": "hypervolume", "b": "random"}
     assert [row["share"] for row in found["a"]["error_quantiles"]] == [0.1, 0.25, 0.5, 0.75, 0.9]
 
 

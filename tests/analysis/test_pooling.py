@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from testing.configs import make_config
 from testing.paired_trials import blocks
+from testing.trials import a_trial
 
+from nas.analysis.analyze import trial_table
 from nas.analysis.pooling import analyze
 from nas.analysis.text.ranking import analysis_text
 from nas.errors import NasError
 from nas.space.space import load_space, parse_space
+from nas.study.history import History
+from nas.study.trial import Proposal
 
 SPACE = load_space("five_types")
 USUAL = {"lr": 0.2, "weight_decay": 5e-4}
@@ -99,14 +102,38 @@ def test_searches_that_tried_other_recipes_are_not_pooled():
     assert "searched recipe" in caught.value.hint
 
 
+def test_uniform_samples_are_those_of_recipes_drawn_uniformly():
+    """A searcher that found a good recipe for a network has chosen that training by results."""
+    drawn = blocks(contexts=40).assign(design=[{}] * 320)
+    drawn = drawn.assign(network_digest=drawn["digest"])
+    steered = drawn.assign(digest=drawn["digest"] + "-tuned", uniform=False, error=drawn["error"] / 2)
+    visited, uniform = analyze(run(pd.concat([drawn, steered]), searcher="random")).comparisons
+    (alone,) = analyze(run(drawn, searcher="random")).comparisons
+    assert (visited.networks, uniform.networks) == (alone.networks, alone.networks)
+    assert visited.sample == "networks that the search visited"
+    assert [t.raw.value for t in uniform.types] == [t.raw.value for t in alone.types]
+    assert visited.types[0].raw.value == pytest.approx(0.75 * alone.types[0].raw.value)
+    assert {c.grade for c in visited.contrasts} == {"D"}
+
+
+def by_type(recipe):
+    """A history of six trials of a space whose recipe has one field."""
+    text = "name: s\nvary: network\nmodules: [plain, residual]\nstages: [{depth: 2, width: [4, 6, 8]}]\n"
+    space, history = parse_space(f"{text}recipe: {{{recipe}}}\n", "s"), History()
+    for number in range(6):
+        genotype = space.sample(number)
+        trial = a_trial(number, proposal=Proposal(genotype, "random"), decisions=space.decisions(genotype))
+        history.record(trial)
+    return history
+
+
 def test_module_types_with_recipes_of_their_own_are_not_ranked():
     """Error falls with the rate that one type has: a difference of types would be one of recipes."""
-    rates = {"plain": 0.2, "residual": [0.05, 0.1], "bottleneck": 0.2, "resnext": 0.2, "fractal": 0.2}
-    own = parse_space(f"{SPACE.to_yaml()}recipe: {json.dumps({'lr': {'by': 'type', **rates}})}\n", "own")
+    assert not trial_table(by_type("lr: [0.05, 0.2]"))["recipe_by_type"].any()
+    assert trial_table(by_type("lr: {by: type, plain: 0.2, residual: 0.1}"))["recipe_by_type"].all()
     frame = blocks(contexts=40).assign(design=[{}] * 320)
     assert analyze(run(frame, searcher="random")).grade == {"D": 1}
-    frame["own_recipe"] = [{"lr": 0.2}] * len(frame)
-    refused = analyze(run(frame, searcher="random", space=own))
+    refused = analyze(run(frame.assign(recipe_by_type=True), searcher="random"))
     assert refused.grade == {"X": 1}
     assert "recipes of their own" in analysis_text(refused)
 

@@ -15,7 +15,7 @@ from nas.data import load_data
 from nas.data.images import decode
 from nas.errors import NasError
 from nas.exporters import predict_script
-from nas.exporters.predict import GREYED, RESIZED, read_pixels
+from nas.exporters.predict import GREYED, RESIZED, find_images, read_pixels
 from nas.exporters.preprocessing import LEAST_STD, Preprocessing, fit_of, normalisation
 from nas.training.augment import Normalizer
 
@@ -129,3 +129,16 @@ def test_the_script_needs_torch_and_pillow_alone() -> None:
     command = [sys.executable, "-I", "-W", "ignore", "-c", f"import sys; {blocked}{script}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert {"torch", "PIL"} <= set(done.stdout.split())
+
+
+def test_pictures_that_nas_wrote_are_no_images_to_predict(tmp_path: Path) -> None:
+    trained, photo = tmp_path / "trained", tmp_path / "photo.png"
+    trained.mkdir()
+    for name in ("network.py", "config.json"):
+        (trained / name).touch()
+    Image.new("L", (8, 8)).save(photo)
+    Image.new("L", (8, 8)).save(trained / "curve.png")
+    assert list(find_images([tmp_path])) == [photo]
+    with pytest.raises(NasError, match="holds no images, only pictures that nas wrote"):
+        list(find_images([trained]))
+    assert list(find_images([trained / "curve.png"])) == [trained / "curve.png"]  # named, and so meant

@@ -44,7 +44,7 @@ def test_the_searcher_proposes_as_a_search_does(tmp_path):
     history = nas.study.study.History(("error", "flops"))
     for number, proposed in enumerate(proposals):
         expected = propose(
-            make_searcher("evolution", ("error", "flops")), ours.space, history, seed=3, number=number
+            make_searcher("hypervolume", ("error", "flops")), ours.space, history, seed=3, number=number
         )
         history.mark_running(number, expected.genotype.digest)
         assert proposed[DECISIONS] == ours.space.decisions(expected.genotype)

@@ -129,3 +129,4 @@ def test_warm_starts_take_the_usual_recipe():
     (start,) = find_warm_starts(space, ["resnet20"])
     assert start.genotype in space
     assert recipe_of(start.genotype) == {"lr": 0.1, "weight_decay": 5e-4}
+    assert str(start).endswith(", under lr=0.1,weight_decay=0.0005")

@@ -110,6 +110,19 @@ def test_settings_that_are_not_known_are_refused():
         RunConfig.from_dict(data | {"recipe": data["recipe"] | {"lr": "high"}}, "config.json")
 
 
+def test_the_name_of_an_objective_at_the_bound_is_read_and_one_above_is_not():
+    data = make_config().to_dict()
+    accepted, refused = (f"python:{'m' * length}:f" for length in (247, 248))
+    assert RunConfig.from_dict(data | {"objectives": [accepted]}, "config.json").objectives == (accepted,)
+    with pytest.raises(StorageError, match=r"objectives.*at most 256"):
+        RunConfig.from_dict(data | {"objectives": [refused]}, "config.json")
+
+
+def test_a_study_is_named_after_its_folder(tmp_path):
+    with Study.create(tmp_path / "study.db", objectives=["error"], domains=DOMAINS) as study:
+        assert study.name == tmp_path.name
+
+
 def test_a_text_at_the_bound_is_read_and_one_above_is_not(tmp_path):
     path = tmp_path / "text"
     for size in (MAX_BYTES, MAX_BYTES + 1):

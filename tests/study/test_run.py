@@ -160,7 +160,7 @@ def test_a_finished_run_says_so_and_is_not_ranked_again(
     [
         ({"epochs": 2}, "recipe.epochs: was 1, now 2"),
         ({"seed": 1}, "seed: was 0, now 1"),
-        ({"searcher": "random"}, "searcher: was evolution, now random"),
+        ({"searcher": "random"}, "searcher: was hypervolume, now random"),
         ({"objectives": ("error", "params")}, "objectives: was error, flops, now error, params"),
         ({"data": "digits?limit=160"}, "data_fingerprint"),
         ({"space": "plain_vs_residual"}, "space: was tiny, now plain_vs_residual"),

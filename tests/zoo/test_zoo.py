@@ -36,6 +36,13 @@ EXACT = {
     "mobilenet_v2": (3_504_872, 300_774_272),
     "efficientnet_b0": (5_288_548, 385_814_752),
     "mnasnet1_0": (4_383_312, 314_415_872),
+    "mobilenet_v3_small": (2_542_856, 56_510_400),
+    "mobilenet_v3_large": (5_483_032, 216_589_760),
+    "squeezenet1_1": (1_235_496, 349_151_936),
+    "shufflenet_v2_x1_0": (2_278_604, 144_907_992),
+    "regnet_y_400mf": (4_344_144, 401_842_848),
+    "convnext_tiny": (28_589_128, 4_455_531_264),
+    "inception_v3": (23_834_568, 5_713_216_096),
     "plain20": (269_722, 40_551_040),
     "plain56": (853_018, 125_485_696),
     "resnet20": (269_722, 40_551_040),
@@ -73,6 +80,7 @@ ROUNDED = {  # parameters to the integer, FLOPs in billions to the digits of the
 }
 AUXILIARY = {  # parameters in training, parameters without auxiliary heads
     "googlenet_aux": (13_004_888, 6_624_904),
+    "inception_v3_aux": (27_161_264, 23_834_568),
     "googlenet_paper_aux": (13_378_280, 6_998_552),
     "fcn_resnet50_aux": (35_322_218, 32_957_013),
 }

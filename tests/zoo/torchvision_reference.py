@@ -20,6 +20,8 @@ from testing.paths import FIXTURES
 FILE = FIXTURES / "torchvision.json"
 SIZES = {"resnet50": 64, "resnext50_32x4d": 64, "vgg16_bn": 32, "alexnet": 64, "googlenet": 64}
 SIZES |= {"fcn_resnet50": 32, "mobilenet_v2": 64, "mnasnet1_0": 64, "densenet121": 64, "efficientnet_b0": 64}
+SIZES |= {"mobilenet_v3_small": 64, "squeezenet1_1": 64, "shufflenet_v2_x1_0": 64, "regnet_y_400mf": 64}
+SIZES |= {"convnext_tiny": 64, "inception_v3": 96}
 """Networks whose outputs are held, with the side of the images, of which there are two."""
 DEPTHS = (11, 13, 16, 19)
 NAMES = (
@@ -33,9 +35,16 @@ NAMES = (
     *(f"densenet{depth}" for depth in (121, 169, 201)),
     "mobilenet_v2",
     "mnasnet1_0",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
     "efficientnet_b0",
+    "squeezenet1_1",
+    "shufflenet_v2_x1_0",
+    "regnet_y_400mf",
+    "convnext_tiny",
+    "inception_v3",
     "fcn_resnet50",
-    *(AUXILIARY := ("googlenet_aux", "fcn_resnet50_aux")),
+    *(AUXILIARY := ("googlenet_aux", "inception_v3_aux", "fcn_resnet50_aux")),
 )
 SCORES = 12
 """Outputs that are held of each image; of masks, those at the pixel in the middle."""
@@ -97,7 +106,7 @@ def make(models, name):
     base, auxiliary = name.removesuffix("_aux"), name in AUXILIARY
     if base == "fcn_resnet50":
         return models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, aux_loss=auxiliary)
-    form = {"init_weights": False, "aux_logits": auxiliary} if base == "googlenet" else {}
+    form = {"init_weights": False, "aux_logits": auxiliary} if base in ("googlenet", "inception_v3") else {}
     return getattr(models, base)(**form)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nas.controller.evaluators.base import Evaluator, ResolvePrecision, same_precision
 from nas.controller.evaluators.local import LocalEvaluator
+from nas.errors import NasError
 from nas.space.candidate import trained_under
 from nas.training.memory import candidate_memory
 from nas.training.task import Task
@@ -22,12 +23,18 @@ class Workers:
 
     count: networks that train at once; None for one per usable CPU core or share of a GPU, 0 for this process
     without Ray. gpus_per_worker: GPUs, or the share of a GPU, of each. ray_address: a cluster to join, None
-    for a private one.
+    for a private one. NasError for more than one GPU per worker.
     """
 
     count: int | None = None
     gpus_per_worker: float = 0.0
     ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.gpus_per_worker > 1:
+            message = f"a candidate trains on one GPU or a share of it, not on {self.gpus_per_worker:g}"
+            hint = "nas train NETWORK --devices N trains one network on several"
+            raise NasError(message, where="gpus-per-worker", hint=hint)
 
 
 def make_evaluator(

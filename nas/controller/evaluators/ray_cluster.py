@@ -67,7 +67,7 @@ def _start_private(workers: int | None) -> None:
         with _signal_handler_kept():
             ray.init(address="local", num_cpus=workers or usable_cores(), runtime_env=modules, **QUIET)
     except Exception as error:  # Ray raises just that if its processes do not start in time
-        hint = "nas search --workers 0 does without Ray"
+        hint = "nas search --workers 0, and nas train on one device, do without Ray"
         raise NasError(str(error), where="Ray at this machine", hint=hint) from error
     finally:
         del os.environ["RAY_TMPDIR"]

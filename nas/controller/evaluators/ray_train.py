@@ -22,6 +22,7 @@ from ray.exceptions import RayError
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from nas.controller.evaluators.cores import usable_cores
 from nas.controller.evaluators.ray_cluster import (
     check_ray,
     end_ray,
@@ -47,8 +48,14 @@ MAX_RESTARTS = 3
 """Losses of a process after which a training is given up."""
 POLL = 0.5
 """Seconds between two looks at the mailbox."""
-ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
-"""Settings of Ray Train: losses are seen within a second, and relative paths of data stay valid."""
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+}
+"""Settings of Ray Train: losses are seen within a second, relative paths of data stay valid, and nothing is
+started that is not used."""
 
 
 class RayDevices:
@@ -61,7 +68,7 @@ class RayDevices:
         sync_batch_norm: Whether batch norms take their statistics over the whole batch.
 
     Raises:
-        NasError: The cluster has fewer devices.
+        NasError: There are fewer devices.
     """
 
     def __init__(
@@ -75,16 +82,20 @@ class RayDevices:
         if device not in (None, "cpu", "cuda"):
             raise NasError(f"must be cpu or cuda with several devices, not {device}", where="device")
         self.count, self.sync_batch_norm = count, sync_batch_norm
+        if address is None and device == "cpu":
+            self._check_count(usable_cores(), "cpu", f"this machine has {usable_cores()} cores to use")
         self._owns_ray = start_ray(address)
         try:
             self.device = device or ("cuda" if has_gpu() else "cpu")
-            there = fitting_workers(float(self.device == "cuda"))
-            if count > there:
-                message = f"{count} devices ({self.device}) are asked for, and {resources_text()}"
-                raise NasError(message, where="devices", hint=f"choose at most {there}")
+            self._check_count(fitting_workers(float(self.device == "cuda")), self.device, resources_text())
         except BaseException:
             self.close()
             raise
+
+    def _check_count(self, there: int, kind: str, resources: str) -> None:
+        if self.count > there:
+            message = f"{self.count} devices ({kind}) are asked for, and {resources}"
+            raise NasError(message, where="devices", hint=f"choose at most {there}")
 
     def __enter__(self) -> RayDevices:
         return self
@@ -105,10 +116,7 @@ class RayDevices:
 
     def check(self, recipe: Recipe, dataset: Dataset) -> None:
         """Raise NasError if a batch has no image for some device."""
-        batch = min(recipe.batch_size, len(dataset.train_labels))
-        if batch < self.count:
-            message = f"a batch has {batch} images, fewer than the {self.count} devices"
-            raise NasError(message, where="devices", hint="choose fewer, or --recipe batch_size=N")
+        check_batch(self.count, recipe, dataset)
 
     def record(self, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         """Return what config.json says of the devices."""
@@ -213,6 +221,14 @@ class RayDevices:
             return news.outcome
         message = f"the training failed on {self.count} devices: {run.reason}"
         raise NasError(message, where="devices", hint="continue with --resume")
+
+
+def check_batch(count: int, recipe: Recipe, dataset: Dataset) -> None:
+    """Raise NasError if a batch has fewer images than there are devices."""
+    batch = min(recipe.batch_size, len(dataset.train_labels))
+    if batch < count:
+        message = f"a batch has {batch} images, fewer than the {count} devices"
+        raise NasError(message, where="devices", hint="choose fewer devices, or --recipe batch_size=N")
 
 
 class _Run:

@@ -1,0 +1,100 @@
+"""One training on several devices through Ray Train: its figures, the loss of a device, refusals."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import psutil
+import pytest
+
+import nas
+from nas.cli import run as nas_command
+from nas.controller.evaluators import Workers
+from nas.controller.evaluators.cores import usable_cores
+from nas.controller.evaluators.ray_train import check_batch
+from nas.data import load_data
+from nas.errors import NasError
+from nas.training.recipe import Recipe
+
+SOURCE = """
+from torch import Tensor, nn
+
+class Network(nn.Module):
+    def __init__(self, num_classes: int = 10, in_chans: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_chans, 8, 3, 2, 1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.2)
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.drop(self.norm(self.conv(x)).relu().mean((2, 3))))
+"""
+DATA = "digits?limit=150"
+RECIPE = {"batch_size": 15, "lr": 0.05, "precision": "float32", "mixup": 0.3}
+
+
+@pytest.fixture
+def network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "network.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def devices_of(process):
+    """Return the processes that train, among those that a process has started."""
+    children = process.children(recursive=True)
+    return [child for child in children if "RayTrainWorker" in "".join(child.cmdline())]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Train imports Ray Data
+@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
+def test_a_training_that_loses_a_device_equals_one_on_one_device(network, tmp_path):
+    killed = []
+
+    def kill(row):
+        if row["epoch"] == 2 and not killed:
+            killed.append(devices_of(psutil.Process())[-1])
+            killed[0].send_signal(signal.SIGKILL)
+
+    settings = {"epochs": 4, "recipe": RECIPE, "device": "cpu"}
+    alone = nas.train(network, DATA, to=tmp_path / "alone", **settings)
+    shared = nas.train(network, DATA, devices=2, sync_batch_norm=True, on_epoch=kill, **settings)
+    assert killed
+    assert len(shared["curve"]) == 4
+    for row, expected in zip(shared["curve"], alone["curve"], strict=True):
+        assert row == pytest.approx(expected, abs=1e-4)
+    assert shared["test_loss"] == pytest.approx(alone["test_loss"], abs=1e-4)
+    about = json.loads((tmp_path / "trained" / "network" / "config.json").read_text())
+    assert about["training"]["devices"] == {
+        **{"devices": 2, "device": "cpu", "backend": "gloo"},
+        **{"batch": 15, "batch_per_device": 8, "sync_batch_norm": True},
+    }
+
+
+def test_what_cannot_be_shared_is_refused_at_once(network, capsys):
+    there = usable_cores()
+    for words, message in (
+        ([f"--devices={there + 1}", "--device=cpu"], f"{there + 1} devices (cpu) are asked for"),
+        (["--devices=2", "--device=cuda:1"], "device: must be cpu or cuda with several devices, not cuda:1"),
+        (["--devices=2", "--time=1h"], "time: is measured on one device"),
+        (["--sync-batch-norm"], "sync-batch-norm: is a setting of --devices, with more than one"),
+        (["--ray-address=auto"], "ray-address: is a setting of --devices, with more than one"),
+    ):
+        assert nas_command(["train", str(network), "--data", DATA, *words]) == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in network.parent.iterdir()] == ["network.py"]
+
+
+def test_a_batch_needs_an_image_for_each_device():
+    with pytest.raises(NasError, match="a batch has 2 images, fewer than the 3 devices"):
+        check_batch(3, Recipe(batch_size=2), load_data(DATA))
+
+
+def test_a_candidate_of_a_search_trains_on_one_gpu():
+    with pytest.raises(NasError, match="on one GPU or a share of it, not on 2") as error:
+        Workers(gpus_per_worker=2)
+    assert "nas train NETWORK --devices N" in error.value.hint
