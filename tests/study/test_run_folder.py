@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from testing.configs import make_config
+from testing.disk import Disk
 from testing.paths import FIXTURES
 from testing.stranger import change_config, copied
 
@@ -275,3 +276,10 @@ def test_a_folder_is_kept_from_the_first_training_on(tmp_path, begun):
     with pytest.raises(RuntimeError):
         fail(files, begun=begun)
     assert files.path.exists() is begun
+
+
+def test_the_name_of_a_new_folder_is_on_disk_when_it_is_returned(tmp_path):
+    with Disk(tmp_path).watched() as disk:
+        files = create_run(tmp_path, "space", "run")
+    made = disk.operations.index(("mkdir", files.path))
+    assert ("sync", tmp_path) in disk.operations[made:]
