@@ -116,8 +116,11 @@ def test_the_screen_names_both_fronts_and_what_decides(tmp_path):
     assert "Chosen by expected error, with 95 % intervals: a model of 24 trainings" in text
     measured, chosen = ({trial.number for trial in front} for front in (run.measured_front(), run.front()))
     numbers = ", ".join(map(str, pareto_dict(run.study)["measured_front"]))
-    assert f"the front would hold trials {numbers}. To decide: nas pareto r --reseed 3" in text
-    only = {int(line.split()[2]) for line in text.splitlines() if line.startswith("measured only")}
+    assert (
+        f"the front would hold trials {numbers} (*: not on this one). To decide: nas pareto r --reseed 3"
+        in text
+    )
+    only = {int(line.split()[1]) for line in text.splitlines() if line.startswith("* ")}
     assert only == measured - chosen != set()
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nas.study.expected import Expected
     from nas.study.history import History
 
-OFF = "measured only"
+OFF = "*"
 """Mark of networks that are on the front of measured errors and not on the one that is shown."""
 
 RESAMPLES = 1000
@@ -143,7 +143,7 @@ def pareto_text(
     columns_shown = [objective(name) for name in ("error", "flops", "params", *extra)]
     figures = [f"{column.heading}>" for column in columns_shown]
     if expected is not None:
-        figures = ["expected error, %", "likely on front>", "measured>", *figures[1:]]
+        figures = ["expected error, %", "P(front)>", "measured>", *figures[1:]]
     names = tuple(front["objectives"])
     on_front = {row["trial"] for row in front["front"]}
     luck = [study.by_number(number) for number in front["measured_front"] if number not in on_front]
@@ -196,11 +196,13 @@ def _choice_lines(study: History, front: Mapping[str, Any], decide: str) -> list
         "each network's own against those of its kin, because one training is partly luck."
     ]
     measured = front["measured_front"]
-    if set(measured) == {row["trial"] for row in front["front"]}:
+    members = {row["trial"] for row in front["front"]}
+    marked = f" ({OFF}: not on this one)" if set(measured) - members else ""
+    if set(measured) == members:
         return [*lines, "Measured errors choose the same networks."]
     hint = f" To decide: {decide}" if decide else ""
     named = f"trial{'s' * (len(measured) > 1)} {', '.join(map(str, measured))}"
-    return [*lines, f"By measured errors the front would hold {named}.{hint}"]
+    return [*lines, f"By measured errors the front would hold {named}{marked}.{hint}"]
 
 
 def _latency_lines(latency: Mapping[str, Any] | None) -> list[str]:
