@@ -60,6 +60,13 @@ def test_every_projection_lies_in_the_space_and_stays_there(name: str) -> None:
         assert project(space, genotype) == (genotype, [])
 
 
+def test_a_network_that_no_change_brings_into_a_space_is_refused() -> None:
+    text = load_space("plain_vs_residual").to_yaml().partition("constraints:")[0]
+    space = parse_space(text + "constraints: {flops: {max: 1k}}\n", "tight.yaml")
+    with pytest.raises(NasError, match=r"cannot be brought into plain_vs_residual: flops .* is above 1,000"):
+        project(space, zoo_entry("vgg16").build())
+
+
 @pytest.mark.parametrize(
     ("space", "name", "changes"),
     [
