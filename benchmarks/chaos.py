@@ -235,6 +235,7 @@ def front(points: dict[int, tuple[float, ...]]) -> set[int]:
 
 def check(folder: Path, trials: int) -> dict[str, int]:
     """Assert what must hold of a finished study; returns its figures."""
+    from nas.controller.record import kept_weights
     from nas.study.study import Study
 
     found = rows(folder)
@@ -245,9 +246,11 @@ def check(folder: Path, trials: int) -> dict[str, int]:
     complete = {number: row.values for number, row in found.items() if row.state == "complete"}
     with Study.open(folder / "study.db") as study:
         of_study = {trial.number for trial in study.front()}
+        copies = {f"{trial.number}.safetensors" for trial in study.trials if trial.duplicate_of is not None}
+        near = kept_weights(study) - copies
     assert of_study == front(complete), "the front is another"
     kept = {path.name for path in (folder / "weights").iterdir()}
-    assert kept == {f"{number}.safetensors" for number in of_study}, "other weights are kept"
+    assert kept == near, "other weights are kept"
     return {"complete": len(complete), "failed": trials - len(complete), "front": len(of_study)}
 
 

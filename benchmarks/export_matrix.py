@@ -30,7 +30,6 @@ from torch import Tensor, nn
 
 TOLERANCE, COARSE = 1e-3, 0.5
 """Largest deviation, relative to the largest output, of exact forms and of 8-bit ones with random weights."""
-MOST_PIXELS = 64
 OUTCOMES = "outcomes.jsonl"
 TRAINING = ("train_step", "bf16", "checkpointing", "timm_loop", "torch_pruning")
 """Checks that need gradients."""
@@ -285,7 +284,8 @@ def run_one(file: Path, shape: tuple[int, ...]) -> None:
 
 
 def networks(names: list[str], count: int) -> dict[str, Any]:
-    """Return the graphs of zoo networks, all unless named, and of random ones, on small images."""
+    """Return the graphs of zoo networks, all unless named, and of random ones, on small images that fit."""
+    from nas.errors import NasError
     from nas.graph.cost import cost
     from nas.space.genotype import expand
     from nas.space.space import load_space
@@ -295,8 +295,11 @@ def networks(names: list[str], count: int) -> dict[str, Any]:
     for entry in zoo().values():
         if not names or entry.name in names:
             channels, *size = entry.input_shape
-            shape = (channels, *(min(pixels, MOST_PIXELS) for pixels in size))
-            graphs[entry.name] = expand(entry.build(), shape, entry.num_classes)
+            for pixels in (64, 128, max(size)):
+                with contextlib.suppress(NasError):  # a window does not fit
+                    shape = (channels, *(min(pixels, side) for side in size))
+                    graphs[entry.name] = expand(entry.build(), shape, entry.num_classes)
+                    break
     space = load_space("all_modules")
     graphs |= {f"random-{seed}": expand(space.sample(seed)) for seed in range(count)}
     return dict(sorted(graphs.items(), key=lambda item: cost(item[1]).flops))

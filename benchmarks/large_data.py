@@ -130,8 +130,9 @@ def train_limited(count: str, size: str, batch: str) -> dict[str, Any]:
     from nas.data import load_data
     from nas.space.space import load_space
     from nas.training.augment import Batches
-    from nas.training.loop import Step, make_optimizer
+    from nas.training.loop import make_optimizer
     from nas.training.recipe import Recipe
+    from nas.training.step import Step
 
     side, images = int(size), int(count)
     with tempfile.NamedTemporaryFile() as file, peak_memory() as peak:

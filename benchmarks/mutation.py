@@ -41,6 +41,7 @@ STUDY = (
     "tests/study/test_bounds.py",
     "tests/study/test_history.py",
     "tests/study/test_record_model.py",
+    "tests/study/test_shared_study.py",
 )
 STORAGE = (
     "tests/study/test_read_only.py",
@@ -53,6 +54,7 @@ FOLDER = (
     "tests/study/test_run.py",
     "tests/study/test_untrusted.py",
     "tests/study/test_read_only.py",
+    "tests/study/test_shared_study.py",
 )
 HALVING = ("tests/schedulers", "tests/study/test_failing_disk.py", "tests/study/test_special_files.py")
 LOOP = (

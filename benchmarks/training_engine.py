@@ -37,10 +37,10 @@ from nas.codegen.build import build
 from nas.data import Dataset, load_data
 from nas.space.genotype import Genotype
 from nas.space.space import load_space
-from nas.training.loop import one_cycle
 from nas.training.memory import candidate_memory
 from nas.training.profile import Times
 from nas.training.recipe import PRECISIONS, Recipe, default_recipe
+from nas.training.step import one_cycle
 from nas.training.task import Task
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.analysis.front import pareto_front
     from nas.analysis.pooling import analyze
     from nas.codegen.build import build
     from nas.codegen.source import source
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from nas.reports.page import report
     from nas.space.genotype import Genotype, expand
     from nas.space.space import load_space
+    from nas.study.front import pareto_front
     from nas.study.run import open_run
 
 _HOMES = {
@@ -39,7 +39,7 @@ _HOMES = {
     "export": "exporters.run",
     "load_space": "space.space",
     "open_run": "study.run",
-    "pareto_front": "analysis.front",
+    "pareto_front": "study.front",
     "predict": "exporters.predict",
     "replay": "controller.replay",
     "report": "reports.page",

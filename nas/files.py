@@ -11,8 +11,9 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from nas.errors import NasError, NotFoundError, StorageError
 
@@ -102,7 +103,7 @@ def read_bytes(path: Path, limit: int, error: type[NasError] = StorageError, *, 
     return raw
 
 
-def open_plain(path: Path, error: type[NasError] = StorageError, *, links: bool = True) -> BinaryIO:
+def open_plain(path: Path, error: type[NasError] = StorageError, *, links: bool = True) -> BufferedReader:
     """Open a plain file to read it. A pipe, a socket or a device, which could make a reader wait for ever,
     is refused at once.
 

@@ -73,6 +73,18 @@ def test_a_folder_that_was_being_replaced_is_put_back(tmp_path):
         assert content(tmp_path) == {"one/card": "old"}
 
 
+def test_a_folder_that_another_process_was_replacing_is_replaced(tmp_path):
+    """That process was killed after our work folder was made, and left what it had moved away."""
+    replace(tmp_path / "one", {"card": "old"})
+    with work_folder(tmp_path) as scratch:
+        (tmp_path / "one").rename(tmp_path / f".one{REPLACED}")
+        (tmp_path / "one").mkdir()
+        (scratch / "one").mkdir()
+        (scratch / "one" / "card").write_text("new")
+        replace_folder(scratch / "one", tmp_path / "one")
+    assert content(tmp_path) == {"one/card": "new"}
+
+
 def test_a_link_with_the_name_of_a_left_over_is_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     for name in (f".one{REPLACED}", f"{WORK}0"):

@@ -21,6 +21,7 @@ from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
 from nas.analysis.paired.evidence import Evidence, last_falls
 from nas.analysis.unpaired import UnpairedContrast
+from nas.formatting import count
 from nas.space.decisions import RECIPE
 from nas.space.genotype import expand
 from nas.stats.resampling import Floats, Ints, log_bins
@@ -52,6 +53,9 @@ MOST_MOTIFS = 500
 
 FACTOR_STREAM, MOTIF_STREAM = 1, 2
 """Streams of the generators of factors and motifs, so that they change no other figure."""
+
+MOST_LINES, LONGEST = 8, 150
+"""Claims that are printed of an analysis, and characters of each."""
 
 FAILURES = "Failed runs are outcomes: they are counted by type, and errors describe the networks that train."
 REFUSALS = "Networks that did not fit into memory were refused untrained: they are counted for no type."
@@ -90,6 +94,16 @@ class Analysis:
             return self.paired.grades
         return count_grades(self.comparisons[0].contrasts if self.comparisons else self.unpaired)
 
+    def __repr__(self) -> str:
+        """Return the counts and the claims, in at most ten lines."""
+        lines = [f"Analysis of {count(self.trials, 'trial')}: {count(self.networks, 'distinct network')}"]
+        rows = self.frame()
+        for grade, claim in list(zip(rows["grade"], rows["claim"], strict=True))[:MOST_LINES]:
+            lines.append(f"{grade}  {claim if len(claim) <= LONGEST else claim[: LONGEST - 1] + '…'}")
+        if len(rows) > MOST_LINES:
+            lines.append(f"… and {len(rows) - MOST_LINES} more: frame() has them all")
+        return "\n".join(lines)
+
     def frame(self) -> pd.DataFrame:
         """Return one row per contrast, as `nas.analysis.contrasts_frame.contrasts_frame` does."""
         from nas.analysis.contrasts_frame import contrasts_frame
@@ -115,8 +129,9 @@ def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analy
     if (frame["state"] == "stopped").any():
         frame = frame.assign(uniform=False)  # uniform draws have since been selected by their results
     candidates = frame[(frame["state"] == "complete") & frame["error"].notna()]
-    frame = frame.assign(digest=frame["network_digest"])  # its recipes give no further network
-    complete = candidates.assign(digest=candidates["network_digest"])
+    frame, complete = (  # a recipe gives no further network
+        part.assign(digest=part["network_digest"], candidate=part["digest"]) for part in (frame, candidates)
+    )
     first = complete.drop_duplicates("digest")
     rng = np.random.default_rng(seed)
     in_blocks = np.array([design.get("design") == "paired" for design in frame["design"]], bool)
@@ -181,9 +196,7 @@ def _codes(keys: Sequence[Hashable]) -> Ints:
 
 
 def _comparisons(frame: pd.DataFrame, rng: np.random.Generator) -> tuple[Comparison, ...]:
-    complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
-    networks = _networks(frame, complete, complete.drop_duplicates("digest"))
-    return tuple(compare(name, part, rng) for name, part in _samples(networks, frame))
+    return tuple(compare(name, networks, rng) for name, networks in _samples(frame))
 
 
 def trial_table(source: Any) -> pd.DataFrame:
@@ -227,13 +240,16 @@ def _by_type(recipe: Mapping[str, Any], decisions: Mapping[str, Any]) -> bool:
     return any(f"{RECIPE}{name}" not in decisions for name in recipe)
 
 
-def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) -> Networks:
-    """Return the distinct networks, each with its mean error over its runs, and uniform if any run was."""
+def _networks(complete: pd.DataFrame, counted: Mapping[str, tuple[int, int]]) -> Networks:
+    """Return the distinct networks of complete runs, each with its mean error over them, and uniform if each
+    of its candidates is.
+
+    counted: runs and failed runs of each type."""
+    first = complete.drop_duplicates("digest")
     row = complete["digest"].factorize()[0]
     runs = np.maximum(np.bincount(row, minlength=len(first)), 1)
     error = np.bincount(row, weights=complete["error"].to_numpy(float), minlength=len(first)) / runs
-    drawn = np.bincount(row, weights=complete["uniform"].to_numpy(float), minlength=len(first))
-    counted = _runs_by_type(frame)
+    steered = np.bincount(row, weights=~_drawn(complete), minlength=len(first))
     names = tuple(sorted(counted))
     return Networks(
         names=names,
@@ -241,10 +257,10 @@ def _networks(frame: pd.DataFrame, complete: pd.DataFrame, first: pd.DataFrame) 
         error=error,
         flops=first["flops"].to_numpy(float),
         depth=np.array([len(blocks) for blocks in first["blocks"]], float),
-        uniform=drawn > 0,
+        uniform=steered == 0,
         seed=first["seed"].to_numpy(np.intp),
         runs=counted,
-        own_recipes=bool(frame["recipe_by_type"].any()),
+        own_recipes=bool(complete["recipe_by_type"].any()),
     )
 
 
@@ -281,23 +297,29 @@ def _shares(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Floats:
     return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
-def _samples(networks: Networks, frame: pd.DataFrame) -> list[tuple[str, Networks]]:
-    """Return all networks, and separately the uniform ones if some but not all are uniform."""
-    uniform = networks.uniform
-    if len(uniform) and uniform.all():
+def _drawn(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return whether any run of the candidate of each row was a uniform draw."""
+    return np.asarray(rows.groupby("candidate")["uniform"].transform("any"), bool)
+
+
+def _samples(frame: pd.DataFrame) -> list[tuple[str, Networks]]:
+    """Return all networks, and separately those of the uniform draws, by these alone, if others are there."""
+    complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
+    networks, drawn = _networks(complete, _runs_by_type(frame)), _drawn(complete)
+    if len(drawn) and drawn.all():
         planned = all(design.get("design") == "balanced" for design in frame["design"])
         return [(f"{'a balanced sample' if planned else 'uniform samples'} of the space", networks)]
     samples = [("networks that the search visited", networks)]
-    if uniform.any():
+    if drawn.any():
         runs = dict.fromkeys(networks.names, (0, 0)) | _runs_by_type(frame[frame["uniform"].astype(bool)])
-        samples.append(("uniform samples alone", networks.rows(uniform, runs)))
+        samples.append(("uniform samples alone", _networks(complete[drawn], runs)))
     return samples
 
 
 def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
     """Return the caveats that a reader needs to interpret the figures."""
     notes = []
-    uniform = unpaired.groupby("digest")["uniform"].any()
+    uniform = unpaired.groupby("candidate")["uniform"].any()
     if (frame["state"] == "stopped").any():
         notes.append(STOPPED)
     elif not uniform.all():

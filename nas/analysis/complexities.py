@@ -70,8 +70,8 @@ def at_equal(trials: pd.DataFrame, complexities: Sequence[str], *, seed: int = 0
     trials = trial_table(trials)
     if trials["recipe_by_type"].any():
         raise NasError(OWN_RECIPES, hint="give all module types the same options")
-    alone = trials[~in_blocks].assign(digest=trials["network_digest"][~in_blocks])
-    networks, sample = sample_of(distinct_networks(alone))
+    candidates, sample = sample_of(distinct_networks(trials[~in_blocks]))
+    networks = distinct_networks(candidates.assign(digest=candidates["network_digest"]))
     if not len(networks):
         hint = "nas search --searcher balanced draws networks that can be compared at any complexity"
         raise NasError("no complete trial is outside of paired blocks, which are matched in FLOPs", hint=hint)

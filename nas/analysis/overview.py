@@ -23,12 +23,14 @@ from nas.analysis.table import distinct_networks, sample_of
 from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, advantage_text, trajectories
 from nas.stats.estimate import Estimate
+from nas.study.front import with_expected
 from nas.study.history import History
 from nas.study.objectives import plot_axes
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nas.study.expected import Expected
     from nas.study.run import Run
 
 PROFILES = ("flops", "depth")
@@ -37,10 +39,10 @@ PROFILES = ("flops", "depth")
 @dataclass(frozen=True)
 class Overview:
     """Results of runs. `trials` are those of the runs that agree, with the number of their `run`;
-    `networks` the distinct complete ones of them; `axes` the two objectives of the front, x first;
-    `sample` says of which networks the distributions and, without paired blocks, the profiles are.
-    `budgets` are of the first run; `intervals` are of networks with repeated trainings, by digest; `timings`
-    and `time_uses` by name of the run."""
+    `networks` the distinct complete ones of them, with the columns of `nas.study.front.EXPECTED`; `axes`
+    the two objectives of the front, x first; `sample` says of which networks the distributions and, without
+    paired blocks, the profiles are. `budgets` are of the first run; `intervals` are of networks with repeated
+    trainings, by digest; `timings` and `time_uses` by name of the run."""
 
     runs: tuple[Run, ...]
     analysis: Analysis
@@ -82,7 +84,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
     pooled = pool(runs)
     trials = pooled.trials
-    networks = distinct_networks(trials)
+    networks = with_expected(distinct_networks(trials), _expected(runs))
     sample, described = sample_of(networks)
     reseeded = _reseeded(runs)
     trainings = _trainings(trials, reseeded)
@@ -115,6 +117,11 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         timings={run.name: clock for run in runs if (clock := _timing(run)) is not None},
         time_uses={run.name: time_use(run.profile) for run in runs if run.profile},
     )
+
+
+def _expected(runs: Sequence[Run]) -> Expected | None:
+    """Return what to expect of the networks of a run; None for several runs, whose measured errors count."""
+    return runs[0].expected(plot_axes(runs[0].config.objectives)) if len(runs) == 1 else None
 
 
 def _axes(run: Run, networks: pd.DataFrame) -> tuple[str, str]:

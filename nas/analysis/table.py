@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nas.analysis.front import network_means
+from nas.study.front import network_means
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -140,7 +140,7 @@ def _export_run(
         if variant.column:
             _compare(exported, run.trial(exported.trial).error)
         if settings["weights"] and not exported.weights:
-            note("  no weights: a search keeps those of networks on the front")
+            note("  no weights: a search keeps those of networks on the front and near it")
     note(f"train one fully with: nas train {exports[0].folder / 'network.py'}")
 
 

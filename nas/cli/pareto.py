@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Draw the front to a .png, .svg or .pdf file.",
 )
-@options.reseeding("First train each network of the front with K further seeds.")
+@options.reseeding(
+    "First train networks with K further seeds: those that are perhaps on the front, or "
+    "all of the front if there are too few trainings for a model."
+)
 @options.results_dir
 @options.as_json
 def command(
@@ -40,10 +43,11 @@ def command(
 ) -> None:
     """Show the Pareto front of a run: the networks that no other beats in every objective.
 
-    A network that was trained with several seeds counts by its means over them. With --reseed the networks
-    of the front are trained again, which shows how far errors and places on the front depend on the
-    training seed. The run keeps the results and shows them from then on; a search that is resumed does not
-    use them. After Ctrl-C the same command continues.
+    One training is partly luck, so from ten trainings on networks are compared by the error that a model of
+    all trainings expects of them; the front of measured errors is named beside it. With --reseed the networks
+    that may or may not be on the front are trained again, which decides, and shows how far errors depend on
+    the training seed. The run keeps the results and shows them from then on; a search that is resumed does
+    not use them. After Ctrl-C the same command continues.
 
     RUN is a run folder, a name under the results folder, or `latest`.
     """
@@ -70,18 +74,22 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
     from nas.analysis.text.pareto import pareto_dict, pareto_text
     from nas.analysis.text.seeds import seeds_columns, seeds_dict, seeds_notes
     from nas.formatting import to_text
+    from nas.study.commands import command_for
 
     names, epochs = objectives or run.study.objectives, run.config.recipe.epochs
+    expected = run.expected(names)
     members = sorted(run.front(names), key=lambda trial: trial.number)
     members = [replace(trial, error=run.study.means(trial, ("error",))[0]) for trial in members]
     over_seeds = repeated(members, run.reseeded, names)
     if plot is not None:
         _plot(run, names, over_seeds, plot)
     if as_json:
-        emit(pareto_dict(run.study, names) | {"reseeded": seeds_dict(over_seeds, epochs)})
+        emit(pareto_dict(run.study, names, expected) | {"reseeded": seeds_dict(over_seeds, epochs)})
         return
     width = text_width()
-    echo(pareto_text(run.study, names, width=width, columns=seeds_columns(over_seeds)))
+    decide = command_for(run, "pareto", str(run.folder), "--reseed", "3", data=True)
+    columns = seeds_columns(over_seeds)
+    echo(pareto_text(run.study, names, width, columns, expected=expected, decide=decide))
     if over_seeds:
         echo(to_text(*seeds_notes(over_seeds, epochs), width=width))
 
@@ -98,7 +106,7 @@ def _plot(run: Run, names: tuple[str, ...], over_seeds: list[Repeated], plot: Pa
         -1:
     ]
     if shown and len(axes) == 2:
-        plot_front_over_seeds(run.study, shown[0], plot, axes)
+        plot_front_over_seeds(run.study, shown[0], plot, axes, run.expected(names))
     else:
-        plot_front(run.study, plot, axes)
+        plot_front(run.study, plot, axes, expected=run.expected(names))
     note(f"plot: {plot}")

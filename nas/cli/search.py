@@ -152,7 +152,8 @@ def _emit(run: Run, profile: bool) -> None:
     from nas.analysis.text.ranking import analysis_dict
 
     document: dict[str, Any] = {"exhausted": bool(run.config.exhausted), "networks": run.config.networks}
-    document |= {"pareto": pareto_dict(run.study), "analysis": analysis_dict(analyze(run))}
+    document["pareto"] = pareto_dict(run.study, expected=run.expected())
+    document["analysis"] = analysis_dict(analyze(run))
     if rungs := rungs_of(run):
         document["rungs"] = rungs_list(rungs)
     emit({"run": str(run.folder), **document, **(_profile_dict(run) if profile else {})})
@@ -163,6 +164,7 @@ def _show(run: Run, profile: bool, started: bool) -> None:
     is left out, because it takes most of the time in a large study."""
     from nas.analysis.fidelity import rungs_of, rungs_text
     from nas.analysis.text.pareto import pareto_text
+    from nas.study.commands import command_for
 
     if not started:
         recorded = f"All {len(run.study.trials)} trials are recorded already."
@@ -171,7 +173,9 @@ def _show(run: Run, profile: bool, started: bool) -> None:
         echo(_exhausted_text(run))
     heading("Pareto front")
     types = sorted({name for trial in run.study.networks for name in trial.module_types})
-    echo_types(pareto_text(run.study, width=text_width(), brief=True), types)
+    decide = command_for(run, "pareto", str(run.folder), "--reseed", "3", data=True)
+    front = pareto_text(run.study, width=text_width(), expected=run.expected(), decide=decide, brief=True)
+    echo_types(front, types)
     if rungs := rungs_of(run):
         heading("Rungs")
         echo(rungs_text(rungs, width=text_width()))
@@ -230,10 +234,11 @@ def _next_commands(run: Run) -> list[str]:
     from nas.study.commands import command_for
 
     where, best = str(run.folder), str(run.best().number)
+    weights = ["--weights"] if run.weights(run.knee()) is not None else []  # kept of the measured front
     return [
         command_for(run, "pareto", where, "--plot", "front.png"),
         command_for(run, "analyze", where),
         command_for(run, "report", where),
-        command_for(run, "export", where, "--knee", "--weights"),
+        command_for(run, "export", where, "--knee", *weights),
         command_for(run, "train", where, "--trial", best, data=True),
     ]

@@ -31,7 +31,7 @@ def parametrise(plan: ClassPlan) -> None:
                 plan.texts[shown.name, args[i].name] = text
     _name_by_branch(plan)
     plan.params += extra_params(plan)
-    order = {"in_chs": 0, "chs": 0, "out_chs": 2, NUM_CLASSES: 3}
+    order = {"in_chs": 0, "chs": 0, "out_chs": 2, NUM_CLASSES: 3, "eps": 5}
     plan.params.sort(key=lambda p: (p.default is not REQUIRED, order.get(p.name, 1 if p.is_channels else 4)))
 
 

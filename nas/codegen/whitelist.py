@@ -95,6 +95,8 @@ RESERVED_BY_GENERATOR = frozenset(
     | {"self", *keyword.kwlist, *MODULES, *MODULE_ATTRIBUTES, *IMPORTED}
 )
 MAX_INTEGER = 1 << 31
+BLANK = "\n\n\n"
+"""Lines between classes and functions. A text that is valid Python between any two is so as a whole."""
 LEAVES = frozenset({"id", "attr", "arg", "name", "ctx"})
 """Fields that hold a name, or whether it is read or written. They are checked with their node."""
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef)
@@ -134,22 +136,53 @@ def _collect(primitives: tuple[type[Op], ...]) -> Allowed:
     return Allowed(frozenset(names), frozenset(builtins), RESERVED_BY_GENERATOR | helpers | builtins)
 
 
+class _Part(NamedTuple):
+    """Facts of a part of a source: the names that it defines, the line in which it first reads each name, and
+    what is not allowed in it whatever the other parts are, with its line."""
+
+    defined: frozenset[str]
+    read: dict[str, int]
+    fault: tuple[str, int] | None
+
+
 def checked(text: str) -> str:
-    """Return the source itself. NasError names the line of anything that is not allowed."""
+    """Return the source itself. NasError names the line of anything that is not allowed.
+
+    The source is checked by class and function, because networks of a space share these.
+    """
+    names, parts, above = allowed(), list[tuple[_Part, int]](), 0
+    for i, lines in enumerate(text.split(BLANK)):
+        part = _part(lines, i == 0, names)
+        if part.fault:
+            raise _refused(part.fault[0], above + part.fault[1])
+        parts.append((part, above))
+        above += lines.count("\n") + len(BLANK)
+    known = frozenset().union(*(part.defined for part, _ in parts), names.builtins, MODULES, IMPORTED)
+    for part, above in parts:
+        unknown = part.read.keys() - known
+        for name in sorted(unknown, key=part.read.__getitem__):
+            raise _refused(f"the name {name}", above + part.read[name])
+    return text
+
+
+@lru_cache(maxsize=1024)
+def _part(text: str, is_first: bool, names: Allowed) -> _Part:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise _refused(str(error), getattr(error, "lineno", 0) or 0) from None
-    nodes, names = _nodes(tree), allowed()
-    known = _defined(nodes) | names.builtins | MODULES | IMPORTED
+        return _Part(frozenset(), {}, (str(error), getattr(error, "lineno", 0) or 0))
     for i, statement in enumerate(tree.body):
-        if not isinstance(statement, TOP) and not (i == 0 and _is_docstring(statement)):
-            raise _refused(f"the statement {_shown(statement)}", statement.lineno)
+        if not isinstance(statement, TOP) and not (is_first and i == 0 and _is_docstring(statement)):
+            return _Part(frozenset(), {}, (f"the statement {_shown(statement)}", statement.lineno))
+    read: dict[str, int] = {}
+    nodes = _nodes(tree)
     for node in nodes:
-        fault = _fault(node, known, names)
+        fault = _fault(node, names)
         if fault:
-            raise _refused(fault, getattr(node, "lineno", 0))
-    return text
+            return _Part(frozenset(), {}, (fault, getattr(node, "lineno", 0)))
+        if isinstance(node, ast.Name):
+            read.setdefault(node.id, node.lineno)
+    return _Part(frozenset(_defined(nodes)), read, None)
 
 
 def _nodes(tree: ast.AST) -> list[ast.AST]:
@@ -188,11 +221,11 @@ def _defined(nodes: Sequence[ast.AST]) -> set[str]:
     return names
 
 
-def _fault(node: ast.AST, known: set[str], names: Allowed) -> str:
-    """Name what is not allowed of a node that is not plain, or return ""."""
+def _fault(node: ast.AST, names: Allowed) -> str:
+    """Name what is not allowed of a node that is not plain, or return "". Whether a name is known is left."""
     if isinstance(node, ast.Name):
         given = isinstance(node.ctx, ast.Store) and node.id in names.reserved - OWN_VARIABLES
-        return f"the name {node.id}" if given or node.id not in known or _private(node.id) else ""
+        return f"the name {node.id}" if given or _private(node.id) else ""
     if isinstance(node, ast.Constant):
         return _constant_fault(node.value)
     if isinstance(node, ast.Attribute):

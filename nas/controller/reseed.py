@@ -89,7 +89,8 @@ def reseed(
     Args:
         run: Name of a run in `results_dir`, path of a run folder, or `"latest"`.
         seeds: Further seeds for each network.
-        trials: Numbers of the trials to train; by default those on the front of `objectives`.
+        trials: Numbers of the trials to train; by default those of which it is uncertain whether they are on
+            the front of `objectives` (`Run.expected`), or the front where measured errors choose it.
         objectives: Objectives of that front; by default those of the search.
         epochs: Epochs of each training; by default those of the search.
         data: Where the images are now; by default where the search had them. Needed if they come from code.
@@ -139,8 +140,9 @@ def reseed(
 
 
 def _members(run: Run, trials: Sequence[int] | None, objectives: Sequence[str] | None) -> list[Trial]:
-    """Return the trials to train again, one per network."""
-    chosen = run.front(objectives) if trials is None else [run.trial(number) for number in trials]
+    """Return the trials to train again, one per network: by default those of which it is uncertain whether
+    they are on the front, at most as many as both fronts hold, or else the front."""
+    chosen = _undecided(run, objectives) if trials is None else [run.trial(number) for number in trials]
     for trial in chosen:
         if not trial.complete:
             outcome = f"failed: {trial.reason}" if trial.state == "failed" else "was stopped early"
@@ -149,6 +151,15 @@ def _members(run: Run, trials: Sequence[int] | None, objectives: Sequence[str] |
         raise run.none_complete()
     chosen.sort(key=lambda trial: trial.number)
     return list({trial.digest: trial for trial in reversed(chosen)}.values())[::-1]
+
+
+def _undecided(run: Run, objectives: Sequence[str] | None) -> list[Trial]:
+    expected, front = run.expected(objectives), run.front(objectives)
+    if expected is None:
+        return front
+    most = len({trial.digest for trial in (*front, *run.measured_front(objectives))})
+    by_digest = {trial.digest: trial for trial in run.study.networks}
+    return [by_digest[digest] for digest in expected.uncertain[:most]] or front
 
 
 def _wanted(run: Run, members: Sequence[Trial], seeds: int) -> list[Proposal]:

@@ -18,9 +18,10 @@ from nas.exporters.variants import check_fit
 from nas.exporters.verify import SOURCE, WEIGHTS
 from nas.files import read_text
 from nas.graph.ops import MAX_SIZE
+from nas.study.run import MORE_BYTES, WEIGHT_BYTES
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from nas.graph.graph import Graph
 
@@ -57,21 +58,18 @@ class NetworkFolder:
             raise NasError("names no mean and std of images", where=str(self.path / CONFIG), hint=hint)
         return preprocessing
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the weights; NasError if there are none."""
+    def network(self) -> nn.Module:
+        """Return the network with its weights, in evaluation mode; NasError if there are none, or others."""
         from nas.zoo.weights import read_weights
 
         path = self.path / WEIGHTS
         if not path.is_file():
             hint = "train it with nas train, or export it with --weights"
             raise NasError("holds no weights", where=str(self.path), hint=hint)
-        return read_weights(path)
-
-    def network(self) -> nn.Module:
-        """Return the network with its weights, in evaluation mode."""
         network = load_network(self.text, self.about, str(self.path / SOURCE))
-        state = self.state()
-        check_fit(state, network, str(self.path / WEIGHTS))
+        size = sum(WEIGHT_BYTES * tensor.numel() for tensor in network.state_dict().values())
+        state = read_weights(path, size + MORE_BYTES)
+        check_fit(state, network, str(path))
         network.load_state_dict(state)
         return network.eval()
 

@@ -13,9 +13,12 @@ from nas.exporters.folder import NetworkFolder
 from nas.exporters.formats import FORMATS, load_formats
 from nas.exporters.options import PLAIN, PROGRAMS, FormatOptions
 from nas.exporters.publish import CURVE, EVALUATION, TRAINING, ExportedFolder, Figures, Package, publish
-from nas.exporters.variants import DEEPEST, WHOLE, Variant, check_fit, make_variant
+from nas.exporters.variants import DEEPEST, WHOLE, Variant, make_variant
+from nas.files import read_bytes
 from nas.graph.cost import cost
 
+MAX_FILE = 1 << 26
+"""Largest file that is taken over, in bytes: a page of mistakes holds some images."""
 OPTIONS = ("with_preprocessing", "dynamic_size", "opset")
 
 
@@ -57,10 +60,11 @@ def export_folder(
 
 
 def _of_training(folder: NetworkFolder) -> dict[str, bytes]:
-    """Return what a full training and an evaluation left: figures, the curve, the page of mistakes."""
+    """Return what a full training and an evaluation left: figures, the curve, the page of mistakes. A link is
+    refused, because an export that is passed on would hold the file that it names."""
     names = (TRAINING, CURVE, EVALUATION)
     files = [path for name in names if (path := folder.path / name).is_file()]
-    return {path.name: path.read_bytes() for path in files}
+    return {path.name: read_bytes(path, MAX_FILE, NasError, links=False) for path in files}
 
 
 def _whole(folder: NetworkFolder) -> dict[str, Any]:
@@ -82,8 +86,7 @@ def _variant(folder: NetworkFolder, variant: Variant) -> dict[str, Any]:
     genotype = Genotype.from_dict(folder.about["genotype"], where=str(folder.path))
     channels, height, width = folder.about["input_shape"]
     shape, classes = (channels, height, width), folder.about["num_classes"]
-    state = folder.state()
-    check_fit(state, folder.network(), str(folder.path))
+    state = folder.network().state_dict()
     made = make_variant(genotype, shape, classes, state, variant)
     figures = cost(made.graph)
     known: dict[str, Any] = {

@@ -36,7 +36,7 @@ from nas.exporters.training_target import (
     zoo_target,
 )
 from nas.exporters.verify import SOURCE
-from nas.files import write_atomic
+from nas.files import read_text, write_atomic
 from nas.graph.cost import cost
 from nas.space.genotype import Genotype, expand
 from nas.training.final import Files, choose_recipe, train_fully
@@ -286,18 +286,18 @@ def _begin(work: Path, out: Path, trained: _Trained, resume: bool) -> Files:
         work.mkdir(parents=True, exist_ok=True)
         if not files.source.exists():
             if resume and (out / TRAINING).is_file():
-                report = json.loads((out / TRAINING).read_text(encoding="utf-8"))
-                files.report.write_text(json.dumps(report))
-                about = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+                report = json.loads(read_text(out / TRAINING))
+                write_atomic(files.report, json.dumps(report))
+                about = json.loads(read_text(out / CONFIG))
                 kept = {key: about["training"][key] for key in STARTS if key in about["training"]}
                 write_atomic(start, json.dumps(kept, indent=2) + "\n")
-                if (out / SOURCE).read_text() != trained.final:
+                if read_text(out / SOURCE) != trained.final:
                     raise NasError("is of another network", where=str(out / SOURCE), hint=f"delete {out}")
             else:
                 write_atomic(start, held)
             write_atomic(files.source, trained.text)
-        same = files.source.read_text() == trained.text and start.read_text() == held
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        same = read_text(files.source) == trained.text and read_text(start) == held
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise StorageError(f"cannot be read or written: {error}", where=str(work)) from None
     if not same:
         hint = f"delete {work} to start over"

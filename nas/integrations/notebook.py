@@ -17,10 +17,12 @@ from nas.formatting import duration
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nas.analysis.analyze import Analysis
     from nas.controller.progress import Progress
     from nas.space.genotype import Genotype
     from nas.space.space import SearchSpace
     from nas.study.run import Run
+    from nas.study.study import Study
     from nas.study.trial import Trial
 
 INPUT, CLASSES = (3, 32, 32), 10
@@ -43,6 +45,8 @@ def register() -> None:
         ("nas.study.run", "Run", run_html),
         ("nas.space.space", "SearchSpace", space_html),
         ("nas.study.trial", "Trial", trial_html),
+        ("nas.study.study", "Study", study_html),
+        ("nas.analysis.analyze", "Analysis", analysis_html),
     ):
         html.for_type_by_name(module, name, show)
 
@@ -99,14 +103,38 @@ def trial_html(trial: Trial) -> str:
 def run_html(run: Run) -> str:
     """Return the front as a plot and a table."""
     from nas.analysis.analyze import trial_table
-    from nas.analysis.front import pareto_front
+    from nas.study.objectives import plot_axes
     from nas.visualization.plots.front import front_figure
 
     table = trial_table(run.study)
     title = Markup("<p><b>{}</b>: {} of {} trials</p>").format(run.name, len(table), run.config.trials)
     if not (table["state"] == "complete").any():
         return title
-    return title + _svg(front_figure(table)) + Markup(pareto_front(run).to_html(index=False))
+    front = front_figure(table, expected=run.expected(plot_axes(run.study.objectives)))
+    return title + _svg(front) + Markup(run.pareto_front()._repr_html_())
+
+
+def study_html(study: Study) -> str:
+    """Return the counts of a study and its front of measured errors as a table."""
+    from nas.study.front import front_table
+    from nas.study.front_frame import Front
+
+    title = Markup("<p>{}</p>").format(repr(study).strip("<>"))
+    if not study.complete:
+        return title
+    front = Front(front_table(study, study.objectives))
+    return title + Markup("<p>front of measured errors:</p>") + Markup(front._repr_html_())
+
+
+def analysis_html(analysis: Analysis) -> str:
+    """Return the claims of an analysis with their grades, and what the grades mean."""
+    from nas.analysis.text.claims import claims_of, legend
+
+    claims = claims_of(analysis)
+    rows = [(claim.sentence, claim.grade, "; ".join(claim.needs)) for claim in claims]
+    grades = legend(claim.grade for claim in claims)
+    lines = Markup("").join(Markup("<p>{}</p>").format(line) for line in grades)
+    return _table(("claim", "grade", "what would strengthen it"), rows) + lines
 
 
 def space_html(space: SearchSpace) -> str:

@@ -92,14 +92,18 @@ def make_chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[s
     members = [point for point in points if point.member]
     xs, ys = [point.x for point in points], [point.y for point in points]
     x = _scale(xs, axes[0], LEFT, WIDTH - RIGHT)
+    if axes[1] == "error":  # so that the intervals are inside
+        ends = [100 * end for point in members for end in (point.expected.low, point.expected.high)]
+        ys += [end for end in ends if isfinite(end)]
     y = _scale(ys, axes[1], HEIGHT - BOTTOM, TOP)
     names = " and ".join(objective(axis).label for axis in axes)
     kinds = [point.kind for point in points]
     symbols = _symbols(types)
+    modelled = axes[1] == "error" and any(isfinite(point.expected.value) for point in members)
     return Chart(
         title=f"{len(members)} of {len(points)} networks are on the front of {names}.",
         x_label=label(axes[0], task),
-        y_label=label(axes[1], task),
+        y_label=("expected " if modelled else "") + label(axes[1], task),
         grid=[*_columns(_ticks(xs, axes[0]), x), *_rows(_ticks(ys, axes[1]), y)],
         steps=_steps(members, x, y),
         bars=[bar for point in members if (bar := _bar(point, x, y))] if axes[1] == "error" else [],
@@ -168,8 +172,9 @@ def _steps(members: Sequence[Point], x: Scale, y: Scale) -> str:
 
 
 def _bar(point: Point, x: Scale, y: Scale) -> str:
-    """Return the path of the interval over seeds, clipped to the chart, with a tick at its mean."""
-    error = point.over_seeds
+    """Return the path of the interval of a member, clipped to the chart, with a tick at its mean: of the
+    expected error, or over seeds where that is not known."""
+    error = point.expected if isfinite(point.expected.value) else point.over_seeds
     if not isfinite(error.low):
         return ""
     at = x(point.x)

@@ -14,9 +14,10 @@ from nas.formatting import interval
 from nas.graph.graph import Shape
 from nas.reports.chart import make_chart
 from nas.reports.drawing import drawing
-from nas.reports.points import Point
+from nas.reports.points import Point, run_argument
 from nas.reports.render import Table, render, table
 from nas.space.genotype import expand
+from nas.study.front import EXPECTED, error_column, front_table
 from nas.study.objectives import objective
 
 DRAWINGS = 1_000_000
@@ -41,8 +42,29 @@ def front_section(overview: Overview, points: Sequence[Point]) -> Markup:
         chart=make_chart(points, overview.axes, overview.types, overview.task),
         hidden=len(overview.networks) - len(points),
         members=member_table(points),
+        choice=choice_text(overview, points),
         drawings=drawings(points, tuple(first.input_shape), first.num_classes),
     )
+
+
+def choice_text(overview: Overview, points: Sequence[Point]) -> str:
+    """Say by which error the front was chosen, and which networks measured errors would choose."""
+    if "error" not in overview.axes:
+        return ""
+    members = {point.digest for point in points if point.member}
+    networks = overview.networks.drop(columns=list(EXPECTED))
+    measured = front_table(networks, overview.axes)
+    if error_column(overview.networks) == "error":
+        return "The front is that of measured errors."
+    text = (
+        "The front is that of expected errors, with 95 % intervals: a model of all trainings weighs each "
+        "network's own against those of its kin, because one training is partly luck."
+    )
+    if set(measured["digest"]) == members:
+        return f"{text} Measured errors choose the same networks."
+    numbers = ", ".join(map(str, sorted(measured["number"])))
+    decide = f"nas pareto {run_argument(overview.runs[0])} --reseed 3"
+    return f"{text} By measured errors it would hold trials {numbers}. To decide: {decide}"
 
 
 def member_table(points: Sequence[Point]) -> Table:
@@ -51,10 +73,14 @@ def member_table(points: Sequence[Point]) -> Table:
     repeated = any(isfinite(point.over_seeds.value) for point in members)
     error, *costs = [objective(name) for name in members[0].costs]
     over_seeds = ("over seeds, 95 %>",) if repeated else ()
-    figures = (f"{error.heading}>", *over_seeds, *(f"{cost.heading}>" for cost in costs))
+    known = any(isfinite(point.expected.value) for point in members)
+    modelled = ("expected error, 95 %>", "likely on front>") if known else ()
+    first = f"measured {error.heading}>" if known else f"{error.heading}>"
+    figures = (*modelled, first, *over_seeds, *(f"{cost.heading}>" for cost in costs))
     rows = [
         (
             point.name,
+            *((interval(point.expected), f"{point.membership:.0%}") if known else ()),
             error.cell(point.costs[error.name]),
             *([interval(point.over_seeds) if isfinite(point.over_seeds.value) else ""] if repeated else []),
             *(cost.cell(point.costs[cost.name]) for cost in costs),

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis.front import front_table
 from nas.analysis.overview import Overview
 from nas.analysis.table import MIXED
 from nas.formatting import interval
 from nas.space.genotype import Genotype
 from nas.stats.estimate import UNKNOWN, Estimate
+from nas.study.front import EXPECTED, error_column, front_table
 from nas.study.objectives import objective
 from nas.visualization.colours import css_class, in_order
 
@@ -33,6 +33,9 @@ class Point:
 
     x, y: in the units that people see.
     costs: recorded values by objective, the error first.
+    expected, membership: the expected error, and the probability of being on the front; unknown where
+    measured
+        errors choose.
     over_seeds: the error over repeated trainings.
     member: whether it is on the front.
     roles: "knee" and the like, for members of the front.
@@ -46,6 +49,8 @@ class Point:
     x: float
     y: float
     costs: Mapping[str, float]
+    expected: Estimate
+    membership: float
     over_seeds: Estimate
     member: bool
     roles: tuple[str, ...]
@@ -59,29 +64,44 @@ class Point:
         entries = [(objective(name), value) for name, value in self.costs.items()]
         error, *costs = [f"{entry.label} {entry.text(value)}" for entry, value in entries]
         over_seeds = [f"over seeds {interval(self.over_seeds)} %"] if isfinite(self.over_seeds.value) else []
-        return [error, *over_seeds, *costs, " + ".join(in_order(self.genotype.module_types))]
+        known = isfinite(self.expected.value)
+        expected = [f"expected {interval(self.expected)} %"] if known else []
+        likely = [f"on the front with {self.membership:.0%}"] if known else []
+        return [
+            *expected,
+            f"measured {error}" if known else error,
+            *over_seeds,
+            *likely,
+            *costs,
+            " + ".join(in_order(self.genotype.module_types)),
+        ]
 
 
 def points_of(overview: Overview, *, seed: int = 0) -> list[Point]:
     """Return the networks to show, those of the front last and in its order."""
-    members = front_table(overview.networks, overview.axes).sort_values(list(overview.axes))
+    error = error_column(overview.networks)
+    order = [error if axis == "error" else axis for axis in overview.axes]
+    members = front_table(overview.networks, overview.axes).sort_values(order)
     on = overview.networks["digest"].isin(members["digest"])
     others = overview.networks[~on]
     if len(others) > MOST_POINTS:
         others = others.iloc[np.random.default_rng(seed).choice(len(others), MOST_POINTS, replace=False)]
-    roles = _roles(members, overview.axes)
+    roles = _roles(members, overview.axes, order)
     shown: list[tuple[dict[str, Any], bool, tuple[str, ...]]]
     shown = [(row, False, ()) for row in others.to_dict("records")]
     shown += [(row, True, roles.get(i, ())) for i, row in enumerate(members.to_dict("records"))]
     return [_point(overview, *each) for each in shown]
 
 
-def _roles(members: Any, axes: Sequence[str]) -> dict[int, tuple[str, ...]]:
+def _roles(members: Any, axes: Sequence[str], columns: Sequence[str]) -> dict[int, tuple[str, ...]]:
     """Return the roles of the rows that one would export."""
     roles: dict[int, tuple[str, ...]] = {}
     for role, i in (
         ("knee", int(np.flatnonzero(members["knee"])[0])),
-        *((f"lowest {objective(axis).label}", int(np.argmin(members[axis]))) for axis in reversed(axes)),
+        *(
+            (f"lowest {objective(axis).label}", int(np.argmin(members[column])))
+            for axis, column in reversed(list(zip(axes, columns, strict=True)))
+        ),
     ):
         roles[i] = (*roles.get(i, ()), role)
     return roles
@@ -89,7 +109,10 @@ def _roles(members: Any, axes: Sequence[str]) -> dict[int, tuple[str, ...]]:
 
 def _point(overview: Overview, row: dict[str, Any], member: bool, roles: tuple[str, ...]) -> Point:
     run, number = overview.runs[row["run"]], int(row["number"])
-    x, y = (objective(name).scale * float(row[name]) for name in overview.axes)
+    error = error_column(overview.networks)
+    shown = {name: error if name == "error" else name for name in overview.axes}
+    x, y = (objective(name).scale * float(row[column]) for name, column in shown.items())
+    known = Estimate(*(float(row[name]) for name in EXPECTED[:3])) if error != "error" else UNKNOWN
     return Point(
         name=f"{run.name}, trial {number}" if len(overview.runs) > 1 else f"trial {number}",
         digest=row["digest"],
@@ -100,6 +123,8 @@ def _point(overview: Overview, row: dict[str, Any], member: bool, roles: tuple[s
         costs={
             name: float(row[name]) for name in dict.fromkeys(("error", "flops", "params", *overview.axes))
         },
+        expected=known,
+        membership=float(row["membership"]) if error != "error" else float("nan"),
         over_seeds=overview.intervals.get(row["digest"], UNKNOWN),
         member=member,
         roles=roles,

@@ -35,7 +35,7 @@ class Choice:
 def take_section(overview: Overview, points: Sequence[Point]) -> Markup:
     """Fill the section on the knee and the best network of the front."""
     members = [point for point in points if point.member]
-    best = min(members, key=lambda point: point.costs["error"])
+    best = min(members, key=_compared)
     knee = next(point for point in members if "knee" in point.roles)
     config = overview.runs[0].config
     chosen = [knee] if knee is best else [knee, best]
@@ -48,6 +48,11 @@ def take_section(overview: Overview, points: Sequence[Point]) -> Markup:
     )
 
 
+def _compared(point: Point) -> float:
+    """Return the error by which the front was chosen."""
+    return point.expected.value if isfinite(point.expected.value) else point.costs["error"]
+
+
 def _choice(point: Point, shape: Shape, num_classes: int, task: str) -> Choice:
     graph = expand(point.genotype, shape, num_classes)
     entries = [(objective(name), value) for name, value in point.costs.items()]
@@ -55,8 +60,15 @@ def _choice(point: Point, shape: Shape, num_classes: int, task: str) -> Choice:
         (entry.title(task) if entry.name == "error" else entry.label, entry.text(value))
         for entry, value in entries
     ]
+    if isfinite(point.expected.value):
+        name, measured = figures[0]
+        figures[0] = f"expected {name}, 95 %", f"{interval(point.expected)} %"
+        figures.insert(1, ("likely on the front", f"{point.membership:.0%}"))
+        figures.insert(2, (f"measured {name}", measured))
     if isfinite(point.over_seeds.value):
-        figures.insert(1, ("over seeds, 95 %", f"{interval(point.over_seeds)} %"))
+        figures.insert(
+            len(figures) - len(entries) + 1, ("over seeds, 95 %", f"{interval(point.over_seeds)} %")
+        )
     return Choice(
         name=point.name,
         roles=", ".join(point.roles),
@@ -94,7 +106,7 @@ def _noise(overview: Overview) -> str:
     if overview.repeats is None:
         return (
             "Every network was trained once, so the effect of the training seed alone is not known. The "
-            "lowest of many errors is partly luck, and retraining that network will likely give a higher one."
+            "lowest of many measured errors is partly luck: retraining will likely give a higher one."
         )
     sd = f"{100 * overview.repeats.seed_sd:.2f}"
     return f"Between trainings of one network that differ only in the seed, errors have an SD of {sd} points."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nas.schedulers.learning_curve import LearningCurveModel, LearningCurves
 from nas.study.history import History
 from nas.study.trial import Trial
-from nas.surrogate.learning_curve import LearningCurveModel, LearningCurves
 
 
 class ExtrapolatedHistory:

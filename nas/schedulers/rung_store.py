@@ -19,9 +19,7 @@ from nas.files import read_bytes, read_checked, write_atomic, write_checked, wri
 from nas.space.space import SearchSpace, decisions_of
 from nas.study.trial import Trial
 from nas.study.trial_json import from_attributes, to_attributes
-
-MAX_CHECKPOINT = 1 << 34
-"""Largest state of a training that is read, in bytes: that of a network of a thousand million parameters."""
+from nas.training.checkpoint import MAX_CHECKPOINT
 
 
 class RungStore:

@@ -11,7 +11,7 @@ trial is eligible if one of these holds:
   promoted.
 
 Errors after few epochs are partly luck. So the errors compared are those expected at the end, given all
-that is known of the trial and of trials that share its decisions (`nas.surrogate.learning_curve`). A trial
+that is known of the trial and of trials that share its decisions (`nas.schedulers.learning_curve`). A trial
 on the front by its measured error is eligible too, whatever is expected of it.
 
 The eligible trial with the highest expected hypervolume gain per unit of remaining compute is promoted, as
@@ -34,6 +34,7 @@ import numpy as np
 from nas.graph.cost import Cost, cost
 from nas.pareto import Bools, Floats, expected_improvement
 from nas.schedulers.extrapolated_history import ExtrapolatedHistory
+from nas.schedulers.learning_curve import LearningCurveModel, LearningCurves
 from nas.schedulers.promotion import eligible, expected_epochs, rung_results
 from nas.schedulers.rung_store import RungStore
 from nas.space.genotype import expand
@@ -41,7 +42,6 @@ from nas.space.space import decisions_of
 from nas.study.history import History
 from nas.study.objectives import objective
 from nas.study.trial import Proposal, Trial
-from nas.surrogate.learning_curve import LearningCurveModel, LearningCurves
 from nas.training.task import EpochRange
 
 if TYPE_CHECKING:

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from nas.space.genotype import Genotype
     from nas.space.space import SearchSpace
 
-NEIGHBOURS = 320
+NEIGHBOURS = 240
 """Neighbours of all parents together, at most, but at least `LEAST` of each."""
 
 LEAST = 8
 
-TURN = 16
+TURN = 8
 """Neighbours of all parents together that others take the place of in the next proposal."""
 
-RANDOM, KEPT = 8, 40
+RANDOM, KEPT = 6, 40
 """Random networks that each trial adds, and for how many trials they stay."""
 
 

@@ -7,7 +7,7 @@ in such spaces (White et al. 2021).
 
 Neighbours differ from a parent in one decision. Those tried before are skipped, so a parent whose
 neighbourhood is exhausted gives way to the next. With several objectives, neighbours are ranked before any
-is built, by an additive model of the objectives (`nas.surrogate.additive_model`). With one objective, where
+is built, by an additive model of the objectives (`nas.searchers.additive_model`). With one objective, where
 such a model misjudges the few best networks, they are taken in random order.
 
 Where trials pause at rungs, networks are compared by the errors expected at the end (`nas.schedulers`).
@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from nas.errors import NasError
 from nas.pareto import Floats, crowding
 from nas.schedulers import Scheduler
+from nas.searchers.additive_model import AdditiveModel, Move
 from nas.searchers.base import RandomizedSearcher, SearcherSettings, uniform_proposal
 from nas.space.decisions import replay
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
-from nas.surrogate.additive_model import AdditiveModel, Move
 
 if TYPE_CHECKING:
     from nas.space.genotype import Genotype

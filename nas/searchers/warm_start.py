@@ -17,6 +17,7 @@ from nas.graph.cost import cost
 from nas.graph.graph import stage_of
 from nas.modules import Component, Module
 from nas.modules.pool import Pool
+from nas.modules.structure import Structure
 from nas.recipe import fields_text
 from nas.space.candidate import recipe_of
 from nas.space.decisions import RECIPE
@@ -128,7 +129,10 @@ def _answers(space: SearchSpace, genotype: Genotype, stages: Stages) -> Decision
         answers[f"{scope}type"] = module.type_name
         for kind, cls in Module.registry.items():
             for item in fields(cls):
-                answers[f"{scope}{kind}.{item.name}"] = getattr(module, item.name, item.default)
+                value = getattr(module, item.name, item.default)
+                answers[f"{scope}{kind}.{item.name}"] = value
+                inside = value.answers() if isinstance(value, Structure) else {}
+                answers |= {f"{scope}{kind}.{item.name}.{path}": option for path, option in inside.items()}
     return answers
 
 

@@ -81,6 +81,14 @@ class History:
         self._children: Counter[int | None] = Counter()
         self._layers: dict[tuple[str, ...], tuple[Layers, int]] = {}
 
+    def __repr__(self) -> str:
+        states = Counter(trial.state for trial in self._trials)
+        parts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+        errors = [trial.error for trial in self._complete if trial.error is not None]
+        best = f", lowest measured error {min(errors):.2%}" if errors else ""
+        named = f"<{type(self).__name__} of {', '.join(self.objectives)}: {len(self._trials)} trials"
+        return f"{named}{f' ({parts})' if parts else ''}, {len(self._trainings)} networks{best}>"
+
     @property
     def trials(self) -> Sequence[Trial]:
         return self._trials
@@ -161,7 +169,7 @@ class History:
         self._rung_results.append(trial)
         if trial.number in self._pending:
             self._paused[trial.number] = trial
-        self._rung_result_count = max(self._rung_result_count, *trial.rung_order, 0)
+        self._rung_result_count = max((self._rung_result_count, *trial.rung_order))
 
     def record(self, trial: Trial) -> None:
         """Append a finished trial. NasError if its number is taken."""

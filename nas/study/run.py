@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, NotFoundError
 from nas.files import read_bytes
@@ -15,6 +15,7 @@ from nas.pareto import knee
 from nas.space.genotype import expand
 from nas.space.space import SearchSpace, parse_space
 from nas.study import run_folder
+from nas.study.expected import Expected, expected
 from nas.study.objectives import error_first
 from nas.study.outcomes import none_complete
 from nas.study.run_config import RunConfig
@@ -43,6 +44,7 @@ class Run:
     files: RunFolder
     config: RunConfig = field(repr=False)
     study: Study = field(repr=False)
+    _expected: dict[Any, Expected | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def folder(self) -> Path:
@@ -85,11 +87,36 @@ class Run:
         """Return the networks that no other beats in every objective, lowest error first, each as its first
         complete trial.
 
-        objectives: those of the search by default. A network trained with several seeds counts by its means
-        over them.
+        The error that counts is the expected one (`expected`), or where there is none the measured one.
+        objectives: those of the search by default.
         """
+        known = self.expected(objectives)
+        if known is None:
+            return self.measured_front(objectives)
+        members = [trial for trial in self.study.networks if trial.digest in known.front]
+        return sorted(members, key=lambda trial: (known.of(trial.digest).value, trial.flops))
+
+    def pareto_front(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the front as a table (see `nas.study.front.pareto_front`)."""
+        from nas.study.front import pareto_front
+
+        return pareto_front(self, objectives)
+
+    def measured_front(self, objectives: Sequence[str] | None = None) -> list[Trial]:
+        """Return the front by measured errors, lowest error first. A network trained with several seeds
+        counts by its means over them."""
         members = self.study.front(objectives)
         return sorted(members, key=lambda trial: self.study.means(trial, ("error", "flops")))
+
+    def expected(self, objectives: Sequence[str] | None = None) -> Expected | None:
+        """Return the expected final error of each network, with its interval and the probability that it is
+        on the front; None where measured errors choose (see `nas.study.expected.expected`)."""
+        names, further = tuple(objectives or self.study.objectives), self.reseeded
+        key = names, len(self.study.complete), len(further)
+        if key not in self._expected:
+            own = [trial for trial in further if trial.epochs == self.config.recipe.epochs]
+            self._expected[key] = expected(self.study, names, own)
+        return self._expected[key]
 
     def trial(self, number: int) -> Trial:
         """Return a trial by its number; NotFoundError if it is not recorded."""
@@ -101,15 +128,19 @@ class Run:
         return trial
 
     def best(self) -> Trial:
-        """Return the network with the lowest error, the cheaper one of equals; NotFoundError without a
-        complete trial."""
+        """Return the network of the front with the lowest error, the expected one where it is known;
+        NotFoundError without a complete trial."""
         return self._some_front()[0]
 
     def knee(self) -> Trial:
         """Return the network at the knee of the front; NotFoundError without a complete trial."""
-        front = self._some_front()
+        front, known = self._some_front(), self.expected()
         names = error_first(self.study.objectives)
-        return front[knee([self.study.means(trial, names) for trial in front])]
+        if known is None:
+            return front[knee([self.study.means(trial, names) for trial in front])]
+        others = names[1:]
+        points = [(known.of(t.digest).value, *(self.study.means(t, others) if others else ())) for t in front]
+        return front[knee(points)]
 
     def weights(self, trial: Trial) -> bytes | None:
         """Return the safetensors bytes of a trial, None if they were not kept (only those of the front

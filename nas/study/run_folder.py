@@ -137,8 +137,12 @@ def find_run(run: str | Path, results_dir: str | Path = RESULTS) -> RunFolder:
 def list_runs(results_dir: str | Path) -> list[RunFolder]:
     """Return the runs of a folder, the oldest first; [] if it does not exist."""
     root = Path(results_dir)
-    try:
-        paths = [p for p in root.glob("*/config.json") if p.is_file() and not p.parent.is_symlink()]
+    try:  # methods of Path say of any error that there is nothing, since Python 3.13
+        with os.scandir(root) as entries:
+            folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        paths = [folder / "config.json" for folder in folders if (folder / "config.json").is_file()]
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise NotFoundError(f"cannot be read: {error.strerror}", where=str(root)) from error
     return [RunFolder(path.parent) for path in sorted(paths, key=lambda p: (p.stat().st_mtime_ns, p))]

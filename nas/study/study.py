@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -42,6 +43,8 @@ class Study(History):
     def __init__(self, where: str | Path, engine: Engine, row: StudyRow) -> None:
         super().__init__(row.objectives)
         self._where, self._engine, self._row = where, engine, row
+        # A study that nobody closed, such as that of a run in a notebook, is closed when it is dropped.
+        weakref.finalize(self, engine.dispose)
         self._options = options_of(row.domains)
         self._last = 0  # the key of the last trial that was read or written
         self._ends: dict[int, datetime] = {}

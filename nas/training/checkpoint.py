@@ -20,12 +20,14 @@ import torch
 from torch import nn
 
 from nas.errors import NasError, StorageError
-from nas.files import replace_durably
+from nas.files import read_bytes, replace_durably
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 DIGEST_SIZE = 32
+MAX_CHECKPOINT = 1 << 34
+"""Largest state of a training that is read, in bytes: that of a network of a thousand million parameters."""
 NORM_PARTS = "parts_per_batch_norm"
 """Entry of the identity: parts of a batch, one per device, that batch norms see one by one."""
 
@@ -71,7 +73,7 @@ class TrainingState:
                 message = f"the checkpoint is of another training: {name} was {recorded!r}, is {value!r}"
                 if name == NORM_PARTS:
                     message = f"batch norms took their statistics on {recorded} devices, and now on {value}"
-                    hint = f"continue on {recorded}, or {hint}"
+                    hint = f"continue on {recorded} (--devices {recorded}), or {hint}"
                 raise NasError(message, where=str(path), hint=hint)
         try:
             return self._restore(state)
@@ -178,8 +180,8 @@ def load_packed(path: Path) -> bytes | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return _unpack(path.read_bytes())
-    except OSError:
+        return _unpack(read_bytes(path, MAX_CHECKPOINT, links=False))
+    except NasError:
         return None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, NotFoundError, StorageError
-from nas.files import read_text, write_atomic
+from nas.files import read_bytes, read_text, write_atomic
 from nas.graph.graph import shape_text
 from nas.training.recipe import adjusted, check_recipe, full_recipe
 from nas.training.task import MAX_CLASS_ERRORS
@@ -197,12 +197,10 @@ def load_network(source: Path, dataset: Dataset) -> nn.Module:
     from nas.codegen.build import load_source
 
     try:
-        if source.stat().st_size > MAX_SOURCE:
-            raise NasError(f"larger than {MAX_SOURCE:,} bytes", where=str(source))
-        text = source.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = read_bytes(source, MAX_SOURCE, NasError).decode()
+    except NotFoundError:
         raise NotFoundError("there is no such file", where=str(source)) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise NasError(f"cannot be read: {error}", where=str(source)) from None
     cls = load_source(text, str(source)).get("Network")
     if cls is None:
@@ -237,7 +235,7 @@ def _recorded(
     if not files.report.exists():
         return None
     try:
-        report: dict[str, Any] = json.loads(files.report.read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads(read_text(files.report))
         expected = _identity(dataset, recipe, seed)
         if recipe.precision == "auto":
             expected["recipe"]["precision"] = report["recipe"]["precision"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
+from nas.files import open_plain
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,7 +39,7 @@ class FineTuning:
 
     def identity(self) -> dict[str, Any]:
         """Return what a resumed training must share: the content of the file, and the settings."""
-        with open(self.file, "rb") as file:
+        with open_plain(self.file, NasError) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         rates = {"freeze": True} if self.freeze else {"body_rate": self.body_rate}
         return {"start": self.file.name, "start_sha256": digest, **rates}

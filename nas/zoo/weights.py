@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from nas.codegen.parameter_names import by_module, module_names
 from nas.errors import NasError, NotFoundError
 from nas.graph.graph import Graph
@@ -20,15 +22,19 @@ SHOWN = 5
 """Names that an error message lists."""
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, limit: int | None = None) -> dict[str, Tensor]:
     """Read the state dict in a .safetensors or .pth file. A .pth file is read as tensors only, so no code
-    in it runs. NasError names a file that holds no state dict."""
+    in it runs. NasError names a file that holds no state dict, or more than `limit` bytes, by default those
+    of the memory that is free."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
         raise NotFoundError("no such file", where=str(path))
+    most = psutil.virtual_memory().available if limit is None else limit
+    if path.stat().st_size > most:
+        raise NasError(f"is larger than {most:,} bytes", where=str(path))
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

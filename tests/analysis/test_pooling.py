@@ -102,6 +102,20 @@ def test_searches_that_tried_other_recipes_are_not_pooled():
     assert "searched recipe" in caught.value.hint
 
 
+def test_uniform_samples_are_those_of_recipes_drawn_uniformly():
+    """A searcher that found a good recipe for a network has chosen that training by results."""
+    drawn = blocks(contexts=40).assign(design=[{}] * 320)
+    drawn = drawn.assign(network_digest=drawn["digest"])
+    steered = drawn.assign(digest=drawn["digest"] + "-tuned", uniform=False, error=drawn["error"] / 2)
+    visited, uniform = analyze(run(pd.concat([drawn, steered]), searcher="random")).comparisons
+    (alone,) = analyze(run(drawn, searcher="random")).comparisons
+    assert (visited.networks, uniform.networks) == (alone.networks, alone.networks)
+    assert visited.sample == "networks that the search visited"
+    assert [t.raw.value for t in uniform.types] == [t.raw.value for t in alone.types]
+    assert visited.types[0].raw.value == pytest.approx(0.75 * alone.types[0].raw.value)
+    assert {c.grade for c in visited.contrasts} == {"D"}
+
+
 def by_type(recipe):
     """A history of six trials of a space whose recipe has one field."""
     text = "name: s\nvary: network\nmodules: [plain, residual]\nstages: [{depth: 2, width: [4, 6, 8]}]\n"

@@ -1,4 +1,4 @@
-"""The short form of benchmarks/chaos.py: three rounds of faults, each resumed."""
+"""The short form of benchmarks/chaos.py: three rounds of faults, each resumed; no trial hangs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BENCHMARK = ROOT / "benchmarks" / "chaos.py"
 
 def test_three_rounds_of_faults_lose_and_repeat_nothing(tmp_path):
     benchmark = runpy.run_path(str(BENCHMARK))
-    figures = benchmark["chaos"](tmp_path, rounds=3, trials=100, seed=1)
-    assert figures["complete"] + figures["failed"] == 100
-    assert figures["failed"] >= 4
-    assert figures["executions"] > 100
+    figures = benchmark["chaos"](tmp_path, rounds=3, trials=60, seed=1)
+    assert figures["complete"] + figures["failed"] == 60
+    assert figures["failed"] >= 2
+    assert figures["executions"] > 60

@@ -15,7 +15,7 @@ from nas.space.space import parse_space
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-SHORT = {"search": ["--trials", "2", "--epochs", "1"], "train": ["--epochs", "1"]}
+SHORT = {"search": ["--trials", "2", "--epochs", "1", "--workers", "0"], "train": ["--epochs", "1"]}
 """Options that shorten the commands of tutorials here; `scripts/record_docs.py` runs them as they stand."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from nas.exporters.publish import EVALUATION, load_network
 pytestmark = pytest.mark.slow
 
 DATA = "digits?limit=150"
+SIXTY_GB = 60 * 10**9
 WHOLE = {"network.py", "config.json", "README.md", "model.safetensors", "training.json", "predict.py"}
 
 
@@ -230,3 +232,27 @@ def test_a_config_that_cannot_be_used_is_named(trained, tmp_path, capsys, key, v
     (tmp_path / "config.json").write_text(json.dumps(about | {key: value}))
     assert run(["predict", str(tmp_path), "x.png"]) == 2
     assert f"config.json: {message}" in capsys.readouterr().err
+
+
+def test_an_export_takes_over_no_file_from_outside_the_folder(trained, tmp_path, capsys):
+    """A stranger's link would put a file of the user into a folder that is passed on."""
+    folder = Path(shutil.copytree(trained[0], tmp_path / "given"))
+    (tmp_path / "secret").write_text("secret")
+    (folder / "training.json").unlink()
+    (folder / "training.json").symlink_to(tmp_path / "secret")
+    export = ["export", str(folder), "--format", "onnx", "--to", str(tmp_path / "out")]
+    assert run(export) == 2
+    assert "training.json: is a symbolic link" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (folder / "training.json").unlink()
+    (folder / "training.json").write_text("{}")
+    os.truncate(folder / "training.json", SIXTY_GB)
+    assert run(export) == 2
+    assert "training.json: is larger than 67,108,864 bytes" in capsys.readouterr().err
+
+
+def test_weights_larger_than_those_of_the_network_are_refused_unread(trained, tmp_path):
+    folder = Path(shutil.copytree(trained[0], tmp_path / "given"))
+    os.truncate(folder / "model.safetensors", SIXTY_GB)
+    with pytest.raises(NasError, match=r"model\.safetensors: is larger than \d\d,\d{3},\d{3} bytes"):
+        open_folder(folder).network()

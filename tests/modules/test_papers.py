@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from testing.interpreter import modules, run
 from torch import nn
 
 from nas.codegen.build import build
@@ -15,6 +14,7 @@ from nas.modules import MODULE_TYPES, Attention, Bottleneck, ConvNeXt, ConvStem,
 from nas.modules.base import expansion
 from nas.modules.channel_gate import eca_kernel
 from nas.space.genotype import Genotype, Node, expand
+from nas.testing.interpreter import modules, run
 from nas.zoo.resnet import DEPTHS, imagenet
 
 

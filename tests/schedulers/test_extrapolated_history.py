@@ -8,11 +8,11 @@ from testing.rungs import RUNGS, epoch_row
 
 from nas.graph.cost import cost
 from nas.schedulers.extrapolated_history import ExtrapolatedHistory
+from nas.schedulers.learning_curve import GROWTH, LearningCurveModel
 from nas.space.genotype import expand
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
-from nas.surrogate.learning_curve import GROWTH, LearningCurveModel
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from testing.rungs import RUNGS, trial_at_rung
@@ -186,3 +188,14 @@ class TestProposals:
         for number in range(MIN_TRIALS):
             add(halving, trial_at_rung(space, number, [0.5], 100))
         assert halving.proposal_count() == count
+
+
+def test_only_a_trial_that_was_trained_to_the_end_takes_a_place_in_the_order(space):
+    halving = halving_of()
+    complete = replace(trial_at_rung(space, 0, [0.5, 0.4, 0.3], 10), state="complete")
+    copy = replace(complete, number=1, duplicate_of=0)
+    failed = replace(complete, number=2, state="failed", reason="diverged", error=None)
+    places = [
+        len(halving.finish(trial).rung_order) - len(trial.rung_order) for trial in (complete, copy, failed)
+    ]
+    assert places == [1, 0, 0]

@@ -11,11 +11,11 @@ from testing.toy_space import Toy, ToySpace, toy_trial
 from nas.errors import NasError
 from nas.schedulers import TrainFully
 from nas.searchers import UNSUPPORTED, make_searcher, searcher_names
+from nas.searchers.additive_model import AdditiveModel
 from nas.searchers.base import Searcher, propose
 from nas.space.space import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal
-from nas.surrogate.additive_model import AdditiveModel
 from nas.testing import check_searcher
 
 OBJECTIVES = {1: ("error",), 2: ("error", "flops"), 3: ("error", "flops", "params")}

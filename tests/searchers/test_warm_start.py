@@ -60,6 +60,13 @@ def test_every_projection_lies_in_the_space_and_stays_there(name: str) -> None:
         assert project(space, genotype) == (genotype, [])
 
 
+def test_a_network_that_no_change_brings_into_a_space_is_refused() -> None:
+    text = load_space("plain_vs_residual").to_yaml().partition("constraints:")[0]
+    space = parse_space(text + "constraints: {flops: {max: 1k}}\n", "tight.yaml")
+    with pytest.raises(NasError, match=r"cannot be brought into plain_vs_residual: flops .* is above 1,000"):
+        project(space, zoo_entry("vgg16").build())
+
+
 @pytest.mark.parametrize(
     ("space", "name", "changes"),
     [
@@ -183,8 +190,9 @@ def test_a_search_begins_with_its_warm_starts_and_resumes(
     assert "seed resnet20" not in capsys.readouterr().err
     with nas.open_run("seeded", tmp_path).study as study:
         proposals = [trial.proposal for trial in study.trials]
-    assert [proposal.proposer for proposal in proposals] == ["seed:resnet20", "seed:fractalnet20", "random"]
-    assert [proposal.uniform for proposal in proposals] == [False, False, True]
+    proposers = [proposal.proposer for proposal in proposals]
+    assert proposers == ["seed:resnet20", "seed:fractalnet20", "hypervolume"]
+    assert [proposal.uniform for proposal in proposals] == [False, False, False]
     assert [proposal.genotype for proposal in proposals] == trained
     assert run([*common, "--resume", "--seed-with", "plain20"]) == 2
     assert "seed_with: was resnet20, fractalnet20, resnet20, now plain20" in capsys.readouterr().err

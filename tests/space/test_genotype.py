@@ -135,6 +135,7 @@ def changed(**changes):
         (changed(nodes__1__name="stage1.block1"), "two nodes of this name"),
         (changed(nodes__1__name="../x"), "bad name '../x'"),
         (changed(nodes__1__join="concatenate"), "unknown join 'concatenate'"),
+        (changed(nodes__1__join=["add"]), "nodes[1]: join: must be a name"),
         (changed(nodes=[]), "needs 1 to 1024 nodes"),
         (changed(taps=["stage1.block1"]), "taps: the head takes 0 different inner nodes, not 1"),
         (changed(taps=["nowhere"]), "'nowhere' is not an inner node"),

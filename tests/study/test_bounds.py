@@ -21,7 +21,8 @@ from nas.study.run_config import RunConfig
 from nas.study.run_folder import RunFolder
 from nas.study.study import Study
 from nas.study.tables import StudyRow, insert_study
-from nas.study.trial_json import from_attributes, to_attributes
+from nas.study.trial import HistorySnapshot
+from nas.study.trial_json import from_attributes, proposal_from, provenance, to_attributes
 
 DOMAINS = {path: list(options) for path, options in SPACE.domains().items()}
 LARGEST = 2**63 - 1
@@ -108,6 +109,24 @@ def test_settings_that_are_not_known_are_refused():
         RunConfig.from_dict(data | {"colour": "red"}, "config.json")
     with pytest.raises(StorageError, match=r"recipe\.lr"):
         RunConfig.from_dict(data | {"recipe": data["recipe"] | {"lr": "high"}}, "config.json")
+
+
+def test_the_name_of_an_objective_at_the_bound_is_read_and_one_above_is_not():
+    data = make_config().to_dict()
+    accepted, refused = (f"python:{'m' * length}:f" for length in (247, 248))
+    assert RunConfig.from_dict(data | {"objectives": [accepted]}, "config.json").objectives == (accepted,)
+    with pytest.raises(StorageError, match=r"objectives.*at most 256"):
+        RunConfig.from_dict(data | {"objectives": [refused]}, "config.json")
+
+
+def test_a_proposal_is_read_as_it_was_written():
+    proposal = replace(a_trial(0).proposal, snapshot=HistorySnapshot(3, ((1, "digest"),), 2))
+    assert proposal_from(proposal.genotype, provenance(proposal)) == proposal
+
+
+def test_a_study_is_named_after_its_folder(tmp_path):
+    with Study.create(tmp_path / "study.db", objectives=["error"], domains=DOMAINS) as study:
+        assert study.name == tmp_path.name
 
 
 def test_a_text_at_the_bound_is_read_and_one_above_is_not(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from testing.configs import make_config
+from testing.disk import Disk
 from testing.paths import FIXTURES
 from testing.stranger import change_config, copied
 
@@ -22,7 +23,16 @@ from nas.cli import run as nas
 from nas.errors import LockedError, NasError, NotFoundError, StorageError
 from nas.files import DRAFT, write_atomic
 from nas.study.run_config import VERSION
-from nas.study.run_folder import NAME, create_run, find_run, list_runs, lock_run, read_config, write_config
+from nas.study.run_folder import (
+    NAME,
+    create_run,
+    find_run,
+    list_runs,
+    lock_run,
+    read_config,
+    removed_on_failure,
+    write_config,
+)
 from nas.study.tables import SCHEMA_VERSION, checksum
 
 HELPER = """
@@ -251,3 +261,25 @@ def test_a_genotype_of_another_version(tmp_path, capsys):
     assert nas(["cost", str(path)]) == 2
     assert "unknown version 2" in (message := capsys.readouterr().err)
     assert "a newer file needs a newer program" in message
+
+
+def fail(files, *, begun):
+    with removed_on_failure(files) as keep:
+        if begun:
+            keep()
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_folder_is_kept_from_the_first_training_on(tmp_path, begun):
+    files = create_run(tmp_path, "space", "run")
+    with pytest.raises(RuntimeError):
+        fail(files, begun=begun)
+    assert files.path.exists() is begun
+
+
+def test_the_name_of_a_new_folder_is_on_disk_when_it_is_returned(tmp_path):
+    with Disk(tmp_path).watched() as disk:
+        files = create_run(tmp_path, "space", "run")
+    made = disk.operations.index(("mkdir", files.path))
+    assert ("sync", tmp_path) in disk.operations[made:]

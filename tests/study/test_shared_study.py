@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from testing.configs import make_config
 from testing.paths import ROOT
 from testing.postgres import PASSWORD, server
 from testing.trials import OBJECTIVE_NAMES, SPACE, a_trial
@@ -20,7 +21,8 @@ from testing.trials import OBJECTIVE_NAMES, SPACE, a_trial
 import nas
 from nas.cli import run as nas_command
 from nas.errors import NasError, NotFoundError, StorageError
-from nas.study.run_folder import read_config
+from nas.study.run import open_study
+from nas.study.run_folder import RunFolder, read_config
 from nas.study.shared import SharedStudy
 from nas.study.storage_url import parse_storage, without_password
 from nas.study.study import Study
@@ -114,6 +116,16 @@ def test_an_error_within_a_turn_frees_the_turn_and_claims_nothing(url: str, name
         with pytest.raises(RuntimeError, match="of a searcher"):
             failing()
         assert claimed(two, 0) == 0
+
+
+def test_the_study_of_a_run_is_opened_on_the_server_that_its_user_names(
+    url: str, name: str, tmp_path: Path
+) -> None:
+    config = make_config(storage=without_password(url), study=name)
+    with open_study(RunFolder(tmp_path), config, url) as study:
+        assert study.name == name
+    with pytest.raises(NasError, match="storage"):
+        open_study(RunFolder(tmp_path), config)
 
 
 def test_a_study_is_made_once_and_found_by_name(url: str, name: str) -> None:

@@ -17,10 +17,14 @@ from testing.stranger import copied
 from testing.trials import SPACE, a_trial
 
 from nas.cli import run as nas
+from nas.data import load_data
 from nas.errors import NasError, StorageError
 from nas.files import read_bytes, read_text
 from nas.schedulers.rung_store import RungStore
 from nas.study.run import open_run
+from nas.training import checkpoint
+from nas.training.final import load_network
+from nas.training.fine_tuning import FineTuning
 from nas.training.profile import profile_writer
 
 SIXTY_GB = 60 * 10**9
@@ -205,3 +209,13 @@ def test_a_link_among_paused_trials_is_not_followed(tmp_path):
     (tmp_path / "3-1.checkpoint").symlink_to("elsewhere")
     with pytest.raises(StorageError, match="is a symbolic link"):
         store.checkpoint(3)
+
+
+def test_a_pipe_in_place_of_a_training_is_refused_at_once(tmp_path):
+    put_pipe(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="the checkpoint is damaged"):
+        checkpoint.load(tmp_path / "pipe")
+    with pytest.raises(NasError, match="is not a plain file"):
+        FineTuning(tmp_path / "pipe").identity()
+    with pytest.raises(NasError, match="is not a plain file"):
+        load_network(tmp_path / "pipe", load_data("digits?limit=100"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine
 from testing.paths import ROOT
 from testing.toy_space import Toy, ToySpace, toy_trial
 from testing.trials import OBJECTIVE_NAMES, SPACE, a_trial
@@ -333,3 +335,15 @@ def test_a_record_takes_milliseconds(tmp_path):
         for trial in trials:
             study.record(trial)
         assert (time.process_time() - start) / len(trials) < 0.006
+
+
+def test_a_study_that_is_dropped_closes_its_connections(tmp_path, monkeypatch):
+    """Python 3.13 warns of connections that are collected open."""
+    disposed = []
+    monkeypatch.setattr(Engine, "dispose", lambda engine, **_: disposed.append(engine))
+    study = Study.create(tmp_path / "study.db", objectives=OBJECTIVE_NAMES, domains=SPACE.domains())
+    engine = study._engine
+    disposed.clear()
+    del study
+    gc.collect()
+    assert engine in disposed

@@ -17,8 +17,9 @@ from nas.data import load_data
 from nas.training import cuda_graph as cuda
 from nas.training.augment import Batches
 from nas.training.cuda_graph import WARM_UP, CUDAGraphStep
-from nas.training.loop import Step, make_optimizer, train, train_epoch
+from nas.training.loop import make_optimizer, train
 from nas.training.recipe import Recipe
+from nas.training.step import Step, train_epoch
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -113,12 +113,14 @@ def both(tmp_path_factory):
     return [pickle.loads((folder / f"results{rank}").read_bytes()) for rank in range(2)], folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_train_as_one(case, both):
     expected = trained(case)
     assert [same(results[case], expected) for results in both[0]] == [True, True]
 
 
+@pytest.mark.slow
 def test_local_batch_norms_see_their_rows_and_end_alike(both):
     (first, weights), (second, others) = (results["local"] for results in both[0])
     assert first == second
@@ -127,17 +129,20 @@ def test_local_batch_norms_see_their_rows_and_end_alike(both):
         same((first, weights), trained("batch norm"))
 
 
+@pytest.mark.slow
 def test_a_resumed_group_trains_as_one_that_was_not_stopped(both):
     expected = both[0][0]["every field"]
     assert [same(results["resumed"], expected) for results in both[0]] == [True, True]
 
 
+@pytest.mark.slow
 def test_synchronised_norms_continue_on_another_number_of_devices(both, tmp_path):
     # The checkpoint of two processes after the first epoch, continued by one.
     shutil.copy(both[1] / "whole-0.previous", tmp_path / "checkpoint")
     assert same(trained("every field", checkpoint=tmp_path / "checkpoint"), trained("every field"))
 
 
+@pytest.mark.slow
 def test_local_norms_do_not_continue_on_another_number_of_devices(both):
     with pytest.raises(NasError, match="statistics on 2 devices, and now on 1") as error:
         trained("every field", checkpoint=both[1] / "local-0")

@@ -20,8 +20,9 @@ from nas.modules.segmentation_heads import FcnHead
 from nas.modules.stems import ConvStem
 from nas.space.genotype import Genotype, Node
 from nas.training.augment import Batches
-from nas.training.loop import Step, make_optimizer, train_epoch
+from nas.training.loop import make_optimizer
 from nas.training.recipe import Recipe
+from nas.training.step import Step, train_epoch
 from nas.zoo import zoo_entry
 
 BATCH, CLASSES = 4, 3

@@ -19,8 +19,9 @@ from nas.training import checkpoint as checkpoints
 from nas.training import loop as training
 from nas.training import precision as precision_rules
 from nas.training.augment import Batches, Normalizer
-from nas.training.loop import Recipe, default_recipe, evaluate, one_cycle, train
+from nas.training.loop import Recipe, default_recipe, evaluate, train
 from nas.training.recipe import staged
+from nas.training.step import one_cycle
 
 CPU = torch.device("cpu")
 

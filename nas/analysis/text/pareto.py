@@ -16,37 +16,57 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas import pareto
-from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, table_of, to_text
+from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, table_of, to_text
 from nas.recipe import fields_text
+from nas.stats.estimate import Estimate
 from nas.stats.resampling import rank_correlation
+from nas.study.expected import MIN_TRAININGS
 from nas.study.objectives import error_first, objective
+from nas.study.outcomes import none_complete
 from nas.study.trial import Trial
 
 if TYPE_CHECKING:
+    from nas.study.expected import Expected
     from nas.study.history import History
-from nas.study.outcomes import none_complete
+
+OFF = "*"
+"""Mark of networks that are on the front of measured errors and not on the one that is shown."""
 
 RESAMPLES = 1000
 """Resamples for the interval of a rank correlation."""
 
 
-def pareto_dict(study: History, objectives: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return the front as JSON values.
+def pareto_dict(
+    study: History, objectives: Sequence[str] | None = None, expected: Expected | None = None
+) -> dict[str, Any]:
+    """Return the front as JSON values, chosen by the `expected` errors of these objectives where they are
+    given.
 
-    `front` has one dict per network (means over its `seeds`; `trial` is its first), `knee` is a trial number
-    or None, `hypervolume` and its `reference_point` follow the order of `objectives` and are None without a
-    complete trial. `latency` is present if it was measured (see `latency_dict`)."""
+    `front` has one dict per network (means over its `seeds`; `trial` is its first), `measured_front` the
+    trials on the front of measured errors, `knee` is a trial number or None, `hypervolume` and its
+    `reference_point` follow the order of `objectives` and are None without a complete trial. `latency` is
+    present if it was measured (see `latency_dict`)."""
     names = tuple(objectives or study.objectives)
     points = [study.means(trial, names) for trial in study.networks]
-    members = sorted(study.front(names), key=lambda trial: (trial.flops, *study.means(trial, names)))
-    ranked = [study.means(trial, error_first(names)) for trial in members]
+    measured = sorted(study.front(names), key=lambda trial: (trial.flops, *study.means(trial, names)))
+    members, ranked = measured, [study.means(trial, error_first(names)) for trial in measured]
+    if expected is not None:
+        own = [trial for trial in study.networks if trial.digest in expected.front]
+        members = sorted(own, key=lambda trial: (trial.flops, expected.of(trial.digest).value))
+        others = error_first(names)[1:]
+        ranked = [
+            (expected.of(trial.digest).value, *(study.means(trial, others) if others else ()))
+            for trial in members
+        ]
     reference = pareto.reference_point(points) if points else None
     latency = latency_dict(study.networks)
     states = Counter(trial.state for trial in study.trials)
     return {
         "schema": SCHEMA,
         "objectives": list(names),
-        "front": [_network_dict(study, trial, names) for trial in members],
+        "chosen_by": "measured_error" if expected is None else "expected_error",
+        "front": [_network_dict(study, trial, names, expected) for trial in members],
+        "measured_front": [trial.number for trial in measured],
         "knee": members[pareto.knee(ranked)].number if members else None,
         "hypervolume": None if reference is None else pareto.hypervolume(points, reference),
         "reference_point": None if reference is None else [float(value) for value in reference],
@@ -56,7 +76,9 @@ def pareto_dict(study: History, objectives: Sequence[str] | None = None) -> dict
     }
 
 
-def _network_dict(study: History, trial: Trial, objectives: Sequence[str]) -> dict[str, Any]:
+def _network_dict(
+    study: History, trial: Trial, objectives: Sequence[str], expected: Expected | None
+) -> dict[str, Any]:
     names = tuple(dict.fromkeys(("error", "flops", "params", *objectives)))
     figures = dict(zip(names, study.means(trial, names), strict=True))
     if trial.latency:
@@ -64,11 +86,18 @@ def _network_dict(study: History, trial: Trial, objectives: Sequence[str]) -> di
     return {
         "trial": trial.number,
         **{name: _number(value) for name, value in figures.items()},
+        **(_expected_dict(expected, trial.digest) if expected else {}),
         "seeds": len({training.seed for training in study.trainings(trial)}),
         "digest": trial.digest,
         "module_types": list(trial.module_types),
         **({"recipe": trial.recipe} if trial.recipe else {}),
     }
+
+
+def _expected_dict(expected: Expected, digest: str) -> dict[str, float]:
+    error = expected.of(digest)
+    limits = {"expected_error": error.value, "expected_low": error.low, "expected_high": error.high}
+    return {**limits, "membership": expected.membership(digest)}
 
 
 def latency_dict(trials: Sequence[Trial]) -> dict[str, Any] | None:
@@ -96,27 +125,40 @@ def pareto_text(
     width: int = WIDTH,
     columns: Sequence[tuple[str, Mapping[int, str]]] = (),
     *,
+    expected: Expected | None = None,
+    decide: str = "",
     brief: bool = False,
 ) -> str:
     """Return the front as a table, with the number of failures and, unless `brief`, the hypervolume.
 
-    columns: further columns: a header, and a cell for each trial.
+    columns: further columns: a header, and a cell for each trial. expected: of these objectives; the front is
+    then chosen by it, and the front of measured errors is named beside it. decide: the command that trains
+    again the networks of which it is not certain that they are on the front.
     """
-    front = pareto_dict(study, objectives)
+    front = pareto_dict(study, objectives, expected)
     if not front["front"]:
         error = none_complete((trial.state, trial.reason) for trial in study.trials)
         return f"N{error.message[1:]}. {error.hint}."
     extra = [name for name in front["objectives"] if name not in ("error", "flops", "params")]
     columns_shown = [objective(name) for name in ("error", "flops", "params", *extra)]
-    figures = (f"{column.heading}>" for column in columns_shown)
-    if any("recipe" in row for row in front["front"]):
-        cells = {row["trial"]: fields_text(row.get("recipe", {})) for row in front["front"]}
-        columns = [*columns, ("recipe", cells)]
+    figures = [f"{column.heading}>" for column in columns_shown]
+    if expected is not None:
+        figures = ["expected error, %", "P(front)>", "measured>", *figures[1:]]
+    names = tuple(front["objectives"])
+    on_front = {row["trial"] for row in front["front"]}
+    luck = [study.by_number(number) for number in front["measured_front"] if number not in on_front]
+    others = [_network_dict(study, trial, names, expected) for trial in luck if trial is not None]
+    rows = sorted([*front["front"], *others], key=lambda row: row["flops"])
+    if any("recipe" in row for row in rows):
+        recipes = {row["trial"]: fields_text(row.get("recipe", {})) for row in rows}
+        columns = [*columns, ("recipe", recipes)]
     table = table_of("", "trial>", *figures, *(header for header, _ in columns), "module types")
-    for row in front["front"]:
+    for row in rows:
+        role = "knee" if row["trial"] == front["knee"] else ""
         table.add_row(
-            "knee" if row["trial"] == front["knee"] else "",
+            role if row["trial"] in on_front else OFF,
             str(row["trial"]),
+            *(_expected_cells(row) if expected is not None else ()),
             *(column.cell(row[column.name]) for column in columns_shown),
             *(cells.get(row["trial"], "") for _, cells in columns),
             " + ".join(sorted(row["module_types"])),
@@ -131,7 +173,36 @@ def pareto_text(
     means = " Errors are means over the training seeds of a network." if most > 1 else ""
     volume = "" if brief else f"Hypervolume {front['hypervolume']:.4g} up to {reference}."
     lines = f"{volume}{means} {FLOPS_NOTE}{failed}{stopped}".strip()
-    return to_text(table, lines, *_latency_lines(front.get("latency")), width=width)
+    choice = _choice_lines(study, front, decide)
+    return to_text(table, *choice, lines, *_latency_lines(front.get("latency")), width=width)
+
+
+def _expected_cells(row: Mapping[str, Any]) -> tuple[str, str]:
+    error = Estimate(row["expected_error"], row["expected_low"], row["expected_high"])
+    return interval(error), f"{row['membership']:.0%}"
+
+
+def _choice_lines(study: History, front: Mapping[str, Any], decide: str) -> list[str]:
+    """Say by which error the front was chosen, and where the other one differs."""
+    trainings = sum(len(study.trainings(trial)) for trial in study.networks)
+    if front["chosen_by"] == "measured_error":
+        if "error" not in front["objectives"]:
+            return []
+        few = trainings < MIN_TRAININGS
+        why = f": a model of the error needs {MIN_TRAININGS} trainings, and there are {trainings}"
+        return [f"Chosen by measured error{why if few else ''}."]
+    lines = [
+        f"Chosen by expected error, with 95 % intervals: a model of {count(trainings, 'training')} weighs "
+        "each network's own against those of its kin, because one training is partly luck."
+    ]
+    measured = front["measured_front"]
+    members = {row["trial"] for row in front["front"]}
+    marked = f" ({OFF}: not on this one)" if set(measured) - members else ""
+    if set(measured) == members:
+        return [*lines, "Measured errors choose the same networks."]
+    hint = f" To decide: {decide}" if decide else ""
+    named = f"trial{'s' * (len(measured) > 1)} {', '.join(map(str, measured))}"
+    return [*lines, f"By measured errors the front would hold {named}{marked}.{hint}"]
 
 
 def _latency_lines(latency: Mapping[str, Any] | None) -> list[str]:

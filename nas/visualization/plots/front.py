@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import trial_table
-from nas.analysis.front import front_table, network_means
 from nas.analysis.table import dominating_type
 from nas.formatting import count
+from nas.study.front import EXPECTED, error_column, front_table, network_means, with_expected
 from nas.study.objectives import objective
 from nas.study.outcomes import none_complete, outcomes_of
 from nas.visualization.formats import check_format
 from nas.visualization.plots.style import (
+    GREY,
     INK,
     canvas,
     described,
     dots,
     in_style,
+    label,
     looks,
     objective_axis,
     save,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from nas.study.expected import Expected
+
 PANEL = (2.9, 2.4)
 """Width and height in inches of one of several panels."""
 ROLE_MARKS = ("D", "v", "s")
@@ -39,21 +43,27 @@ ROLE_MARKS = ("D", "v", "s")
 
 
 def plot_front(
-    source: Any, file: str | Path, objectives: Sequence[str] = ("flops", "error"), title: str = ""
+    source: Any,
+    file: str | Path,
+    objectives: Sequence[str] = ("flops", "error"),
+    title: str = "",
+    expected: Expected | None = None,
 ) -> Path:
     """Plot every complete network of a study or its frame, and the front of two objectives (x, y); of more
     objectives, every pair with its front.
 
     Colour and marker tell the module type of most blocks. The legend gives the trial numbers of
-    what one would export: the knee, the lowest error and the cheapest. NotFoundError without a
-    complete trial, NasError for an unknown suffix. Returns the file.
+    what one would export: the knee, the lowest error and the cheapest. With the `expected` errors of a run
+    (`Run.expected`) networks stand at these, those of the front with their 95 % intervals, beside the front
+    of measured errors. NotFoundError without a complete trial, NasError for an unknown suffix. Returns the
+    file.
     """
     path = check_format(file)
     table = trial_table(source)
     if not (table["state"] == "complete").any():
         raise none_complete(outcomes_of(table), where=str(file))
     task = getattr(source, "meta", {}).get("task", "")
-    return save(front_figure(table, objectives, title, task), path)
+    return save(front_figure(table, objectives, title, task, expected=expected), path)
 
 
 @in_style
@@ -63,10 +73,13 @@ def front_figure(
     title: str = "",
     task: str = "",
     types: Sequence[str] = (),
+    expected: Expected | None = None,
 ) -> Figure:
-    """Return the picture of `plot_front`, of a frame with complete trials and the columns of `trial_table`;
-    `types` as for `nas.visualization.plots.style.looks`."""
+    """Return the picture of `plot_front`, of a frame with complete trials and the columns of `trial_table`,
+    or with those of `with_expected` too; `types` as for `nas.visualization.plots.style.looks`."""
     complete = network_means(table, objectives)
+    if expected is not None:
+        complete = with_expected(complete, expected)
     if len(objectives) > 2:
         figure = _pairs(complete, objectives, types, task)
         axes = figure.axes[0]
@@ -116,9 +129,9 @@ def type_fronts_figure(table: pd.DataFrame, task: str = "", types: Sequence[str]
     for name, look in looks(groups, types).items():
         own = complete[groups == name]
         members = front_table(own, ("flops", "error"))
-        points = own["flops"], scale("error", own["error"])
+        points = own["flops"], _values(own, "error")
         dots(axes, *points, look, size=6, alpha=0.35, among=len(complete))
-        x, y = members["flops"], scale("error", members["error"])
+        x, y = members["flops"], _values(members, "error")
         text = f"{name} ({len(members)} of {len(own)})"
         colour, marker = look
         axes.step(x, y, color=colour, marker=marker, markersize=4.5, linewidth=1.2, where="post", label=text)
@@ -131,7 +144,7 @@ def _scatter(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], type
     groups = complete["blocks"].map(dominating_type)
     for kind, look in looks(groups, types).items():
         rows = complete[groups == kind]
-        x, y = (scale(name, rows[name]) for name in objectives)
+        x, y = (_values(rows, name) for name in objectives)
         dots(axes, x, y, look, f"{described(kind)} ({len(rows)})", size=30, among=len(complete))
 
 
@@ -140,16 +153,38 @@ def _front_line(
 ) -> pd.DataFrame:
     """Draw the front of two objectives and return its members in its order."""
     members = front_table(complete, objectives).sort_values(list(objectives))
-    x, y = (scale(name, members[name]) for name in objectives)
-    named = text or f"Pareto front ({len(members)})"
+    x, y = (_values(members, name) for name in objectives)
+    modelled = error_column(complete) == "expected_error" and "error" in objectives
+    by = "expected error, 95 %" if modelled else "measured error"
+    named = text or f"front by {by} ({len(members)})"
     axes.step(x, y, where="post", color=INK, linewidth=1, zorder=0.9, label=named)
+    if modelled and objectives[1] == "error":
+        ends = [_values(members, name) for name in ("expected_low", "expected_high")]
+        bars = np.array([y - ends[0], ends[1] - y])
+        axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2.5, zorder=0.8)
+        _measured_line(axes, complete, objectives, "" if text else "front by measured error")
     axes.scatter(x, y, s=60, facecolors="none", edgecolors=INK, linewidths=0.9)
     return members
 
 
+def _measured_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], text: str) -> None:
+    """Draw the front of measured errors, at these errors, beside the one that a model chose."""
+    members = front_table(complete.drop(columns=list(EXPECTED)), objectives).sort_values(list(objectives))
+    x, y = (scale(name, members[name]) for name in objectives)
+    look: dict[str, Any] = {"linestyle": ":", "marker": "o", "markersize": 3.5, "markerfacecolor": "white"}
+    named = f"{text} ({len(members)})" if text else "_"
+    axes.step(x, y, where="post", color=GREY, linewidth=1, zorder=0.7, label=named, **look)
+
+
+def _values(networks: pd.DataFrame, name: str) -> Any:
+    """Return an objective of networks in the unit that people see; errors are those that are compared."""
+    column = error_column(networks) if name == "error" else name
+    return scale("error" if column.startswith("expected") else name, networks[column])
+
+
 def _mark_roles(axes: Axes, members: pd.DataFrame, objectives: Sequence[str]) -> None:
     """Outline the knee and both ends of a front; the legend names their trials."""
-    x, y = (scale(name, members[name]) for name in objectives)
+    x, y = (_values(members, name) for name in objectives)
     roles: dict[int, list[str]] = {}
     for role, row in (
         ("knee", int(np.flatnonzero(members["knee"])[0])),
@@ -166,4 +201,6 @@ def _mark_roles(axes: Axes, members: pd.DataFrame, objectives: Sequence[str]) ->
 def _dress(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], task: str) -> None:
     for name, which in zip(objectives, "xy", strict=True):
         objective_axis(axes, which, name, complete[name], task)
+        if name == "error" and error_column(complete) != name:
+            getattr(axes, f"set_{which}label")(f"expected {label(name, task)}")
     axes.margins(0.05, 0.06)

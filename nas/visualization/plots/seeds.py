@@ -19,9 +19,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from nas.study.expected import Expected
+
 
 def plot_front_over_seeds(
-    source: Any, repeated: Repeated, file: str | Path, objectives: Sequence[str] = ("flops", "error")
+    source: Any,
+    repeated: Repeated,
+    file: str | Path,
+    objectives: Sequence[str] = ("flops", "error"),
+    expected: Expected | None = None,
 ) -> Path:
     """Draw the plot of `plot_front` with the mean error of each member over seeds and its 95 % interval.
 
@@ -29,15 +35,19 @@ def plot_front_over_seeds(
     """
     path = check_format(file)
     task = getattr(source, "meta", {}).get("task", "")
-    return save(front_over_seeds_figure(trial_table(source), repeated, objectives, task), path)
+    return save(front_over_seeds_figure(trial_table(source), repeated, objectives, task, expected), path)
 
 
 @in_style
 def front_over_seeds_figure(
-    table: pd.DataFrame, repeated: Repeated, objectives: Sequence[str] = ("flops", "error"), task: str = ""
+    table: pd.DataFrame,
+    repeated: Repeated,
+    objectives: Sequence[str] = ("flops", "error"),
+    task: str = "",
+    expected: Expected | None = None,
 ) -> Figure:
     """Return the picture of `plot_front_over_seeds`, of a frame with the columns of `trial_table`."""
-    figure = front_figure(table, objectives, task=task)
+    figure = front_figure(table, objectives, task=task, expected=expected)
     if objectives[1] != "error":
         return figure
     axes = figure.axes[0]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from nas.graph.cost import Cost
+from nas.schedulers.learning_curve import FREE, PRIOR, fit_learning_curves, noise_variance
 from nas.space.space import load_space
 from nas.study.trial import Proposal, Trial
-from nas.surrogate.learning_curve import FREE, PRIOR, fit_learning_curves, noise_variance
 
 RUNGS = (1, 3, 9)
 GENOTYPE = load_space("residual_vs_fractal").sample(0)
