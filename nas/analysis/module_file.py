@@ -32,6 +32,7 @@ class {cls}(Module, name="{name}"):{choices}
     def expand(self, x: Value) -> Value:
         return {call}.expand(x)
 '''
+WIDTH = 110
 SIZES = ((32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 64, 2))
 """Input channels, width and stride of expansions that are compared besides those of the networks."""
 
@@ -80,9 +81,7 @@ def module_source(name: str, modules: Sequence[Module], space: str) -> str:
         if field.name in ("width", "stride"):
             continue
         if len(options) > 1 or field.name == "norm":
-            own.append(
-                f"    {field.name}: {_plain_type(options[0])} = choice({', '.join(map(_plain, options))})"
-            )
+            own.append(_choice(field.name, options))
             values[field.name] = f"self.{field.name}"
         elif options[0] != field.default:
             values[field.name] = _plain(options[0])
@@ -102,6 +101,15 @@ def module_source(name: str, modules: Sequence[Module], space: str) -> str:
         choices="\n".join(["", *own, ""] if own else [""]),
         call=f"{kind.__name__}({', '.join(arguments)})",
     )
+
+
+def _choice(name: str, options: Sequence[Any]) -> str:
+    """Return the declaration of a field, one option a line where they are long."""
+    texts = [_plain(option) for option in options]
+    line = f"    {name}: {_plain_type(options[0])} = choice({', '.join(texts)})"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([line.partition("(")[0] + "(", *(f"        {text}," for text in texts), "    )"])
 
 
 def _check(name: str, modules: Sequence[Module]) -> None:

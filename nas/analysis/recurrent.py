@@ -1,9 +1,10 @@
 """Modules that recur among the good networks of a search more often than in uniform draws from its space.
 
 Modules are told apart by their expanded graph in one context, so that two types, or two settings, that make
-the same graph are one module. Good networks have the lowest errors among those of nearly equal FLOPs. A
-search copies from its parents, so the networks that descend from one first network count as one observation.
-Where a module makes no difference, its share in each has the mean that uniform draws of equal FLOPs have.
+the same graph are one module; the inner steps of a derivation count as modules, too. Good networks have the
+lowest errors among those of nearly equal FLOPs. A search copies from its parents, so the networks that
+descend from one first network count as one observation. Where a module makes no difference, its share in
+each has the mean that uniform draws of equal FLOPs have.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import exp, log
+from typing import Any
 
 import numpy as np
 
 from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.graph.graph import Shape
-from nas.modules.base import Module, expansion
+from nas.modules.base import Module, expansion, field_names
 from nas.space.genotype import Genotype, expand
 from nas.space.space import SearchSpace
 from nas.stats.estimate import Estimate
@@ -117,9 +119,22 @@ def _flops(space: SearchSpace, genotype: Genotype) -> int:
 
 
 def module_keys(genotype: Genotype) -> dict[str, Module]:
-    """Return the modules of a genotype by the digest of their graph in one context."""
+    """Return the modules of a genotype, and the parts of derived ones, by the digest of their graph."""
     modules = [node.module for node in genotype.nodes if isinstance(node.module, Module)]
-    return {module_key(module): module for module in modules}
+    return {module_key(part): part for module in modules for part in (module, *_parts(module))}
+
+
+@lru_cache(maxsize=8192)
+def _parts(module: Module) -> tuple[Module, ...]:
+    """Return what a module is composed of, each part as a module: the inner steps of a derivation."""
+    found: list[Module] = []
+    kind: Any = type(module)  # mypy takes dataclasses for unhashable classes
+    for field in field_names(kind):
+        for operand in getattr(getattr(module, field), "operands", ()):
+            if operand.operands:
+                part = replace(module, **{field: operand})
+                found += [part, *_parts(part)]
+    return tuple(found)
 
 
 def module_places(
@@ -196,10 +211,10 @@ def _count(
         has = int((shares > 0).sum())
         p = tail(share, expected, len(families))
         found.append(Recurrent(key, module, int(holds.sum()), has, estimate, expected, p))
+    found.sort(key=lambda row: (row.p, -row.share.value / row.expected, row.key))
     adjusted = holm(np.array([row.p for row in found]))
-    rows_ = [replace(row, p=float(p)) for row, p in zip(found, adjusted, strict=True)]
-    rows_.sort(key=lambda row: (row.p, -row.share.value / row.expected, row.key))
-    return Recurrence(tuple(rows_), len(good), len(families), left_out, draws)
+    ranked = [replace(row, p=float(p)) for row, p in zip(found, adjusted, strict=True)]
+    return Recurrence(tuple(ranked), len(good), len(families), left_out, draws)
 
 
 def _share(drawn: Sequence[frozenset[str]], key: str) -> float:

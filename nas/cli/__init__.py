@@ -36,7 +36,6 @@ GROUPS = {
         "modules": "Rank the modules that recur among good networks, and write them as a type.",
         "report": "Write runs as one HTML page, and as plots.",
         "dashboard": "Show a run live in optuna-dashboard.",
-        "modules": "Rank the modules that recur among good networks, and write them as a type.",
         "compare": "Compare two networks, or two runs.",
     },
     "Networks": {

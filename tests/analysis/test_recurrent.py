@@ -5,9 +5,10 @@ import pytest
 from testing.trials import a_trial
 
 from nas.analysis.module_file import write_module_type
-from nas.analysis.recurrent import limits, module_key, module_places, recurrent_modules, tail
+from nas.analysis.recurrent import limits, module_key, module_keys, module_places, recurrent_modules, tail
 from nas.errors import NasError
-from nas.modules import MODULE_TYPES, Dense, Fractal, Grammar, Plain, Residual
+from nas.modules import MODULE_TYPES, ConvStem, Dense, Fractal, Grammar, Plain, PoolHead, Residual
+from nas.space.genotype import Genotype, Node
 from nas.space.space import parse_space
 from nas.study.trial import Proposal
 
@@ -148,3 +149,13 @@ def test_places_are_those_of_the_networks():
     module = next(node.module for node in trials[0].proposal.genotype.nodes)
     places = module_places(trials, SPACE, {module_key(module)})
     assert (module, (8, 8, 8)) in places
+
+
+def test_the_steps_of_a_derivation_are_modules_too():
+    tree = type(Grammar(16).tree).read("seq(add(identity, seq(conv3x3, end3x3)), act)")
+    inner = type(tree).read("seq(conv3x3, end3x3)")
+    module = Grammar(16, tree=tree)
+    genotype = Genotype(ConvStem(16), (Node("stage1.block1", module, ("stem",)),), PoolHead())
+    keys = module_keys(genotype)
+    assert {module_key(module), module_key(Grammar(16, tree=inner))} <= keys.keys()
+    assert len(keys) == 3
