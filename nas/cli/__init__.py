@@ -35,6 +35,7 @@ GROUPS = {
         "analyze": "Rank the module types of runs, and grade each claim.",
         "report": "Write runs as one HTML page, and as plots.",
         "dashboard": "Show a run live in optuna-dashboard.",
+        "modules": "Rank the modules that recur among good networks, and write them as a type.",
         "compare": "Compare two networks, or two runs.",
     },
     "Networks": {

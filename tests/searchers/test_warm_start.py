@@ -192,7 +192,7 @@ def test_a_search_begins_with_its_warm_starts_and_resumes(
         proposals = [trial.proposal for trial in study.trials]
     proposers = [proposal.proposer for proposal in proposals]
     assert proposers == ["seed:resnet20", "seed:fractalnet20", "hypervolume"]
-    assert [proposal.uniform for proposal in proposals] == [False, False, True]
+    assert [proposal.uniform for proposal in proposals] == [False, False, False]
     assert [proposal.genotype for proposal in proposals] == trained
     assert run([*common, "--resume", "--seed-with", "plain20"]) == 2
     assert "seed_with: was resnet20, fractalnet20, resnet20, now plain20" in capsys.readouterr().err

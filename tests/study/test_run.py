@@ -14,6 +14,7 @@ from testing.small_spaces import TINY
 
 import nas
 from nas.cli import run as nas_command
+from nas.controller.record import kept_weights
 from nas.errors import AllTrialsFailedError, LockedError, NasError, NotFoundError
 from nas.study import run_folder
 from nas.study.config_diff import BECAME, differences, lines
@@ -77,8 +78,9 @@ def test_the_config_holds_the_settings_of_the_search(first: Any) -> None:
 
 
 def test_the_weights_of_the_front_are_kept(first: Any) -> None:
-    kept = {path.stem for path in first.files.weights.iterdir()}
-    assert kept == {str(number) for number in nas.pareto_front(first)["number"]}
+    kept = {path.name for path in first.files.weights.iterdir()}
+    assert kept == kept_weights(first.study)
+    assert kept >= {f"{number}.safetensors" for number in nas.pareto_front(first)["number"]}
     assert first.weights(first.best())
 
 

@@ -1,0 +1,142 @@
+"""nas modules: the modules that recur among good networks, and a file of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nas.cli import _options as options
+from nas.cli._output import echo, emit, note, table
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.analysis.recurrent import Recurrence, Recurrent
+    from nas.study.run import Run
+
+SHOWN = 10
+"""Modules that the table has."""
+
+
+@click.command("modules", epilog="Example: nas modules latest --take 1 --name found")
+@options.run
+@click.option("--take", type=click.IntRange(min=1), metavar="K", help="Write the K first modules as a type.")
+@click.option("--name", metavar="NAME", help="Name of the type; the file is NAME.py in the current folder.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the first modules.")
+@options.results_dir
+@options.as_json
+def command(
+    *, run: str, take: int | None, name: str | None, plot: Path | None, results_dir: Path, as_json: bool
+) -> None:
+    """Rank the modules that recur among the good networks of a run.
+
+    Good networks have the lowest quarter of errors among those of nearly equal FLOPs. A module is what its
+    layers compute: settings that make the same graph are one. Its share is held against 1,000 uniform draws
+    from the space at equal FLOPs. Networks that descend from one first network count as one observation.
+
+    --take writes a module type with the fields in which the modules differ, and checks that it makes the same
+    networks. `nas search --plugin NAME.py` knows it from then on.
+    """
+    from nas.analysis.recurrent import NONE_SHOWN, recurrent_modules
+    from nas.study.run import open_run
+
+    if (take is None) != (name is None):
+        raise NasError("--take and --name belong together", where="nas modules")
+    opened = open_run(run, results_dir)
+    with opened.study:
+        found = recurrent_modules(opened.study.trials, opened.space)
+        if plot is not None:
+            _draw(found, plot)
+        file = _take(opened, found, take, name) if take and name else None
+    if as_json:
+        emit({**_as_json(found), "file": str(file) if file else None})
+        return
+    table(
+        [_row(i, row) for i, row in enumerate(found.modules[:SHOWN], start=1)], right=["networks", "families"]
+    )
+    echo(
+        f"{found.good} good networks of {found.families} families; {found.draws} uniform draws; "
+        f"{len(found.modules)} modules tested, p after Holm"
+    )
+    if not found.shown:
+        echo(NONE_SHOWN)
+    if found.left_out:
+        note(f"{found.left_out} networks left out: too few networks or uniform draws of such FLOPs")
+    if file:
+        echo(file)
+
+
+def _row(rank: int, row: Recurrent) -> dict[str, Any]:
+    share = row.share
+    return {
+        "": rank,
+        "module": str(row.module).rpartition(" ")[0],
+        "networks": row.networks,
+        "families": row.families,
+        "share, good": f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]",
+        "uniform": f"{row.expected:.1%}",
+        "p": f"{row.p:.2g}",
+    }
+
+
+def _as_json(found: Recurrence) -> dict[str, Any]:
+    from nas.stats.estimate import estimate_dict
+
+    modules = [
+        {
+            "key": row.key,
+            "module": row.module.to_dict(),
+            "networks": row.networks,
+            "families": row.families,
+            "share": estimate_dict(row.share),
+            "expected": row.expected,
+            "p": row.p,
+        }
+        for row in found.modules
+    ]
+    counts = {"good": found.good, "families": found.families, "draws": found.draws}
+    return {"modules": modules, **counts, "left_out": found.left_out, "shown": len(found.shown)}
+
+
+def _take(run: Run, found: Recurrence, count: int, name: str) -> Path:
+    """Write the first modules as a type, and say what they are worth."""
+    from nas.analysis.module_file import write_module_type
+    from nas.analysis.recurrent import module_places
+
+    if count > len(found.modules):
+        raise NasError(f"{len(found.modules)} modules are known", where="--take")
+    chosen = found.modules[:count]
+    file = Path(f"{name}.py")
+    places = module_places(run.study.trials, run.space, {row.key for row in chosen})
+    write_module_type(file, name, [row.module for row in chosen], places, run.space.name)
+    unsure = count - sum(row in found.shown for row in chosen)
+    if unsure:
+        note(f"{unsure} of the {count} modules are not shown to recur more than in uniform draws")
+    note(
+        f"Put it beside other types: list {name} under modules in a space, then"
+        f" nas search --space SPACE.yaml --searcher paired --plugin {file}"
+    )
+    return file
+
+
+def _draw(found: Recurrence, file: Path) -> None:
+    """Draw the first modules side by side, each after an input of its own width."""
+    from dataclasses import replace
+
+    from nas.modules import ConvStem, PoolHead
+    from nas.space.genotype import Genotype, Node, expand
+    from nas.visualization.network import draw
+
+    nodes, before = [], "stem"
+    for rank, row in enumerate(found.modules[:3], start=1):
+        nodes.append(
+            Node(
+                f"rank{rank}.module",
+                replace(row.module, width=found.modules[0].module.width, stride=1),
+                (before,),
+            )
+        )
+        before = nodes[-1].name
+    stem = ConvStem(found.modules[0].module.width)
+    draw(expand(Genotype(stem, tuple(nodes), PoolHead())), file, "modules by rank")

@@ -1,0 +1,150 @@
+"""Modules that recur among good networks: what is shown, what is not, and the file that holds them."""
+
+import numpy as np
+import pytest
+from testing.trials import a_trial
+
+from nas.analysis.module_file import write_module_type
+from nas.analysis.recurrent import limits, module_key, module_places, recurrent_modules, tail
+from nas.errors import NasError
+from nas.modules import MODULE_TYPES, Dense, Fractal, Grammar, Plain, Residual
+from nas.space.space import parse_space
+from nas.study.trial import Proposal
+
+SPACE = parse_space(
+    """
+name: tiny
+vary: network
+input: 1x8x8
+classes: 10
+stem: {type: conv, width: 8}
+modules:
+  residual: {shortcut: [A, B, C], norm: [after_conv, pre_activation]}
+  plain: {convs: [1, 2], norm: [after_conv, pre_activation]}
+stages:
+  - {depth: [1, 2], width: [8, 10, 12, 14, 16], stride: 2}
+head: {type: pool}
+""",
+    "tiny",
+)
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr("nas.analysis.recurrent.DRAWS", 150)
+
+
+def trials_of(error, parents=None, count=48):
+    """Trials of networks drawn uniformly; `error(genotype, rng)` is that of each."""
+    rng, made, seen = np.random.default_rng(0), [], set()
+    for seed in range(400):
+        genotype = SPACE.sample(seed)
+        if genotype.digest in seen or len(made) == count:
+            continue
+        seen.add(genotype.digest)
+        parent = parents(len(made)) if parents else None
+        proposal = Proposal(genotype, "random", uniform=parent is None, parent=parent)
+        made.append(a_trial(len(made), 0, proposal=proposal, error=error(genotype, rng)))
+    return [trial_with_cost(trial) for trial in made]
+
+
+def trial_with_cost(trial):
+    from dataclasses import replace
+
+    from nas.graph.cost import cost
+    from nas.space.genotype import expand
+
+    graph = expand(trial.proposal.genotype, SPACE.input_shape, SPACE.num_classes)
+    return replace(trial, cost=cost(graph))
+
+
+def favours_c(genotype, rng):
+    good = any(getattr(node.module, "shortcut", "") == "C" for node in genotype.nodes)
+    return 0.1 + 0.5 * (not good) + 0.01 * rng.random()
+
+
+def chance(genotype, rng):
+    return rng.random()
+
+
+def test_modules_are_told_apart_by_what_they_compute():
+    assert module_key(Fractal(16, columns=1)) == module_key(Plain(32, 2, convs=1))
+    assert module_key(Residual(16)) != module_key(Residual(16, gate="se"))
+    assert module_key(Dense(16, layers=2)) == module_key(Dense(24, 2, layers=2))
+
+
+def test_a_module_that_makes_networks_good_is_shown_and_one_by_chance_is_not():
+    found = recurrent_modules(trials_of(favours_c), SPACE)
+    assert {row.module.shortcut for row in found.shown} <= {"C"}
+    assert found.shown
+    first = found.modules[0]
+    assert first.share.low > first.expected
+    assert first.networks == first.families <= found.good == found.families
+    assert recurrent_modules(trials_of(chance), SPACE).shown == ()
+
+
+def test_networks_of_one_descent_count_once():
+    """All descend from the first network, so that even a module in all good ones may be there by copying."""
+    found = recurrent_modules(trials_of(favours_c, parents=lambda n: n - 1 if n else None), SPACE)
+    assert found.families == 1
+    assert found.shown == ()
+
+
+def test_bounds_hold_in_simulation():
+    """At 20 values with mean 0.3, the bound of 5 % is passed in no more than 5 % of samples."""
+    rng = np.random.default_rng(1)
+    shares = rng.binomial(20, 0.3, 4000) / 20
+    assert np.mean([tail(share, 0.3, 20) < 0.05 for share in shares]) < 0.05
+    assert np.mean([low <= 0.3 <= high for low, high in (limits(share, 20) for share in shares)]) > 0.95
+
+
+def test_too_few_networks_are_refused():
+    with pytest.raises(NasError, match="5 networks are trained, 8 needed"):
+        recurrent_modules(trials_of(chance, count=5), SPACE)
+
+
+@pytest.fixture
+def forget():
+    yield
+    MODULE_TYPES.pop("tri", None)
+
+
+TREES = ("seq(add(identity, seq(conv3x3, end3x3)), act)", "seq(conv3x3, act)")
+
+
+@pytest.mark.usefixtures("forget")
+@pytest.mark.parametrize(
+    "modules",
+    [
+        [Residual(16, shortcut="A"), Residual(24, 2, shortcut="C", gate="se")],
+        [Grammar(16, tree=type(Grammar(16).tree).read(tree)) for tree in TREES],
+        [Dense(16, layers=3, growth=8)],
+    ],
+    ids=["residual", "grammar", "dense"],
+)
+def test_a_file_holds_the_modules_as_one_type(modules, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.modules", dict(__import__("sys").modules))
+    made = write_module_type(tmp_path / "tri.py", "tri", modules, [(modules[0], (8, 16, 16))], "tiny")
+    text = (tmp_path / "tri.py").read_text()
+    assert made.type_name == "tri"
+    assert len(text.splitlines()) <= 50
+    varied = {name for name, options in made.choices() if len(options) > 1}
+    assert (
+        varied
+        == {"residual": {"shortcut", "gate"}, "grammar": {"tree"}, "dense": set()}[modules[0].type_name]
+    )
+    with pytest.raises(NasError, match="is the name of a module type"):
+        write_module_type(tmp_path / "other.py", "tri", modules, [], "tiny")
+
+
+def test_modules_of_two_types_are_refused_and_nothing_is_left(tmp_path):
+    with pytest.raises(NasError, match="the modules are of 2 types"):
+        write_module_type(tmp_path / "tri.py", "tri", [Residual(16), Plain(16)], [], "tiny")
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_are_those_of_the_networks():
+    trials = trials_of(chance, count=12)
+    module = next(node.module for node in trials[0].proposal.genotype.nodes)
+    places = module_places(trials, SPACE, {module_key(module)})
+    assert (module, (8, 8, 8)) in places
