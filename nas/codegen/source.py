@@ -36,7 +36,7 @@ def source(graph: Graph) -> str:
     Example:
         >>> import nas
         >>> graph = nas.expand(nas.load_space("residual_vs_fractal").sample(seed=0))
-        >>> "class ResNet16(nn.Module):" in nas.source(graph)
+        >>> "class ResFractalNet16(nn.Module):" in nas.source(graph)
         True
     """
     plans = plan_classes(graph)

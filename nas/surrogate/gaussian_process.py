@@ -266,7 +266,7 @@ def negative_log_posterior(
     solved = inverse @ values
     outer = np.outer(solved, solved) - inverse  # twice the derivative of the log likelihood by the covariance
     by_distance = -product * outer * alike - additive / 2 * _centred(outer)
-    by_weight = distances.groups.reshape(len(weights), -1) @ by_distance.ravel()
+    by_weight = distances.groups.reshape(len(weights), by_distance.size) @ by_distance.ravel()
     gradient = np.concatenate(
         [
             [

@@ -34,6 +34,9 @@ COMMANDS = {
 }
 """A command for each section, in an order in which each finds what it needs."""
 
+WHERE_RECIPES_VARY = {"show": {"recipe"}}
+"""Keys of runs whose space searches recipes, too."""
+
 
 def documented(section: str) -> set[str]:
     (text,) = re.findall(rf"^## nas {section}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
@@ -49,4 +52,5 @@ def test_each_command_prints_the_keys_of_the_page(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     for section, command in COMMANDS.items():
         assert run([*shlex.split(command), "--json"]) == 0, capsys.readouterr().err
-        assert set(json.loads(capsys.readouterr().out)) - {"schema"} == documented(section), section
+        keys = set(json.loads(capsys.readouterr().out)) - {"schema"}
+        assert keys == documented(section) - WHERE_RECIPES_VARY.get(section, set()), section
