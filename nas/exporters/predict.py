@@ -29,7 +29,7 @@ RESIZED = "brought to the size of the training"
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of one image.
+    """Answer of a network to one image.
 
     Attributes:
         image: Its file.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class News(NamedTuple):
-    """What came since the driver last asked: epochs, the newest checkpoint, the number of starts so far, and
+    """News since the driver last asked: epochs, the newest checkpoint, the number of starts so far, and
     at the end the outcome: result and weights, or an error."""
 
     rows: list[dict[str, float]]
@@ -64,7 +64,7 @@ class Mailbox:
 
 @dataclass(frozen=True)
 class Job:
-    """What the processes of a training are given.
+    """Arguments of the processes of a training.
 
     Attributes:
         network: The network with its initial weights.
