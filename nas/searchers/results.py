@@ -34,7 +34,7 @@ Outcomes = Callable[[Sequence[CostedCandidate], Floats], Floats]
 
 
 class Results:
-    """Results of a history, as a searcher reads them. The first of the objectives is uncertain before a training."""
+    """Results of a history, as a searcher reads them. The first objective is uncertain before a training."""
 
     def __init__(
         self, history: History, objectives: Sequence[str], domains: Mapping[str, Sequence[Any]]

@@ -1,4 +1,4 @@
-"""State of the Gaussian processes that a search keeps between proposals: encoded networks and fitted parameters.
+"""State of Gaussian processes that a search keeps between proposals: encoded networks, fitted parameters.
 
 Both follow from the order of the trials alone, so a resumed search gets the same."""
 
