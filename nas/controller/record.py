@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from nas.files import write_atomic, write_errors
+from nas.pareto import front
 from nas.study.history import History
 from nas.study.trial import Trial
 
@@ -47,5 +46,4 @@ def _is_near(study: History, trial: Trial) -> bool:
 
 
 def _dominated(values: Sequence[float], points: Sequence[Sequence[float]]) -> bool:
-    others = np.array(points)
-    return bool(((others <= values).all(axis=1) & (others < values).any(axis=1)).any())
+    return len(points) not in front([*points, values])

@@ -7,6 +7,7 @@ import signal
 
 import psutil
 import pytest
+from testing.small_network import SOURCE
 
 import nas
 from nas.cli import run as nas_command
@@ -17,20 +18,6 @@ from nas.data import load_data
 from nas.errors import NasError
 from nas.training.recipe import Recipe
 
-SOURCE = """
-from torch import Tensor, nn
-
-class Network(nn.Module):
-    def __init__(self, num_classes: int = 10, in_chans: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_chans, 8, 3, 2, 1, bias=False)
-        self.norm = nn.BatchNorm2d(8)
-        self.drop = nn.Dropout(0.2)
-        self.head = nn.Linear(8, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.drop(self.norm(self.conv(x)).relu().mean((2, 3))))
-"""
 DATA = "digits?limit=150"
 RECIPE = {"batch_size": 15, "lr": 0.05, "precision": "float32", "mixup": 0.3}
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from testing.paths import ROOT
+from testing.small_network import SOURCE
 
 from nas.cli import run as nas_command
 from nas.data import load_data
@@ -16,20 +17,6 @@ from nas.training.final import Files, choose_recipe, load_network, train_fully
 from nas.training.recipe import Recipe, full_recipe
 from nas.visualization.plots.curve import plot_curve
 
-SOURCE = """
-from torch import Tensor, nn
-
-class Network(nn.Module):
-    def __init__(self, num_classes: int = 10, in_chans: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_chans, 8, 3, 2, 1, bias=False)
-        self.norm = nn.BatchNorm2d(8)
-        self.drop = nn.Dropout(0.2)
-        self.head = nn.Linear(8, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.drop(self.norm(self.conv(x)).relu().mean((2, 3))))
-"""
 DATA = "digits?limit=150"
 
 
