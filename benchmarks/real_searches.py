@@ -35,8 +35,9 @@ def run_of(searcher: str, seed: int, data: str, folder: Path) -> Run:
     """Return a run whose fronts have been trained once more."""
     name = f"{searcher}-{seed}"
     resume = (folder / name / "config.json").exists()
+    where = {"name": name, "results_dir": folder, "resume": resume}
     settings = {} if resume else {"searcher": searcher, "seed": seed, "epochs": EPOCHS, "profile": True}
-    nas.search("five_types", data=data, trials=TRIALS, name=name, results_dir=folder, resume=resume, **settings)
+    nas.search("five_types", data=data, trials=TRIALS, **where, **settings)
     run = nas.open_run(name, folder)
     # Members are those before the second trainings, which the expected errors would learn from.
     numbers = {trial.number for trial in (*run.front(), *run.measured_front())}
