@@ -81,8 +81,8 @@ class SearchProgress:
     def _refreshing(self, live: Live) -> Iterator[None]:
         """Refresh the view until the end, but never in the middle of a print.
 
-        With rich's own thread, a print that had measured the view could erase a line above it, if it had shrunk
-        meanwhile.
+        With rich's own thread, a print that had measured the view could erase a line above it, where it had
+        shrunk meanwhile.
         """
         ended = threading.Event()
 
