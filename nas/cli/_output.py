@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from nas.errors import escape_controls, readable
-from nas.formatting import SCHEMA, WIDTH
+from nas.formatting import SCHEMA, UNLIMITED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,8 +84,8 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def text_width() -> int:
-    """Return the columns for running text and wide tables."""
-    return min(console().width, WIDTH)
+    """Return the columns of the terminal; without one, tables may be as wide as they are."""
+    return console().width if sys.stdout.isatty() else UNLIMITED
 
 
 def table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from nas.cli._output import WithoutRaylet, coloured, console, echo, percent
@@ -34,6 +35,9 @@ BAR = 30
 SCATTER = (48, 10)
 """Columns and lines of the scatter plot of the front, axes included."""
 
+REFRESH = 0.25
+"""Seconds between two refreshes of the view."""
+
 LAST = 6
 """Candidates whose results stay in view beside the plot."""
 
@@ -55,6 +59,7 @@ class SearchProgress:
         self.last: deque[str] = deque(maxlen=LAST)
         self.running: dict[int, Event] = {}
         self.live: Live | None = None
+        self.lock = threading.RLock()
         self.open = ExitStack()
 
     def __enter__(self) -> SearchProgress:
@@ -63,13 +68,36 @@ class SearchProgress:
         self.open.enter_context(redirect_stdout(sys.stderr))
         screen = console(stderr=True)
         if screen.is_terminal:
-            self.live = Live(console=screen, get_renderable=self.render, transient=True)
+            self.live = Live(console=screen, get_renderable=self.render, transient=True, auto_refresh=False)
             self.open.enter_context(self.live)
+            self.open.enter_context(self._refreshing(self.live))
         self.open.enter_context(redirect_stdout(WithoutRaylet(sys.stdout)))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.open.close()
+
+    @contextmanager
+    def _refreshing(self, live: Live) -> Iterator[None]:
+        """Refresh the view until the end, but never in the middle of a print.
+
+        With rich's own thread, a print that had measured the view could erase a line above it, where it had
+        shrunk meanwhile.
+        """
+        ended = threading.Event()
+
+        def refresh() -> None:
+            while not ended.wait(REFRESH):
+                with self.lock:
+                    live.refresh()
+
+        thread = threading.Thread(target=refresh, name="view", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def data(self, config: SearchConfig, dataset: Dataset) -> None:
         """Print how the images were read and are augmented, and what follows from their size."""
@@ -167,7 +195,8 @@ class SearchProgress:
         if self.live is None:
             echo(line, err=True)
         else:
-            self.live.console.print(coloured(line, types), soft_wrap=True)
+            with self.lock:
+                self.live.console.print(coloured(line, types), soft_wrap=True)
 
     def render(self) -> Group | str:
         """Return the view of the running trainings and the progress of the search."""
