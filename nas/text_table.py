@@ -57,8 +57,8 @@ class Column:
 def table_lines(table: Table, width: int) -> list[str]:
     """Return the lines of a table.
 
-    Where it is wider than `width`, headers and texts of the last column are broken at spaces; columns that still
-    do not fit follow below, beside the first column again.
+    Where it is wider than `width`, headers and texts of the last column are broken at spaces; columns that
+    still do not fit follow below, beside the first column again.
     """
     columns = [
         Column(str(c.header), [str(cell) for cell in c.cells], c.justify == "right", c is table.columns[-1])
