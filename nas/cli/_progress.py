@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
-from nas.cli._output import WithoutRaylet, coloured, console, echo, percent
+from nas.cli._output import WithoutRaylet, coloured, console, echo, hanging, percent
 from nas.controller.config import UNBOUNDED
 from nas.controller.signals import DRAIN
 from nas.formatting import count, duration, metric
@@ -107,14 +107,17 @@ class SearchProgress:
         from nas.training.recipe_text import recipe_lines
 
         self.seconds = config.seconds
-        lines = (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset))
+        searched = config.space.spec.recipe_decisions
+        lines = (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset, searched))
         for line in (*lines, *searched_lines(config.space), *adaptation_lines(config.space)):
-            self.print(line)
+            self.print(line if self.live is None else hanging(line, self.live.console.width))
 
     def plan(self, config: SearchConfig, planned: Plan) -> None:
         from nas.cli._dry_run import design_lines, time_text
 
-        self.print(f"{config.trials} trainings of {config.recipe.epochs} epochs, {time_text(planned)}")
+        self.print(
+            f"{config.trials} trainings of {count(config.recipe.epochs, 'epoch')}, {time_text(planned)}"
+        )
         for line in design_lines(planned):
             self.print(f"design: {line}")
 
@@ -133,7 +136,7 @@ class SearchProgress:
         many = f"{self.total} candidates" if self.total < UNBOUNDED else "as many candidates as fit"
         if self.seconds is not None:
             many += f" in {duration(self.seconds)}"
-        shown = f"{many}{resumed} on {run.config.data}, {epochs} epochs each"
+        shown = f"{many}{resumed} on {run.config.data}, {epochs} each"
         self.print(f"{shown}, {slots} at a time")
         if run.config.task == "segmentation":
             self.print(f"error: {objective('error').axis('segmentation')}")

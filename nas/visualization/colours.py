@@ -2,7 +2,7 @@
 
 The first seven are those of Okabe and Ito (2008), which colour-blind readers can tell apart, with a yellow
 that is legible on white; markers repeat the distinction. The last ten were chosen one by one, each as far
-from all others as CIELAB lets it be.
+from the others as CIELAB allows.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def test_what_others_print_is_shown_but_no_dump_of_rays_daemon() -> None:
 
 
 def test_no_refresh_falls_into_a_print(monkeypatch) -> None:
-    """A print measures the view before it erases it; one that shrank meanwhile would cost a line."""
+    """A print measures the view, then erases it: a view that shrank meanwhile would cost a printed line."""
     monkeypatch.setattr("nas.cli._progress.REFRESH", 0.001)
     view, printing, during = SearchProgress(), threading.Event(), []
 
