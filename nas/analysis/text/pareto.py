@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas import pareto
-from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, table_of, to_text
+from nas.formatting import FLOPS_NOTE, SCHEMA, UNLIMITED, count, interval, table_of, to_text
 from nas.recipe import fields_text
 from nas.stats.estimate import Estimate
 from nas.stats.resampling import rank_correlation
@@ -122,7 +122,7 @@ def latency_dict(trials: Sequence[Trial]) -> dict[str, Any] | None:
 def pareto_text(
     study: History,
     objectives: Sequence[str] | None = None,
-    width: int = WIDTH,
+    width: int = UNLIMITED,
     columns: Sequence[tuple[str, Mapping[int, str]]] = (),
     *,
     expected: Expected | None = None,
