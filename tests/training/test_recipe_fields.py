@@ -469,8 +469,8 @@ class TestDefaults:
 
     def test_searched_fields_are_named_and_not_turned_off_by_a_recipe_that_they_replace(self, uneven):
         assert recipe_lines(Recipe(pad=1, flip=True), uneven, ["flip", "lr"])[0] == (
-            "augmented   shifted by up to 1 pixel; searched: flip; flip is not for text or left-right classes: "
-            "leave flip out of the space"
+            "augmented   shifted by up to 1 pixel; searched: flip; flip is not for text or left-right "
+            "classes: leave flip out of the space"
         )
         assert (
             recipe_lines(Recipe(pad=1, flip=False), uneven, ["pad"])[0] == "augmented   none; searched: pad"
