@@ -14,7 +14,7 @@ from nas.analysis.factors.decisions import QUARTER
 from nas.analysis.overview import Overview
 from nas.analysis.paired.contrast import PairedContrast
 from nas.formatting import count
-from nas.study.commands import command_for
+from nas.study.commands import command_for, resume_command
 from nas.study.objectives import all_axes
 from nas.visualization.plots.decisions import budgets_figure, decisions_figure
 from nas.visualization.plots.distribution import edf_figure
@@ -138,8 +138,9 @@ def _effects(overview: Overview) -> Iterator[Plot]:
             f"Error of each type minus {against}, at equal FLOPs, over {words}, with 95 % intervals. Bins "
             f"hold {MIN_NETWORKS_OF_TYPE} networks of the type or more. Where lines cross, the better type "
             "changes.",
-            profile_figure(profiles, axis, overview.types) if profiles else None,
-            f"No bin holds {MIN_NETWORKS_OF_TYPE} networks of a type. Continue with: nas search --resume.",
+            profile_figure(profiles, axis, overview.types) if len(profiles) > 1 else None,
+            f"Fewer than two types have {MIN_NETWORKS_OF_TYPE} networks in a bin. Continue with: "
+            f"{resume_command(overview.runs[0])} --trials N",
         )
 
 
