@@ -48,18 +48,10 @@ class CostedCandidate:
         return self.cost.flops
 
 
-def costed(
-    space: SearchSpace,
-    genotype: Genotype,
-    parent: int | None = None,
-    decisions: Mapping[str, Any] | None = None,
-) -> CostedCandidate:
-    """Return a network of the space as a candidate.
-
-    decisions: those that built it, by default read off the network, which builds it once more.
-    """
-    known = space.decisions(genotype) if decisions is None else decisions
-    return CostedCandidate(genotype, genotype.digest, known, space.cost(genotype), parent)
+def costed(space: SearchSpace, genotype: Genotype, parent: int | None = None) -> CostedCandidate:
+    """Return a network of the space as a candidate."""
+    cost = space.cost(genotype)
+    return CostedCandidate(genotype, genotype.digest, space.decisions(genotype), cost, parent)
 
 
 class Candidates:
@@ -135,13 +127,7 @@ class _Neighbours:
         if place not in self._built:
             path, option = self._moves[place]
             rng = np.random.default_rng([*self._seed, place])
-            answer, taken = replay({**self._decisions, path: option}, rng), dict[str, Any]()
-
-            def choose(path: str, options: Sequence[Any]) -> Any:
-                taken[path] = chosen = answer(path, options)
-                return chosen
-
-            genotype = self._space.build(choose)
+            genotype = self._space.build(replay({**self._decisions, path: option}, rng))
             fits = not self._space.violations(genotype)
-            self._built[place] = costed(self._space, genotype, self._parent, taken) if fits else None
+            self._built[place] = costed(self._space, genotype, self._parent) if fits else None
         return self._built[place]

@@ -12,13 +12,9 @@ from nas.pareto import hypervolume
 from nas.schedulers import TrainFully
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
-from nas.searchers.candidates import Candidates
 from nas.searchers.hypervolume import INITIAL, NODES, WEIGHTS, expected_gains, van_der_corput
-from nas.space.space import load_space
 from nas.study.history import History
-from nas.study.trial import Proposal
 from nas.surrogate.process_cache import nearest_to_front
-from nas.testing.searcher_check import made_up_trial
 
 
 @pytest.mark.parametrize("costs", [0, 1, 2])
@@ -36,21 +32,6 @@ def test_gains_are_those_of_the_hypervolume_in_expectation(costs):
         for row, candidate in zip(errors, candidates, strict=True)
     ]
     assert expected_gains(points, candidates, errors, corner) == pytest.approx(expected)
-
-
-def test_neighbours_know_the_decisions_that_built_them():
-    """One at most differs from the parent's, but for those that are only asked where it allows."""
-    space = load_space("residual_vs_fractal")
-    parent = made_up_trial(space, 0, Proposal(space.sample(0), "random"))
-    near = [
-        item
-        for item in Candidates(space, 0).of(1, [parent], {parent.digest}.__contains__)
-        if item.parent == 0
-    ]
-    assert len(near) > 5
-    for item in near:
-        assert item.decisions == space.decisions(item.genotype)
-        assert parent.decisions.items() - item.decisions.items()
 
 
 def test_the_van_der_corput_sequence():
