@@ -146,7 +146,7 @@ def predict_masks(
         >>> from PIL import Image
         >>> Image.new("RGB", (32, 32)).save("black32.png")
         >>> network = nas.load_space("fcn_heads").with_input((3, 32, 32), 4).sample(0)
-        >>> trained = nas.train(network, "shapes?limit=40", epochs=1, to="masking")
+        >>> trained = nas.train(network, "shapes?limit=40", epochs=1, to="masking", resume=True)
         >>> (predicted,) = nas.predict_masks(trained["folder"], ["black32.png"])
         >>> predicted.mask.shape
         (32, 32)
@@ -191,7 +191,7 @@ def evaluate_masks(
     Example:
         >>> import nas
         >>> network = nas.load_space("fcn_heads").with_input((3, 32, 32), 4).sample(0)
-        >>> trained = nas.train(network, "shapes?limit=40", epochs=1, to="masks_scored")
+        >>> trained = nas.train(network, "shapes?limit=40", epochs=1, to="masking", resume=True)
         >>> scores = nas.evaluate_masks(trained["folder"])
         >>> abs(1 - scores.miou - trained["test_error"]) < 1e-6
         True
