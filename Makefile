@@ -6,8 +6,9 @@ JOBS ?= auto
 test:  ## the quick tests, under two minutes
 	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile -m "not slow"
 
-test-all:  ## every test
-	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile
+test-all: JOBS = $$(($$(getconf _NPROCESSORS_ONLN) + 1))  # many tests wait for processes of their own
+test-all:  ## every test; files of slow tests first, as tests/conftest.py has them
+	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-lowest:  ## the quick tests on the lowest versions that pyproject.toml allows; torch as pip finds it
 	$(PYTHON) -m venv build/lowest

@@ -6,7 +6,7 @@
     python benchmarks/searchers.py --proposals 10000 [--searchers hypervolume]
 
 A query is proposed by `nas.searchers.propose`, one at a time, no network twice; see tabulated.py for
-the tables. The protocols:
+the tables, and peers.py for the searchers `local` and `qnehvi`. The protocols:
 
 accuracy        the error is the only objective, without noise: best accuracy so far.
 front           error and FLOPs, without noise: share of the hypervolume of the whole table.
@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from peers import missing
 from tabulated import Table, channel_bench, digits, nas_bench_201, nas_bench_macro
 
 import nas.surrogate
@@ -46,6 +47,7 @@ from nas.training.latency import Latency
 
 MARKS = (25, 30, 50, 100, 150, 200, 500)
 LARGE = "all_modules"
+SEARCHERS = "hypervolume,evolution,random,local,optuna:tpe,optuna:nsgaii,optuna:gp,qnehvi"
 PERCENT = ("accuracy", "noisy", "noisy, expected")
 """Protocols whose figures are in per cent; the others are shares."""
 
@@ -169,6 +171,9 @@ def report(file: str, protocol: str, arguments: argparse.Namespace) -> None:
     print("| searcher | " + " | ".join(map(str, marks)) + " | ms a query |")
     print("|" + "---|" * (len(marks) + 2))
     for name in arguments.searchers.split(","):
+        if missing(name):
+            print(f"| {name} | skipped: {missing(name)} is not installed |")
+            continue
         jobs = [Job(file, name, protocol, seed, arguments.queries) for seed in range(arguments.seeds)]
         with get_context("fork").Pool(arguments.processes) as pool:
             figures, times = zip(*pool.map(one_run, jobs, chunksize=1), strict=True)
@@ -211,7 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("tables", nargs="*", help="digits, or the file of a published table")
     parser.add_argument("--protocols", default="accuracy,front,noisy")
-    parser.add_argument("--searchers", default="hypervolume,random,evolution,optuna:tpe,optuna:nsgaii")
+    parser.add_argument("--searchers", default=SEARCHERS)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--processes", type=int, default=os.cpu_count())

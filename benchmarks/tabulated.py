@@ -177,15 +177,17 @@ class Cells:
     def genotypes(self) -> Iterator[tuple[tuple[str, ...], Genotype]]:
         """Yield every cell with its published operations."""
         for ops in self.names:
-            taken = {
-                f"cell.graph.op{edge.replace('-', '_')}": op for edge, op in zip(CELL_EDGES, ops, strict=True)
-            }
-            yield ops, self.space.build(lambda path, _, taken=taken: CELL_OPS[taken[path]])
+            taken = self.decisions(ops)
+            yield ops, self.space.build(lambda path, _, taken=taken: taken[path])
+
+    @staticmethod
+    def decisions(ops: Sequence[str]) -> dict[str, str]:
+        """Return the decisions of a cell with these published operations."""
+        return {_path(edge): CELL_OPS[op] for edge, op in zip(CELL_EDGES, ops, strict=True)}
 
     def published(self, genotype: Genotype) -> tuple[str, ...]:
         """Return the published operations of a network."""
-        decisions = self.space.decisions(genotype)
-        return tuple(PUBLISHED[decisions[f"cell.graph.op{edge.replace('-', '_')}"]] for edge in CELL_EDGES)
+        return _published(self.space.decisions(genotype))
 
     def flops(self, genotype: Genotype) -> int:
         """Add up the FLOPs of a network; quicker than its graph."""
@@ -197,24 +199,50 @@ class Cells:
 
 
 def nas_bench_201(path: Path) -> Table:
-    cells = Cells(path)
-    points = [cells.measure(genotype) for _, genotype in cells.genotypes()]
+    """The cells of the space `nas_bench_201`, each built once: a search then looks up digests and FLOPs."""
+    cells, digests, flops, known = Cells(path), {}, {}, {}
+    domains = cells.space.domains()
+    for ops, genotype in cells.genotypes():
+        alive = genotype.nodes[0].module.graph.alive  # type: ignore[union-attr]
+        if alive not in known:
+            known[alive] = genotype.digest
+            flops[genotype.digest] = cells.flops(genotype)
+        taken = cells.decisions(ops)
+        digests[tuple(taken[path] for path in domains)] = known[alive]
+    space = FlatSpace(list(domains), list(PUBLISHED), digests, flops)
     seeds, milliseconds = (
         _cells_table(path.with_name(f"nas-bench-201_{name}.csv.gz"))
         for name in ("seeds_cifar10", "latency_ms")
     )
 
-    def trainings(genotype: Genotype) -> list[float]:
-        row = seeds[cells.names[cells.published(genotype)]]
+    def published(entry: Entry) -> tuple[str, ...]:
+        return _published(space.decisions(entry))
+
+    def measure(entry: Entry) -> Point:
+        return cells.errors[published(entry)], flops[entry.digest]
+
+    def trainings(entry: Entry) -> list[float]:
+        row = seeds[cells.names[published(entry)]]
         return [
             1 - float(row[f"val_acc_seed{seed}"]) / 100 for seed in range(3) if row[f"val_acc_seed{seed}"]
         ]
 
-    def latency(genotype: Genotype, device: str) -> float:
-        return float(milliseconds[cells.names[cells.published(genotype)]][device]) / 1000
+    def latency(entry: Entry, device: str) -> float:
+        return float(milliseconds[cells.names[published(entry)]][device]) / 1000
 
     title, reference = "NAS-Bench-201, CIFAR-10", (0.30, 230e6)
-    return Table(title, cells.space, cells.measure, points, reference, trainings, latency)
+    points = [measure(entry) for entry in space.enumerate()]
+    return Table(title, space, measure, points, reference, trainings, latency)
+
+
+def _published(decisions: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the published operations of a cell."""
+    return tuple(PUBLISHED[decisions[_path(edge)]] for edge in CELL_EDGES)
+
+
+def _path(edge: str) -> str:
+    """Return the decision on an edge of a cell."""
+    return f"cell.graph.op{edge.replace('-', '_')}"
 
 
 def _cells_table(path: Path) -> dict[str, dict[str, str]]:

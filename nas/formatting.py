@@ -17,21 +17,29 @@ SCHEMA = 1
 FLOPS_NOTE = "FLOPs are multiply-adds of convolutions and linear layers."
 
 WIDTH = 110
-"""Columns of text without a terminal."""
+"""Most columns of running text."""
+
+UNLIMITED = 1000
+"""Columns of a table that no screen limits."""
 
 
-def to_text(*parts: RenderableType, width: int = WIDTH) -> str:
+def to_text(*parts: RenderableType, width: int = UNLIMITED) -> str:
     """Return rich tables and strings as plain text, one below the other.
 
-    width: columns at which strings are wrapped; tables are as wide as their figures need.
+    width: columns of the screen, for tables as in `nas.text_table`; strings are wrapped at `WIDTH` at most.
     """
     from rich.console import Console
+    from rich.table import Table
+
+    from nas.text_table import table_lines
 
     lines: list[str] = []
     for part in parts:
-        columns = width if isinstance(part, str) else 1000
+        if isinstance(part, Table):
+            lines += table_lines(part, width)
+            continue
         console = Console(
-            width=columns, color_system=None, force_terminal=False, highlight=False, emoji=False
+            width=min(width, WIDTH), color_system=None, force_terminal=False, highlight=False, emoji=False
         )  # or rich makes a picture of ":100:"
         with console.capture() as capture:
             console.print(part, markup=False)

@@ -37,6 +37,7 @@ ROOMS = [
     "modules",
     "graph",
     "formatting",
+    "text_table",
     "files",
     "plugins",
     "pareto",

@@ -14,7 +14,7 @@ from nas.analysis.claims.grades import LEVEL, MIN_NETWORKS_OF_TYPE, OWN_RECIPES
 from nas.analysis.edf import Edf, edf_band, shared_bins
 from nas.analysis.table import distinct_networks, sample_of
 from nas.errors import NasError
-from nas.formatting import WIDTH, interval, known, table_of, to_text
+from nas.formatting import UNLIMITED, interval, known, table_of, to_text
 from nas.stats.adjusted import adjusted_effect
 from nas.stats.estimate import Estimate, estimate_dict, finite
 from nas.stats.resampling import Floats, holm
@@ -123,7 +123,7 @@ def _edfs(networks: pd.DataFrame, cost: Floats, seed: int) -> dict[str, Edf]:
     return {name: edf_band(error[rows], cost[rows], bins=bins, rng=rng) for name, rows in groups.items()}
 
 
-def at_equal_text(comparisons: Sequence[AtEqual], width: int = WIDTH) -> str:
+def at_equal_text(comparisons: Sequence[AtEqual], width: int = UNLIMITED) -> str:
     """Return a table with one row per contrast and complexity."""
     table = table_of("a -> b", "at equal", "b - a, points", "p>", "effective overlap>")
     for row in zip(*(comparison.differences for comparison in comparisons), strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.analysis.reliability import RESAMPLES, Fidelity
 from nas.analysis.table import dominating_type
-from nas.formatting import WIDTH, table_of, to_text
+from nas.formatting import UNLIMITED, table_of, to_text
 from nas.stats.estimate import Estimate
 from nas.stats.ranks import BEST, agreement
 
@@ -48,7 +48,7 @@ def _fidelity(run: Run, short: int, long: int, seed: int) -> Fidelity:
     return Fidelity(short, long, x, y, types, alike)
 
 
-def rungs_text(fidelities: Sequence[Fidelity], width: int = WIDTH) -> str:
+def rungs_text(fidelities: Sequence[Fidelity], width: int = UNLIMITED) -> str:
     """Return the agreement as a table with one row per pair of rungs."""
     table = table_of(
         "epochs", "networks>", "rank correlation", "Kendall's tau", f"overlap of the best {BEST:.0%}"

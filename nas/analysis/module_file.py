@@ -6,6 +6,7 @@ import keyword
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from textwrap import fill, wrap
 from typing import Any
 
 from nas.errors import NasError
@@ -15,9 +16,7 @@ from nas.modules.base import MODULE_TYPES, TYPE_NAME, Module, expansion, field_n
 from nas.modules.structure import Structure
 from nas.plugins import load_plugin
 
-TEMPLATE = '''"""{about}
-
-Found by a search in `{space}`, and written by nas modules. Taken are
+TEMPLATE = '''"""Module type {name}, found by a search in `{space}` and written by nas modules from
 {taken}
 """
 
@@ -32,7 +31,7 @@ class {cls}(Module, name="{name}"):{choices}
     def expand(self, x: Value) -> Value:
         return {call}.expand(x)
 '''
-WIDTH = 110
+WIDTH, INDENT = 110, "    "
 SIZES = ((32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 64, 2))
 """Input channels, width and stride of expansions that are compared besides those of the networks."""
 
@@ -42,7 +41,8 @@ def write_module_type(
 ) -> type[Module]:
     """Write a file with a type that holds these modules, check it, and return the type.
 
-    Fields in which the modules differ are choices, and so is `norm`, which stem and head follow.
+    Fields in which the modules differ are choices. So is `norm`, with all places of batch norm that the type
+    of the modules knows: stem and head follow it, and other types are compared under each.
 
     Args:
         file: A file that does not exist.
@@ -80,27 +80,47 @@ def module_source(name: str, modules: Sequence[Module], space: str) -> str:
         options = list(dict.fromkeys(getattr(module, field.name) for module in modules))
         if field.name in ("width", "stride"):
             continue
-        if len(options) > 1 or field.name == "norm":
+        if field.name == "norm":
+            options = list(dict.fromkeys([*options, *dict(kind.choices())["norm"]]))
+        if len(options) > 1:
             own.append(_choice(field.name, options))
             values[field.name] = f"self.{field.name}"
         elif options[0] != field.default:
             values[field.name] = _plain(options[0])
         if field.name in values and isinstance(options[0], Structure):
-            values[field.name] = f"{type(options[0]).__name__}.read({values[field.name]})"
+            values[field.name] = _call(f"{type(options[0]).__name__}.read", [values[field.name]], 3)
     structures = {type(getattr(modules[0], field)) for field in values}
     more = [f"from {s.__module__} import {s.__name__}" for s in structures if issubclass(s, Structure)]
     arguments = ["self.width", "self.stride", *(f"{field}={value}" for field, value in values.items())]
     return TEMPLATE.format(
-        about=f"Module type {name}: {kind.type_name} with the settings of {len(modules)} that recur.",
         space=space,
-        taken="\n".join(f"    {module}" for module in modules),
+        taken="\n".join(_wrapped(str(module), "    ") for module in modules),
         imports=", ".join(sorted({kind.__name__, "Module", *(["choice"] if own else [])})),
         more="\n".join([*more, ""]),
         cls="".join(part.capitalize() for part in name.split("_")),
         name=name,
         choices="\n".join(["", *own, ""] if own else [""]),
-        call=f"{kind.__name__}({', '.join(arguments)})",
+        call=_call(kind.__name__, arguments, 2),
     )
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+
+
+def _call(target: str, arguments: Sequence[str], level: int) -> str:
+    """Return a call on one line, or with an argument per line where that is too long."""
+    line, indent = f"{target}({', '.join(arguments)})", INDENT * (level + 1)
+    if len(line) <= WIDTH - len("return .expand(x)") - len(INDENT) * level and "\n" not in line:
+        return line
+    parts = [_string_lines(argument, indent) if argument[0] == '"' else argument for argument in arguments]
+    return "\n".join([f"{target}(", *(f"{indent}{part}," for part in parts), f"{INDENT * level})"])
+
+
+def _string_lines(text: str, indent: str) -> str:
+    """Return a string as one literal per line, which Python joins."""
+    lines = wrap(text.strip('"'), WIDTH - len(indent) - 4, break_long_words=False)
+    return f"\n{indent}".join([*(f'"{line} "' for line in lines[:-1]), f'"{lines[-1]}"'])
 
 
 def _choice(name: str, options: Sequence[Any]) -> str:
@@ -109,7 +129,8 @@ def _choice(name: str, options: Sequence[Any]) -> str:
     line = f"    {name}: {_plain_type(options[0])} = choice({', '.join(texts)})"
     if len(line) <= WIDTH:
         return line
-    return "\n".join([line.partition("(")[0] + "(", *(f"        {text}," for text in texts), "    )"])
+    lines = [_string_lines(text, INDENT * 2) if text[0] == '"' else text for text in texts]
+    return "\n".join([line.partition("(")[0] + "(", *(f"        {text}," for text in lines), "    )"])
 
 
 def _check(name: str, modules: Sequence[Module]) -> None:

@@ -5,6 +5,11 @@ the same graph are one module; the inner steps of a derivation count as modules,
 lowest errors among those of nearly equal FLOPs. A search copies from its parents, so the networks that
 descend from one first network count as one observation. Where a module makes no difference, its share in
 each has the mean that uniform draws of equal FLOPs have.
+
+A free space holds countless modules, and any network has some that hardly another one has. So p is adjusted
+for all modules of the space, not only for those that were found: by Bonferroni's method with weights, where
+the weight of a module is its share of all modules of uniform draws. A module that one family alone has is
+never shown.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from nas.modules.base import Module, expansion, field_names
 from nas.space.genotype import Genotype, expand
 from nas.space.space import SearchSpace
 from nas.stats.estimate import Estimate
-from nas.stats.resampling import Floats, holm
+from nas.stats.resampling import Floats
 from nas.study.trial import Trial
 
 DRAWS = 1000
@@ -47,7 +52,8 @@ class Recurrent:
     module: one with this graph, at a width and stride of its own. networks: good networks that have it.
     families: families of good networks (a first network and those that descend from it) that have it. share:
     mean over families of the share of their networks that have it, with 95 % limits. expected: the share
-    in uniform draws of equal FLOPs. p: adjusted for all modules by Holm's method.
+    in uniform draws of equal FLOPs. p: adjusted for all modules of the space. gain: by how much the error of
+    its good networks is below the median of all networks of nearly equal FLOPs, on average.
     """
 
     key: str
@@ -57,11 +63,13 @@ class Recurrent:
     share: Estimate
     expected: float
     p: float
+    gain: float
 
 
 @dataclass(frozen=True)
 class Recurrence:
-    """Modules of a run, the most certain first, with the numbers that they were counted among.
+    """Modules of a run, by p and, where that is equal, by families and gain, with the numbers that they were
+    counted among.
 
     good, families: good networks, and their families. left_out: trained networks in bins of FLOPs with too
     few of them, or too few uniform draws. draws: uniform draws in the bins.
@@ -109,9 +117,9 @@ def recurrent_modules(trials: Sequence[Trial], space: SearchSpace, *, seed: int 
         message = f"no range of FLOPs has {MIN_TRAINED} trained networks and {MIN_DRAWN} uniform draws"
         hint = "train more networks; a searcher that looks at no errors (random) spreads over all costs"
         raise NasError(message, where=space.name, hint=hint)
-    good = _good(trained, bins, usable)
+    good, gains = _good(trained, bins, usable)
     left_out = sum(b not in usable for b in bins)
-    return _count(trials, good, drawn, left_out, sum(len(drawn[b]) for b in usable))
+    return _count(trials, good, gains, drawn, left_out, sum(len(drawn[b]) for b in usable))
 
 
 def _flops(space: SearchSpace, genotype: Genotype) -> int:
@@ -178,18 +186,24 @@ def _bin(flops: float, edges: Floats) -> int:
     return min(int(np.searchsorted(edges, flops, side="right")) - 1, len(edges) - 2)
 
 
-def _good(trained: Sequence[Trial], bins: Sequence[int], usable: Sequence[int]) -> list[tuple[Trial, int]]:
-    """Return the good networks with their bins."""
-    good = []
+def _good(
+    trained: Sequence[Trial], bins: Sequence[int], usable: Sequence[int]
+) -> tuple[list[tuple[Trial, int]], Floats]:
+    """Return the good networks with their bins, and how far each is below the median of its bin."""
+    good, gains = [], []
     for b in usable:
         own = sorted((t for t, at in zip(trained, bins, strict=True) if at == b), key=lambda t: t.error or 0)
-        good += [(trial, b) for trial in own[: max(1, round(GOOD * len(own)))]]
-    return good
+        errors = np.array([trial.error or 0 for trial in own])
+        count = max(1, round(GOOD * len(own)))
+        good += [(trial, b) for trial in own[:count]]
+        gains += list(np.median(errors) - errors[:count])
+    return good, np.array(gains)
 
 
 def _count(
     trials: Sequence[Trial],
     good: Sequence[tuple[Trial, int]],
+    gains: Floats,
     drawn: dict[int, list[frozenset[str]]],
     left_out: int,
     draws: int,
@@ -200,21 +214,23 @@ def _count(
     families = sorted({founders[trial.number] for trial, _ in good})
     rows = np.array([families.index(founders[trial.number]) for trial, _ in good])
     sizes = np.bincount(rows)
+
+    def mean(values: Floats) -> float:
+        """Return the mean over families of their means over networks."""
+        return float((np.bincount(rows, values) / sizes).mean())
+
+    modules = mean(np.array([np.mean([len(own) for own in drawn[b]]) for _, b in good]))
     found = []
     for key, module in known.items():
         holds = np.array([key in own for own in keys], float)
-        uniform = np.array([_share(drawn[b], key) for _, b in good])
-        shares = np.bincount(rows, holds) / sizes
-        expected = float((np.bincount(rows, uniform) / sizes).mean())
-        share = float(shares.mean())
+        share, expected = mean(holds), mean(np.array([_share(drawn[b], key) for _, b in good]))
         estimate = Estimate(share, *limits(share, len(families)))
-        has = int((shares > 0).sum())
-        p = tail(share, expected, len(families))
-        found.append(Recurrent(key, module, int(holds.sum()), has, estimate, expected, p))
-    found.sort(key=lambda row: (row.p, -row.share.value / row.expected, row.key))
-    adjusted = holm(np.array([row.p for row in found]))
-    ranked = [replace(row, p=float(p)) for row, p in zip(found, adjusted, strict=True)]
-    return Recurrence(tuple(ranked), len(good), len(families), left_out, draws)
+        has = len(set(rows[holds > 0]))
+        p = min(1.0, tail(share, expected, len(families)) * modules / expected) if has > 1 else 1.0
+        gain = float(gains[holds > 0].mean())
+        found.append(Recurrent(key, module, int(holds.sum()), has, estimate, expected, p, gain))
+    found.sort(key=lambda row: (row.p, -row.families, -row.gain))  # stable: a module comes before its parts
+    return Recurrence(tuple(found), len(good), len(families), left_out, draws)
 
 
 def _share(drawn: Sequence[frozenset[str]], key: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nas.cli._output import echo, emit, table
+from nas.cli._output import echo, echo_labelled, emit, table
 from nas.cli.spaces import adaptation_lines, genotypes, recipe_lines
 from nas.errors import NasError
 from nas.formatting import count, duration
@@ -42,21 +42,18 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     echo(f"space       {config.space.name}: {genotypes(config.space)}{counted}, {decisions} decisions")
     if networks is not None and networks < config.trials and not config.searcher.plans_every_trial:
         echo(f"            the search ends when all are tried, before {config.trials} candidates")
-    for line in (*adaptation_lines(config.space), *_limit_lines(document["limits"])):
-        echo(line)
-    for line in (*data_lines(dataset, config.data), *lines_of_recipe(config.recipe, dataset)):
-        echo(line)
-    for line in recipe_lines(config.space):
-        echo(line)
-    epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} epochs each"
+    echo_labelled(*adaptation_lines(config.space), *_limit_lines(document["limits"]))
+    searched = config.space.spec.recipe_decisions
+    echo_labelled(*data_lines(dataset, config.data), *lines_of_recipe(config.recipe, dataset, searched))
+    echo_labelled(*recipe_lines(config.space))
+    epochs = f"{epochs_text(config.fidelity, config.recipe.epochs)} each"
     amount = f"{config.trials} candidates" if config.trials < UNBOUNDED else "as many candidates as fit"
     within = "" if config.seconds is None else f" in {duration(config.seconds)}"
     echo(f"search      {amount}{within} by {config.searcher.name}, {epochs}")
     for seed in config.warm_starts:
         echo(f"seed        {seed}")
     echo(f"objectives  {', '.join(config.objectives)}")
-    for line in design_lines(planned):
-        echo(f"design      {line}")
+    echo_labelled(*(f"design      {line}" for line in design_lines(planned)))
     echo(f"time        {time_text(planned)}\n")
     kind = "networks of the design" if planned.design else "uniform samples"
     echo(f"{planned.samples} {kind} cost, for one image:")
@@ -77,8 +74,10 @@ def _limit_lines(limits: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def epochs_text(fidelity: Sequence[int], epochs: int) -> str:
-    """Return `9`, or `1 to 9 (rungs 1, 3, 9)`."""
-    return f"{fidelity[0]} to {epochs} (rungs {', '.join(map(str, fidelity))})" if fidelity else str(epochs)
+    """Return `9 epochs`, or `1 to 9 epochs (rungs 1, 3, 9)`."""
+    if not fidelity:
+        return count(epochs, "epoch")
+    return f"{fidelity[0]} to {epochs} epochs (rungs {', '.join(map(str, fidelity))})"
 
 
 def design_lines(planned: Plan) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import textwrap
 import traceback
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from nas.errors import escape_controls, readable
-from nas.formatting import SCHEMA, WIDTH
+from nas.formatting import SCHEMA, UNLIMITED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,12 +27,30 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 200
 """Columns if stdout is not a terminal, enough for tables to keep one line per row."""
 
+LABEL = 12
+"""Columns of the labels before lines about data, a plan or a training."""
+
 COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def echo(text: object = "", *, err: bool = False, newline: bool = True) -> None:
     """Print a text to stdout, or to stderr."""
     click.echo(escape_controls(str(text)), nl=newline, err=err)
+
+
+def echo_labelled(*lines: str) -> None:
+    """Print lines of a label and a text, broken below their texts on a narrow terminal."""
+    for line in lines:
+        echo(hanging(line, text_width()))
+
+
+def hanging(line: str, width: int) -> str:
+    """Break a line that begins with a label at spaces, so that it continues below its text."""
+    if len(line) <= width:
+        return line
+    return textwrap.fill(
+        line, width, subsequent_indent=" " * LABEL, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def echo_types(text: str, types: Sequence[str]) -> None:
@@ -84,8 +103,8 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def text_width() -> int:
-    """Return the columns for running text and wide tables."""
-    return min(console().width, WIDTH)
+    """Return the columns of the terminal; without one, tables may be as wide as they are."""
+    return console().width if sys.stdout.isatty() else UNLIMITED
 
 
 def table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
-from nas.cli._output import WithoutRaylet, coloured, console, echo, percent
+from nas.cli._output import WithoutRaylet, coloured, console, echo, hanging, percent
 from nas.controller.config import UNBOUNDED
 from nas.controller.signals import DRAIN
 from nas.formatting import count, duration, metric
@@ -34,6 +35,9 @@ BAR = 30
 SCATTER = (48, 10)
 """Columns and lines of the scatter plot of the front, axes included."""
 
+REFRESH = 0.25
+"""Seconds between two refreshes of the view."""
+
 LAST = 6
 """Candidates whose results stay in view beside the plot."""
 
@@ -55,6 +59,7 @@ class SearchProgress:
         self.last: deque[str] = deque(maxlen=LAST)
         self.running: dict[int, Event] = {}
         self.live: Live | None = None
+        self.lock = threading.RLock()
         self.open = ExitStack()
 
     def __enter__(self) -> SearchProgress:
@@ -63,13 +68,36 @@ class SearchProgress:
         self.open.enter_context(redirect_stdout(sys.stderr))
         screen = console(stderr=True)
         if screen.is_terminal:
-            self.live = Live(console=screen, get_renderable=self.render, transient=True)
+            self.live = Live(console=screen, get_renderable=self.render, transient=True, auto_refresh=False)
             self.open.enter_context(self.live)
+            self.open.enter_context(self._refreshing(self.live))
         self.open.enter_context(redirect_stdout(WithoutRaylet(sys.stdout)))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.open.close()
+
+    @contextmanager
+    def _refreshing(self, live: Live) -> Iterator[None]:
+        """Refresh the view until the end, but never in the middle of a print.
+
+        With rich's own thread, a print that had measured the view could erase a line above it, where it had
+        shrunk meanwhile.
+        """
+        ended = threading.Event()
+
+        def refresh() -> None:
+            while not ended.wait(REFRESH):
+                with self.lock:
+                    live.refresh()
+
+        thread = threading.Thread(target=refresh, name="view", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def data(self, config: SearchConfig, dataset: Dataset) -> None:
         """Print how the images were read and are augmented, and what follows from their size."""
@@ -79,14 +107,17 @@ class SearchProgress:
         from nas.training.recipe_text import recipe_lines
 
         self.seconds = config.seconds
-        lines = (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset))
+        searched = config.space.spec.recipe_decisions
+        lines = (*data_lines(dataset, config.data), *recipe_lines(config.recipe, dataset, searched))
         for line in (*lines, *searched_lines(config.space), *adaptation_lines(config.space)):
-            self.print(line)
+            self.print(line if self.live is None else hanging(line, self.live.console.width))
 
     def plan(self, config: SearchConfig, planned: Plan) -> None:
         from nas.cli._dry_run import design_lines, time_text
 
-        self.print(f"{config.trials} trainings of {config.recipe.epochs} epochs, {time_text(planned)}")
+        self.print(
+            f"{config.trials} trainings of {count(config.recipe.epochs, 'epoch')}, {time_text(planned)}"
+        )
         for line in design_lines(planned):
             self.print(f"design: {line}")
 
@@ -105,7 +136,7 @@ class SearchProgress:
         many = f"{self.total} candidates" if self.total < UNBOUNDED else "as many candidates as fit"
         if self.seconds is not None:
             many += f" in {duration(self.seconds)}"
-        shown = f"{many}{resumed} on {run.config.data}, {epochs} epochs each"
+        shown = f"{many}{resumed} on {run.config.data}, {epochs} each"
         self.print(f"{shown}, {slots} at a time")
         if run.config.task == "segmentation":
             self.print(f"error: {objective('error').axis('segmentation')}")
@@ -167,7 +198,8 @@ class SearchProgress:
         if self.live is None:
             echo(line, err=True)
         else:
-            self.live.console.print(coloured(line, types), soft_wrap=True)
+            with self.lock:
+                self.live.console.print(coloured(line, types), soft_wrap=True)
 
     def render(self) -> Group | str:
         """Return the view of the running trainings and the progress of the search."""

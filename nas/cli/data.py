@@ -9,7 +9,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._output import echo, emit, note, table
+from nas.cli._output import echo, echo_labelled, emit, note, table
 
 MOST_CLASSES = 40
 """Classes that the table lists."""
@@ -59,8 +59,7 @@ def command(
     if as_json:
         emit({**data_dict(dataset), "augmentation": augmentation(chosen)})
         return
-    for line in (*data_lines(dataset, spec), *recipe_lines(chosen, dataset)):
-        echo(line)
+    echo_labelled(*data_lines(dataset, spec), *recipe_lines(chosen, dataset))
     counts = class_counts(dataset)
     rows = [{"class": name, **of_parts} for name, of_parts in list(counts.items())[:MOST_CLASSES]]
     echo()

@@ -21,7 +21,9 @@ SHOWN = 10
 
 @click.command("modules", epilog="Example: nas modules latest --take 1 --name found")
 @options.run
-@click.option("--take", type=click.IntRange(min=1), metavar="K", help="Write the K first modules as a type.")
+@click.option(
+    "--take", type=click.IntRange(min=1), metavar="K", help="Write the K first new modules as a type."
+)
 @click.option("--name", metavar="NAME", help="Name of the type; the file is NAME.py in the current folder.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the first modules.")
 @options.results_dir
@@ -35,8 +37,12 @@ def command(
     layers compute: settings that make the same graph are one. Its share is held against 1,000 uniform draws
     from the space at equal FLOPs. Networks that descend from one first network count as one observation.
 
+    Modules are ordered by p, adjusted for all modules of the space; then by the number of families that have
+    them, and by how many points of error their networks are below the median at equal FLOPs.
+
     --take writes a module type with the fields in which the modules differ, and checks that it makes the same
-    networks. `nas search --plugin NAME.py` knows it from then on.
+    networks. Modules of a free space that known types make are passed over. `nas search --plugin NAME.py`
+    knows the type from then on.
     """
     from nas.analysis.recurrent import NONE_SHOWN, recurrent_modules
     from nas.study.run import open_run
@@ -53,11 +59,12 @@ def command(
         emit({**_as_json(found), "file": str(file) if file else None})
         return
     table(
-        [_row(i, row) for i, row in enumerate(found.modules[:SHOWN], start=1)], right=["networks", "families"]
+        [_row(i, row) for i, row in enumerate(found.modules[:SHOWN], start=1)],
+        right=["networks", "families", "below median"],
     )
     echo(
-        f"{found.good} good networks of {found.families} families; {found.draws} uniform draws; "
-        f"{len(found.modules)} modules tested, p after Holm"
+        f"{found.good} good networks of {found.families} families with {len(found.modules)} modules; "
+        f"{found.draws} uniform draws; p adjusted for all modules of the space"
     )
     if not found.shown:
         echo(NONE_SHOWN)
@@ -68,19 +75,24 @@ def command(
 
 
 def _row(rank: int, row: Recurrent) -> dict[str, Any]:
-    share = row.share
+    from nas.analysis.known_modules import known_as
+
+    share, known = row.share, known_as(row.module)
+    text = str(row.module).rpartition(" ")[0]
     return {
         "": rank,
-        "module": str(row.module).rpartition(" ")[0],
+        "module": text if known == row.module.type_name or not known else f"{text} = {known}",
         "networks": row.networks,
         "families": row.families,
         "share, good": f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]",
         "uniform": f"{row.expected:.1%}",
         "p": f"{row.p:.2g}",
+        "below median": f"{100 * row.gain:.1f}",
     }
 
 
 def _as_json(found: Recurrence) -> dict[str, Any]:
+    from nas.analysis.known_modules import known_as
     from nas.stats.estimate import estimate_dict
 
     modules = [
@@ -92,6 +104,8 @@ def _as_json(found: Recurrence) -> dict[str, Any]:
             "share": estimate_dict(row.share),
             "expected": row.expected,
             "p": row.p,
+            "gain": row.gain,
+            "known_as": known_as(row.module) or None,
         }
         for row in found.modules
     ]
@@ -101,12 +115,17 @@ def _as_json(found: Recurrence) -> dict[str, Any]:
 
 def _take(run: Run, found: Recurrence, count: int, name: str) -> Path:
     """Write the first modules as a type, and say what they are worth."""
+    from nas.analysis.known_modules import known_as
     from nas.analysis.module_file import write_module_type
     from nas.analysis.recurrent import module_places
 
-    if count > len(found.modules):
-        raise NasError(f"{len(found.modules)} modules are known", where="--take")
-    chosen = found.modules[:count]
+    new = [row for row in found.modules if known_as(row.module) in ("", row.module.type_name)]
+    if count > len(new):
+        raise NasError(f"there are {len(new)} new modules", where="--take")
+    chosen = new[:count]
+    for row in found.modules[: found.modules.index(chosen[-1])]:
+        if row not in chosen:
+            note(f"passed over, as it is {known_as(row.module)}: {str(row.module).rpartition(' ')[0]}")
     file = Path(f"{name}.py")
     places = module_places(run.study.trials, run.space, {row.key for row in chosen})
     write_module_type(file, name, [row.module for row in chosen], places, run.space.name)

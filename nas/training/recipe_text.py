@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import Field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import Field, fields, replace
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ from nas.training.recipe import BALANCED, Recipe
 
 if TYPE_CHECKING:
     from nas.data import Dataset
+
+AUGMENTS = ("pad", "flip", "color_jitter", "rand_augment", "cutout", "mixup")
+"""Fields of a recipe that change images, in the order of `augmentation`."""
 
 UNEQUAL = 3
 """Ratio of the numbers of images of two classes from which balancing them is suggested."""
@@ -60,14 +63,23 @@ def augmentation(recipe: Recipe) -> str:
     return ", ".join(steps) or "none"
 
 
-def recipe_lines(recipe: Recipe, dataset: Dataset) -> list[str]:
+def recipe_lines(recipe: Recipe, dataset: Dataset, searched: Collection[str] = ()) -> list[str]:
     """Return the lines on augmentation and classes below those of `nas.data.summary.data_lines`.
 
-    Mirroring is named with the field that turns it off, because it is wrong for text. Classes are named where
-    the recipe treats them apart, or where they differ much in number and it does not.
+    Mirroring is named with what turns it off, because it is wrong for text. Classes are named where the
+    recipe treats them apart, or where they differ much in number and it does not.
+
+    searched: fields that each candidate has its own value of; the recipe's value is not in use.
     """
-    hint = "; not for text or left-right classes: --recipe flip=false" if recipe.flip else ""
-    lines = [("augmented", f"{augmentation(recipe)}{hint}"), ("classes", classes(recipe, dataset))]
+    own = [field for field in AUGMENTS if field in searched]
+    fixed = replace(recipe, **{field: type(getattr(recipe, field))(0) for field in own})
+    text = augmentation(fixed)
+    if own:
+        text += f"; searched: {', '.join(own)}"
+    if "flip" in own or fixed.flip:
+        remedy = "leave flip out of the space" if "flip" in own else "--recipe flip=false"
+        text += f"; {'flip is ' * ('flip' in own)}not for text or left-right classes: {remedy}"
+    lines = [("augmented", text), ("classes", classes(recipe, dataset))]
     return [f"{label:<11} {text}" for label, text in lines if text]
 
 

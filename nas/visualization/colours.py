@@ -1,7 +1,8 @@
 """The colour of each module type, the same in plots, drawings, pages and the terminal, in every run.
 
 The first seven are those of Okabe and Ito (2008), which colour-blind readers can tell apart, with a yellow
-that is legible on white; markers repeat the distinction.
+that is legible on white; markers repeat the distinction. The last ten were chosen one by one, each as far
+from the others as CIELAB allows.
 """
 
 from __future__ import annotations
@@ -33,6 +34,16 @@ PALETTE = (
     Shades("#8c5a3c", "#c08a68", "#ead9cc", "#4a3224"),
     Shades("#2f6f6f", "#5fa8a8", "#cfe3e3", "#1f4444"),
     Shades("#a3123f", "#e0557f", "#f2cdd8", "#571428"),
+    Shades("#f536ea", "#f536ea", "#fccff5", "#652160"),
+    Shades("#1e0fb8", "#b56ffb", "#decdfb", "#4d387d"),
+    Shades("#3fa50d", "#34e83b", "#bad4aa", "#30541f"),
+    Shades("#214100", "#cce397", "#d7e0ca", "#354127"),
+    Shades("#511d3e", "#f3cfed", "#e3cfda", "#553e4b"),
+    Shades("#f60c34", "#f95a57", "#f7beb8", "#82302d"),
+    Shades("#f82c97", "#ff41b0", "#fad3e0", "#6b2344"),
+    Shades("#8a974e", "#61a11c", "#d4d6c0", "#42472b"),
+    Shades("#4d70fb", "#4d8ff8", "#cac8f5", "#42467f"),
+    Shades("#8f0b6a", "#fc94f1", "#f9d2e8", "#5d2e4b"),
 )
 GREY = Shades("#777777", "#9a9a9a", "#e4e4e4", "#3c3f43")
 """Colour of mixed networks, stems and heads."""
@@ -41,7 +52,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 ORDER = (
     *("residual", "fractal", "plain", "bottleneck", "resnext", "inception", "dense"),
-    *("separable", "inverted_bottleneck", "activated_conv", "max_pool"),
+    *("separable", "inverted_bottleneck", "activated_conv", "max_pool", "convnext", "attention", "cell"),
+    *("factorized_inception", "fire", "grammar", "inverted_bottleneck_v3", "inception_reduction", "regnet"),
+    "shuffle",
 )
 """Our module types in the order of their colours. Types of plug-ins follow as they were loaded."""
 

@@ -1,14 +1,18 @@
 """Modules that recur among good networks: what is shown, what is not, and the file that holds them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from testing.trials import a_trial
 
+from nas.analysis.known_modules import known_as
 from nas.analysis.module_file import write_module_type
 from nas.analysis.recurrent import limits, module_key, module_keys, module_places, recurrent_modules, tail
 from nas.errors import NasError
+from nas.graph.cost import cost
 from nas.modules import MODULE_TYPES, ConvStem, Dense, Fractal, Grammar, Plain, PoolHead, Residual
-from nas.space.genotype import Genotype, Node
+from nas.space.genotype import Genotype, Node, expand
 from nas.space.space import parse_space
 from nas.study.trial import Proposal
 
@@ -28,6 +32,21 @@ head: {type: pool}
 """,
     "tiny",
 )
+
+
+FREE = """
+name: free
+vary: network
+input: 1x8x8
+classes: 10
+stem: {type: conv, width: 8}
+modules:
+  grammar:
+    tree: {levels: 3, ops: [seq2, add2, conv3x3, conv1x1, dw3x3, end1x1, identity, act]}
+stages:
+  - {depth: 1, width: [8, 12, 16], stride: 2}
+head: {type: pool}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +69,6 @@ def trials_of(error, parents=None, count=48):
 
 
 def trial_with_cost(trial):
-    from dataclasses import replace
-
-    from nas.graph.cost import cost
-    from nas.space.genotype import expand
-
     graph = expand(trial.proposal.genotype, SPACE.input_shape, SPACE.num_classes)
     return replace(trial, cost=cost(graph))
 
@@ -84,6 +98,35 @@ def test_a_module_that_makes_networks_good_is_shown_and_one_by_chance_is_not():
     assert recurrent_modules(trials_of(chance), SPACE).shown == ()
 
 
+def test_what_one_network_alone_has_is_never_shown():
+    """In a free space each network has modules that no other has, a good one, too."""
+    free = parse_space(FREE, "free")
+    rng = np.random.default_rng(0)
+    proposals = [Proposal(free.sample(rng), "random") for _ in range(16)]
+    trials = [
+        trial_with_cost(a_trial(i, 0, proposal=own, error=rng.random())) for i, own in enumerate(proposals)
+    ]
+    found = recurrent_modules(trials, free)
+    assert {row.families for row in found.modules} >= {1}
+    assert {row.p for row in found.modules if row.families == 1} == {1.0}
+    assert found.shown == ()
+
+
+def test_modules_of_equal_p_are_ordered_by_families_and_error():
+    found = recurrent_modules(trials_of(chance), SPACE)
+    order = [(row.p, -row.families, -row.gain) for row in found.modules]
+    assert order == sorted(order)
+    assert found.modules[0].gain > 0
+
+
+def test_known_modules_are_recognised_in_a_free_space():
+    tree = type(Grammar(16).tree).read
+    assert known_as(Grammar(16, 2)) == "residual"
+    assert known_as(Grammar(32, tree=tree("conv3x3"), norm="pre_activation")).startswith("plain(convs=1")
+    assert known_as(Grammar(32, tree=tree("seq(conv3x3, dw3x3)"))) == ""
+    assert known_as(Residual(16)) == "residual"
+
+
 def test_networks_of_one_descent_count_once():
     """All descend from the first network, so that even a module in all good ones may be there by copying."""
     found = recurrent_modules(trials_of(favours_c, parents=lambda n: n - 1 if n else None), SPACE)
@@ -110,7 +153,10 @@ def forget():
     MODULE_TYPES.pop("tri", None)
 
 
-TREES = ("seq(add(identity, seq(conv3x3, end3x3)), act)", "seq(conv3x3, act)")
+TREES = (
+    "seq(add(identity, seq(conv3x3, end3x3)), act)",
+    "add(seq(seq(conv1x1, add(conv1x1@1/2, conv3x3@1/2g8), conv3x3), conv1x1, dw3x3), conv1x1, conv1x1)",
+)
 
 
 @pytest.mark.usefixtures("forget")
@@ -129,11 +175,13 @@ def test_a_file_holds_the_modules_as_one_type(modules, tmp_path, monkeypatch):
     text = (tmp_path / "tri.py").read_text()
     assert made.type_name == "tri"
     assert len(text.splitlines()) <= 50
+    assert max(map(len, text.splitlines())) <= 110
+    norms = dict(made.choices())["norm"]
+    assert norms[0] == modules[0].norm
+    assert set(norms) == set(dict(type(modules[0]).choices())["norm"])
     varied = {name for name, options in made.choices() if len(options) > 1}
-    assert (
-        varied
-        == {"residual": {"shortcut", "gate"}, "grammar": {"tree"}, "dense": set()}[modules[0].type_name]
-    )
+    expected = {"residual": {"shortcut", "gate"}, "grammar": {"tree"}, "dense": set()}[modules[0].type_name]
+    assert varied == expected | {"norm"}
     with pytest.raises(NasError, match="is the name of a module type"):
         write_module_type(tmp_path / "other.py", "tri", modules, [], "tiny")
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
+from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
@@ -46,6 +49,35 @@ def test_what_others_print_is_shown_but_no_dump_of_rays_daemon() -> None:
     print("\x1b[33m(raylet)\x1b[0m Raylet is terminated. Last 20 lines:\n    [state-dump]", file=stream)
     print("another", file=stream)
     assert shown.getvalue() == "one line\nanother\n"
+
+
+def test_no_refresh_falls_into_a_print(monkeypatch) -> None:
+    """A print measures the view, then erases it: a view that shrank meanwhile would cost a printed line."""
+    monkeypatch.setattr("nas.cli._progress.REFRESH", 0.001)
+    view, printing, during = SearchProgress(), threading.Event(), []
+
+    def render() -> str:
+        during.append(printing.is_set())
+        return "a view"
+
+    class Slow:
+        def __rich_console__(self, *_: object) -> Iterator[str]:
+            printing.set()
+            time.sleep(0.1)
+            printing.clear()
+            yield "a line"
+
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with Live(console=console, get_renderable=render, auto_refresh=False) as live, view._refreshing(live):
+        view.live = live
+        monkeypatch.setattr("nas.cli._progress.coloured", lambda *_: Slow())
+        while not during:
+            time.sleep(0.001)
+        during.clear()
+        view.print("")
+        while not during:
+            time.sleep(0.001)
+    assert not any(during)
 
 
 @pytest.mark.parametrize(("width", "height"), [(120, 40), (80, 24), (50, 20)])

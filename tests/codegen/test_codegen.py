@@ -1,4 +1,5 @@
 import ast
+import os
 import pickle
 import re
 
@@ -197,12 +198,26 @@ def graphs():
         yield from (expand(space.sample(seed)) for seed in range(25))
 
 
+def compiled_code(graph):
+    """Return the functions and methods that TorchScript compiles of a network."""
+    tree = ast.parse(source(graph))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return {ast.unparse(function) for function in functions if function.name != "__init__"}
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_network_of_the_zoo_and_random_ones_compile_with_torchscript():
-    with torch.device("meta"):
-        for graph in graphs():
+    """Small networks first; one whose code was all compiled before is compiled with NAS_FUZZ alone."""
+    compiled = set()
+    for graph in sorted(graphs(), key=lambda graph: len(graph.primitives)):
+        code = compiled_code(graph)
+        if code <= compiled and "NAS_FUZZ" not in os.environ:
+            continue
+        with torch.device("meta"):
             torch.jit.script(build_graph(graph).eval())  # raises for what it cannot compile
+        compiled |= code
+    assert len(compiled) > 150
 
 
 def test_the_blocks_of_a_stage_are_a_sequential_whatever_their_edges():

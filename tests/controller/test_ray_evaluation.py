@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves log files open
 ]
 
-PATIENCE = 120
+PATIENCE = 240
 """Seconds allowed; an idle machine takes a few."""
 
 
@@ -91,13 +91,13 @@ def ray_session():
     end_ray()
 
 
-@pytest.fixture
-def run(ray_session, tmp_path):
+@pytest.fixture(scope="module")
+def run(ray_session, tmp_path_factory):
     """Run tasks under orders on two workers; return results by number, executions and epochs."""
     from nas.controller.evaluators.ray import RayEvaluator
 
     def run(script, count=4, **options):
-        log = tmp_path / "log"
+        log = tmp_path_factory.mktemp("orders") / "log"
         dataset = np.full(1000, 0.5)
         evaluator = RayEvaluator(dataset, Orders(script, log), workers=2, trainer=obey, **options)
         events = []
@@ -200,32 +200,59 @@ def test_a_worker_trains_in_the_precision_of_the_search(asked, trained):
     assert worker.train(Task(0, None, seed=0), "bfloat16").message == trained
 
 
-def test_killed_worker_is_replaced_and_its_task_tried_again(run):
-    results, executions, _ = run({1: "die once", 2: "fault once"})
-    assert {r.state for r in results.values()} == {"complete"}
+@pytest.fixture(scope="module")
+def after_faults(run):
+    """Results and executions of tasks of which some kill their worker."""
+    results, executions, _ = run(
+        {1: "die once", 2: "fault once", 4: "die", 5: "exit", 6: "unpicklable"}, count=8
+    )
+    return results, Counter(number for number, _, _ in executions)
+
+
+def test_killed_worker_is_replaced_and_its_task_tried_again(after_faults):
+    results, executions = after_faults
+    assert {results[n].state for n in range(4)} == {"complete"}
     assert [results[n].retries for n in range(4)] == [0, 1, 1, 0]
-    assert Counter(number for number, _, _ in executions) == {0: 1, 1: 2, 2: 2, 3: 1}
+    assert [executions[n] for n in range(4)] == [1, 2, 2, 1]
 
 
-def test_tasks_that_kill_every_worker_fail_after_two_retries(run):
-    results, executions, _ = run({0: "die", 1: "exit"})
-    for number in (0, 1):
+def test_tasks_that_kill_every_worker_fail_after_two_retries(after_faults):
+    results, executions = after_faults
+    for number in (4, 5):
         failed = results[number]
         assert (failed.state, failed.reason, failed.retries) == ("failed", "worker_lost", 2)
         assert failed.message
-        assert Counter(number for number, _, _ in executions)[number] == 3
-    assert all(results[n].state == "complete" for n in (2, 3))
+        assert executions[number] == 3
+    assert results[7].state == "complete"
 
 
-@pytest.mark.parametrize("order", ["sleep", "stop", "hold"])
-def test_hung_trial_is_killed_by_the_watchdog(run, order):
-    results, executions, _ = run({2: order}, stall=5.0)
-    assert (results[2].state, results[2].reason) == ("failed", "timeout")
-    assert results[2].message == "no batch trained in 5 s"
-    assert 5 < results[2].duration < PATIENCE
-    assert len(results[2].curve) == (1 if order == "sleep" else 0)
-    assert all(results[n].state == "complete" for n in (0, 1, 3))
-    assert gone({pid for number, pid, _ in executions if number == 2})
+def test_result_that_cannot_be_sent_is_a_failed_trial(after_faults):
+    results, _ = after_faults
+    assert (results[6].state, results[6].reason) == ("failed", "exception")
+    assert "pickle" in results[6].message
+    assert results[7].state == "complete"
+
+
+HANGS = ("sleep", "stop", "hold")
+
+
+@pytest.fixture(scope="module")
+def after_hanging(run):
+    """Results and executions of tasks of which three hang, each in its way."""
+    results, executions, _ = run(dict(enumerate(HANGS, 2)), count=6, stall=5.0)
+    assert all(results[n].state == "complete" for n in (0, 1, 5))
+    return results, executions
+
+
+@pytest.mark.parametrize("order", HANGS)
+def test_hung_trial_is_killed_by_the_watchdog(after_hanging, order):
+    results, executions = after_hanging
+    hung = 2 + HANGS.index(order)
+    assert (results[hung].state, results[hung].reason) == ("failed", "timeout")
+    assert results[hung].message == "no batch trained in 5 s"
+    assert 5 < results[hung].duration < PATIENCE
+    assert len(results[hung].curve) == (1 if order == "sleep" else 0)
+    assert gone({pid for number, pid, _ in executions if number == hung})
 
 
 def test_slow_trial_that_makes_progress_lives_until_its_deadline(run):
@@ -260,13 +287,6 @@ def test_workers_are_packed_by_memory_and_a_task_that_cannot_fit_is_refused(run)
         assert all(shares[at] + shares[n] <= 1 for n in beside)
     assert times[0][1] <= times[2][0]
     assert times[2][1] <= times[5][0]  # though it would have fitted beside: nothing is overtaken
-
-
-def test_result_that_cannot_be_sent_is_a_failed_trial(run):
-    results, _, _ = run({1: "unpicklable"})
-    assert (results[1].state, results[1].reason) == ("failed", "exception")
-    assert "pickle" in results[1].message
-    assert results[3].state == "complete"
 
 
 def test_wait_returns_at_once_when_nothing_runs(ray_session):

@@ -55,3 +55,29 @@ def test_a_search_whose_raylet_is_killed_ends_in_one_sentence(tmp_path):
     assert lines[1] == "  continue with: nas search --resume --name lost"
     assert output == ""
     assert len(open_run("lost", tmp_path / "results").study.trials) >= 1
+
+
+STARTED_AGAIN = """
+import subprocess, sys
+import psutil, ray
+from nas.controller.evaluators.ray_cluster import end_ray, start_ray
+
+init, left = ray.init, []
+
+def late_at_first(*arguments, **settings):
+    if left:
+        return init(*arguments, **settings)
+    left.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "raylet"]))
+    raise Exception("The current node timed out during startup.")
+
+ray.init = late_at_first
+print(start_ray(workers=1), ray.cluster_resources()["CPU"], psutil.pid_exists(left[0].pid))
+end_ray()
+"""
+
+
+def test_a_ray_that_does_not_start_in_time_is_started_again(tmp_path):
+    command = [sys.executable, "-c", STARTED_AGAIN]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout == "True 1.0 False\n", done.stderr

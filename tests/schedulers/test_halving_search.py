@@ -245,7 +245,7 @@ class TestCommand:
         done, folder = finished
         assert done.returncode == 0, done.stderr
         assert "Agreement of the errors at two rungs" in done.stdout
-        assert "9 candidates on digits?limit=300, 1 to 4 (rungs 1, 2, 4) epochs each" in done.stderr
+        assert "9 candidates on digits?limit=300, 1 to 4 epochs (rungs 1, 2, 4) each" in done.stderr
         assert "stopped early" in done.stdout
         document = json.loads(nas_command("analyze", folder, "--json").stdout)
         with open_run(folder).study as study:

@@ -285,7 +285,7 @@ def test_search_ends_with_commands_that_work(
     assert lines[0].startswith("data        digits?limit=150: classification, 10 classes")
     start = next(at for at, text in enumerate(lines) if text.startswith("2 candidates"))
     progress = lines[start:]
-    assert progress[0].startswith("2 candidates on digits?limit=150, 1 epochs each")
+    assert progress[0].startswith("2 candidates on digits?limit=150, 1 epoch each")
     assert progress[1] == f"precision: {hardware_precision('cpu')}"
     assert [row.split()[:2] for row in progress[2:]] == [["1/2", "#0"], ["2/2", "#1"]]
     commands = captured.out.split("\nNext\n")[1].splitlines()

@@ -467,6 +467,15 @@ class TestDefaults:
         assert "--recipe flip=false" in recipe_lines(recipe, uneven)[0]
         assert recipe_lines(Recipe(pad=0, flip=False), uneven)[0] == "augmented   none"
 
+    def test_searched_fields_are_named_and_not_turned_off_by_a_recipe_that_they_replace(self, uneven):
+        assert recipe_lines(Recipe(pad=1, flip=True), uneven, ["flip", "lr"])[0] == (
+            "augmented   shifted by up to 1 pixel; searched: flip; flip is not for text or left-right "
+            "classes: leave flip out of the space"
+        )
+        assert (
+            recipe_lines(Recipe(pad=1, flip=False), uneven, ["pad"])[0] == "augmented   none; searched: pad"
+        )
+
     def test_classes_in_words(self, uneven, shapes):
         counts = np.bincount(uneven.train_labels)
         assert classes(Recipe(), uneven) == (

@@ -8,7 +8,7 @@ from nas.modules import MODULE_TYPES
 from nas.reports.drawing import drawing
 from nas.reports.render import style
 from nas.space.genotype import expand
-from nas.visualization.colours import PALETTE, css_class, in_order, marker, shades, stylesheet
+from nas.visualization.colours import ORDER, PALETTE, Shades, css_class, in_order, marker, shades, stylesheet
 from nas.visualization.network import figure
 from nas.visualization.plots.style import looks
 from nas.zoo import zoo_entry
@@ -19,11 +19,11 @@ def resnet():
     return expand(zoo_entry("resnet20").build(), (3, 32, 32), 10)
 
 
-def test_each_type_of_ours_has_a_look_of_its_own():
-    """There are more types than colours that can be told apart, so late ones share a colour."""
+def test_each_type_of_ours_has_colours_of_its_own():
     ours = [name for name, cls in MODULE_TYPES.items() if cls.__module__.startswith("nas.")]
-    assert len({(shades(name), marker(name)) for name in ours}) == len(ours)
-    assert len({shades(name) for name in ours[: len(PALETTE)]}) > 7
+    assert set(ours) == set(ORDER)
+    for part in Shades._fields:
+        assert len({getattr(shades(name), part) for name in ours}) == len(ours), part
 
 
 def test_a_type_looks_the_same_beside_any_other():

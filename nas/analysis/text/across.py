@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nas.analysis.across import Across, AcrossContrast
 from nas.analysis.claims.grades import LEVEL
 from nas.analysis.text.ranking import analysis_dict
-from nas.formatting import SCHEMA, WIDTH, count, interval, known, table_of, to_text
+from nas.formatting import SCHEMA, UNLIMITED, count, interval, known, table_of, to_text
 from nas.stats.estimate import Estimate, estimate_dict, finite, percent
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SUMMARY = (
 )
 
 
-def across_text(across: Across, width: int = WIDTH) -> str:
+def across_text(across: Across, width: int = UNLIMITED) -> str:
     """Return the contrasts on each data set with their summary, and the mean ranks."""
     names = list(across.analyses)
     table = table_of("a -> b", *names, "mean", "p>", "SD between>", "in a new data set")

@@ -12,7 +12,7 @@ from nas.analysis.compare.genotypes import Row
 from nas.analysis.compare.networks import ErrorDifference, Network, NetworkComparison
 from nas.analysis.compare.runs import QUANTILES, RunComparison, Side, quantile
 from nas.analysis.edf import Edf
-from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, table_of, to_text
+from nas.formatting import FLOPS_NOTE, SCHEMA, UNLIMITED, count, interval, table_of, to_text
 from nas.graph.graph import block_of, shape_text, stage_of
 from nas.stats.estimate import Estimate, estimate_dict
 from nas.study.config_diff import shown
@@ -45,7 +45,7 @@ def networks_dict(comparison: NetworkComparison) -> dict[str, Any]:
     }
 
 
-def networks_text(comparison: NetworkComparison, advice: str = "", width: int = WIDTH) -> str:
+def networks_text(comparison: NetworkComparison, advice: str = "", width: int = UNLIMITED) -> str:
     """Return modules, costs and errors of two networks. `advice` is the command that gives an interval."""
     size = shape_text(comparison.input_shape)
     parts: list[RenderableType] = [
@@ -85,7 +85,7 @@ def runs_dict(comparison: RunComparison) -> dict[str, Any]:
     }
 
 
-def runs_text(comparison: RunComparison, advice: str = "", width: int = WIDTH) -> str:
+def runs_text(comparison: RunComparison, advice: str = "", width: int = UNLIMITED) -> str:
     """Return settings, fronts and errors of two runs. `advice` is the command that
     compares their best networks."""
     settings = table_of("setting", "a", "b")

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.analysis.factors.budgets import Budget
 from nas.analysis.factors.decisions import QUARTER, DecisionEffect
-from nas.formatting import WIDTH, count, interval, known, table_of, to_text
+from nas.formatting import UNLIMITED, count, interval, known, table_of, to_text
 from nas.stats.estimate import Estimate, estimate_dict, finite
 
 MOST_DECISIONS, MOST_FACTORS = 10, 10
@@ -27,7 +27,7 @@ REACHED = (
 )
 
 
-def decisions_text(effects: Sequence[DecisionEffect], width: int = WIDTH) -> str:
+def decisions_text(effects: Sequence[DecisionEffect], width: int = UNLIMITED) -> str:
     """Return a table with one row per option, for the decisions whose options differ most."""
     if not effects:
         return "Error against each decision: no decision varies among the complete networks."
@@ -74,7 +74,7 @@ def decisions_list(effects: Sequence[DecisionEffect]) -> list[dict[str, Any]]:
     ]
 
 
-def budgets_text(budgets: Sequence[Budget], run: str, width: int = WIDTH) -> str:
+def budgets_text(budgets: Sequence[Budget], run: str, width: int = UNLIMITED) -> str:
     """Return a table with one row per factor and one column per budget of the run."""
     titles = (f"{count(b.epochs, 'epoch')}, {count(b.networks, 'network')}" for b in budgets)
     table = table_of("factor", *(f"{title}>" for title in titles))

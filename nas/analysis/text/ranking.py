@@ -13,7 +13,7 @@ from nas.analysis.paired.comparison import PairedComparison
 from nas.analysis.text.factors import factor_parts, factors_dict
 from nas.analysis.text.paired import paired_parts, paired_statements
 from nas.analysis.text.statements import AnyContrast, grades_line, order_line, pair_name, statements
-from nas.formatting import FLOPS_NOTE, SCHEMA, WIDTH, count, interval, known, table_of, to_text
+from nas.formatting import FLOPS_NOTE, SCHEMA, UNLIMITED, count, interval, known, table_of, to_text
 from nas.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def analysis_dict(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def analysis_text(analysis: Analysis, width: int = WIDTH) -> str:
+def analysis_text(analysis: Analysis, width: int = UNLIMITED) -> str:
     """The estimand, the types, the contrasts with what may be said, the factors and the motifs."""
     repeated = f", {analysis.repeated} of a network seen before" if analysis.repeated else ""
     networks = count(analysis.networks, "distinct network")

@@ -45,10 +45,14 @@ def start_ray(address: str | None = None, workers: int | None = None) -> bool:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        if address is None:
-            _start_private(workers)
-        else:
+        if address is not None:
             _join(address)
+        else:
+            try:
+                _start_private(workers)
+            except NasError:  # Ray allows 30 s, in which a busy machine may just have read its files
+                end_ray()
+                _start_private(workers)
         _own_raylet(ray.get_runtime_context().get_node_id())
     except BaseException:
         end_ray()

@@ -61,7 +61,10 @@ class ConvClassifier(nn.Conv2d):
         super().__init__(in_chs, num_classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(F.conv2d(x, self.weight, self.bias)).mean((2, 3))
+        # FX quantisation asks for all arguments of a convolution.
+        settings = (self.stride, self.padding, self.dilation, self.groups)
+        x = F.conv2d(x, self.weight, self.bias, *settings)
+        return F.relu(x).mean((2, 3))
 '''
 
 
