@@ -97,15 +97,16 @@ def show_layers(
     as_json: bool,
     class_errors: Mapping[str, float | None] | None = None,
 ) -> None:
-    """Print the table of layers and the errors of the classes, or the same as JSON."""
+    """Print the table of layers, its blocks named as in the exported code, and the errors of the classes; or
+    the same as JSON, with the names of the genotype."""
     from nas.graph.cost import cost
     from nas.space.candidate import recipe_of
+    from nas.visualization.layout import exported_names
     from nas.visualization.network import layer_table
 
     layers, figures = layer_table(graph), cost(graph)
     total = {"params": figures.params, "flops": figures.flops}
     if as_json:
-        rows = [_row(layer) for layer in layers]
         shape = list(graph.input_shape)
         emit(
             {
@@ -114,13 +115,15 @@ def show_layers(
                 **({"recipe": recipe} if (recipe := recipe_of(genotype)) else {}),
                 "input_shape": shape,
                 **total,
-                "layers": rows,
+                "layers": [_row(layer) for layer in layers],
                 **({"class_errors": dict(class_errors)} if class_errors else {}),
             }
         )
         return
     echo(f"{title}: {genotype}\n")
-    table([layer.row() for layer in layers], right=["parameters", "FLOPs"])
+    names = exported_names(graph)
+    rows = [layer.row() | ({"layer": names[layer.name]} if layer.level == 0 else {}) for layer in layers]
+    table(rows, right=["parameters", "FLOPs"])
     size = shape_text(graph.input_shape)
     echo(
         f"\ninput {size}: {figures.params:,} parameters, {figures.flops:,} FLOPs "

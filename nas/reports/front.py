@@ -10,6 +10,7 @@ from math import isfinite
 from markupsafe import Markup
 
 from nas.analysis.overview import Overview
+from nas.analysis.text.pareto import shrinkage_text
 from nas.formatting import interval
 from nas.graph.graph import Shape
 from nas.reports.chart import make_chart
@@ -48,7 +49,8 @@ def front_section(overview: Overview, points: Sequence[Point]) -> Markup:
 
 
 def choice_text(overview: Overview, points: Sequence[Point]) -> str:
-    """Say by which error the front was chosen, and which networks measured errors would choose."""
+    """Say by which error the front was chosen, and which networks measured errors would choose; as HTML where
+    it is Markup."""
     if "error" not in overview.axes:
         return ""
     members = {point.digest for point in points if point.member}
@@ -60,11 +62,14 @@ def choice_text(overview: Overview, points: Sequence[Point]) -> str:
         "The front is that of expected errors, with 95 % intervals: a model of all trainings weighs each "
         "network's own against those of its kin, because one training is partly luck."
     )
+    known = overview.networks.dropna(subset="expected_error")
+    text = f"{text} {shrinkage_text(known['error'], known['expected_error'])}".rstrip()
     if set(measured["digest"]) == members:
         return f"{text} Measured errors choose the same networks."
     numbers = ", ".join(map(str, sorted(measured["number"])))
     decide = f"nas pareto {run_argument(overview.runs[0])} --reseed 3"
-    return f"{text} By measured errors it would hold trials {numbers}. To decide: {decide}"
+    hint = Markup('{} By measured errors it would hold trials {}. To decide: <code class="whole">{}</code>')
+    return hint.format(text, numbers, decide)
 
 
 def member_table(points: Sequence[Point]) -> Table:

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 FLOW, SKIP = "#444444", "#a03020"
 ARROWS, SHORTCUTS = "arrow: output of a layer to the next", "arrow: shortcut past layers"
 """Words for the two colours of arrows."""
-HEAD, CHARACTERS = 0.4, 13
-"""Inches above a drawing for its title, and characters of the title per inch."""
+HEAD, CHARACTERS, LINE = 0.4, 13, 0.17
+"""Least inches above a drawing for its title, characters of the title per inch, and inches per line."""
+
+FOOT, WIDE = 0.22, 4.2
+"""Inches below a drawing for each line of its legend, and inches from which one line holds it."""
 
 MAX_DRAWN = 2000
 """Most layers and arrows of a picture, which then takes less than 2 s to draw."""
@@ -172,16 +175,19 @@ def figure(graph: Graph, title: str = "", *, closed: bool = False) -> Figure:
     boxes, edges = layout(graph, closed=closed)
     width = max(box.right for box in boxes) + 0.55
     height = max(box.bottom for box in boxes) + 0.3
-    picture = Figure(figsize=(width, height + HEAD))
-    axes = picture.add_axes((0, 0, 1, height / (height + HEAD)))
+    lines = textwrap.wrap(f"{title}: {totals(graph)}" if title else totals(graph), round(width * CHARACTERS))
+    skips = any(edge.skip for edge in (*edges, *(edge for box in boxes for edge in box.edges)))
+    columns = 2 if width >= WIDE else 1
+    foot = FOOT * (2 if skips and columns == 1 else 1)
+    whole = max(HEAD, LINE * (len(lines) + 0.5)) + height + foot
+    picture = Figure(figsize=(width, whole))
+    axes = picture.add_axes((0, foot / whole, 1, height / whole))
     axes.set(xlim=(-0.2, width - 0.2), ylim=(height, 0))
     axes.set_axis_off()
     # One clip path for all; matplotlib would make one for each part, which takes half of the time.
     clip = TransformedPath(axes.patch.get_path(), axes.patch.get_transform())
-    lines = textwrap.wrap(f"{title}: {totals(graph)}" if title else totals(graph), round(width * CHARACTERS))
     picture.suptitle("\n".join(lines), fontsize=9, x=0.02, ha="left", y=0.99, va="top")
-    skips = any(edge.skip for edge in (*edges, *(edge for box in boxes for edge in box.edges)))
-    _explain_arrows(picture, skips)
+    _explain_arrows(picture, skips, columns)
     for box in boxes:
         _draw_box(axes, box, _colour(box.kind), clip)
     for edge in edges:
@@ -196,8 +202,8 @@ def totals(graph: Graph) -> str:
     return f"input {size}, {metric(figures.params)} parameters, {metric(figures.flops)} FLOPs"
 
 
-def _explain_arrows(picture: Figure, skips: bool) -> None:
-    """Say below the title what the colours of arrows mean."""
+def _explain_arrows(picture: Figure, skips: bool, columns: int) -> None:
+    """Say below the drawing what the colours of arrows mean."""
     from matplotlib.lines import Line2D
 
     looks = [(FLOW, ARROWS)] + ([(SKIP, SHORTCUTS)] if skips else [])
@@ -206,7 +212,8 @@ def _explain_arrows(picture: Figure, skips: bool) -> None:
         [text for _, text in looks],
         loc="lower left",
         bbox_to_anchor=(0.0, 0.0),
-        ncols=2,
+        ncols=columns,
+        borderaxespad=0.2,
         frameon=False,
         fontsize=7,
     )
@@ -250,6 +257,8 @@ def _draw_box(axes: Any, box: Box, colour: str, clip: Any) -> None:
         )
     if box.entry:
         axes.add_artist(Circle(box.entry, 0.035, color=FLOW, clip_path=clip))
+    for edge in box.edges:  # below the tiles, whose words they would cross
+        _draw_edge(axes, edge, clip)
     for tile in box.tiles:
         left, top = tile.x - tile.width / 2, tile.y - tile.height / 2
         axes.add_artist(
@@ -274,8 +283,6 @@ def _draw_box(axes: Any, box: Box, colour: str, clip: Any) -> None:
             linespacing=1.05,
             clip_path=clip,
         )
-    for edge in box.edges:
-        _draw_edge(axes, edge, clip)
 
 
 def _draw_edge(axes: Any, edge: Edge, clip: Any) -> None:

@@ -35,5 +35,6 @@ def zoo() -> dict[str, Entry]:
 def zoo_entry(name: str) -> Entry:
     """Return the entry of this name; NotFoundError suggests the nearest."""
     if name not in zoo():
-        raise NotFoundError(f"no network {name!r} in the zoo", hint=did_you_mean(name, zoo()))
+        hint = f"{did_you_mean(name, zoo())}; nas zoo lists them"
+        raise NotFoundError(f"no network {name!r} in the zoo", hint=hint)
     return zoo()[name]

@@ -7,7 +7,7 @@ from testing.histories import study
 
 from nas.analysis.analyze import analyze
 from nas.analysis.table import dominating_type
-from nas.analysis.text.pareto import pareto_dict, pareto_text
+from nas.analysis.text.pareto import pareto_dict, pareto_text, shrinkage_text
 from nas.analysis.text.ranking import analysis_dict, analysis_text
 from nas.errors import NasError
 from nas.formatting import SCHEMA, metric, to_text
@@ -37,6 +37,16 @@ def test_the_front_is_that_of_the_study_by_ascending_flops():
     errors = [row["error"] for row in rows]
     assert errors == sorted(errors, reverse=True)
     assert front_table(history)["knee"].sum() == 1
+
+
+def test_it_is_said_where_a_model_takes_most_differences_for_luck():
+    measured = [0.9, 0.9, 0.4875, 0.9, 0.92]
+    assert shrinkage_text(measured, [0.86, 0.85, 0.78, 0.86, 0.87]) == (
+        "The model takes most of the differences between measured errors for luck: these span 48.75 to "
+        "92.00 %, expected errors 78.00 to 87.00 %. Where many networks are near chance, longer trainings "
+        "(--epochs) tell them apart."
+    )
+    assert shrinkage_text(measured, [0.88, 0.88, 0.6, 0.88, 0.9]) == ""
 
 
 def test_text_is_not_turned_into_pictures():

@@ -171,3 +171,9 @@ def test_a_column_without_weights_is_not_measured(trained: tuple[Trial, bytes], 
     assert made.error is None
     assert not made.weights
     assert "not measured alone" in (made.folder / "README.md").read_text()
+
+
+def test_show_names_blocks_as_the_exported_code_does(capsys):
+    assert run(["show", "resnet20"]) == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()[3:] if line[:1].isalpha()]
+    assert shown[:10] == ["stem", *(f"stage{i}.{j}" for i in (1, 2, 3) for j in range(3))]

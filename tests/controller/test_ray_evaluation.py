@@ -321,10 +321,10 @@ def unfit(every):
 
 @pytest.mark.parametrize("every", [False, True])
 def test_a_worker_that_cannot_start_is_left_out(ray_session, monkeypatch, tmp_path, every):
-    from nas.controller.evaluators import ray_worker
+    from nas.controller.evaluators import ray_actors
     from nas.controller.evaluators.ray import RayEvaluator
 
-    monkeypatch.setattr(ray_worker, "Worker", unfit(every))
+    monkeypatch.setattr(ray_actors, "Worker", unfit(every))
     orders = Orders({}, tmp_path / "log")
     evaluator = RayEvaluator(np.zeros(1), orders, workers=2, trainer=obey)
     states = []

@@ -6,6 +6,9 @@ import pytest
 from nas.codegen.build import build_graph
 from nas.errors import NasError
 from nas.graph.cost import cost
+from nas.graph.graph import trace
+from nas.modules import MODULE_TYPES
+from nas.reports.drawing import drawing
 from nas.space.genotype import expand
 from nas.space.space import load_space
 from nas.visualization.layout import Box, layout
@@ -87,7 +90,6 @@ def test_stages_stand_from_left_to_right_and_their_modules_below_each_other():
 
 
 def test_columns_of_a_fractal_block_stand_side_by_side():
-    from nas.graph.graph import trace
     from nas.modules import Fractal
 
     block = Fractal(16, columns=3)
@@ -135,3 +137,33 @@ def test_a_drawing_says_its_totals_and_what_its_arrows_mean():
     assert picture.get_suptitle() == "resnet20: input 3x32x32, 270k parameters, 40.6M FLOPs"
     words = [[text.get_text() for text in figure(graph).legends[0].texts] for graph in (plain, residual)]
     assert words == [[ARROWS], [ARROWS, SHORTCUTS]]
+
+
+@pytest.mark.parametrize("name", ["resnet20", "block"])
+@pytest.mark.parametrize("title", ["", "a long title " * 20])
+def test_title_and_legend_stand_in_the_picture_and_clear_of_the_drawing(name, title):
+    if name == "block":
+        block = MODULE_TYPES["residual"](8)
+        graph = trace("Network", [(8, 32, 32)], lambda x: block(x, name="block"))
+    else:
+        graph = expand(zoo_entry(name).build(), (3, 32, 32), 10)
+    picture = figure(graph, title)
+    picture.draw_without_rendering()
+    whole, drawing = picture.bbox, picture.axes[0].get_window_extent()
+    (legend,) = (legend.get_window_extent() for legend in picture.legends)
+    (title_box,) = (text.get_window_extent() for text in picture.texts)
+    assert len(picture.legends[0].texts) == 2
+    for box in (legend, title_box):
+        assert not box.overlaps(drawing)
+        assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+        assert whole.y0 <= box.y0 < box.y1 <= whole.y1
+
+
+def test_arrows_run_below_the_tiles_and_cross_no_words():
+    block = MODULE_TYPES["residual"](8)
+    graph = trace("Network", [(8, 32, 32)], lambda x: block(x, name="block"))
+    names = [type(patch).__name__ for patch in figure(graph).axes[0].patches]
+    tiles = ["FancyBboxPatch"] * 3
+    assert names == ["FancyBboxPatch", "Circle", *["FancyArrowPatch"] * 4, *tiles, "FancyArrowPatch"]
+    page = str(drawing(graph, ""))
+    assert page.rindex('class="line skip"') < page.index('class="tile"')

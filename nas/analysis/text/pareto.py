@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 OFF = "*"
 """Mark of networks that are on the front of measured errors and not on the one that is shown."""
+
+KEPT = 0.5
+"""Standard deviation of expected errors, as a share of that of measured ones, below which it is said."""
 
 RESAMPLES = 1000
 """Resamples for the interval of a rank correlation."""
@@ -174,6 +177,10 @@ def pareto_text(
     volume = "" if brief else f"Hypervolume {front['hypervolume']:.4g} up to {reference}."
     lines = f"{volume}{means} {FLOPS_NOTE}{failed}{stopped}".strip()
     choice = _choice_lines(study, front, decide)
+    if expected is not None:
+        measured = [study.means(trial, ("error",))[0] for trial in study.networks]
+        shrunk = shrinkage_text(measured, [expected.of(trial.digest).value for trial in study.networks])
+        choice += [shrunk] * bool(shrunk)
     return to_text(table, *choice, lines, *_latency_lines(front.get("latency")), width=width)
 
 
@@ -203,6 +210,19 @@ def _choice_lines(study: History, front: Mapping[str, Any], decide: str) -> list
     hint = f" To decide: {decide}" if decide else ""
     named = f"trial{'s' * (len(measured) > 1)} {', '.join(map(str, measured))}"
     return [*lines, f"By measured errors the front would hold {named}{marked}.{hint}"]
+
+
+def shrinkage_text(measured: Iterable[float], expected: Iterable[float]) -> str:
+    """Return a sentence where expected errors vary less than half as much as measured ones; else ""."""
+    both = np.array([*measured]), np.array([*expected])
+    if np.std(both[1]) >= KEPT * np.std(both[0]):
+        return ""
+    spans = [f"{100 * errors.min():.2f} to {100 * errors.max():.2f} %" for errors in both]
+    return (
+        f"The model takes most of the differences between measured errors for luck: these span {spans[0]}, "
+        f"expected errors {spans[1]}. Where many networks are near chance, longer trainings (--epochs) tell "
+        "them apart."
+    )
 
 
 def _latency_lines(latency: Mapping[str, Any] | None) -> list[str]:

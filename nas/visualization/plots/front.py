@@ -114,10 +114,18 @@ def _pairs(complete: pd.DataFrame, objectives: Sequence[str], types: Sequence[st
         _scatter(axes, complete, pair, types)
         _front_line(axes, complete, pair, "front of the pair")
         _dress(axes, complete, pair, task)
-        axes.set_xlabel(objective(pair[0]).heading if row == size - 1 else "")
-        axes.set_ylabel("" if column else objective(pair[1]).heading)
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="upper right")
+        axes.set_xlabel(_heading(complete, pair[0]) if row == size - 1 else "")
+        axes.set_ylabel("" if column else _heading(complete, pair[1]))
+    known: dict[str, Any] = {}
+    for axes in panels.flat:
+        known |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(list(known.values()), list(known), loc="upper right")
     return figure
+
+
+def _heading(complete: pd.DataFrame, name: str) -> str:
+    expected = "expected " if name == "error" and error_column(complete) != name else ""
+    return expected + objective(name).heading
 
 
 @in_style
@@ -162,17 +170,20 @@ def _front_line(
         ends = [_values(members, name) for name in ("expected_low", "expected_high")]
         bars = np.array([y - ends[0], ends[1] - y])
         axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2.5, zorder=0.8)
-        _measured_line(axes, complete, objectives, "" if text else "front by measured error")
+        _measured_line(axes, complete, objectives, "front by measured error", counted=not text)
     axes.scatter(x, y, s=60, facecolors="none", edgecolors=INK, linewidths=0.9)
     return members
 
 
-def _measured_line(axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], text: str) -> None:
-    """Draw the front of measured errors, at these errors, beside the one that a model chose."""
+def _measured_line(
+    axes: Axes, complete: pd.DataFrame, objectives: Sequence[str], text: str, *, counted: bool
+) -> None:
+    """Draw the front of measured errors, at these errors, beside the one that a model chose; the legend gives
+    its number of networks if `counted`."""
     members = front_table(complete.drop(columns=list(EXPECTED)), objectives).sort_values(list(objectives))
     x, y = (scale(name, members[name]) for name in objectives)
     look: dict[str, Any] = {"linestyle": ":", "marker": "o", "markersize": 3.5, "markerfacecolor": "white"}
-    named = f"{text} ({len(members)})" if text else "_"
+    named = f"{text} ({len(members)})" if counted else text
     axes.step(x, y, where="post", color=GREY, linewidth=1, zorder=0.7, label=named, **look)
 
 

@@ -5,8 +5,10 @@ A page turns black into the colour of its text, so figures are readable on dark 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -131,14 +133,42 @@ def objective_axis(axes: Axes, which: str, name: str, values: Any, task: str = "
         log_axis(axes, which, scale(name, values))
 
 
+TICKS = ((1, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,))
+"""Digits of the labelled ticks of a logarithmic axis, the densest first."""
+
+LABEL = {"x": 0.4, "y": 0.2}
+"""Inches from one label to the next, at least."""
+
+USED = 0.65
+"""Share of a panel that its axis has at least, beside labels and legends."""
+
+
 def log_axis(axes: Axes, which: str, values: Any) -> None:
-    """Make an axis, "x" or "y", logarithmic, with ticks such as 200k and 5M."""
+    """Make an axis, "x" or "y", logarithmic, with as many ticks such as 200k and 5M as have room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    low, high = np.min(values), np.max(values)
+    low, high = float(np.min(values)), float(np.max(values))
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
-    subs = (1, 2, 5) if high > 10 * low else (1, 2, 3, 5) if high > 3 * low else (1, 2, 3, 4, 5, 6, 8)
+    span = np.log(high / low) * 1.1 or 1.0
+    inches = USED * _panel_inches(axes, which)
+    subs = next((subs for subs in TICKS if _least_gap(subs) / span * inches >= LABEL[which]), TICKS[-1])
     axis.set_major_locator(LogLocator(base=10, subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: metric(value) if value >= 1000 else f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _panel_inches(axes: Axes, which: str) -> float:
+    """Return the width or height of a figure, "x" or "y", that one of its panels has."""
+    from matplotlib.figure import Figure
+
+    figure, place = axes.get_figure(), axes.get_subplotspec()
+    assert isinstance(figure, Figure)
+    rows, columns = (1, 1) if place is None else place.get_gridspec().get_geometry()
+    width, height = figure.get_size_inches()
+    return float(width / columns if which == "x" else height / rows)
+
+
+def _least_gap(digits: Sequence[int]) -> float:
+    """Return the least distance between two ticks at these digits of each power of ten, as a logarithm."""
+    return min(math.log(b / a) for a, b in pairwise((*digits, 10 * digits[0])))
