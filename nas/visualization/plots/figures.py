@@ -23,6 +23,7 @@ from nas.visualization.plots.front import front_figure, type_fronts_figure
 from nas.visualization.plots.outcomes import coverage_figure, failures_figure
 from nas.visualization.plots.progress import best_figure, seconds_figure, timeline_figure, volume_figure
 from nas.visualization.plots.reliability import fidelity_figure, repeats_figure
+from nas.visualization.plots.scaled import scaled_figure
 from nas.visualization.plots.style import in_style, save
 from nas.visualization.plots.time_use import time_use_figure
 
@@ -47,7 +48,17 @@ class Plot:
 
 def draw_all(overview: Overview) -> dict[str, Plot]:
     """Return the pictures of a report by name, in its order."""
-    parts = (_fronts, _distributions, _effects, _interactions, _decisions, _outcomes, _reliability, _progress)
+    parts = (
+        _fronts,
+        _distributions,
+        _effects,
+        _scaled,
+        _interactions,
+        _decisions,
+        _outcomes,
+        _reliability,
+        _progress,
+    )
     return {plot.name: plot for part in parts for plot in part(overview)}
 
 
@@ -141,6 +152,17 @@ def _effects(overview: Overview) -> Iterator[Plot]:
             profile_figure(profiles, axis, overview.types) if len(profiles) > 1 else None,
             f"Fewer than two types have {MIN_NETWORKS_OF_TYPE} networks in a bin. Continue with: "
             f"{resume_command(overview.runs[0])} --trials N",
+        )
+
+
+def _scaled(overview: Overview) -> Iterator[Plot]:
+    for i, given in enumerate(overview.given):
+        known = any(axis.line is not None for axis in given.scaling.axes)
+        yield Plot(
+            f"scaled{i + 1 if i else ''}",
+            f"Error of {given.name} as it is made shallower or narrower, or as all its blocks become another "
+            "type, with 95 % intervals: from a linear fit to all trained networks.",
+            scaled_figure(given, overview.types) if known else None,
         )
 
 
