@@ -49,6 +49,9 @@ MAX_PARENTS = 30
 CORNERS = (0.5, 0.75, 0.9)
 """Quantiles of the errors from which hypervolumes are measured, one drawn per proposal."""
 
+MEASURED_CORNERS = (*CORNERS, 1.0)
+"""The same with a measured cost. Its ends are unknown at first, so gains also count above most errors."""
+
 LOG_COSTS = 1 / 3
 """Share of the proposals for which gains are measured on the logarithmic scale of costs."""
 
@@ -78,6 +81,7 @@ class Hypervolume(Searcher):
         measured = [name for name in self.objectives if not objective(name).before_training]
         self._lead = measured[0] if measured else self.objectives[0]
         self._others = tuple(name for name in self.objectives if name != self._lead)
+        self._corners = MEASURED_CORNERS if len(measured) > 1 else CORNERS
         self._candidates: Candidates | None = None
         self._results: Results | None = None
 
@@ -134,7 +138,7 @@ class Hypervolume(Searcher):
         scale = self._scale(rng)
         points = scale(results.points)
         corner = reference_point(points)
-        corner[0] = np.quantile(points[:, 0], CORNERS[int(rng.integers(len(CORNERS)))])
+        corner[0] = np.quantile(points[:, 0], self._corners[int(rng.integers(len(self._corners)))])
         outcomes = results.outcomes(int(rng.integers(len(WARPS))), pending)
         believed = np.hstack([outcomes(pending, np.zeros(1)), results.costs(pending)])
         known = np.vstack([points[front(points)], scale(believed)])
