@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.analysis.analyze import Analysis, trial_table
+from nas.analysis.around import Given, given_networks
 from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.coverage import Coverage, Timing, coverage, failures, timing
 from nas.analysis.edf import Edf, edf_band, shared_bins
@@ -41,8 +42,9 @@ class Overview:
     """Results of runs. `trials` are those of the runs that agree, with the number of their `run`;
     `networks` the distinct complete ones of them, with the columns of `nas.study.front.EXPECTED`; `axes`
     the two objectives of the front, x first; `sample` says of which networks the distributions and, without
-    paired blocks, the profiles are. `budgets` are of the first run; `intervals` are of networks with repeated
-    trainings, by digest; `timings` and `time_uses` by name of the run."""
+    paired blocks, the profiles are. `given` are the networks that runs began with. `budgets` are of the first
+    run; `intervals` are of networks with repeated trainings, by digest; `timings` and `time_uses` by name of
+    the run."""
 
     runs: tuple[Run, ...]
     analysis: Analysis
@@ -56,6 +58,7 @@ class Overview:
     profiles: Mapping[str, Mapping[str, Profile]]
     decisions: tuple[DecisionEffect, ...]
     budgets: tuple[Budget, ...]
+    given: tuple[Given, ...]
     coverage: Coverage
     failures: Mapping[str, Mapping[str, int]]
     repeats: Repeats | None
@@ -104,6 +107,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         profiles={axis: profiles(deviations, axis, seed=seed) for axis in PROFILES},
         decisions=decision_effects(trials, seed=seed),
         budgets=factors_by_budget(runs[0], seed=seed),
+        given=tuple(item for run in runs for item in given_networks(run)),
         coverage=coverage(networks, tuple(types)),
         failures=types,
         repeats=repeats(trainings, seed=seed),

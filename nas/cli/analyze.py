@@ -121,13 +121,18 @@ def _analyze(
     smallest_effect: float,
 ) -> list[Path]:
     """Print the analysis of runs on one data set, and return the plots written."""
+    from nas.analysis.around import given_networks
     from nas.analysis.fidelity import rungs_list, rungs_of, rungs_text
     from nas.analysis.pooling import analyze
+    from nas.analysis.text.around import given_list, given_text
 
     analysis = analyze(runs, smallest_effect=smallest_effect)
     rungs = [pair for run in runs for pair in rungs_of(run)]
+    given = [item for run in runs for item in given_networks(run)]
     added = ({"rungs": rungs_list(rungs)} if rungs else {}) | _json(parts)
+    added |= {"scaled": given_list(given)} if given else {}
     texts = [rungs_text(rungs, width=text_width())] if rungs else []
+    texts += [given_text(given, width=text_width())] if given else []
     _show(analysis, as_json, as_csv, added, [*texts, *(part.text(text_width()) for part in parts)])
     return write_plots(parts, plots) if plots else []
 

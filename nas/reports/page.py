@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 import nas
 from nas.analysis.overview import Overview, overview
+from nas.analysis.text.around import given_parts
 from nas.analysis.text.factors import factor_parts
 from nas.analysis.text.paired import paired_parts
 from nas.analysis.text.ranking import comparison_parts, motif_parts
@@ -110,7 +111,7 @@ def page(overview: Overview, plots: Mapping[str, Plot]) -> str:
 
 def _plots(plots: Mapping[str, Plot]) -> dict[str, Any]:
     """Return the pictures by name, and the names of those that a report may hold several times."""
-    several = {"forests": "forest", "fidelities": "fidelity", "time_uses": "time_use"}
+    several = {"forests": "forest", "fidelities": "fidelity", "scalings": "scaled", "time_uses": "time_use"}
     pictures = {
         plot.name: Picture(
             None if plot.figure is None else inline(plot.figure, plot.name, plot.caption),
@@ -135,6 +136,7 @@ def _bodies(overview: Overview, points: Sequence[Point]) -> dict[str, Any]:
         "advantage": overview.advantage,
         "contrasts": blocks(_contrasts(overview)),
         "factors": blocks(_factors(overview)),
+        "scaled": [blocks(given_parts(given)) for given in overview.given],
         "failures": _failures(overview),
         "times": [_times(overview), *blocks(_time_uses(overview))],
         "reproduce": reproduce(overview),

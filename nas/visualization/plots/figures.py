@@ -14,6 +14,7 @@ from nas.analysis.factors.decisions import QUARTER
 from nas.analysis.overview import Overview
 from nas.analysis.paired.contrast import PairedContrast
 from nas.formatting import count
+from nas.study.commands import command_for, resume_command
 from nas.study.objectives import all_axes
 from nas.visualization.plots.decisions import budgets_figure, decisions_figure
 from nas.visualization.plots.distribution import edf_figure
@@ -22,6 +23,7 @@ from nas.visualization.plots.front import front_figure, type_fronts_figure
 from nas.visualization.plots.outcomes import coverage_figure, failures_figure
 from nas.visualization.plots.progress import best_figure, seconds_figure, timeline_figure, volume_figure
 from nas.visualization.plots.reliability import fidelity_figure, repeats_figure
+from nas.visualization.plots.scaled import scaled_figure
 from nas.visualization.plots.style import in_style, save
 from nas.visualization.plots.time_use import time_use_figure
 
@@ -46,7 +48,17 @@ class Plot:
 
 def draw_all(overview: Overview) -> dict[str, Plot]:
     """Return the pictures of a report by name, in its order."""
-    parts = (_fronts, _distributions, _effects, _interactions, _decisions, _outcomes, _reliability, _progress)
+    parts = (
+        _fronts,
+        _distributions,
+        _effects,
+        _scaled,
+        _interactions,
+        _decisions,
+        _outcomes,
+        _reliability,
+        _progress,
+    )
     return {plot.name: plot for part in parts for plot in part(overview)}
 
 
@@ -137,8 +149,20 @@ def _effects(overview: Overview) -> Iterator[Plot]:
             f"Error of each type minus {against}, at equal FLOPs, over {words}, with 95 % intervals. Bins "
             f"hold {MIN_NETWORKS_OF_TYPE} networks of the type or more. Where lines cross, the better type "
             "changes.",
-            profile_figure(profiles, axis, overview.types) if profiles else None,
-            f"No bin holds {MIN_NETWORKS_OF_TYPE} networks of a type. Continue with: nas search --resume.",
+            profile_figure(profiles, axis, overview.types) if len(profiles) > 1 else None,
+            f"Fewer than two types have {MIN_NETWORKS_OF_TYPE} networks in a bin. Continue with: "
+            f"{resume_command(overview.runs[0])} --trials N",
+        )
+
+
+def _scaled(overview: Overview) -> Iterator[Plot]:
+    for i, given in enumerate(overview.given):
+        known = any(axis.line is not None for axis in given.scaling.axes)
+        yield Plot(
+            f"scaled{i + 1 if i else ''}",
+            f"Error of {given.name} as it is made shallower or narrower, or as all its blocks become another "
+            "type, with 95 % intervals: from a linear fit to all trained networks.",
+            scaled_figure(given, overview.types) if known else None,
         )
 
 
@@ -193,11 +217,13 @@ def _outcomes(overview: Overview) -> Iterator[Plot]:
 
 
 def _reliability(overview: Overview) -> Iterator[Plot]:
+    run = overview.runs[0]
+    reseed = command_for(run, "pareto", str(run.folder), "--reseed", "3", data=True)
     yield Plot(
         "seed_reliability",
         "Error of one training against that of another seed of the same network. On the line both agree.",
         repeats_figure(overview.repeats, overview.types) if overview.repeats else None,
-        "No network was trained twice. Train the front again with: nas pareto RUN --reseed 3.",
+        f"No network was trained twice. Train the front again with: {reseed}",
     )
     for i, fidelity in enumerate(overview.fidelities):
         yield Plot(
@@ -209,7 +235,7 @@ def _reliability(overview: Overview) -> Iterator[Plot]:
     if not overview.fidelities:
         missing = (
             "No network was also trained longer. Add a run with the same --searcher and --seed and more "
-            "--epochs, or use: nas pareto RUN --reseed 3 --epochs E."
+            f"--epochs, or use: {reseed} --epochs E"
         )
         yield Plot("fidelity_reliability", "", missing=missing)
 
