@@ -171,7 +171,7 @@ def evaluate(
     Example:
         >>> import nas
         >>> genotype = nas.open_run("first").best().genotype
-        >>> trained = nas.train(genotype, "digits?limit=150", epochs=1, to="evaluated")
+        >>> trained = nas.train(genotype, "digits?limit=150", epochs=1, to="used", resume=True)
         >>> scores = nas.evaluate(trained["folder"])
         >>> scores.wrong == round(scores.error * scores.count)
         True
