@@ -68,7 +68,7 @@ class Stub:
 
 
 class StubActors:
-    """Stands for `ray_worker.Actors`."""
+    """Stands for `ray_actors.Actors`."""
 
     seconds = 30.0
 

@@ -2,11 +2,11 @@
 
     python benchmarks/searchers.py digits TABLES/nas-bench-macro_cifar10.json TABLES/nas-bench-201_cifar10.csv
         [--protocols accuracy,front,noisy,latency:pixel3] [--searchers random,evolution] [--seeds 100]
-        [--queries 200]
+        [--queries 200] [--workers 8]
     python benchmarks/searchers.py --proposals 10000 [--searchers hypervolume]
 
-A query is proposed by `nas.searchers.propose`, one at a time, no network twice; see tabulated.py for
-the tables, and peers.py for the searchers `local` and `qnehvi`. The protocols:
+A query is proposed by `nas.searchers.propose`, no network twice, while `--workers` less one are in training;
+see tabulated.py for the tables, and peers.py for the searchers `local` and `qnehvi`. The protocols:
 
 accuracy        the error is the only objective, without noise: best accuracy so far.
 front           error and FLOPs, without noise: share of the hypervolume of the whole table.
@@ -26,6 +26,7 @@ import os
 import statistics
 import time
 import zlib
+from collections import deque
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +59,7 @@ class Job(NamedTuple):
     protocol: str
     seed: int
     queries: int
+    workers: int = 1
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -101,22 +103,31 @@ def one_run(job: Job) -> tuple[dict[str, list[float]], float]:
     table = TABLES.get(job.file) or TABLES.setdefault(job.file, load_table(job.file))
     history, space = History(job.objectives), table.space
     searcher, draws = make_searcher(job.searcher, job.objectives), np.random.default_rng([job.seed, 201])
-    taken = 0.0
+    taken, training = 0.0, deque[Proposal]()
     for number in range(job.queries):
         start = time.process_time()
         proposal = propose(searcher, space, history, seed=job.seed, number=number, uniform_share=0.0)  # type: ignore[arg-type]
         taken += time.process_time() - start
         assert proposal is not None
-        error, flops = table.measure(proposal.genotype)
-        if job.protocol == "noisy":
-            assert table.trainings
-            error = float(draws.choice(table.trainings(proposal.genotype)))
-        more = {}
-        if job.protocol.startswith("latency"):
-            seconds = latency(table, proposal.genotype, job.protocol)
-            more = {"latency": Latency(seconds, seconds, seconds, 1, 1, 1, "device")}
-        record(history, space, proposal, error, Cost(0, int(flops), 0, 0), **more)
+        assert not history.seen(proposal.genotype.digest)
+        history.mark_running(number, proposal.genotype.digest, proposal.genotype)
+        training.append(proposal)
+        while len(training) >= job.workers or (training and number == job.queries - 1):
+            train(table, job, history, training.popleft(), draws)
     return judged(table, job, history.trials), 1e3 * taken / job.queries
+
+
+def train(table: Table, job: Job, history: History, proposal: Proposal, draws: np.random.Generator) -> None:
+    """Look up what the network comes to."""
+    error, flops = table.measure(proposal.genotype)
+    if job.protocol == "noisy":
+        assert table.trainings
+        error = float(draws.choice(table.trainings(proposal.genotype)))
+    more = {}
+    if job.protocol.startswith("latency"):
+        seconds = latency(table, proposal.genotype, job.protocol)
+        more = {"latency": Latency(seconds, seconds, seconds, 1, 1, 1, "device")}
+    record(history, table.space, proposal, error, Cost(0, int(flops), 0, 0), **more)
 
 
 def judged(table: Table, job: Job, trials: Any) -> dict[str, list[float]]:
@@ -174,7 +185,10 @@ def report(file: str, protocol: str, arguments: argparse.Namespace) -> None:
         if missing(name):
             print(f"| {name} | skipped: {missing(name)} is not installed |")
             continue
-        jobs = [Job(file, name, protocol, seed, arguments.queries) for seed in range(arguments.seeds)]
+        jobs = [
+            Job(file, name, protocol, seed, arguments.queries, arguments.workers)
+            for seed in range(arguments.seeds)
+        ]
         with get_context("fork").Pool(arguments.processes) as pool:
             figures, times = zip(*pool.map(one_run, jobs, chunksize=1), strict=True)
         for kind in figures[0]:
@@ -219,6 +233,7 @@ def main() -> None:
     parser.add_argument("--searchers", default=SEARCHERS)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--proposals", type=int, default=0)
     arguments = parser.parse_args()

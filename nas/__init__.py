@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nas.controller.train import train
     from nas.errors import NasError
     from nas.exporters.evaluate import evaluate
+    from nas.exporters.masks import evaluate_masks, predict_masks
     from nas.exporters.predict import predict
     from nas.exporters.run import export
     from nas.graph.cost import cost
@@ -35,12 +36,14 @@ _HOMES = {
     "build": "codegen.build",
     "cost": "graph.cost",
     "evaluate": "exporters.evaluate",
+    "evaluate_masks": "exporters.masks",
     "expand": "space.genotype",
     "export": "exporters.run",
     "load_space": "space.space",
     "open_run": "study.run",
     "pareto_front": "study.front",
     "predict": "exporters.predict",
+    "predict_masks": "exporters.masks",
     "replay": "controller.replay",
     "report": "reports.page",
     "reseed": "controller.reseed",
@@ -56,12 +59,14 @@ __all__ = [
     "build",
     "cost",
     "evaluate",
+    "evaluate_masks",
     "expand",
     "export",
     "load_space",
     "open_run",
     "pareto_front",
     "predict",
+    "predict_masks",
     "replay",
     "report",
     "reseed",

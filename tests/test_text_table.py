@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from rich.console import Console
+
+from nas.cli import _output
 from nas.formatting import table_of, to_text
 from nas.text_table import table_lines
 
@@ -50,3 +53,12 @@ def test_wide_characters_take_two_columns():
     table.add_row("犬", "3")
     table.add_row("cat", "12")
     assert table_lines(table, 80)[1:] == ["犬          3", "cat        12"]
+
+
+def test_no_word_of_a_command_s_table_is_cut(monkeypatch, capsys):
+    monkeypatch.setattr(_output, "console", lambda: Console(width=30))
+    long = "grammar(tree=seq(conv1x1@1/2g8,max3x3))"
+    _output.table([{"module": long, "networks": 12}], right=["networks"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 30
+    assert "".join(line[:21].strip() for line in lines[1:]) == long

@@ -38,7 +38,7 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
         return
     networks, decisions = document["networks"], document["decisions"]
     noun = "different candidate" if config.space.spec.recipe_decisions else "network"
-    counted = "" if networks is None else f" ({count(networks, noun)})"
+    counted = "" if networks is None else f" ({networks:,} {noun}{'s' * (networks != 1)})"
     echo(f"space       {config.space.name}: {genotypes(config.space)}{counted}, {decisions} decisions")
     if networks is not None and networks < config.trials and not config.searcher.plans_every_trial:
         echo(f"            the search ends when all are tried, before {config.trials} candidates")

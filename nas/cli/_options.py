@@ -43,7 +43,7 @@ gpus_per_worker: Decorator = click.option(
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="G",
-    help="Share of a GPU per worker, at most 1; 0.25 trains four candidates on each GPU.",
+    help="GPUs per worker: 0.25 trains four candidates on each GPU, 2 trains each candidate on two.",
 )
 ray_address: Decorator = click.option(
     "--ray-address", metavar="A", help="Address of a running Ray cluster to join."

@@ -13,7 +13,7 @@ import textwrap
 import traceback
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
@@ -114,7 +114,8 @@ def table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0] if rows else ():
         figures = name in right
-        shown.add_column(name, justify="right" if figures else "left", no_wrap=figures)
+        justify: Literal["left", "right"] = "right" if figures else "left"
+        shown.add_column(name, justify=justify, no_wrap=figures, overflow="fold")
     for row in rows:
         shown.add_row(*(readable(str(value)) for value in row.values()))
     out = console()

@@ -159,14 +159,13 @@ def command(
         echo("test error        none: the data have no test set")
     echo(f"weights           {folder / 'model.safetensors'}")
     echo(f"curve             {folder / 'training.json'}, {picture}")
-    note(f"next: {next_commands(folder, task)}")
+    note(f"next: {next_commands(folder)}")
 
 
-def next_commands(folder: Path, task: str) -> str:
-    """Return what can be done with a trained folder. For masks, there is no predicting and no evaluating."""
+def next_commands(folder: Path) -> str:
+    """Return what can be done with a trained folder."""
     place = shlex.quote(str(folder))
-    uses = "" if task == "segmentation" else f"nas predict {place} IMAGE..., nas evaluate {place}, "
-    return f"{uses}nas export {place} --format onnx"
+    return f"nas predict {place} IMAGE..., nas evaluate {place}, nas export {place} --format onnx"
 
 
 def _target(

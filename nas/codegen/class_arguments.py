@@ -57,8 +57,6 @@ def _derived(plan: ClassPlan, arg: Arg, values: Values) -> str:
         return "dilation" if "dilation" in known and _equal(values, known["dilation"]) else ""
     if arg.name == "kernel_size" and known.get("stride") == values:  # windows side by side
         return "stride"
-    if arg.name == "groups":  # of a depthwise convolution
-        return next((p.name for p in plan.params if p.is_channels and p.values == values), "")
     if arg.name == EXTRA and {"in_chs", "out_chs"} <= known.keys():
         grown = tuple(o - i for o, i in zip(known["out_chs"], known["in_chs"], strict=True))
         return "out_chs - in_chs" if _equal(values, grown) else ""

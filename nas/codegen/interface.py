@@ -69,7 +69,7 @@ INTERMEDIATES = '''
         stop_early: bool = False,
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
-    ):
+    ) -> list[torch.Tensor] | tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the last feature map and a list of those of stem and stages.
 
         indices: Places in the list, or how many of its last; all unless given.

@@ -95,7 +95,8 @@ def reseed(
         epochs: Epochs of each training; by default those of the search.
         data: Where the images are now; by default where the search had them. Needed if they come from code.
         workers: Networks that train at once; None for one per CPU core, 0 to train in this process.
-        gpus_per_worker: GPUs, or the share of a GPU, that each worker gets.
+        gpus_per_worker: GPUs that each worker gets: a share of one, or several of one node, which train
+            each network together.
         ray_address: Ray cluster to join; None starts a private one.
         results_dir: Folder that holds the runs.
         on_start: Called with the proposals to train, their epochs and the number of trainings at once.

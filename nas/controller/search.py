@@ -93,7 +93,8 @@ def search(
             the last takes the place of `epochs`.
         workers: Networks that train at once; None for one per CPU core, 0 to train in this process
             without Ray.
-        gpus_per_worker: GPUs, or the share of a GPU, that each worker gets.
+        gpus_per_worker: GPUs that each worker gets: a share of one, or several of one node, which train
+            each network together.
         ray_address: Ray cluster to join; None starts a private one.
         name: Name of the run folder; by default the space, the time and four random digits.
         results_dir: Folder that holds the runs.

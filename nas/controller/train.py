@@ -60,9 +60,9 @@ def train(
     that it is: train only what you trust.
 
     Args:
-        network: The file `network.py` that `nas.export` wrote, or another with a class
-            `Network(num_classes, in_chans)`; a genotype, or a JSON file with one; or the name of a network of
-            the zoo, such as `"resnet18"`.
+        network: The file `network.py` that `nas.export` wrote, or another whose class takes
+            (num_classes, in_chans): the class `Network`, or without one the last with a `forward`. Or a
+            genotype, or a JSON file with one; or the name of a network of the zoo, such as `"resnet18"`.
         data: The data set, as for `nas.search`; by default the data of the search or training that an
             exported file comes from.
         to: Folder in which the folder is written; by default that of the exported file, or `trained`,

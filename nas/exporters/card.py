@@ -61,7 +61,9 @@ def _text(about: Mapping[str, Any], blocks: Sequence[Block], script: bool) -> st
     for block in blocks:
         parts += [f"## {block.title}", f"```python\n{block.code}```"]
     if script:
-        parts += ["## Predict", "```sh\npython predict.py image.png\n```", "It needs torch and Pillow alone."]
+        masks = " It writes masks to `predicted_masks/`." if about.get("task") == "segmentation" else ""
+        needs = f"It needs torch and Pillow alone.{masks}"
+        parts += ["## Predict", "```sh\npython predict.py image.png\n```", needs]
     if "mean" in about:
         parts.append(_preparation(about))
     return "\n\n".join(parts) + "\n"

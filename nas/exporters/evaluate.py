@@ -178,7 +178,7 @@ def evaluate(
     """
     folder = folder if isinstance(folder, NetworkFolder) else open_folder(folder)
     if folder.about["task"] != "classification":
-        hint = "nas train gives its mIoU on the test images"
+        hint = "nas.evaluate_masks scores such a network"
         raise NasError("scores every pixel, not whole images", where=str(folder.path), hint=hint)
     facts, network = folder.preprocessing, folder.network().to(device)
     name, split, familiar = find_images(folder, data, part, facts)
@@ -200,7 +200,21 @@ def evaluate(
 def find_images(
     folder: NetworkFolder, data: str | None, part: str | None, facts: Preprocessing
 ) -> tuple[str, Split, bool]:
-    """Return the name of the images, the images, and whether the network was trained or chosen on them."""
+    """Return the name of the images, the images, and whether the network was trained or chosen on them.
+
+    Raises NasError if they have masks and the network takes none, or the other way round.
+    """
+    name, split, familiar = _find_images(folder, data, part, facts)
+    masked = len(split.labels.shape) > 1
+    if masked != (folder.about["task"] == "segmentation"):
+        message = "have masks, and the network classifies whole images"
+        raise NasError(message if masked else "have no masks, and the network needs them", where=name)
+    return name, split, familiar
+
+
+def _find_images(
+    folder: NetworkFolder, data: str | None, part: str | None, facts: Preprocessing
+) -> tuple[str, Split, bool]:
     recorded = (folder.about.get("training") or {}).get("data") or folder.about.get("data")
     spec = data or recorded
     if spec is None:

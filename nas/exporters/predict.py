@@ -73,7 +73,7 @@ def predict(
     """
     folder = folder if isinstance(folder, NetworkFolder) else open_folder(folder)
     if folder.about["task"] != "classification":
-        hint = "README.md has the lines that run such a network"
+        hint = "nas.predict_masks runs such a network"
         raise NasError("scores every pixel, not whole images", where=str(folder.path), hint=hint)
     files, facts = list(find_images(paths)), folder.preprocessing
     network, names = folder.network().to(device), folder.classes

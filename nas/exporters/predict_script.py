@@ -1,9 +1,11 @@
-"""Classify images with the network of this folder. It needs torch and Pillow alone.
+"""Classify images, or their pixels, with the network of this folder. It needs torch and Pillow alone.
 
-    python predict.py IMAGE... [--top K] [--json] [--device NAME]
+    python predict.py IMAGE... [--top K] [--json] [--device NAME] [--to FOLDER]
 
-Images are turned as EXIF says, brought to the size of the training and normalised exactly as in training.
-In Python: `load()` returns the network, `read(path)` its input, `predict(network, images)` probabilities.
+Images are turned as EXIF says, brought to the size of the training and normalised exactly as in training. A
+network that classifies pixels writes a mask of each image to FOLDER (predicted_masks by default), a PNG whose
+values are class indices. In Python: `load()` returns the network, `read(path)` its input,
+`predict(network, images)` probabilities.
 """
 
 import argparse
@@ -148,23 +150,54 @@ def normalise(pixels: Tensor, about: Mapping[str, Any]) -> Tensor:
 
 
 def predict(network: nn.Module, images: Tensor) -> Tensor:
-    """Return the probabilities of the classes, (n, classes), of inputs (n, channels, height, width)."""
+    """Return the probabilities of the classes, (n, classes), of inputs (n, channels, height, width).
+
+    A network that classifies pixels gives (n, classes, height, width).
+    """
     with torch.inference_mode():
         scores: Tensor = network(images)
         return scores.softmax(1)
 
 
+def palette() -> list[int]:
+    """Return red, green and blue of 256 classes; as in Pascal VOC, neighbours differ and class 0 is black."""
+    return [
+        sum((i >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
+        for i in range(256)
+        for channel in range(3)
+    ]
+
+
+def to_image(mask: Tensor) -> Image.Image:
+    """Return a mask (height, width) as an image whose values are class indices, shown in colours."""
+    image = Image.frombytes("P", (mask.shape[1], mask.shape[0]), bytes(mask.flatten().tolist()))
+    image.putpalette(palette())
+    return image
+
+
+def write_mask(scores: Tensor, path: str, folder: Path) -> tuple[Path, Tensor]:
+    """Write the mask of an image; return its file, and the share of the pixels of each class."""
+    mask, file = scores.argmax(0).cpu(), folder / f"{Path(path).stem}.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    with file.open("xb") as stream:
+        to_image(mask).save(stream, "PNG")
+    return file, mask.flatten().bincount(minlength=len(scores)) / mask.numel()
+
+
 def main() -> None:
-    """Print the classes of images with their probabilities."""
+    """Print the classes of images with their probabilities, or with their shares of the pixels."""
     parser = argparse.ArgumentParser(description="Classify images with the network of this folder.")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--top", type=int, default=5, metavar="K", help="classes per image (default: 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per image")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda or cuda:1 (default: cpu)")
+    parser.add_argument(
+        "--to", type=Path, default=Path("predicted_masks"), metavar="FOLDER", help="for masks"
+    )
     asked = parser.parse_args()
     about, network = config(), load().to(asked.device)
     names = about.get("classes") or [f"class {i}" for i in range(about["num_classes"])]
-    broken = 0
+    masks, broken = about.get("task") == "segmentation", 0
     for path in asked.images:
         try:
             image = read(path, about)
@@ -173,15 +206,23 @@ def main() -> None:
             broken += 1
             continue
         scores = predict(network, image[None].to(asked.device))[0]
+        if masks:
+            try:
+                file, scores = write_mask(scores, path, asked.to)
+            except OSError as error:
+                print(f"error: {error}; name another folder by --to", file=sys.stderr)
+                sys.exit(2)
         best = scores.topk(max(1, min(asked.top, len(names))))
         rows = [
             (names[i], share) for share, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         ]
         if asked.json:
-            answers = [{"class": name, "probability": share} for name, share in rows]
-            print(json.dumps({"image": path, "predictions": answers}))
+            what, place = ("share", {"mask": str(file)}) if masks else ("probability", {})
+            answers = [{"class": name, what: share} for name, share in rows]
+            print(json.dumps({"image": path, **place, "predictions": answers}))
         else:
-            print(f"{path}  " + "  ".join(f"{name} {share:.1%}" for name, share in rows))
+            shown = "  ".join(f"{name} {share:.1%}" for name, share in rows)
+            print(f"{path}  {file}  {shown}" if masks else f"{path}  {shown}")
     sys.exit(2 if broken else 0)
 
 

@@ -158,7 +158,7 @@ def _write(package: Package, scratch: Path, to: Path, formats: Sequence[Any]) ->
     (folder / verification.WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
     for name, content in package.files.items():
         (folder / name).write_bytes(content)
-    if package.keep_weights and preprocessing and package.about.get("task") == "classification":
+    if package.keep_weights and preprocessing:
         shutil.copyfile(predict_script.__file__, folder / PREDICT)
     if formats:
         network = load_network(package.source, package.about)

@@ -7,13 +7,15 @@ import base64
 import io
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
 import nas
-from nas.exporters.evaluate import Evaluation, WorstImage
+from nas.data.dataset import Images
+from nas.exporters.evaluate import Evaluation
+from nas.exporters.masks import Mask, MaskEvaluation
 from nas.files import write_atomic
 from nas.formatting import count
 from nas.reports.page import POLICY
@@ -31,34 +33,73 @@ MOST_SIDE = 160
 """Longest side of an image on the page, in pixels of its file."""
 
 
-def write_evaluation(evaluation: Evaluation, file: Path) -> Path:
+def write_evaluation(evaluation: Evaluation | MaskEvaluation, file: Path) -> Path:
     """Write the page and return its file."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, evaluation_page(evaluation))
+    if isinstance(evaluation, MaskEvaluation):
+        write_atomic(file, mask_page(evaluation))
+    else:
+        write_atomic(file, evaluation_page(evaluation))
     return file
 
 
 def evaluation_page(evaluation: Evaluation) -> str:
-    """Return the page as text."""
+    """Return the page of a network that classifies images."""
     caption = (
         "Accuracy by confidence, in bins of equal width. Below the diagonal the network is too sure of "
         f"itself. Expected calibration error: {evaluation.ece:.2%}."
     )
+    return _page(
+        evaluation,
+        lead=_lead(evaluation),
+        classes=class_table(evaluation),
+        heading="Error by class",
+        unit="images",
+        reliability=inline(reliability(evaluation), "reliability", caption),
+        caption=caption,
+        worst=[(image, picture(image.pixels)) for image in evaluation.worst],
+    )
+
+
+def mask_page(evaluation: MaskEvaluation) -> str:
+    """Return the page of a network that classifies pixels."""
+    pixels = int(evaluation.confusion.sum())
+    lead = (
+        f"{count(evaluation.images, 'image')} of {evaluation.data}, {pixels:,} pixels that are not ignored. "
+        f"Mean IoU {_percent(evaluation.miou)}, {_percent(evaluation.accuracy)} of the pixels right, "
+        f"cross-entropy {evaluation.loss:.4f}."
+    )
+    shares = ("iou", "recall", "precision")
+    rows = [
+        (row["class"], f"{row['pixels']:,}", *(_percent(row[name]) for name in shares))
+        for row in evaluation.by_iou()
+    ]
+    return _page(
+        evaluation,
+        lead=lead,
+        classes=table(["class", "pixels>", "IoU>", "recall>", "precision>"], rows),
+        heading="IoU by class",
+        unit="pixels",
+        reliability=None,
+        caption="",
+        worst=[
+            (w, [picture(w.pixels), mask_picture(w.mask), mask_picture(w.answer)]) for w in evaluation.worst
+        ],
+    )
+
+
+def _page(evaluation: Evaluation | MaskEvaluation, **values: Any) -> str:
     return render(
         "evaluation.html",
         policy=POLICY.format(script="none"),
         style=style(),
         title=f"Evaluation of {evaluation.title}",
-        lead=_lead(evaluation),
         warning=_warning(evaluation),
-        classes=class_table(evaluation),
         matrix=matrix(evaluation) if len(evaluation.classes) <= MOST_CELLS else None,
         names=evaluation.classes,
-        pairs=pair_table(evaluation),
-        reliability=inline(reliability(evaluation), "reliability", caption),
-        caption=caption,
-        worst=[(image, picture(image)) for image in evaluation.worst],
+        pairs=pair_table(evaluation, values["unit"]),
         footer=f"Written by nas {nas.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
+        **values,
     )
 
 
@@ -71,7 +112,7 @@ def _lead(evaluation: Evaluation) -> str:
     )
 
 
-def _warning(evaluation: Evaluation) -> str:
+def _warning(evaluation: Evaluation | MaskEvaluation) -> str:
     return (
         "The network was trained or chosen on these images, so that the error is too low."
         * evaluation.familiar
@@ -87,7 +128,7 @@ def class_table(evaluation: Evaluation) -> Table:
     return table(["class", "images>", "error>", "precision>"], shown)
 
 
-def pair_table(evaluation: Evaluation) -> Table:
+def pair_table(evaluation: Evaluation | MaskEvaluation, unit: str) -> Table:
     """Return the pairs of class and answer that are confused most."""
     wrong = evaluation.confusion.copy()
     np.fill_diagonal(wrong, 0)
@@ -96,12 +137,12 @@ def pair_table(evaluation: Evaluation) -> Table:
     for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True):
         if wrong[i, j]:
             share = wrong[i, j] / evaluation.confusion[i].sum()
-            rows.append((names[i], names[j], int(wrong[i, j]), f"{share:.1%}"))
-    return table(["class", "taken for", "images>", "of the class>"], rows)
+            rows.append((names[i], names[j], f"{wrong[i, j]:,}", f"{share:.1%}"))
+    return table(["class", "taken for", f"{unit}>", "of the class>"], rows)
 
 
-def matrix(evaluation: Evaluation) -> list[list[tuple[int, int]]]:
-    """Return the cells of the confusion matrix: images, and their share of the row in percent."""
+def matrix(evaluation: Evaluation | MaskEvaluation) -> list[list[tuple[int, int]]]:
+    """Return the cells of the confusion matrix: images or pixels, and their share of the row in percent."""
     totals = np.maximum(1, evaluation.confusion.sum(1, keepdims=True))
     shares = np.rint(100 * evaluation.confusion / totals).astype(int)
     return [
@@ -124,12 +165,23 @@ def reliability(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def picture(image: WorstImage) -> Markup:
-    """Return an image as a data URI."""
+def picture(pixels: Images) -> Markup:
+    """Return an image (channels, height, width) as a data URI."""
     from PIL import Image
 
-    grey = image.pixels.shape[0] == 1
-    shown = Image.fromarray(image.pixels[0] if grey else image.pixels.transpose(1, 2, 0))
+    return _inlined(Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
+
+
+def mask_picture(mask: Mask) -> Markup:
+    """Return a mask in the colours of its classes as a data URI; ignored pixels are light grey."""
+    import torch
+
+    from nas.exporters.predict_script import to_image
+
+    return _inlined(to_image(torch.tensor(mask)))
+
+
+def _inlined(shown: Any) -> Markup:
     shown.thumbnail((MOST_SIDE, MOST_SIDE))
     buffer = io.BytesIO()
     shown.save(buffer, "PNG")

@@ -22,7 +22,7 @@ import numpy as np
 
 from nas.errors import NasError, NotFoundError, did_you_mean, error_context
 from nas.graph.cost import Cost, cost, depth
-from nas.graph.graph import Graph, Shape
+from nas.graph.graph import Graph, Shape, shape_text
 from nas.modules.base import measures
 from nas.space.decisions import (
     NO_SKIP,
@@ -74,6 +74,10 @@ class SearchSpace:
 
     spec: SpaceSpec
     declared: SpaceSpec = field(compare=False)
+
+    def __repr__(self) -> str:
+        images = f"{shape_text(self.input_shape)} images, {self.num_classes} classes"
+        return f"<SearchSpace {self.name}: {len(self.domains())} decisions, {images}>"
 
     @property
     def name(self) -> str:

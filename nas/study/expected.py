@@ -49,6 +49,9 @@ class Expected:
     member: Floats
     points: Floats
 
+    def __repr__(self) -> str:
+        return f"<Expected errors of {len(self.digests)} networks, {len(self.front)} of them on the front>"
+
     @cached_property
     def place(self) -> Mapping[str, int]:
         """The row of each network by its digest."""

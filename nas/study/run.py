@@ -46,6 +46,11 @@ class Run:
     study: Study = field(repr=False)
     _expected: dict[Any, Expected | None] = field(default_factory=dict, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        recorded = f"{len(self.study.trials)} of {self.config.trials} trials"
+        about = f"{self.config.space} on {self.config.data} by {self.config.searcher}"
+        return f"<Run {self.name}: {about}, {recorded}, in {self.folder}>"
+
     @property
     def folder(self) -> Path:
         return self.files.path

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from nas.errors import NasError, StorageError, did_you_mean
+from nas.formatting import metric
 from nas.graph.cost import Cost
 from nas.space.candidate import recipe_of, under
 from nas.space.genotype import Genotype
@@ -138,6 +139,12 @@ class Trial:
         elif self.reason not in REASONS:
             hint = did_you_mean(self.reason, REASONS)
             raise NasError(f"unknown reason to fail {self.reason!r}", where=where, hint=hint)
+
+    def __repr__(self) -> str:
+        outcome = f"error {self.error:.2%}" if self.error is not None else self.reason
+        figures = f"{metric(self.flops)} FLOPs, {metric(self.params)} parameters"
+        types = " + ".join(sorted(self.module_types))
+        return f"<Trial {self.number}: {self.state}, {outcome}, {figures}, {types}>"
 
     @property
     def genotype(self) -> Genotype:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nas.data import Dataset
+    from nas.training.devices import DeviceGroup
     from nas.training.loop import TrainingResult
     from nas.training.recipe import Recipe
 
@@ -48,21 +49,37 @@ def train_candidate(
         on_epoch: Called with the trial's number and the row of each new epoch.
         on_batch: Called after each batch, as a sign of life.
     """
-    laps, recipe = Laps(), trained_under(task.genotype, recipe)
-    result = _attempt(task, dataset, recipe, device, on_epoch, on_batch, laps)
-    if result.reason == "oom" and recipe.batch_size > 1:
-        gc.collect()
-        release_memory(device)
-        half = replace(recipe, batch_size=recipe.batch_size // 2)
-        result = _attempt(task, dataset, half, device, on_epoch, on_batch, laps)
-        note = f"out of memory with batches of {recipe.batch_size}, tried again with {half.batch_size}"
-        result = replace(result, retries=1, message="\n".join(filter(None, (note, result.message))))
+    laps = Laps()
+
+    def attempt(recipe: Recipe) -> Result:
+        result = train_once(task, dataset, recipe, device, on_epoch, on_batch, laps)
+        if result.reason == "oom":
+            gc.collect()
+            release_memory(device)
+        return result
+
+    return timed(with_half_batch(attempt, trained_under(task.genotype, recipe)), laps)
+
+
+def with_half_batch(attempt: Callable[[Recipe], Result], recipe: Recipe) -> Result:
+    """Return the result of a training, once more with half the batch size where memory ran out."""
+    result = attempt(recipe)
+    if result.reason != "oom" or recipe.batch_size == 1:
+        return result
+    half = replace(recipe, batch_size=recipe.batch_size // 2)
+    result = attempt(half)
+    note = f"out of memory with batches of {recipe.batch_size}, tried again with {half.batch_size}"
+    return replace(result, retries=1, message="\n".join(filter(None, (note, result.message))))
+
+
+def timed(result: Result, laps: Laps) -> Result:
+    """Return a result with the time since the stopwatch was started."""
     end = time.monotonic()
-    times = Times(laps.start, end, laps.phases, task.number)
+    times = Times(laps.start, end, laps.phases, result.number)
     return replace(result, duration=end - laps.start, times=times)
 
 
-def _attempt(
+def train_once(
     task: Task,
     dataset: Dataset,
     recipe: Recipe,
@@ -70,11 +87,25 @@ def _attempt(
     on_epoch: OnEpoch,
     on_batch: Callable[[], None],
     lap: Laps,
+    group: DeviceGroup | None = None,
 ) -> Result:
+    """Train a candidate as `train_candidate` does, without a second attempt.
+
+    Args:
+        task: The candidate and what to measure of it.
+        dataset: Images to train and validate on.
+        recipe: How to train, with the fields that the candidate has of its own.
+        device: cpu, cuda or cuda:1.
+        on_epoch: Called with the trial's number and the row of each new epoch.
+        on_batch: Called after each batch.
+        lap: Stopwatch of the phases.
+        group: Processes that train the candidate together. Only the first measures what the task asks for.
+    """
     try:
         import torch
 
         from nas.codegen.build import build
+        from nas.training.devices import ALONE
         from nas.training.loop import train
 
         lap("importing")
@@ -93,7 +124,10 @@ def _attempt(
             resume=part.state,
             until=part.until,
             lap=lap,
+            group=group or ALONE,
         )
+        if group and group.rank:
+            return Result(task.number, "complete")
         return _result(task, dataset, network, training, device, lap)
     except Exception as error:
         lap("failing")

@@ -60,7 +60,7 @@ def choose_recipe(
     """Return the recipe of a full training.
 
     Args:
-        source: File with a class `Network(num_classes, in_chans)`.
+        source: File of a network: its class takes (num_classes, in_chans), see `load_network`.
         dataset: Images to train on.
         epochs: Epochs to train; by default as suits the data.
         fields: Fields that differ from `full_recipe`.
@@ -121,12 +121,12 @@ def train_fully(
     prepare: Callable[[nn.Module], object] | None = None,
     train: Callable[..., TrainingResult] | None = None,
 ) -> dict[str, Any]:
-    """Train the `Network` of a source file and score it on the test images, once.
+    """Train the network of a source file and score it on the test images, once.
 
     A finished training that is resumed returns its recorded report.
 
     Args:
-        source: File with a class `Network(num_classes, in_chans)`.
+        source: File of a network: its class takes (num_classes, in_chans), see `load_network`.
         dataset: Images to train, validate and test on.
         recipe: How to train. Precision auto is resolved before the training and recorded; a resumed
             training continues in the recorded precision.
@@ -193,8 +193,11 @@ def _by_class(part: str, dataset: Dataset, errors: Sequence[float | None]) -> di
 
 
 def load_network(source: Path, dataset: Dataset) -> nn.Module:
-    """Return the `Network` of a source file, built for the channels and classes of a data set."""
-    from nas.codegen.build import load_source
+    """Return the network of a source file, built for the channels and classes of a data set.
+
+    Its class is `Network`, or without one the last that has a `forward`. Raises NasError without any.
+    """
+    from nas.codegen.build import NETWORK, load_source
 
     try:
         text = read_bytes(source, MAX_SOURCE, NasError).decode()
@@ -202,10 +205,10 @@ def load_network(source: Path, dataset: Dataset) -> nn.Module:
         raise NotFoundError("there is no such file", where=str(source)) from None
     except UnicodeDecodeError as error:
         raise NasError(f"cannot be read: {error}", where=str(source)) from None
-    cls = load_source(text, str(source)).get("Network")
+    cls = load_source(text, str(source)).get(NETWORK)
     if cls is None:
-        hint = "nas export writes such files"
-        raise NasError("has no class Network(num_classes, in_chans)", where=str(source), hint=hint)
+        hint = "nas export writes such files; the class takes (num_classes, in_chans)"
+        raise NasError("has no class of a network", where=str(source), hint=hint)
     network: nn.Module = cls(num_classes=dataset.num_classes, in_chans=dataset.input_shape[0])
     return network
 

@@ -22,7 +22,14 @@ from nas.training.memory import release_memory
 from nas.training.metrics import Confusion, Score, cross_entropy
 from nas.training.onednn_workarounds import adapted_convolutions
 from nas.training.precision import resolve_recipe
-from nas.training.recipe import WORKER_ENVIRONMENT, Recipe, check_recipe, default_recipe, evaluation_batch
+from nas.training.recipe import (
+    WORKER_ENVIRONMENT,
+    Recipe,
+    check_batch,
+    check_recipe,
+    default_recipe,
+    evaluation_batch,
+)
 from nas.training.step import Step, train_epoch
 
 __all__ = ["WORKER_ENVIRONMENT", "Recipe", "Score", "TrainingResult", "default_recipe", "evaluate", "train"]
@@ -94,6 +101,7 @@ def train(
             `checkpoint`. Each resumes from its own copy of the checkpoint; the first writes the next ones.
     """
     check_recipe(recipe, dataset)
+    check_batch(recipe, dataset, group.size)
     place = torch.device(device)
     recipe = resolve_recipe(recipe, device, checkpoint)
     network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]

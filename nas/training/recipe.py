@@ -119,6 +119,14 @@ def check_recipe(recipe: Recipe, dataset: Dataset) -> None:
             raise NasError(message, where="recipe: sampling", hint=f"class_weights={BALANCED} weighs pixels")
 
 
+def check_batch(recipe: Recipe, dataset: Dataset, devices: int) -> None:
+    """Raise NasError if a batch has fewer images than there are devices to share it."""
+    batch = min(recipe.batch_size, len(dataset.train_labels))
+    if batch < devices:
+        message = f"a batch has {batch} images, fewer than the {devices} devices"
+        raise NasError(message, where="devices", hint="choose fewer devices, or --recipe batch_size=N")
+
+
 def evaluation_batch(dataset: Dataset, device: str) -> int:
     """Return the number of images to validate at once on a device, at least 16."""
     _, height, width = dataset.input_shape

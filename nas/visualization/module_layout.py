@@ -16,6 +16,8 @@ LANE, RANK = 1.0, 0.42
 TILE = (0.86, 0.27)
 """Width and height of a layer, in inches."""
 MARGIN = 0.05
+CLEAR = 0.02
+"""Inches between an arrow and its tile, which is drawn above it and would hide half of a head."""
 SHORTCUT_MARGIN = 0.2
 """Inches left of the first lane, without and with shortcuts beside it."""
 LINE, QUADRATIC, CUBIC = 2, 3, 4
@@ -154,7 +156,7 @@ def _inside(units: list[Unit], tiles: list[Tile], entry: Point) -> list[Edge]:
     edges = []
     for i, unit in enumerate(units):
         tile = tiles[i]
-        end = (tile.x, tile.y - tile.height / 2)
+        end = (tile.x, tile.y - tile.height / 2 - CLEAR)
         for source in unit.inputs:
             start = entry
             if source >= 0:

@@ -257,6 +257,8 @@ def _draw_box(axes: Any, box: Box, colour: str, clip: Any) -> None:
         )
     if box.entry:
         axes.add_artist(Circle(box.entry, 0.035, color=FLOW, clip_path=clip))
+    for edge in box.edges:  # below the tiles, whose words they would cross
+        _draw_edge(axes, edge, clip)
     for tile in box.tiles:
         left, top = tile.x - tile.width / 2, tile.y - tile.height / 2
         axes.add_artist(
@@ -281,8 +283,6 @@ def _draw_box(axes: Any, box: Box, colour: str, clip: Any) -> None:
             linespacing=1.05,
             clip_path=clip,
         )
-    for edge in box.edges:
-        _draw_edge(axes, edge, clip)
 
 
 def _draw_edge(axes: Any, edge: Edge, clip: Any) -> None:

@@ -72,6 +72,7 @@ def test_an_exhausted_space_is_named_at_the_end_in_json_and_in_runs(
     assert (document["exhausted"], document["networks"]) == (False, None)
 
 
+@pytest.mark.slow
 def test_a_large_space_in_which_nothing_fits_says_so_and_how_near_it_comes(search: list[str]) -> None:
     stages = "  - {depth: [1, 2, 3, 4], width: [4, 8, 12, 16, 20]}\n" * 8
     text = FOUR.replace("  - {depth: [1, 2], width: 4}\n", stages) + "constraints: {flops: {max: 100}}\n"

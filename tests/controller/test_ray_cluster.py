@@ -66,10 +66,23 @@ def test_four_workers_share_one_gpu():
     code = """
         import ray
         from nas.controller.evaluators.base import Result, Task
-        from nas.controller.evaluators.ray_cluster import fitting_workers
+        from nas.controller.evaluators.ray_cluster import Devices, fitting_workers
         from nas.controller.evaluators.ray import RayEvaluator
+        from nas.errors import NasError
         ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)
-        assert [fitting_workers(g) for g in (0, 0.25, 0.3, 1, 2)] == [1, 8, 6, 2, 1]
+        assert [fitting_workers(Devices(g)) for g in (0, 0.25, 0.3, 1, 2)] == [1, 8, 6, 2, 1]
+        try:
+            fitting_workers(Devices(3))
+        except NasError as error:
+            assert error.message == "3 GPUs per worker are asked for, and no node has more than 2"
+        try:
+            group = RayEvaluator(None, None, gpus_per_worker=2)
+            group.submit(Task(0, None, 0))
+            group.wait()
+        except NasError as error:  # each process asks for its own of the two GPUs, and torch has none here
+            assert "the worker cannot start: " in error.message, error
+            assert "cuda" in error.message.lower(), error
+            group.close()
         def trainer(task, dataset, recipe, device, on_epoch, on_batch):
             import time
             time.sleep(0.5)

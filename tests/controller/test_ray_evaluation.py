@@ -321,10 +321,10 @@ def unfit(every):
 
 @pytest.mark.parametrize("every", [False, True])
 def test_a_worker_that_cannot_start_is_left_out(ray_session, monkeypatch, tmp_path, every):
-    from nas.controller.evaluators import ray_worker
+    from nas.controller.evaluators import ray_actors
     from nas.controller.evaluators.ray import RayEvaluator
 
-    monkeypatch.setattr(ray_worker, "Worker", unfit(every))
+    monkeypatch.setattr(ray_actors, "Worker", unfit(every))
     orders = Orders({}, tmp_path / "log")
     evaluator = RayEvaluator(np.zeros(1), orders, workers=2, trainer=obey)
     states = []
@@ -349,11 +349,15 @@ def test_a_worker_that_cannot_start_is_left_out(ray_session, monkeypatch, tmp_pa
 
 
 DRIVER = """
-    import os, signal, time
+    import os, signal, sys, time
+    from pathlib import Path
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from nas.controller.evaluators.base import Result, Task
     from nas.controller.evaluators.ray import RayEvaluator
+    placed = Path(sys.argv[1])
     def trainer(task, dataset, recipe, device, on_epoch, on_batch):
+        while not placed.exists():  # or one worker might end both tasks before the other has started
+            time.sleep(0.05)
         time.sleep(2)
         return Result(task.number, "complete", message=str(os.getpid()))
     evaluator = RayEvaluator(None, None, workers=2, trainer=trainer)
@@ -361,6 +365,7 @@ DRIVER = """
         evaluator.submit(Task(number, None, 0))
     while not all(slot.place for slot in evaluator._crew.slots):
         evaluator.wait(0.1)
+    placed.touch()
     results = []
     def work():
         while len(results) < 2:
@@ -385,8 +390,8 @@ def children(pid):
     return [grand for child in map(int, below) for grand in [child, *children(child)]]
 
 
-def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(start_driver):
-    driver = start_driver(DRIVER)
+def test_ctrl_c_in_the_terminal_reaches_the_driver_and_not_the_workers(start_driver, tmp_path):
+    driver = start_driver(DRIVER, tmp_path / "placed")
     workers = [int(pid) for pid in driver.stdout.readline().split()]
     ray_processes = children(driver.pid)
     assert set(workers) <= set(ray_processes)
@@ -458,8 +463,8 @@ def test_a_node_that_ends_before_ray_leaves_the_driver_running(start_driver):
     assert driver.returncode == 0
 
 
-def test_killed_driver_leaves_no_process_behind(start_driver):
-    driver = start_driver(DRIVER)
+def test_killed_driver_leaves_no_process_behind(start_driver, tmp_path):
+    driver = start_driver(DRIVER, tmp_path / "placed")
     driver.stdout.readline()
     ray_processes = children(driver.pid)
     assert len(ray_processes) > 3

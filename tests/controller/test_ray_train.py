@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import signal
+import os
+import subprocess
+import sys
 
 import psutil
 import pytest
+from testing.paths import ROOT
 from testing.small_network import SOURCE
 
 import nas
 from nas.cli import run as nas_command
-from nas.controller.evaluators import Workers
 from nas.controller.evaluators.cores import usable_cores
-from nas.controller.evaluators.ray_train import check_batch
 from nas.data import load_data
 from nas.errors import NasError
-from nas.training.recipe import Recipe
+from nas.training.recipe import Recipe, check_batch
 
 DATA = "digits?limit=150"
 RECIPE = {"batch_size": 15, "lr": 0.05, "precision": "float32", "mixup": 0.3}
@@ -36,21 +37,42 @@ def devices_of(process):
     return [child for child in children if "RayTrainWorker" in "".join(child.cmdline())]
 
 
+def start_and_kill(network):
+    """Start `nas train` on two devices, and kill it with SIGKILL after an epoch."""
+    words = ["--devices=2", "--device=cpu", "--sync-batch-norm", "--epochs=4", "--data", DATA]
+    fields = ",".join(f"{name}={value}" for name, value in RECIPE.items())
+    command = [sys.executable, "-m", "nas", "train", network.name, *words, "--recipe", fields]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as training:
+        said = []
+        while not (said and said[-1].startswith("epoch")):
+            said.append(training.stderr.readline())
+            assert said[-1], said
+        devices = devices_of(psutil.Process(training.pid))
+        training.kill()
+    assert len(devices) == 2
+    assert not psutil.wait_procs(devices, timeout=60)[1]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray Train imports Ray Data
 @pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
-def test_a_training_that_loses_a_device_equals_one_on_one_device(network, tmp_path):
-    killed = []
+def test_a_training_that_is_killed_and_loses_a_device_equals_one_on_one_device(network, tmp_path):
+    start_and_kill(network)
+    killed, epochs = [], []
 
     def kill(row):
-        if row["epoch"] == 2 and not killed:
+        epochs.append(row["epoch"])
+        if row["epoch"] == 3 and not killed:
             killed.append(devices_of(psutil.Process())[-1])
-            killed[0].send_signal(signal.SIGKILL)
+            killed[0].kill()
 
     settings = {"epochs": 4, "recipe": RECIPE, "device": "cpu"}
     alone = nas.train(network, DATA, to=tmp_path / "alone", **settings)
-    shared = nas.train(network, DATA, devices=2, sync_batch_norm=True, on_epoch=kill, **settings)
+    on_two = {"devices": 2, "sync_batch_norm": True, "resume": True}
+    shared = nas.train(network, DATA, on_epoch=kill, **on_two, **settings)
     assert killed
+    assert set(epochs) <= {2, 3, 4}  # the first epoch was trained by the command
     assert len(shared["curve"]) == 4
     for row, expected in zip(shared["curve"], alone["curve"], strict=True):
         assert row == pytest.approx(expected, abs=1e-4)
@@ -78,10 +100,4 @@ def test_what_cannot_be_shared_is_refused_at_once(network, capsys):
 
 def test_a_batch_needs_an_image_for_each_device():
     with pytest.raises(NasError, match="a batch has 2 images, fewer than the 3 devices"):
-        check_batch(3, Recipe(batch_size=2), load_data(DATA))
-
-
-def test_a_candidate_of_a_search_trains_on_one_gpu():
-    with pytest.raises(NasError, match="on one GPU or a share of it, not on 2") as error:
-        Workers(gpus_per_worker=2)
-    assert "nas train NETWORK --devices N" in error.value.hint
+        check_batch(Recipe(batch_size=2), load_data(DATA), 3)

@@ -28,6 +28,7 @@ def train(path, folder, *options):
     return run([*asked, "--epochs", "1", "--device", "cpu", *options])
 
 
+@pytest.mark.slow
 def test_without_a_test_set_there_is_no_test_figure(trainable, capsys):
     path, folder = trainable
     write_folder(folder / "val", ["cat", "dog"], count=4, size=(16, 16), seed=1)

@@ -109,7 +109,7 @@ def test_train_of_a_file_says_that_it_runs_a_program(tmp_path, monkeypatch, caps
     (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('canary').touch()\n")
     assert nas(["train", "mine.py", "--data", "digits?limit=100"]) == 2
     printed = capsys.readouterr().err
-    warning, error = "running mine.py: a source file is a program", "has no class Network"
+    warning, error = "running mine.py: a source file is a program", "has no class of a network"
     assert printed.index(warning) < printed.index(error)
     assert trapped(tmp_path)
 

@@ -114,6 +114,7 @@ class TestTime:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_progress_and_curve(self, network, capsys):
         words = ["train", str(network), "--data", DATA, "--epochs", "3", "--recipe", "patience=9,flip=true"]
         assert nas_command([*words, "--time", "1h30m"]) == 0

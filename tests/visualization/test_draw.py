@@ -8,6 +8,7 @@ from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.graph.graph import trace
 from nas.modules import MODULE_TYPES
+from nas.reports.drawing import drawing
 from nas.space.genotype import expand
 from nas.space.space import load_space
 from nas.visualization.layout import Box, layout
@@ -156,3 +157,13 @@ def test_title_and_legend_stand_in_the_picture_and_clear_of_the_drawing(name, ti
         assert not box.overlaps(drawing)
         assert whole.x0 <= box.x0 < box.x1 <= whole.x1
         assert whole.y0 <= box.y0 < box.y1 <= whole.y1
+
+
+def test_arrows_run_below_the_tiles_and_cross_no_words():
+    block = MODULE_TYPES["residual"](8)
+    graph = trace("Network", [(8, 32, 32)], lambda x: block(x, name="block"))
+    names = [type(patch).__name__ for patch in figure(graph).axes[0].patches]
+    tiles = ["FancyBboxPatch"] * 3
+    assert names == ["FancyBboxPatch", "Circle", *["FancyArrowPatch"] * 4, *tiles, "FancyArrowPatch"]
+    page = str(drawing(graph, ""))
+    assert page.rindex('class="line skip"') < page.index('class="tile"')

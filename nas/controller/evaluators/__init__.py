@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nas.controller.evaluators.base import Evaluator, ResolvePrecision, same_precision
@@ -10,6 +10,7 @@ from nas.controller.evaluators.local import LocalEvaluator
 from nas.errors import NasError
 from nas.space.candidate import trained_under
 from nas.training.memory import candidate_memory
+from nas.training.recipe import check_batch
 from nas.training.task import Task
 
 if TYPE_CHECKING:
@@ -23,18 +24,29 @@ class Workers:
 
     count: networks that train at once; None for one per usable CPU core or share of a GPU, 0 for this process
     without Ray. gpus_per_worker: GPUs, or the share of a GPU, of each. ray_address: a cluster to join, None
-    for a private one. NasError for more than one GPU per worker.
+    for a private one. cpus_per_worker: CPU cores of each, where there is no GPU. Several GPUs or cores train
+    each network together. NasError for parts of a GPU beside whole ones.
     """
 
     count: int | None = None
     gpus_per_worker: float = 0.0
     ray_address: str | None = None
+    cpus_per_worker: int = 1
 
     def __post_init__(self) -> None:
-        if self.gpus_per_worker > 1:
-            message = f"a candidate trains on one GPU or a share of it, not on {self.gpus_per_worker:g}"
-            hint = "nas train NETWORK --devices N trains one network on several"
-            raise NasError(message, where="gpus-per-worker", hint=hint)
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            message = (
+                f"a candidate trains on a share of one GPU or on whole ones, not on {self.gpus_per_worker:g}"
+            )
+            raise NasError(message, where="gpus-per-worker", hint="0.5, 1 and 2 are possible")
+        if self.processes > 1 and self.count == 0:
+            message = "several GPUs per worker need Ray, and --workers 0 does without"
+            raise NasError(message, where="gpus-per-worker", hint="leave out --workers")
+
+    @property
+    def processes(self) -> int:
+        """Processes that train a network together, one per device."""
+        return int(self.gpus_per_worker) if self.gpus_per_worker > 1 else self.cpus_per_worker
 
 
 def make_evaluator(
@@ -49,14 +61,17 @@ def make_evaluator(
     resolve_precision: called with the precision that suits the first worker, if the recipe leaves it open.
     NasError if no worker can be placed.
     """
-    device = "cuda" if workers.gpus_per_worker else "cpu"
+    device, processes = "cuda" if workers.gpus_per_worker else "cpu", workers.processes
+    check_batch(recipe, dataset, processes)
 
     def memory(task: Task, half: bool) -> int:
         # A training in several ranges of epochs is predicted with what each resumption needs, or it could be
         # refused halfway.
         resumed = task.part is not None
         own = trained_under(task.genotype, recipe)
-        return candidate_memory(task.genotype, dataset, own, device, half=half, resumed=resumed)
+        own = replace(own, batch_size=-(-own.batch_size // processes))
+        need = candidate_memory(task.genotype, dataset, own, device, half=half, resumed=resumed)
+        return need * (processes if device == "cpu" else 1)  # a node's cores share its memory
 
     if workers.count == 0:
         return LocalEvaluator(dataset, recipe, memory=memory, resolve_precision=resolve_precision)
@@ -67,6 +82,7 @@ def make_evaluator(
         recipe,
         workers=workers.count,
         gpus_per_worker=workers.gpus_per_worker,
+        cpus_per_worker=workers.cpus_per_worker,
         address=workers.ray_address,
         memory=memory,
         resolve_precision=resolve_precision,

@@ -17,12 +17,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from nas.controller.evaluators import base
 from nas.controller.evaluators.base import Memory, OnTimes, ResolvePrecision, too_large
 from nas.controller.evaluators.mps import start_mps, stop_mps
+from nas.controller.evaluators.ray_actors import Actors
 from nas.controller.evaluators.ray_cluster import (
+    Devices,
     check_ray,
     end_ray,
     fitting_workers,
@@ -32,7 +34,7 @@ from nas.controller.evaluators.ray_cluster import (
 from nas.controller.evaluators.ray_crew import Crew
 from nas.controller.evaluators.ray_inbox import Inbox
 from nas.controller.evaluators.ray_slot import Clocks, MemoryPacking, Slot
-from nas.controller.evaluators.ray_worker import Actors, Place
+from nas.controller.evaluators.ray_worker import Place
 from nas.errors import ClusterLostError, NasError
 from nas.training.candidate import train_candidate
 from nas.training.profile import Times
@@ -62,9 +64,11 @@ SIGN = 5.0
 
 
 class RayEvaluator:
-    """Workers on Ray, one per CPU core or per share of a GPU.
+    """Workers on Ray, one per CPU core or per share of a GPU, or on several devices that train each task
+    together.
 
-    workers: None for as many as fit, more as a cluster grows. gpus_per_worker: 0.25 puts four on one GPU.
+    workers: None for as many as fit, more as a cluster grows. gpus_per_worker: 0.25 puts four on one GPU, 2
+    trains each task on two. cpus_per_worker: processes that train each task together where there is no GPU.
     address: a running cluster to join, None for a private one that ends with `close`. deadline: seconds a
     training may take. stall: seconds it may take without a batch. trainer: trains a task. memory: predicts
     the bytes of a task, so that workers are packed by it; None packs without. resolve_precision: called with
@@ -79,6 +83,7 @@ class RayEvaluator:
         *,
         workers: int | None = None,
         gpus_per_worker: float = 0.0,
+        cpus_per_worker: int = 1,
         address: str | None = None,
         deadline: float | None = None,
         stall: float = STALL,
@@ -100,14 +105,16 @@ class RayEvaluator:
         self._mps: dict[str, str] = {}
         self._owns_ray = False
         try:
-            self._owns_ray = start_ray(address, workers)
-            self._grows, self._share = workers is None, gpus_per_worker
+            self._owns_ray = start_ray(address, workers and workers * cpus_per_worker)
+            self._grows, self._devices = workers is None, Devices(gpus_per_worker, cpus_per_worker)
             self._looked = self._served = self._heard = time.monotonic()
             if self._owns_ray and 0 < gpus_per_worker < 1:
                 self._mps = start_mps()
             every = min(SIGN, stall / 10)
-            actors = Actors(dataset, recipe, gpus_per_worker, trainer, self._mps, every)
-            self._crew.start(actors, workers or fitting_workers(gpus_per_worker), began)
+            actors = Actors(dataset, recipe, self._devices, trainer, self._mps, every)
+            if workers is None or self._owns_ray:  # a cluster that is joined may still grow
+                fitting = fitting_workers(self._devices)
+            self._crew.start(actors, workers or fitting, began)
         except BaseException:
             self.close()
             raise
@@ -200,7 +207,7 @@ class RayEvaluator:
         if not self._grows or self._crew.draining:
             return
         with suppress(NasError):  # the last GPU has left
-            while len(self._crew.slots) + len(self._crew.unfit) < fitting_workers(self._share):
+            while len(self._crew.slots) + len(self._crew.unfit) < fitting_workers(self._devices):
                 self._crew.add(now)
 
     def _dispatch(self) -> None:
@@ -223,6 +230,9 @@ class RayEvaluator:
         try:
             value = future.result()
         except RayTaskError as error:
+            if isinstance(error.cause, RayActorError):  # a process of a worker on several devices
+                lost[slot] = str(error.cause)
+                return
             if future is slot.hello:
                 self._crew.leave_out(slot, str(error))
                 return

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from math import inf
 from typing import Any
@@ -191,15 +192,45 @@ def _check_listening(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def fitting_workers(gpus_per_worker: float) -> int:
-    """Return the workers that fit on the cluster: one per CPU core, or per share of a GPU."""
-    resources = _resources()
-    if not gpus_per_worker:
-        return max(1, int(resources.get("CPU", 0)))
-    gpus = int(resources.get("GPU", 0))
-    if not gpus:
+@dataclass(frozen=True)
+class Devices:
+    """Devices of each worker: GPUs, or a share of one; without `gpus`, CPU cores. Several of them train each
+    candidate together.
+    """
+
+    gpus: float = 0.0
+    cpus: int = 1
+
+    @property
+    def processes(self) -> int:
+        """Processes that train a candidate together."""
+        return max(1, int(self.gpus)) if self.gpus else self.cpus
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The resources of Ray that a worker takes."""
+        return {"num_cpus": 0, "num_gpus": self.gpus} if self.gpus else {"num_cpus": self.cpus}
+
+
+def fitting_workers(devices: Devices) -> int:
+    """Return the workers that fit on the nodes of the cluster. NasError if there are no such GPUs."""
+    if not devices.gpus:
+        return max(1, sum(int(there) // devices.cpus for there in _by_node("CPU")))
+    there = [int(gpus) for gpus in _by_node("GPU")]
+    if not any(there):
         raise NasError("Ray sees no GPU", hint="leave out --gpus-per-worker to train on CPU cores")
-    return max(1, gpus * int(1 / gpus_per_worker) if gpus_per_worker <= 1 else int(gpus / gpus_per_worker))
+    if devices.gpus > max(there):
+        message = f"{devices.gpus:g} GPUs per worker are asked for, and no node has more than {max(there)}"
+        raise NasError(message, where="gpus-per-worker", hint="a candidate trains on GPUs of one node")
+    return sum(
+        gpus * int(1 / devices.gpus) if devices.gpus <= 1 else gpus // devices.processes for gpus in there
+    )
+
+
+def _by_node(resource: str) -> list[float]:
+    """Return how much of a resource each living node has."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"].get(resource, 0) for node in nodes if node["Alive"]]
 
 
 def has_gpu() -> bool:

@@ -17,7 +17,8 @@ from nas.controller.evaluators.ray_slot import Clocks, MemoryPacking, Slot
 from nas.errors import NasError
 
 if TYPE_CHECKING:
-    from nas.controller.evaluators.ray_worker import Actors, Place
+    from nas.controller.evaluators.ray_actors import Actors
+    from nas.controller.evaluators.ray_worker import Place
     from nas.training.task import Task
 
 

@@ -24,6 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.controller.evaluators.cores import usable_cores
 from nas.controller.evaluators.ray_cluster import (
+    Devices,
     check_ray,
     end_ray,
     fitting_workers,
@@ -35,7 +36,7 @@ from nas.controller.evaluators.ray_train_worker import Job, Mailbox, News, train
 from nas.errors import NasError
 from nas.plugins import send_own
 from nas.training.checkpoint import load_packed, save_packed
-from nas.training.recipe import WORKER_ENVIRONMENT
+from nas.training.recipe import WORKER_ENVIRONMENT, check_batch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,7 +88,9 @@ class RayDevices:
         self._owns_ray = start_ray(address)
         try:
             self.device = device or ("cuda" if has_gpu() else "cpu")
-            self._check_count(fitting_workers(float(self.device == "cuda")), self.device, resources_text())
+            self._check_count(
+                fitting_workers(Devices(gpus=float(self.device == "cuda"))), self.device, resources_text()
+            )
         except BaseException:
             self.close()
             raise
@@ -116,7 +119,7 @@ class RayDevices:
 
     def check(self, recipe: Recipe, dataset: Dataset) -> None:
         """Raise NasError if a batch has no image for some device."""
-        check_batch(self.count, recipe, dataset)
+        check_batch(recipe, dataset, self.count)
 
     def record(self, recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         """Return what config.json says of the devices."""
@@ -221,14 +224,6 @@ class RayDevices:
             return news.outcome
         message = f"the training failed on {self.count} devices: {run.reason}"
         raise NasError(message, where="devices", hint="continue with --resume")
-
-
-def check_batch(count: int, recipe: Recipe, dataset: Dataset) -> None:
-    """Raise NasError if a batch has fewer images than there are devices."""
-    batch = min(recipe.batch_size, len(dataset.train_labels))
-    if batch < count:
-        message = f"a batch has {batch} images, fewer than the {count} devices"
-        raise NasError(message, where="devices", hint="choose fewer devices, or --recipe batch_size=N")
 
 
 class _Run:

@@ -14,6 +14,7 @@ from nas.analysis.factors.decisions import QUARTER
 from nas.analysis.overview import Overview
 from nas.analysis.paired.contrast import PairedContrast
 from nas.formatting import count
+from nas.study.commands import command_for, resume_command
 from nas.study.objectives import all_axes
 from nas.visualization.plots.decisions import budgets_figure, decisions_figure
 from nas.visualization.plots.distribution import edf_figure
@@ -148,8 +149,9 @@ def _effects(overview: Overview) -> Iterator[Plot]:
             f"Error of each type minus {against}, at equal FLOPs, over {words}, with 95 % intervals. Bins "
             f"hold {MIN_NETWORKS_OF_TYPE} networks of the type or more. Where lines cross, the better type "
             "changes.",
-            profile_figure(profiles, axis, overview.types) if profiles else None,
-            f"No bin holds {MIN_NETWORKS_OF_TYPE} networks of a type. Continue with: nas search --resume.",
+            profile_figure(profiles, axis, overview.types) if len(profiles) > 1 else None,
+            f"Fewer than two types have {MIN_NETWORKS_OF_TYPE} networks in a bin. Continue with: "
+            f"{resume_command(overview.runs[0])} --trials N",
         )
 
 
@@ -215,11 +217,13 @@ def _outcomes(overview: Overview) -> Iterator[Plot]:
 
 
 def _reliability(overview: Overview) -> Iterator[Plot]:
+    run = overview.runs[0]
+    reseed = command_for(run, "pareto", str(run.folder), "--reseed", "3", data=True)
     yield Plot(
         "seed_reliability",
         "Error of one training against that of another seed of the same network. On the line both agree.",
         repeats_figure(overview.repeats, overview.types) if overview.repeats else None,
-        "No network was trained twice. Train the front again with: nas pareto RUN --reseed 3.",
+        f"No network was trained twice. Train the front again with: {reseed}",
     )
     for i, fidelity in enumerate(overview.fidelities):
         yield Plot(
@@ -231,7 +235,7 @@ def _reliability(overview: Overview) -> Iterator[Plot]:
     if not overview.fidelities:
         missing = (
             "No network was also trained longer. Add a run with the same --searcher and --seed and more "
-            "--epochs, or use: nas pareto RUN --reseed 3 --epochs E."
+            f"--epochs, or use: {reseed} --epochs E"
         )
         yield Plot("fidelity_reliability", "", missing=missing)
 

@@ -140,7 +140,7 @@ def type_fronts_figure(table: pd.DataFrame, task: str = "", types: Sequence[str]
         points = own["flops"], _values(own, "error")
         dots(axes, *points, look, size=6, alpha=0.35, among=len(complete))
         x, y = members["flops"], _values(members, "error")
-        text = f"{name} ({len(members)} of {len(own)})"
+        text = f"{described(name)} ({len(members)} of {len(own)})"
         colour, marker = look
         axes.step(x, y, color=colour, marker=marker, markersize=4.5, linewidth=1.2, where="post", label=text)
     _dress(axes, complete, ("flops", "error"), task)
