@@ -2,9 +2,13 @@
 
 import os
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+SLOW_DRAWS = hypothesis.HealthCheck.too_slow  # as slow as the machine is busy
+hypothesis.settings.register_profile("busy machine", deadline=None, suppress_health_check=[SLOW_DRAWS])
+hypothesis.settings.load_profile("busy machine")
 
 
 @pytest.fixture(autouse=True)

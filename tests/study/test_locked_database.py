@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from threading import Thread
 
 import pytest
 from testing.trials import SPACE, a_trial
@@ -45,10 +47,19 @@ def hold(study, seconds, statement="BEGIN IMMEDIATE"):
 
 
 def test_a_lock_is_waited_for(impatient, study):
-    with Study.open(study._where) as driver, hold(study, 0.6) as process:
+    with Study.open(study._where) as driver, hold(study, 60) as process:
         message = rf"is locked by process {process.pid} \(python.*\); waiting up to 120"
-        with pytest.warns(UserWarning, match=message):
+        warned = pytest.warns(UserWarning, match=message)
+
+        def release() -> None:
+            while not len(warned):
+                time.sleep(0.01)
+            process.kill()
+
+        (thread := Thread(target=release, daemon=True)).start()
+        with warned:
             driver.record(a_trial(0))
+        thread.join()
     with Study.open(study._where) as reader:
         assert [trial.number for trial in reader.trials] == [0]
 
