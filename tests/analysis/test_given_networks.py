@@ -10,6 +10,7 @@ from testing.trials import a_trial
 
 from nas.analysis.around import given_networks
 from nas.analysis.text.around import given_list, given_text
+from nas.reports.page import report
 from nas.space.around import around
 from nas.space.space import parse_space
 from nas.study.history import History
@@ -81,3 +82,13 @@ def test_a_search_that_was_given_nothing_has_no_such_section(tmp_path):
     for trial in run.study.trials:
         other.record(replace(trial, proposal=replace(trial.proposal, proposer="random")))
     assert given_networks(Run(run.files, run.config, other)) == []
+
+
+@pytest.mark.slow
+def test_the_report_has_the_section(tmp_path):
+    text = report(run_of(tmp_path, 30, halving_costs_two_points)).read_text()
+    start = text.index('<section id="scaled">')
+    section = text[start : text.index("</section>", start)]
+    assert 'href="#scaled"' in text
+    assert "half of the FLOPs by depth" in section
+    assert "<svg" in section
