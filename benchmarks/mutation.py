@@ -94,7 +94,6 @@ TESTS: dict[str, Sequence[str]] = {
     "nas/schedulers/rung_store.py": HALVING,
     "nas/schedulers/promotion.py": HALVING,
     "nas/schedulers/successive_halving.py": HALVING,
-    "nas/schedulers/extrapolated_history.py": HALVING,
     "nas/space/genotype.py": GENOTYPE,
     "nas/space/genotype_json.py": GENOTYPE,
     "nas/space/node.py": GENOTYPE,

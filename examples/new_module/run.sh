@@ -1,6 +1,6 @@
 #!/bin/sh
 # From a free search to a comparison of what it found with known module types. Call it again to go on where it
-# stopped. About two hours on two cores:
+# stopped. The defaults are meant for about two hours on two cores, with 4,000 images of 16x16 pixels:
 #
 #     sh examples/new_module/run.sh FOLDER IMAGES OTHER_IMAGES [TRIALS] [EPOCHS] [COMPARED] [WORKERS]
 #

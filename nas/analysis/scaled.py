@@ -3,8 +3,8 @@
 A network of the space differs from the given one in some decisions. Its coordinate along depth is the FLOPs
 of the given network with the depths of the other, in doublings; that along width likewise. Its coordinate
 along a type is the share of blocks that became it, and that along cardinality the mean number of doublings of
-its groups. Error is fitted as a linear function of the coordinates to all trainings, so that the effect of
-each axis holds the others constant. Standard errors are robust, and trainings of one network count as one.
+its groups. Error, the mean over the trainings of a network, is fitted as a linear function of the
+coordinates, so that the effect of each axis holds the others constant. Standard errors are robust.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def coordinates(space: SearchSpace, given: Genotype, other: Genotype) -> dict[st
 def fit_scaling(
     places: Sequence[Coordinates], errors: Floats, flops: Floats, networks: Sequence[str]
 ) -> Scaling:
-    """Fit error to the coordinates of trainings.
+    """Fit error to the coordinates of networks, from their trainings.
 
     Args:
         places: Coordinates of each training (n).
@@ -104,14 +104,14 @@ def fit_scaling(
     names = sorted({name for place in places for name in place}, key=_order)
     changed = {name: sum(name in places[i] for i in first.values()) for name in names}
     used = [name for name in names if changed[name] >= MIN_CHANGED]
-    kept = [i for i, place in enumerate(places) if place.keys() <= set(used)]
-    cluster = np.unique(np.array(networks)[kept], return_inverse=True)[1]
-    count, needed = len(set(cluster)), len(used) + 1 + MIN_LEFT
+    kept = [i for i in first.values() if places[i].keys() <= set(used)]
+    count, needed = len(kept), len(used) + 1 + MIN_LEFT
     if count < needed or not used:
         return Scaling(tuple(Axis(name, changed[name]) for name in names), count, needed)
+    means = np.array([errors[np.array(networks) == networks[i]].mean() for i in kept])
     columns = np.array([[1.0, *(places[i].get(name, 0.0) for name in used)] for i in kept])
     cost = _costs(used, columns, np.log2(flops[kept]))
-    fit = _Fit(tuple(used), columns, errors[kept], cluster, cost, (flops[kept].min(), flops[kept].max()))
+    fit = _Fit(tuple(used), columns, means, cost, (flops[kept].min(), flops[kept].max()))
     axes = (fit.axis(name, changed[name]) if name in used else Axis(name, changed[name]) for name in names)
     return Scaling(tuple(axes), count, needed)
 
@@ -132,7 +132,6 @@ class _Fit:
     names: tuple[str, ...]
     columns: Floats
     errors: Floats
-    cluster: Any
     cost: Floats
     spanned: tuple[float, float]
 
@@ -148,7 +147,7 @@ class _Fit:
         return Axis(name, changed, 2**cost, change, against, beyond, line)
 
     def _estimates(self, contrasts: Sequence[Floats]) -> list[Estimate]:
-        effects = slopes(self.errors, self.columns, np.array(contrasts), self.cluster)
+        effects = slopes(self.errors, self.columns, np.array(contrasts), np.arange(len(self.errors)))
         return [effect.estimate for effect in effects]
 
     def _step(self, name: str) -> Floats:

@@ -88,4 +88,5 @@ def design_lines(planned: Plan) -> list[str]:
 def time_text(planned: Plan) -> str:
     """Return the expected duration, and how many candidates train at a time."""
     time = "not estimated on GPUs" if planned.seconds is None else f"about {duration(planned.seconds)}"
-    return f"{time}, {planned.workers} candidates at a time"
+    at_once = "as many candidates at a time as there are GPUs for"
+    return f"{time}, {at_once if planned.workers is None else f'{planned.workers} candidates at a time'}"

@@ -76,5 +76,6 @@ def _differs(run: Run, replayed: Replay) -> NasError:
     ]
     pairs = [(name, then, versions().get(name, then)) for name, then in run.config.versions.items()]
     changed = [f"{name} {then} (now {now})" for name, then, now in pairs if then != now]
-    hint = f"the run was made with {', '.join(changed)}" if changed else "the versions are those of the run"
+    same = "the versions are those of the run; before a release, rules may change within a version"
+    hint = f"the run was made with {', '.join(changed)}" if changed else same
     return NasError("\n".join(lines), where=str(run.folder), hint=hint)

@@ -35,14 +35,14 @@ QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 class Plan:
     """Expected costs and time of a search.
 
-    costs: quantiles of the costs of `samples` networks, by figure. workers: networks that train at once.
-    seconds: estimate for the whole search on CPU cores, None on GPUs. design: what a design plans, {} for
-    other searchers.
+    costs: quantiles of the costs of `samples` networks, by figure. workers: networks that train at once, None
+    where the GPUs decide. seconds: estimate for the whole search on CPU cores, None on GPUs. design: what a
+    design plans, {} for other searchers.
     """
 
     costs: Mapping[str, Mapping[str, int]]
     samples: int
-    workers: int
+    workers: int | None
     seconds: float | None
     design: Mapping[str, Any]
 
@@ -51,11 +51,12 @@ def plan(config: SearchConfig, dataset: Dataset, workers: Workers) -> Plan:
     """Count the costs of sampled networks, and time some batches of the median one on this machine."""
     samples = _samples(config)
     costs = [cost(expand(genotype, dataset.input_shape, dataset.num_classes)) for genotype in samples]
-    slots = 1 if workers.count == 0 else workers.count or usable_cores()
+    cores = 1 if workers.count == 0 else workers.count or usable_cores()
     median = sorted(range(len(samples)), key=lambda i: costs[i].flops)[len(samples) // 2]
-    seconds = None
+    slots, seconds = workers.count, None
     if not workers.gpus_per_worker:
-        seconds = _training_seconds(config, dataset, samples[median]) * -(-config.trials // slots)
+        slots, rounds = cores, -(-config.trials // cores)
+        seconds = _training_seconds(config, dataset, samples[median]) * rounds
     design = config.searcher.summary(config.space, config.seed, config.trials)
     return Plan(_quantiles(costs), len(samples), slots, seconds, design)
 

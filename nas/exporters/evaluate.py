@@ -171,7 +171,7 @@ def evaluate(
     Example:
         >>> import nas
         >>> genotype = nas.open_run("first").best().genotype
-        >>> trained = nas.train(genotype, "digits?limit=150", epochs=1, to="evaluated")
+        >>> trained = nas.train(genotype, "digits?limit=150", epochs=1, to="used", resume=True)
         >>> scores = nas.evaluate(trained["folder"])
         >>> scores.wrong == round(scores.error * scores.count)
         True
@@ -204,17 +204,6 @@ def find_images(
 
     Raises NasError if they have masks and the network takes none, or the other way round.
     """
-    name, split, familiar = _find_images(folder, data, part, facts)
-    masked = len(split.labels.shape) > 1
-    if masked != (folder.about["task"] == "segmentation"):
-        message = "have masks, and the network classifies whole images"
-        raise NasError(message if masked else "have no masks, and the network needs them", where=name)
-    return name, split, familiar
-
-
-def _find_images(
-    folder: NetworkFolder, data: str | None, part: str | None, facts: Preprocessing
-) -> tuple[str, Split, bool]:
     recorded = (folder.about.get("training") or {}).get("data") or folder.about.get("data")
     spec = data or recorded
     if spec is None:
@@ -239,12 +228,19 @@ def _find_images(
         where, read = f"{spec}: {name}", parts[str(name)]().decoded()
         if read.reading.broken and not options.skip_broken:
             raise broken_error(read.reading.broken, where)
+        _check_task(folder, masked=len(read.labels.shape) > 1, where=where)
         fitted = match_shape(read, (facts.channels, *facts.size), where, NETWORK)
         splits.append(match_classes(fitted, folder.classes, where, NETWORK))
     images, labels = (_joined([split[i] for split in splits]) for i in (0, 1))
     whole = "" if names == ["train"] and len(parts) == 1 else f", {' and '.join(map(str, names))}"
     familiar = names != ["test"] and _same_place(spec, recorded)
     return f"{spec}{whole}", Split(images, labels, folder.classes), familiar
+
+
+def _check_task(folder: NetworkFolder, *, masked: bool, where: str) -> None:
+    if masked != (folder.about["task"] == "segmentation"):
+        message = "have masks, and the network classifies whole images"
+        raise NasError(message if masked else "have no masks, and the network needs them", where=where)
 
 
 def _same_place(spec: str, recorded: Any) -> bool:

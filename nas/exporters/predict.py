@@ -66,7 +66,7 @@ def predict(
         >>> from PIL import Image
         >>> Image.new("L", (8, 8)).save("black.png")
         >>> genotype = nas.open_run("first").best().genotype
-        >>> trained = nas.train(genotype, "digits?limit=150", epochs=1, to="predicting")
+        >>> trained = nas.train(genotype, "digits?limit=150", epochs=1, to="used", resume=True)
         >>> (prediction,) = nas.predict(trained["folder"], ["black.png"], top=3)
         >>> len(prediction.probabilities)
         3

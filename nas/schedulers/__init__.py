@@ -38,4 +38,4 @@ def make_scheduler(
     if not rungs:
         return TrainFully()
     store = None if folder is None else RungStore(folder, rungs, space)
-    return SuccessiveHalving(rungs, history, images=images, store=store)
+    return SuccessiveHalving(rungs, history, images=images, domains=space.domains(), store=store)

@@ -10,9 +10,9 @@ trial is eligible if one of these holds:
 - It is on the front of the rung or no farther from it than the noise of its error, whatever its band has
   promoted.
 
-Errors after few epochs are partly luck. So the errors compared are those expected at the end, given all
-that is known of the trial and of trials that share its decisions (`nas.schedulers.learning_curve`). A trial
-on the front by its measured error is eligible too, whatever is expected of it.
+Errors after few epochs are partly luck. So the errors compared are those expected at the end, given the first
+epochs of the trial and of its kin (`nas.surrogate.rung_model`). A trial on the front by its measured error is
+eligible too, whatever is expected of it.
 
 The eligible trial with the highest expected hypervolume gain per unit of remaining compute is promoted, as
 soon as promotions have had less compute than plain halving would have given them by then; otherwise a new
@@ -33,8 +33,6 @@ import numpy as np
 
 from nas.graph.cost import Cost, cost
 from nas.pareto import Bools, Floats, expected_improvement
-from nas.schedulers.extrapolated_history import ExtrapolatedHistory
-from nas.schedulers.learning_curve import LearningCurveModel, LearningCurves
 from nas.schedulers.promotion import eligible, expected_epochs, rung_results
 from nas.schedulers.rung_store import RungStore
 from nas.space.genotype import expand
@@ -42,6 +40,8 @@ from nas.space.space import decisions_of
 from nas.study.history import History
 from nas.study.objectives import objective
 from nas.study.trial import Proposal, Trial
+from nas.surrogate import ErrorModel
+from nas.surrogate.rung_model import RungModel
 from nas.training.task import EpochRange
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 
 MIN_TRIALS = 10
 """Trials at rungs before any is promoted, while new trials are still to come."""
+
+GROWTH = 1.03
+"""Factor by which the rung results grow between two updates of the model, so that large searches spend no
+more per trial."""
 
 MAX_PROPOSALS = 4
 """Most proposals per new trial: more would rely too much on the model."""
@@ -75,22 +79,30 @@ class SuccessiveHalving:
     """The scheduler of a search whose trainings pause at `rungs`, ascending numbers of epochs of which the
     last is the full budget.
 
-    images: how many validation images errors are measured on. Without a `store` no state of a training is
-    kept, so each starts again after a rung. `trials` are all that have come to a rung, each as it stands now.
+    images: how many validation images errors are measured on. domains: options of the space by decision.
+    Without a `store` no state of a training is kept, so each starts again after a rung. `trials` are all that
+    have come to a rung, each as it stands now.
     """
 
     def __init__(
-        self, rungs: Sequence[int], history: History, *, images: int, store: RungStore | None = None
+        self,
+        rungs: Sequence[int],
+        history: History,
+        *,
+        images: int,
+        domains: Mapping[str, Sequence[Any]],
+        store: RungStore | None = None,
     ) -> None:
         self.rungs, self.history, self.images, self.store = tuple(rungs), history, images, store
         self.trials: dict[int, Trial] = {}
-        self._model = LearningCurveModel()
-        self._extrapolated = ExtrapolatedHistory(self._model)
+        self._model = RungModel(self.rungs[-1], domains)
         self._costs = [name for name in history.objectives if name != "error"]
         self._compute = np.zeros(2)  # FLOPs x epochs up to the first rung, and beyond it
         self._followed = 0
-        self._curves: LearningCurves | None = None
-        self._predictions: dict[int, tuple[float, float]] = {}
+        self._known, self._next = 0, 1
+        self._predicted_by, self._predictions = 0, dict[int, Floats]()
+        self._fitted: tuple[int, ErrorModel] | None = None
+        self._expected: tuple[int, History] = 0, History(history.objectives)
         self._restore()
 
     def _restore(self) -> None:
@@ -120,7 +132,8 @@ class SuccessiveHalving:
         if not rung_of or not (closing or self._affordable(going)):
             return None
         trials = self._trials_by_number()
-        points, spreads = self._points(trials, self.predict(trials))
+        predictions = self.predict(trials)
+        points = self._points(trials, predictions)
         epochs = np.array([trial.epochs for trial in trials])
         paused_at = np.array([rung_of.get(trial.number, -1) for trial in trials])
         may_go = np.zeros(len(trials), dtype=bool)
@@ -128,7 +141,7 @@ class SuccessiveHalving:
             came = np.flatnonzero(epochs >= self.rungs[rung])
             gone = paused_at[came] != rung
             may_go[came] |= self._eligible([trials[i] for i in came], points[came], rung, gone) & ~gone
-        return trials[self._best_gain(trials, points, spreads, may_go)] if may_go.any() else None
+        return trials[self._best_gain(trials, predictions, may_go)] if may_go.any() else None
 
     def next_epochs(self, number: int) -> EpochRange:
         trial = self.history.paused.get(number)
@@ -175,59 +188,80 @@ class SuccessiveHalving:
 
     def best_candidate(self, candidates: Sequence[UntrainedCandidate]) -> int:
         """Return the index of the candidate with the highest expected gain per unit of compute."""
-        trials, (curves, _) = self._trials_by_number(), self._model.fit_incremental(self.history.rung_results)
-        networks: list[Trial | UntrainedCandidate] = [*trials, *candidates]
-        points, spreads = self._points(networks, [*self.predict(trials), *curves.predict(candidates)])
-        asked = np.arange(len(networks)) >= len(trials)
-        return self._best_gain(networks, points, spreads, asked) - len(trials)
+        trials = self._trials_by_number()
+        unlike_all = range(-len(candidates), 0)  # no numbers of trainings
+        predictions = self._latest_model()[1].predict_end(candidates, unlike_all)
+        asked = np.arange(len(trials) + len(candidates)) >= len(trials)
+        both = np.concatenate([self.predict(trials), np.column_stack(predictions)])
+        return self._best_gain([*trials, *candidates], both, asked) - len(trials)
 
     def expected_history(self, history: History) -> History:
-        return self._extrapolated.of(history)
+        """Return a history in which each trial at a rung is complete with its expected error; the history
+        itself where nothing has come to a rung."""
+        results = history.rung_results
+        if not results:
+            return history
+        count, model = self._latest_model()
+        if self._expected[0] != count:
+            latest = {trial.number: trial for trial in results[:count]}
+            errors, _ = model.predict_end(list(latest.values()), list(latest))
+            expected = History(history.objectives)
+            for trial, error in zip(latest.values(), errors.tolist(), strict=True):
+                expected.record(replace(trial, state="complete", error=error))
+            self._expected = count, expected
+        return self._expected[1]
 
-    def predict(self, trials: Sequence[Trial]) -> list[tuple[float, float]]:
-        """Return the expected error of each trial at the end and the standard deviation of what is not known
-        of it yet."""
-        curves, _ = self._model.fit_incremental(self.history.rung_results)
-        if curves is not self._curves:
-            self._curves, self._predictions = curves, {}
+    def predict(self, trials: Sequence[Trial]) -> Floats:
+        """Return the expected error of each trial at the end, and the standard deviation of what is not known
+        of it yet, (n, 2)."""
+        count, model = self._latest_model()
+        if self._predicted_by != count:
+            self._predicted_by, self._predictions = count, {}
         new = [trial for trial in trials if trial.number not in self._predictions]
-        self._predictions |= zip((trial.number for trial in new), curves.predict(new), strict=True)
-        return [self._predictions[trial.number] for trial in trials]
+        moments = np.column_stack(model.predict_end(new, [trial.number for trial in new]))
+        self._predictions |= zip((trial.number for trial in new), moments, strict=True)
+        return np.array([self._predictions[trial.number] for trial in trials])
+
+    def _latest_model(self) -> tuple[int, ErrorModel]:
+        """Return the model, and how many of the rung results, from the first, it knows: all up to the last
+        step of `GROWTH`. So it follows from their order alone, whenever it was asked."""
+        results = self.history.rung_results
+        while self._next <= len(results):
+            self._known, self._next = self._next, max(self._next + 1, int(GROWTH * self._next))
+        if self._fitted is None or self._fitted[0] != self._known:
+            self._fitted = self._known, self._model.fit(results[: self._known])
+        return self._fitted
 
     def _numbered(self, trial: Trial) -> Trial:
         return replace(trial, rung_order=(*trial.rung_order, self.history.rung_result_count + 1))
 
     def _follow(self) -> None:
-        """Update the model with the rung results since the last call."""
+        """Update compute and trials with the rung results since the last call."""
         for trial in self.history.rung_results[self._followed :]:
             before = self.trials.get(trial.number)
             done, now = before.epochs if before else 0, trial.epochs
             first = max(0, min(now, self.rungs[0]) - done)
             self._compute += trial.flops * np.array([first, now - done - first])
             self.trials[trial.number] = trial
-            self._predictions.pop(trial.number, None)
         self._followed = len(self.history.rung_results)
 
     def _trials_by_number(self) -> list[Trial]:
         return [self.trials[number] for number in sorted(self.trials)]  # in the same order when resumed
 
-    def _points(
-        self, networks: Sequence[Trial | UntrainedCandidate], predictions: Sequence[tuple[float, float]]
-    ) -> tuple[Floats, Floats]:
-        """Return the objectives (n, d) with the expected errors, and the standard deviations of these
-        (n,)."""
-        errors, spreads = np.array(predictions).T
-        return np.column_stack([errors, [network.values(self._costs) for network in networks]]), spreads
+    def _points(self, networks: Sequence[Trial | UntrainedCandidate], predictions: Floats) -> Floats:
+        """Return the objectives with the expected errors, (n, d)."""
+        return np.column_stack([predictions[:, 0], [network.values(self._costs) for network in networks]])
 
     def _best_gain(
-        self, networks: Sequence[Trial | UntrainedCandidate], points: Floats, spreads: Floats, asked: Bools
+        self, networks: Sequence[Trial | UntrainedCandidate], predictions: Floats, asked: Bools
     ) -> int:
         """Return the index of the asked network with the highest expected hypervolume gain of the complete
         networks per unit of compute."""
         epochs = np.array([len(network.curve) for network in networks])
         flops = np.array([max(1, network.flops) for network in networks])
         remaining = np.maximum(1, self.rungs[-1] - epochs)
-        gains = expected_improvement(points, spreads, epochs == self.rungs[-1], asked)
+        points = self._points(networks, predictions)
+        gains = expected_improvement(points, predictions[:, 1], epochs == self.rungs[-1], asked)
         return int(np.where(asked, gains / (flops * remaining), -1.0).argmax())
 
     def _affordable(self, going: Iterable[int]) -> bool:

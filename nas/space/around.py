@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import yaml
 
 from nas.errors import NasError, did_you_mean
 from nas.graph.graph import Shape, shape_text
 from nas.modules import MODULE_TYPES, Module
+from nas.space.decisions import pick
 from nas.space.genotype import INPUT_NODE, Genotype
 from nas.space.space import SearchSpace, parse_space
 
@@ -19,6 +21,8 @@ SCALES = (0.25, 0.5, 0.75, 1.0)
 """Factors of depth and width that a space offers."""
 CHANNELS = 8
 """Scaled widths are multiples of this, so that groups and branches divide them."""
+DRAWS = 20
+"""Draws of a space, of which at least half must be networks."""
 TYPES = ("plain", "residual", "bottleneck", "resnext", "fractal")
 GROUPS = {1: 64, 2: 40, 4: 24, 8: 14, 32: 4}
 """Base width by cardinality, at equal cost (Xie et al., 2017, table 2)."""
@@ -65,6 +69,11 @@ def around(
     whole = parse_space(yaml.safe_dump(data, sort_keys=False), f"around {name}")
     if _rebuilt(whole, stages).digest != genotype.digest:
         raise NasError("no space holds exactly this network", where=name)
+    rng = np.random.default_rng(0)
+    draws = [whole.build(lambda _, options: pick(options, rng)) for _ in range(DRAWS)]
+    if sum(bool(whole.violations(draw)) for draw in draws) > DRAWS / 2:
+        hint = "a space draws each setting of a stage alone, and these belong together"
+        raise NasError("the settings of its blocks cannot be mixed", where=name, hint=hint)
     limits = {"flops": {"max": max_flops, "at": shape_text(input_shape[1:])}}
     text = yaml.safe_dump({**data, "constraints": limits}, sort_keys=False)
     parse_space(text, f"around {name}").sample(0)  # raises where nothing meets the limit

@@ -218,10 +218,11 @@ def _structure_problems(kind: type[Structure], value: Any, place: Path) -> Itera
             yield (*place, key), f"unknown key {key!r}", did_you_mean(key, kind.keys)
     if problem := kind.problem(value):
         yield place, problem, ""
+    missing = [repr(key) for key in kind.keys if key not in value and key not in kind.optional]
+    if missing:
+        yield place, f"needs {', '.join(missing)}", ""
     for key, options in kind.keys.items():
         if key not in value:
-            if key not in kind.optional:
-                yield place, f"needs {key!r}", ""
             continue
         chosen = listed(value[key])
         if not chosen or any(isinstance(o, list | dict) for o in chosen) or len(set(chosen)) < len(chosen):

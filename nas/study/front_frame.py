@@ -29,7 +29,8 @@ class Front(pd.DataFrame):  # type: ignore[misc]
             columns["expected, %"] = pd.Series([interval(Estimate(*row)) for row in limits], self.index)
             columns["likely on front"] = self["membership"].map("{:.0%}".format)
         columns |= {"FLOPs": self["flops"].map(metric), "parameters": self["params"].map(metric)}
-        return pd.DataFrame(columns | {"module types": self["module_types"].str.replace("+", " + ")})
+        types = [" + ".join(sorted(names.split("+"))) for names in self["module_types"]]
+        return pd.DataFrame(columns | {"module types": pd.Series(types, self.index, dtype=object)})
 
     def __repr__(self) -> str:
         rows = self.shown()

@@ -166,7 +166,9 @@ class Study(History):
 
     def _write(self, trial: Trial) -> tuple[int, datetime]:
         with self._engine.begin() as connection:
-            return self._insert(connection, trial)
+            key, finished = self._insert(connection, trial)
+            self._learn(connection, before=key)  # `_last` will pass what another process has recorded
+            return key, finished
 
     def _insert(self, connection: Connection, trial: Trial) -> tuple[int, datetime]:
         check_decisions(trial.decisions, self._options)
@@ -177,10 +179,12 @@ class Study(History):
         self._append(trial)
         self._last, self._ends[trial.number] = key, finished
 
-    def _learn(self, connection: Connection) -> None:
-        """Read the trials recorded since."""
+    def _learn(self, connection: Connection, before: int | None = None) -> None:
+        """Read the trials recorded since, up to the key `before`."""
         with refuse_damage(self._where):
             for key, finished, trial in read_trials(connection, self._row, self._last):
+                if key == before:
+                    break
                 self._note(key, finished, trial)
 
 

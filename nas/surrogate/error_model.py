@@ -15,6 +15,7 @@ import numpy as np
 
 from nas.pareto import Floats
 from nas.surrogate.gaussian_process import Encoder, GaussianProcess, fit_parameters
+from nas.surrogate.stages import Stages
 from nas.surrogate.warps import WARPS, Warped
 
 MIN_TRIALS = 5
@@ -61,18 +62,25 @@ class ErrorModel:
 
         Neither holds the noise of a training: they say what the mean over many trainings would be. Decisions
         that the model has not met count as unlike all others."""
-        return self._moments(networks, noisy=False)
+        return self._moments(networks)
 
     def predict_training(self, networks: Sequence[Network]) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the error of one further training of each network, (n,)
         each: as `predict`, the noise included."""
         return self._moments(networks, noisy=True)
 
-    def _moments(self, networks: Sequence[Network], *, noisy: bool) -> tuple[Floats, Floats]:
+    def predict_end(self, networks: Sequence[Network], trainings: Sequence[int]) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of the final error of the very trainings with these numbers,
+        (n,) each, as far as the model knows their first epochs."""
+        return self._moments(networks, Stages.at_end(np.array(trainings, dtype=np.intp)))
+
+    def _moments(
+        self, networks: Sequence[Network], stages: Stages | None = None, *, noisy: bool = False
+    ) -> tuple[Floats, Floats]:
         rows = self.encoder.encode([item.decisions for item in networks], [item.flops for item in networks])
         first, second = np.zeros(len(rows)), np.zeros(len(rows))
         for warped, process in self.processes:
-            mean, spread = process.predict(rows)
+            mean, spread = process.predict(rows, stages)
             if noisy:
                 spread = np.hypot(spread, process.noise)
             errors = np.clip(warped.errors(mean[:, None] + spread[:, None] * NODES, rows[:, -1]), 0.0, 1.0)

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.pareto import Floats
+from nas.surrogate.stages import Correlations, Stages
 
 MIN_NOISE = 1e-4
 """Smallest variance of the noise, relative to that of the values."""
@@ -122,18 +123,27 @@ def _name(path: str) -> str:
 class GaussianProcess:
     """A process conditioned on values (n,) of rows (n, columns); the values may have any scale.
 
-    parameters: those of `fit_parameters`, of these rows or of some of them.
+    parameters: those of `fit_parameters`, of these rows or of some of them. stages: those of the rows;
+    without them each is of a training of its own that has ended.
     """
 
-    def __init__(self, encoder: Encoder, rows: Floats, values: Floats, parameters: Floats) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        rows: Floats,
+        values: Floats,
+        parameters: Floats,
+        stages: Stages | None = None,
+    ) -> None:
         from scipy.linalg import cho_factor, cho_solve
 
-        self._parameters, self._group = parameters, encoder.group
+        self._parameters, self._group, self._stages = parameters, encoder.group, stages
         self._scale, standardized = _Scale.of(rows, values)
         self._center = rows[:, :-1].mean(axis=0)
         self._scaled = self._scaled_rows(rows)
-        covariance = self._covariance(self._scaled)
-        covariance[np.diag_indices(len(rows))] += np.exp(parameters[NOISE]) + MIN_NOISE
+        covariance = self._covariance(self._scaled, stages)
+        own = np.exp(parameters[NOISE]) if stages is None else 0.0  # else in the covariance
+        covariance[np.diag_indices(len(rows))] += own + MIN_NOISE
         self._factor = cho_factor(covariance, lower=True)
         self._weights = cho_solve(self._factor, standardized)
 
@@ -142,15 +152,20 @@ class GaussianProcess:
         """Standard deviation of the noise of a value."""
         return float(np.sqrt(np.exp(self._parameters[NOISE]) + MIN_NOISE)) * self._scale.spread
 
-    def predict(self, rows: Floats) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of the value of each row, without the noise, (n,) each."""
+    def predict(self, rows: Floats, stages: Stages | None = None) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of the value of each row, (n,) each.
+
+        Without stages it is the mean of many trainings at their end; with stages it is the value of the very
+        training, its noise included."""
         from scipy.linalg import solve_triangular
 
         scaled, scale = self._scaled_rows(rows), self._scale
-        cross = self._covariance(scaled)
-        trend, additive, product = np.exp(self._parameters[:NOISE])
+        cross = self._covariance(scaled, stages)
+        trend, additive, product, noise = np.exp(self._parameters[: NOISE + 1])
         columns, sizes = scaled
         prior = trend * (1 + sizes**2) + additive * (columns**2).sum(axis=1) + product
+        if stages is not None:
+            prior = prior + noise * stages.residual_variance
         explained = solve_triangular(self._factor[0], cross.T, lower=True)
         variance = np.maximum(1e-10, prior - (explained**2).sum(axis=0))
         return cross @ self._weights * scale.spread + scale.mean, np.sqrt(variance) * scale.spread
@@ -160,16 +175,18 @@ class GaussianProcess:
         weights = np.exp(self._parameters[NOISE + 1 : -1])[self._group]
         return (rows[:, :-1] - self._center) * np.sqrt(weights), self._scale.sizes(rows)
 
-    def _covariance(self, scaled: tuple[Floats, Floats]) -> Floats:
+    def _covariance(self, scaled: tuple[Floats, Floats], stages: Stages | None) -> Floats:
         """Return the covariance of rows and those the process is conditioned on."""
         (left, x), (right, y) = scaled, self._scaled
-        trend, additive, product = np.exp(self._parameters[:NOISE])
+        trend, additive, product, noise = np.exp(self._parameters[: NOISE + 1])
+        stage = Correlations.of(stages, self._stages)
         exponent = _squared_distances(left, right) + np.exp(self._parameters[-1]) * (x[:, None] - y) ** 2 / 2
-        linear = trend * (1 + np.outer(x, y)) + additive * (left @ right.T)
-        return np.asarray(linear + product * np.exp(-exponent))
+        networks = additive * (left @ right.T) + product * np.exp(-exponent)
+        by_size = trend * (1 + np.outer(x, y))
+        return np.asarray(by_size * stage.trend + networks * stage.decisions + noise * stage.residual)
 
 
-def fit_parameters(encoder: Encoder, rows: Floats, values: Floats) -> Floats:
+def fit_parameters(encoder: Encoder, rows: Floats, values: Floats, stages: Stages | None = None) -> Floats:
     """Return the parameters of the highest posterior density for values (n,) of rows (n, columns)."""
     from scipy.optimize import minimize
 
@@ -178,7 +195,7 @@ def fit_parameters(encoder: Encoder, rows: Floats, values: Floats) -> Floats:
     best = minimize(
         negative_log_posterior,
         prior,
-        args=(prior, Distances.of(encoder, scale, rows), standardized),
+        args=(prior, Distances.of(encoder, scale, rows, stages), standardized),
         bounds=[(mean - MAX_CHANGE, mean + MAX_CHANGE) for mean in prior],
         jac=True,
         method="L-BFGS-B",
@@ -211,17 +228,18 @@ class _Scale:
 
 @dataclass(frozen=True)
 class Distances:
-    """How networks differ from each other.
+    """How values differ from each other.
 
     groups: squared distance in each group of columns, (groups, n, n). sizes: products of standardised log
-    FLOPs (n, n). gaps: their squared differences (n, n)."""
+    FLOPs (n, n). gaps: their squared differences (n, n). stage: correlations by epochs."""
 
     groups: Floats
     sizes: Floats
     gaps: Floats
+    stage: Correlations
 
     @classmethod
-    def of(cls, encoder: Encoder, scale: _Scale, rows: Floats) -> Distances:
+    def of(cls, encoder: Encoder, scale: _Scale, rows: Floats, stages: Stages | None = None) -> Distances:
         count = int(encoder.group.max(initial=-1)) + 1
         parts = [rows[:, :-1][:, encoder.group == number] for number in range(count)]
         groups = np.array([_squared_distances(part, part) for part in parts])
@@ -230,6 +248,7 @@ class Distances:
             groups.reshape(count, len(rows), len(rows)),
             np.outer(sizes, sizes),
             (sizes[:, None] - sizes) ** 2,
+            Correlations.of(stages, stages) if stages else Correlations(1.0, 1.0, np.eye(len(rows))),
         )
 
 
@@ -260,23 +279,26 @@ def negative_log_posterior(
     distance = np.tensordot(weights, distances.groups, axes=1)
     alike = np.exp(-distance - size_weight * distances.gaps / 2)
     shared = _centred(distance) / -2  # the inner products of the centred columns (Torgerson 1952)
-    covariance = trend * (1 + distances.sizes) + additive * shared + product * alike
-    covariance[np.diag_indices(len(values))] += noise + MIN_NOISE
+    stage, by_size = distances.stage, (1 + distances.sizes) * distances.stage.trend
+    networks = (additive * shared + product * alike) * stage.decisions
+    covariance = np.asarray(trend * by_size + networks + noise * stage.residual)
+    covariance[np.diag_indices(len(values))] += MIN_NOISE
     inverse = np.linalg.inv(covariance)
     solved = inverse @ values
     outer = np.outer(solved, solved) - inverse  # twice the derivative of the log likelihood by the covariance
-    by_distance = -product * outer * alike - additive / 2 * _centred(outer)
+    of_networks = np.asarray(outer * stage.decisions)
+    by_distance = -product * of_networks * alike - additive / 2 * _centred(of_networks)
     by_weight = distances.groups.reshape(len(weights), by_distance.size) @ by_distance.ravel()
     gradient = np.concatenate(
         [
             [
-                trend * (outer * (1 + distances.sizes)).sum(),
-                additive * (outer * shared).sum(),
-                product * (outer * alike).sum(),
-                noise * np.trace(outer),
+                trend * (outer * by_size).sum(),
+                additive * (of_networks * shared).sum(),
+                product * (of_networks * alike).sum(),
+                noise * (outer * stage.residual).sum(),
             ],
             weights * by_weight,
-            [-size_weight / 2 * product * (outer * alike * distances.gaps).sum()],
+            [-size_weight / 2 * product * (of_networks * alike * distances.gaps).sum()],
         ]
     )
     deviations = np.array([*PRIOR_DEVIATIONS, *[WEIGHT_DEVIATION] * len(weights), SIZE_WEIGHT_DEVIATION])

@@ -2,7 +2,7 @@
 
 The first seven are those of Okabe and Ito (2008), which colour-blind readers can tell apart, with a yellow
 that is legible on white; markers repeat the distinction. The last ten were chosen one by one, each as far
-from the others as CIELAB allows.
+from the others as CIELAB allows. Terminals show marks on black and on white.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ PALETTE = (
     Shades("#8c5a3c", "#c08a68", "#ead9cc", "#4a3224"),
     Shades("#2f6f6f", "#5fa8a8", "#cfe3e3", "#1f4444"),
     Shades("#a3123f", "#e0557f", "#f2cdd8", "#571428"),
-    Shades("#f536ea", "#f536ea", "#fccff5", "#652160"),
-    Shades("#1e0fb8", "#b56ffb", "#decdfb", "#4d387d"),
+    Shades("#fa01d2", "#f536ea", "#f9d1ed", "#6b1d5a"),
+    Shades("#4153ff", "#b56ffb", "#d8cefd", "#413b81"),
     Shades("#3fa50d", "#34e83b", "#bad4aa", "#30541f"),
-    Shades("#214100", "#cce397", "#d7e0ca", "#354127"),
-    Shades("#511d3e", "#f3cfed", "#e3cfda", "#553e4b"),
-    Shades("#f60c34", "#f95a57", "#f7beb8", "#82302d"),
-    Shades("#f82c97", "#ff41b0", "#fad3e0", "#6b2344"),
-    Shades("#8a974e", "#61a11c", "#d4d6c0", "#42472b"),
-    Shades("#4d70fb", "#4d8ff8", "#cac8f5", "#42467f"),
-    Shades("#8f0b6a", "#fc94f1", "#f9d2e8", "#5d2e4b"),
+    Shades("#f30032", "#f95a57", "#f8d5d0", "#712121"),
+    Shades("#4e6d11", "#86993b", "#d0d8bc", "#3d4825"),
+    Shades("#e80d8a", "#ff41b0", "#f6bcd1", "#7b3152"),
+    Shades("#d06ff9", "#fd83f1", "#f1d2fb", "#532f62"),
+    Shades("#e9776e", "#fd8586", "#f2cbc7", "#653834"),
+    Shades("#4b83fe", "#4d8ff8", "#c5caf1", "#3b497a"),
+    Shades("#a09a64", "#e3dca2", "#e0ddcc", "#413e29"),
 )
 GREY = Shades("#777777", "#9a9a9a", "#e4e4e4", "#3c3f43")
 """Colour of mixed networks, stems and heads."""

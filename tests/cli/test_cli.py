@@ -157,6 +157,13 @@ def test_dry_run_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_on_gpus_says_that_they_decide_how_many_train(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["search", "--space", "residual_vs_fractal", "--dry-run", "--gpus-per-worker", "2"]) == 0
+    assert "not estimated on GPUs, as many candidates at a time as" in capsys.readouterr().out
+
+
 def test_fields_of_the_recipe_are_set_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["search", "--space", "residual_vs_fractal", "--dry-run", "--json", "--epochs", "3"]
     assert run([*arguments, "--recipe", "lr=0.05, weight_decay=1e-4,flip=true"]) == 0

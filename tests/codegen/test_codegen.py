@@ -179,7 +179,7 @@ def test_intermediates_checkpoints_and_scripts_compute_the_same(genotype):
     for indices, expected in ((2, maps[-2:]), ([0, -1], [maps[0], maps[-1]])):
         chosen = network.forward_intermediates(image, indices, intermediates_only=True)
         assert [torch.equal(one, other) for one, other in zip(chosen, expected, strict=True)] == [True] * 2
-    with pytest.warns(DeprecationWarning, match="script"):
+    with pytest.warns((DeprecationWarning, FutureWarning), match="script"):
         torch.testing.assert_close(torch.jit.script(network)(image), network(image))
     gradients = []
     for enable in (False, True):

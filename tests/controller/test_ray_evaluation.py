@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import threading
@@ -89,6 +90,7 @@ def ray_session():
     start_ray(workers=2)
     yield
     end_ray()
+    gc.collect()  # closes what Ray has left open here, where that is no error, and not in a later test
 
 
 @pytest.fixture(scope="module")

@@ -196,6 +196,9 @@ def test_the_first_difference_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert document["differs"]["recorded"] != document["differs"]["proposed"]
     assert "trial 0 is proposed differently" in err
     assert f"numpy 1.0 (now {np.__version__})" in err
+    run_folder.write_config(run.files, config.model_copy(update={"seed": 6}))
+    assert nas_command(["replay", str(run.folder)]) == 2
+    assert "rules may change within a version" in capsys.readouterr().err
 
 
 def test_a_difference_in_the_middle_is_found(tmp_path: Path) -> None:

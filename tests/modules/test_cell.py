@@ -243,6 +243,14 @@ def test_faults_of_a_space_name_the_place(key, value, message):
     assert message in str(raised.value)
 
 
+def test_all_missing_keys_are_named_at_once():
+    data = yaml.safe_load(BENCH.to_yaml())
+    for key in ("join", "output"):
+        del data["modules"]["cell"]["graph"][key]
+    with pytest.raises(NasError, match="needs 'join', 'output'"):
+        parse_space(yaml.safe_dump(data), "mine.yaml")
+
+
 def test_texts_of_wirings_are_options_too():
     data = yaml.safe_load(BENCH.to_yaml())
     texts = ["edges add/add: conv3x3(0)", "edges add/add: conv1x1(0)"]

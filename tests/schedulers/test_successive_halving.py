@@ -13,6 +13,8 @@ from nas.schedulers.successive_halving import MIN_TRIALS, SuccessiveHalving, Unt
 from nas.space.space import load_space
 from nas.study.history import History
 
+DOMAINS = {"width": (0, 1, 2), "type": (0, 1, 2)}
+
 
 @pytest.fixture(scope="module")
 def space():
@@ -20,7 +22,7 @@ def space():
 
 
 def halving_of(rungs=RUNGS, objectives=("error", "flops")):
-    return SuccessiveHalving(rungs, History(objectives), images=100)
+    return SuccessiveHalving(rungs, History(objectives), images=100, domains=DOMAINS)
 
 
 def add(halving, trial, *, paused=True):
@@ -55,7 +57,10 @@ def at_first_rung(space, points, paused):
 @pytest.fixture
 def measured_errors(monkeypatch):
     """The expected error is the measured one, give or take 0.02."""
-    predict = lambda self, trials: [(trial.error, 0.02) for trial in trials]  # noqa: E731
+
+    def predict(self, trials):
+        return np.array([(trial.error, 0.02) for trial in trials])
+
     monkeypatch.setattr(SuccessiveHalving, "predict", predict)
 
 
@@ -143,7 +148,7 @@ class TestPromotion:
             errors = [0.5 + 0.1 * decisions["width"] + 0.1 * rng.random()]
             add(halving, trial_at_rung(space, number, errors, 10 + number, decisions))
             trial = halving.promote((), closing=False)
-            again = SuccessiveHalving(RUNGS, halving.history, images=100)
+            again = SuccessiveHalving(RUNGS, halving.history, images=100, domains=DOMAINS)
             assert again.promote((), closing=False) is trial
             if trial is not None:
                 until = RUNGS[RUNGS.index(trial.epochs) + 1]

@@ -53,6 +53,7 @@ def test_what_may_vary_is_what_was_asked_for():
         ("resnet20", ("widht",), "did you mean 'width'"),
         ("fractalnet20", ("width",), "needs a network with a stem"),
         ("fcn16s", ("width",), "no space holds exactly this network"),
+        ("googlenet", ("depth", "width"), "the settings of its blocks cannot be mixed"),
         ("resnet20", (), "flops at most 20,275,520: met by 0.0% of random draws, the nearest has 40,551,040"),
     ],
 )

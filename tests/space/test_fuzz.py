@@ -4,9 +4,9 @@ Every input ends well or in a NasError of exit code 2 or 3 (6 where the file of 
 within two seconds of work, with no other exception, no file outside the run and no code run. The
 suite tries 200 inputs of each kind. The long form tries as many as it is told:
 
-    NAS_FUZZ=2000 python -m pytest -q tests/test_fuzz.py
+    NAS_FUZZ=2000 python -m pytest -q tests/space/test_fuzz.py
 
-tests/data/fuzz holds what was found; benchmarks/fuzz looks for more with atheris.
+tests/fixtures/fuzz holds what was found; benchmarks/fuzz looks for more with atheris.
 """
 
 from __future__ import annotations

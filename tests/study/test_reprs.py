@@ -29,6 +29,8 @@ def test_results_print_in_ten_lines_at_most(tmp_path):
     for name in ("trial", "expected, %", "likely on front", "FLOPs", "module types"):
         assert name in lines[0]
     assert lines[1].split()[0] == str(run.best().number)
+    assert "fractal + residual" in repr(front)
+    assert "residual + fractal" not in repr(front)
     assert repr(analysis).splitlines()[0] == "Analysis of 40 trials: 39 distinct networks"
     assert analysis.frame()["claim"][0][:60] in repr(analysis)
 

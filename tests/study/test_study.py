@@ -143,6 +143,15 @@ def test_a_reader_sees_what_a_writer_records_meanwhile(tmp_path):
         assert reader.ends() == writer.ends()
 
 
+def test_two_writers_see_what_each_records(tmp_path):
+    with a_study(tmp_path / "study.db") as first, Study.open(tmp_path / "study.db") as second:
+        first.record(SOME[0])
+        second.record(SOME[1])
+        assert list(second.trials) == SOME[:2]
+        first.refresh()
+        assert list(first.trials) == SOME[:2]
+
+
 def test_a_figure_that_a_database_does_not_hold_is_refused(tmp_path):
     with a_study(tmp_path / "study.db") as study:
         with pytest.raises(NasError, match="flops cannot be"):

@@ -16,6 +16,7 @@ from nas.surrogate.gaussian_process import (
     negative_log_posterior,
     prior_mean,
 )
+from nas.surrogate.stages import Stages
 
 DOMAINS = {"type1": ("a", "b", "c"), "type2": ("a", "b", "c"), "width": (8, 16, 64), "fixed": (1,)}
 
@@ -56,10 +57,13 @@ def simulated(seed, count=80, noise=0.05):
     return encoder, encoder.encode(decisions, flops), values
 
 
-def test_the_gradient_is_that_of_the_posterior():
+@pytest.mark.parametrize("staged", [False, True])
+def test_the_gradient_is_that_of_the_posterior(staged):
+    """Also where each two values are of one training, after a third of its epochs and at its end."""
     encoder, rows, values = simulated(0, 20)
     scale, standardized = _Scale.of(rows, values)
-    distances, prior = Distances.of(encoder, scale, rows), prior_mean(encoder)
+    stages = Stages(np.log(np.tile([1 / 3, 1.0], 10)), np.repeat(np.arange(10), 2)) if staged else None
+    distances, prior = Distances.of(encoder, scale, rows, stages), prior_mean(encoder)
 
     def value(parameters):
         return negative_log_posterior(parameters, prior, distances, standardized)[0]

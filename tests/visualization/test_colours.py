@@ -26,6 +26,18 @@ def test_each_type_of_ours_has_colours_of_its_own():
         assert len({getattr(shades(name), part) for name in ours}) == len(ours), part
 
 
+def luminance(colour):
+    parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("colour", [colour.mark for colour in PALETTE])
+def test_marks_are_legible_on_black_and_on_white(colour):
+    own = luminance(colour)
+    assert min((own + 0.05) / 0.05, 1.05 / (own + 0.05)) > 2
+
+
 def test_a_type_looks_the_same_beside_any_other():
     alone, beside = looks(["residual"]), looks(["bottleneck", "fractal", "residual", "mixed"])
     assert alone["residual"] == beside["residual"] == (shades("residual").mark, marker("residual"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 METHOD = (
     "A step is half of the FLOPs by depth or by width alone, all blocks of another type, or twice as many "
     "groups. Change: of the error by a step, in points, all else equal, with 95 % intervals; from a linear "
-    "fit to all trainings, which counts those of one network once. Against width: that change less the one "
+    "fit to the mean errors of all trained networks. Against width: that change less the one "
     "of other widths with the same FLOPs; below zero, the step is the better way to these FLOPs. The search "
     "chose networks by their results, and a straight line is an approximation."
 )
@@ -34,11 +35,12 @@ def given_parts(given: Given) -> Iterator[RenderableType]:
     """Yield the parts of a section: what was given, the best networks by FLOPs, and the axes."""
     yield lead(given)
     best = table_of("FLOPs, at most", "trial>", "FLOPs>", "of those given>", "error, %>")
-    for row in given.best:
+    for _, group in groupby(given.best, key=lambda row: row.trial):
+        rows = list(group)
+        row, shares = rows[0], [f"{row.share:g}x" for row in rows]
+        limit = shares[0] if len(shares) == 1 else f"{shares[0]} to {shares[-1]}"
         error = interval(row.error) if isfinite(row.error.low) else f"{100 * row.error.value:.2f}"
-        best.add_row(
-            f"{row.share:g}x", str(row.trial), metric(row.flops), f"{row.flops / given.own:.2f}x", error
-        )
+        best.add_row(limit, str(row.trial), metric(row.flops), f"{row.flops / given.own:.2f}x", error)
     if given.best:
         yield best
     missing = missing_text(given)

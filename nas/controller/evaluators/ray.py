@@ -70,10 +70,11 @@ class RayEvaluator:
     workers: None for as many as fit, more as a cluster grows. gpus_per_worker: 0.25 puts four on one GPU, 2
     trains each task on two. cpus_per_worker: processes that train each task together where there is no GPU.
     address: a running cluster to join, None for a private one that ends with `close`. deadline: seconds a
-    training may take. stall: seconds it may take without a batch. trainer: trains a task. memory: predicts
-    the bytes of a task, so that workers are packed by it; None packs without. resolve_precision: called with
-    the precision that suits the worker that starts first, if the recipe leaves it open; what it returns goes
-    for all, as the nodes of a cluster may differ. NasError if no worker can be placed.
+    training may take. stall: seconds it may take without a batch. trainer: trains a task, on one device.
+    memory: predicts the bytes of a task, so that workers are packed by it; None packs without.
+    resolve_precision: called with the precision that suits the worker that starts first, if the recipe leaves
+    it open; what it returns goes for all, as the nodes of a cluster may differ. NasError if no worker can be
+    placed.
     """
 
     def __init__(

@@ -137,7 +137,10 @@ class GroupWorker(Worker):
         data = ray.put(dataset)
         self.members = [actor.remote(rank, size, gpus, data) for rank in range(size)]
         port = self.members[0].listen.remote()
-        ray.get([member.join.remote(port) for member in self.members])
+        joining = [member.join.remote(port) for member in self.members]
+        while joining:  # one that fails leaves the others waiting for it
+            (done, *_), joining = ray.wait(joining)
+            ray.get(done)
 
     def _together(self, task: Task, recipe: Recipe, reporter: Reporter) -> Result:
         """Return the result of the first process, or the failure of another. RayActorError if one is lost."""

@@ -163,6 +163,7 @@ def _scaled(overview: Overview) -> Iterator[Plot]:
             f"Error of {given.name} as it is made shallower or narrower, or as all its blocks become another "
             "type, with 95 % intervals: from a linear fit to all trained networks.",
             scaled_figure(given, overview.types) if known else None,
+            f"The networks around {given.name} determine no interval.",
         )
 
 

@@ -23,7 +23,7 @@ def scaled_figure(given: Given, types: Sequence[str] = ()) -> Figure:
     """Draw the error of the given network as it is made shallower, narrower or of other types."""
     figure, axes = canvas(height=3.4)
     flops, errors = given.points[:, 0], 100 * given.points[:, 1]
-    dots(axes, flops, errors, (GREY, "."), "trained networks", size=14, alpha=0.6, among=len(flops))
+    dots(axes, flops, errors, (GREY, "."), "trained networks", size=30, alpha=0.7, among=len(flops))
     start = given.flops
     for axis in given.scaling.axes:
         if axis.line is None:
@@ -34,6 +34,7 @@ def scaled_figure(given: Given, types: Sequence[str] = ()) -> Figure:
             _type(axes, axis, start, types)
     axes.plot([start], [100 * given.error], "*", color=INK, markersize=10, label=f"{given.name}, measured")
     axes.set(xlabel="FLOPs", ylabel="validation error, %")
+    axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     log_axis(axes, "x", flops)
     figure.legend(loc="outside upper center", ncols=2)
     return figure

@@ -10,6 +10,7 @@ from testing.trials import a_trial
 
 from nas.analysis.around import given_networks
 from nas.analysis.text.around import given_list, given_text
+from nas.reports.page import report
 from nas.space.around import around
 from nas.space.space import parse_space
 from nas.study.history import History
@@ -68,7 +69,7 @@ def test_half_of_the_flops_and_its_error_are_answered(tmp_path):
 def test_too_few_networks_say_what_is_missing(tmp_path):
     run = run_of(tmp_path, 6, halving_costs_two_points)
     [given] = given_networks(run)
-    text = given_text([given], width=200)
+    text = " ".join(given_text([given]).split())
     assert "No interval: 6 networks trained, 9 needed for intervals" in text
     assert f"nas search --resume --name {run.name} --trials N" in text
     [document] = given_list([given])
@@ -81,3 +82,13 @@ def test_a_search_that_was_given_nothing_has_no_such_section(tmp_path):
     for trial in run.study.trials:
         other.record(replace(trial, proposal=replace(trial.proposal, proposer="random")))
     assert given_networks(Run(run.files, run.config, other)) == []
+
+
+@pytest.mark.slow
+def test_the_report_has_the_section(tmp_path):
+    text = report(run_of(tmp_path, 30, halving_costs_two_points)).read_text()
+    start = text.index('<section id="scaled">')
+    section = text[start : text.index("</section>", start)]
+    assert 'href="#scaled"' in text
+    assert "half of the FLOPs by depth" in section
+    assert "<svg" in section
