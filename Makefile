@@ -6,6 +6,7 @@ JOBS ?= auto
 test:  ## the quick tests, under two minutes
 	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile -m "not slow"
 
+test-all: JOBS = $$(($$(getconf _NPROCESSORS_ONLN) + 1))  # many tests wait for processes of their own
 test-all:  ## every test; files of slow tests first, as tests/conftest.py has them
 	$(PYTHON) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 

@@ -64,8 +64,8 @@ def test_one_core_by_affinity_is_one_worker(tmp_path: Path) -> None:
 def test_a_private_ray_has_one_slot_on_one_core(tmp_path: Path) -> None:
     program = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from nas.controller.evaluators.ray_cluster import end_ray, fitting_workers, start_ray\n"
-        "start_ray(); print(fitting_workers(0.0)); end_ray()"
+        "from nas.controller.evaluators.ray_cluster import Devices, end_ray, fitting_workers, start_ray\n"
+        "start_ray(); print(fitting_workers(Devices())); end_ray()"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
