@@ -1,4 +1,4 @@
-"""What a search shows about the networks that it was given to begin with (`--seed-with`)."""
+"""Findings about the networks that a search was given to begin with (`--seed-with`)."""
 
 from __future__ import annotations
 

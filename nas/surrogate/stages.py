@@ -46,7 +46,7 @@ class Stages:
 
 @dataclass(frozen=True)
 class Correlations:
-    """What stages multiply the parts of a covariance by: the trend, the decisions and the residual."""
+    """Factors by which stages change the parts of a covariance: the trend, the decisions and the residual."""
 
     trend: Floats | float
     decisions: Floats | float
