@@ -17,7 +17,7 @@ from nas.data.decode import broken_error
 from nas.data.load import parse_spec, resized
 from nas.errors import NasError
 from nas.exporters.folder import NetworkFolder, open_folder
-from nas.exporters.predict import BATCH_PIXELS, Shares, probabilities
+from nas.exporters.predict import Shares, images_at_once, probabilities
 
 if TYPE_CHECKING:
     from nas.exporters.preprocessing import Preprocessing
@@ -182,7 +182,7 @@ def evaluate(
         raise NasError("scores every pixel, not whole images", where=str(folder.path), hint=hint)
     facts, network = folder.preprocessing, folder.network().to(device)
     name, split, familiar = find_images(folder, data, part, facts)
-    step = max(1, BATCH_PIXELS // (facts.size[0] * facts.size[1]))
+    step = images_at_once(facts)
     shares = np.concatenate(
         [
             probabilities(network, np.asarray(split.images[start : start + step]), facts, device)

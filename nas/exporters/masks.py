@@ -199,7 +199,7 @@ def evaluate_masks(
     folder = for_masks(folder)
     network, facts = folder.network().to(device), folder.preprocessing
     name, split, familiar = evaluate.find_images(folder, data, part, facts)
-    step = max(1, predict.BATCH_PIXELS // (facts.size[0] * facts.size[1]))
+    step = predict.images_at_once(facts)
     total, loss, worst = np.zeros((len(folder.classes),) * 2, np.int64), 0.0, list[WorstMask]()
     for start in range(0, len(split.labels), step):
         images, labels = (np.asarray(array[start : start + step]) for array in (split.images, split.labels))

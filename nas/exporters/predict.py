@@ -77,7 +77,7 @@ def predict(
         raise NasError("scores every pixel, not whole images", where=str(folder.path), hint=hint)
     files, facts = list(find_images(paths)), folder.preprocessing
     network, names = folder.network().to(device), folder.classes
-    size = max(1, BATCH_PIXELS // (facts.size[0] * facts.size[1]))
+    size = images_at_once(facts)
     for start in range(0, len(files), size):
         read = [_read(path, facts) for path in files[start : start + size]]
         pixels = [pixels for pixels, _ in filter(None, map(_good, read))]
@@ -89,6 +89,11 @@ def predict(
             row = next(shares)
             best = np.argsort(-row, kind="stable")[:top]
             yield Prediction(path, {names[i]: float(row[i]) for i in best}, item[1])
+
+
+def images_at_once(facts: Preprocessing) -> int:
+    """Return how many images of the network's size make a batch of `BATCH_PIXELS`; one or more."""
+    return max(1, BATCH_PIXELS // (facts.size[0] * facts.size[1]))
 
 
 def probabilities(
