@@ -66,7 +66,8 @@ def test_four_workers_share_one_gpu():
     code = """
         import ray
         from nas.controller.evaluators.base import Result, Task
-        from nas.controller.evaluators.ray_cluster import Devices, fitting_workers
+        from nas.controller.evaluators.base import Devices
+        from nas.controller.evaluators.ray_cluster import fitting_workers
         from nas.controller.evaluators.ray import RayEvaluator
         from nas.errors import NasError
         ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)

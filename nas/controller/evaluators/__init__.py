@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nas.controller.evaluators.base import Evaluator, ResolvePrecision, same_precision
+from nas.controller.evaluators.base import Devices, Evaluator, ResolvePrecision, same_precision
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.errors import NasError
 from nas.space.candidate import trained_under
@@ -46,7 +46,7 @@ class Workers:
     @property
     def processes(self) -> int:
         """Processes that train a network together, one per device."""
-        return int(self.gpus_per_worker) if self.gpus_per_worker > 1 else self.cpus_per_worker
+        return Devices(self.gpus_per_worker, self.cpus_per_worker).processes
 
 
 def make_evaluator(

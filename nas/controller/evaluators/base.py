@@ -6,6 +6,7 @@ A network that raises, runs out of memory or diverges gives a failed result, not
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from nas.training.profile import Times
@@ -23,6 +24,26 @@ ResolvePrecision = Callable[[str], str]
 
 Memory = Callable[[Task, bool], float]
 """Predicts the bytes that training a task takes at its peak; the second argument says whether in bfloat16."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Devices of each worker: GPUs, or a share of one; without `gpus`, CPU cores. Several of them train each
+    candidate together.
+    """
+
+    gpus: float = 0.0
+    cpus: int = 1
+
+    @property
+    def processes(self) -> int:
+        """Processes that train a candidate together."""
+        return max(1, int(self.gpus)) if self.gpus else self.cpus
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """The resources of Ray that a worker takes."""
+        return {"num_cpus": 0, "num_gpus": self.gpus} if self.gpus else {"num_cpus": self.cpus}
 
 
 class Evaluator(Protocol):

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from nas.controller.evaluators import base
-from nas.controller.evaluators.base import Memory, OnTimes, ResolvePrecision, too_large
+from nas.controller.evaluators.base import Devices, Memory, OnTimes, ResolvePrecision, too_large
 from nas.controller.evaluators.mps import start_mps, stop_mps
 from nas.controller.evaluators.ray_actors import Actors
 from nas.controller.evaluators.ray_cluster import (
-    Devices,
     check_ray,
     end_ray,
     fitting_workers,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from nas.controller.evaluators.base import Devices
 from nas.controller.evaluators.ray_board import Board
-from nas.controller.evaluators.ray_cluster import Devices
 from nas.controller.evaluators.ray_group import GroupWorker
 from nas.controller.evaluators.ray_worker import Worker
 from nas.plugins import send_own

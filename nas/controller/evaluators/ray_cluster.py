@@ -12,7 +12,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from math import inf
 from typing import Any
@@ -21,6 +20,7 @@ import psutil
 import ray
 from ray.exceptions import AuthenticationError
 
+from nas.controller.evaluators.base import Devices
 from nas.controller.evaluators.cores import usable_cores
 from nas.controller.evaluators.ray_folder import RayFolder
 from nas.errors import ClusterLostError, NasError
@@ -190,26 +190,6 @@ def _check_listening(address: str) -> None:
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
-
-
-@dataclass(frozen=True)
-class Devices:
-    """Devices of each worker: GPUs, or a share of one; without `gpus`, CPU cores. Several of them train each
-    candidate together.
-    """
-
-    gpus: float = 0.0
-    cpus: int = 1
-
-    @property
-    def processes(self) -> int:
-        """Processes that train a candidate together."""
-        return max(1, int(self.gpus)) if self.gpus else self.cpus
-
-    @property
-    def resources(self) -> dict[str, float]:
-        """The resources of Ray that a worker takes."""
-        return {"num_cpus": 0, "num_gpus": self.gpus} if self.gpus else {"num_cpus": self.cpus}
 
 
 def fitting_workers(devices: Devices) -> int:

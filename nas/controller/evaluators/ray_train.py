@@ -22,9 +22,9 @@ from ray.exceptions import RayError
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from nas.controller.evaluators.base import Devices
 from nas.controller.evaluators.cores import usable_cores
 from nas.controller.evaluators.ray_cluster import (
-    Devices,
     check_ray,
     end_ray,
     fitting_workers,
