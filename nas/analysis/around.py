@@ -14,7 +14,7 @@ from nas.space.genotype import expand
 from nas.stats.estimate import Estimate
 from nas.stats.resampling import Floats
 from nas.study.objectives import plot_axes
-from nas.zoo import zoo_entry
+from nas.zoo.network_file import setting_network
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -98,11 +98,11 @@ def _given(run: Run, given: Trial, trials: list[Trial]) -> Given:
 
 
 def _own_flops(run: Run, name: str, otherwise: int) -> int:
-    """Return the FLOPs of a network of the zoo for the images of a run."""
+    """Return the FLOPs of a given network, as it was given, for the images of a run."""
     try:
-        genotype = zoo_entry(name).build()
+        genotype = dict(map(setting_network, run.config.seed_with))[name]
         return cost(expand(genotype, tuple(run.config.input_shape), run.config.num_classes)).flops
-    except NasError:
+    except (NasError, KeyError):
         return otherwise
 
 

@@ -116,6 +116,21 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         return value if isinstance(value, tuple) else tuple(part.strip() for part in str(value).split(","))
 
 
+class Networks(Names):
+    """Comma-separated networks; a comma inside braces, of a genotype, separates nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        parts = [""]
+        for character in str(value):
+            if character == "," and parts[-1].count("{") == parts[-1].count("}"):
+                parts.append("")
+            else:
+                parts[-1] += character
+        return tuple(part.strip() for part in parts)
+
+
 class Objectives(Names):
     """Comma-separated names of objectives; the word help lists them."""
 

@@ -110,7 +110,7 @@ def _network(name: str, trial: re.Match[str] | None, results_dir: Path, stack: E
         shape, classes = run.config.input_shape, run.config.num_classes
         return Network(f"{run.name}:{chosen.number}", chosen.genotype, shape, classes, run, chosen)
     if name.endswith(".json"):
-        from nas.cli._network_file import read_network
+        from nas.zoo.network_file import read_network
 
         return Network(name, *read_network(Path(name)))
     if name in zoo():

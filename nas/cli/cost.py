@@ -8,9 +8,9 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._network_file import network_file, read_network, zoo_network
 from nas.cli._output import echo, emit
 from nas.graph.graph import shape_text
+from nas.zoo.network_file import network_file, read_network, zoo_network
 
 
 @click.command("cost", epilog="Example: nas cost resnet18 --input 3x64x64 --classes 10")

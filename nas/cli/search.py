@@ -78,10 +78,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seed-with",
-    type=options.Names(),
+    type=options.Networks(),
     metavar="A,B",
     shell_complete=complete.networks,
-    help="Networks of `nas zoo` to try first, adapted to the space if necessary.",
+    help="Networks to try first, adapted to the space if necessary: names of `nas zoo`, genotypes in .json "
+    "files, exported folders.",
 )
 @click.option(
     "--seeds", "repeats", type=int, metavar="K", help="Training seeds per network, for --searcher paired."

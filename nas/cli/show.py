@@ -10,10 +10,11 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._network_file import is_zoo_name, network_file, read_network, zoo_network
 from nas.cli._output import echo, emit, note, percent, table
+from nas.cli._zoo_name import is_zoo_name
 from nas.errors import NasError
 from nas.graph.graph import shape_text
+from nas.zoo.network_file import network_file, read_network, zoo_network
 
 MOST_CLASSES = 20
 """Classes whose errors are listed."""

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -118,23 +117,15 @@ def _around(
     network: str, shape: tuple[int, int, int] | None, classes: int | None, vary: str, flops: str
 ) -> str:
     """Return the YAML of a space around a network of the zoo or of a file."""
-    from nas.cli._network_file import NetworkFile, read_network
     from nas.graph.cost import cost
     from nas.space.around import around
     from nas.space.genotype import expand
-    from nas.zoo import zoo_entry
+    from nas.zoo.network_file import named_network
 
-    path = Path(network)
-    if path.suffix == ".json" or path.exists():
-        source, name = read_network(path), path.parent.name if path.name == "config.json" else path.stem
-    else:
-        entry = zoo_entry(network)
-        source, name = NetworkFile(entry.build(), entry.input_shape, entry.num_classes), network
-    genotype = source.genotype
-    image, count = shape or tuple(source.input_shape), classes or source.num_classes
+    name, (genotype, input_shape, num_classes) = named_network(network)
+    image, count = shape or tuple(input_shape), classes or num_classes
     limit = _flops(flops, cost(expand(genotype, image, count)).flops)
     chosen = [item.strip() for item in vary.split(",") if item.strip()]
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:50]
     return around(genotype, image, count, name=name, vary=chosen, max_flops=limit)
 
 

@@ -17,6 +17,7 @@ from nas.study.run_config import VERSION, RunConfig
 from nas.study.run_folder import RunFolder
 from nas.study.storage_url import own_storage, shown, without_password
 from nas.study.study import Study
+from nas.zoo.network_file import setting_network
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -87,6 +88,8 @@ def resume_run(
         check_recorded(recorded.data)
     for name in recorded.objectives if settings["objectives"] is None else ():
         check_recorded(name, f"--objectives {','.join(recorded.objectives)}")
+    for network in recorded.seed_with:
+        setting_network(network)  # a path, which no run records, is refused
     space = space or parse_space(run_folder.read_space(files, recorded), str(files.space))
     ours = dict(settings)
     if settings["seconds"] is not None and settings["trials"] is None:

@@ -23,6 +23,7 @@ from nas.study import run_folder
 from nas.study.objectives import check_objectives, measures
 from nas.study.run_config import RunConfig
 from nas.training.recipe import Recipe, adjusted, check_recipe, default_recipe
+from nas.zoo.network_file import recorded_network
 
 if TYPE_CHECKING:
     from nas.data import Dataset
@@ -49,7 +50,7 @@ class SearchConfig:
 
     space: the search space, for the shape and classes of the data. searcher: what proposes networks. recipe:
     how each is trained. trials: trials in all. seed: proposals, weights and batches follow from it.
-    objectives: figures to minimise. data: the data set as it was named. warm_starts: networks of the zoo to
+    objectives: figures to minimise. data: the data set as it was named. warm_starts: given networks to
     try first. fidelity: rungs of successive halving in epochs, () without. uniform_share: share of proposals
     that are drawn uniformly. seconds: time after which nothing starts, None without such a limit.
     """
@@ -78,7 +79,7 @@ class SearchConfig:
             objectives=self.objectives,
             seed=self.seed,
             trials=self.trials,
-            seed_with=tuple(start.name for start in self.warm_starts),
+            seed_with=tuple(start.setting for start in self.warm_starts),
             repeats=self.searcher.repeats,
             fidelity=self.fidelity,
             uniform_share=self.uniform_share,
@@ -130,7 +131,7 @@ def prepare(
         seed=chosen["seed"],
         objectives=objectives,
         data=chosen["data"],
-        warm_starts=find_warm_starts(fitted, chosen["seed_with"]),
+        warm_starts=find_warm_starts(fitted, map(recorded_network, chosen["seed_with"])),
         fidelity=fidelity,
     )
     return config, dataset

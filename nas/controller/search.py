@@ -87,7 +87,8 @@ def search(
             design that compares module types and optimises nothing, balanced or paired.
         objectives: Figures to minimise, `("error", "flops")` by default.
         seed: Seed of the search, 0 by default: proposals, initial weights and batches follow from it.
-        seed_with: Networks of the zoo to try first, projected into the space where need be.
+        seed_with: Networks to try first, projected into the space where need be: names of the zoo, JSON
+            files of genotypes, folders of exports.
         repeats: Training seeds of each network of the paired design, 2 by default.
         fidelity: Rungs of successive halving, in epochs. A trial stops at each unless it is promoted;
             the last takes the place of `epochs`.

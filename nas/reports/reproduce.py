@@ -44,6 +44,8 @@ def _described(run: Run) -> dict[str, Any]:
 def search_command(run: Run) -> str:
     """Return the command that starts the same search again, with every setting that decides its results."""
     config = run.config
+    if any("=" in network for network in config.seed_with):  # too long for a command
+        return f"nas search --config {shlex.quote(str(run.files.search))}"
     in_space = {"epochs", *recipe_names(run.files.space.read_text(encoding="utf-8"))}  # the space sets these
     recipe = {key: value for key, value in asdict(config.recipe).items() if key not in in_space}
     if isinstance(recipe.get("class_weights"), dict):

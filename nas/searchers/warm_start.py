@@ -1,4 +1,4 @@
-"""Warm starts: networks of the zoo as the first candidates of a search.
+"""Warm starts: given networks, of the zoo or of files, as the first candidates of a search.
 
 Each is projected to the nearest network of the space. Decision by decision it keeps its option if the space
 offers it, and takes the nearest option otherwise. The changes are reported.
@@ -25,20 +25,22 @@ from nas.space.genotype import INPUT_NODE, Genotype, expand
 from nas.space.space import Decisions, SearchSpace
 from nas.space.spec import usual_option
 from nas.study.trial import Proposal
-from nas.zoo import zoo_entry
+from nas.zoo.network_file import setting_network
 
 Stages = Sequence[Sequence[Module]]
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """A network of the zoo, projected into a space.
+    """A given network, projected into a space.
 
-    changes: differences from the network of the zoo, () if it lies in the space. same_as: the name of an
-    earlier warm start that is then the same network, which is tried once.
+    setting: the network as the settings record it (`nas.zoo.network_file.recorded_network`). changes:
+    differences from the given network, () if it lies in the space. same_as: the name of an earlier warm start
+    that is then the same network, which is tried once.
     """
 
     name: str
+    setting: str
     genotype: Genotype
     changes: tuple[str, ...] = ()
     same_as: str = ""
@@ -50,20 +52,23 @@ class WarmStart:
         return f"{self.name}: {changes}{left_out}"
 
 
-def find_warm_starts(space: SearchSpace, names: Iterable[str]) -> tuple[WarmStart, ...]:
-    """Return the networks of the zoo of these names, projected into the space, in this order.
+def find_warm_starts(space: SearchSpace, settings: Iterable[str]) -> tuple[WarmStart, ...]:
+    """Return given networks, projected into the space, in this order.
 
-    NotFoundError for a name that the zoo does not know, NasError for a network that cannot be projected.
+    settings: what `recorded_network` returned. NotFoundError for a name that the zoo does not know, NasError
+    for a network that cannot be projected, and for two of one name.
     """
     warm_starts: list[WarmStart] = []
-    for name in names:
-        genotype = zoo_entry(name).build()
+    for setting in settings:
+        name, genotype = setting_network(setting)
         try:
             nearest, changes = project(space, genotype)
         except NasError as error:
             raise error.at(f"seed {name}") from None
+        if any(start.name == name and start.setting != setting for start in warm_starts):
+            raise NasError("is the name of two networks", where=f"seed {name}", hint="rename a file")
         same = next((start.name for start in warm_starts if start.genotype.digest == nearest.digest), "")
-        warm_starts.append(WarmStart(name, nearest, tuple(changes), same))
+        warm_starts.append(WarmStart(name, setting, nearest, tuple(changes), same))
     return tuple(warm_starts)
 
 

@@ -32,6 +32,7 @@ def _printable(text: str) -> str:
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 Epochs = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
+Network = Annotated[str, Field(max_length=1 << 20), AfterValidator(_printable)]
 Objective = Annotated[str, Field(pattern=r"^(python:[\w.]+:)?[\w.-]{1,64}$", max_length=256)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
@@ -41,12 +42,13 @@ class RunConfig(BaseModel):
 
     layout: version of the run folder's layout; space, space_digest: name of the search space and digest of
     its YAML; data, data_fingerprint: the data set as it was named, and the fingerprint of its images and
-    split; repeats: training seeds of each network of the paired design, None without it; fidelity: rungs of
-    successive halving in epochs, () without; uniform_share: share of proposals drawn uniformly; mean, std:
-    of the training images, per channel; versions: of the programs that a result depends on; exhausted: True
-    if the searcher had no further network before all trials were done, else None; networks: how many the
-    space holds, None unless all were tried; storage, study: URL of the database, without password, and the
-    name of the study in it, None for a study in the folder.
+    split; seed_with: networks to try first, a name of the zoo or NAME={genotype}; repeats: training seeds
+    of each network of the paired design, None without it; fidelity: rungs of successive halving in epochs,
+    () without; uniform_share: share of proposals drawn uniformly; mean, std: of the training images, per
+    channel; versions: of the programs that a result depends on; exhausted: True if the searcher had no
+    further network before all trials were done, else None; networks: how many the space holds, None unless
+    all were tried; storage, study: URL of the database, without password, and the name of the study in it,
+    None for a study in the folder.
     """
 
     model_config = ConfigDict(
@@ -63,7 +65,7 @@ class RunConfig(BaseModel):
     objectives: tuple[Objective, ...]
     seed: Annotated[int, Field(ge=0)]
     trials: Annotated[int, Field(ge=1)]
-    seed_with: tuple[Text, ...] = ()
+    seed_with: tuple[Network, ...] = ()
     repeats: Annotated[int, Field(ge=1)] | None = None
     fidelity: tuple[Epochs, ...] = ()
     uniform_share: Annotated[float, Field(ge=0, le=1)]

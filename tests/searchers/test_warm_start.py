@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from nas.space.space import load_space, parse_space, space_names
 from nas.study.history import History
 from nas.training.task import Result
 from nas.zoo import zoo, zoo_entry
+from nas.zoo.network_file import setting_network
 
 SPACE = """
 name: tiny
@@ -209,3 +211,51 @@ def test_the_dry_run_lists_the_changes_of_warm_starts(tiny: Path, capsys: pytest
     assert document["seeds"][0]["changes"][0] == "stem.width 16 -> 4"
     assert run([*arguments, "--seed-with", "resnet21"]) == 3
     assert "did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_search_begins_with_networks_of_files_and_needs_the_files_no_more(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained: list[Genotype] = []
+    monkeypatch.setattr("nas.controller.evaluators.local.train_candidate", quick(trained))
+    monkeypatch.chdir(tmp_path)
+    space = load_space(tiny)
+    Path("mine.json").write_text(space.sample(3).to_json(indent=2))
+    assert run(["export", "--zoo", "resnet20", "--to", "exported"]) == 0
+    start = ["search", "--space", str(tiny), "--data", "digits?limit=150", "--epochs", "1", "--workers", "0"]
+    seeds = ["--seed-with", "mine.json,exported/resnet20,fractalnet20", "--trials", "3"]
+    assert run([*start, *seeds, "--name", "first"]) == 0
+    assert "seed mine: lies in the space" in capsys.readouterr().err
+    assert trained[0] == space.sample(3)
+    Path("mine.json").unlink()
+    shutil.rmtree("exported")
+    assert run(["search", "--resume", "--name", "first", "--workers", "0", "--trials", "4"]) == 0
+    assert run(["search", "--config", "results/first/search.yaml", "--name", "again", "--workers", "0"]) == 0
+    with nas.open_run("first").study as first, nas.open_run("again").study as again:
+        proposers = [trial.proposal.proposer for trial in first.trials]
+        assert [trial.digest for trial in again.trials] == [trial.digest for trial in first.trials]
+    assert proposers == ["seed:mine", "seed:resnet20", "seed:fractalnet20", "hypervolume"]
+    capsys.readouterr()
+    assert run(["analyze", "first", "--json"]) == 0
+    assert [found["name"] for found in json.loads(capsys.readouterr().out)["scaled"]] == [
+        "mine", "resnet20", "fractalnet20",
+    ]  # fmt: skip
+    Path("mine.json").write_text(space.sample(5).to_json())
+    resume = ["search", "--resume", "--name", "first", "--seed-with", "mine.json,resnet20,fractalnet20"]
+    assert run(resume) == 2
+    assert "seed_with: was mine={" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recorded", ["mine.json", "exported", "../mine.json", "/etc/passwd"])
+def test_a_recorded_seed_is_no_path(
+    recorded: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    genotype = load_space(tiny).sample(3)
+    Path("mine.json").write_text(genotype.to_json())
+    Path("exported").mkdir()
+    Path("exported", "network.py").write_text("")
+    Path("exported", "config.json").write_text(genotype.to_json())
+    with pytest.raises(NotFoundError):
+        setting_network(recorded)

@@ -1,17 +1,19 @@
-"""Networks of files (a genotype in JSON, the config.json of an export) and of the zoo, by name."""
+"""Networks of the zoo, of files (a genotype in JSON, the config.json of an export) and of settings."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.errors import NasError
+from nas.errors import NasError, NotFoundError
 from nas.files import read_text
+from nas.space.genotype import Genotype
+from nas.zoo import zoo, zoo_entry
 
 if TYPE_CHECKING:
     from nas.graph.graph import Shape
-    from nas.space.genotype import Genotype
 
 INPUT, CLASSES = (3, 32, 32), 10
 """Input shape and number of classes of a file that holds a genotype alone."""
@@ -35,28 +37,45 @@ def network_file(target: str) -> Path | None:
 
 def zoo_network(name: str) -> NetworkFile:
     """Return a network of the zoo, as published. NotFoundError suggests the nearest name."""
-    from nas.zoo import zoo_entry
-
     entry = zoo_entry(name)
     return NetworkFile(entry.build(), entry.input_shape, entry.num_classes)
 
 
-def is_zoo_name(name: str, results_dir: Path) -> bool:
-    """Return whether a word names a network of the zoo. NasError if it names a run, too."""
-    from nas.zoo import zoo
+def named_network(target: str) -> tuple[str, NetworkFile]:
+    """Return name and network of a target: a name of the zoo, a JSON file, or an exported folder.
 
-    if name not in zoo():
-        return False
-    if (results_dir / name).is_dir():
-        hint = f"the run: {results_dir / name}; the network: nas zoo {name}"
-        raise NasError("is the name of a run, and of a network of the zoo", where=name, hint=hint)
-    return True
+    A name of the zoo comes before a folder of that name, which is then written ./NAME. A file is called by
+    its stem, an exported folder by its own name. NotFoundError for what is none of them.
+    """
+    path = None if target in zoo() else network_file(target)
+    if path is None:
+        if target not in zoo() and Path(target).exists():
+            hint = "give a folder that nas export wrote, a genotype in a .json file, or a name of nas zoo"
+            raise NotFoundError("holds no network", where=target, hint=hint)
+        return target, zoo_network(target)
+    name = path.resolve().parent.name if path.name == "config.json" else path.stem
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:50], read_network(path)
+
+
+def recorded_network(target: str) -> str:
+    """Return a target as settings record it: a name of the zoo, or NAME={...} with the genotype of a file.
+
+    So a run needs the file no more, and a change to the file is a change of the setting.
+    """
+    if target in zoo() or "={" in target:
+        return target
+    name, network = named_network(target)
+    return f"{name}={network.genotype.to_json()}"
+
+
+def setting_network(setting: str) -> tuple[str, Genotype]:
+    """Return name and genotype of what `recorded_network` returned."""
+    name, is_file, text = setting.partition("=")
+    return name, Genotype.from_json(text, where=name) if is_file else zoo_network(name).genotype
 
 
 def read_network(path: Path) -> NetworkFile:
     """Return the network of a file; NasError or NotFoundError names the place that is wrong."""
-    from nas.space.genotype import Genotype
-
     text = read_text(path, NasError)
     try:
         data: Any = json.loads(text)
