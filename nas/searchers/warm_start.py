@@ -19,9 +19,10 @@ from nas.modules import Component, Module
 from nas.modules.pool import Pool
 from nas.modules.structure import Structure
 from nas.recipe import fields_text
+from nas.space.around import split
 from nas.space.candidate import recipe_of
 from nas.space.decisions import RECIPE
-from nas.space.genotype import INPUT_NODE, Genotype, expand
+from nas.space.genotype import Genotype, expand
 from nas.space.space import Decisions, SearchSpace
 from nas.space.spec import usual_option
 from nas.study.trial import Proposal
@@ -80,28 +81,29 @@ def warm_start_proposals(warm_starts: Iterable[WarmStart]) -> list[Proposal]:
 def project(space: SearchSpace, genotype: Genotype) -> tuple[Genotype, list[str]]:
     """Return the nearest genotype of the space and a description of each change.
 
-    Pools that halve the image are left out and the next module takes their stride, because in a space strides
-    stand at the start of a stage. If the constraints are violated, numbers are changed one by one until they
-    hold. NasError if that fails, or if the network is not a chain of modules.
+    A space whose stages begin where strides and widths of the network change, as one around it, takes the
+    modules as they are. Elsewhere pools that halve the image are left out and the next module takes their
+    stride, because in a space strides stand at the start of a stage. If the constraints are violated,
+    numbers are changed one by one until they hold. NasError if that fails, or if the network is not a chain
+    of modules.
     """
     if genotype in space:
         return genotype, []
-    stages, pools = _stages(genotype)
+    whole = split(genotype)
+    as_it_is = len(whole) == len(space.spec.stages)
+    stages, pools = (whole, []) if as_it_is else _without_pools(genotype)
     nearest = _within_constraints(space, _answers(space, genotype, stages))
-    return nearest, list(_changes(genotype, stages, pools, nearest))
+    built = split(nearest) if as_it_is else _without_pools(nearest)[0]
+    return nearest, list(_changes(genotype, stages, pools, nearest, built))
 
 
-def _stages(genotype: Genotype) -> tuple[Stages, list[str]]:
-    """Return the modules of each stage, and the names of the pools that were left out."""
+def _without_pools(genotype: Genotype) -> tuple[Stages, list[str]]:
+    """Return the modules of each stage, by name, and the names of the pools that were left out."""
     stages: dict[str, list[Module]] = {}
-    pools, stride, before = [], 1, INPUT_NODE
+    pools, stride = [], 1
     for node in genotype.nodes:
         module = node.module
-        if node.inputs != (before,) or not isinstance(module, Module):
-            raise NasError(
-                "is not a chain of modules", where=node.name, hint="only chains can start a search"
-            )
-        before = node.name
+        assert isinstance(module, Module)  # as `split` has found
         if isinstance(module, Pool) and module.stride > 1:
             pools.append(node.name)
             stride *= module.stride
@@ -145,27 +147,33 @@ def _within_constraints(space: SearchSpace, answers: Decisions) -> Genotype:
     """Return the nearest genotype that the constraints allow.
 
     Numbers are changed one after the other: each time the one that reduces the excess most and, of those that
-    suffice, the one that changes the FLOPs least.
+    suffice, the one that changes the FLOPs least. Where no number reduces it, other options are tried alike,
+    such as another module type.
     """
     nearest = _build(space, answers)
-    excess = space.excess(nearest)
     while violations := space.violations(nearest):
-        flops = _flops(space, nearest)
-        best: tuple[float, float, Decisions] | None = None
-        for path, value in space.decisions(nearest).items():
-            for option in space.domains()[path]:
-                if not _is_number(value) or option == value:
-                    continue
-                move = {**answers, path: option}
-                neighbour = _build(space, move)
-                rank = space.excess(neighbour), abs(_flops(space, neighbour) - flops)
-                if best is None or rank < best[:2]:
-                    best = *rank, move
-        if best is None or best[0] >= excess:
+        moved = _moved(space, answers, nearest, True) or _moved(space, answers, nearest, False)
+        if moved is None:
             raise NasError(f"cannot be brought into {space.name}: {violations[0]}", hint="leave it out")
-        excess, _, answers = best
-        nearest = _build(space, answers)
+        nearest, answers = moved
     return nearest
+
+
+def _moved(
+    space: SearchSpace, answers: Decisions, nearest: Genotype, numbers: bool
+) -> tuple[Genotype, Decisions] | None:
+    """Return the genotype with one number changed, or one other option, that has the least excess, and its
+    answers; None if none reduces the excess."""
+    excess, flops = space.excess(nearest), _flops(space, nearest)
+    best: tuple[float, float, Genotype, Decisions] | None = None
+    for path, value in space.decisions(nearest).items():
+        for option in space.domains()[path] if _is_number(value) == numbers else ():
+            move = {**answers, path: option}
+            neighbour = _build(space, move)
+            rank = space.excess(neighbour), abs(_flops(space, neighbour) - flops)
+            if option != value and rank[0] < excess and (best is None or rank < best[:2]):
+                best = *rank, neighbour, move
+    return best[2:] if best else None
 
 
 def _build(space: SearchSpace, answers: Decisions) -> Genotype:
@@ -202,12 +210,13 @@ def _fields(component: Component | None) -> dict[str, Any]:
     return {item.name: getattr(component, item.name) for item in fields(component)} if component else {}
 
 
-def _changes(genotype: Genotype, stages: Stages, pools: Sequence[str], nearest: Genotype) -> Iterator[str]:
+def _changes(
+    genotype: Genotype, stages: Stages, pools: Sequence[str], nearest: Genotype, built: Stages
+) -> Iterator[str]:
     """Yield the differences from the network: stem, stages, blocks, head."""
     yield from _component_changes("stem", genotype.stem, nearest.stem)
     if pools:
         yield f"without {', '.join(pools)}"
-    built, _ = _stages(nearest)
     if len(built) != len(stages):
         yield f"stages {len(stages)} -> {len(built)}"
     pairs: dict[str, tuple[Module, Module]] = {}

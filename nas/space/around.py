@@ -42,7 +42,7 @@ def around(
     """Return the file of a space around a network.
 
     Args:
-        genotype: A chain of modules behind a stem. Its auxiliary heads are left out.
+        genotype: A chain of modules, behind a stem or not. Its auxiliary heads are left out.
         input_shape: Channels, height and width of an image.
         num_classes: Classes to tell apart.
         name: Name of the network.
@@ -52,17 +52,19 @@ def around(
     Raises:
         NasError: Unknown name in `vary`, a network that no space can hold, or none within the limit.
     """
+    if genotype.head is None:
+        raise NasError("a space needs a network with a head")
     for item in vary:
         if item not in VARIED:
             raise NasError(f"unknown {item!r}", where="--vary", hint=did_you_mean(item, VARIED))
-    stages = _stages(genotype)
+    stages = split(genotype)
     data = {
         "name": f"around_{name}",
         "description": f"Around {name}: {', '.join(vary) or 'nothing'} may vary.",
         "input": shape_text(input_shape),
         "classes": num_classes,
         "vary": "stage" if all(map(_alike, stages)) else "block",
-        "stem": _without_norm(genotype.stem, stages[0][0]),
+        "stem": _without_norm(genotype.stem, stages[0][0]) if genotype.stem else "none",
         "stages": [_stage(stage, vary) for stage in stages],
         "head": _without_norm(genotype.head, stages[-1][-1]),
     }
@@ -80,16 +82,19 @@ def around(
     return str(text)
 
 
-def _stages(genotype: Genotype) -> Stages:
-    """Return the modules of each stage; one begins wherever a stride or another width does."""
-    if genotype.stem is None or genotype.head is None:
-        raise NasError("a space needs a network with a stem and a head")
+def split(genotype: Genotype) -> Stages:
+    """Return the modules of each stage of a chain; one begins wherever a stride or another width does.
+
+    NasError for a network that is no chain of modules.
+    """
     stages: list[list[Module]] = []
     before, stage = INPUT_NODE, ""
     for node in genotype.nodes:
         module = node.module
         if node.inputs != (before,) or not isinstance(module, Module):
-            raise NasError("is not a chain of modules", where=node.name, hint="only chains have a space")
+            raise NasError(
+                "is not a chain of modules", where=node.name, hint="only chains of modules fit a space"
+            )
         if node.stage != stage or module.stride > 1 or module.width != stages[-1][-1].width:
             stages.append([])
         stages[-1].append(module)
@@ -98,13 +103,15 @@ def _stages(genotype: Genotype) -> Stages:
 
 
 def _stage(modules: Sequence[Module], vary: Sequence[str]) -> dict[str, Any]:
-    first, pools = modules[0], any(module.type_name == "max_pool" for module in modules)
+    first, kinds = modules[0], {module.type_name for module in modules}
+    pools, blocks = "max_pool" in kinds, kinds.isdisjoint(("max_pool", "activated_conv"))
     scales = SCALES if not pools else (1.0,)
     depth, width = len(modules), first.width
-    depths = sorted({max(1, round(depth * scale)) for scale in scales}) if "depth" in vary else [depth]
+    deeper = "depth" in vary and blocks
+    depths = sorted({max(1, round(depth * scale)) for scale in scales}) if deeper else [depth]
     widths = sorted({_channels(width, scale) for scale in scales}) if "width" in vary else [width]
     settings = {kind: dict(_settings(kind, modules)) for kind in dict.fromkeys(m.type_name for m in modules)}
-    if "type" in vary and not pools:
+    if "type" in vary and blocks:
         settings = {**{kind: _shared(kind, first) for kind in TYPES}, **settings}
     if "resnext" in settings and "cardinality" in vary:
         fixed = {key: value for key, value in settings["resnext"].items() if key not in _groups(modules)}

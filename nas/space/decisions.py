@@ -35,7 +35,8 @@ def build(spec: SpaceSpec, choose: Choose, check: PrefixCheck | None = None) -> 
     def ask(path: str, options: Sequence[Any]) -> Any:
         return options[0] if len(options) == 1 else choose(path, options)
 
-    stem_settings, stem = _settings(_kind(Stem, spec.stem), spec.stem, "stem.", ask), None
+    stem_settings = _settings(_kind(Stem, spec.stem), spec.stem, "stem.", ask) if spec.stem else {}
+    stem = None
     nodes: list[Node] = []
     types: dict[str, tuple[str, dict[str, Any]]] = {}  # type and settings chosen in each scope
     for number, stage in enumerate(spec.stages, start=1):
@@ -53,7 +54,7 @@ def build(spec: SpaceSpec, choose: Choose, check: PrefixCheck | None = None) -> 
             module = _component(cls, width, stride if block == 1 else 1, **settings)
             inputs, join = _inputs(stage, name, block, nodes, ask)
             nodes.append(Node(f"{name}.block{block}", module, inputs, join))
-            stem = stem or _end(Stem, stem_settings, module)
+            stem = stem or (_end(Stem, stem_settings, module) if spec.stem else None)
             if check is not None:
                 check(stem, nodes)
     head = _end(Head, _settings(_kind(Head, spec.head), spec.head, "head.", ask), nodes[-1].module)
@@ -152,7 +153,7 @@ def every_genotype(spec: SpaceSpec, check: PrefixCheck | None = None) -> Iterato
 
 def count(spec: SpaceSpec) -> int:
     """Count the different sequences of answers that the program takes, constraints aside."""
-    total = _count_settings(_kind(Stem, spec.stem), spec.stem)
+    total = _count_settings(_kind(Stem, spec.stem), spec.stem) if spec.stem else 1
     total *= _count_settings(_kind(Head, spec.head), spec.head)
     if spec.vary == "network":
         modules = spec.stage_modules(0)

@@ -61,6 +61,8 @@ def adaptations(declared: SpaceSpec, input_shape: Shape) -> list[tuple[str, str]
 
 def reduced_size(declared: SpaceSpec, size: Sequence[int]) -> list[int] | None:
     """Return height and width to which a stem of `stride: auto` would reduce images, None if it would not."""
+    if not declared.stem:
+        return None
     spec = declared.model_copy(update={"stem": {**declared.stem, "stride": AUTO}})
     return _first_map(spec, size) if _reduction(spec, size) else None
 

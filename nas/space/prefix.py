@@ -30,13 +30,14 @@ class PrefixCheck:
         self._shapes: dict[str, Shape] = {}
         self._figures = [0, 0]
 
-    def __call__(self, stem: Stem, nodes: Sequence[Node]) -> None:
+    def __call__(self, stem: Stem | None, nodes: Sequence[Node]) -> None:
         """Check the network so far; it is called after each block."""
         node = nodes[-1]
         try:
             if len(nodes) == 1:
-                self._shapes, self._figures = {}, [0, 0]
-                self._add(INPUT_NODE, stem, self._input)
+                self._shapes, self._figures = {INPUT_NODE: self._input}, [0, 0]
+                if stem is not None:
+                    self._add(INPUT_NODE, stem, self._input)
             shapes = [self._shapes[name] for name in node.inputs]
             shape = shapes[0] if len(shapes) == 1 else JOINS[node.join].shape(*shapes)
             assert isinstance(node.module, Module)
@@ -48,7 +49,7 @@ class PrefixCheck:
 
     def rules_out(self, genotype: Genotype) -> bool:
         """Tell whether the stem and the blocks of a network are too much; much quicker than its graph."""
-        if min(self._highest) == inf or genotype.stem is None:
+        if min(self._highest) == inf:
             return False
         nodes: list[Node] = []
         try:

@@ -108,6 +108,15 @@ class Limits(_Spec):
         return self
 
 
+def _stem(value: Any) -> Any:
+    if value == {}:
+        raise ValueError("has no type; write none for networks whose first module takes the image")
+    return {} if value == "none" else value
+
+
+StemSettings = Annotated[dict[str, Any], BeforeValidator(_stem), PlainSerializer(lambda stem: stem or "none")]
+
+
 class Skips(_Spec):
     join: Annotated[list[str], BeforeValidator(listed), Field(min_length=1)]
 
@@ -123,7 +132,8 @@ class Stage(_Spec):
 class SpaceSpec(_Spec):
     """Search-space file. A single value is fixed, a list is searched.
 
-    vary: scope in which one module type is chosen: every block, every stage, or the network. recipe: fields
+    vary: scope in which one module type is chosen: every block, every stage, or the network. stem: {} where
+    the first module takes the image, which a file has as `none`. recipe: fields
     of the training recipe, whose options may depend on the module type of the network.
     """
 
@@ -132,7 +142,7 @@ class SpaceSpec(_Spec):
     input: Shape = (3, 32, 32)
     classes: Annotated[int, Field(strict=True, ge=1, le=MAX_SIZE)] = 10
     vary: Literal["block", "stage", "network"] = "block"
-    stem: dict[str, Any] = {"type": "conv", "width": 16}
+    stem: StemSettings = {"type": "conv", "width": 16}
     modules: Modules | list[str] = []
     stages: Annotated[list[Stage], Field(min_length=1, max_length=16)]
     head: dict[str, Any] = {"type": "pool"}

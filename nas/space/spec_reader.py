@@ -58,7 +58,8 @@ def recipe_names(text: str) -> list[str]:
 
 def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
     """Yield faults that the types of the file cannot express: names, options and dependencies."""
-    yield from _component_problems(Stem, spec.stem, ("stem",))
+    if spec.stem:
+        yield from _component_problems(Stem, spec.stem, ("stem",))
     yield from _component_problems(Head, spec.head, ("head",))
     skips = listed(spec.head.get("skips", 0))
     if all(type(skip) is int for skip in skips) and max(skips, default=0) >= len(spec.stages):

@@ -88,7 +88,11 @@ def _round(figure: float, kind: str) -> str:
 def _smaller_images(space: SearchSpace, excess: float) -> Iterator[str]:
     """Yield what else reduces FLOPs `excess` times: smaller images, or a stem that makes them small."""
     size, declared = space.input_shape[1:], space.declared
-    if declared.stem.get("stride") == AUTO or declared.constraints["flops"].at is not None:
+    if (
+        not declared.stem
+        or declared.stem.get("stride") == AUTO
+        or declared.constraints["flops"].at is not None
+    ):
         return  # FLOPs or limit do not follow from the pixels alone
     if (side := int(min(size) / sqrt(excess))) >= SIDES[0]:
         yield f"  half of the draws meet it with images of {side} pixels: --data 'DATA?size={side}'"

@@ -9,6 +9,7 @@ import nas
 from nas.cli import run
 from nas.errors import NasError
 from nas.graph.cost import cost
+from nas.searchers.warm_start import find_warm_starts
 from nas.space.around import around
 from nas.space.genotype import expand
 from nas.space.space import parse_space
@@ -47,11 +48,41 @@ def test_what_may_vary_is_what_was_asked_for():
     assert norms == {"pre_activation"}
 
 
+WITH_ODD_STAGES = ("alexnet", "vgg_c", "inception_v3", "squeezenet1_1", "fractalnet20", "shufflenet_v2_x1_0")
+WITHOUT_STEM = ("mobilenet", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "mnasnet1_0")
+
+
+@pytest.mark.parametrize(
+    "name", [*WITH_ODD_STAGES, *WITHOUT_STEM, "resnet18", "densenet121", "convnext_tiny"]
+)
+def test_a_search_of_the_space_can_begin_with_the_network_itself(name):
+    genotype, space = space_around(name, ("depth", "width", "type"), 1.0)
+    (start,) = find_warm_starts(space, [name])
+    assert start.genotype.digest == genotype.digest
+    assert not start.changes
+    assert parse_space(space.to_yaml(), "again").build(lambda _, options: options[0]) in space
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "fcn32s"])
+def test_other_types_bring_a_network_within_the_budget_where_numbers_do_not(name):
+    _, space = space_around(name, ("type",), 0.25)
+    (start,) = find_warm_starts(space, [name])
+    assert start.genotype in space
+    assert any("type" in change for change in start.changes)
+
+
+def test_a_convolution_before_the_blocks_stays_one():
+    _, space = space_around("mobilenet_v2", ("depth", "width", "type"), 1.0)
+    assert {module.type_name for seed in range(5) for module in [space.sample(seed).nodes[0].module]} == {
+        "activated_conv"
+    }
+    assert space.domains()["stage3.depth"] == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("name", "vary", "message"),
     [
         ("resnet20", ("widht",), "did you mean 'width'"),
-        ("fractalnet20", ("width",), "needs a network with a stem"),
         ("fcn16s", ("width",), "no space holds exactly this network"),
         ("googlenet", ("depth", "width"), "the settings of its blocks cannot be mixed"),
         ("resnet20", (), "flops at most 20,275,520: met by 0.0% of random draws, the nearest has 40,551,040"),
