@@ -25,7 +25,8 @@ import pandas as pd
 from nas.analysis.analyze import analyze
 from nas.analysis.text.ranking import analysis_dict, analysis_text
 from nas.space.genotype import Genotype
-from nas.space.space import SearchSpace, load_space
+from nas.space.load import load_space
+from nas.space.space import SearchSpace
 
 TYPES = ("plain", "residual", "bottleneck", "resnext", "fractal")
 COST = {"plain": 9, "residual": 18, "bottleneck": 5, "resnext": 6, "fractal": 30, "inception": 8}

@@ -93,7 +93,7 @@ def drive(folder: Path, trials: int, limit: int) -> int:
     from nas.controller.loop import run_search
     from nas.errors import NasError
     from nas.searchers import make_searcher
-    from nas.space.space import load_space
+    from nas.space.load import load_space
     from nas.study.study import Study
     from nas.training.recipe import Recipe
 

@@ -32,7 +32,7 @@ from nas.controller.config import SearchConfig
 from nas.controller.evaluators.ray import RayEvaluator
 from nas.controller.loop import run_search
 from nas.searchers import make_searcher
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.study import Study
 from nas.training.profile import DRIVER, Times
 from nas.training.recipe import Recipe

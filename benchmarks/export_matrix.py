@@ -288,7 +288,7 @@ def networks(names: list[str], count: int) -> dict[str, Any]:
     from nas.errors import NasError
     from nas.graph.cost import cost
     from nas.space.genotype import expand
-    from nas.space.space import load_space
+    from nas.space.load import load_space
     from nas.zoo import zoo
 
     graphs = {}

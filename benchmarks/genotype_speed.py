@@ -23,7 +23,8 @@ from nas.codegen.source import source
 from nas.graph.cost import cost
 from nas.space.decisions import pick
 from nas.space.genotype import Genotype, expand
-from nas.space.space import SearchSpace, load_space
+from nas.space.load import load_space
+from nas.space.space import SearchSpace
 
 FIRST_CHECKED = 1_000_000
 """Seed of the first genotype that is checked: none that a test looks at."""

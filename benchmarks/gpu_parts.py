@@ -30,7 +30,7 @@ from training_memory import Case, measured_apart
 from nas.controller.evaluators.mps import CONTROL, start_mps, stop_mps
 from nas.data.dataset import Dataset
 from nas.space.genotype import Genotype
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training import candidate
 from nas.training.candidate import train_candidate
 from nas.training.memory import candidate_memory

@@ -22,7 +22,8 @@ from nas.graph.cost import cost, depth
 from nas.modules import Grammar
 from nas.space.decisions import pick
 from nas.space.genotype import Genotype, expand
-from nas.space.space import SearchSpace, load_space
+from nas.space.load import load_space
+from nas.space.space import SearchSpace
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 EPOCHS, TRAINS = 3, (0.85, 0.5)

@@ -128,7 +128,7 @@ def train_limited(count: str, size: str, batch: str) -> dict[str, Any]:
 
     from nas.codegen.build import build
     from nas.data import load_data
-    from nas.space.space import load_space
+    from nas.space.load import load_space
     from nas.training.augment import Batches
     from nas.training.loop import make_optimizer
     from nas.training.recipe import Recipe

@@ -23,7 +23,8 @@ from nas.analysis.factors.encoding import encode
 from nas.graph.cost import cost
 from nas.pareto import Floats
 from nas.space.genotype import Genotype, expand
-from nas.space.space import SearchSpace, load_space
+from nas.space.load import load_space
+from nas.space.space import SearchSpace
 
 AGAIN = CIFAR.with_name("cifar_again.csv")
 

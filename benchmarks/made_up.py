@@ -11,7 +11,8 @@ from tabulated import Lookup, Outcome
 
 from nas.graph.cost import cost
 from nas.space.genotype import Genotype, expand
-from nas.space.space import SearchSpace, parse_space
+from nas.space.load import parse_space
+from nas.space.space import SearchSpace
 
 WIDE = """
 name: wide_range

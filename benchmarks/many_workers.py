@@ -25,7 +25,7 @@ import ray
 from nas.controller.evaluators import ray as evaluators
 from nas.controller.evaluators.ray_board import Board, Reporter
 from nas.controller.evaluators.ray_worker import Place
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training.task import Result, Task
 
 EPOCHS = 10

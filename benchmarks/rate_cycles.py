@@ -16,7 +16,7 @@ import numpy as np
 from tabulated import CIFAR, read_rows
 from train_table import Job, train_row
 
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training.recipe import WORKER_ENVIRONMENT
 
 

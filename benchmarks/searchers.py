@@ -41,7 +41,7 @@ from nas.pareto import hypervolume
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
 from nas.training.latency import Latency

@@ -31,7 +31,8 @@ from nas.data import Dataset, load_data
 from nas.searchers.designs.base import Context
 from nas.searchers.designs.flops_matching import at_flops
 from nas.space.genotype import Genotype
-from nas.space.space import SearchSpace, load_space
+from nas.space.load import load_space
+from nas.space.space import SearchSpace
 from nas.training.candidate import train_candidate
 from nas.training.loop import evaluate
 from nas.training.recipe import WORKER_ENVIRONMENT, default_recipe

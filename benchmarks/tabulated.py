@@ -35,7 +35,8 @@ import numpy as np
 from nas.graph.cost import Cost, cost
 from nas.pareto import hypervolume
 from nas.space.genotype import Genotype, expand
-from nas.space.space import SearchSpace, load_space
+from nas.space.load import load_space
+from nas.space.space import SearchSpace
 
 DIGITS, CIFAR = (Path(__file__).parent / "tables" / f"{name}.yaml" for name in ("digits", "cifar"))
 Point = tuple[float, float]

@@ -32,7 +32,7 @@ from tabulated import Row, read_rows
 from nas.codegen.build import build
 from nas.data import Dataset, load_data
 from nas.space.genotype import Genotype
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training.candidate import train_candidate
 from nas.training.loop import evaluate
 from nas.training.recipe import WORKER_ENVIRONMENT, default_recipe, staged

@@ -36,7 +36,7 @@ from torch.utils.data import Dataset as TorchDataset
 from nas.codegen.build import build
 from nas.data import Dataset, load_data
 from nas.space.genotype import Genotype
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training.memory import candidate_memory
 from nas.training.profile import Times
 from nas.training.recipe import PRECISIONS, Recipe, default_recipe

@@ -29,7 +29,7 @@ import numpy as np
 
 from nas.data.dataset import Dataset
 from nas.space.genotype import Genotype
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training.candidate import train_candidate
 from nas.training.memory import candidate_memory
 from nas.training.precision import hardware_precision

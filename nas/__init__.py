@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nas.graph.cost import cost
     from nas.reports.page import report
     from nas.space.genotype import Genotype, expand
-    from nas.space.space import load_space
+    from nas.space.load import load_space
     from nas.study.front import pareto_front
     from nas.study.run import open_run
 
@@ -39,7 +39,7 @@ _HOMES = {
     "evaluate_masks": "exporters.masks",
     "expand": "space.genotype",
     "export": "exporters.run",
-    "load_space": "space.space",
+    "load_space": "space.load",
     "open_run": "study.run",
     "pareto_front": "study.front",
     "predict": "exporters.predict",

@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 with atheris.instrument_imports(include=["nas"]):
     from testing.fuzzing import open_genotype
 
-    from nas.space.space import load_space, space_names
+    from nas.space.load import load_space, space_names
 
 if __name__ == "__main__":
     documents = [load_space(name).sample(seed).to_dict() for name in space_names() for seed in range(2)]

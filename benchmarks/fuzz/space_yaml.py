@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["nas"]):
     import yaml
     from testing.fuzzing import open_space
 
-    from nas.space.space import load_space, space_names
+    from nas.space.load import load_space, space_names
 
 if __name__ == "__main__":
     documents = [yaml.safe_load(load_space(name).to_yaml()) for name in space_names()]

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 def spaces(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer search spaces, then files."""
-    from nas.space.space import space_names
+    from nas.space.load import space_names
 
     return [*_starting(space_names(), incomplete), CompletionItem(incomplete, type="file")]
 

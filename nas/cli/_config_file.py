@@ -60,7 +60,7 @@ def inline_space(space: Any) -> SearchSpace | Any:
     """Return the space that a file holds as a block of YAML; a name or path is left as it is."""
     if not isinstance(space, str) or "\n" not in space:
         return space
-    from nas.space.space import parse_space
+    from nas.space.load import parse_space
 
     return parse_space(space, "space of --config")
 

@@ -65,7 +65,7 @@ def command(
     NAME is a search space, or the path of a .yaml file. With --input it shows the stem and the limits for
     images of this size, and the costs of 200 networks drawn uniformly.
     """
-    from nas.space.space import load_space, space_names
+    from nas.space.load import load_space, space_names
 
     if len(shapes) > 1:
         raise NasError("given twice", where="--input", hint="a network takes images of one size")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nas.controller.config import UNBOUNDED, SearchConfig, prepare
 from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
-from nas.space.space import SearchSpace, load_space, parse_space
+from nas.space.load import load_space, parse_space
+from nas.space.space import SearchSpace
 from nas.study import run_folder
 from nas.study.config_diff import BECAME, differences, lines
 from nas.study.run_config import VERSION, RunConfig

@@ -17,7 +17,8 @@ from nas.searchers import make_searcher
 from nas.searchers.base import Searcher
 from nas.searchers.warm_start import WarmStart, find_warm_starts
 from nas.space.genotype import expand
-from nas.space.space import SearchSpace, load_space
+from nas.space.load import load_space
+from nas.space.space import SearchSpace
 from nas.space.spec import listed
 from nas.study import run_folder
 from nas.study.objectives import check_objectives, measures

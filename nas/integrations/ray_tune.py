@@ -58,7 +58,8 @@ from nas.searchers.base import Searcher as OurSearcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
 from nas.space.genotype import Genotype, expand
-from nas.space.space import SearchSpace, parse_space
+from nas.space.load import parse_space
+from nas.space.space import SearchSpace
 from nas.study import run_folder
 from nas.study.run_folder import RESULTS, RunFolder
 from nas.study.study import Study

@@ -14,7 +14,8 @@ from nas.graph.graph import Shape, shape_text
 from nas.modules import MODULE_TYPES, Module
 from nas.space.decisions import pick
 from nas.space.genotype import INPUT_NODE, Genotype
-from nas.space.space import SearchSpace, parse_space
+from nas.space.load import parse_space
+from nas.space.space import SearchSpace
 
 VARIED = ("depth", "width", "type", "cardinality")
 SCALES = (0.25, 0.5, 0.75, 1.0)

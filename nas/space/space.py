@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.errors import NasError, NotFoundError, did_you_mean, error_context
+from nas.errors import NasError
 from nas.graph.cost import Cost, cost, depth
 from nas.graph.graph import Graph, Shape, shape_text
 from nas.modules.base import measures
@@ -40,7 +39,6 @@ from nas.space.fitting import adaptations, fitted
 from nas.space.genotype import Genotype, expand
 from nas.space.prefix import PrefixCheck
 from nas.space.spec import Limits, SpaceSpec, restricted, spec_text
-from nas.space.spec_reader import parse_spec
 from nas.space.tight import TightSpace
 
 if TYPE_CHECKING:
@@ -345,62 +343,6 @@ class SearchSpace:
     @cached_property
     def _networks(self) -> frozenset[str]:
         return frozenset(genotype.digest for genotype in self.enumerate())
-
-
-def load_space(name_or_path: str | Path) -> SearchSpace:
-    """Load a search space.
-
-    Args:
-        name_or_path: Name of a shipped space, or path of your own .yaml file.
-
-    Returns:
-        The search space.
-
-    Raises:
-        NotFoundError: There is no such space or file.
-        NasError: The file is wrong; the message names the line and the key.
-
-    Example:
-        >>> import nas
-        >>> space = nas.load_space("residual_vs_fractal")
-        >>> space.sample(seed=0) in space
-        True
-    """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        shipped = _shipped()
-        if str(name_or_path) not in shipped:
-            hint = f"{did_you_mean(str(name_or_path), shipped)}\n  or the path of a .yaml file"
-            raise NotFoundError(f"no search space {str(name_or_path)!r}", hint=hint)
-        path = shipped[str(name_or_path)]
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise NasError("not a text file in UTF-8", where=str(path)) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise NotFoundError(f"cannot be read: {reason}", where=str(path)) from None
-    return parse_space(text, str(path))
-
-
-def parse_space(text: str, where: str) -> SearchSpace:
-    """Read the space that a YAML text describes; `where` names the file in errors."""
-    declared = parse_spec(text, where)
-    with error_context(where):
-        return SearchSpace(fitted(declared, declared.input, declared.classes), declared)
-
-
-def space_names() -> list[str]:
-    """Return the names of the shipped spaces."""
-    return sorted(_shipped())
-
-
-@lru_cache
-def _shipped() -> dict[str, Path]:
-    package = Path(__file__).parents[1]
-    folders = (package / "search_spaces", package.parent / "search_spaces")  # wheel, checkout
-    folder = next((folder for folder in folders if folder.is_dir()), None)
-    return {path.stem: path for path in folder.glob("*.yaml")} if folder else {}
 
 
 def decisions_of(space: SearchSpace, genotype: Genotype, *, strict: bool = True) -> Mapping[str, Any]:

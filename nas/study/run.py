@@ -13,7 +13,8 @@ from nas.files import read_bytes
 from nas.graph.cost import cost
 from nas.pareto import knee
 from nas.space.genotype import expand
-from nas.space.space import SearchSpace, parse_space
+from nas.space.load import parse_space
+from nas.space.space import SearchSpace
 from nas.study import run_folder
 from nas.study.expected import Expected, expected
 from nas.study.objectives import error_first

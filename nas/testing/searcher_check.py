@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nas.schedulers import TrainFully
 from nas.searchers import make_searcher
 from nas.searchers.base import Searcher, propose
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
 

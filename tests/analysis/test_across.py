@@ -11,7 +11,7 @@ from testing.paired_trials import blocks
 from nas.analysis.across import across_data, by_data
 from nas.analysis.text.across import across_dict, across_text
 from nas.errors import NasError
-from nas.space.space import load_space
+from nas.space.load import load_space
 
 SPACE = load_space("five_types")
 RECIPE = {"epochs": 8, "cutout": 0, "lr": 0.2, "weight_decay": 5e-4, "batch_size": 128}

@@ -25,7 +25,7 @@ from nas.errors import NasError
 from nas.modules import Plain, Residual
 from nas.pareto import hypervolume
 from nas.space.genotype import Genotype, Node
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.config_diff import differences as setting_differences
 from nas.zoo import zoo_entry
 

@@ -12,7 +12,7 @@ from nas.analysis.around import given_networks
 from nas.analysis.text.around import given_list, given_text
 from nas.reports.page import report
 from nas.space.around import around
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.study.history import History
 from nas.study.run import Run
 from nas.study.run_folder import RunFolder, space_digest

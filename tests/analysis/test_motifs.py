@@ -13,7 +13,7 @@ from nas.modules import Fractal, Plain, Residual, ResNeXt
 from nas.modules.heads import PoolHead
 from nas.modules.stems import ConvStem
 from nas.space.genotype import NOMINAL_INPUT, Genotype, Node, expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
 from nas.zoo import zoo

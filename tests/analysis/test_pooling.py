@@ -14,7 +14,7 @@ from nas.analysis.analyze import trial_table
 from nas.analysis.pooling import analyze
 from nas.analysis.text.ranking import analysis_text
 from nas.errors import NasError
-from nas.space.space import load_space, parse_space
+from nas.space.load import load_space, parse_space
 from nas.study.history import History
 from nas.study.trial import Proposal
 

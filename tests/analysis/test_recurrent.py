@@ -13,7 +13,7 @@ from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.modules import MODULE_TYPES, ConvStem, Dense, Fractal, Grammar, Plain, PoolHead, Residual
 from nas.space.genotype import Genotype, Node, expand
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.study.trial import Proposal
 
 SPACE = parse_space(

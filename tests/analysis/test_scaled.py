@@ -5,7 +5,7 @@ import pytest
 
 from nas.analysis.scaled import MIN_CHANGED, MIN_LEFT, coordinates, fit_scaling
 from nas.space.around import around
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.zoo import zoo_entry
 
 SLOPES = {"depth": -0.04, "width": -0.02, "plain": 0.03}

@@ -13,7 +13,7 @@ from nas.analysis.seeds import budget_correlation, front_shares, repeated, seed_
 from nas.analysis.text.seeds import seeds_columns, seeds_dict, seeds_notes
 from nas.graph.cost import cost
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.trial import Proposal, Trial
 
 by_seed = st.dictionaries(st.integers(0, 9), st.floats(0, 1), min_size=1, max_size=6)

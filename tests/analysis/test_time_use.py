@@ -21,7 +21,7 @@ from nas.controller.loop import run_search
 from nas.errors import StorageError
 from nas.formatting import to_text
 from nas.searchers import make_searcher
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.run import open_run
 from nas.training.profile import Times, profile_writer, read_profile

@@ -107,7 +107,7 @@ def test_errors_say_what_is_wrong_in_few_lines(
 def test_spaces_lists_and_shows(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["spaces"]) == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in nas.space.space.space_names())
+    assert all(name in listed for name in nas.space.load.space_names())
     assert run(["spaces", "residual_vs_fractal", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     space = nas.load_space("residual_vs_fractal")

@@ -16,7 +16,7 @@ from nas.cli._progress import SearchProgress, WithoutRaylet
 from nas.controller.progress import Event, Progress
 from nas.graph.cost import cost
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.trial import Proposal
 
 

@@ -43,7 +43,7 @@ def test_costs_and_limits_for_images_of_a_size(capsys: pytest.CaptureFixture[str
     assert shown["limits"]["flops"]["ruled_out"] == wrong[0].mean() > 0
     assert shown["limits"]["params"]["ruled_out"] == wrong[1].mean() > 0
     assert shown["fits"] == pytest.approx(1 - (wrong[0] | wrong[1]).mean())
-    assert nas.space.space.parse_space(shown["yaml"], "again") == space
+    assert nas.space.load.parse_space(shown["yaml"], "again") == space
 
 
 def test_costs_are_read_on_a_terminal_of_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from nas.modules import (
     Residual,
 )
 from nas.space.genotype import Auxiliary, Genotype, Node, expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.zoo import zoo
 
 

@@ -9,7 +9,7 @@ from nas.codegen.build import build, load_source
 from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 
 
 @pytest.fixture(scope="module")

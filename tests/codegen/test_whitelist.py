@@ -19,7 +19,7 @@ from nas.codegen.source import source
 from nas.codegen.whitelist import MODULE_ATTRIBUTES, checked
 from nas.errors import NasError
 from nas.space.genotype import Genotype, expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 
 SPACE = load_space("all_modules")
 GENOTYPE = SPACE.sample(3).to_dict()

@@ -22,7 +22,7 @@ from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
 from nas.searchers import make_searcher
 from nas.searchers.base import Searcher
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.study import Study
 from nas.study.trial import Proposal

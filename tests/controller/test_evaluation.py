@@ -15,7 +15,7 @@ from nas.codegen.build import build
 from nas.controller.evaluators import Workers, make_evaluator
 from nas.controller.evaluators.local import LocalEvaluator
 from nas.data import Dataset
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training.candidate import MESSAGE_LIMIT, out_of_memory, train_candidate
 from nas.training.latency import MIN_RUNS
 from nas.training.loop import default_recipe, evaluate

@@ -16,7 +16,7 @@ from nas.controller.evaluators.local import LocalEvaluator
 from nas.controller.loop import run_search
 from nas.controller.signals import DRAIN
 from nas.searchers import make_searcher
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.study import Study
 from nas.training.recipe import Recipe
 from nas.training.task import Result
@@ -39,7 +39,7 @@ DRIVER = """
     from nas.controller.evaluators.base import Result
     from nas.controller.evaluators.local import LocalEvaluator
     from nas.searchers import make_searcher
-    from nas.space.space import load_space
+    from nas.space.load import load_space
     from nas.study.study import Study
 
     signal.signal(signal.SIGINT, signal.default_int_handler)

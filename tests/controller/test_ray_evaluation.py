@@ -20,7 +20,7 @@ import pytest
 from nas.controller.evaluators.ray_worker import Worker
 from nas.errors import NasError
 from nas.space.candidate import trained_under, under
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training.recipe import Recipe
 from nas.training.task import Result, Task
 

@@ -17,7 +17,7 @@ from nas.data import load_data
 from nas.errors import NasError
 from nas.schedulers import make_scheduler
 from nas.searchers import make_searcher
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.study.history import History
 from nas.training.memory import candidate_memory
 from nas.training.recipe import Recipe, staged

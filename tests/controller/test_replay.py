@@ -24,7 +24,7 @@ from nas.controller.replay import replay
 from nas.schedulers import make_scheduler
 from nas.searchers import make_searcher
 from nas.searchers.base import propose
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.study import run_folder
 from nas.study.history import History
 from nas.study.run import Run

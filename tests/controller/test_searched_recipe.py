@@ -20,7 +20,7 @@ from nas.exporters.variants import WHOLE, make_variant
 from nas.recipe import Recipe
 from nas.searchers.base import Searcher
 from nas.space.candidate import recipe_of, under
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.study.history import History
 from nas.study.trial import Proposal
 from nas.study.trial_json import from_attributes, to_attributes

@@ -9,7 +9,7 @@ from nas.cli import run
 from nas.codegen.source import source
 from nas.data import load_data
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from testing.paths import ROOT
 
 from nas.cli import run
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

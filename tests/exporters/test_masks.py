@@ -18,7 +18,7 @@ from nas.data.dataset import IGNORE
 from nas.errors import NasError
 from nas.exporters import masks
 from nas.exporters.predict_script import palette, write_mask
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 
 SPACE = """
 name: tiny

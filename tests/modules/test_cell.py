@@ -17,7 +17,7 @@ from nas.modules import Cell, Plain
 from nas.modules.operations import OPERATIONS
 from nas.modules.wiring import Wiring
 from nas.space.genotype import Genotype, expand
-from nas.space.space import load_space, parse_space
+from nas.space.load import load_space, parse_space
 from nas.testing.module_check import alone, check_figures, check_outputs
 
 BENCH, CELLS = load_space("nas_bench_201"), load_space("cells")

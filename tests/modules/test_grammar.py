@@ -17,7 +17,7 @@ from nas.searchers import make_searcher
 from nas.searchers.base import propose
 from nas.space.decisions import log_share, pick
 from nas.space.genotype import Genotype, Node, expand
-from nas.space.space import load_space, parse_space
+from nas.space.load import load_space, parse_space
 from nas.study.history import History
 from nas.study.trial import Trial
 from nas.testing.module_check import alone, check_figures, check_outputs

@@ -11,7 +11,7 @@ from testing.generated import load
 from nas.codegen.source import source
 from nas.modules import MODULE_TYPES
 from nas.space.genotype import Genotype, expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.testing import check_module
 from nas.testing.module_check import alone, check_figures, check_outputs
 
@@ -101,7 +101,7 @@ def test_mutants_and_crossovers_stay_in_the_space():
 
 def test_digest_is_stable_over_processes():
     script = (
-        "from nas.space.space import load_space\n"
+        "from nas.space.load import load_space\n"
         "s = load_space('all_modules')\n"
         "print(*(s.sample(i).digest for i in range(20)))"
     )

@@ -24,7 +24,7 @@ from nas.reports import front, points
 from nas.reports.page import page
 from nas.reports.picture import inline
 from nas.reports.render import render, render_table
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.run import Run
 from nas.study.run_folder import RunFolder

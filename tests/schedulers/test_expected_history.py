@@ -6,7 +6,7 @@ import pytest
 from testing.rungs import RUNGS, epoch_row
 
 from nas.schedulers.successive_halving import SuccessiveHalving
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
 

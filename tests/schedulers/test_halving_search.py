@@ -23,7 +23,7 @@ from nas.schedulers import make_scheduler
 from nas.schedulers.successive_halving import MIN_TRIALS
 from nas.searchers import make_searcher
 from nas.searchers.base import Searcher
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.run import open_run
 from nas.study.study import Study

@@ -19,7 +19,7 @@ from nas.schedulers.promotion import (
     near_front,
     rung_results,
 )
-from nas.space.space import load_space
+from nas.space.load import load_space
 
 
 def random_points(n, d=2, seed=0):

@@ -10,7 +10,7 @@ from testing.rungs import RUNGS, trial_at_rung
 
 from nas.graph.cost import Cost
 from nas.schedulers.successive_halving import MIN_TRIALS, SuccessiveHalving, UntrainedCandidate
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 
 DOMAINS = {"width": (0, 1, 2), "type": (0, 1, 2)}

@@ -18,7 +18,7 @@ from nas.searchers import make_searcher
 from nas.searchers.designs.flops_matching import TOLERANCE, at_flops
 from nas.searchers.designs.paired import reference_flops
 from nas.space.genotype import expand
-from nas.space.space import load_space, parse_space
+from nas.space.load import load_space, parse_space
 from nas.stats import power
 from nas.study.history import History
 from nas.study.trial import Proposal

@@ -14,7 +14,7 @@ from nas.searchers.base import propose
 from nas.searchers.warm_start import find_warm_starts
 from nas.space.candidate import recipe_of, trained_under
 from nas.space.genotype import expand
-from nas.space.space import load_space, parse_space
+from nas.space.load import load_space, parse_space
 from nas.study.history import History
 from nas.study.trial import Trial
 

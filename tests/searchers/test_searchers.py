@@ -13,7 +13,7 @@ from nas.schedulers import TrainFully
 from nas.searchers import UNSUPPORTED, make_searcher, searcher_names
 from nas.searchers.additive_model import AdditiveModel
 from nas.searchers.base import Searcher, propose
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal
 from nas.testing import check_searcher

@@ -16,7 +16,7 @@ from nas.searchers import make_searcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import find_warm_starts, project, warm_start_proposals
 from nas.space.genotype import Genotype
-from nas.space.space import load_space, parse_space, space_names
+from nas.space.load import load_space, parse_space, space_names
 from nas.study.history import History
 from nas.training.task import Result
 from nas.zoo import zoo, zoo_entry

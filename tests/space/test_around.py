@@ -12,7 +12,7 @@ from nas.graph.cost import cost
 from nas.searchers.warm_start import find_warm_starts
 from nas.space.around import around
 from nas.space.genotype import expand
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.zoo import zoo_entry
 
 

@@ -25,7 +25,7 @@ from testing.paths import FIXTURES
 from testing.stranger import change_config, change_trial, config_of, copied
 
 from nas.cli import run as nas
-from nas.space.space import load_space, space_names
+from nas.space.load import load_space, space_names
 
 pytestmark = pytest.mark.slow
 

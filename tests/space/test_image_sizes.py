@@ -6,7 +6,7 @@ from nas.controller.space_figures import space_figures
 from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.space.genotype import expand
-from nas.space.space import load_space, parse_space, space_names
+from nas.space.load import load_space, parse_space, space_names
 
 SIZES = [(8, 8), (28, 28), (64, 64), (96, 96), (224, 224), (200, 300)]
 AUTO = """\

@@ -11,7 +11,7 @@ from nas.errors import NasError
 from nas.recipe import Recipe
 from nas.space.candidate import recipe_of, trained_under, under
 from nas.space.genotype import Genotype, expand
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.training.recipe import staged
 
 NETWORKS = """

@@ -4,7 +4,7 @@ import pytest
 from nas.errors import NasError, NotFoundError
 from nas.graph.cost import cost, depth
 from nas.space.genotype import expand
-from nas.space.space import load_space, parse_space, space_names
+from nas.space.load import load_space, parse_space, space_names
 
 SMALL = """\
 name: small

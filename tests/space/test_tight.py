@@ -10,8 +10,8 @@ from nas.searchers import make_searcher
 from nas.searchers.base import uniform_proposal
 from nas.space import tight as tight_module
 from nas.space.decisions import every_genotype
+from nas.space.load import parse_space
 from nas.space.prefix import PrefixCheck
-from nas.space.space import parse_space
 from nas.study.history import History
 
 RNG = np.random.default_rng(5)

@@ -42,7 +42,7 @@ def test_few_networks_and_no_spread_have_no_limits():
 @pytest.mark.slow
 def test_networks_of_one_context_do_not_narrow_the_interval():
     """Contexts of five networks that share most of what they are: rho is over contexts, not networks."""
-    held, narrow, repetitions = 0, 0, 200
+    held, narrow, repetitions = 0, 0, 100
     rng = np.random.default_rng(0)
     cluster = np.repeat(np.arange(30), 5)
     truth = 6 / np.pi * np.arcsin(0.6 / 2)  # Spearman's rho of normal pairs of correlation .6

@@ -12,7 +12,7 @@ from testing.paths import ROOT
 from testing.trials import OBJECTIVE_NAMES, SPACE, a_trial
 
 import nas
-from nas.space.space import parse_space, space_names
+from nas.space.load import parse_space, space_names
 from nas.study.optuna_study import to_optuna
 from nas.study.study import Study
 

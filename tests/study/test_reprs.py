@@ -6,7 +6,7 @@ from testing.histories import study
 from nas.analysis.analyze import analyze
 from nas.formatting import metric
 from nas.integrations.notebook import analysis_html, study_html
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.run import Run
 from nas.study.run_folder import RunFolder

@@ -152,7 +152,7 @@ DRIVER = """
     from nas.controller.evaluators.local import LocalEvaluator
     from nas.searchers import make_searcher
     from nas.study.shared import SharedStudy
-    from nas.space.space import load_space
+    from nas.space.load import load_space
 
     def train(task, dataset, recipe, device, on_epoch, on_batch):
         def log(event):

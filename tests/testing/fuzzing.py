@@ -16,7 +16,7 @@ from nas.codegen.source import source
 from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.space.genotype import Genotype, expand
-from nas.space.space import parse_space
+from nas.space.load import parse_space
 from nas.visualization.network import layer_table
 
 SECONDS = 2.0

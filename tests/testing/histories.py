@@ -4,7 +4,7 @@ import numpy as np
 
 from nas.graph.cost import cost
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
 

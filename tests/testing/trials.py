@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.graph.cost import cost
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.study.trial import Proposal, Trial
 
 SPACE = load_space("residual_vs_fractal")

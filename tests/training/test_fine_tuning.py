@@ -15,7 +15,7 @@ from nas.codegen.parameter_names import by_module, module_names
 from nas.data import load_data
 from nas.errors import NasError
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training import loop
 from nas.training.fine_tuning import FineTuning
 from nas.training.recipe import Recipe

@@ -20,7 +20,7 @@ from nas.graph.cost import cost
 from nas.graph.graph import trace
 from nas.graph.ops import BatchNorm, Classifier, Conv, GlobalPool, MaxPool, Relu
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training.memory import _last_uses, batch_memory, candidate_memory
 from nas.training.recipe import WORKER_ENVIRONMENT, Recipe
 from nas.zoo import zoo_entry

@@ -22,7 +22,7 @@ from nas.data.source import Source
 from nas.data.split import split, strata
 from nas.errors import NasError, NotFoundError
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.training import loop as training
 from nas.training.augment import Batches
 from nas.training.candidate import train_candidate

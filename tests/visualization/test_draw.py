@@ -10,7 +10,7 @@ from nas.graph.graph import trace
 from nas.modules import MODULE_TYPES
 from nas.reports.drawing import drawing
 from nas.space.genotype import expand
-from nas.space.space import load_space
+from nas.space.load import load_space
 from nas.visualization.layout import Box, layout
 from nas.visualization.network import ARROWS, SHORTCUTS, draw, figure, layer_table, to_dot, to_mermaid
 from nas.zoo import zoo_entry
