@@ -74,7 +74,7 @@ def figures(items: list[Any], domains: Any, count: int, seed: int) -> Floats:
         asked = (
             [item for item, epoch in zip(started, epochs, strict=True) if epoch == rung] if rung else fresh
         )
-        mean, spread = model.predict_end(asked, [item.number for item in asked])
+        mean, spread = model.predict_end(asked, [item.number for item in asked], noisy=True)
         final = np.array([item.errors[-1] for item in asked])
         covered = [(np.abs(final - mean) < width * spread).mean() for width in WIDTHS]
         at_rung = [item.errors[rung - 1] for item in asked] if rung else np.full(len(asked), np.nan)

@@ -10,8 +10,9 @@ trial is eligible if one of these holds:
 - It is on the front of the rung or no farther from it than the noise of its error, whatever its band has
   promoted.
 
-Errors after few epochs are partly luck. So the errors compared are those expected at the end, given the first
-epochs of the trial and of its kin (`nas.surrogate.rung_model`). A trial on the front by its measured error is
+Errors are partly luck, those after few epochs most of all. So the errors compared are those expected of the
+network at the end, given the epochs of the trial and of its kin (`nas.surrogate.rung_model`); a full training
+that was lucky does not hide others. A trial on the front by its measured error is
 eligible too, whatever is expected of it.
 
 The eligible trial with the highest expected hypervolume gain per unit of remaining compute is promoted, as
@@ -189,8 +190,7 @@ class SuccessiveHalving:
     def best_candidate(self, candidates: Sequence[UntrainedCandidate]) -> int:
         """Return the index of the candidate with the highest expected gain per unit of compute."""
         trials = self._trials_by_number()
-        unlike_all = range(-len(candidates), 0)  # no numbers of trainings
-        predictions = self._latest_model()[1].predict_end(candidates, unlike_all)
+        predictions = self._latest_model()[1].predict(candidates)
         asked = np.arange(len(trials) + len(candidates)) >= len(trials)
         both = np.concatenate([self.predict(trials), np.column_stack(predictions)])
         return self._best_gain([*trials, *candidates], both, asked) - len(trials)
@@ -212,8 +212,8 @@ class SuccessiveHalving:
         return self._expected[1]
 
     def predict(self, trials: Sequence[Trial]) -> Floats:
-        """Return the expected error of each trial at the end, and the standard deviation of what is not known
-        of it yet, (n, 2)."""
+        """Return the error that is expected of the network of each trial at the end of training, over many
+        trainings, and the standard deviation of what is not known of it, (n, 2)."""
         count, model = self._latest_model()
         if self._predicted_by != count:
             self._predicted_by, self._predictions = count, {}

@@ -15,7 +15,7 @@ import numpy as np
 
 from nas.pareto import Floats
 from nas.surrogate.gaussian_process import Encoder, GaussianProcess, fit_parameters
-from nas.surrogate.stages import Stages
+from nas.surrogate.stages import Trainings
 from nas.surrogate.warps import WARPS, Warped
 
 MIN_TRIALS = 5
@@ -69,18 +69,20 @@ class ErrorModel:
         each: as `predict`, the noise included."""
         return self._moments(networks, noisy=True)
 
-    def predict_end(self, networks: Sequence[Network], trainings: Sequence[int]) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of the final error of the very trainings with these numbers,
-        (n,) each, as far as the model knows their first epochs."""
-        return self._moments(networks, Stages.at_end(np.array(trainings, dtype=np.intp)))
+    def predict_end(
+        self, networks: Sequence[Network], trainings: Sequence[int], *, noisy: bool = False
+    ) -> tuple[Floats, Floats]:
+        """Return the same as `predict`, given what the model knows of the trainings with these numbers (n).
+        noisy: include the noise of one further training."""
+        return self._moments(networks, np.array(trainings, dtype=np.intp), noisy=noisy)
 
     def _moments(
-        self, networks: Sequence[Network], stages: Stages | None = None, *, noisy: bool = False
+        self, networks: Sequence[Network], trainings: Trainings | None = None, *, noisy: bool = False
     ) -> tuple[Floats, Floats]:
         rows = self.encoder.encode([item.decisions for item in networks], [item.flops for item in networks])
         first, second = np.zeros(len(rows)), np.zeros(len(rows))
         for warped, process in self.processes:
-            mean, spread = process.predict(rows, stages)
+            mean, spread = process.predict(rows, trainings)
             if noisy:
                 spread = np.hypot(spread, process.noise)
             errors = np.clip(warped.errors(mean[:, None] + spread[:, None] * NODES, rows[:, -1]), 0.0, 1.0)

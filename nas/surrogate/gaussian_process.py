@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.pareto import Floats
-from nas.surrogate.stages import Correlations, Stages
+from nas.surrogate.stages import LASTING, Correlations, Stages, Trainings
 
 MIN_NOISE = 1e-4
 """Smallest variance of the noise, relative to that of the values."""
@@ -120,6 +120,10 @@ def _name(path: str) -> str:
     return re.sub(r"(stage|block)\d+\.", "", path)
 
 
+UNSTAGED = Correlations(1.0, 1.0, 0.0)
+"""Correlations of different trainings that have ended."""
+
+
 class GaussianProcess:
     """A process conditioned on values (n,) of rows (n, columns); the values may have any scale.
 
@@ -141,7 +145,8 @@ class GaussianProcess:
         self._scale, standardized = _Scale.of(rows, values)
         self._center = rows[:, :-1].mean(axis=0)
         self._scaled = self._scaled_rows(rows)
-        covariance = self._covariance(self._scaled, stages)
+        stage = Correlations.of(stages, stages) if stages else UNSTAGED
+        covariance = self._covariance(self._scaled, stage)
         own = np.exp(parameters[NOISE]) if stages is None else 0.0  # else in the covariance
         covariance[np.diag_indices(len(rows))] += own + MIN_NOISE
         self._factor = cho_factor(covariance, lower=True)
@@ -149,23 +154,25 @@ class GaussianProcess:
 
     @property
     def noise(self) -> float:
-        """Standard deviation of the noise of a value."""
-        return float(np.sqrt(np.exp(self._parameters[NOISE]) + MIN_NOISE)) * self._scale.spread
+        """Standard deviation of the luck of a training, at its end."""
+        share = 1 - LASTING if self._stages else 1.0  # without stages, all that is not explained
+        return float(np.sqrt(share * np.exp(self._parameters[NOISE]) + MIN_NOISE)) * self._scale.spread
 
-    def predict(self, rows: Floats, stages: Stages | None = None) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation of the value of each row, (n,) each.
-
-        Without stages it is the mean of many trainings at their end; with stages it is the value of the very
-        training, its noise included."""
+    def predict(self, rows: Floats, trainings: Trainings | None = None) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of the value of each row, (n,) each: the mean of many trainings
+        of the network at their end. trainings: the number of the training of each network whose values at
+        stages tell of what is its own, (n,)."""
         from scipy.linalg import solve_triangular
 
         scaled, scale = self._scaled_rows(rows), self._scale
-        cross = self._covariance(scaled, stages)
+        trainings = np.full(len(rows), -1) if trainings is None else trainings
+        stage = Correlations.at_end(trainings, self._stages) if self._stages else UNSTAGED
+        cross = self._covariance(scaled, stage)
         trend, additive, product, noise = np.exp(self._parameters[: NOISE + 1])
         columns, sizes = scaled
         prior = trend * (1 + sizes**2) + additive * (columns**2).sum(axis=1) + product
-        if stages is not None:
-            prior = prior + noise * stages.residual_variance
+        if self._stages:
+            prior = prior + noise * LASTING
         explained = solve_triangular(self._factor[0], cross.T, lower=True)
         variance = np.maximum(1e-10, prior - (explained**2).sum(axis=0))
         return cross @ self._weights * scale.spread + scale.mean, np.sqrt(variance) * scale.spread
@@ -175,11 +182,10 @@ class GaussianProcess:
         weights = np.exp(self._parameters[NOISE + 1 : -1])[self._group]
         return (rows[:, :-1] - self._center) * np.sqrt(weights), self._scale.sizes(rows)
 
-    def _covariance(self, scaled: tuple[Floats, Floats], stages: Stages | None) -> Floats:
+    def _covariance(self, scaled: tuple[Floats, Floats], stage: Correlations) -> Floats:
         """Return the covariance of rows and those the process is conditioned on."""
         (left, x), (right, y) = scaled, self._scaled
         trend, additive, product, noise = np.exp(self._parameters[: NOISE + 1])
-        stage = Correlations.of(stages, self._stages)
         exponent = _squared_distances(left, right) + np.exp(self._parameters[-1]) * (x[:, None] - y) ** 2 / 2
         networks = additive * (left @ right.T) + product * np.exp(-exponent)
         by_size = trend * (1 + np.outer(x, y))

@@ -48,9 +48,9 @@ def latest(results):
     return list({item.number: item for item in results}.values())
 
 
-def predict(results, items, domains=DOMAINS):
+def predict(results, items, domains=DOMAINS, noisy=False):
     model = RungModel(RUNGS[-1], domains).fit(results)
-    return np.array(model.predict_end(items, [item.number for item in items]))
+    return np.array(model.predict_end(items, [item.number for item in items], noisy=noisy))
 
 
 def test_predictions_are_nearer_to_the_end_than_the_last_error():
@@ -72,7 +72,7 @@ def test_intervals_hold_the_errors_at_the_end():
     for seed in range(8):
         results, final = simulated(seed)
         waiting = np.array([item.epochs < RUNGS[-1] for item in latest(results)])
-        mean, spread = predict(results, latest(results))
+        mean, spread = predict(results, latest(results), noisy=True)
         deviations = (np.abs(final - mean) / spread)[waiting]
         for share, width in ((0.8, 1.28), (0.95, 1.96)):
             within[share].append((deviations < width).mean())
@@ -95,6 +95,16 @@ def test_equal_results_are_pulled_towards_their_kin():
     results += [result(i, {"block0": i}, 100, 1, 0.6) for i in (0, 1)]
     (lucky, unlucky), _ = predict(results, results[-2:])
     assert unlucky < lucky
+
+
+def test_a_full_training_that_was_lucky_is_pulled_back():
+    """What is expected is the mean over many trainings of the network, of which one is known."""
+    rng = np.random.default_rng(0)
+    results = [result(i, {"block0": i % 2}, 100, 9, 0.5 + 0.02 * rng.normal()) for i in range(30)]
+    lucky = result(30, {"block0": 0}, 100, 9, 0.4)
+    (mean,), (spread,) = predict([*results, lucky], [lucky])
+    assert 0.41 < mean < 0.48
+    assert 0.005 < spread < 0.05
 
 
 @pytest.mark.parametrize("count", [1, 2])
