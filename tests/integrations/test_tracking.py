@@ -233,17 +233,14 @@ def logged_metrics(folder: Path, name: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_trackio_holds_the_curve_of_each_trial(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+def test_trackio_holds_the_curve_of_each_trial(tmp_path, trackio_folder):
     trackio = pytest.importorskip("trackio", reason="pip install 'nas-modules[trackio]'")
     run = search(tmp_path, "trackio")
     kept = {logged.name: logged for logged in trackio.Api().runs("nas")}
     assert set(kept) == {"job-search", "job-trial-0", "job-trial-1"}
     for trial in run.study.trials:
         assert kept[f"job-trial-{trial.number}"].config["digest"] == trial.digest
-        rows = [
-            json.loads(text) for text in logged_metrics(tmp_path / "trackio", f"job-trial-{trial.number}")
-        ]
+        rows = [json.loads(text) for text in logged_metrics(trackio_folder, f"job-trial-{trial.number}")]
         errors = [row["val_error"] for row in rows if "val_error" in row]
         assert errors == [row["val_error"] for row in trial.curve]
         assert rows[-1]["error"] == trial.error

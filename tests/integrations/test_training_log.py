@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 from testing.tensorboard import read_events
@@ -87,6 +85,7 @@ def test_an_unknown_tracker_is_refused_before_anything_is_written(network, capsy
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_mlflow_holds_settings_and_curve(network, tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason="pip install 'nas-modules[mlflow]'")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
@@ -109,11 +108,11 @@ def test_wandb_keeps_its_files_in_the_folder_when_offline(network, monkeypatch):
 
 
 @pytest.mark.slow
-def test_trackio_holds_the_curve(network, tmp_path, monkeypatch):
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_trackio_holds_the_curve(network, trackio_folder):
     pytest.importorskip("trackio", reason="pip install 'nas-modules[trackio]'")
     report = train(network, "--track", "trackio")
-    (file,) = Path(os.environ["TRACKIO_DIR"]).rglob("nas*.db")
+    (file,) = trackio_folder.rglob("nas*.db")
     with closing(sqlite3.connect(file)) as database:
         logged = [json.loads(row) for (row,) in database.execute("SELECT metrics FROM metrics ORDER BY step")]
     assert [row["val_error"] for row in logged if "val_error" in row] == [
