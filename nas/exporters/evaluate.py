@@ -289,7 +289,7 @@ def _own_data(
 def score(shares: Shares, labels: Labels) -> tuple[npt.NDArray[np.int64], float, tuple[Bin, ...]]:
     """Return confusion matrix, mean cross-entropy and calibration of probabilities (n, classes)."""
     classes, answers, confidence = shares.shape[1], shares.argmax(1), shares.max(1)
-    confusion = np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
+    confusion = confusion_matrix(np.asarray(labels), answers, classes)
     own = shares[np.arange(len(labels)), labels]
     loss = float(-np.log(np.maximum(own, TINY)).mean())
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
@@ -298,7 +298,15 @@ def score(shares: Shares, labels: Labels) -> tuple[npt.NDArray[np.int64], float,
         inside = place == i
         accuracy, mean = float(right[inside].mean()), float(confidence[inside].mean())
         bins.append(Bin(int(inside.sum()), mean, accuracy))
-    return confusion.astype(np.int64), loss, tuple(bins)
+    return confusion, loss, tuple(bins)
+
+
+def confusion_matrix(
+    labels: npt.NDArray[Any], answers: npt.NDArray[Any], classes: int
+) -> npt.NDArray[np.int64]:
+    """Return how often each answer (column) was given for each class (row), (classes, classes)."""
+    cells = labels.astype(np.int64) * classes + answers
+    return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
 
 def worst_images(shares: Shares, split: Split, classes: tuple[str, ...]) -> tuple[WorstImage, ...]:

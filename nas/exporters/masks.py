@@ -228,8 +228,7 @@ def for_masks(folder: NetworkFolder | str | Path) -> NetworkFolder:
 def confusion(mask: Mask, answer: Mask, classes: int) -> Counts:
     """Return the pixels by class (row) and answer (column), without those that are ignored."""
     kept = mask != IGNORE
-    cells = mask[kept].astype(np.int64) * classes + answer[kept]
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.int64)
+    return evaluate.confusion_matrix(mask[kept], answer[kept], classes)
 
 
 def mean_iou(counts: Counts) -> float:
