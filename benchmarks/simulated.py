@@ -33,8 +33,6 @@ CANDIDATES = 2
 """Candidates of the search that halves, as a multiple of the other's."""
 JUDGES = ("anew", "test", "validation")
 """The errors that hypervolumes are of."""
-IMAGES = 4000
-"""Images of validation, of which the halving knows how exact an error is."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def search(job: Job) -> Found:
             SearchConfig(space, make_searcher(job.searcher, OBJECTIVES), recipe, trials, job.seed),
             history,
             LocalEvaluator(dataset, recipe, trainer=partial(looked_up, lookup)),
-            scheduler=make_scheduler(rungs, history, space, images=IMAGES, folder=Path(folder)),
+            scheduler=make_scheduler(rungs, history, space, folder=Path(folder)),
             callbacks=Callbacks(on_trial=on_trial, on_event=on_event),
         )
     rows = [lookup(trial.genotype) for _, trial in spent]

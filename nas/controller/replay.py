@@ -60,7 +60,7 @@ def replay(run: Run) -> Replay:
     seeds = warm_start_proposals(find_warm_starts(run.space, config.seed_with))
     history = History(run.study.objectives)
     unknown = [trial.number for trial in recorded if trial.proposal.snapshot is None]
-    scheduler = make_scheduler(config.fidelity, history, run.space, images=1, folder=None)  # promotes nothing
+    scheduler = make_scheduler(config.fidelity, history, run.space, folder=None)  # promotes nothing
     results = deque(rung_results(recorded, config.fidelity))
     same = 0
     for trial in sorted(recorded, key=_in_order_of_proposal):

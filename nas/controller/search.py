@@ -226,8 +226,8 @@ def _train(
         callbacks.on_start(run, evaluator.slots)
         if config.recipe.precision != "auto":
             callbacks.on_precision(config.recipe.precision)
-        images, rungs = len(dataset.val_labels), run.files.rungs
-        scheduler = make_scheduler(config.fidelity, run.study, config.space, images=images, folder=rungs)
+        rungs = run.files.rungs
+        scheduler = make_scheduler(config.fidelity, run.study, config.space, folder=rungs)
         try:
             out_of_networks = run_search(
                 config,

@@ -1,24 +1,16 @@
 """Asynchronous successive halving for one objective or several.
 
 A training pauses at each rung, a number of epochs, until it is promoted to the next. As in ASHA (Li et al.
-2020, A system for massively parallel hyperparameter tuning) nobody waits for a rung to be full. A paused
-trial is eligible if one of these holds:
+2020, A system for massively parallel hyperparameter tuning) nobody waits for a rung to be full.
 
-- It is among the best 1 / eta of its band of FLOPs at its rung, where eta is the ratio of the two rungs. The
-  bands hold equally many trials: halving by the error alone would discard all small networks. Trials rank by
-  how far their error lies above the front of the rung, so the front comes first.
-- It is on the front of the rung or no farther from it than the noise of its error, whatever its band has
-  promoted.
+Errors are partly luck, those after few epochs most of all, and large networks learn more slowly. So what
+counts is the error that is expected of the network at the end, given the epochs of the trial and of its kin
+(`nas.surrogate.rung_model`); a full training that was lucky does not hide others.
 
-Errors are partly luck, those after few epochs most of all. So the errors compared are those expected of the
-network at the end, given the epochs of the trial and of its kin (`nas.surrogate.rung_model`); a full training
-that was lucky does not hide others. A trial on the front by its measured error is
-eligible too, whatever is expected of it.
-
-The eligible trial with the highest expected hypervolume gain per unit of remaining compute is promoted, as
-soon as promotions have had less compute than plain halving would have given them by then; otherwise a new
-trial is begun. The later a promotion, the more is known. When no new trial is to come, all eligible trials
-go on.
+The paused trial with the highest expected hypervolume gain per unit of remaining compute is promoted, as soon
+as promotions have had less compute than plain halving would have given them by then; otherwise a new trial is
+begun. The later a promotion, the more is known. When no new trial is to come and that compute is spent, the
+trials that are expected on the front still go on.
 
 New trials are chosen in the same way: of as many proposals as the ratio of the first two rungs, at most four,
 the one with the highest expected gain per unit of compute is begun.
@@ -33,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.graph.cost import Cost, cost
-from nas.pareto import Bools, Floats, expected_improvement
-from nas.schedulers.promotion import eligible, expected_epochs, rung_results
+from nas.pareto import Bools, Floats, expected_improvement, front
 from nas.schedulers.rung_store import RungStore
+from nas.schedulers.rungs import expected_epochs, rung_results
 from nas.space.genotype import expand
 from nas.space.space import decisions_of
 from nas.study.history import History
@@ -80,9 +72,8 @@ class SuccessiveHalving:
     """The scheduler of a search whose trainings pause at `rungs`, ascending numbers of epochs of which the
     last is the full budget.
 
-    images: how many validation images errors are measured on. domains: options of the space by decision.
-    Without a `store` no state of a training is kept, so each starts again after a rung. `trials` are all that
-    have come to a rung, each as it stands now.
+    domains: options of the space by decision. Without a `store` no state of a training is kept, so each
+    starts again after a rung. `trials` are all that have come to a rung, each as it stands now.
     """
 
     def __init__(
@@ -90,11 +81,10 @@ class SuccessiveHalving:
         rungs: Sequence[int],
         history: History,
         *,
-        images: int,
         domains: Mapping[str, Sequence[Any]],
         store: RungStore | None = None,
     ) -> None:
-        self.rungs, self.history, self.images, self.store = tuple(rungs), history, images, store
+        self.rungs, self.history, self.store = tuple(rungs), history, store
         self.trials: dict[int, Trial] = {}
         self._model = RungModel(self.rungs[-1], domains)
         self._costs = [name for name in history.objectives if name != "error"]
@@ -123,25 +113,21 @@ class SuccessiveHalving:
             self.store.keep(history.paused.values())
 
     def promote(self, running: Container[int], *, closing: bool) -> Trial | None:
-        """Return the eligible trial with the highest expected gain per unit of remaining compute. None
-        where there is none, and where promotions have had their share of the compute while new trials are
-        to come."""
+        """Return the paused trial with the highest expected gain per unit of remaining compute. None where
+        promotions have had their share of the compute, unless no new trials are to come; then trials that
+        are expected on the front go on."""
         self._follow()
         waiting = self.history.paused
         going = [number for number in waiting if number in running]
-        rung_of = {number: self.rungs.index(waiting[number].epochs) for number in waiting.keys() - going}
-        if not rung_of or not (closing or self._affordable(going)):
+        affordable = self._affordable(going)
+        if len(going) == len(waiting) or not (closing or affordable):
             return None
         trials = self._trials_by_number()
         predictions = self.predict(trials)
-        points = self._points(trials, predictions)
-        epochs = np.array([trial.epochs for trial in trials])
-        paused_at = np.array([rung_of.get(trial.number, -1) for trial in trials])
-        may_go = np.zeros(len(trials), dtype=bool)
-        for rung in set(rung_of.values()):
-            came = np.flatnonzero(epochs >= self.rungs[rung])
-            gone = paused_at[came] != rung
-            may_go[came] |= self._eligible([trials[i] for i in came], points[came], rung, gone) & ~gone
+        may_go = np.array([trial.number in waiting and trial.number not in going for trial in trials])
+        if not affordable:
+            leads = front(self._points(trials, predictions))
+            may_go &= np.isin(np.arange(len(trials)), leads)
         return trials[self._best_gain(trials, predictions, may_go)] if may_go.any() else None
 
     def next_epochs(self, number: int) -> EpochRange:
@@ -273,9 +259,3 @@ class SuccessiveHalving:
             until = rungs[rungs.index(trial.epochs) + 1]
             beyond += trial.flops * (until - trial.epochs)
         return len(self.trials) >= MIN_TRIALS and beyond < first * (expected_epochs(rungs) / rungs[0] - 1)
-
-    def _eligible(self, came: Sequence[Trial], points: Floats, rung: int, gone: Bools) -> Bools:
-        now, longer = self.rungs[rung : rung + 2]
-        measured = np.array([trial.curve[now - 1]["val_error"] for trial in came])
-        flops = np.array([trial.flops for trial in came], dtype=np.float64)
-        return eligible(points, measured, flops, longer / now, gone, self.images)

@@ -57,7 +57,7 @@ def searched(dataset, folder, workers, on_event=ignore, at_end=ignore):
     evaluator = make_evaluator(dataset, staged(RECIPE, RUNGS), workers)
     try:
         config = SearchConfig(SPACE, make_searcher("random", study.objectives), RECIPE, trials=3, seed=2)
-        scheduler = make_scheduler(RUNGS, study, SPACE, images=50, folder=folder)
+        scheduler = make_scheduler(RUNGS, study, SPACE, folder=folder)
         run_search(config, study, evaluator, scheduler=scheduler, callbacks=Callbacks(on_event=on_event))
         at_end()
     finally:

@@ -17,7 +17,7 @@ def space():
 
 
 def halving_of(history, space):
-    return SuccessiveHalving(RUNGS, history, images=100, domains=space.domains())
+    return SuccessiveHalving(RUNGS, history, domains=space.domains())
 
 
 def add_trials(space, history, count, epochs):

@@ -21,8 +21,12 @@ def space():
     return load_space("residual_vs_fractal")
 
 
+DEAR = (0.9, 2000)
+"""Error and FLOPs of a trial whose first epoch affords promotions of others."""
+
+
 def halving_of(rungs=RUNGS, objectives=("error", "flops")):
-    return SuccessiveHalving(rungs, History(objectives), images=100, domains=DOMAINS)
+    return SuccessiveHalving(rungs, History(objectives), domains=DOMAINS)
 
 
 def add(halving, trial, *, paused=True):
@@ -65,11 +69,22 @@ def measured_errors(monkeypatch):
 
 
 class TestPromotion:
-    def test_a_trial_near_the_front_is_promoted_after_it(self, space, measured_errors):
-        """Its band has promoted its share. Trial 2 is no cheaper than 1, and worse by less than the noise."""
-        errors = [0.5, 0.4, 0.41, *[0.9] * 7]
-        points = [(error, 10 + i) for i, error in enumerate(errors)]
-        assert promoted_in_turn(at_first_rung(space, points, paused={1, 2})) == [1, 2]
+    def test_what_is_near_the_front_goes_on_within_the_compute_and_the_front_in_any_case(
+        self, space, measured_errors
+    ):
+        """Trials 2 to 4 are no cheaper than 1, and worse by less than is known. Their first epochs afford
+        three promotions."""
+        near = [(0.4, 110), (0.41, 111), (0.412, 112), (0.414, 113)]
+        points = [(0.5, 10), *near, *[(0.9, 1 + i) for i in range(8)]]
+        for closing in (False, True):
+            halving = at_first_rung(space, points, paused={1, 2, 3, 4})
+            assert promoted_in_turn(halving, closing=closing) == [1, 2, 3]
+        spent = at_first_rung(space, points, paused={1, 2, 3, 4})
+        add(spent, trial_at_rung(space, 20, [0.3] * 9, 1000), paused=False)
+        assert promoted_in_turn(spent, closing=False) == []
+        assert promoted_in_turn(spent) == [1]
+        much = at_first_rung(space, [*points, DEAR], paused={1, 2, 3, 4})
+        assert promoted_in_turn(much, closing=False) == [1, 2, 3, 4]
 
     @pytest.mark.parametrize("closing", [False, True])
     def test_compute_bounds_promotions_while_new_trials_are_to_come(self, space, measured_errors, closing):
@@ -100,17 +115,16 @@ class TestPromotion:
 
     def test_the_highest_gain_per_unit_of_compute_goes_first(self, space, measured_errors):
         """0 is complete. 1 and 2 are equally good, and 2 takes ten times the FLOPs; 3 hardly beats 0."""
-        points = [(0.5, 100), (0.4, 110), (0.4, 1000), (0.53, 100)]
+        points = [(0.5, 100), (0.4, 110), (0.4, 1000), (0.53, 100), *[DEAR] * MIN_TRIALS]
         halving = at_first_rung(space, points, paused={1, 2, 3})
         add(halving, trial_at_rung(space, 0, [0.5] * 9, 100), paused=False)
-        add(halving, trial_at_rung(space, 4, [0.9], 2000), paused=False)  # the corner of the hypervolume
-        assert promoted_in_turn(halving) == [1, 2, 3]
+        assert promoted_in_turn(halving, closing=False) == [1, 2, 3]
 
     def test_a_trial_near_its_end_needs_less_compute(self, space, measured_errors):
-        points = [(0.9, 10), *[(0.5, 1000 + i) for i in range(3)]]
+        points = [(0.9, 10), *[(0.5, 1000 + i) for i in range(3)], *[DEAR] * MIN_TRIALS]
         halving = at_first_rung(space, points, paused={1, 2, 3})
         halving.history.pause(trial_at_rung(space, 2, [0.5] * 3, 1002))
-        assert promoted(halving) == 2
+        assert promoted(halving, closing=False) == 2
 
     @pytest.mark.parametrize(("count", "expected"), [(MIN_TRIALS - 1, None), (MIN_TRIALS, MIN_TRIALS - 1)])
     def test_nothing_is_promoted_among_a_few_trials(self, space, count, expected):
@@ -148,7 +162,7 @@ class TestPromotion:
             errors = [0.5 + 0.1 * decisions["width"] + 0.1 * rng.random()]
             add(halving, trial_at_rung(space, number, errors, 10 + number, decisions))
             trial = halving.promote((), closing=False)
-            again = SuccessiveHalving(RUNGS, halving.history, images=100, domains=DOMAINS)
+            again = SuccessiveHalving(RUNGS, halving.history, domains=DOMAINS)
             assert again.promote((), closing=False) is trial
             if trial is not None:
                 until = RUNGS[RUNGS.index(trial.epochs) + 1]
