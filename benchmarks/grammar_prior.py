@@ -69,7 +69,8 @@ def train(count: int) -> None:
             workers=0,
             results_dir=folder,
         )
-        errors = [trial.error for trial in run.trials]
+        errors = [trial.error for trial in run.study.trials]
+    run.study.close()
     known = np.array([error for error in errors if error is not None])
     print(
         f"\n{len(errors)} networks trained for {EPOCHS} epochs: {len(errors) - len(known)} failed, ", end=""

@@ -84,6 +84,7 @@ def test_a_convolution_before_the_blocks_stays_one():
     [
         ("resnet20", ("widht",), "did you mean 'width'"),
         ("fcn16s", ("width",), "no space holds exactly this network"),
+        ("fcn8s", ("width",), "no space holds exactly this network"),
         ("googlenet", ("depth", "width"), "the settings of its blocks cannot be mixed"),
         ("resnet20", (), "flops at most 20,275,520: met by 0.0% of random draws, the nearest has 40,551,040"),
     ],
