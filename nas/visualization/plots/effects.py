@@ -121,7 +121,7 @@ def interaction_figure(main: Mapping[str, float], interactions: Sequence[Interac
     heatmap(axes, np.sqrt(table), [["" if np.isnan(v) else _in_percent(v) for v in row] for row in table])
     axes.set_xticks(np.arange(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(np.arange(len(names)), names)
-    axes.set_title("share of variance, %; single factors on the diagonal", fontsize=9, loc="left")
+    axes.set_title("share of variance, %;\nsingle factors on the diagonal", fontsize=9, loc="left")
     return figure
 
 

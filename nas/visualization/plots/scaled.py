@@ -34,7 +34,8 @@ def scaled_figure(given: Given, types: Sequence[str] = ()) -> Figure:
             _type(axes, axis, start, types)
     axes.plot([start], [100 * given.error], "*", color=INK, markersize=10, label=f"{given.name}, measured")
     axes.set(xlabel="FLOPs", ylabel="validation error, %")
-    axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0.0, low), min(100.0, high))  # a straight line may leave the range of errors
     log_axis(axes, "x", flops)
     figure.legend(loc="outside upper center", ncols=2)
     return figure
