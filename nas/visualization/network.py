@@ -228,61 +228,33 @@ def _colour(kind: str) -> str:
 
 
 def _draw_box(axes: Any, box: Box, colour: str, clip: Any) -> None:
-    from matplotlib.patches import Circle, FancyBboxPatch
+    from matplotlib.patches import Circle
 
-    corner, style = (box.x, box.y), "round,pad=0,rounding_size=0.08"
-    axes.add_artist(
-        FancyBboxPatch(
-            corner,
-            box.width,
-            box.height,
-            style,
-            facecolor=colour,
-            edgecolor="#666666",
-            linewidth=0.8,
-            clip_path=clip,
-        )
-    )
-    middle = box.x + box.width / 2
+    _draw_tile(axes, (box.x, box.y, box.width, box.height), (colour, "#666666", 0.8), clip)
+    words = {"ha": "center", "va": "center", "clip_path": clip}
     for line, (text, weight) in enumerate(((box.title, "bold"), (box.note, "normal"))):
-        axes.text(
-            middle,
-            box.y + 0.15 + 0.15 * line,
-            text,
-            ha="center",
-            va="center",
-            fontsize=6.5,
-            weight=weight,
-            clip_path=clip,
-        )
+        axes.text(box.middle, box.y + 0.15 + 0.15 * line, text, fontsize=6.5, weight=weight, **words)
     if box.entry:
         axes.add_artist(Circle(box.entry, 0.035, color=FLOW, clip_path=clip))
     for edge in box.edges:  # below the tiles, whose words they would cross
         _draw_edge(axes, edge, clip)
     for tile in box.tiles:
-        left, top = tile.x - tile.width / 2, tile.y - tile.height / 2
-        axes.add_artist(
-            FancyBboxPatch(
-                (left, top),
-                tile.width,
-                tile.height,
-                style,
-                facecolor="white",
-                edgecolor="#888888",
-                linewidth=0.6,
-                clip_path=clip,
-            )
-        )
-        axes.text(
-            tile.x,
-            tile.y,
-            tile.text,
-            ha="center",
-            va="center",
-            fontsize=5.5,
-            linespacing=1.05,
-            clip_path=clip,
-        )
+        place = (tile.x - tile.width / 2, tile.y - tile.height / 2, tile.width, tile.height)
+        _draw_tile(axes, place, ("white", "#888888", 0.6), clip)
+        axes.text(tile.x, tile.y, tile.text, fontsize=5.5, linespacing=1.05, **words)
+
+
+def _draw_tile(
+    axes: Any, place: tuple[float, float, float, float], look: tuple[str, str, float], clip: Any
+) -> None:
+    """Draw a rounded rectangle. place: left, top, width, height. look: fill, edge, line width."""
+    from matplotlib.patches import FancyBboxPatch
+
+    left, top, width, height = place
+    fill, edge, line = look
+    style = "round,pad=0,rounding_size=0.08"
+    box = FancyBboxPatch((left, top), width, height, style, fc=fill, ec=edge, lw=line, clip_path=clip)
+    axes.add_artist(box)
 
 
 def _draw_edge(axes: Any, edge: Edge, clip: Any) -> None:
