@@ -4,8 +4,9 @@
     python benchmarks/study.py analyze NAME
 
 NAME is one of SETTINGS. `train` appends one row per training to results/published/module_types/NAME.csv, and
-goes on where it stopped; contexts are trained one after the other, so that an unfinished study is a smaller
-one. `analyze` writes what each budget allows to say beside it.
+goes on where it stopped. One training of each network comes first, context by context, so that an unfinished
+study is a smaller one; then second seeds, the longer schedule and the grid of recipes. `analyze` writes what
+each budget allows to say beside it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 from safetensors.torch import load
 
 import nas
+from nas.analysis.text.ranking import analysis_text
 from nas.codegen.build import build
 from nas.data import Dataset, load_data
 from nas.searchers.designs.base import Context
@@ -131,13 +133,17 @@ def contexts(space: SearchSpace, budgets: tuple[int, ...]) -> Iterator[Networks]
 
 
 def jobs(name: str, data: str) -> Iterator[Job]:
-    """Yield all trainings of a study, context by context."""
+    """Yield all trainings of a study."""
     dataset, budgets = dataset_of(name, data), SETTINGS[name].budgets
     space = load_space("five_types").with_input(dataset.input_shape, dataset.num_classes)
-    for number, drawn in zip(range(CONTEXTS), contexts(space, budgets), strict=False):
-        plain = [Job(name, data, number, kind, b, g, seed=0) for (kind, b), g in drawn.items()]
-        judged = [job for job in plain if job.budget in (0, budgets[1])]
+    by_context = [
+        [Job(name, data, number, kind, budget, g, seed=0) for (kind, budget), g in drawn.items()]
+        for number, drawn in zip(range(CONTEXTS), contexts(space, budgets), strict=False)
+    ]
+    for plain in by_context:
         yield from plain
+    for number, plain in enumerate(by_context):
+        judged = [job for job in plain if job.budget in (0, budgets[1])]
         if number < REPEATED:
             yield from (job._replace(seed=1) for job in plain)
         if number < LONGER:
@@ -190,8 +196,10 @@ def analyze(name: str) -> None:
     for budget in SETTINGS[name].budgets:
         rows = table[table.budget.isin([0, budget])].copy()
         rows["budget"] = float(budget)
-        text = str(nas.analyze(rows.drop(columns=["reason", "network"])))
+        analysis = nas.analyze(rows.drop(columns=["reason", "network"]))
+        text = analysis_text(analysis, width=110)
         (FOLDER / f"{name}_{budget}.txt").write_text(text + "\n", encoding="utf-8")
+        analysis.frame().to_csv(FOLDER / f"{name}_{budget}_contrasts.csv", index=False)
         print(f"== {name}, {budget:,} FLOPs\n{text}")
 
 
