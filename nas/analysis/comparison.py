@@ -6,7 +6,7 @@ the claims that they support in `nas.analysis.claims.grades`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -224,6 +224,7 @@ def _contrasts(
     everywhere = np.zeros(len(alike), np.intp)
     scale = _per_block(networks)
     dominant = _dominant(networks.shares[:, kept])
+    changes_p = iter(statistics.holm(np.array([change.p for found in adjusted for change in found.changes])))
     results = {}
     for at, (i, j) in enumerate(pairs):
         raw = _bounded(-1, *(scale * value for value in effects.difference(i, j)))
@@ -236,15 +237,14 @@ def _contrasts(
             better = statistics.superiority(alike, dominant, everywhere, i, j)
         a, b = (networks.names[k] for k in pair)
         tests = (raw, float(p_raw[at]), matched, float(p_matched[at]))
-        differ = _heterogeneity(adjusted[at], scale)
+        differ = _heterogeneity(adjusted[at], scale, [float(next(changes_p)) for _ in adjusted[at].changes])
         results[pair] = _contrast(networks, (a, b), tests, better, facts, differ)
     return results
 
 
-def _heterogeneity(adjusted: AdjustedEffect, scale: float) -> Heterogeneity:
-    """Test whether an effect changes with each covariate, and tell it one standard deviation below and above
-    the mean of the covariate."""
-    tests = statistics.holm(np.array([change.p for change in adjusted.changes]))
+def _heterogeneity(adjusted: AdjustedEffect, scale: float, tests: Sequence[float]) -> Heterogeneity:
+    """Tell an effect one standard deviation below and above the mean of each covariate. tests: p of an effect
+    that does not change with it, after Holm over all contrasts."""
     value, shown = adjusted.estimate.value, []
     for name, change, p in zip(COVARIATES, adjusted.changes, tests, strict=False):
         ends = (("low", value - change.value), ("high", value + change.value))
@@ -253,7 +253,7 @@ def _heterogeneity(adjusted: AdjustedEffect, scale: float) -> Heterogeneity:
             for end, at in ends
         )
         if np.isfinite(p):
-            shown.append(Interaction(name, float(p), strata))
+            shown.append(Interaction(name, p, strata))
     return Heterogeneity(tuple(shown))
 
 

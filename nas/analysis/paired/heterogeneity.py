@@ -14,7 +14,11 @@ from nas.stats.paired_means import paired_means
 from nas.stats.resampling import Floats, Ints, holm
 
 LEVEL = 0.05
-PERMUTATIONS = 2000
+PERMUTATIONS = 10_000
+"""Permutations at most; each contrast has several tests, and all of one estimand are adjusted together."""
+FEWEST = 2000
+MOST_CELLS = 4_000_000
+"""Permutations times contexts, from which on there are fewer permutations, but at least `FEWEST`."""
 RESAMPLES = 1000
 STRATUM_CONTEXTS = 5
 """Contexts below which a stratum is not shown."""
@@ -32,7 +36,7 @@ class Stratum:
 @dataclass(frozen=True)
 class Interaction:
     """Test of a covariate of contexts: whether the effect changes with it, `p` after Holm over the
-    covariates of a contrast, and the effect in the contexts where it is low and high."""
+    covariates of all contrasts of one estimand, and the effect in the contexts where it is low and high."""
 
     covariate: str
     p: float
@@ -47,7 +51,7 @@ class Interaction:
 @dataclass(frozen=True)
 class Heterogeneity:
     """Spread of an effect between contexts. `sd` is that of the effect beyond seed noise, and `p` tests
-    it; both are NaN where no network was trained twice."""
+    it, after Holm over the contrasts; both are NaN where no network was trained twice."""
 
     interactions: tuple[Interaction, ...] = ()
     sd: float = nan
@@ -73,7 +77,7 @@ def heterogeneity(
     freedom: Floats,
     rng: np.random.Generator,
 ) -> tuple[Heterogeneity, ...]:
-    """Test each column of `differences` (contexts, contrasts).
+    """Test each column of `differences` (contexts, contrasts), with all p-values adjusted together.
 
     Args:
         differences: Effects by context, NaN where not known.
@@ -82,7 +86,8 @@ def heterogeneity(
         freedom: Degrees of freedom of each noise variance.
         rng: Source of permutations and resamples.
     """
-    order = rng.permuted(np.tile(np.arange(len(differences)), (PERMUTATIONS, 1)), axis=1)
+    permutations = max(FEWEST, min(PERMUTATIONS, MOST_CELLS // len(differences)))
+    order = rng.permuted(np.tile(np.arange(len(differences)), (permutations, 1)), axis=1)
     pairs = list(zip(differences.T, covariates, strict=True))
     halves = [[list(_halves(d, values)) for values in found.values()] for d, found in pairs]
     columns = [
@@ -92,19 +97,21 @@ def heterogeneity(
         for _, mask in sides
     ]
     effects = iter(_effects(columns, rng))
+    slopes = iter(holm(np.array([_slope_p(d, v, order) for d, found in pairs for v in found.values()])))
+    spreads = [_beyond_noise(*each) for each in zip(differences.T, noise, freedom, strict=True)]
+    beyond = holm(np.array([p for _, p in spreads]))
     results = []
-    for at, ((d, found), parts) in enumerate(zip(pairs, halves, strict=True)):
-        p = holm(np.array([_slope_p(d, values, order) for values in found.values()]))
-        interactions = tuple(
+    for (_, found), parts, (sd, _), p in zip(pairs, halves, spreads, beyond.tolist(), strict=True):
+        interactions = [
             Interaction(
                 name,
-                float(value),
+                float(next(slopes)),
                 tuple(Stratum(_side(name, side), int(mask.sum()), next(effects)) for side, mask in sides),
             )
-            for name, value, sides in zip(found, p, parts, strict=True)
-        )
+            for name, sides in zip(found, parts, strict=True)
+        ]
         shown = tuple(each for each in interactions if isfinite(each.p))
-        results.append(Heterogeneity(shown, *_beyond_noise(d, noise[at], freedom[at])))
+        results.append(Heterogeneity(shown, sd, p))
     return tuple(results)
 
 
