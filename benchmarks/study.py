@@ -2,6 +2,7 @@
 
     python benchmarks/study.py train NAME --data SPEC [--processes 2]
     python benchmarks/study.py analyze NAME
+    python benchmarks/study.py table NAME
     python benchmarks/study.py draw NAME,NAME
 
 NAME is one of SETTINGS. `train` appends one row per training to results/published/module_types/NAME.csv, and
@@ -18,7 +19,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import count
+from itertools import combinations, count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -235,6 +236,31 @@ def draw(names: list[str]) -> None:
     figure.savefig(PICTURE, dpi=150)
 
 
+def table(name: str) -> None:
+    """Print the contrasts as a table for the page of the study; what is shown after Holm is bold."""
+    columns = places(SETTINGS[name].budgets)
+    found = {place: contrasts(name, *place) for place in columns}
+    print("| from | to | same shape | " + " | ".join(f"{metric(b)} FLOPs" for _, b in columns[1:]) + " |")
+    print("|---" * (2 + len(columns)) + "|")
+    for a, b in combinations((*TYPES, TWIN, BARE), 2):
+        if {a, b} <= set(TYPES) or (a == "residual" and b in (TWIN, BARE)):
+            cells = [found[place][a, b] for place in columns]
+            print(f"| {a.replace('_', ' ')} | {b.replace('_', ' ')} | {' | '.join(cells)} |")
+
+
+def contrasts(name: str, estimand: str, budget: int) -> dict[tuple[str, str], str]:
+    """Return the change of error in points with its limits, by pair of types in either order."""
+    rows = pd.read_csv(FOLDER / f"{name}_{budget}_contrasts.csv")
+    texts = {}
+    for row in rows[rows.estimand == estimand].itertuples():
+        for a, b, sign in ((row.a, row.b, 1), (row.b, row.a, -1)):
+            low, high = sorted((100 * sign * row.effect_low, 100 * sign * row.effect_high))
+            text = f"{100 * sign * row.effect:.2f} [{low:.2f}, {high:.2f}]".replace("-0.00", "0.00")
+            text = text.replace("-", "\N{MINUS SIGN}")
+            texts[a, b] = f"**{text}**" if row.p < 0.05 else text
+    return texts
+
+
 def places(budgets: tuple[int, ...]) -> list[tuple[str, int]]:
     """Return estimand and budget of each column of the picture."""
     return [("E1", budgets[0]), *(("E2", budget) for budget in budgets)]
@@ -253,7 +279,7 @@ def against_residual(name: str, kind: str, estimand: str, budget: int) -> tuple[
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=("train", "analyze", "draw"))
+    parser.add_argument("what", choices=("train", "analyze", "table", "draw"))
     parser.add_argument("name", help=f"of {', '.join(SETTINGS)}")
     parser.add_argument("--data", default="digits", help="as of nas search --data")
     parser.add_argument("--processes", type=int, default=2)
@@ -262,5 +288,7 @@ if __name__ == "__main__":
         train(options.name, options.data, options.processes)
     elif options.what == "analyze":
         analyze(options.name)
+    elif options.what == "table":
+        table(options.name)
     else:
         in_style(draw)(options.name.split(","))

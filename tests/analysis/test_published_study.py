@@ -1,0 +1,53 @@
+"""The study of module types as it is published: its controls, and that its texts follow from its table."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from testing.paths import ROOT
+
+import nas
+
+FOLDER = ROOT / "results" / "published" / "module_types"
+BUDGET = 200_000
+
+
+@pytest.fixture(scope="module")
+def contrasts() -> pd.DataFrame:
+    table = pd.read_csv(FOLDER / "digits.csv", dtype={"digest": str, "reason": str})
+    rows = table[table.budget.isin([0, BUDGET])].assign(budget=float(BUDGET))
+    return nas.analyze(rows.drop(columns=["reason", "network"])).frame()
+
+
+def of(contrasts: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    return contrasts[(contrasts.a == a) & (contrasts.b == b)].set_index("estimand")
+
+
+def test_the_same_networks_with_other_seeds_are_not_separated_and_change_nowhere(
+    contrasts: pd.DataFrame,
+) -> None:
+    twins = of(contrasts, "residual", "residual_again")
+    assert (twins.p > 0.05).all()
+    assert (twins.p_equivalent < 0.05).all()
+    assert not twins.claim.str.contains("changes with|differs").any()
+
+
+def test_networks_without_batch_norm_are_worse(contrasts: pd.DataFrame) -> None:
+    bare = of(contrasts, "residual", "residual_without_norm")
+    assert (bare.p < 0.05).all()
+    assert (bare.effect_low > 0.05).all()
+
+
+def test_which_of_plain_and_bottleneck_is_better_depends_on_what_is_held_constant(
+    contrasts: pd.DataFrame,
+) -> None:
+    found = of(contrasts, "bottleneck", "plain")
+    assert (found.p < 0.05).all()
+    assert found.effect_high["E1"] < 0 < found.effect_low["E2"]
+
+
+def test_the_contrasts_follow_from_the_table(contrasts: pd.DataFrame) -> None:
+    published = pd.read_csv(FOLDER / f"digits_{BUDGET}_contrasts.csv")
+    for name in ("effect", "effect_low", "effect_high", "p"):
+        assert contrasts[name].tolist() == pytest.approx(published[name].tolist(), abs=1e-4), name
+    assert contrasts.grade.tolist() == published.grade.tolist()
