@@ -22,7 +22,7 @@ PAIRED_NOTE = (
 )
 STRATA_NOTE = (
     "Effects in points where a property of the context is low and where it is high; * where the effect "
-    "changes with it (p < 0.05, after Holm over the properties)."
+    "changes with it (p < 0.05, after Holm over all properties and pairs)."
 )
 SKEW_NOTE = (
     "Intervals are approximate, as the differences have a skewness of up to {skewness:.1f}: they may cover "
