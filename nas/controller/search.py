@@ -226,8 +226,7 @@ def _train(
         callbacks.on_start(run, evaluator.slots)
         if config.recipe.precision != "auto":
             callbacks.on_precision(config.recipe.precision)
-        rungs = run.files.rungs
-        scheduler = make_scheduler(config.fidelity, run.study, config.space, folder=rungs)
+        scheduler = make_scheduler(config.fidelity, run.study, config.space, folder=run.files.rungs)
         try:
             out_of_networks = run_search(
                 config,

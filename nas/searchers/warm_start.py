@@ -19,7 +19,7 @@ from nas.modules import Component, Module
 from nas.modules.pool import Pool
 from nas.modules.structure import Structure
 from nas.recipe import fields_text
-from nas.space.around import split
+from nas.space.around import Stages, split
 from nas.space.candidate import recipe_of
 from nas.space.decisions import RECIPE
 from nas.space.genotype import Genotype, expand
@@ -27,8 +27,6 @@ from nas.space.space import Decisions, SearchSpace
 from nas.space.spec import usual_option
 from nas.study.trial import Proposal
 from nas.zoo.network_file import setting_network
-
-Stages = Sequence[Sequence[Module]]
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,8 @@ def project(space: SearchSpace, genotype: Genotype) -> tuple[Genotype, list[str]
     A space whose stages begin where strides and widths of the network change, as one around it, takes the
     modules as they are. Elsewhere pools that halve the image are left out and the next module takes their
     stride, because in a space strides stand at the start of a stage. If the constraints are violated,
-    numbers are changed one by one until they hold. NasError if that fails, or if the network is not a chain
-    of modules.
+    numbers are changed one by one until they hold, and other options where numbers do not suffice. NasError
+    if that fails, or if the network is not a chain of modules.
     """
     if genotype in space:
         return genotype, []
@@ -167,11 +165,13 @@ def _moved(
     excess, flops = space.excess(nearest), _flops(space, nearest)
     best: tuple[float, float, Genotype, Decisions] | None = None
     for path, value in space.decisions(nearest).items():
-        for option in space.domains()[path] if _is_number(value) == numbers else ():
+        for option in space.domains()[path]:
+            if option == value or _is_number(value) != numbers:
+                continue
             move = {**answers, path: option}
             neighbour = _build(space, move)
             rank = space.excess(neighbour), abs(_flops(space, neighbour) - flops)
-            if option != value and rank[0] < excess and (best is None or rank < best[:2]):
+            if rank[0] < excess and (best is None or rank < best[:2]):
                 best = *rank, neighbour, move
     return best[2:] if best else None
 
