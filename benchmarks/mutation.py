@@ -92,7 +92,7 @@ TESTS: dict[str, Sequence[str]] = {
     "nas/controller/begin.py": LOOP,
     "nas/controller/planned_trial.py": LOOP,
     "nas/schedulers/rung_store.py": HALVING,
-    "nas/schedulers/promotion.py": HALVING,
+    "nas/schedulers/rungs.py": HALVING,
     "nas/schedulers/successive_halving.py": HALVING,
     "nas/space/genotype.py": GENOTYPE,
     "nas/space/genotype_json.py": GENOTYPE,

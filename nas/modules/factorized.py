@@ -7,21 +7,9 @@ side). The pooling branch gets the channels that the others leave of the width.
 from dataclasses import dataclass
 
 from nas.graph.graph import Value
-from nas.graph.ops import AvgPool, BatchNorm, Concat, LineConv, Relu
-from nas.modules.activated_conv import activated
+from nas.graph.ops import AvgPool, Concat
 from nas.modules.base import Module, choice
-
-EPS = 1e-3
-
-
-def conv(x: Value, width: int, kernel: int, stride: int = 1, padding: int | None = None) -> Value:
-    """Apply a convolution with batch norm and ReLU."""
-    return activated(x, max(1, width), kernel, "relu", stride, eps=EPS, padding=padding)
-
-
-def line(x: Value, width: int, kernel: int, column: bool, stride: int = 1) -> Value:
-    """Apply a convolution of a row or a column, with batch norm and ReLU."""
-    return Relu()(BatchNorm(EPS)(LineConv(max(1, width), kernel, stride, column=column)(x)))
+from nas.modules.inception_conv import conv, line
 
 
 @dataclass(frozen=True)

@@ -11,45 +11,7 @@ from nas.graph.graph import Value
 from nas.graph.ops import DropPathMean, Mean
 from nas.modules.base import Module, WrittenClass, choice
 from nas.modules.conv_blocks import CHAIN_NORMS, ConvSpec, nested_conv_unit
-
-INIT = """\
-        super().__init__()
-        self.columns = columns
-        lengths = [1]  # of a convolution, in steps of the deepest column; by column
-        for _ in range(columns - 1):
-            lengths = [2 * lengths[0], *lengths]
-        self.steps = nn.ModuleList()
-        for step in range(1, lengths[0] + 1):
-            convs = nn.ModuleList()  # those that end at this step, the deepest last
-            for length in lengths:
-                if step == length:
-                    convs.append({first})
-                elif step % length == 0:
-                    convs.append({later})
-            self.steps.append(convs)
-"""
-DROP_PATH = """\
-        self.join = DropPathMean(columns, "{mode}")
-"""
-FORWARD = """
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        columns = [x] * self.columns
-        for convs in self.steps:
-            first = self.columns - len(convs)
-            for i, conv in enumerate(convs, first):
-                columns[i] = conv(columns[i])
-            if len(convs) > 1:
-                joined = self.join(columns[first:])
-                columns = columns[:first] + [joined] * len(convs)
-        return columns[-1]
-"""
-MEAN = """
-    def join(self, columns: list[torch.Tensor]) -> torch.Tensor:
-        total = columns[0]
-        for x in columns[1:]:
-            total = total + x
-        return total / len(columns)
-"""
+from nas.modules.fractal_class import fractal_class
 
 
 @dataclass(frozen=True)
@@ -74,11 +36,7 @@ class Fractal(Module, name="fractal"):
         return heads[-1]
 
     def written_class(self) -> WrittenClass:
-        join = MEAN if self.drop_path == "none" else ""
-        drop = DROP_PATH.format(mode=self.drop_path) if self.drop_path != "none" else ""
-        drops = (DropPathMean(self.columns, self.drop_path),) if drop else ()
-        parts = {"first": "steps.0.0", "later": "steps.1.1"}
-        return WrittenClass(INIT + drop + FORWARD + join, parts, ("columns",), drops)
+        return fractal_class(self.columns, self.drop_path)
 
     def _join(self, paths: list[Value]) -> Value:
         if len(paths) == 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nas.graph.graph import Value
 from nas.graph.ops import Concat, MaxPool
 from nas.modules.base import Module, choice
-from nas.modules.factorized import conv, line
+from nas.modules.inception_conv import conv, line
 
 
 @dataclass(frozen=True)
