@@ -73,6 +73,23 @@ def test_a_folder_that_was_being_replaced_is_put_back(tmp_path):
         assert content(tmp_path) == {"one/card": "old"}
 
 
+def test_a_folder_whose_replacement_fails_is_put_back_at_once(tmp_path, monkeypatch):
+    replace(tmp_path / "one", {"card": "old"})
+    rename = Path.rename
+
+    def fails(path, target):
+        if path.name == "one" and path.parent != tmp_path:  # the draft, in its work folder
+            raise OSError("no space left")
+        return rename(path, target)
+
+    with work_folder(tmp_path) as scratch:
+        (scratch / "one").mkdir()
+        monkeypatch.setattr(Path, "rename", fails)
+        with pytest.raises(OSError, match="no space left"):
+            replace_folder(scratch / "one", tmp_path / "one")
+        assert content(tmp_path) == {"one/card": "old"}
+
+
 def test_a_folder_that_another_process_was_replacing_is_replaced(tmp_path):
     """That process was killed after our work folder was made, and left what it had moved away."""
     replace(tmp_path / "one", {"card": "old"})

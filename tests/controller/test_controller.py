@@ -20,6 +20,7 @@ from nas.controller.record import LAYERS, kept_weights
 from nas.controller.signals import Interrupted, Stop
 from nas.errors import AllTrialsFailedError, StorageError
 from nas.pareto import front
+from nas.schedulers.base import TrainFully
 from nas.searchers import make_searcher
 from nas.searchers.base import Searcher
 from nas.space.load import load_space
@@ -120,10 +121,23 @@ def test_nothing_starts_that_would_end_after_the_time(space):
     assert 1 <= len(study.trials) <= 10
     assert not study.pending
     assert len(search(space, slow, trials=3, seconds=60.0).trials) == 3
+    half = lambda task: Result(task.number, "complete", error=0.5, duration=30.0)  # noqa: E731
+    assert len(search(space, half, evaluator=Scripted(half, slots=1), trials=9, seconds=60.0).trials) == 9
     started = time.monotonic()
     long = lambda task: Result(task.number, "complete", error=0.5, duration=1000.0)  # noqa: E731
     assert len(search(space, long, evaluator=Scripted(long, slots=1), trials=9, seconds=900.0).trials) == 1
     assert time.monotonic() - started < 60
+
+
+def test_a_scheduler_is_told_when_no_new_trial_is_to_come(space):
+    asked = []
+
+    class Asked(TrainFully):
+        def promote(self, running, *, closing):
+            asked.append(closing)
+
+    search(space, trials=5, scheduler=Asked())
+    assert asked[:7] == [False] * 6 + [True]  # before each of five trials, and twice where there is no sixth
 
 
 def test_same_seed_and_one_slot_give_the_same_search(space):
@@ -136,8 +150,16 @@ def test_same_seed_and_one_slot_give_the_same_search(space):
 
 
 def test_callbacks_get_every_trial_and_event(space):
-    trials, events = [], []
-    search(space, trials=5, on_trial=lambda *seen: trials.append(seen), on_event=events.append)
+    trials, events, times = [], [], []
+    search(
+        space,
+        trials=5,
+        on_trial=lambda *seen: trials.append(seen),
+        on_event=events.append,
+        on_times=times.append,
+    )
+    assert {(spent.worker, spent.trial) for spent in times} == {("driver", number) for number in range(5)}
+    assert all(spent.start <= spent.end and "recording" in spent.phases for spent in times)
     assert [progress.done for _, progress in trials] == [1, 2, 3, 4, 5]
     last = trials[-1][1]
     assert (last.total, last.complete, last.failed, last.running, last.remaining) == (5, 5, 0, 0, 0)

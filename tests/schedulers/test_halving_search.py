@@ -95,7 +95,10 @@ class TestSearch:
 
     def test_events_tell_of_rungs(self, space, tmp_path):
         events = []
-        study = search(space, tmp_path, trials=12, callbacks=Callbacks(on_event=events.append))
+        evaluator = RungEvaluator()
+        callbacks = Callbacks(on_event=events.append)
+        study = search(space, tmp_path, trials=12, evaluator=evaluator, callbacks=callbacks)
+        assert evaluator.most == 3  # no more at once than it has slots
         rungs = [event for event in events if event.kind == "rung"]
         assert {event.row["epoch"] for event in rungs} == {1, 3}
         assert [event.progress.done for event in rungs][-1] == 12

@@ -190,6 +190,14 @@ class TestProposals:
         pairs = (bad, good), (good, bad), (dear, good)
         assert [halving.best_candidate(pair) for pair in pairs] == [1, 0, 1]
 
+    def test_of_equal_candidates_the_one_with_the_lower_cost_is_begun(self, space):
+        halving = halving_of(objectives=("error", "params"))
+        for number in range(MIN_TRIALS):
+            add(halving, trial_at_rung(space, number, [0.7 - 0.2 * (number % 2)], 100))
+        assert halving.proposal_count() == 3
+        large, small = (UntrainedCandidate(Cost(params, 100, 0, 0), {}) for params in (10**6, 10))
+        assert [halving.best_candidate(pair) for pair in ((large, small), (small, large))] == [1, 0]
+
     @pytest.mark.parametrize(
         ("rungs", "others", "count"),
         [

@@ -36,16 +36,17 @@ def epoch_row(seed, epoch):
 class RungEvaluator:
     """Trains in memory from rung to rung, in order of submission.
 
-    `executed` are (number, first epoch done, last epoch) of each task. `after` is called with every task that
-    has ended.
+    `executed` are (number, first epoch done, last epoch) of each task, `most` how many were held at
+    once. `after` is called with every task that has ended.
     """
 
     def __init__(self, slots=3, fails=lambda task: False, after=ignore):
         self.slots, self.fails, self.after = slots, fails, after
-        self.tasks, self.executed = [], []
+        self.tasks, self.executed, self.most = [], [], 0
 
     def submit(self, task):
         self.tasks.append(task)
+        self.most = max(self.most, len(self.tasks))
 
     def wait(self, timeout=None, **callbacks):
         task = self.tasks.pop(0)
