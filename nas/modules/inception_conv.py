@@ -1,4 +1,4 @@
-"""Convolutions of Inception v3: batch norm and ReLU after each, at least one channel (Szegedy et al., 2016)."""
+"""Convolutions of Inception v3, each with batch norm and ReLU (Szegedy et al., 2016)."""
 
 from nas.graph.graph import Value
 from nas.graph.ops import BatchNorm, LineConv, Relu

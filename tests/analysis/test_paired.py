@@ -55,8 +55,25 @@ def test_an_effect_is_found_with_its_size_and_its_words():
     assert found.claim.startswith("replacing plain by residual lowers error by")
     assert "points at equal FLOPs in this space and recipe" in found.claim
     assert found.refused == []
-    assert paired(frame).seed_sd == pytest.approx(SEED_SD, rel=0.3)
+    assert set(paired(frame).seed_sds) == {"plain", "residual"}
+    assert all(sd == pytest.approx(SEED_SD, rel=0.5) for sd in paired(frame).seed_sds.values())
     assert found.heterogeneity.sd == pytest.approx(CONTEXT_SD, rel=0.5)
+
+
+def test_seed_noise_is_told_by_type_and_counts_in_its_own_contrasts():
+    frame = blocks(types=TYPES)
+    luck = np.random.default_rng(1).normal(0, 10 * SEED_SD, len(frame))
+    frame["error"] += luck * (frame["module_types"] == "fractal")
+    found = paired(frame)
+    noise = found.seed_sds
+    assert noise["fractal"] > 5 * max(noise["plain"], noise["residual"])
+    quiet, loud = (
+        next(c for c in found.contrasts if (c.a, c.b, c.estimand) == (*pair, "E2"))
+        for pair in (("plain", "residual"), ("fractal", "residual"))
+    )
+    assert quiet.effect.value / quiet.in_seed_sd == pytest.approx(noise["plain"], rel=0.5)
+    assert loud.effect.value / loud.in_seed_sd > 3 * noise["plain"]
+    assert "(fractal). " in analysis_text(analyze(frame))
 
 
 def test_a_type_that_differs_in_flops_only_has_an_effect_at_the_same_shape_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -134,8 +135,10 @@ def test_nodes_have_their_natural_order():
         assert [node.name for node in network.nodes] == [*names, "end"]
 
 
-def test_a_genotype_with_ends_is_no_module():
-    outer = Genotype(ConvStem(width=4), (Node("a", chain(1), ("stem",)),), PoolHead())
+@pytest.mark.parametrize("without", ["stem", "head", None])
+def test_a_genotype_with_ends_is_no_module(without):
+    inner = replace(chain(1), **{without: None}) if without else chain(1)
+    outer = Genotype(ConvStem(width=4), (Node("a", inner, ("stem",)),), PoolHead())
     with pytest.raises(NasError, match="cannot be nested"):
         expand(outer)
     with pytest.raises(NasError, match="only a genotype with a head"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +46,10 @@ class Blocks:
         runs = (~np.isnan(self.error) | self.failed).sum(axis=2)
         return int(np.median(runs[runs > 0])) if (runs > 0).any() else 0
 
-    @property
-    def seed_sd(self) -> float:
-        """Pooled standard deviation between trainings of one network of a context; NaN with one
-        seed. A network that stands in both arms counts once."""
-        error = np.where(self.repeated, np.nan, self.error)
+    def seed_sd(self, types: Sequence[int]) -> float:
+        """Return the standard deviation between trainings of one network of a context, pooled over the
+        networks of some types; NaN with one seed. A network that stands in both arms counts once."""
+        error = np.where(self.repeated, np.nan, self.error)[..., list(types)]
         runs = (~np.isnan(error)).sum(axis=2)
         squares = np.nansum((error - mean_of(error, 2)[:, :, None]) ** 2)
         freedom = int(np.maximum(runs - 1, 0).sum())

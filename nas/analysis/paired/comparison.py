@@ -50,14 +50,15 @@ ESTIMAND = (
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """All types in paired contexts. `orders` are the orders of the types by estimand; an estimand of which
-    there are no trainings has neither contrasts nor order."""
+    """All types in paired contexts. `seed_sds` are the standard deviations between trainings of one network,
+    by type, NaN with one seed; `orders` are the orders of the types by estimand; an estimand of which there
+    are no trainings has neither contrasts nor order."""
 
     types: tuple[str, ...]
     contexts: int
     networks: int
     seeds: int
-    seed_sd: float
+    seed_sds: Mapping[str, float]
     contrasts: tuple[PairedContrast, ...]
     orders: Mapping[str, Order]
     evidence: Evidence
@@ -110,7 +111,7 @@ def compare_blocks(
         contexts=len(blocks.error),
         networks=len(np.unique(blocks.digests[blocks.digests != ""])),
         seeds=blocks.seeds,
-        seed_sd=blocks.seed_sd,
+        seed_sds={name: blocks.seed_sd([k]) for k, name in enumerate(blocks.types)},
         contrasts=tuple(contrasts),
         orders=orders,
         evidence=evidence,
@@ -200,7 +201,7 @@ def _contrast(
         p=p[0],
         p_equivalent=p[1],
         superiority=float(np.mean((d[known] < 0) + (d[known] == 0) / 2)) if known.any() else float("nan"),
-        in_seed_sd=_ratio(facts.effect.value, blocks.seed_sd),
+        in_seed_sd=_ratio(facts.effect.value, blocks.seed_sd(pair)),
         skewness=float(found.skewness[at]),
         most_skewed=facts.most_skewed,
         flops_change=cost_change(blocks.flops[:, arm], pair),

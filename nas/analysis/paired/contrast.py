@@ -22,7 +22,8 @@ ROUGH = 25
 class PairedContrast(Graded):
     """Type a replaced by type b under one estimand, "E1" or "E2". Changes are fractions; `where` words the
     estimand; `p_equivalent` is that of an effect beyond the smallest of interest, after Holm; `superiority`
-    is the share of contexts in which b has the lower error; `skewness` is that of the differences,
+    is the share of contexts in which b has the lower error; `in_seed_sd` is the effect over the standard
+    deviation between trainings of one network of the two types; `skewness` is that of the differences,
     `most_skewed` the largest of all contrasts in these contexts; `flops_change` and `params_change` are
     geometric means; `same_trainings` says that the trainings are those of the other estimand too, so that the
     two confirm nothing of each other."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 PAIRED_NOTE = (
     "Effects in percentage points of error, b less a; p is the larger of sign flips and bootstrap-t, after "
-    "Holm over the contrasts of one estimand. The SD between contexts is beyond seed noise."
+    "Holm over the contrasts of one estimand. The seed SD is that of the two types; the SD between "
+    "contexts is beyond seed noise."
 )
 STRATA_NOTE = (
     "Effects in points where a property of the context is low and where it is high; * where the effect "
@@ -59,8 +60,7 @@ def paired_parts(paired: PairedComparison) -> list[RenderableType]:
 def paired_ranking(paired: PairedComparison) -> list[RenderableType]:
     seeds = count(paired.seeds, "training seed")
     title = f"Paired contexts: {count(paired.contexts, 'context')}, {paired.networks} networks, {seeds}"
-    noise = "" if math.isnan(paired.seed_sd) else f", SD between seeds {100 * paired.seed_sd:.2f} points"
-    parts: list[RenderableType] = [f"{title}{noise}. {grades_line(paired.grades)}"]
+    parts: list[RenderableType] = [f"{title}{_seed_noise(paired)}. {grades_line(paired.grades)}"]
     for name, order in paired.orders.items():
         own = [c for c in paired.contrasts if c.estimand == name]
         where = f"{own[0].where} ({name})"
@@ -72,6 +72,15 @@ def paired_ranking(paired: PairedComparison) -> list[RenderableType]:
         elif not order.left_out:
             parts.append(f"The contrasts {where} contradict each other, so there is no order of the types.")
     return parts
+
+
+def _seed_noise(paired: PairedComparison) -> str:
+    """Say how trainings of one network differ, from the type with the least of it to that with the most."""
+    points = {name: 100 * sd for name, sd in paired.seed_sds.items() if not math.isnan(sd)}
+    if not points:
+        return ""
+    least, most = min(points, key=points.__getitem__), max(points, key=points.__getitem__)
+    return f", SD between seeds {points[least]:.2f} ({least}) to {points[most]:.2f} points ({most})"
 
 
 def _effect_table(contrasts: Sequence[PairedContrast]) -> Table:

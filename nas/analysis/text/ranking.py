@@ -157,7 +157,7 @@ def _paired_dict(paired: PairedComparison) -> dict[str, Any]:
         "contexts": paired.contexts,
         "networks": paired.networks,
         "seeds": paired.seeds,
-        "seed_sd": _finite(paired.seed_sd),
+        "seed_sds": _finite(paired.seed_sds),
         "grade": paired.grades,
         "orders": {name: _finite(asdict(order)) for name, order in paired.orders.items()},
         "epochs": evidence.epochs,
