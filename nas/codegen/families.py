@@ -106,7 +106,8 @@ def about(graph: Graph) -> str:
     cls = type(graph.module)
     of_dataclass = (cls.__doc__ or "").startswith(f"{cls.__name__}(")
     text = cls.__doc__ if cls.__module__ not in OWN_FILES and not of_dataclass else ""
-    text = text or sys.modules[cls.__module__].__doc__ or ""
+    file = sys.modules.get(cls.__module__)  # a type of a plug-in comes to workers without its file
+    text = text or (file.__doc__ if file else "") or ""
     sentence = " ".join(text.split("\n\n")[0].split()).split(". ")[0].rstrip(".")
     if not re.fullmatch(r"[\w ,.:;()/'-]{1,160}", sentence):
         return ""

@@ -131,14 +131,18 @@ print([trial.message for trial in run.study.trials])
 
 @pytest.mark.slow
 def test_types_and_objectives_travel_to_workers_that_have_no_copy(tmp_path) -> None:
-    """The file is gone when the workers start: what is loaded is sent."""
+    """The file is gone when the workers start: what is loaded is sent, also of a type that only its file
+    describes."""
     write_files(tmp_path)
+    text, docstring = FILES["ghost.py"], re.search(r'    """.+"""\n\n', FILES["ghost.py"])
+    assert docstring
+    (tmp_path / "ghost.py").write_text(docstring[0].strip() + "\n" + text.replace(docstring[0], ""))
     code = "from pathlib import Path; from nas.plugins import load_plugin; load_plugin('ghost.py')\n"
     code += "Path('ghost.py').unlink()\n" + SEARCH.replace(
         "workers=1", "workers=1, objectives=['error', 'python:calibration:calibration']"
     )
     said = in_fresh_process(code, tmp_path)
-    assert "['ghost', 'residual']" in said, said
+    assert "['ghost', 'residual']\n['', '', '']" in said, said
 
 
 @pytest.mark.slow
