@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import threading
@@ -58,6 +59,8 @@ class SearchProgress:
         self.points: list[tuple[float, float]] = []
         self.last: deque[str] = deque(maxlen=LAST)
         self.running: dict[int, Event] = {}
+        self.errors: set[str] = set()  # last lines of the tracebacks that were printed
+        self.folder = ""
         self.live: Live | None = None
         self.lock = threading.RLock()
         self.open = ExitStack()
@@ -126,6 +129,7 @@ class SearchProgress:
         from nas.searchers.warm_start import find_warm_starts
 
         self.started = True
+        self.folder = shlex.quote(str(run.folder))
         self.total, self.epochs = run.config.trials, run.config.recipe.epochs
         self.began = time.monotonic()
         self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]
@@ -157,6 +161,11 @@ class SearchProgress:
         if trial.state == "stopped":
             outcome += self.after(trial.epochs)
         self.line(trial.number, trial.proposal, trial.flops, outcome, progress)
+        error = trial.message.strip().rpartition("\n")[2]
+        if trial.reason == "exception" and error not in self.errors:
+            self.errors.add(error)
+            whole = f"nas show {self.folder} --trial {trial.number}"
+            self.print(f"{self.shown(trial.number, trial.proposal)}: {error} (whole: {whole})")
 
     def line(self, number: int, proposal: Proposal, flops: int, outcome: str, progress: Progress) -> None:
         self.last.append(f"#{number:<3} {metric(flops):>5} FLOPs  {outcome}")

@@ -22,6 +22,7 @@ MOST_CLASSES = 20
 if TYPE_CHECKING:
     from nas.graph.graph import Graph
     from nas.space.genotype import Genotype
+    from nas.study.trial import Trial
     from nas.visualization.network import Layer
 
 
@@ -43,6 +44,7 @@ def command(
     from nas.space.genotype import expand
 
     errors: dict[str, float | None] = {}
+    failure = ""
     file = network_file(target)
     if file is not None:
         if trial is not None:
@@ -52,15 +54,19 @@ def command(
         network = zoo_network(target)
         title, genotype, graph = target, network.genotype, expand(*network)
     else:
-        title, genotype, graph, errors = _from_run(target, trial, results_dir)
+        chosen, graph, errors = _from_run(target, trial, results_dir)
+        title, genotype, failure = f"trial {chosen.number}", chosen.genotype, _failure_of(chosen)
     draw_network(title, graph, plot, closed)
-    show_layers(title, genotype, graph, as_json, errors)
+    show_layers(title, genotype, graph, as_json, errors, failure)
 
 
-def _from_run(
-    run: str, trial: int | None, results_dir: Path
-) -> tuple[str, Genotype, Graph, dict[str, float | None]]:
-    """Return title, network and graph of a trial, and the error of each class."""
+def _failure_of(trial: Trial) -> str:
+    """Return why a trial failed, with the traceback of an exception; "" if it did not fail."""
+    return f"{trial.reason}\n{trial.message}".strip() if trial.state == "failed" else ""
+
+
+def _from_run(run: str, trial: int | None, results_dir: Path) -> tuple[Trial, Graph, dict[str, float | None]]:
+    """Return a trial, the graph of its network, and the error of each class."""
     from nas.space.genotype import expand
     from nas.study.run import open_run
 
@@ -69,7 +75,7 @@ def _from_run(
         chosen = opened.knee() if trial is None else opened.trial(trial)
     shape, classes = opened.config.input_shape, opened.config.num_classes
     errors = dict(zip(opened.config.classes, chosen.class_errors, strict=False))  # none of a stopped trial
-    return f"trial {chosen.number}", chosen.genotype, expand(chosen.genotype, shape, classes), errors
+    return chosen, expand(chosen.genotype, shape, classes), errors
 
 
 def _from_file(path: Path) -> tuple[str, Genotype, Graph]:
@@ -97,9 +103,10 @@ def show_layers(
     graph: Graph,
     as_json: bool,
     class_errors: Mapping[str, float | None] | None = None,
+    failure: str = "",
 ) -> None:
-    """Print the table of layers, its blocks named as in the exported code, and the errors of the classes; or
-    the same as JSON, with the names of the genotype."""
+    """Print the table of layers, its blocks named as in the exported code, and the errors of the classes or
+    why the training failed; or the same as JSON, with the names of the genotype."""
     from nas.graph.cost import cost
     from nas.space.candidate import recipe_of
     from nas.visualization.layout import exported_names
@@ -118,6 +125,7 @@ def show_layers(
                 **total,
                 "layers": [_row(layer) for layer in layers],
                 **({"class_errors": dict(class_errors)} if class_errors else {}),
+                **({"failure": failure} if failure else {}),
             }
         )
         return
@@ -132,6 +140,8 @@ def show_layers(
     )
     if class_errors:
         _show_errors(class_errors)
+    if failure:
+        echo(f"\nthe training failed: {failure}")
 
 
 def _show_errors(errors: Mapping[str, float | None]) -> None:

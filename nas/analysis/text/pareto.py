@@ -170,7 +170,7 @@ def pareto_text(
         f"{objective(name).label} {objective(name).text(value)}"
         for name, value in zip(front["objectives"], front["reference_point"], strict=True)
     )
-    failed = f" {count(front['failed'], 'trial')} failed." if front["failed"] else ""
+    failed = f" {count(front['failed'], 'trial')} failed{_always_failed(study)}." if front["failed"] else ""
     stopped = f" {count(front['stopped'], 'trial')} stopped early." if front["stopped"] else ""
     most = max(row["seeds"] for row in front["front"])
     means = " Errors are means over the training seeds of a network." if most > 1 else ""
@@ -223,6 +223,17 @@ def shrinkage_text(measured: Iterable[float], expected: Iterable[float]) -> str:
         f"expected errors {spans[1]}. Where many networks are near chance, longer trainings (--epochs) tell "
         "them apart."
     )
+
+
+def _always_failed(study: History) -> str:
+    """Return `, among them all 5 with found`, for module types of which two or more trials ended and all
+    failed."""
+    ended = Counter(name for trial in study.trials for name in set(trial.module_types))
+    failed = Counter(
+        name for trial in study.trials if trial.state == "failed" for name in set(trial.module_types)
+    )
+    never = [f"all {n} with {name}" for name, n in sorted(failed.items()) if n == ended[name] > 1]
+    return f", among them {' and '.join(never)}" if never else ""
 
 
 def _latency_lines(latency: Mapping[str, Any] | None) -> list[str]:
