@@ -62,6 +62,7 @@ LOOP = (
     "tests/controller/test_controller.py",
     "tests/study/test_run.py",
     "tests/controller/test_interruption.py",
+    "tests/schedulers/test_halving_search.py",
 )
 GENOTYPE = (
     "tests/space/test_genotype.py",

@@ -45,6 +45,8 @@ def with_cost(**figures):
         (a_trial(0, error=0.0), a_trial(0, error=-0.001)),
         (a_trial(0, error=1.0), a_trial(0, error=1.001)),
         (a_trial(0, duration=0.0), a_trial(0, duration=-0.1)),
+        (a_trial(0, error=-0.0), a_trial(0, error=-1e-9)),
+        (a_trial(0, duration=-0.0), a_trial(0, duration=float("inf"))),
         (a_trial(0, duration=1e9), a_trial(0, duration=1e9 + 0.5)),
         (replace(a_trial(0), number=LARGEST), replace(a_trial(0), seed=LARGEST + 1)),
         (replace(a_trial(0), seed=LARGEST), replace(a_trial(0), seed=-1)),
@@ -53,7 +55,7 @@ def with_cost(**figures):
         (with_cost(params=0), with_cost(params=-1)),
         (a_trial(0, curve=()), a_trial(0, curve=({"epoch": LARGEST + 1},))),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_figures_of_a_trial(study, accepted, refused):
     with pytest.raises(NasError, match="cannot be recorded"):
