@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import threading
@@ -16,6 +15,7 @@ from nas.cli._output import WithoutRaylet, coloured, console, echo, hanging, per
 from nas.controller.config import UNBOUNDED
 from nas.controller.signals import DRAIN
 from nas.formatting import count, duration, metric
+from nas.study.commands import nas_command
 from nas.study.objectives import objective
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class SearchProgress:
         from nas.searchers.warm_start import find_warm_starts
 
         self.started = True
-        self.folder = shlex.quote(str(run.folder))
+        self.folder = str(run.folder)
         self.total, self.epochs = run.config.trials, run.config.recipe.epochs
         self.began = time.monotonic()
         self.points = [(t.flops, t.error) for t in run.study.complete if t.error is not None]
@@ -164,7 +164,7 @@ class SearchProgress:
         error = trial.message.strip().rpartition("\n")[2]
         if trial.reason == "exception" and error not in self.errors:
             self.errors.add(error)
-            whole = f"nas show {self.folder} --trial {trial.number}"
+            whole = nas_command("show", self.folder, "--trial", str(trial.number))
             self.print(f"{self.shown(trial.number, trial.proposal)}: {error} (whole: {whole})")
 
     def line(self, number: int, proposal: Proposal, flops: int, outcome: str, progress: Progress) -> None:

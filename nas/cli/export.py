@@ -130,6 +130,7 @@ def _export_run(
     run: Run, trials: list[Trial], to: Path | None, variant: Variant, settings: dict[str, Any], as_json: bool
 ) -> None:
     from nas.exporters.run import export
+    from nas.study.commands import nas_command
 
     exports = export(run, trials, to, column=variant.column, fold_bn=variant.fold_bn, **settings)
     if as_json:
@@ -141,7 +142,8 @@ def _export_run(
             _compare(exported, run.trial(exported.trial).error)
         if settings["weights"] and not exported.weights:
             note("  no weights: a search keeps those of networks on the front and near it")
-    note(f"train one fully with: nas train {exports[0].folder / 'network.py'}")
+    file = str(exports[0].folder / "network.py")
+    note(f"train one fully with: {nas_command('train', file, data_of=run)}")
 
 
 def _export_folder(

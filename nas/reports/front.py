@@ -15,9 +15,10 @@ from nas.formatting import interval
 from nas.graph.graph import Shape
 from nas.reports.chart import make_chart
 from nas.reports.drawing import drawing
-from nas.reports.points import Point, run_argument
+from nas.reports.points import Point
 from nas.reports.render import Table, render, table
 from nas.space.genotype import expand
+from nas.study.commands import argument, command_for
 from nas.study.front import EXPECTED, error_column, front_table
 from nas.study.objectives import objective
 
@@ -67,7 +68,7 @@ def choice_text(overview: Overview, points: Sequence[Point]) -> str:
     if set(measured["digest"]) == members:
         return f"{text} Measured errors choose the same networks."
     numbers = ", ".join(map(str, sorted(measured["number"])))
-    decide = f"nas pareto {run_argument(overview.runs[0])} --reseed 3"
+    decide = command_for(overview.runs[0], "pareto", argument(overview.runs[0]), "--reseed", "3", data=True)
     hint = Markup('{} By measured errors it would hold trials {}. To decide: <code class="whole">{}</code>')
     return hint.format(text, numbers, decide)
 

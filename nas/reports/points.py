@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +14,10 @@ from nas.analysis.table import MIXED
 from nas.formatting import interval
 from nas.space.genotype import Genotype
 from nas.stats.estimate import UNKNOWN, Estimate
+from nas.study.commands import argument, command_for
 from nas.study.front import EXPECTED, error_column, front_table
 from nas.study.objectives import objective
 from nas.visualization.colours import css_class, in_order
-
-if TYPE_CHECKING:
-    from nas.study.run import Run
 
 MOST_POINTS = 1500
 """Most networks off the front that are shown; of more, a random sample."""
@@ -113,6 +109,7 @@ def _point(overview: Overview, row: dict[str, Any], member: bool, roles: tuple[s
     shown = {name: error if name == "error" else name for name in overview.axes}
     x, y = (objective(name).scale * float(row[column]) for name, column in shown.items())
     known = Estimate(*(float(row[name]) for name in EXPECTED[:3])) if error != "error" else UNKNOWN
+    trial = (argument(run), "--trial", str(number))
     return Point(
         name=f"{run.name}, trial {number}" if len(overview.runs) > 1 else f"trial {number}",
         digest=row["digest"],
@@ -128,16 +125,10 @@ def _point(overview: Overview, row: dict[str, Any], member: bool, roles: tuple[s
         over_seeds=overview.intervals.get(row["digest"], UNKNOWN),
         member=member,
         roles=roles,
-        export=f"nas export {run_argument(run)} --trial {number}",
-        train=f"nas train {run_argument(run)} --trial {number}",
-        show=f"nas show {run_argument(run)} --trial {number} --plot network.svg",
+        export=command_for(run, "export", *trial),
+        train=command_for(run, "train", *trial, data=True),
+        show=command_for(run, "show", *trial, "--plot", "network.svg"),
     )
-
-
-def run_argument(run: Run) -> str:
-    """Return the argument that names a run on the command line: its name in the default folder, else its
-    path."""
-    return shlex.quote(run.name if run.folder.parent == Path("results") else str(run.folder))
 
 
 def points_data(points: Sequence[Point], types: Sequence[str]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from nas.analysis.overview import Overview
-from nas.reports.points import run_argument
+from nas.plugins import plugin_files
 from nas.reports.render import render, table
 from nas.space.spec_reader import recipe_names
+from nas.study.commands import argument, command_for, nas_command
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 def reproduce(overview: Overview) -> Markup:
     """Fill the section on every run of a report."""
-    names = " ".join(run_argument(run) for run in overview.runs)
-    fronts = [f"nas pareto {run_argument(run)}" for run in overview.runs]
+    first, names = overview.runs[0], [argument(run) for run in overview.runs]
+    fronts = [command_for(run, "pareto", argument(run)) for run in overview.runs]
     return render(
         "reproduce.html",
         runs=[_described(run) for run in overview.runs],
-        commands=[f"nas analyze {names}", f"nas report {names}", *fronts],
+        commands=[*(command_for(first, words, *names) for words in ("analyze", "report")), *fronts],
     )
 
 
@@ -45,7 +46,7 @@ def search_command(run: Run) -> str:
     """Return the command that starts the same search again, with every setting that decides its results."""
     config = run.config
     if any("=" in network for network in config.seed_with):  # too long for a command
-        return f"nas search --config {shlex.quote(str(run.files.search))}"
+        return nas_command("search", "--config", str(run.files.search))
     in_space = {"epochs", *recipe_names(run.files.space.read_text(encoding="utf-8"))}  # the space sets these
     recipe = {key: value for key, value in asdict(config.recipe).items() if key not in in_space}
     if isinstance(recipe.get("class_weights"), dict):
@@ -64,7 +65,8 @@ def search_command(run: Run) -> str:
         "seeds": config.repeats or "",
     }
     given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if str(value)]
-    return " \\\n  ".join(["nas search", *given])
+    plugins = [f"--plugin {shlex.quote(file)}" for file in plugin_files()]
+    return " \\\n  ".join(["nas search", *given, *plugins])
 
 
 def _scalar(value: Any) -> str:

@@ -22,7 +22,9 @@ def command_for(run: Run, *words: str, data: bool = False) -> str:
     """
     server = run.config.storage
     known = server is None or server == os.environ.get("NAS_STORAGE")
-    return ("" if known else f"NAS_STORAGE={shlex.quote(str(server))} ") + _command(run, *words, data=data)
+    return ("" if known else f"NAS_STORAGE={shlex.quote(str(server))} ") + nas_command(
+        *words, data_of=run if data else None
+    )
 
 
 def resume_command(run: Run) -> str:
@@ -34,10 +36,17 @@ def resume_command(run: Run) -> str:
         options += ["--storage", run.config.storage]
     if any(name.startswith(PYTHON) for name in run.config.objectives):
         options += ["--objectives", ",".join(run.config.objectives)]
-    return _command(run, "search", "--resume", "--name", run.name, *options, data=True)
+    return nas_command("search", "--resume", "--name", run.name, *options, data_of=run)
 
 
-def _command(run: Run, *words: str, data: bool) -> str:
-    code = ["--data", run.config.data] if data and run.config.data.startswith(PYTHON) else []
+def nas_command(*words: str, data_of: Run | None = None) -> str:
+    """Return `nas WORDS` with the plug-ins that are loaded and, where the data of a run come from the user's
+    own function, with that."""
+    code = ["--data", data_of.config.data] if data_of and data_of.config.data.startswith(PYTHON) else []
     plugins = [word for file in plugin_files() for word in ("--plugin", file)]
     return shlex.join(["nas", *words, *code, *plugins])
+
+
+def argument(run: Run) -> str:
+    """Return what names a run on the command line: its name in the default folder, else its path."""
+    return run.name if run.folder.parent == Path(RESULTS) else str(run.folder)

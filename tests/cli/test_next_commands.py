@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
+from html import unescape
 
 import numpy as np
 import pytest
@@ -102,6 +104,13 @@ def test_what_is_printed_under_next_works(kind, here, capsys):
     for line in filter(None, lines):
         if line.split()[1] in ("pareto", "analyze") or kind in VERIFIED:
             run_line(line, *(["--epochs", "1"] if " train " in line else []))
+        if line.split()[1] == "export" and kind in VERIFIED:
+            run_line(capsys.readouterr().err.partition("train one fully with: ")[2].strip(), "--epochs", "1")
+        if line.split()[1] == "report" and kind in VERIFIED:
+            page = unescape((here / shlex.split(line)[2] / "report.html").read_text())
+            shown = re.findall(r"nas (?:analyze|train|export|pareto) [^<\n\"]*", page)
+            assert len(shown) > 3
+            assert all(("--plugin" in text) == (kind == "plugin") for text in shown)
     assert (here / "front.png").stat().st_size > 1000
     with (run := nas.open_run("job", "my results" if kind == "elsewhere" else "results")).study:
         resume = resume_command(run)
