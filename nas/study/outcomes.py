@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nas.errors import NotFoundError
+from nas.study.commands import nas_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +23,9 @@ def none_complete(outcomes: Iterable[tuple[str, str]], where: str = "", name: st
     stopped = sum(state == "stopped" for state, _ in known)
     parts = [f"{sum(reasons.values())} failed: {', '.join(sorted(reasons))}"] if reasons else []
     parts += [f"{stopped} stopped early"] if stopped else []
-    resume = f"nas search --resume --name {name}"
-    more = f"{resume} --trials {2 * len(known)} trains more" if known else f"{resume} continues the search"
+    resume = ("search", "--resume", "--name", name)
+    further = f"{nas_command(*resume, '--trials', str(2 * len(known)))} trains more"
+    more = further if known else f"{nas_command(*resume)} continues the search"
     return NotFoundError(
         f"no trial is complete ({'; '.join(parts) or 'none is recorded'})", where=where, hint=more
     )
