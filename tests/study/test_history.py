@@ -99,3 +99,15 @@ def test_a_number_is_recorded_once(history):
     with pytest.raises(NasError, match="trial 2: is recorded already"):
         history.record(a_trial(2))
     assert len(history.trials) == 4
+
+
+def test_a_paused_trial_that_is_discarded_is_forgotten():
+    history = History()
+    paused = a_trial(0, state="stopped", epochs=1)
+    history.mark_running(0, paused.digest, paused.genotype)
+    history.pause(paused)
+    assert list(history.paused) == [0]
+    history.discard(0)
+    assert not history.paused
+    with history.reserve_number(9) as number:
+        assert number == 0
