@@ -63,6 +63,7 @@ LOOP = (
     "tests/study/test_run.py",
     "tests/controller/test_interruption.py",
     "tests/schedulers/test_halving_search.py",
+    "tests/study/test_untrusted.py",
 )
 GENOTYPE = (
     "tests/space/test_genotype.py",

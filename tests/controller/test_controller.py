@@ -303,8 +303,12 @@ def test_exhausted_space_ends_the_search(space):
         def ask(self, space, history, *, number, **request):
             return [Proposal(space.sample(number), "dry")] if len(history.trials) < 2 else []
 
-    study = search(space, searcher=Dry(), evaluator=Scripted(complete, slots=1), uniform_share=0)
+    study = History()
+    config = SearchConfig(space, Dry(), Recipe(epochs=2), trials=12, seed=7, uniform_share=0)
+    assert run_search(config, study, Scripted(complete, slots=1)) is True
     assert len(study.trials) == 2
+    config = SearchConfig(space, Dry(), Recipe(epochs=2), trials=2, seed=7, uniform_share=0)
+    assert run_search(config, History(), Scripted(complete, slots=1)) is False
 
 
 def test_failures_in_a_row_stop_the_search_with_the_first_traceback(space):

@@ -129,7 +129,7 @@ def test_an_unknown_run_is_refused_with_the_closest_name(tmp_path):
     assert "did you mean 'alpha'" in caught.value.hint
     with pytest.raises(NotFoundError, match="did you mean 'latest'"):
         find_run("latst", tmp_path)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="is not the folder of a run"):
         find_run(str(tmp_path / "weights"), tmp_path)
     with pytest.raises(NotFoundError) as caught:
         find_run("alpha", tmp_path / "empty")

@@ -94,6 +94,13 @@ def test_code_named_in_a_file_runs_only_where_it_is_named_again(folder, tmp_path
     assert not trapped(tmp_path)
 
 
+def test_objectives_named_in_a_file_run_only_where_they_are_named_again(folder, tmp_path):
+    change_config(folder, objectives=["error", "python:trap:load"])
+    with pytest.raises(NasError, match="if you trust it: --objectives error,python:trap:load"):
+        search(resume=True, name="run", results_dir=".", trials=9, workers=0)
+    assert not trapped(tmp_path)
+
+
 def test_train_of_a_trial_asks_for_code_that_the_run_names(folder, tmp_path, capsys):
     change_config(folder, data="python:trap:load")
     assert nas(["train", "run", "--trial", "4", "--results-dir", "."]) == 2
