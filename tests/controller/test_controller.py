@@ -160,6 +160,8 @@ def test_callbacks_get_every_trial_and_event(space):
     )
     assert {(spent.worker, spent.trial) for spent in times} == {("driver", number) for number in range(5)}
     assert all(spent.start <= spent.end and "recording" in spent.phases for spent in times)
+    phases = {"proposing", "dispatching", "waiting", "recording"}
+    assert {phase for spent in times for phase in spent.phases} == phases
     assert [progress.done for _, progress in trials] == [1, 2, 3, 4, 5]
     last = trials[-1][1]
     assert (last.total, last.complete, last.failed, last.running, last.remaining) == (5, 5, 0, 0, 0)
