@@ -60,6 +60,24 @@ def test_an_effect_is_found_with_its_size_and_its_words():
     assert found.heterogeneity.sd == pytest.approx(CONTEXT_SD, rel=0.5)
 
 
+def test_types_that_are_one_network_in_a_context_do_not_differ_there():
+    """As plain and fractal with one column are: one training stands for both, and neither is absent."""
+    frame = blocks(seeds=1)
+    context = pd.Series([design["context"] for design in frame["design"]])
+    plain = frame["module_types"] == "plain"
+    for name in ("error", "digest", "flops", "params"):
+        values = frame[name].to_numpy(object)
+        values[~plain & (context < 8)] = values[plain & (context < 8)]
+        frame[name] = values.tolist()
+    found = contrast(frame)
+    differ = frame[context >= 8]
+    errors = differ[[("equal_flops" in design["arms"]) for design in differ["design"]]]
+    means = errors.groupby("module_types")["error"].mean()
+    assert found.contexts == 24
+    assert found.effect.value == pytest.approx((means["residual"] - means["plain"]) * 16 / 24)
+    assert "absent" not in found.claim
+
+
 def test_seed_noise_is_told_by_type_and_counts_in_its_own_contrasts():
     frame = blocks(types=TYPES)
     luck = np.random.default_rng(1).normal(0, 10 * SEED_SD, len(frame))

@@ -131,8 +131,8 @@ def blocks_of(rows: pd.DataFrame) -> Blocks:
             `digest`, `depth`, `width`, `norm` and, where it is known, `seed`.
     """
     rows = rows.assign(context=_merged(rows))
-    if "seed" in rows:
-        rows = rows[~rows[["context", *ARMS, "digest", "seed", "error"]].duplicated()]
+    if "seed" in rows:  # a training of two runs counts once; two types may be one network, with one training
+        rows = rows[~rows[["context", "type", *ARMS, "digest", "seed", "error"]].duplicated()]
     types, contexts = tuple(sorted(rows["type"].unique())), rows["context"].drop_duplicates()
     place = {context: at for at, context in enumerate(contexts)}
     at = rows["context"].map(place).to_numpy(np.intp)
