@@ -1,16 +1,16 @@
 #!/bin/sh
 # From a free search to a comparison of what it found with known module types. Call it again to go on where it
-# stopped. The defaults are meant for about two hours on two cores, with 4,000 images of 16x16 pixels:
+# stopped. With the defaults and 4,000 images of 16x16 pixels each it takes about an hour on two cores:
 #
 #     sh examples/new_module/run.sh FOLDER IMAGES OTHER_IMAGES [TRIALS] [EPOCHS] [COMPARED] [WORKERS]
 #
 # FOLDER: for the runs and the module type that is found. IMAGES, OTHER_IMAGES: data of the search and of the
 # comparison, as of nas search --data. What a search found suits the images that it saw, so that others decide.
-# TRIALS: networks of the search, 150 unless given. EPOCHS: of each training, 8. COMPARED: trainings of the
-# comparison, 240. WORKERS: 2; 0 trains without Ray.
+# TRIALS: networks of the search, 400 unless given. EPOCHS: of each training, 8. COMPARED: trainings of the
+# comparison, 480. WORKERS: 2; 0 trains without Ray.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-folder=$1 images=$2 others=$3 trials=${4:-150} epochs=${5:-8} compared=${6:-240} workers=${7:-2}
+folder=$1 images=$2 others=$3 trials=${4:-400} epochs=${5:-8} compared=${6:-480} workers=${7:-2}
 mkdir -p "$folder" && cd "$folder"
 
 search() {  # search NAME TRIALS OPTION…: begin a run, or go on with it
