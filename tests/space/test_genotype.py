@@ -132,6 +132,7 @@ def changed(**changes):
         (changed(nodes__1__inputs=["stem"]), "no other node takes it"),
         (changed(nodes__1__inputs=[]), "needs one input"),
         (changed(nodes__1__inputs="stem"), "nodes[1]: inputs: must be a list"),
+        (changed(nodes={}), "mine.json: nodes: must be a list"),
         (changed(nodes__1__name="stage1.block1"), "two nodes of this name"),
         (changed(nodes__1__name="../x"), "bad name '../x'"),
         (changed(nodes__1__join="concatenate"), "unknown join 'concatenate'"),

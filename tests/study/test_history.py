@@ -7,6 +7,7 @@ from testing.trials import a_trial
 
 from nas.errors import NasError
 from nas.study.history import History
+from nas.study.trial import StoredGenotype
 
 
 @pytest.fixture
@@ -111,3 +112,15 @@ def test_a_paused_trial_that_is_discarded_is_forgotten():
     assert not history.paused
     with history.reserve_number(9) as number:
         assert number == 0
+
+
+def test_networks_that_are_stored_are_equal_where_the_networks_are():
+    def stored(genotype, **recipe):
+        text = genotype.to_json()
+        return StoredGenotype(genotype.digest, tuple(dict.fromkeys(genotype.module_types)), text, "", recipe)
+
+    one, two = (a_trial(0, seed=seed).genotype for seed in (1, 2))
+    assert stored(one) == stored(one) == one
+    assert stored(one) != stored(two)
+    assert stored(one) != two
+    assert stored(one) != stored(one, lr=0.1)
