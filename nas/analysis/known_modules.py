@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
-from itertools import product
+from itertools import combinations, product
+from typing import Any
 
 from nas.analysis.recurrent import module_key
 from nas.errors import NasError
@@ -23,6 +25,15 @@ def known_as(module: Module) -> str:
     return _known().get(module_key(module), "")
 
 
+def known_variants(module: Module) -> dict[str, str]:
+    """Return the places of batch norm with which a module is a known one of another type, and that."""
+    found = {}
+    for norm in dict(module.choices()).get("norm", ()):
+        changed: dict[str, Any] = {"norm": norm}
+        found[norm] = known_as(replace(module, **changed))
+    return {norm: known for norm, known in found.items() if known not in ("", module.type_name)}
+
+
 @cache
 def _known() -> dict[str, str]:
     """Map the keys of known modules to their text."""
@@ -33,13 +44,18 @@ def _known() -> dict[str, str]:
 
 
 def _modules() -> Iterator[Module]:
-    """Yield the modules of all types that come along, each place of batch norm with any one other setting."""
+    """Yield the modules of all types that come along: each place of batch norm with any two other fields."""
     for name, kind in MODULE_TYPES.items():
         if name in FREE or not kind.__module__.startswith("nas.modules."):
             continue
         fields = {field: options for field, options in kind.choices() if len(options) <= MANY}
         norms = fields.pop("norm", None)
-        settings = [{}, *({field: option} for field, options in fields.items() for option in options)]
+        settings = [
+            dict(zip(names, values, strict=True))
+            for count in range(3)
+            for names in combinations(fields, count)
+            for values in product(*(fields[name] for name in names))
+        ]
         for setting, norm in product(settings, norms or [None]):
             values = {**setting, "norm": norm} if norms else setting
             try:

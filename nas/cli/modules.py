@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from nas.errors import NasError
 
 if TYPE_CHECKING:
     from nas.analysis.recurrent import Recurrence, Recurrent
+    from nas.modules import Module
     from nas.study.run import Run
 
 SHOWN = 10
@@ -115,7 +117,7 @@ def _as_json(found: Recurrence) -> dict[str, Any]:
 
 def _take(run: Run, found: Recurrence, count: int, name: str) -> Path:
     """Write the first modules as a type, and say what they are worth."""
-    from nas.analysis.known_modules import known_as
+    from nas.analysis.known_modules import known_as, known_variants
     from nas.analysis.module_file import write_module_type
     from nas.analysis.recurrent import module_places
 
@@ -125,10 +127,13 @@ def _take(run: Run, found: Recurrence, count: int, name: str) -> Path:
     chosen = new[:count]
     for row in found.modules[: found.modules.index(chosen[-1])]:
         if row not in chosen:
-            note(f"passed over, as it is {known_as(row.module)}: {str(row.module).rpartition(' ')[0]}")
+            note(f"passed over, as it is {known_as(row.module)}: {_text(row.module)}")
     file = Path(f"{name}.py")
     places = module_places(run.study.trials, run.space, {row.key for row in chosen})
     write_module_type(file, name, [row.module for row in chosen], places, run.space.name)
+    for row in chosen:
+        for norm, known in known_variants(row.module).items():
+            note(f"with norm {norm}, {_text(row.module)} is {known}")
     unsure = count - sum(row in found.shown for row in chosen)
     if unsure:
         note(f"{unsure} of the {count} modules are not shown to recur more than in uniform draws")
@@ -139,10 +144,12 @@ def _take(run: Run, found: Recurrence, count: int, name: str) -> Path:
     return file
 
 
+def _text(module: Module) -> str:
+    return str(module).rpartition(" ")[0]
+
+
 def _draw(found: Recurrence, file: Path) -> None:
     """Draw the first modules side by side, each after an input of its own width."""
-    from dataclasses import replace
-
     from nas.modules import ConvStem, PoolHead
     from nas.space.genotype import Genotype, Node, expand
     from nas.visualization.network import draw

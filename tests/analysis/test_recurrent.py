@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from testing.trials import a_trial
 
-from nas.analysis.known_modules import known_as
+from nas.analysis.known_modules import known_as, known_variants
 from nas.analysis.module_file import write_module_type
 from nas.analysis.recurrent import limits, module_key, module_keys, module_places, recurrent_modules, tail
 from nas.errors import NasError
@@ -119,12 +119,24 @@ def test_modules_of_equal_p_are_ordered_by_families_and_error():
     assert found.modules[0].gain > 0
 
 
+def tree(text):
+    return type(Grammar(16).tree).read(text)
+
+
 def test_known_modules_are_recognised_in_a_free_space():
-    tree = type(Grammar(16).tree).read
     assert known_as(Grammar(16, 2)) == "residual"
     assert known_as(Grammar(32, tree=tree("conv3x3"), norm="pre_activation")).startswith("plain(convs=1")
     assert known_as(Grammar(32, tree=tree("seq(conv3x3, dw3x3)"))) == ""
+    one = Grammar(32, tree=tree("conv1x1"), norm="pre_activation")
+    assert known_as(one) == "plain(convs=1, kernel=1, norm=pre_activation)"
     assert known_as(Residual(16)) == "residual"
+
+
+def test_the_places_of_batch_norm_with_which_a_new_module_is_known():
+    end = Grammar(32, tree=tree("end3x3"))
+    assert known_as(end) == ""
+    assert known_variants(end)["pre_activation"] == "plain(convs=1, norm=pre_activation)"
+    assert known_variants(Grammar(32, tree=tree("seq(conv3x3, dw3x3)"))) == {}
 
 
 def test_networks_of_one_descent_count_once():
