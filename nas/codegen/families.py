@@ -27,6 +27,8 @@ OWN_FILES = frozenset(cls.__module__ for cls in MODULE_TYPES.values())
 """Files that hold one module type each, and say what it is."""
 SIZE = 64
 """Height and width of their images, in pixels."""
+PROSE = r"[\w ,.:;()/'+@-]{1,160}"
+"""What may stand in the docstring of a class."""
 GUARDS: dict[str, Callable[[int, int, int], bool]] = {
     "stride > 1": lambda ins, outs, stride: stride > 1,
     "out_chs > in_chs": lambda ins, outs, stride: outs > ins,
@@ -109,10 +111,14 @@ def about(graph: Graph) -> str:
     file = sys.modules.get(cls.__module__)  # a type of a plug-in comes to workers without its file
     text = text or (file.__doc__ if file else "") or ""
     sentence = " ".join(text.split("\n\n")[0].split()).split(". ")[0].rstrip(".")
-    if not re.fullmatch(r"[\w ,.:;()/'-]{1,160}", sentence):
+    if not re.fullmatch(PROSE, sentence):
         return ""
     defaults = default_settings(cls)
-    words = {n: v for n, v in settings_of(graph).items() if isinstance(v, str) and v != defaults[n]}
+    words = {
+        name: value
+        for name, value in settings_of(graph).items()
+        if isinstance(value, str) and value != defaults[name] and re.fullmatch(PROSE, value)
+    }
     settings = ", ".join(
         f"{name.replace('_', ' ')} {value.replace('_', ' ')}" for name, value in words.items()
     )
@@ -141,13 +147,20 @@ def class_name(graphs: Sequence[Graph], apart: Callable[[Graph, Graph], bool]) -
     name, defaults = first.kind, default_settings(type(first.module))
     for field, value in settings_of(first).items():
         if isinstance(value, Structure):  # so that the name is the same in all networks of a space
-            name += hashlib.blake2b(str(value).encode(), digest_size=2).hexdigest()
+            name += _short_digest(str(value))
             continue
         if value == defaults[field] or (not isinstance(value, str) and not _decides(first, field, apart)):
             continue
         values = {settings_of(graph)[field] for graph in graphs}
+        if isinstance(value, str) and not re.fullmatch(r"\w+", value):  # a text, such as that of a graph
+            name += _short_digest(value)
+            continue
         name += _camel(field, value if len(values) == 1 else None)
     return name
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=2).hexdigest()
 
 
 def _decides(graph: Graph, field: str, apart: Callable[[Graph, Graph], bool]) -> bool:
@@ -164,5 +177,5 @@ def _camel(field: str, value: Any) -> str:
     if isinstance(value, str) and len(value) > 2 and value[0].isalpha() and value != "none":
         words = value.split("_")
     elif value is not None and not isinstance(value, bool):
-        words = [*words, str(value).replace(".", "_")]
+        words = [*words, re.sub(r"\W", "_", str(value))]
     return "".join(word[:1].upper() + word[1:] for word in words)

@@ -1,5 +1,6 @@
 """Modules that recur among good networks: what is shown, what is not, and the file that holds them."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,11 @@ from nas.analysis.module_file import write_module_type
 from nas.analysis.recurrent import limits, module_key, module_keys, module_places, recurrent_modules, tail
 from nas.errors import NasError
 from nas.graph.cost import cost
-from nas.modules import MODULE_TYPES, ConvStem, Dense, Fractal, Grammar, Plain, PoolHead, Residual
+from nas.modules import MODULE_TYPES, Cell, ConvStem, Dense, Fractal, Grammar, Plain, PoolHead, Residual
 from nas.space.genotype import Genotype, Node, expand
 from nas.space.load import parse_space
 from nas.study.trial import Proposal
+from nas.testing import check_module
 
 SPACE = parse_space(
     """
@@ -163,11 +165,16 @@ def test_too_few_networks_are_refused():
 def forget():
     yield
     MODULE_TYPES.pop("tri", None)
+    sys.modules.pop("tri", None)
 
 
 TREES = (
     "seq(add(identity, seq(conv3x3, end3x3)), act)",
     "add(seq(seq(conv1x1, add(conv1x1@1/2, conv3x3@1/2g8), conv3x3), conv1x1, dw3x3), conv1x1, conv1x1)",
+)
+GRAPHS = (
+    "nodes add/add: conv1x1(0); identity(1)",
+    "nodes mean/concat: dil3x3(0); max3x3(0); dw3x3(1 + 2); identity(3)",
 )
 
 
@@ -177,12 +184,12 @@ TREES = (
     [
         [Residual(16, shortcut="A"), Residual(24, 2, shortcut="C", gate="se")],
         [Grammar(16, tree=type(Grammar(16).tree).read(tree)) for tree in TREES],
+        [Cell(16, graph=type(Cell(16).graph).read(graph)) for graph in GRAPHS],
         [Dense(16, layers=3, growth=8)],
     ],
-    ids=["residual", "grammar", "dense"],
+    ids=["residual", "grammar", "cell", "dense"],
 )
-def test_a_file_holds_the_modules_as_one_type(modules, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.modules", dict(__import__("sys").modules))
+def test_a_file_holds_the_modules_as_one_type(modules, tmp_path):
     made = write_module_type(tmp_path / "tri.py", "tri", modules, [(modules[0], (8, 16, 16))], "tiny")
     text = (tmp_path / "tri.py").read_text()
     assert made.type_name == "tri"
@@ -192,8 +199,9 @@ def test_a_file_holds_the_modules_as_one_type(modules, tmp_path, monkeypatch):
     assert norms[0] == modules[0].norm
     assert set(norms) == set(dict(type(modules[0]).choices())["norm"])
     varied = {name for name, options in made.choices() if len(options) > 1}
-    expected = {"residual": {"shortcut", "gate"}, "grammar": {"tree"}, "dense": set()}[modules[0].type_name]
-    assert varied == expected | {"norm"}
+    free = {"grammar": {"tree"}, "cell": {"graph"}, "dense": set()}
+    assert varied == {"residual": {"shortcut", "gate"}, **free}[modules[0].type_name] | {"norm"}
+    check_module(made)
     with pytest.raises(NasError, match="is the name of a module type"):
         write_module_type(tmp_path / "other.py", "tri", modules, [], "tiny")
 
