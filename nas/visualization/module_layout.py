@@ -58,14 +58,16 @@ class Unit:
 
 
 def describe(op: Any) -> str:
-    """Return `conv 3x3 /2`: a primitive by its label and the fields that shape it."""
+    """Return `conv 3x3 /2 d2 g8`: a primitive by its label, window, stride, dilation and groups."""
     kernel = getattr(op, "kernel", None)
     window = f"{kernel}x{kernel}" if kernel else ""
     if isinstance(op, LineConv):
         window = f"{kernel}x1" if op.column else f"1x{kernel}"
-    stride, groups = getattr(op, "stride", 1), getattr(op, "groups", 1)
-    parts = [op.label, window, f"/{stride}" if stride > 1 else ""]
-    return " ".join(part for part in (*parts, f"g{groups}" if groups > 1 else "") if part)
+    parts = [op.label, window]
+    for mark, field in (("/", "stride"), ("d", "dilation"), ("g", "groups")):
+        number = getattr(op, field, 1)
+        parts.append(f"{mark}{number}" if number > 1 else "")
+    return " ".join(filter(None, parts))
 
 
 def place_layers(

@@ -7,7 +7,9 @@ import pytest
 from testing.histories import study
 
 from nas.analysis.analyze import trial_table
+from nas.graph.ops import Conv
 from nas.study.expected import Expected
+from nas.visualization.module_layout import describe
 from nas.visualization.plots.front import front_figure
 from nas.visualization.plots.style import canvas, in_style, log_axis
 
@@ -61,3 +63,8 @@ def test_the_legend_explains_each_line_and_covers_no_panel(objectives):
     labels = {label for axes in panels for label in (axes.get_xlabel(), axes.get_ylabel())}
     assert any(label.startswith("expected") for label in labels)
     assert not any(label.startswith(("error", "validation error")) for label in labels)
+
+
+def test_a_convolution_names_window_stride_dilation_and_groups():
+    assert describe(Conv(8, 3)) == "conv 3x3"
+    assert describe(Conv(8, 3, 2, 4, dilation=2)) == "conv 3x3 /2 d2 g4"
