@@ -34,12 +34,17 @@ def known_variants(module: Module) -> dict[str, str]:
     return {norm: known for norm, known in found.items() if known not in ("", module.type_name)}
 
 
+def settings_text(module: Module) -> str:
+    """Return a module without its width and stride, such as `plain(convs=1)`."""
+    return str(module).rpartition(" ")[0]
+
+
 @cache
 def _known() -> dict[str, str]:
     """Map the keys of known modules to their text."""
     texts: dict[str, list[str]] = {}
     for module in _modules():
-        texts.setdefault(module_key(module), []).append(str(module).rpartition(" ")[0])
+        texts.setdefault(module_key(module), []).append(settings_text(module))
     return {key: min(names, key=len) for key, names in texts.items()}
 
 

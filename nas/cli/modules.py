@@ -14,7 +14,6 @@ from nas.errors import NasError
 
 if TYPE_CHECKING:
     from nas.analysis.recurrent import Recurrence, Recurrent
-    from nas.modules import Module
     from nas.study.run import Run
 
 SHOWN = 10
@@ -77,10 +76,10 @@ def command(
 
 
 def _row(rank: int, row: Recurrent) -> dict[str, Any]:
-    from nas.analysis.known_modules import known_as
+    from nas.analysis.known_modules import known_as, settings_text
 
     share, known = row.share, known_as(row.module)
-    text = str(row.module).rpartition(" ")[0]
+    text = settings_text(row.module)
     return {
         "": rank,
         "module": text if known == row.module.type_name or not known else f"{text} = {known}",
@@ -117,7 +116,7 @@ def _as_json(found: Recurrence) -> dict[str, Any]:
 
 def _take(run: Run, found: Recurrence, count: int, name: str) -> Path:
     """Write the first modules as a type, and say what they are worth."""
-    from nas.analysis.known_modules import known_as, known_variants
+    from nas.analysis.known_modules import known_as, known_variants, settings_text
     from nas.analysis.module_file import write_module_type
     from nas.analysis.recurrent import module_places
 
@@ -127,13 +126,13 @@ def _take(run: Run, found: Recurrence, count: int, name: str) -> Path:
     chosen = new[:count]
     for row in found.modules[: found.modules.index(chosen[-1])]:
         if row not in chosen:
-            note(f"passed over, as it is {known_as(row.module)}: {_text(row.module)}")
+            note(f"passed over, as it is {known_as(row.module)}: {settings_text(row.module)}")
     file = Path(f"{name}.py")
     places = module_places(run.study.trials, run.space, {row.key for row in chosen})
     write_module_type(file, name, [row.module for row in chosen], places, run.space.name)
     for row in chosen:
         for norm, known in known_variants(row.module).items():
-            note(f"with norm {norm}, {_text(row.module)} is {known}")
+            note(f"with norm {norm}, {settings_text(row.module)} is {known}")
     unsure = count - sum(row in found.shown for row in chosen)
     if unsure:
         note(f"{unsure} of the {count} modules are not shown to recur more than in uniform draws")
@@ -142,10 +141,6 @@ def _take(run: Run, found: Recurrence, count: int, name: str) -> Path:
         f" nas search --space SPACE.yaml --searcher paired --plugin {file}"
     )
     return file
-
-
-def _text(module: Module) -> str:
-    return str(module).rpartition(" ")[0]
 
 
 def _draw(found: Recurrence, file: Path) -> None:

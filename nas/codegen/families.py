@@ -152,9 +152,6 @@ def class_name(graphs: Sequence[Graph], apart: Callable[[Graph, Graph], bool]) -
         if value == defaults[field] or (not isinstance(value, str) and not _decides(first, field, apart)):
             continue
         values = {settings_of(graph)[field] for graph in graphs}
-        if isinstance(value, str) and not re.fullmatch(r"\w+", value):  # a text, such as that of a graph
-            name += _short_digest(value)
-            continue
         name += _camel(field, value if len(values) == 1 else None)
     return name
 
@@ -174,6 +171,8 @@ def _decides(graph: Graph, field: str, apart: Callable[[Graph, Graph], bool]) ->
 
 def _camel(field: str, value: Any) -> str:
     words = field.split("_")
+    if isinstance(value, str) and not re.fullmatch(r"\w+", value):  # a text, such as that of a graph
+        return _short_digest(value)
     if isinstance(value, str) and len(value) > 2 and value[0].isalpha() and value != "none":
         words = value.split("_")
     elif value is not None and not isinstance(value, bool):
