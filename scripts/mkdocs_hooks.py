@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +56,14 @@ def data_forms() -> str:
     return "\n".join(["| form | what it is |", "|---|---|", *rows])
 
 
+def figures_whole(markdown: str) -> str:
+    """Join the parts of `1.2 ± 0.3` and `1.2 [0.9, 1.5]` in rows of tables by no-break spaces."""
+    inside = re.compile(r"(?<=\d) (?=± [\d.]|\[)|(?<=±) (?=[\d.])|(?<=\d,) (?=\W?\d[\d.]*\])")
+    lines = markdown.split("\n")
+    return "\n".join(inside.sub("\N{NO-BREAK SPACE}", line) if line[:1] == "|" else line for line in lines)
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     for name, types in TABLES.items():
         markdown = markdown.replace(f"<!-- table of {name} -->", table(types))
-    return markdown.replace("<!-- table of data forms -->", data_forms())
+    return figures_whole(markdown.replace("<!-- table of data forms -->", data_forms()))
