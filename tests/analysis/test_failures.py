@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from testing.paired_trials import blocks, full_evidence
 
@@ -60,6 +61,25 @@ def test_rows_that_are_missing_count_as_failures_do():
     assert found.failures.absent == (0, 10)
     assert found.grade == "D"
     assert "residual is absent from 10 contexts" in found.claim
+
+
+def test_what_the_budget_did_not_reach_in_the_last_context_is_no_loss():
+    frame = blocks(contexts=24)
+    cut = frame[(frame["design"].map(lambda d: d["context"]) < 23) | (frame["module_types"] == "plain")]
+    whole, found = contrast(frame[frame["design"].map(lambda d: d["context"]) < 23]), contrast(cut)
+    assert found.failures.absent == (0, 0)
+    assert found.claim == whole.claim
+    assert found.grade == whole.grade == "A"
+
+
+def test_a_second_run_that_is_cut_adds_trainings_to_contexts_and_no_context():
+    frame = blocks(contexts=24).assign(run="a")
+    contexts = frame["design"].map(lambda d: d["context"])
+    again = frame.assign(run="b", seed=frame["seed"] + 10**6, error=frame["error"] + 1e-4)
+    again = again[(contexts < 10) | ((contexts == 10) & (frame["module_types"] == "plain"))]
+    whole, found = contrast(frame), contrast(pd.concat([frame, again], ignore_index=True))
+    assert found.contexts == whole.contexts == 24
+    assert found.failures.absent == (0, 0)
 
 
 def test_few_failures_of_both_types_are_named_and_leave_the_grade():

@@ -93,7 +93,8 @@ def read_blocks(frame: pd.DataFrame) -> Blocks:
     """Read the rows of a paired design, whose `design` says where they stand.
 
     A context is the networks it holds: pooled runs of one context are further trainings of it, and a
-    training that stands in two runs counts once.
+    training that stands in two runs counts once. The last context of a run may be cut by its budget: types
+    that were not reached in it are no losses.
     """
     import pandas as pd
 
@@ -103,10 +104,14 @@ def read_blocks(frame: pd.DataFrame) -> Blocks:
     refused = frame["reason"].eq("too_large") if "reason" in frame else np.zeros(len(frame), bool)
     failed = (frame["state"] == "failed") & ~refused  # what was refused for want of memory never ran
     decisions = frame["decisions"] if "decisions" in frame else [None] * len(frame)
+    ends: dict[Any, int] = {}
+    for run, number in contexts:
+        ends[run] = max(number, ends.get(run, number))
     rows = pd.DataFrame(
         {
             "context": contexts,
             "run": list(runs),
+            "last": [number == ends[run] for run, number in contexts],
             "type": [design["type"] for design in designs],
             **{arm: [arm in design["arms"] for design in designs] for arm in ARMS},
             "error": frame["error"].where(frame["state"] == "complete").astype(float).to_numpy(),
@@ -128,7 +133,8 @@ def blocks_of(rows: pd.DataFrame) -> Blocks:
     Args:
         rows: One row per training, with the columns `context`, `run` (which decides what was planned),
             `type`, one truth value per arm, `error` (NaN where there is none), `failed`, `flops`, `params`,
-            `digest`, `depth`, `width`, `norm` and, where it is known, `seed`.
+            `digest`, `depth`, `width`, `norm` and, where it is known, `seed` and `last`, which marks the last
+            context of a design.
     """
     rows = rows.assign(context=_merged(rows))
     if "seed" in rows:  # a training of two runs counts once; two types may be one network, with one training
@@ -181,16 +187,32 @@ def _planned(rows: pd.DataFrame, at: Ints, kind: Ints, shape: tuple[int, ...]) -
             if held.any():
                 cells = np.ix_(np.unique(at[numbers][held]), np.array([arm]), np.unique(kind[numbers][held]))
                 planned[cells] = True
-    return planned
+    return planned & ~_not_reached(rows, at, kind, planned.shape)
+
+
+def _not_reached(rows: pd.DataFrame, at: Ints, kind: Ints, shape: tuple[int, ...]) -> Mask:
+    """Mark what has no row in contexts that are the last of every run that holds them."""
+    missing = np.zeros(shape, bool)
+    if "last" in rows:
+        missing[rows["last"].groupby(at).all().to_numpy(bool)] = True
+        for arm, name in enumerate(ARMS):
+            held = rows[name].to_numpy(bool)
+            missing[at[held], arm, kind[held]] = False
+    return missing
 
 
 def _merged(rows: pd.DataFrame) -> list[Any]:
-    """The context of each row, with contexts of the same networks as one."""
+    """The context of each row, with contexts of the same networks as one. The last context of a design joins
+    one that holds its networks and more."""
     networks: dict[Any, set[tuple[Any, ...]]] = {}
     columns = (rows[name] for name in ("context", "type", *ARMS, "digest"))
     for context, *network in zip(*columns, strict=True):
         networks.setdefault(context, set()).add(tuple(network))
     first: dict[frozenset[tuple[Any, ...]], Any] = {}
+    last = set(rows["context"][rows["last"]]) if "last" in rows else set()
+    for context in last:
+        whole = (held for other, held in networks.items() if other not in last and networks[context] < held)
+        networks[context] = next(whole, networks[context])
     same = {context: first.setdefault(frozenset(held), context) for context, held in networks.items()}
     return [same[context] for context in rows["context"]]
 
