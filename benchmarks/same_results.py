@@ -125,7 +125,7 @@ def ask(name: str, space_name: str, count: int) -> list[str]:
 
 
 def decisions(space: Any, proposal: Any) -> Any:
-    decisions_of = load("decisions_of", "space.space", "searchers.design")
+    decisions_of = load("decisions_of", "space.answers", "space.space", "searchers.design")
     if "strict" in inspect.signature(decisions_of).parameters:
         return decisions_of(space, proposal.genotype, strict=not proposal.design)
     return decisions_of(space, proposal)

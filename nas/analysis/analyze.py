@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nas.analysis.claims.grades import count_grades
-from nas.analysis.comparison import FLOPS_BINS, Comparison, Networks, compare
+from nas.analysis.comparison import FLOPS_BINS, Comparison, compare
 from nas.analysis.factors.factors import Factors, factors_of
 from nas.analysis.factors.motifs import MotifEffect, explain
 from nas.analysis.factors.motifs import motifs as count_motifs
@@ -20,11 +19,12 @@ from nas.analysis.factors.ped_anova import top_quantile
 from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
 from nas.analysis.paired.evidence import Evidence, last_falls
+from nas.analysis.samples import samples_of
+from nas.analysis.table import refused, trial_table
 from nas.analysis.unpaired import UnpairedContrast
 from nas.formatting import count
-from nas.space.decisions import RECIPE
 from nas.space.genotype import expand
-from nas.stats.resampling import Floats, Ints, log_bins
+from nas.stats.resampling import Ints, log_bins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,124 +196,7 @@ def _codes(keys: Sequence[Hashable]) -> Ints:
 
 
 def _comparisons(frame: pd.DataFrame, rng: np.random.Generator) -> tuple[Comparison, ...]:
-    return tuple(compare(name, networks, rng) for name, networks in _samples(frame))
-
-
-def trial_table(source: Any) -> pd.DataFrame:
-    """Return one row per trial: a study's frame with `blocks` and `decisions`, or the frame given.
-
-    `own_recipe` holds the fields in which the recipe of a training differs from that of its search, and
-    `network_digest` is the digest of the network alone, which may be trained under several. `usual` marks
-    the trainings under the recipe of the study, `recipe_by_type` those whose recipe depended on the module
-    type."""
-    if hasattr(source, "frame"):
-        columns = {
-            "blocks": [trial.genotype.module_types for trial in source.trials],
-            "decisions": [trial.decisions for trial in source.trials],
-            "design": [trial.proposal.design for trial in source.trials],
-            "network": [trial.genotype for trial in source.trials],
-            "curve": [trial.curve for trial in source.trials],
-            "own_recipe": [trial.recipe for trial in source.trials],
-            "recipe_by_type": [_by_type(trial.recipe, trial.decisions) for trial in source.trials],
-        }
-        frame = source.frame(without=["genotype"]).assign(**columns, usual=True)
-        alone = (t.genotype.network.digest if t.recipe else t.digest for t in source.trials)
-        return frame.assign(network_digest=list(alone))
-    frame = source.copy(deep=False)
-    if "network_digest" not in frame:
-        frame["network_digest"] = frame["digest"]
-    if "own_recipe" not in frame:
-        frame["own_recipe"] = [{}] * len(frame)
-    if "recipe_by_type" not in frame:
-        frame["recipe_by_type"] = False
-    if "usual" not in frame:
-        frame["usual"] = True
-    if "blocks" not in frame:
-        frame["blocks"] = [tuple(text.split("+")) for text in frame["module_types"]]
-    if "design" not in frame:
-        frame["design"] = [{}] * len(frame)
-    return frame
-
-
-def _by_type(recipe: Mapping[str, Any], decisions: Mapping[str, Any]) -> bool:
-    """Tell whether a field of a recipe is none of the decisions that all module types share."""
-    return any(f"{RECIPE}{name}" not in decisions for name in recipe)
-
-
-def _networks(complete: pd.DataFrame, counted: Mapping[str, tuple[int, int]]) -> Networks:
-    """Return the distinct networks of complete runs, each with its mean error over them, and uniform if each
-    of its candidates is.
-
-    counted: runs and failed runs of each type."""
-    first = complete.drop_duplicates("digest")
-    row = complete["digest"].factorize()[0]
-    runs = np.maximum(np.bincount(row, minlength=len(first)), 1)
-    error = np.bincount(row, weights=complete["error"].to_numpy(float), minlength=len(first)) / runs
-    steered = np.bincount(row, weights=~_drawn(complete), minlength=len(first))
-    names = tuple(sorted(counted))
-    return Networks(
-        names=names,
-        shares=_shares(first["blocks"].tolist(), names),
-        error=error,
-        flops=first["flops"].to_numpy(float),
-        depth=np.array([len(blocks) for blocks in first["blocks"]], float),
-        uniform=steered == 0,
-        seed=first["seed"].to_numpy(np.intp),
-        runs=counted,
-        own_recipes=bool(complete["recipe_by_type"].any()),
-    )
-
-
-def _runs_by_type(frame: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """Count the runs that hold each type, and how many of them failed.
-
-    Networks refused for lack of memory never ran, so they say nothing about their types."""
-    frame = frame[~_refused(frame)]
-    blocks = frame["blocks"].tolist()
-    names = sorted(set(chain.from_iterable(blocks)))
-    holds = _block_counts(blocks, names) > 0
-    failed = holds[(frame["state"] == "failed").to_numpy(bool)]
-    counts = zip(holds.sum(axis=0).tolist(), failed.sum(axis=0).tolist(), strict=True)
-    return dict(zip(names, counts, strict=True))
-
-
-def _refused(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Return whether each trial was refused untrained; a table from elsewhere may lack reasons."""
-    return frame.reindex(columns=["reason"])["reason"].eq("too_large")
-
-
-def _block_counts(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Ints:
-    """Count the blocks of each type in each network, (n, types)."""
-    number = {name: i for i, name in enumerate(names)}
-    kind = np.fromiter(map(number.__getitem__, chain.from_iterable(blocks)), np.intp)
-    row = np.repeat(np.arange(len(blocks)), np.fromiter(map(len, blocks), np.intp))
-    cells = np.bincount(row * len(names) + kind, minlength=len(blocks) * len(names))
-    return cells.reshape(len(blocks), len(names))
-
-
-def _shares(blocks: Sequence[tuple[str, ...]], names: Sequence[str]) -> Floats:
-    """Return the share of each type among the blocks of each network, (n, types)."""
-    counts = _block_counts(blocks, names)
-    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
-
-
-def _drawn(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return whether any run of the candidate of each row was a uniform draw."""
-    return np.asarray(rows.groupby("candidate")["uniform"].transform("any"), bool)
-
-
-def _samples(frame: pd.DataFrame) -> list[tuple[str, Networks]]:
-    """Return all networks, and separately those of the uniform draws, by these alone, if others are there."""
-    complete = frame[(frame["state"] == "complete") & frame["error"].notna()]
-    networks, drawn = _networks(complete, _runs_by_type(frame)), _drawn(complete)
-    if len(drawn) and drawn.all():
-        planned = all(design.get("design") == "balanced" for design in frame["design"])
-        return [(f"{'a balanced sample' if planned else 'uniform samples'} of the space", networks)]
-    samples = [("networks that the search visited", networks)]
-    if drawn.any():
-        runs = dict.fromkeys(networks.names, (0, 0)) | _runs_by_type(frame[frame["uniform"].astype(bool)])
-        samples.append(("uniform samples alone", _networks(complete[drawn], runs)))
-    return samples
+    return tuple(compare(name, networks, rng) for name, networks in samples_of(frame))
 
 
 def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
@@ -324,9 +207,9 @@ def _notes(frame: pd.DataFrame, unpaired: pd.DataFrame) -> tuple[str, ...]:
         notes.append(STOPPED)
     elif not uniform.all():
         notes.append(ADAPTIVE if uniform.any() else NO_UNIFORM)
-    refused = _refused(frame)
-    if ((frame["state"] == "failed") & ~refused).any():
+    untrained = refused(frame)
+    if ((frame["state"] == "failed") & ~untrained).any():
         notes.append(FAILURES)
-    if refused.any():
+    if untrained.any():
         notes.append(REFUSALS)
     return tuple(notes)

@@ -6,10 +6,9 @@ the claims that they support in `nas.analysis.claims.grades`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from nas.analysis.claims.grades import (
 from nas.analysis.claims.sentences import changes
 from nas.analysis.failures import Failures, rate_gate, unpaired_failures
 from nas.analysis.paired.heterogeneity import UNTESTED, Heterogeneity, Interaction, Stratum
+from nas.analysis.samples import COVARIATES, Networks
 from nas.analysis.type_effects import Effects, Sample, permutation_p, type_effects
 from nas.stats import resampling as statistics
 from nas.stats.adjusted import AdjustedEffect, adjusted_effect, adjusted_errors, adjusted_means
@@ -46,47 +46,11 @@ PERMUTATIONS = (1000, 22)
 """Fewest permutations, and permutations per test, so that the smallest p survives Holm (0.045)."""
 
 
-COVARIATES = ("FLOPs", "depth")
-"""Names of what is held constant, in the order of `Networks.covariates`."""
-
 PER_BLOCK = ", per block that changes from one type to the other"
 """End of a sentence where networks mix types: networks of one type alone are not extrapolated to."""
 
 THAT_TRAIN = "among networks that train"
 """Scope of a contrast in a sample that no searcher steered, if one type failed more often."""
-
-
-@dataclass(frozen=True)
-class Networks:
-    """Distinct complete networks, one per row: arrays (n,), `shares` (n, types) of blocks, `depth` in blocks.
-    `runs` holds for each type how many runs hold it and how many of these failed. `own_recipes` tells
-    whether types were trained under recipes of their own."""
-
-    names: tuple[str, ...]
-    shares: Floats
-    error: Floats
-    flops: Floats
-    depth: Floats
-    uniform: np.ndarray[Any, np.dtype[np.bool_]]
-    seed: Ints
-    runs: Mapping[str, tuple[int, int]]
-    own_recipes: bool = False
-
-    def rows(self, at: np.ndarray[Any, Any], runs: Mapping[str, tuple[int, int]]) -> Networks:
-        columns = (
-            self.shares[at],
-            self.error[at],
-            self.flops[at],
-            self.depth[at],
-            self.uniform[at],
-            self.seed[at],
-        )
-        return Networks(self.names, *columns, runs, self.own_recipes)
-
-    @property
-    def covariates(self) -> tuple[Floats, Floats]:
-        """Covariates held constant when types are compared at equal cost: log FLOPs and depth."""
-        return np.log(self.flops), self.depth
 
 
 @dataclass(frozen=True)

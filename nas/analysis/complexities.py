@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis.analyze import trial_table
 from nas.analysis.claims.grades import LEVEL, MIN_NETWORKS_OF_TYPE, OWN_RECIPES
 from nas.analysis.edf import Edf, edf_band, shared_bins
-from nas.analysis.table import distinct_networks, sample_of
+from nas.analysis.table import distinct_networks, sample_of, trial_table
 from nas.errors import NasError
 from nas.formatting import UNLIMITED, interval, known, table_of, to_text
 from nas.stats.adjusted import adjusted_effect
@@ -60,7 +59,7 @@ class AtEqual:
 def at_equal(trials: pd.DataFrame, complexities: Sequence[str], *, seed: int = 0) -> list[AtEqual]:
     """Compare the module types at equal values of each complexity.
 
-    trials: with the columns of `nas.analysis.analyze.trial_table`. NasError if a complexity was not measured,
+    trials: with the columns of `nas.analysis.table.trial_table`. NasError if a complexity was not measured,
     if all trials belong to paired blocks, whose networks are matched in FLOPs, or if module types had recipes
     of their own.
     """

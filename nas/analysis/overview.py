@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis.analyze import Analysis, trial_table
+from nas.analysis.analyze import Analysis
 from nas.analysis.around import Given, given_networks
 from nas.analysis.claims.grades import MIN_NETWORKS_OF_TYPE
 from nas.analysis.coverage import Coverage, Timing, coverage, failures, timing
@@ -20,7 +20,7 @@ from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.pooling import analyze, pool
 from nas.analysis.profiles import Deviations, Profile, from_blocks, from_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
-from nas.analysis.table import distinct_networks, sample_of
+from nas.analysis.table import distinct_networks, sample_of, trial_table
 from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, advantage_text, trajectories
 from nas.stats.estimate import Estimate

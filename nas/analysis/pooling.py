@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.analysis.analyze import Analysis, trial_table
+from nas.analysis.analyze import Analysis
 from nas.analysis.analyze import analyze as analyze_trials
 from nas.analysis.paired.evidence import SMALLEST_EFFECT, Evidence, last_falls
 from nas.analysis.paired.recipes import Recipe, network_errors
 from nas.analysis.results import analyze_results
+from nas.analysis.table import trial_table
 from nas.errors import NasError
 from nas.recipe import Recipe as TrainingRecipe
 from nas.searchers.designs.paired import GRID

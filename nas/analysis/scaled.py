@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.modules import ResNeXt
-from nas.space.decisions import answers
+from nas.space.answers import answers
 from nas.space.genotype import Genotype
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.regression import slopes

@@ -1,11 +1,12 @@
-"""The distinct networks of a frame of trials, and the sample that represents their space."""
+"""A study as a table of trials, its distinct networks, and the sample that represents its space."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from nas.space.decisions import RECIPE
 from nas.study.front import network_means
 
 if TYPE_CHECKING:
@@ -14,6 +15,52 @@ if TYPE_CHECKING:
 MIXED = "mixed"
 ENOUGH = 20
 """Least number of uniform samples that are shown alone when a searcher chose the rest."""
+
+
+def trial_table(source: Any) -> pd.DataFrame:
+    """Return one row per trial: a study's frame with `blocks` and `decisions`, or the frame given.
+
+    `own_recipe` holds the fields in which the recipe of a training differs from that of its search, and
+    `network_digest` is the digest of the network alone, which may be trained under several. `usual` marks
+    the trainings under the recipe of the study, `recipe_by_type` those whose recipe depended on the module
+    type."""
+    if hasattr(source, "frame"):
+        columns = {
+            "blocks": [trial.genotype.module_types for trial in source.trials],
+            "decisions": [trial.decisions for trial in source.trials],
+            "design": [trial.proposal.design for trial in source.trials],
+            "network": [trial.genotype for trial in source.trials],
+            "curve": [trial.curve for trial in source.trials],
+            "own_recipe": [trial.recipe for trial in source.trials],
+            "recipe_by_type": [_by_type(trial.recipe, trial.decisions) for trial in source.trials],
+        }
+        frame = source.frame(without=["genotype"]).assign(**columns, usual=True)
+        alone = (t.genotype.network.digest if t.recipe else t.digest for t in source.trials)
+        return frame.assign(network_digest=list(alone))
+    frame = source.copy(deep=False)
+    if "network_digest" not in frame:
+        frame["network_digest"] = frame["digest"]
+    if "own_recipe" not in frame:
+        frame["own_recipe"] = [{}] * len(frame)
+    if "recipe_by_type" not in frame:
+        frame["recipe_by_type"] = False
+    if "usual" not in frame:
+        frame["usual"] = True
+    if "blocks" not in frame:
+        frame["blocks"] = [tuple(text.split("+")) for text in frame["module_types"]]
+    if "design" not in frame:
+        frame["design"] = [{}] * len(frame)
+    return frame
+
+
+def _by_type(recipe: Mapping[str, Any], decisions: Mapping[str, Any]) -> bool:
+    """Tell whether a field of a recipe is none of the decisions that all module types share."""
+    return any(f"{RECIPE}{name}" not in decisions for name in recipe)
+
+
+def refused(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Return whether each trial was refused untrained; a table from elsewhere may lack reasons."""
+    return frame.reindex(columns=["reason"])["reason"].eq("too_large")
 
 
 def dominating_type(blocks: Sequence[str]) -> str:

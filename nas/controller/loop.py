@@ -27,8 +27,8 @@ from nas.graph.cost import cost
 from nas.schedulers import Scheduler, TrainFully
 from nas.searchers.base import propose
 from nas.searchers.warm_start import warm_start_proposals
+from nas.space.answers import decisions_of
 from nas.space.genotype import expand
-from nas.space.space import decisions_of
 from nas.study.history import History
 from nas.study.objectives import measures
 from nas.study.trial import Proposal, Trial

@@ -102,7 +102,7 @@ def trial_html(trial: Trial) -> str:
 
 def run_html(run: Run) -> str:
     """Return the front as a plot and a table."""
-    from nas.analysis.analyze import trial_table
+    from nas.analysis.table import trial_table
     from nas.study.objectives import plot_axes
     from nas.visualization.plots.front import front_figure
 

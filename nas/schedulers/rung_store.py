@@ -16,7 +16,8 @@ from pathlib import Path
 
 from nas.errors import NasError, StorageError
 from nas.files import read_bytes, read_checked, write_atomic, write_checked, write_errors
-from nas.space.space import SearchSpace, decisions_of
+from nas.space.answers import decisions_of
+from nas.space.space import SearchSpace
 from nas.study.trial import Trial
 from nas.study.trial_json import from_attributes, to_attributes
 from nas.training.checkpoint import MAX_CHECKPOINT

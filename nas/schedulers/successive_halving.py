@@ -28,8 +28,8 @@ from nas.graph.cost import Cost, cost
 from nas.pareto import Bools, Floats, expected_improvement, front
 from nas.schedulers.rung_store import RungStore
 from nas.schedulers.rungs import expected_epochs, rung_results
+from nas.space.answers import decisions_of
 from nas.space.genotype import expand
-from nas.space.space import decisions_of
 from nas.study.history import History
 from nas.study.objectives import objective
 from nas.study.trial import Proposal, Trial

@@ -1,4 +1,4 @@
-"""Program of decisions behind a search space: run forwards, read backwards, and counted."""
+"""Program of decisions behind a search space: run, drawn from, and counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from nas.modules import MODULE_TYPES, Component, Head, Stem
 from nas.modules.base import field_names
 from nas.modules.structure import Weighted
-from nas.space.candidate import recipe_of, under
+from nas.space.candidate import under
 from nas.space.genotype import INPUT_NODE, Genotype, Node
 from nas.space.prefix import HopelessError, PrefixCheck
 from nas.space.spec import SpaceSpec, Stage, bounds_of, options_of
@@ -63,30 +63,6 @@ def build(spec: SpaceSpec, choose: Choose, check: PrefixCheck | None = None) -> 
     genotype = Genotype(stem, tuple(nodes), head, taps)
     decisions = spec.recipe_decisions
     return under(genotype, _recipe(decisions, types, ask)) if decisions else genotype
-
-
-def answers(genotype: Genotype) -> dict[str, Any]:
-    """Return every answer that can be read off a genotype, by path, in each of the scopes."""
-    known: dict[str, Any] = {}
-    for part, component in (("stem", genotype.stem), ("head", genotype.head)):
-        known.update(_fields(component, f"{part}."))
-    depths: dict[str, int] = {}
-    blocks = {node.name: node.block for node in genotype.nodes}
-    for node in genotype.nodes:
-        stage = node.stage
-        depths[stage] = depths.get(stage, 0) + 1
-        known.setdefault(f"{stage}.width", getattr(node.module, "width", None))
-        known.setdefault(f"{stage}.stride", getattr(node.module, "stride", None))
-        kind = getattr(node.module, "type_name", "genotype")
-        for scope in (f"{node.name}.", f"{stage}.", ""):
-            known.setdefault(f"{scope}type", kind)
-            for path, value in _fields(node.module, f"{scope}{kind}.").items():
-                known.setdefault(path, value)
-        if len(node.inputs) > 1:
-            known[f"{node.name}.skip"] = blocks[node.inputs[1]]
-            known[f"{node.name}.join"] = node.join
-    known |= {f"{RECIPE}{name}": value for name, value in recipe_of(genotype).items()}
-    return {**known, **{f"{stage}.depth": depth for stage, depth in depths.items()}}
 
 
 def replay(known: Mapping[str, Any], rng: np.random.Generator) -> Choose:
@@ -234,18 +210,6 @@ def _end(kind: type[Component], settings: dict[str, Any], neighbour: Any) -> Any
 def _component(cls: type[Component], *values: Any, **settings: Any) -> Any:
     """Return a component, made and checked once, because the same few are asked for all the time."""
     return cls(*values, **settings)
-
-
-def _fields(component: Any, prefix: str) -> dict[str, Any]:
-    if not isinstance(component, Component):
-        return {}
-    cls: Any = type(component)
-    fields = {prefix + name: getattr(component, name) for name in field_names(cls)}
-    for name, _ in component.structures():
-        value = fields[prefix + name]
-        fields |= {f"{prefix}{name}.{path}": answer for path, answer in value.answers().items()}
-        fields[prefix + name] = str(value)
-    return fields
 
 
 def _count_settings(cls: type[Component], settings: Mapping[str, Any]) -> int:

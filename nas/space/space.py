@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.errors import NasError
-from nas.graph.cost import Cost, cost, depth
+from nas.graph.cost import Cost, cost
 from nas.graph.graph import Graph, Shape, shape_text
-from nas.modules.base import measures
+from nas.space.answers import read
+from nas.space.constraints import broken, excess, limited
 from nas.space.decisions import (
-    NO_SKIP,
     Choose,
-    answers,
     build,
     count,
     domains,
@@ -127,13 +126,7 @@ class SearchSpace:
             graph = expand(genotype, self.input_shape, self.num_classes)
         except NasError as error:
             return [str(error)]
-        violations = []
-        for name, (figure, limit) in self.limited(graph).items():
-            if limit.min is not None and figure < limit.min:
-                violations.append(f"{name} {figure:,} is below {limit.min:,}")
-            if limit.max is not None and figure > limit.max:
-                violations.append(f"{name} {figure:,} is above {limit.max:,}")
-        return violations
+        return broken(self.limited(graph))
 
     def allows(self, genotype: Genotype) -> bool:
         """Tell whether a genotype of the space meets the constraints; quicker than `violations` if not."""
@@ -150,22 +143,11 @@ class SearchSpace:
             graph = expand(genotype, self.input_shape, self.num_classes)
         except NasError:
             return inf
-        total = 0.0
-        for figure, limit in self.limited(graph).values():
-            total += max(0.0, figure / limit.max - 1) if limit.max is not None else 0.0
-            total += max(0.0, 1 - figure / limit.min) if limit.min else 0.0
-        return total
+        return excess(self.limited(graph))
 
     def limited(self, graph: Graph) -> dict[str, tuple[int, Limits]]:
         """Return each constrained figure of a network, with its limits."""
-        limits = self.spec.constraints
-        figures = {"flops": cost(graph).flops, "params": cost(graph).params} if limits else {}
-        if "depth" in limits:
-            figures["depth"] = depth(graph)
-        for name, (least, most) in measures(graph).items() if limits.keys() - figures.keys() else ():
-            low = limits[name].min if name in limits else None
-            figures[name] = least if low is not None and least < low else most
-        return {name: (figures[name], limit) for name, limit in limits.items()}
+        return limited(self.spec.constraints, graph)
 
     def sample(self, seed: int | np.random.Generator) -> Genotype:
         """Draw each decision uniformly from its options, until the constraints hold.
@@ -229,7 +211,7 @@ class SearchSpace:
         Raises NasError, naming the first that differs, if no answers do.
         """
         if genotype not in self._recent:
-            self._note(genotype, self._read(genotype))
+            self._note(genotype, read(self.spec, genotype))
         return dict(self._recent[genotype])
 
     @cached_property
@@ -253,22 +235,6 @@ class SearchSpace:
         genotype = self.build(answer)
         self._note(genotype, decisions)
         return genotype
-
-    def _read(self, genotype: Genotype) -> Decisions:
-        known = answers(genotype)
-        decisions: Decisions = {}
-
-        def read(path: str, options: Sequence[Any]) -> Any:
-            value = known.get(path.partition("[")[0], NO_SKIP)
-            if value not in options:
-                listed = ", ".join(map(str, options))
-                raise NasError(f"{value!r} is not among {listed}", where=f"{self.name}: {path}")
-            decisions[path] = value
-            return value
-
-        if self.build(read) != genotype:
-            raise NasError("what is fixed in the space differs from the genotype", where=self.name)
-        return decisions
 
     def __contains__(self, genotype: Genotype) -> bool:
         try:
@@ -343,22 +309,3 @@ class SearchSpace:
     @cached_property
     def _networks(self) -> frozenset[str]:
         return frozenset(genotype.digest for genotype in self.enumerate())
-
-
-def decisions_of(space: SearchSpace, genotype: Genotype, *, strict: bool = True) -> Mapping[str, Any]:
-    """Return the decisions that build a genotype. A design scales widths to values between the options
-    of the space; unless `strict`, such widths are left out."""
-    if strict:
-        return space.decisions(genotype)
-    known = answers(genotype)
-    decisions: Decisions = {}
-
-    def read(path: str, options: Sequence[Any]) -> Any:
-        value = known.get(path.partition("[")[0], options[0])
-        if value in options:
-            decisions[path] = value
-            return value
-        return options[0]
-
-    space.build(read)
-    return decisions

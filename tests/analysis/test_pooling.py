@@ -10,8 +10,8 @@ from testing.configs import make_config
 from testing.paired_trials import blocks
 from testing.trials import a_trial
 
-from nas.analysis.analyze import trial_table
 from nas.analysis.pooling import analyze
+from nas.analysis.table import trial_table
 from nas.analysis.text.ranking import analysis_text
 from nas.errors import NasError
 from nas.space.load import load_space, parse_space

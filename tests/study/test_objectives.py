@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from testing.histories import study
 
-from nas.analysis.analyze import trial_table
+from nas.analysis.table import trial_table
 from nas.analysis.text.pareto import pareto_dict, pareto_text
 from nas.cli import run as nas_command
 from nas.errors import NasError

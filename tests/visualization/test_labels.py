@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from testing.histories import study
 
-from nas.analysis.analyze import trial_table
+from nas.analysis.table import trial_table
 from nas.graph.ops import Conv
 from nas.study.expected import Expected
 from nas.visualization.module_layout import describe

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.analysis.analyze import trial_table
 from nas.analysis.factors.factors import Factors, factors_of
+from nas.analysis.table import trial_table
 from nas.study.history import History
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ class DecisionEffect:
 def decision_effects(trials: pd.DataFrame, *, seed: int = 0) -> tuple[DecisionEffect, ...]:
     """Describe the decisions of distinct complete networks, the one whose options differ most first.
 
-    trials: with the columns of `nas.analysis.analyze.trial_table`. Returns () if no trial is complete, or no
+    trials: with the columns of `nas.analysis.table.trial_table`. Returns () if no trial is complete, or no
     decision is recorded or varies.
     """
     if "decisions" not in trials:

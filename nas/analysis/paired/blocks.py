@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.analysis.table import refused
 from nas.stats.resampling import Floats, Ints
 
 if TYPE_CHECKING:
@@ -101,8 +102,7 @@ def read_blocks(frame: pd.DataFrame) -> Blocks:
     designs = list(frame["design"])
     runs = frame["run"] if "run" in frame else [0] * len(frame)
     contexts = [(run, design["context"]) for run, design in zip(runs, designs, strict=True)]
-    refused = frame["reason"].eq("too_large") if "reason" in frame else np.zeros(len(frame), bool)
-    failed = (frame["state"] == "failed") & ~refused  # what was refused for want of memory never ran
+    failed = (frame["state"] == "failed") & ~refused(frame)  # what was refused for want of memory never ran
     decisions = frame["decisions"] if "decisions" in frame else [None] * len(frame)
     ends: dict[Any, int] = {}
     for run, number in contexts:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis.analyze import trial_table
-from nas.analysis.table import dominating_type
+from nas.analysis.table import dominating_type, trial_table
 from nas.formatting import count
 from nas.study.front import EXPECTED, error_column, front_table, network_means, with_expected
 from nas.study.objectives import objective

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.analysis.analyze import trial_table
 from nas.analysis.seeds import LEVEL, Member, Repeated
+from nas.analysis.table import trial_table
 from nas.formatting import count
 from nas.visualization.formats import check_format
 from nas.visualization.plots.front import front_figure
