@@ -16,6 +16,11 @@ MAX_NAME = 64
 MAX_LINE = 2000
 
 
+def last_line(text: str) -> str:
+    """Return the last line of a traceback, which has the error."""
+    return text.strip().rpartition("\n")[2]
+
+
 class NasError(Exception):
     """Wrong usage or configuration.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nas.cli._output import WithoutRaylet, coloured, console, echo, hanging, percent
 from nas.controller.config import UNBOUNDED
 from nas.controller.signals import DRAIN
+from nas.errors import last_line
 from nas.formatting import count, duration, metric
 from nas.study.commands import nas_command
 from nas.study.objectives import objective
@@ -161,7 +162,7 @@ class SearchProgress:
         if trial.state == "stopped":
             outcome += self.after(trial.epochs)
         self.line(trial.number, trial.proposal, trial.flops, outcome, progress)
-        error = trial.message.strip().rpartition("\n")[2]
+        error = last_line(trial.message)
         if trial.reason == "exception" and error not in self.errors:
             self.errors.add(error)
             whole = nas_command("show", self.folder, "--trial", str(trial.number))

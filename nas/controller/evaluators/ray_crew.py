@@ -14,7 +14,7 @@ import ray
 from nas.controller.evaluators.ray_cluster import resources_text
 from nas.controller.evaluators.ray_inbox import Inbox
 from nas.controller.evaluators.ray_slot import Clocks, MemoryPacking, Slot
-from nas.errors import NasError
+from nas.errors import NasError, last_line
 
 if TYPE_CHECKING:
     from nas.controller.evaluators.ray_actors import Actors
@@ -109,7 +109,7 @@ class Crew:
 
         It keeps its place, so that no other is put there. NasError if it was the last.
         """
-        reason = message.strip().rpartition("\n")[2]  # of a traceback the error
+        reason = last_line(message)
         if len(self.slots) == 1:
             raise NasError(f"the worker cannot start: {reason}", hint=resources_text())
         self._forget(slot)

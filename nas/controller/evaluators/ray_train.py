@@ -33,7 +33,7 @@ from nas.controller.evaluators.ray_cluster import (
     start_ray,
 )
 from nas.controller.evaluators.ray_train_worker import Job, Mailbox, News, train_part
-from nas.errors import NasError
+from nas.errors import NasError, last_line
 from nas.plugins import send_own
 from nas.training.checkpoint import load_packed, save_packed
 from nas.training.recipe import WORKER_ENVIRONMENT, check_batch
@@ -262,6 +262,6 @@ class _Run:
         try:
             self.trainer.fit()
         except Exception as error:  # of Ray, of the network, or of torch
-            self.reason = str(error).strip().rpartition("\n")[2]
+            self.reason = last_line(str(error))
         finally:
             self.folder.cleanup()
