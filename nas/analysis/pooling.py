@@ -84,7 +84,8 @@ def analyze(
         raise NasError(f"neither runs nor a table: {type(source).__name__}", where="analyze", hint=hint)
     pooled = pool(runs)
     config = runs[0].config
-    guess = 1.0 if config.task == "segmentation" else 1 - 1 / config.num_classes
+    equal = 1.0 if config.task == "segmentation" else 1 - 1 / config.num_classes
+    guess = equal if config.guess_error is None else config.guess_error
     evidence = _evidence(pooled, config.recipe, guess, smallest_effect)
     return analyze_trials(pooled.trials, seed=seed, evidence=evidence)
 

@@ -84,12 +84,14 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
     if plot is not None:
         _plot(run, names, over_seeds, plot)
     if as_json:
-        emit(pareto_dict(run.study, names, expected) | {"reseeded": seeds_dict(over_seeds, epochs)})
+        emit(
+            pareto_dict(run.study, names, expected, run.config) | {"reseeded": seeds_dict(over_seeds, epochs)}
+        )
         return
     width = text_width()
     decide = command_for(run, "pareto", str(run.folder), "--reseed", "3", data=True)
     columns = seeds_columns(over_seeds)
-    echo(pareto_text(run.study, names, width, columns, expected=expected, decide=decide))
+    echo(pareto_text(run.study, names, width, columns, expected=expected, config=run.config, decide=decide))
     if over_seeds:
         echo(to_text(*seeds_notes(over_seeds, epochs), width=width))
 

@@ -153,7 +153,7 @@ def _emit(run: Run, profile: bool) -> None:
     from nas.analysis.text.ranking import analysis_dict
 
     document: dict[str, Any] = {"exhausted": bool(run.config.exhausted), "networks": run.config.networks}
-    document["pareto"] = pareto_dict(run.study, expected=run.expected())
+    document["pareto"] = pareto_dict(run.study, expected=run.expected(), config=run.config)
     document["analysis"] = analysis_dict(analyze(run))
     if rungs := rungs_of(run):
         document["rungs"] = rungs_list(rungs)
@@ -175,7 +175,9 @@ def _show(run: Run, profile: bool, started: bool) -> None:
     heading("Pareto front")
     types = sorted({name for trial in run.study.networks for name in trial.module_types})
     decide = command_for(run, "pareto", str(run.folder), "--reseed", "3", data=True)
-    front = pareto_text(run.study, width=text_width(), expected=run.expected(), decide=decide, brief=True)
+    front = pareto_text(
+        run.study, width=text_width(), expected=run.expected(), config=run.config, decide=decide, brief=True
+    )
     echo_types(front, types)
     if rungs := rungs_of(run):
         heading("Rungs")

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from nas.data import Dataset
 
 FREE = frozenset(
-    {"trials", "versions", "task", "schema", "storage", "study", "mean", "std", "exhausted", "networks"}
+    {
+        *("trials", "versions", "task", "schema", "storage", "study", "exhausted", "networks"),
+        *("mean", "std", "val_images", "guess_error"),
+    }
 )
-"""Settings that a resumed run may change, or that follow from others. Mean and standard deviation follow from
+"""Settings that a resumed run may change, or that follow from others. Those of the last line follow from
 the data, whose fingerprint is compared; their last digit depends on the machine."""
 
 

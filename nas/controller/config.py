@@ -87,6 +87,8 @@ class SearchConfig:
             recipe=self.recipe,
             input_shape=dataset.input_shape,
             num_classes=dataset.num_classes,
+            val_images=len(dataset.val_labels),
+            guess_error=dataset.guess_error,
             classes=tuple(dataset.classes),
             mean=tuple(map(float, dataset.mean)),
             std=tuple(map(float, dataset.std)),

@@ -120,6 +120,14 @@ class Dataset:
     def num_classes(self) -> int:
         return len(self.classes)
 
+    @property
+    def guess_error(self) -> float | None:
+        """Return the validation error of the largest class as constant answer; None for masks."""
+        if self.task != "classification":
+            return None
+        largest = np.bincount(self.train_labels, minlength=self.num_classes).argmax()
+        return float((np.asarray(self.val_labels) != largest).mean())
+
     def first(self, train: int, val: int | None = None) -> Dataset:
         """Return the data set with the first `train` and `val` images; None keeps all."""
         return replace(

@@ -49,6 +49,8 @@ def write_files(run: Run, folder: Path) -> list[Path]:
 
     best = expand(run.best().genotype, run.config.input_shape, run.config.num_classes)
     front, code = folder / "front.json", folder / "best.py"
-    write_atomic(front, json.dumps(pareto_dict(run.study, expected=run.expected()), indent=2))
+    write_atomic(
+        front, json.dumps(pareto_dict(run.study, expected=run.expected(), config=run.config), indent=2)
+    )
     write_atomic(code, source(best))
     return [front, report(run, folder / "report.html"), code]

@@ -9,6 +9,7 @@ from math import isfinite
 from markupsafe import Markup
 
 from nas.analysis.claims.grades import LETTERS, MEANINGS
+from nas.analysis.guess import learned, unlearned_text
 from nas.analysis.overview import Overview
 from nas.analysis.text.claims import claims_of
 from nas.formatting import FLOPS_NOTE, count, interval
@@ -43,9 +44,17 @@ def take_section(overview: Overview, points: Sequence[Point]) -> Markup:
     return render(
         "take.html",
         choices=[_choice(point, shape, classes, overview.task) for point in chosen],
+        unlearned=_unlearned(overview, members),
         counts=_counts(overview),
         noise=_noise(overview),
     )
+
+
+def _unlearned(overview: Overview, members: Sequence[Point]) -> str:
+    """Name the networks of the front that are not shown to be better than a constant guess."""
+    config, networks = overview.runs[0].config, len(overview.networks)
+    found = [point for point in members if not learned(point.costs["error"], config, networks)]
+    return unlearned_text([point.name for point in found], len(members), config)
 
 
 def _compared(point: Point) -> float:

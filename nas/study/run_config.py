@@ -45,10 +45,11 @@ class RunConfig(BaseModel):
     split; seed_with: networks to try first, a name of the zoo or NAME={genotype}; repeats: training seeds
     of each network of the paired design, None without it; fidelity: rungs of successive halving in epochs,
     () without; uniform_share: share of proposals drawn uniformly; mean, std: of the training images, per
-    channel; versions: of the programs that a result depends on; exhausted: True if the searcher had no
-    further network before all trials were done, else None; networks: how many the space holds, None unless
-    all were tried; storage, study: URL of the database, without password, and the name of the study in it,
-    None for a study in the folder.
+    channel; val_images: validation images, guess_error: their error where each is given the class with
+    most training images (None for masks); versions: of the programs that a result depends on; exhausted:
+    True if the searcher had no further network before all trials were done, else None; networks: how many
+    the space holds, None unless all were tried; storage, study: URL of the database, without password, and
+    the name of the study in it, None for a study in the folder.
     """
 
     model_config = ConfigDict(
@@ -72,6 +73,8 @@ class RunConfig(BaseModel):
     recipe: Recipe
     input_shape: tuple[Size, Size, Size]
     num_classes: Size
+    val_images: Annotated[int, Field(ge=1)] | None = None
+    guess_error: Annotated[float, Field(ge=0, le=1)] | None = None
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]

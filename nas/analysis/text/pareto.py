@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas import pareto
+from nas.analysis.guess import learned, unlearned_text
 from nas.formatting import FLOPS_NOTE, SCHEMA, UNLIMITED, count, interval, table_of, to_text
 from nas.recipe import fields_text
 from nas.stats.estimate import Estimate
@@ -28,6 +29,7 @@ from nas.study.trial import Trial
 if TYPE_CHECKING:
     from nas.study.expected import Expected
     from nas.study.history import History
+    from nas.study.run_config import RunConfig
 
 OFF = "*"
 """Mark of networks that are on the front of measured errors and not on the one that is shown."""
@@ -40,10 +42,14 @@ RESAMPLES = 1000
 
 
 def pareto_dict(
-    study: History, objectives: Sequence[str] | None = None, expected: Expected | None = None
+    study: History,
+    objectives: Sequence[str] | None = None,
+    expected: Expected | None = None,
+    config: RunConfig | None = None,
 ) -> dict[str, Any]:
     """Return the front as JSON values, chosen by the `expected` errors of these objectives where they are
-    given.
+    given. With the `config` of the run, `guess_error` is the error of a constant guess, and `unlearned` are
+    the trials of the front that are not shown to be better.
 
     `front` has one dict per network (means over its `seeds`; `trial` is its first), `measured_front` the
     trials on the front of measured errors, `knee` is a trial number or None, `hypervolume` and its
@@ -76,7 +82,15 @@ def pareto_dict(
         "failed": states["failed"],
         "stopped": states["stopped"],
         **({"latency": latency} if latency else {}),
+        **(_guess_dict(study, members, config) if config else {}),
     }
+
+
+def _guess_dict(study: History, members: Sequence[Trial], config: RunConfig) -> dict[str, Any]:
+    errors = {trial.number: study.means(trial, ("error",))[0] for trial in members}
+    networks = len(study.networks)
+    unlearned = [number for number, error in errors.items() if not learned(error, config, networks)]
+    return {"guess_error": config.guess_error, "unlearned": unlearned}
 
 
 def _network_dict(
@@ -129,16 +143,18 @@ def pareto_text(
     columns: Sequence[tuple[str, Mapping[int, str]]] = (),
     *,
     expected: Expected | None = None,
+    config: RunConfig | None = None,
     decide: str = "",
     brief: bool = False,
 ) -> str:
     """Return the front as a table, with the number of failures and, unless `brief`, the hypervolume.
 
     columns: further columns: a header, and a cell for each trial. expected: of these objectives; the front is
-    then chosen by it, and the front of measured errors is named beside it. decide: the command that trains
+    then chosen by it, and the front of measured errors is named beside it. config: of the run, to tell
+    networks that are not shown to have learned. decide: the command that trains
     again the networks of which it is not certain that they are on the front.
     """
-    front = pareto_dict(study, objectives, expected)
+    front = pareto_dict(study, objectives, expected, config)
     if not front["front"]:
         error = none_complete((trial.state, trial.reason) for trial in study.trials)
         return f"N{error.message[1:]}. {error.hint}."
@@ -181,6 +197,9 @@ def pareto_text(
         measured = [study.means(trial, ("error",))[0] for trial in study.networks]
         shrunk = shrinkage_text(measured, [expected.of(trial.digest).value for trial in study.networks])
         choice += [shrunk] * bool(shrunk)
+    if config is not None:
+        unlearned = [f"trial {number}" for number in front["unlearned"]]
+        choice = [text for text in (unlearned_text(unlearned, len(front["front"]), config), *choice) if text]
     return to_text(table, *choice, lines, *_latency_lines(front.get("latency")), width=width)
 
 
