@@ -128,7 +128,9 @@ class Wiring(Structure):
     def problem(cls, bounds: Mapping[str, Any]) -> str:
         if "inputs" in bounds:
             return ""
-        return "operations on nodes need 'inputs'" if bounds.get("ops_on") != "edges" else ""
+        if bounds.get("ops_on") == "edges":
+            return ""
+        return "operations on nodes need 'inputs', how many earlier nodes each takes; or set ops_on: edges"
 
     def __str__(self) -> str:
         return f"{self.ops_on} {self.join}/{self.output}: {'; '.join(map(self._text, self.nodes))}"

@@ -217,11 +217,11 @@ def _structure_problems(kind: type[Structure], value: Any, place: Path) -> Itera
     for key in value:
         if key not in kind.keys:
             yield (*place, key), f"unknown key {key!r}", did_you_mean(key, kind.keys)
-    if problem := kind.problem(value):
-        yield place, problem, ""
     missing = [repr(key) for key in kind.keys if key not in value and key not in kind.optional]
     if missing:
         yield place, f"needs {', '.join(missing)}", ""
+    if problem := kind.problem(value):
+        yield place, problem, ""
     for key, options in kind.keys.items():
         if key not in value:
             continue
