@@ -24,7 +24,7 @@ from nas.searchers.base import RandomizedSearcher, SearcherSettings, uniform_pro
 from nas.space.decisions import replay
 from nas.study.history import History
 from nas.study.trial import Proposal, Trial
-from nas.surrogate.gaussian_process import Encoder
+from nas.surrogate.encoder import Encoder
 
 if TYPE_CHECKING:
     from nas.space.genotype import Genotype

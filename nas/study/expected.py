@@ -84,16 +84,17 @@ def expected(
     study: History,
     objectives: Sequence[str],
     further: Sequence[Trial] = (),
+    images: int | None = None,
 ) -> Expected | None:
     """Return what to expect of the networks of a study; None where measured errors choose: below
     `MIN_TRAININGS` trainings, or where the error is no objective.
 
-    further: trainings with other seeds, of the same schedule.
+    further: trainings with other seeds, of the same schedule. images: see `nas.surrogate.fit`.
     """
     networks = study.networks
     trainings = [trial for first in networks for trial in study.trainings(first)]
     trainings += [trial for trial in further if trial.complete]
-    known = expected_errors(trainings, networks) if "error" in objectives else None
+    known = expected_errors(trainings, networks, images) if "error" in objectives else None
     if known is None:
         return None
     mean, sd = known
@@ -106,15 +107,16 @@ def expected(
 def expected_errors(
     trainings: Sequence[Trial],
     networks: Sequence[Trial] | None = None,
+    images: int | None = None,
 ) -> tuple[Floats, Floats] | None:
     """Return mean and standard deviation (n,) of the final error of each of the networks, by default those of
-    the trainings; None below `MIN_TRAININGS` complete trainings.
+    the trainings; None below `MIN_TRAININGS` complete trainings. images: see `nas.surrogate.fit`.
     """
     if len(trainings) < MIN_TRAININGS:
         return None
     from nas.surrogate import fit
 
-    model = fit(trainings)
+    model = fit(trainings, images=images)
     return None if model is None else model.predict(trainings if networks is None else networks)
 
 

@@ -121,7 +121,7 @@ class Run:
         key = names, len(self.study.complete), len(further)
         if key not in self._expected:
             own = [trial for trial in further if trial.epochs == self.config.recipe.epochs]
-            self._expected[key] = expected(self.study, names, own)
+            self._expected[key] = expected(self.study, names, own, self.config.counted_images)
         return self._expected[key]
 
     def trial(self, number: int) -> Trial:

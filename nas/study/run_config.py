@@ -84,6 +84,11 @@ class RunConfig(BaseModel):
     storage: Annotated[Text, AfterValidator(without_password)] | None = None
     study: Name | None = None
 
+    @property
+    def counted_images(self) -> int | None:
+        """Return the images that an error is a share of; None for masks, whose errors are means."""
+        return self.val_images if self.task == "classification" else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON data, without those that are None."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from nas.pareto import Floats
-from nas.surrogate.gaussian_process import Encoder, GaussianProcess, fit_parameters
+from nas.surrogate.encoder import Encoder
+from nas.surrogate.gaussian_process import GaussianProcess, fit_parameters
 from nas.surrogate.stages import Trainings
 from nas.surrogate.warps import WARPS, Warped
 
@@ -91,11 +92,17 @@ class ErrorModel:
         return first, np.sqrt(np.maximum(0.0, second - first**2))
 
 
-def fit(trials: Iterable[Training], domains: Mapping[str, Sequence[Any]] | None = None) -> ErrorModel | None:
+def fit(
+    trials: Iterable[Training],
+    domains: Mapping[str, Sequence[Any]] | None = None,
+    images: int | None = None,
+) -> ErrorModel | None:
     """Fit the model to trainings that ended; None for fewer than `MIN_TRIALS` of them.
 
     trials: complete trials, in any order; a network may occur several times. domains: the options of the
-    space by decision (`SearchSpace.domains`), by default those that the trials took.
+    space by decision (`SearchSpace.domains`), by default those that the trials took. images: on which each
+    error was counted; it is then known to vary at least as a share of so many does (binomially), which few
+    trainings do not tell. None where errors are no shares of images.
     """
     used = [trial for trial in trials if trial.error is not None][-MAX_TRIALS:]
     if len(used) < MIN_TRIALS:
@@ -107,9 +114,18 @@ def fit(trials: Iterable[Training], domains: Mapping[str, Sequence[Any]] | None 
     processes = []
     for warp in WARPS:
         warped = warp(errors, rows[:, -1])
-        parameters = fit_parameters(encoder, rows[some], warped.values[some])
-        processes.append((warped, GaussianProcess(encoder, rows, warped.values, parameters)))
+        luck = warped.stretch * _counting_variance(errors, images)
+        parameters = fit_parameters(encoder, rows[some], warped.values[some], luck=luck[some])
+        processes.append((warped, GaussianProcess(encoder, rows, warped.values, parameters, luck=luck)))
     return ErrorModel(encoder, processes)
+
+
+def _counting_variance(errors: Floats, images: int | None) -> Floats:
+    """Return the variance of the logarithm of each error that counting it on so many images leaves, (n,)."""
+    if images is None:
+        return np.zeros(len(errors))
+    rates = np.clip(errors, 0.5 / images, 1 - 0.5 / images)
+    return (1 - rates) / (rates * images)
 
 
 def _options(trials: Sequence[Network]) -> dict[str, list[Any]]:

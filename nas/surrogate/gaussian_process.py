@@ -1,10 +1,8 @@
 """A Gaussian process over the decisions and the log FLOPs of networks.
 
 The covariance of two networks is a sum: a linear trend in log FLOPs; an additive part, linear in the columns
-that encode the decisions; and a product over decisions and log FLOPs, which models interactions. A decision
-that is not asked in a network, because another rules it out, is half as far from each option as these are
-from each other. Numeric options are ordinal: near numbers are alike. Decisions with the same options, such
-as the module types of all blocks, also share columns that say how often each option was taken.
+that encode the decisions (`nas.surrogate.encoder`); and a product over decisions and log FLOPs, which models
+interactions.
 
 Every distance is a squared distance of columns, so it takes one product of matrices. The columns of a
 decision have one weight, which decisions of the same name in other stages and blocks share. All variances,
@@ -13,15 +11,12 @@ Gaussian Processes for Machine Learning, chapter 5)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.pareto import Floats
+from nas.surrogate.encoder import Encoder
 from nas.surrogate.stages import LASTING, Correlations, Stages, Trainings
 
 MIN_NOISE = 1e-4
@@ -47,79 +42,6 @@ SIZE_WEIGHT_DEVIATION = 1.0
 """Standard deviations of the log-normal priors."""
 
 
-@dataclass(frozen=True)
-class Encoder:
-    """Maps networks to rows of numbers, log FLOPs in the last column.
-
-    columns: of each decision, the columns that tell its options apart, 0 where it is not asked. codes: their
-    values by option. shares: of each option, by decision, the column that counts how often it is taken, and
-    what it adds. group: number of the weight of each column but the last.
-    """
-
-    columns: Mapping[str, slice]
-    codes: Mapping[str, Mapping[Any, Floats]]
-    shares: Mapping[str, tuple[Mapping[Any, int], float]]
-    group: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, domains: Mapping[str, Sequence[Any]]) -> Encoder:
-        """Return the encoder of a space with these options by decision."""
-        searched = {path: tuple(options) for path, options in domains.items() if len(options) > 1}
-        columns: dict[str, slice] = {}
-        codes: dict[str, dict[Any, Floats]] = {}
-        group: list[str] = []
-        for path, options in searched.items():
-            codes[path] = _codes(options)
-            width = len(codes[path][options[0]])
-            columns[path] = slice(len(group), len(group) + width)
-            group += [_name(path)] * width
-        shares: dict[str, tuple[dict[Any, int], float]] = {}
-        alike: dict[tuple[Any, ...], list[str]] = {}
-        for path, options in searched.items():
-            alike.setdefault(options, []).append(path)
-        for options, paths in alike.items():
-            if len(paths) > 1:
-                places = {option: len(group) + i for i, option in enumerate(options)}
-                shares |= dict.fromkeys(paths, (places, 1 / len(paths)))
-                group += [f"share {options}"] * len(options)
-        numbers = {name: i for i, name in enumerate(dict.fromkeys(group))}
-        return cls(
-            columns,
-            codes,
-            shares,
-            np.array([numbers[name] for name in group], dtype=np.intp),
-        )
-
-    def encode(self, decisions: Sequence[Mapping[str, Any]], flops: Sequence[float]) -> Floats:
-        """Return a row for each network, (n, columns)."""
-        rows = np.zeros((len(decisions), len(self.group) + 1))
-        rows[:, -1] = np.log(np.maximum(1.0, np.asarray(flops, dtype=np.float64)))
-        for row, chosen in zip(rows, decisions, strict=True):
-            for path, option in chosen.items():
-                if path in self.columns:
-                    row[self.columns[path]] = self.codes[path].get(option, 0.0)
-                if path in self.shares:
-                    places, share = self.shares[path]
-                    if option in places:
-                        row[places[option]] += share
-        return rows
-
-
-def _codes(options: Sequence[Any]) -> dict[Any, Floats]:
-    """Return the columns of each option. The squared distance is 1 between categories, and the difference of
-    ranks, from 0 to 1, between numbers."""
-    count = len(options)
-    if not all(isinstance(option, int | float) and not isinstance(option, bool) for option in options):
-        return dict(zip(options, np.sqrt(0.5) * np.eye(count), strict=True))
-    steps = np.sqrt(1 / (count - 1)) * (np.tri(count, count - 1, -1) - 0.5)
-    return dict(zip(sorted(options), steps, strict=True))
-
-
-def _name(path: str) -> str:
-    """Return the name of a decision without its stage and block, all of it where nothing is left."""
-    return re.sub(r"(stage|block)\d+\.", "", path)
-
-
 UNSTAGED = Correlations(1.0, 1.0, 0.0)
 """Correlations of different trainings that have ended."""
 
@@ -128,7 +50,8 @@ class GaussianProcess:
     """A process conditioned on values (n,) of rows (n, columns); the values may have any scale.
 
     parameters: those of `fit_parameters`, of these rows or of some of them. stages: those of the rows;
-    without them each is of a training of its own that has ended.
+    without them each is of a training of its own that has ended. luck: the least variance of the noise of
+    each value (n,), beside which the parameters have more.
     """
 
     def __init__(
@@ -138,6 +61,7 @@ class GaussianProcess:
         values: Floats,
         parameters: Floats,
         stages: Stages | None = None,
+        luck: Floats | float = 0.0,
     ) -> None:
         from scipy.linalg import cho_factor, cho_solve
 
@@ -148,7 +72,8 @@ class GaussianProcess:
         stage = Correlations.of(stages, stages) if stages else UNSTAGED
         covariance = self._covariance(self._scaled, stage)
         own = np.exp(parameters[NOISE]) if stages is None else 0.0  # else in the covariance
-        covariance[np.diag_indices(len(rows))] += own + MIN_NOISE
+        self._least = MIN_NOISE + luck / self._scale.spread**2
+        covariance[np.diag_indices(len(rows))] += own + self._least
         self._factor = cho_factor(covariance, lower=True)
         self._weights = cho_solve(self._factor, standardized)
 
@@ -156,7 +81,8 @@ class GaussianProcess:
     def noise(self) -> float:
         """Standard deviation of the luck of a training, at its end."""
         share = 1 - LASTING if self._stages else 1.0  # without stages, all that is not explained
-        return float(np.sqrt(share * np.exp(self._parameters[NOISE]) + MIN_NOISE)) * self._scale.spread
+        variance = share * np.exp(self._parameters[NOISE]) + np.mean(self._least)
+        return float(np.sqrt(variance)) * self._scale.spread
 
     def predict(self, rows: Floats, trainings: Trainings | None = None) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the value of each row, (n,) each: the mean of many trainings
@@ -192,8 +118,15 @@ class GaussianProcess:
         return np.asarray(by_size * stage.trend + networks * stage.decisions + noise * stage.residual)
 
 
-def fit_parameters(encoder: Encoder, rows: Floats, values: Floats, stages: Stages | None = None) -> Floats:
-    """Return the parameters of the highest posterior density for values (n,) of rows (n, columns)."""
+def fit_parameters(
+    encoder: Encoder,
+    rows: Floats,
+    values: Floats,
+    stages: Stages | None = None,
+    luck: Floats | float = 0.0,
+) -> Floats:
+    """Return the parameters of the highest posterior density for values (n,) of rows (n, columns), whose
+    noise has at least the variances `luck` (n,)."""
     from scipy.optimize import minimize
 
     scale, standardized = _Scale.of(rows, values)
@@ -201,7 +134,7 @@ def fit_parameters(encoder: Encoder, rows: Floats, values: Floats, stages: Stage
     best = minimize(
         negative_log_posterior,
         prior,
-        args=(prior, Distances.of(encoder, scale, rows, stages), standardized),
+        args=(prior, Distances.of(encoder, scale, rows, stages, luck), standardized),
         bounds=[(mean - MAX_CHANGE, mean + MAX_CHANGE) for mean in prior],
         jac=True,
         method="L-BFGS-B",
@@ -237,15 +170,24 @@ class Distances:
     """How values differ from each other.
 
     groups: squared distance in each group of columns, (groups, n, n). sizes: products of standardised log
-    FLOPs (n, n). gaps: their squared differences (n, n). stage: correlations by epochs."""
+    FLOPs (n, n). gaps: their squared differences (n, n). stage: correlations by epochs. least: the least
+    variance of the noise (n,), relative to that of the values."""
 
     groups: Floats
     sizes: Floats
     gaps: Floats
     stage: Correlations
+    least: Floats | float
 
     @classmethod
-    def of(cls, encoder: Encoder, scale: _Scale, rows: Floats, stages: Stages | None = None) -> Distances:
+    def of(
+        cls,
+        encoder: Encoder,
+        scale: _Scale,
+        rows: Floats,
+        stages: Stages | None = None,
+        luck: Floats | float = 0.0,
+    ) -> Distances:
         count = int(encoder.group.max(initial=-1)) + 1
         parts = [rows[:, :-1][:, encoder.group == number] for number in range(count)]
         groups = np.array([_squared_distances(part, part) for part in parts])
@@ -255,6 +197,7 @@ class Distances:
             np.outer(sizes, sizes),
             (sizes[:, None] - sizes) ** 2,
             Correlations.of(stages, stages) if stages else Correlations(1.0, 1.0, np.eye(len(rows))),
+            MIN_NOISE + luck / scale.spread**2,
         )
 
 
@@ -288,7 +231,7 @@ def negative_log_posterior(
     stage, by_size = distances.stage, (1 + distances.sizes) * distances.stage.trend
     networks = (additive * shared + product * alike) * stage.decisions
     covariance = np.asarray(trend * by_size + networks + noise * stage.residual)
-    covariance[np.diag_indices(len(values))] += MIN_NOISE
+    covariance[np.diag_indices(len(values))] += distances.least
     inverse = np.linalg.inv(covariance)
     solved = inverse @ values
     outer = np.outer(solved, solved) - inverse  # twice the derivative of the log likelihood by the covariance

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.pareto import Floats
-from nas.surrogate.gaussian_process import Encoder, fit_parameters
+from nas.surrogate.encoder import Encoder
+from nas.surrogate.gaussian_process import fit_parameters
 
 MAX_FITTED = 100
 """Trials that parameters are fitted to, at most."""

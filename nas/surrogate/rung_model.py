@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from nas.pareto import Floats
+from nas.surrogate.encoder import Encoder
 from nas.surrogate.error_model import ErrorModel, Network
-from nas.surrogate.gaussian_process import Encoder, GaussianProcess, fit_parameters
+from nas.surrogate.gaussian_process import GaussianProcess, fit_parameters
 from nas.surrogate.process_cache import nearest_to_front
 from nas.surrogate.stages import Stages
 from nas.surrogate.warps import log_warp

@@ -24,10 +24,11 @@ class Warped:
     """Errors on another scale.
 
     values: the warped errors (n,). errors: maps warped values (m, k) of m networks and their log FLOPs (m,)
-    to errors."""
+    to errors. stretch: the variance of the values relative to that of the logarithms they come from."""
 
     values: Floats
     errors: Callable[[Floats, Floats], Floats]
+    stretch: float = 1.0
 
 
 def log_warp(errors: Floats, log_flops: Floats) -> Warped:
@@ -37,19 +38,29 @@ def log_warp(errors: Floats, log_flops: Floats) -> Warped:
 
 def rank_warp(errors: Floats, log_flops: Floats) -> Warped:
     """Return the normal scores of the errors, which no outlier distorts."""
-    scores, inverse = _normal_scores(np.log(np.maximum(errors, MIN_ERROR)))
-    return Warped(scores, lambda values, sizes: np.exp(inverse(values)))
+    logs = np.log(np.maximum(errors, MIN_ERROR))
+    scores, inverse = _normal_scores(logs)
+    return Warped(scores, lambda values, sizes: np.exp(inverse(values)), _stretch(scores, logs))
 
 
 def residual_rank_warp(errors: Floats, log_flops: Floats) -> Warped:
     """Return the normal scores of what a trend in log FLOPs leaves unexplained of the logarithms."""
     logs = np.log(np.maximum(errors, MIN_ERROR))
     slope, offset = _lower_trend(logs, log_flops)
-    scores, inverse = _normal_scores(logs - slope * log_flops - offset)
-    return Warped(scores, lambda values, sizes: np.exp(slope * sizes[:, None] + offset + inverse(values)))
+    rest = logs - slope * log_flops - offset
+    scores, inverse = _normal_scores(rest)
+
+    def errors_of(values: Floats, sizes: Floats) -> Floats:
+        return np.exp(slope * sizes[:, None] + offset + inverse(values))
+
+    return Warped(scores, errors_of, _stretch(scores, rest))
 
 
 WARPS = (log_warp, rank_warp, residual_rank_warp)
+
+
+def _stretch(scores: Floats, values: Floats) -> float:
+    return float(scores.var() / values.var()) if values.var() > 0 else 1.0
 
 
 def _normal_scores(values: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:

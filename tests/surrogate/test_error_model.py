@@ -67,3 +67,22 @@ def test_intervals_cover_unseen_networks(monkeypatch, count):
             within[share].append((deviations < width).mean())
     assert 0.75 < np.mean(within[0.8]) < 0.9
     assert 0.85 < np.mean(within[0.95]) < 0.98
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_validation_images_make_wide_intervals_that_hold(seed):
+    """A dozen networks whose errors are counted on 100 images; more networks would tell the noise."""
+    rng = np.random.default_rng(seed)
+    decisions = [{"a": f"{rng.integers(6)}", "b": f"{rng.integers(6)}"} for _ in range(12)]
+    truth = rng.uniform(0.2, 0.3, 12)
+    seen = [
+        training(d, int(f), e)
+        for d, f, e in zip(decisions, rng.uniform(1e6, 1e7, 12), rng.binomial(100, truth) / 100, strict=True)
+    ]
+    held = {}
+    for images in (None, 100, 10_000):
+        mean, spread = nas.surrogate.fit(seen, images=images).predict(seen)
+        held[images] = float(np.mean(np.abs(mean - truth) <= 1.96 * spread))
+    assert held[100] >= 11 / 12 >= held[None]
+    mean, spread = nas.surrogate.fit(seen, images=100).predict_training(seen)
+    assert (spread > np.sqrt(0.2 * 0.8 / 100) / 2).all()

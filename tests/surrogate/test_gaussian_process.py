@@ -7,9 +7,9 @@ import pytest
 from scipy.optimize import check_grad
 from testing.paths import ROOT
 
+from nas.surrogate.encoder import Encoder
 from nas.surrogate.gaussian_process import (
     Distances,
-    Encoder,
     GaussianProcess,
     _Scale,
     fit_parameters,
