@@ -19,6 +19,8 @@ LISTED = 3
 """Paths or names that a line gives as examples."""
 FEW_LEVELS = 32
 """Grey levels below which images are said to have hardly any contrast."""
+ENOUGH, EXAMPLE = 1_000, 0.1
+"""Validation images below which it is said how well they tell an error, and of which error."""
 FITS = {
     "crop": "the middle is cropped",
     "squash": "squashed",
@@ -90,6 +92,7 @@ def data_lines(dataset: Dataset, spec: str) -> list[str]:
         ("images", _images_text(dataset, spec)),
         *(("changed", f"{change} ({n:,})") for change, n in dataset.full_reading.changes.items()),
         ("balance", _balance_text(dataset)),
+        ("certainty", _certainty_text(dataset)),
         ("duplicates", str(find_duplicates(digests))),
         *(("unread", line) for line in _unread_lines(facts["unread"])),
         ("memory", f"{metric(facts['bytes'])}B"),
@@ -180,6 +183,16 @@ def _balance_text(dataset: Dataset) -> str:
     name = dataset.classes[largest]
     largest_share = f"largest class {name} ({counts[largest] / counts.sum():.1%})"
     return f"{largest_share}: a constant guess has {dataset.guess_error:.2%} error"
+
+
+def _certainty_text(dataset: Dataset) -> str:
+    """Return how well few validation images tell an error: the half of a binomial interval of 95 %."""
+    images = len(dataset.val_labels)
+    if dataset.task != "classification" or images >= ENOUGH:
+        return ""
+    half = 1.96 * np.sqrt(EXAMPLE * (1 - EXAMPLE) / images)
+    known = f"{count(images, 'validation image')} tell{'s' * (images == 1)} an error of {EXAMPLE:.0%}"
+    return f"{known} to ±{100 * half:.2g} points (95%)"
 
 
 def _unread_lines(reasons: Mapping[str, str]) -> list[str]:

@@ -121,6 +121,19 @@ def test_the_picture_of_few_images_has_as_many(tmp_path, capsys):
     assert (tmp_path / "x.svg").read_text().count("<image") == 2 * train
 
 
+def test_few_validation_images_say_how_well_they_tell_an_error():
+    def lines(count):
+        images = np.random.default_rng(0).integers(0, 256, (2 * count, 1, 8, 8), dtype=np.uint8)
+        labels = np.arange(2 * count) % 2
+        parts = {"train": (images[:count], labels[:count]), "validation": (images[count:], labels[count:])}
+        shown = data_lines(load_data(parts), "arrays")
+        return [line for line in shown if line.startswith("certainty")]
+
+    (text,) = lines(200)
+    assert text == "certainty   200 validation images tell an error of 10% to ±4.2 points (95%)"
+    assert lines(1000) == []
+
+
 def test_control_characters_of_names_are_escaped(tmp_path, capsys):
     write_folder(tmp_path, ["a\x1b[31m", "b"])
     (tmp_path / "b" / "c\x1b[2J.txt").write_text("")
