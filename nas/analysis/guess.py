@@ -27,10 +27,15 @@ def learned(error: float, config: RunConfig, networks: int) -> bool:
     """
     if config.guess_error is None or config.val_images is None:
         return True
-    from scipy.special import bdtr
+    from scipy.special import betainc
 
     wrong = floor(error * config.val_images + 0.5)
-    return bool(networks * bdtr(wrong, config.val_images, config.guess_error) < LEVEL)
+    if wrong >= config.val_images:
+        return False
+    at_most = betainc(
+        config.val_images - wrong, wrong + 1, 1 - config.guess_error
+    )  # the binomial distribution
+    return bool(networks * at_most < LEVEL)
 
 
 def unlearned_text(names: Sequence[str], members: int, config: RunConfig) -> str:

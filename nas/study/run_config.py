@@ -20,6 +20,8 @@ from nas.training.recipe import Recipe
 VERSION = 1
 """Version of the layout of a run folder. It grows when a program that reads the layout before could
 misread the folder."""
+MAX_IMAGES = 2**53
+"""Most validation images: what a floating-point number counts exactly."""
 RESTORE = "restore the file; no run wrote it so"
 
 
@@ -73,7 +75,7 @@ class RunConfig(BaseModel):
     recipe: Recipe
     input_shape: tuple[Size, Size, Size]
     num_classes: Size
-    val_images: Annotated[int, Field(ge=1)] | None = None
+    val_images: Annotated[int, Field(ge=1, le=MAX_IMAGES)] | None = None
     guess_error: Annotated[float, Field(ge=0, le=1)] | None = None
     classes: tuple[str, ...]
     mean: tuple[float, ...]

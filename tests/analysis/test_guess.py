@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from testing.configs import make_config
 
 from nas.analysis.guess import learned, unlearned_text
@@ -33,6 +34,16 @@ def test_a_network_that_learned_is_called_better():
 def test_a_rare_class_makes_the_guess_hard_to_beat():
     assert not learned(0.1, config(guess=0.1), networks=1)
     assert not learned(0.0, config(guess=0.0), networks=1)
+
+
+def test_the_bounds_of_what_a_file_may_hold():
+    most = config(images=2**53)
+    assert learned(0.8, most, networks=1)
+    assert not learned(0.9, most, networks=1)
+    assert not learned(1.0, config(guess=1.0), networks=1)
+    assert learned(0.0, config(guess=1.0), networks=10**6)
+    with pytest.raises(ValidationError):
+        config(images=2**53 + 1)
 
 
 def test_a_run_without_a_known_guess_says_nothing():
