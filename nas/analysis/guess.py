@@ -34,7 +34,7 @@ def learned(error: float, config: RunConfig, networks: int) -> bool:
         return False
     at_most = betainc(
         config.val_images - wrong, wrong + 1, 1 - config.guess_error
-    )  # the binomial distribution
+    )  # binomial
     return bool(networks * at_most < LEVEL)
 
 
