@@ -9,6 +9,7 @@ import pytest
 from testing.paths import ROOT
 
 import nas.surrogate
+from nas.study.run import open_run
 from nas.surrogate.error_model import MIN_TRIALS
 
 
@@ -86,3 +87,20 @@ def test_few_validation_images_make_wide_intervals_that_hold(seed):
     assert held[100] >= 11 / 12 >= held[None]
     mean, spread = nas.surrogate.fit(seen, images=100).predict_training(seen)
     assert (spread > np.sqrt(0.2 * 0.8 / 100) / 2).all()
+
+
+def test_intervals_of_first_trainings_hold_the_second():
+    """A dozen of the networks that were trained twice, with 1,000 validation images of CIFAR-10."""
+    trainings = {}
+    for trial in open_run(ROOT / "results/published/five_types_cifar10/main").study.complete:
+        trainings.setdefault(trial.digest, []).append(trial)
+    twice = [found for found in trainings.values() if len(found) > 1]
+    held = {None: [], 1_000: []}
+    for seed in range(10):
+        chosen = [twice[i] for i in np.random.default_rng(seed).permutation(len(twice))[:12]]
+        firsts, seconds = [found[0] for found in chosen], np.array([found[1].error for found in chosen])
+        for images, shares in held.items():
+            mean, spread = nas.surrogate.fit(firsts, images=images).predict_training(firsts)
+            shares.append((np.abs(seconds - mean) <= 1.96 * spread).mean())
+    assert np.mean(held[1_000]) > 0.88
+    assert np.mean(held[None]) < 0.6
