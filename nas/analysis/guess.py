@@ -32,9 +32,7 @@ def learned(error: float, config: RunConfig, networks: int) -> bool:
     wrong = floor(error * config.val_images + 0.5)
     if wrong >= config.val_images:
         return False
-    at_most = betainc(
-        config.val_images - wrong, wrong + 1, 1 - config.guess_error
-    )  # binomial
+    at_most = betainc(config.val_images - wrong, wrong + 1, 1 - config.guess_error)  # binomial
     return bool(networks * at_most < LEVEL)
 
 

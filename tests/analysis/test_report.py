@@ -43,8 +43,8 @@ def test_it_is_said_where_a_model_takes_most_differences_for_luck():
     measured = [0.9, 0.9, 0.4875, 0.9, 0.92]
     assert shrinkage_text(measured, [0.86, 0.85, 0.78, 0.86, 0.87]) == (
         "The model takes most of the differences between measured errors for luck: these span 48.75 to "
-        "92.00 %, expected errors 78.00 to 87.00 %. Where many networks are near chance, longer trainings "
-        "(--epochs) tell them apart."
+        "92.00 %, expected errors 78.00 to 87.00 %. More validation images or further seeds tell networks "
+        "apart; near chance, longer trainings (--epochs) do."
     )
     assert shrinkage_text(measured, [0.88, 0.88, 0.6, 0.88, 0.9]) == ""
 

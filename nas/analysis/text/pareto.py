@@ -239,8 +239,8 @@ def shrinkage_text(measured: Iterable[float], expected: Iterable[float]) -> str:
     spans = [f"{100 * errors.min():.2f} to {100 * errors.max():.2f} %" for errors in both]
     return (
         f"The model takes most of the differences between measured errors for luck: these span {spans[0]}, "
-        f"expected errors {spans[1]}. Where many networks are near chance, longer trainings (--epochs) tell "
-        "them apart."
+        f"expected errors {spans[1]}. More validation images or further seeds tell networks apart; near "
+        "chance, longer trainings (--epochs) do."
     )
 
 
