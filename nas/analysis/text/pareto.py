@@ -27,6 +27,8 @@ from nas.study.outcomes import none_complete
 from nas.study.trial import Trial
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from nas.study.expected import Expected
     from nas.study.history import History
     from nas.study.run_config import RunConfig
@@ -151,13 +153,34 @@ def pareto_text(
 
     columns: further columns: a header, and a cell for each trial. expected: of these objectives; the front is
     then chosen by it, and the front of measured errors is named beside it. config: of the run, to tell
-    networks that are not shown to have learned. decide: the command that trains
-    again the networks of which it is not certain that they are on the front.
+    networks that are not shown to have learned. decide: the command that trains again the networks of which
+    it is not certain that they are on the front.
     """
     front = pareto_dict(study, objectives, expected, config)
     if not front["front"]:
         error = none_complete((trial.state, trial.reason) for trial in study.trials)
         return f"N{error.message[1:]}. {error.hint}."
+    table = _front_table(study, front, columns, expected)
+    choice = _choice_lines(study, front, decide)
+    if expected is not None:
+        measured = [study.means(trial, ("error",))[0] for trial in study.networks]
+        shrunk = shrinkage_text(measured, [expected.of(trial.digest).value for trial in study.networks])
+        choice += [shrunk] * bool(shrunk)
+    if config is not None:
+        unlearned = [f"trial {number}" for number in front["unlearned"]]
+        choice = [text for text in (unlearned_text(unlearned, len(front["front"]), config), *choice) if text]
+    return to_text(
+        table, *choice, _counts_line(study, front, brief), *_latency_lines(front.get("latency")), width=width
+    )
+
+
+def _front_table(
+    study: History,
+    front: Mapping[str, Any],
+    columns: Sequence[tuple[str, Mapping[int, str]]],
+    expected: Expected | None,
+) -> Table:
+    """Return the rows of both fronts, by FLOPs."""
     extra = [name for name in front["objectives"] if name not in ("error", "flops", "params")]
     columns_shown = [objective(name) for name in ("error", "flops", "params", *extra)]
     figures = [f"{column.heading}>" for column in columns_shown]
@@ -182,6 +205,11 @@ def pareto_text(
             *(cells.get(row["trial"], "") for _, cells in columns),
             " + ".join(sorted(row["module_types"])),
         )
+    return table
+
+
+def _counts_line(study: History, front: Mapping[str, Any], brief: bool) -> str:
+    """Return the hypervolume unless `brief`, what figures are, and how many trials failed and stopped."""
     reference = ", ".join(
         f"{objective(name).label} {objective(name).text(value)}"
         for name, value in zip(front["objectives"], front["reference_point"], strict=True)
@@ -191,16 +219,7 @@ def pareto_text(
     most = max(row["seeds"] for row in front["front"])
     means = " Errors are means over the training seeds of a network." if most > 1 else ""
     volume = "" if brief else f"Hypervolume {front['hypervolume']:.4g} up to {reference}."
-    lines = f"{volume}{means} {FLOPS_NOTE}{failed}{stopped}".strip()
-    choice = _choice_lines(study, front, decide)
-    if expected is not None:
-        measured = [study.means(trial, ("error",))[0] for trial in study.networks]
-        shrunk = shrinkage_text(measured, [expected.of(trial.digest).value for trial in study.networks])
-        choice += [shrunk] * bool(shrunk)
-    if config is not None:
-        unlearned = [f"trial {number}" for number in front["unlearned"]]
-        choice = [text for text in (unlearned_text(unlearned, len(front["front"]), config), *choice) if text]
-    return to_text(table, *choice, lines, *_latency_lines(front.get("latency")), width=width)
+    return f"{volume}{means} {FLOPS_NOTE}{failed}{stopped}".strip()
 
 
 def _expected_cells(row: Mapping[str, Any]) -> tuple[str, str]:
