@@ -72,7 +72,7 @@ class GaussianProcess:
         stage = Correlations.of(stages, stages) if stages else UNSTAGED
         covariance = self._covariance(self._scaled, stage)
         own = np.exp(parameters[NOISE]) if stages is None else 0.0  # else in the covariance
-        self._least = MIN_NOISE + luck / self._scale.spread**2
+        self._least = self._scale.least_noise(luck)
         covariance[np.diag_indices(len(rows))] += own + self._least
         self._factor = cho_factor(covariance, lower=True)
         self._weights = cho_solve(self._factor, standardized)
@@ -160,6 +160,10 @@ class _Scale:
         scale = cls(float(values.mean()), spreads[0], float(sizes.mean()), spreads[1])
         return scale, (values - scale.mean) / scale.spread
 
+    def least_noise(self, luck: Floats | float) -> Floats | float:
+        """Return the least variance of the noise of standardised values, given that of the values."""
+        return MIN_NOISE + luck / self.spread**2
+
     def sizes(self, rows: Floats) -> Floats:
         """Return the standardised log FLOPs of rows."""
         return np.asarray((rows[:, -1] - self.size_mean) / self.size_spread, dtype=np.float64)
@@ -197,7 +201,7 @@ class Distances:
             np.outer(sizes, sizes),
             (sizes[:, None] - sizes) ** 2,
             Correlations.of(stages, stages) if stages else Correlations(1.0, 1.0, np.eye(len(rows))),
-            MIN_NOISE + luck / scale.spread**2,
+            scale.least_noise(luck),
         )
 
 
