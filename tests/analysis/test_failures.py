@@ -72,14 +72,18 @@ def test_what_the_budget_did_not_reach_in_the_last_context_is_no_loss():
     assert found.grade == whole.grade == "A"
 
 
-def test_a_second_run_that_is_cut_adds_trainings_to_contexts_and_no_context():
+@pytest.mark.parametrize("end", [10, 23])
+def test_a_second_run_that_is_cut_adds_trainings_to_contexts_and_no_context(end):
+    """Also where it is cut in the context that is the last of the first run."""
     frame = blocks(contexts=24).assign(run="a")
     contexts = frame["design"].map(lambda d: d["context"])
     again = frame.assign(run="b", seed=frame["seed"] + 10**6, error=frame["error"] + 1e-4)
-    again = again[(contexts < 10) | ((contexts == 10) & (frame["module_types"] == "plain"))]
+    again = again[(contexts < end) | ((contexts == end) & (frame["module_types"] == "plain"))]
     whole, found = contrast(frame), contrast(pd.concat([frame, again], ignore_index=True))
     assert found.contexts == whole.contexts == 24
     assert found.failures.absent == (0, 0)
+    pooled = analyze(pd.concat([frame, again], ignore_index=True)).paired
+    assert pooled.contexts == 24
 
 
 def test_few_failures_of_both_types_are_named_and_leave_the_grade():

@@ -211,7 +211,7 @@ def _merged(rows: pd.DataFrame) -> list[Any]:
     first: dict[frozenset[tuple[Any, ...]], Any] = {}
     last = set(rows["context"][rows["last"]]) if "last" in rows else set()
     for context in last:
-        whole = (held for other, held in networks.items() if other not in last and networks[context] < held)
+        whole = (held for held in networks.values() if networks[context] < held)
         networks[context] = next(whole, networks[context])
     same = {context: first.setdefault(frozenset(held), context) for context, held in networks.items()}
     return [same[context] for context in rows["context"]]
