@@ -206,6 +206,20 @@ def test_rays_folder_is_for_this_user_alone_in_a_place_with_a_short_path(places,
         RayFolder()
 
 
+def test_a_folder_is_removed_though_a_process_that_is_ending_still_writes_into_it(places, monkeypatch):
+    folder, remove, late = RayFolder(), os.rmdir, iter(["gcs_server_port"])
+    (session := folder.path / "session").mkdir()
+
+    def written_into(path, **settings):
+        for name in late:
+            (session / name).touch()
+        remove(path, **settings)
+
+    monkeypatch.setattr(os, "rmdir", written_into)
+    folder.remove()
+    assert not list(places.iterdir())
+
+
 def test_folders_of_killed_searches_are_removed_and_those_of_living_ones_are_not(places):
     living, killed, fresh = RayFolder(), places / "nas-ray-killed", places / "nas-ray-fresh"
     for path in (killed, fresh):

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from math import inf
@@ -69,7 +69,7 @@ def _start_private(workers: int | None) -> None:
     before = os.environ.get("RAY_TMPDIR")
     os.environ["RAY_TMPDIR"] = str(_folder.path)
     try:
-        with _signal_handler_kept():
+        with _signal_handler_kept(), _children_killed_if_not_begun():
             ray.init(address="local", num_cpus=workers or usable_cores(), runtime_env=modules, **QUIET)
     except Exception as error:  # Ray raises just that if its processes do not start in time
         hint = "nas search --workers 0, and nas train on one device, do without Ray"
@@ -106,6 +106,18 @@ def _signal_handler_kept() -> Iterator[None]:
     finally:
         if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _children_killed_if_not_begun() -> Iterator[None]:
+    """Kill the processes begun inside if Ray does not begin: it may not know them all yet, and one that was
+    only just forked bears no name of Ray's yet, but would write into the folder that is removed."""
+    before = set(psutil.Process().children(recursive=True))
+    try:
+        yield
+    finally:
+        if not ray.is_initialized():
+            _kill(set(psutil.Process().children(recursive=True)) - before)
 
 
 @contextmanager
@@ -149,16 +161,13 @@ def _own_raylet(node: str) -> str:
 
 
 def end_ray() -> None:
-    """End the Ray that this process started, and its processes, even if a part of it has ended before or was
-    never started."""
+    """End the Ray that this process started, and its processes, even if a part of it has ended before."""
     global _folder
     children = psutil.Process().children(recursive=True) if _folder else []  # it is a private one
     processes = [child for child in children if _is_of_ray(child)]
     try:
         if ray.is_initialized():
             check_ray()
-        else:  # its start was interrupted, and Ray may not know what it has started
-            _kill(processes)
     except ClusterLostError:  # the processes that are left would wait for those that have ended
         _kill(processes)
     ray.shutdown()
@@ -169,7 +178,7 @@ def end_ray() -> None:
         _folder = None
 
 
-def _kill(processes: Sequence[psutil.Process]) -> None:
+def _kill(processes: Collection[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()

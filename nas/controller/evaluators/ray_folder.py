@@ -19,6 +19,8 @@ PREFIX = "nas-ray-"
 SOCKETS = len("/nas-ray-12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 LONGEST = 103
 """Most bytes of a socket's path on every system."""
+ENDING = 5.0
+"""Seconds in which processes that are ending may still write."""
 NEW = 60.0
 """Seconds in which a folder may not be locked yet."""
 
@@ -34,7 +36,11 @@ class RayFolder:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove it, and what processes that are ending still write into it."""
+        end = time.monotonic() + ENDING
+        while self.path.exists() and time.monotonic() < end:
+            shutil.rmtree(self.path, ignore_errors=True)
+            time.sleep(0.01)
         os.close(self._lock)
 
 
