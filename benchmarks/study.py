@@ -33,6 +33,7 @@ import nas
 from nas.analysis.text.ranking import analysis_text
 from nas.codegen.build import build
 from nas.data import Dataset, load_data
+from nas.errors import NasError
 from nas.formatting import metric
 from nas.searchers.designs.base import Context
 from nas.searchers.designs.flops_matching import at_flops
@@ -104,7 +105,13 @@ COLUMNS = (*KEY, "error", "state", "reason", "flops", "params", "digest", "netwo
 def dataset_of(name: str, data: str) -> Dataset:
     torch.set_num_threads(1)
     whole, images = load_data(data), SETTINGS[name].images
-    return whole.first(*images) if images else whole
+    if images is None:
+        return whole
+    there = len(whole.train_images), len(whole.val_images)
+    if any(have < needed for have, needed in zip(there, images, strict=True)):
+        message = f"the study needs {images} training and validation images, and {there} are there"
+        raise NasError(message, hint="set the share for validation, such as parquet:PATH?validation=0.4")
+    return whole.first(*images)
 
 
 Networks = dict[tuple[str, int], Genotype]
