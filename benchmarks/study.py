@@ -199,6 +199,7 @@ def train(name: str, data: str, processes: int) -> None:
         writer = csv.DictWriter(file, COLUMNS)
         if file.tell() == 0:
             writer.writeheader()
+            file.flush()  # else a run that is stopped before its first training cannot go on
         for row in pool.imap(train_row, left):
             writer.writerow(row)
             file.flush()
