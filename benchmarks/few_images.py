@@ -2,7 +2,6 @@
 
     python benchmarks/few_images.py digits TABLES/nas-bench-201_cifar10.csv [--images 100,1000]
         [--counts 12,60] [--repeats 12]
-    python benchmarks/few_images.py twice [--counts 12,30,60] [--repeats 40]
 
 Networks of a table are drawn at random; the error of each is counted on so many images, a binomial draw
 about its error in the table, which is the truth. Printed of a model that does not know the number of images
@@ -10,14 +9,12 @@ and of one that does: how often intervals of 95 % hold the truth, of all network
 expected errors; the root mean square error of expected errors, as a multiple of that of measured ones; and of
 the networks that are on the front with a probability above 95 %, how many are on the true front.
 
-`twice` takes the networks of the published study on CIFAR-10 that were trained twice, with 1,000 validation
-images: how often intervals of 95 % for one further training, from first trainings alone, hold the second.
+benchmarks/second_trainings.py asks the same of networks that were trained twice.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,10 +24,6 @@ from searchers import load_table
 import nas.surrogate
 from nas.pareto import front
 from nas.study.expected import HALF, SURE, memberships
-from nas.study.run import open_run
-
-STUDY, COUNTED = Path(__file__).parents[1] / "results/published/five_types_cifar10/main", 1_000
-"""A run of networks that were trained twice, and its validation images."""
 
 DRAWN = 600
 """Draws from a table that the networks are taken from."""
@@ -67,28 +60,6 @@ def judged(pool: list[Any], count: int, images: int, seed: int) -> dict[str, lis
     return found
 
 
-def trained_twice(counts: list[int], repeats: int) -> None:
-    """Print how often intervals from first trainings hold second ones."""
-    trainings: dict[str, list[Any]] = {}
-    for trial in open_run(STUDY).study.complete:
-        trainings.setdefault(trial.digest, []).append(trial)
-    pairs = [found[:2] for found in trainings.values() if len(found) > 1]
-    errors = np.array([[trial.error for trial in pair] for pair in pairs], float)
-    ratio = (np.diff(errors) ** 2).mean() / 2 / (errors * (1 - errors) / COUNTED).mean()
-    print(f"{len(pairs)} networks; variance between two trainings, of the binomial one: {ratio:.2f}")
-    for count in counts:
-        for name, images in (("unknown", None), ("known", COUNTED)):
-            held = []
-            for seed in range(repeats):
-                chosen = np.random.default_rng([seed, count]).permutation(len(pairs))[:count]
-                firsts = [pairs[i][0] for i in chosen]
-                model = nas.surrogate.fit(firsts, images=images)
-                assert model
-                mean, spread = model.predict_training(firsts)
-                held.append((np.abs(errors[chosen, 1] - mean) <= HALF * spread).mean())
-            print(f"{count} networks, images {name}: held {np.mean(held):.0%}", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("tables", nargs="+")
@@ -97,8 +68,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=12)
     options = parser.parse_args()
     counts = [int(count) for count in options.counts.split(",")]
-    if options.tables == ["twice"]:
-        return trained_twice(counts, options.repeats)
     print("| table | images | networks | model | held | on the front | rms error | sure and right |")
     print("|---|---|---|---|---|---|---|---|")
     for table in options.tables:

@@ -10,43 +10,24 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nas.codegen.parameter_names import carry
-from nas.codegen.source import source
 from nas.errors import NasError, NotFoundError, StorageError
-from nas.exporters.preprocessing import fit_of, normalisation
-from nas.exporters.publish import (
-    CONFIG,
-    TRAINING,
-    Figures,
-    Package,
-    check_replaceable,
-    load_network,
-    publish,
-)
-from nas.exporters.training_target import (
-    VERSIONS,
-    TrainingTarget,
-    file_target,
-    genotype_target,
-    zoo_target,
-)
+from nas.exporters.publish import CONFIG, TRAINING, check_replaceable, publish
+from nas.exporters.trained_folder import TrainedFolder
+from nas.exporters.training_target import TrainingTarget, file_target, genotype_target, zoo_target
 from nas.exporters.verify import SOURCE
 from nas.files import read_text, write_atomic
-from nas.graph.cost import cost
-from nas.space.genotype import Genotype, expand
+from nas.space.genotype import Genotype
 from nas.training.final import Files, choose_recipe, train_fully
 from nas.training.fine_tuning import BODY_RATE, FineTuning
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from nas.data import Dataset
-    from nas.graph.graph import Graph
     from nas.training.loop import TrainingResult
     from nas.training.recipe import Recipe
 
@@ -120,7 +101,7 @@ def train_target(
     out = Path(to or target.to) / target.name
     check_replaceable(out)
     spec, dataset = _load(target, data)
-    trained = _Trained(target, dataset, spec, start)
+    trained = TrainedFolder(target, dataset, spec, start)
     work = out.with_name(f".{out.name}.training")
     files, device = _begin(work, out, trained, resume), device or default_device()
     begun = files.checkpoint.exists() or files.weights.exists()
@@ -135,19 +116,7 @@ def train_target(
             shutil.rmtree(work)
         raise
 
-    def prepare(network: nn.Module) -> None:
-        if start is not None:
-            say(start.apply(network, dataset.num_classes))
-
-    def begin(dataset: Dataset, recipe: Recipe) -> None:
-        if on_start is not None:
-            on_start(dataset, recipe)
-        if devices is not None:
-            say(devices.text(recipe, dataset))
-
-    calls: dict[str, Any] = {"on_start": begin, "on_epoch": on_epoch, "prepare": prepare}
-    if devices is not None:
-        calls["train"] = partial(devices.train, say=say)
+    calls = _calls(start, dataset, devices, on_start, on_epoch, say)
     finished = files.report.exists() and not files.weights.exists()
     try:
         report = train_fully(files.source, dataset, chosen, seed=seed, **settings, **calls)
@@ -165,6 +134,30 @@ def train_target(
     return {**report, "folder": str(out)}
 
 
+def _calls(
+    start: FineTuning | None,
+    dataset: Dataset,
+    devices: Devices | None,
+    on_start: Callable[[Dataset, Recipe], None] | None,
+    on_epoch: Callable[[Mapping[str, float]], None] | None,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return what `train_fully` calls: it is said what the training starts from, and on what devices."""
+
+    def prepare(network: nn.Module) -> None:
+        if start is not None:
+            say(start.apply(network, dataset.num_classes))
+
+    def begin(dataset: Dataset, recipe: Recipe) -> None:
+        if on_start is not None:
+            on_start(dataset, recipe)
+        if devices is not None:
+            say(devices.text(recipe, dataset))
+
+    calls: dict[str, Any] = {"on_start": begin, "on_epoch": on_epoch, "prepare": prepare}
+    return calls if devices is None else {**calls, "train": partial(devices.train, say=say)}
+
+
 def _load(target: TrainingTarget, data: str | None) -> tuple[str, Dataset]:
     """Return the name of the data and the data, with the split of the search that found the network."""
     from nas.data import load_data, load_recorded
@@ -178,104 +171,7 @@ def _load(target: TrainingTarget, data: str | None) -> tuple[str, Dataset]:
     return spec, dataset
 
 
-class _Trained:
-    """A network with the data that it is trained on: the source that is trained, and the folder of it."""
-
-    def __init__(self, target: TrainingTarget, dataset: Dataset, spec: str, start: FineTuning | None) -> None:
-        self.target, self.dataset, self.spec = target, dataset, spec
-        self.start = start.identity() if start else {}
-        shape, classes = dataset.input_shape, dataset.num_classes
-        self.graph: Graph | None = None
-        if target.genotype is not None:
-            heads = bool(target.genotype.auxiliary)
-            self.graph = expand(target.genotype, shape, classes)
-            self.with_heads = expand(target.genotype, shape, classes, auxiliary=heads)
-            self.text, self.final = source(self.with_heads), source(self.graph)
-        else:
-            assert target.text is not None
-            self.text = self.final = target.text
-
-    def package(self, files: Files, report: Mapping[str, Any]) -> Package:
-        """Return the contents of the folder."""
-        from safetensors.torch import load
-
-        state: Mapping[str, Tensor] = load(files.weights.read_bytes())
-        text = self.text
-        if self.graph is not None and self.final != text:  # auxiliary heads are for training
-            state, text = carry(state, self.with_heads, self.graph), self.final
-        shape = {"input_shape": list(self.dataset.input_shape), "num_classes": self.dataset.num_classes}
-        network = load_network(text, shape)
-        network.load_state_dict(dict(state))
-        figures = self._figures(network)
-        about = self._about(report) | {"cost": figures}
-        return Package(
-            folder=self.target.name,
-            where=self.target.name,
-            source=text,
-            state=state,
-            network=network,
-            expected=Figures(figures["params"], figures["flops"]),
-            about=about,
-            keep_weights=True,
-            files={TRAINING: (json.dumps(report, indent=2, allow_nan=False) + "\n").encode()},
-        )
-
-    def _figures(self, network: nn.Module) -> dict[str, int]:
-        if self.graph is not None:
-            return asdict(cost(self.graph))
-        import torch
-        from torch.utils.flop_counter import FlopCounterMode
-
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network.eval()(torch.zeros(1, *self.dataset.input_shape))
-        params = sum(parameter.numel() for parameter in network.parameters())
-        return {"params": params, "flops": counter.get_total_flops() // 2}
-
-    def _about(self, report: Mapping[str, Any]) -> dict[str, Any]:
-        data, genotype = self.dataset, self.target.genotype
-        known = {}
-        if genotype is not None:
-            shown = {"network": str(genotype), "genotype": genotype.to_dict()}
-            known = {"digest": genotype.digest, **shown}
-        figures = {key: value for key, value in report.items() if isinstance(value, int | float)}
-        wanted = {key: value for key, value in figures.items() if key.startswith(("val_", "test_"))}
-        epochs = len(report["curve"])
-        kept = {"kept_epoch": report["epoch"]} if report.get("epoch", epochs) != epochs else {}
-        training = {
-            "data": self.spec,
-            "epochs": epochs,
-            **kept,
-            "seed": report["seed"],
-            **({"devices": report["devices"]} if "devices" in report else {}),
-            **self.start,
-            **wanted,
-        }
-        return {
-            "schema": 1,
-            "name": self.target.name,
-            **self.target.about,
-            **known,
-            "task": data.task,
-            "input_shape": list(data.input_shape),
-            "num_classes": data.num_classes,
-            "classes": list(data.classes),
-            **normalisation(data.mean, data.std),
-            "fit": fit_of(self.spec),
-            "data": self.spec,
-            "data_fingerprint": data.fingerprint,
-            "split_seed": self.target.split_seed,
-            "recipe": report["recipe"],
-            "column": None,
-            "fold_bn": False,
-            "weights": True,
-            "weights_from": "training",
-            "training": training,
-            "formats": [],
-            "versions": VERSIONS,
-        }
-
-
-def _begin(work: Path, out: Path, trained: _Trained, resume: bool) -> Files:
+def _begin(work: Path, out: Path, trained: TrainedFolder, resume: bool) -> Files:
     """Make the folder of a training that runs, or continue in it. With nothing to continue, a finished
     training is laid there, so that its figures are read again."""
     files, start = Files(work / "network.py"), work / START
