@@ -3,7 +3,10 @@
 A Gaussian process (`nas.surrogate.gaussian_process`) over decisions and log FLOPs is fitted to the errors of
 trainings on each of several scales (`nas.surrogate.warps`), and the predictions are averaged: no single scale
 is the best on every table of trained networks. A network that was trained is predicted as well. Its own error
-and those of its kin are weighed by the noise of a training, so lucky trainings are pulled back."""
+and those of its kin are weighed by the noise of a training, so lucky trainings are pulled back.
+
+A few trainings do not tell the parameters of a process, its noise above all. Predictions are then averaged
+over draws of the parameters, or they would be too sure (`benchmarks/second_trainings.py`)."""
 
 from __future__ import annotations
 
@@ -15,12 +18,15 @@ import numpy as np
 
 from nas.pareto import Floats
 from nas.surrogate.encoder import Encoder
-from nas.surrogate.gaussian_process import GaussianProcess, fit_parameters
+from nas.surrogate.gaussian_process import GaussianProcess, draw_parameters, fit_parameters
 from nas.surrogate.stages import Trainings
 from nas.surrogate.warps import WARPS, Warped
 
 MIN_TRIALS = 5
 """Smallest number of trainings that a model is fitted to."""
+
+FEW = 100
+"""Trainings up to which the parameters of the processes are too uncertain for one value of each."""
 
 MAX_FITTED = 300
 """Trainings that the parameters of the processes are fitted to, at most, spread evenly over all."""
@@ -115,8 +121,10 @@ def fit(
     for warp in WARPS:
         warped = warp(errors, rows[:, -1])
         luck = warped.stretch * _counting_variance(errors, images)
-        parameters = fit_parameters(encoder, rows[some], warped.values[some], luck=luck[some])
-        processes.append((warped, GaussianProcess(encoder, rows, warped.values, parameters, luck=luck)))
+        best = fit_parameters(encoder, rows[some], warped.values[some], luck=luck[some])
+        few = len(used) <= FEW
+        for parameters in draw_parameters(best, encoder, rows, warped.values, luck) if few else [best]:
+            processes.append((warped, GaussianProcess(encoder, rows, warped.values, parameters, luck=luck)))
     return ErrorModel(encoder, processes)
 
 

@@ -42,6 +42,11 @@ SIZE_WEIGHT_DEVIATION = 1.0
 """Standard deviations of the log-normal priors."""
 
 
+DRAWS = 16
+"""Parameters drawn about the most probable ones; an even number."""
+CHANGE = 1e-3
+"""Change of a parameter by which the curvature of its density is measured."""
+
 UNSTAGED = Correlations(1.0, 1.0, 0.0)
 """Correlations of different trainings that have ended."""
 
@@ -141,6 +146,26 @@ def fit_parameters(
         options={"maxiter": STEPS},
     )
     return np.asarray(best.x, dtype=np.float64)
+
+
+def draw_parameters(
+    best: Floats, encoder: Encoder, rows: Floats, values: Floats, luck: Floats | float = 0.0
+) -> Floats:
+    """Return draws of the parameters (draws, parameters) about those of the highest posterior density, from
+    the normal density with its curvature there (Laplace's approximation, Rasmussen and Williams 2006,
+    section 3.4), which is taken to be nowhere wider than the priors. The rest is as of `fit_parameters`."""
+    scale, standardized = _Scale.of(rows, values)
+    prior, distances = prior_mean(encoder), Distances.of(encoder, scale, rows, luck=luck)
+
+    def gradient(parameters: Floats) -> Floats:
+        return negative_log_posterior(parameters, prior, distances, standardized)[1]
+
+    steps = CHANGE * np.eye(len(best))
+    curvature = np.array([gradient(best + step) - gradient(best - step) for step in steps]) / (2 * CHANGE)
+    precisions, axes = np.linalg.eigh((curvature + curvature.T) / 2)
+    spreads = 1 / np.sqrt(np.maximum(precisions, max(PRIOR_DEVIATIONS) ** -2))
+    half = np.random.default_rng(0).standard_normal((DRAWS // 2, len(best)))
+    return np.asarray(best + np.concatenate([half, -half]) @ (axes * spreads) @ axes.T)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,12 @@ from testing.paths import ROOT
 
 from nas.surrogate.encoder import Encoder
 from nas.surrogate.gaussian_process import (
+    NOISE,
+    PRIOR_DEVIATIONS,
     Distances,
     GaussianProcess,
     _Scale,
+    draw_parameters,
     fit_parameters,
     negative_log_posterior,
     prior_mean,
@@ -81,6 +84,18 @@ def test_effects_interactions_and_the_noise_are_found():
     truth = simulated(1, noise=0)[2]
     assert np.sqrt(np.mean((mean - truth) ** 2)) < 0.7 * np.sqrt(np.mean((values - truth) ** 2))
     assert np.sqrt(np.exp(parameters[3])) * values.std() == pytest.approx(0.05, rel=0.5)
+
+
+def test_parameters_drawn_are_about_the_best_and_the_closer_the_more_values_tell_them():
+    spreads = []
+    for count in (10, 80):
+        encoder, rows, values = simulated(3, count)
+        best = fit_parameters(encoder, rows, values)
+        draws = draw_parameters(best, encoder, rows, values)
+        assert draws.mean(axis=0) == pytest.approx(best)
+        assert draws.std(axis=0).max() < 2 * max(PRIOR_DEVIATIONS)
+        spreads.append(draws[:, NOISE].std())
+    assert spreads[1] < spreads[0] / 2
 
 
 def test_known_networks_are_predicted_surely_and_others_less():
