@@ -76,10 +76,8 @@ def judged(trained: list[Trained], images: int, count: int, seed: int) -> list[f
     once = [item for item in trained if item.second is None]
     share = max(LEAST_JUDGED, count // 3) if once else count
     sample = [twice[at] for at in rng.permutation(len(twice))[:share]]
-    seen = [
-        item.first for item in sample + [once[at] for at in rng.permutation(len(once))[: count - len(sample)]]
-    ]
     networks = [item.first for item in sample]
+    seen = networks + [once[at].first for at in rng.permutation(len(once))[: count - len(sample)]]
     first, second = np.array([(item.first.error, item.second) for item in sample], float).T
     squares, held = [((first - second) ** 2).mean()], []
     for known in (None, images):

@@ -1,4 +1,4 @@
-"""What belongs into the folder of a trained network: source, weights, figures and what they come from."""
+"""The folder of a trained network: its source, weights and figures, and where they come from."""
 
 from __future__ import annotations
 

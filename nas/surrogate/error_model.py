@@ -122,8 +122,8 @@ def fit(
         warped = warp(errors, rows[:, -1])
         luck = warped.stretch * _counting_variance(errors, images)
         best = fit_parameters(encoder, rows[some], warped.values[some], luck=luck[some])
-        few = len(used) <= FEW
-        for parameters in draw_parameters(best, encoder, rows, warped.values, luck) if few else [best]:
+        draws = draw_parameters(best, encoder, rows, warped.values, luck) if len(used) <= FEW else [best]
+        for parameters in draws:
             processes.append((warped, GaussianProcess(encoder, rows, warped.values, parameters, luck=luck)))
     return ErrorModel(encoder, processes)
 

@@ -41,7 +41,6 @@ WEIGHT_DEVIATION = 0.7
 SIZE_WEIGHT_DEVIATION = 1.0
 """Standard deviations of the log-normal priors."""
 
-
 DRAWS = 16
 """Parameters drawn about the most probable ones; an even number."""
 CHANGE = 1e-3
