@@ -2,13 +2,11 @@
 
     python benchmarks/study.py train NAME --data SPEC [--processes 2]
     python benchmarks/study.py analyze NAME
-    python benchmarks/study.py table NAME
-    python benchmarks/study.py draw NAME,NAME
 
 NAME is one of SETTINGS. `train` appends one row per training to results/published/module_types/NAME.csv, and
 goes on where it stopped. One training of each network comes first, context by context, so that an unfinished
 study is a smaller one; then second seeds, the longer schedule and the grid of recipes. `analyze` writes what
-each budget allows to say beside it, and `draw` a picture of the analyses of several data sets.
+each budget allows to say beside it. study_page.py makes the tables and the picture of its pages.
 """
 
 from __future__ import annotations
@@ -19,12 +17,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations, count
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load
@@ -34,7 +31,6 @@ from nas.analysis.text.ranking import analysis_text
 from nas.codegen.build import build
 from nas.data import Dataset, load_data
 from nas.errors import NasError
-from nas.formatting import metric
 from nas.searchers.designs.base import Context
 from nas.searchers.designs.flops_matching import at_flops
 from nas.space.genotype import Genotype
@@ -44,11 +40,9 @@ from nas.training.candidate import train_candidate
 from nas.training.loop import evaluate
 from nas.training.recipe import WORKER_ENVIRONMENT, default_recipe
 from nas.training.task import Task
-from nas.visualization.plots.style import GREY, INK, canvas, in_style, looks
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "results" / "published" / "module_types"
-PICTURE = ROOT / "docs" / "studies" / "module_types.png"
 TYPES = ("plain", "residual", "bottleneck", "resnext", "fractal")
 TWIN, BARE = "residual_again", "residual_without_norm"
 """Negative control: the residual networks with other seeds. Positive control: the same without batch norm."""
@@ -218,85 +212,14 @@ def analyze(name: str) -> None:
         print(f"== {name}, {budget:,} FLOPs\n{text}")
 
 
-def draw(names: list[str]) -> None:
-    """Draw the change of error from residual to each type, in the same context and at each budget."""
-    shown = {TWIN: ("residual, other seeds", GREY, "s")}
-    shown |= {kind: (kind, *looks([kind], TYPES)[kind]) for kind in TYPES if kind != "residual"}
-    figure, axes = canvas(3.6 * len(names), 3.6)
-    axes.remove()
-    for name, panel in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-        budgets = SETTINGS[name].budgets
-        for offset, kind in zip(np.linspace(-0.24, 0.24, len(shown)), shown, strict=True):
-            label, colour, marker = shown[kind]
-            effects = np.array([against_residual(name, kind, *place) for place in places(budgets)])
-            x, middle = np.arange(len(effects)) + offset, effects[:, 0]
-            bars = np.abs(effects[:, 1:] - middle[:, None]).T
-            panel.errorbar(x, middle, bars, fmt=marker, color=colour, markersize=4, capsize=2, label=label)
-        panel.axhline(0, color=INK, linewidth=0.8)
-        panel.set_xticks(range(4), ["same\nshape", *(f"{metric(budget)}\nFLOPs" for budget in budgets)])
-        panel.set_title(name, loc="left", fontsize=9)
-    figure.axes[0].set_ylabel("change of error from residual, points")
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=3 if len(names) == 1 else 5,
-    )
-    figure.savefig(PICTURE, dpi=150)
-
-
-def table(name: str) -> None:
-    """Print the contrasts as a table for the page of the study; what is shown after Holm is bold."""
-    columns = places(SETTINGS[name].budgets)
-    found = {place: contrasts(name, *place) for place in columns}
-    print("| from | to | same shape | " + " | ".join(f"{metric(b)} FLOPs" for _, b in columns[1:]) + " |")
-    print("|---" * (2 + len(columns)) + "|")
-    for a, b in combinations((*TYPES, TWIN, BARE), 2):
-        if {a, b} <= set(TYPES) or (a == "residual" and b in (TWIN, BARE)):
-            cells = [found[place][a, b] for place in columns]
-            print(f"| {a.replace('_', ' ')} | {b.replace('_', ' ')} | {' | '.join(cells)} |")
-
-
-def contrasts(name: str, estimand: str, budget: int) -> dict[tuple[str, str], str]:
-    """Return the change of error in points with its limits, by pair of types in either order."""
-    rows = pd.read_csv(FOLDER / f"{name}_{budget}_contrasts.csv")
-    texts = {}
-    for row in rows[rows.estimand == estimand].itertuples():
-        for a, b, sign in ((row.a, row.b, 1), (row.b, row.a, -1)):
-            low, high = sorted((100 * sign * row.effect_low, 100 * sign * row.effect_high))
-            text = f"{100 * sign * row.effect:.2f} [{low:.2f}, {high:.2f}]".replace("-0.00", "0.00")
-            text = text.replace("-", "\N{MINUS SIGN}")
-            texts[a, b] = f"**{text}**" if row.p < 0.05 else text
-    return texts
-
-
-def places(budgets: tuple[int, ...]) -> list[tuple[str, int]]:
-    """Return estimand and budget of each column of the picture."""
-    return [("E1", budgets[0]), *(("E2", budget) for budget in budgets)]
-
-
-def against_residual(name: str, kind: str, estimand: str, budget: int) -> tuple[float, float, float]:
-    """Return the change of error in points from residual to a type, and its limits."""
-    table = pd.read_csv(FOLDER / f"{name}_{budget}_contrasts.csv")
-    both = table.a.isin(["residual", kind]) & table.b.isin(["residual", kind])
-    pair = table[both & (table.estimand == estimand)]
-    row = 100 * pair[["effect", "effect_low", "effect_high"]].iloc[0]
-    if pair.a.iloc[0] == "residual":
-        return row.effect, row.effect_low, row.effect_high
-    return -row.effect, -row.effect_high, -row.effect_low
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=("train", "analyze", "table", "draw"))
+    parser.add_argument("what", choices=("train", "analyze"))
     parser.add_argument("name", help=f"of {', '.join(SETTINGS)}")
     parser.add_argument("--data", default="digits", help="as of nas search --data")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     if options.what == "train":
         train(options.name, options.data, options.processes)
-    elif options.what == "analyze":
-        analyze(options.name)
-    elif options.what == "table":
-        table(options.name)
     else:
-        in_style(draw)(options.name.split(","))
+        analyze(options.name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 import pandas as pd
 import pytest
 from testing.paths import ROOT
@@ -51,3 +54,29 @@ def test_the_contrasts_follow_from_the_table(contrasts: pd.DataFrame) -> None:
     for name in ("effect", "effect_low", "effect_high", "p"):
         assert contrasts[name].tolist() == pytest.approx(published[name].tolist(), abs=1e-4), name
     assert contrasts.grade.tolist() == published.grade.tolist()
+
+
+@pytest.fixture
+def study_page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("study_page")
+
+
+def test_the_tables_of_the_pages_are_those_of_the_contrasts(
+    study_page: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["digits", "cifar10", "cifar100"]
+    for page, print_tables in (
+        ("module_types.md", lambda: study_page.summary(names)),
+        ("module_types_data.md", lambda: [study_page.table(name) for name in names]),
+    ):
+        print_tables()
+        rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+        text = (ROOT / "docs" / "studies" / page).read_text(encoding="utf-8")
+        assert [line for line in text.splitlines() if line.startswith("|")] == rows, page
+
+
+def test_all_grades_are_those_that_the_page_names() -> None:
+    tables = [pd.read_csv(path) for path in sorted(FOLDER.glob("*_contrasts.csv"))]
+    assert len(tables) == 9
+    assert {grade for table in tables for grade in table.grade} == {"C"}
