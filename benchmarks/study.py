@@ -50,6 +50,8 @@ CONTEXTS, REPEATED, LONGER, TUNED = 60, 10, 10, 10
 """Contexts in all; with a second seed; on the longer schedule; on the grid of recipes."""
 EPOCHS, LONG_EPOCHS = 12, 48
 RATES, DECAYS = (0.1, 0.2, 0.4), (5e-4 / 3, 5e-4, 15e-4)
+PRECISION = "bfloat16"
+"""Of all trainings, on whatever processor: rows in different precisions could not be compared."""
 SEED, CONTEXT_STREAM = 2026, 11
 SHOWN = 500
 """Validation images that are scored after each epoch; the error that counts is of all, after the last."""
@@ -164,7 +166,8 @@ def jobs(name: str, data: str) -> Iterator[Job]:
 def train_row(job: Job) -> dict[str, Any]:
     """Train one network, and score it on all validation images."""
     dataset = dataset_of(job.name, job.data)
-    recipe = replace(default_recipe(dataset, job.epochs), lr=job.lr, weight_decay=job.weight_decay)
+    usual = replace(default_recipe(dataset, job.epochs), precision=PRECISION)
+    recipe = replace(usual, lr=job.lr, weight_decay=job.weight_decay)
     twin = job.type == TWIN
     seed = 2 * (1000 * job.context + job.seed) + twin
     result = train_candidate(Task(0, job.genotype, seed), dataset.first(None, SHOWN), recipe)
