@@ -6,6 +6,7 @@ The long form, with tables of what came out, is benchmarks/claims.py.
 from __future__ import annotations
 
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import scipy.stats
 from testing.generators import NOISES, Truth, noise, table, with_evidence
 
 import nas
-from nas.analysis.text.statements import listing
+from nas.analysis.claims.grades import Gate
+from nas.analysis.text.statements import listing, stopped
 from nas.stats import power
 from nas.stats.paired_means import MOST_DRAWN, RESAMPLES, paired_means
 from nas.stats.resampling import holm
@@ -166,3 +168,14 @@ def test_a_large_effect_is_found_and_an_absent_one_is_equivalent():
     assert found["type0", "type2"].effect.low < 0.03 < found["type0", "type2"].effect.high
     assert found["type0", "type1"].equivalent
     assert not found["type0", "type1"].separated
+
+
+def test_the_figures_of_a_gate_name_the_contrast_that_they_are_of():
+    def contrast(b, p, missing):
+        return SimpleNamespace(a="plain", b=b, refused=[Gate("Holm", "ABC", False, f"p = {p}", missing)])
+
+    near, far = contrast("residual", 0.06, 8), contrast("fractal", 0.7, 80)
+    assert stopped([near, far]) == [
+        "all contrasts: Holm: p = 0.7; at least 80 more runs needed (of plain -> fractal, which lacks most)"
+    ]
+    assert stopped([near]) == ["plain -> residual: Holm: p = 0.06; at least 8 more runs needed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from types import ModuleType
 
 import pandas as pd
@@ -80,3 +81,24 @@ def test_all_grades_are_those_that_the_page_names() -> None:
     tables = [pd.read_csv(path) for path in sorted(FOLDER.glob("*_contrasts.csv"))]
     assert len(tables) == 9
     assert {grade for table in tables for grade in table.grade} == {"C"}
+
+
+SMALLER = ROOT / "results" / "published" / "five_types_cifar10"
+MINUS = "\N{MINUS SIGN}"
+
+
+def test_the_table_of_the_smaller_study_is_that_of_its_runs() -> None:
+    names = ("main", "longer", "slow", "decayed", "slow_decayed")
+    frame = nas.analyze([nas.open_run(SMALLER / name) for name in names]).frame()
+    found = {(row.a, row.b, row.estimand): row for row in frame.itertuples()}
+    text = (ROOT / "docs" / "studies" / "paired_study.md").read_text(encoding="utf-8").replace(MINUS, "-")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(rows) == 9
+    for a, b, *cells in rows:
+        sign = 1 if (a, b, "E1") in found else -1
+        for estimand, effect, p in (("E1", *cells[:2]), ("E2", *cells[2:4])):
+            row = found[(a, b, estimand) if sign == 1 else (b, a, estimand)]
+            limits = sorted((sign * row.effect_low, sign * row.effect_high))
+            figures = [float(figure) / 100 for figure in re.findall(r"-?\d+\.\d+", effect)]
+            assert figures == pytest.approx([sign * row.effect, *limits], abs=1.1e-4), (a, b)
+            assert float(p) == pytest.approx(row.p, abs=0.0006), (a, b)

@@ -13,11 +13,11 @@ AnyContrast = Contrast | PairedContrast | UnpairedContrast
 
 
 def statements(contrasts: Sequence[AnyContrast]) -> list[str]:
-    """Sentences of the contrasts; then each gate that stops some, at its worst."""
+    """Sentences of the contrasts; then each gate that stops some, with what the worst of them lacks."""
     lines = [f"  {c.grade}  {c.claim}" for c in contrasts if c.grade != "X"]
     if silent := unsupported(contrasts):
         lines.append(f"  X  no ranking is supported: {silent}")
-    return [*lines, *(f"  no better grade for {pairs}: {gate}" for pairs, gate in stopped(contrasts))]
+    return [*lines, *(f"  no better grade for {stop}" for stop in stopped(contrasts))]
 
 
 def unsupported(contrasts: Sequence[AnyContrast]) -> str:
@@ -27,19 +27,19 @@ def unsupported(contrasts: Sequence[AnyContrast]) -> str:
     return listing([pair_name(c) for c in contrasts if c.grade == "X"], [pair_name(c) for c in contrasts])
 
 
-def stopped(contrasts: Sequence[AnyContrast]) -> list[tuple[str, Gate]]:
-    """Each gate that keeps contrasts from a better grade, at its worst, with these contrasts."""
+def stopped(contrasts: Sequence[AnyContrast]) -> list[str]:
+    """The contrasts that each gate keeps from a better grade, and what is missing where most is."""
     found: dict[str, list[tuple[Gate, str]]] = {}
     for c in contrasts:
         for gate in c.refused:
             found.setdefault(gate.name, []).append((gate, pair_name(c)))
-    return [
-        (
-            listing([pair for _, pair in held], [pair_name(c) for c in contrasts]),
-            max((gate for gate, _ in held), key=lambda gate: gate.missing),
-        )
-        for held in found.values()
-    ]
+    lines = []
+    for stops in found.values():
+        pairs = listing([pair for _, pair in stops], [pair_name(c) for c in contrasts])
+        gate, pair = max(stops, key=lambda stop: stop[0].missing)
+        of_one = f" (of {pair}, which lacks most)" if len({str(gate) for gate, _ in stops}) > 1 else ""
+        lines.append(f"{pairs}: {gate}{of_one}")
+    return lines
 
 
 def pair_name(contrast: AnyContrast) -> str:
