@@ -30,13 +30,15 @@ REACH = 2 * 1.959964
 
 @dataclass(frozen=True)
 class AcrossContrast:
-    """Type a replaced by type b at equal FLOPs: its effect on each data set and the summary, p after Holm."""
+    """Type a replaced by type b at equal FLOPs: its effect on each data set and the summary, p after Holm.
+    per_block: the effects are those of one block, as networks mix types."""
 
     a: str
     b: str
     effects: Mapping[str, Estimate]
     summary: Summary
     p: float
+    per_block: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,13 @@ def across_data(
     if len(types) < 2:
         hint = "search each data set with the same module types, for example with --searcher paired"
         raise NasError("fewer than two module types were compared on every data set", hint=hint)
+    per_block = _per_block(analyses)
     pairs = list(combinations(types, 2))
     by_pair = [{name: effects.get(pair, UNKNOWN) for name, effects in known.items()} for pair in pairs]
     summaries = [_summary(effects) for effects in by_pair]
     p = holm(np.array([summary.p for summary in summaries]))
     contrasts = tuple(
-        AcrossContrast(*pair, effects, summary, float(value))
+        AcrossContrast(*pair, effects, summary, float(value), per_block)
         for pair, effects, summary, value in zip(pairs, by_pair, summaries, p, strict=True)
     )
     return Across(analyses, tuple(types), contrasts, _ranking(types, known))
@@ -106,6 +109,22 @@ def _effects(analysis: Analysis) -> dict[tuple[str, str], Estimate]:
         estimates = {(c.a, c.b): c.equal_flops for c in analysis.comparisons[-1].contrasts}
     effects = {pair: effect for pair, effect in estimates.items() if np.isfinite(effect.value)}
     return effects | {(b, a): Estimate(-e.value, -e.high, -e.low) for (a, b), e in effects.items()}
+
+
+def _per_block(analyses: Mapping[str, Analysis]) -> bool:
+    """Return whether effects are those of one block on all data sets; NasError where they are on some."""
+    mixed = {
+        name: not analysis.paired and any(c.per_block for c in analysis.comparisons[-1].contrasts)
+        for name, analysis in analyses.items()
+    }
+    if len(set(mixed.values())) == 1:
+        return mixed.popitem()[1]
+    blocks, whole = (next(name for name, own in mixed.items() if own is kind) for kind in (True, False))
+    raise NasError(
+        f"networks on {blocks} mix module types, those on {whole} hold one each",
+        where="data sets",
+        hint="an effect per block and one of whole networks have no mean; search both in one space",
+    )
 
 
 def _summary(effects: Mapping[str, Estimate]) -> Summary:

@@ -6,7 +6,7 @@ the claims that they support in `nas.analysis.claims.grades`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -26,6 +26,7 @@ from nas.analysis.claims.grades import (
 from nas.analysis.claims.sentences import changes
 from nas.analysis.failures import Failures, rate_gate, unpaired_failures
 from nas.analysis.paired.heterogeneity import UNTESTED, Heterogeneity, Interaction, Stratum
+from nas.analysis.paired.order import order_of
 from nas.analysis.samples import COVARIATES, Networks
 from nas.analysis.type_effects import Effects, Sample, permutation_p, type_effects
 from nas.stats import resampling as statistics
@@ -94,6 +95,11 @@ class Contrast(Graded):
         return self.equal_flops
 
     @property
+    def p(self) -> float:
+        """The p-value of `effect`."""
+        return self.p_equal_flops
+
+    @property
     def claim(self) -> str:
         among = THAT_TRAIN if self.failures.differ and not self.steered else ALLOWED["D"]
         said = sentence(self.grade, self.a, self.b, self.equal_flops, self.p_equal_flops, among=among)
@@ -108,13 +114,16 @@ class Contrast(Graded):
 class Comparison:
     """The types on one sample. `groups` go from the lowest error at equal FLOPs to the highest; types share a
     group if they are not separated, so a chain of ties takes several groups. There are none if no contrast is
-    supported."""
+    supported, or if contrasts contradict each other. `means_contradict` says that the means of types at equal
+    FLOPs, which one fit of all networks gives, have another order than a contrast that is shown. They are
+    unknown then: FLOPs do not change the error of all types alike."""
 
     sample: str
     networks: int
     types: tuple[TypeResult, ...]
     contrasts: tuple[Contrast, ...]
     groups: tuple[tuple[str, ...], ...]
+    means_contradict: bool = False
 
     @property
     def grades(self) -> dict[str, int]:
@@ -132,10 +141,18 @@ def compare(name: str, networks: Networks, rng: np.random.Generator) -> Comparis
     contrasts = _contrasts(fitted, kept, raw, rng) if raw and len(kept) > 1 else {}
     pairs = combinations(range(len(networks.names)), 2)
     everything = tuple(contrasts.get(pair) or _unknown(networks, pair) for pair in pairs)
-    order = np.array([mean.value for mean in means])
-    groups = _groups([networks.names[k] for k in kept], order, everything) if contrasts else ()
-    types = _type_results(networks, kept, raw, means)
-    return Comparison(name, len(networks.error), types, everything, groups)
+    names = [networks.names[k] for k in kept]
+    among = [c for c in everything if {c.a, c.b} <= set(names)]
+    contradict = _contradict(dict(zip(names, means, strict=True)), among)
+    types = _type_results(networks, kept, raw, [UNKNOWN] * len(kept) if contradict else means)
+    groups = order_of(names, among).groups if contrasts else ()
+    return Comparison(name, len(networks.error), types, everything, groups, contradict)
+
+
+def _contradict(means: Mapping[str, Estimate], contrasts: Sequence[Contrast]) -> bool:
+    """Return whether a contrast that is shown has the other sign than the difference of its means."""
+    shown = [c for c in contrasts if c.grade != "X" and c.p < LEVEL]
+    return any((means[c.b].value - means[c.a].value) * c.effect.value < 0 for c in shown)
 
 
 def _comparable(networks: Networks) -> tuple[list[int], Ints]:
@@ -199,6 +216,8 @@ def _contrasts(
         better = float("nan")
         if led >= MIN_NETWORKS_OF_TYPE:
             better = statistics.superiority(alike, dominant, everywhere, i, j)
+        if p_matched[at] < LEVEL and (better - 0.5) * matched.value > 0:
+            better = float("nan")  # one fit of all networks, which the effect of these two contradicts
         a, b = (networks.names[k] for k in pair)
         tests = (raw, float(p_raw[at]), matched, float(p_matched[at]))
         differ = _heterogeneity(adjusted[at], scale, [float(next(changes_p)) for _ in adjusted[at].changes])
@@ -290,16 +309,3 @@ def _facts(
         equal_flops=matched,
         own_recipes=networks.own_recipes,
     )
-
-
-def _groups(names: list[str], means: Floats, contrasts: tuple[Contrast, ...]) -> tuple[tuple[str, ...], ...]:
-    """Order the types whose contrasts are all supported; a contrast of grade X is not a tie."""
-    pairs = {frozenset((c.a, c.b)): c for c in contrasts if c.grade != "X"}
-    kept = list(names)
-    while gaps := [pair for pair in combinations(kept, 2) if frozenset(pair) not in pairs]:
-        kept.remove(max(kept, key=lambda name: sum(name in pair for pair in gaps)))
-    if len(kept) < 2:
-        return ()
-    separated = {pair for pair, c in pairs.items() if c.p_equal_flops < LEVEL}
-    scores = np.array([means[names.index(name)] for name in kept])
-    return tuple(tuple(group) for group in statistics.tied_groups(kept, scores, separated))

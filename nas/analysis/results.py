@@ -40,6 +40,10 @@ ONE_NETWORK = (
     "All networks of a type have the same {costs}. If the contexts differ by the seed alone, they are one "
     "context, and no claim holds beyond it."
 )
+RECIPE = (
+    "Of {count} recipes, the effects are those with lr {lr:g} and weight decay {weight_decay:g}: the recipe "
+    "of most rows, of several the one in the middle."
+)
 STOPPED = "Trainings that were stopped early are no results: their networks count as absent."
 
 
@@ -107,8 +111,12 @@ def analyze_results(
 
 def _unpaired(rows: pd.DataFrame, notes: tuple[str, ...], seed: int) -> Analysis:
     """The types of rows that share no contexts."""
-    main, _, recipes, said = _schedules(rows)
+    main, longer, recipes, said = _schedules(rows)
     said += _left_out(rows, main, rows.attrs.get("file", "table"))
+    if len(longer):
+        said += (
+            f"Rows of {_epochs(longer)} epochs are evidence in contexts alone: left out: {len(longer)}.",
+        )
     if len(recipes) > 1:
         said += (f"Rows of other recipes were left out: {sum(map(len, recipes.values())) - len(main)}.",)
     digest = main["digest"].replace("", np.nan) if "digest" in main else main["error"] * np.nan
@@ -122,8 +130,8 @@ def _unpaired(rows: pd.DataFrame, notes: tuple[str, ...], seed: int) -> Analysis
     errors = {str(kind): part.to_numpy(float) for kind, part in means.groupby(level=0)}
     contrasts = compare_groups(errors, runs, np.random.default_rng(seed))
     return Analysis(
-        trials=len(rows),
-        failed=int((rows["state"] == "failed").sum()),
+        trials=len(main),
+        failed=int((main["state"] == "failed").sum()),
         networks=len(means),
         repeated=len(complete) - len(means),
         paired=None,
@@ -189,20 +197,36 @@ def _schedules(
     rows: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[float, float], pd.DataFrame], tuple[str, ...]]:
     """The rows of the schedule and recipe that most have; those of the longest schedule beyond it; the rows
-    of each recipe, the usual one first; and a note on rows of other schedules."""
+    of each recipe, the usual one first; and notes on rows of other schedules and on the recipe."""
     epochs = _known(rows, "epochs")
-    usual = _most(epochs)
-    longest = epochs.max()
+    usual, longest = _most(epochs), epochs.max()
+    of_most = rows[epochs == usual]
+    keys = list(zip(*(_known(of_most, name) for name in ("lr", "weight_decay")), strict=True))
+    key, first = np.array(keys), _usual_recipe(keys)
+    order = [first, *(recipe for recipe in dict.fromkeys(keys) if recipe != first)]
+    recipes = {recipe: of_most[(key == recipe).all(axis=1)] for recipe in order}
     longer = rows[epochs == longest] if longest > usual else rows[:0]
-    others = int(((epochs != usual) & ((epochs != longest) | (longest <= usual))).sum())
-    said = (f"Rows of other schedules than {usual:g} epochs were left out: {others}.",) if others else ()
-    rows = rows[epochs == usual]
-    keys = list(zip(*(_known(rows, name) for name in ("lr", "weight_decay")), strict=True))
-    counts = Counter(keys).most_common()
-    key = np.array(keys)
-    recipes = {recipe: rows[(key == recipe).all(axis=1)] for recipe, _ in counts}
-    longer = longer if len(recipes) == 1 else _of_recipe(longer, counts[0][0])
-    return recipes[counts[0][0]], longer, recipes, said
+    longer = longer if len(recipes) == 1 else _of_recipe(longer, first)
+    others = len(rows) - len(of_most) - len(longer)
+    said: tuple[str, ...] = ()
+    if others:
+        said += (f"Rows of other schedules than {usual:g} epochs were left out: {others}.",)
+    if len(recipes) > 1:
+        said += (RECIPE.format(count=len(recipes), lr=first[0], weight_decay=first[1]),)
+    return recipes[first], longer, recipes, said
+
+
+def _usual_recipe(keys: list[tuple[float, float]]) -> tuple[float, float]:
+    """The recipe of most rows, whatever their order: of several the one nearest to the middle of the grid."""
+    counts = Counter(keys)
+    sides = [sorted({key[at] for key in counts}) for at in (0, 1)]
+
+    def from_middle(key: tuple[float, float]) -> float:
+        return sum(
+            abs(side.index(value) - (len(side) - 1) / 2) for side, value in zip(sides, key, strict=True)
+        )
+
+    return min(counts, key=lambda key: (-counts[key], from_middle(key), key))
 
 
 def _left_out(rows: pd.DataFrame, main: pd.DataFrame, where: str) -> tuple[str, ...]:
@@ -232,13 +256,16 @@ def _one_network(main: pd.DataFrame) -> tuple[str, ...]:
 
 def _of_recipe(rows: pd.DataFrame, recipe: tuple[float, float]) -> pd.DataFrame:
     for name, value in zip(("lr", "weight_decay"), recipe, strict=True):
-        rows = rows[rows[name].fillna(0) == value] if name in rows else rows
+        rows = rows[_known(rows, name) == value]
     return rows
 
 
 def _known(rows: pd.DataFrame, name: str) -> pd.Series[float]:
-    """A column of numbers, 0 where it is not known."""
-    return rows[name].fillna(0) if name in rows else rows["error"].fillna(0) * 0
+    """A column of numbers, 0 where it is known of no row. Trainings that did not end, of which it is not
+    known, count with the others."""
+    if name not in rows or rows[name].isna().all():
+        return rows["error"].fillna(0) * 0
+    return rows[name].fillna(_most(rows[name]))
 
 
 def _most(values: pd.Series[float]) -> float:

@@ -43,6 +43,9 @@ def read_csv(path: Path) -> pd.DataFrame:
     except (ValueError, pd.errors.ParserError) as error:  # not UTF-8, no columns, rows of other lengths
         hint = "a CSV file in UTF-8 has a line of column names and one line per training: type,error,context"
         raise NasError(f"is no table: {str(error).strip()}", where=str(path), hint=hint) from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first fields for names of rows
+        hint = "name each column; R writes no names of rows with write.csv(..., row.names = FALSE)"
+        raise NasError("its rows have more fields than the line of column names", where=str(path), hint=hint)
     table.attrs["file"] = str(path)
     return table
 
@@ -82,6 +85,9 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     rows["state"] = _states(rows, where)
     _check_errors(rows, where)
     _check_schedules(rows, where)
+    if {"budget", "flops"} <= set(rows):
+        hint = "give the FLOPs of failed trainings too: they say whether the network is the one at the budget"
+        where.refuse(rows["budget"].notna() & rows["flops"].isna(), "flops", "is empty beside a budget", hint)
     if len(rows["type"].unique()) < 2:
         only = rows["type"].iloc[0]
         raise NasError(
@@ -92,9 +98,13 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     repeated = _repeated(rows)
     if repeated.any():
         notes.append(f"Rows that repeat another training exactly were counted once: {int(repeated.sum())}.")
-    if "seed" not in rows and (equal := int(rows.astype(str).duplicated().sum())):
-        notes.append(f"Without a column 'seed', rows that equal another count as further trainings: {equal}.")
-    return rows[~repeated].reset_index(drop=True), tuple(notes)
+    rows = rows[~repeated].reset_index(drop=True)
+    if equal := int(rows.drop(columns="run", errors="ignore").astype(str).duplicated().sum()):
+        missing = "'seed'" if "seed" not in rows else "'context' or 'digest'"
+        notes.append(
+            f"Without a column {missing}, rows that equal another count as further trainings: {equal}."
+        )
+    return rows, tuple(notes)
 
 
 class _Places:
@@ -227,8 +237,10 @@ def _block_list(value: Any) -> tuple[str, ...]:
 
 
 def _repeated(rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Rows that agree with an earlier one in all, also in the seed; without seeds none is known to."""
+    """Rows that agree with an earlier one in all, also in the network and the seed; without a seed, or
+    without what tells networks apart, none is known to."""
     if "seed" not in rows:
         return np.zeros(len(rows), bool)
     others = [name for name in rows.columns if name != "run"]
-    return np.asarray(rows[others].astype(str).duplicated(), bool)
+    known = True if "context" in rows else rows["digest"] != "" if "digest" in rows else False
+    return np.asarray(rows[others].astype(str).duplicated() & known, bool)

@@ -4,11 +4,13 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from testing.configs import make_config
 from testing.paired_trials import blocks
 
 from nas.analysis.across import across_data, by_data
+from nas.analysis.analyze import analyze
 from nas.analysis.text.across import across_dict, across_text
 from nas.errors import NasError
 from nas.space.load import load_space
@@ -74,3 +76,34 @@ def test_data_sets_without_common_types_are_refused():
     runs = [run("a"), run("b", types=("fractal", "resnext"))]
     with pytest.raises(NasError, match="fewer than two module types"):
         across_data(by_data(runs))
+
+
+def mixed(rng, whole):
+    """Networks of ten blocks, all residual ones worth 10 points; whole: of one type each."""
+    rows = []
+    for number in range(80):
+        residual = int(rng.integers(2)) * 10 if whole else int(rng.integers(11))
+        types = ["plain"] * (10 - residual) + ["residual"] * residual
+        error = 0.4 - 0.01 * residual + rng.normal(0, 0.01)
+        row = {"digest": str(number), "state": "complete", "error": error, "params": 1, "seed": number % 2}
+        row |= {"flops": 1e6 * np.exp(rng.uniform(0, 2)), "uniform": True, "reason": None, "design": {}}
+        rows.append(row | {"module_types": "+".join(types)})
+    return pd.DataFrame(rows)
+
+
+def across_mixed(monkeypatch, *whole):
+    tables = {f"data{at}": mixed(np.random.default_rng(at), own) for at, own in enumerate(whole)}
+    monkeypatch.setattr("nas.analysis.across.analyze", lambda runs, **_: analyze(runs[0]))
+    return across_data({name: [table] for name, table in tables.items()})
+
+
+def test_effects_of_one_block_are_said_to_be(monkeypatch):
+    found = across_mixed(monkeypatch, False, False, False)
+    assert found.contrasts[0].summary.mean.value == pytest.approx(-0.01, abs=0.002)
+    assert "per block that changes from one type to the other" in " ".join(across_text(found).split())
+    assert across_dict(found)["contrasts"][0]["per_block"]
+
+
+def test_effects_of_blocks_and_of_networks_have_no_mean(monkeypatch):
+    with pytest.raises(NasError, match="networks on data0 mix module types, those on data1 hold one each"):
+        across_mixed(monkeypatch, False, True)

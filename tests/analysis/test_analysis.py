@@ -384,3 +384,38 @@ def test_a_balanced_sample_in_which_one_type_fails_more_often_is_described_alone
     assert found.claim.startswith("among networks that train, residual had an error lower than plain by")
     assert found.claim.endswith("(residual failed in 20 of 60 trainings)")
     assert [gate.name for gate in found.refused] == ["equal failure rates"]
+
+
+def test_the_order_of_types_does_not_contradict_their_contrasts():
+    """FLOPs lower the error of c alone; b is better than a by 1.5 points and has more FLOPs."""
+    rng, frames = np.random.default_rng(3), []
+    for kind, count, low, high, error, slope in (
+        ("a", 60, 0, 2, 0.3, 0.0),
+        ("b", 60, 0.6, 2.6, 0.285, 0.0),
+        ("c", 120, 0, 2.6, 0.45, 0.1),
+    ):
+        log_flops = rng.uniform(low, high, count)
+        types = {
+            "digest": [f"{kind}{i}" for i in range(count)],
+            "module_types": kind,
+            "blocks": [(kind,) * 4] * count,
+        }
+        figures = {
+            "error": error - slope * log_flops + rng.normal(0, 0.008, count),
+            "flops": 1e6 * np.exp(log_flops),
+        }
+        frames.append(
+            pd.DataFrame(types | figures | {"params": 1, "state": "complete", "uniform": True, "seed": 0})
+        )
+    analysis = analyze(pd.concat(frames, ignore_index=True))
+    (comparison,) = analysis.comparisons
+    a_to_b = comparison.contrasts[0]
+    assert (a_to_b.a, a_to_b.b, a_to_b.equal_flops.sign) == ("a", "b", -1)
+    assert not a_to_b.superiority < 0.5
+    assert comparison.means_contradict
+    assert all(np.isnan(row.equal_flops.value) for row in comparison.types)
+    places = {name: at for at, group in enumerate(comparison.groups) for name in group}
+    assert not comparison.groups or places["b"] < places["a"]
+    assert "are not given: FLOPs change the error of some types more" in " ".join(
+        analysis_text(analysis).split()
+    )

@@ -197,9 +197,14 @@ BAD = {
     "case": (lambda f: f.rename(columns={"type": "Type"}), "no column 'type'", "rename the column 'Type'"),
     "twice": (lambda f: pd.concat([f, f[["error"]]], axis=1), "two columns are called 'error'", ""),
     "mixed": (lambda f: f.assign(blocks="type0+type1"), "blocks of another type", ""),
+    "budget of unknown FLOPs": (
+        lambda f: f.assign(budget=1e7, flops=np.where(f.index != 4, 1e7, np.nan)),
+        "row 4: column 'flops': is empty beside a budget",
+        "failed trainings too",
+    ),
     "recipe by type": (
         lambda f: f.assign(lr=f["type"].map({"type0": 0.1, "type1": 0.01, "type2": 0.02})),
-        "no training of type1, type2 with lr 0.1",
+        "no training of type0, type1 with lr 0.02",
         "the same epochs",
     ),
     "budgets": (
@@ -325,3 +330,65 @@ def test_failures_may_hide_a_difference_of_types_that_are_not_separated():
     assert found.failures.bound.sign == 1
     assert found.grade == "D"
     assert found.claim.startswith("among contexts where both train, type0 and type1 are")
+
+
+GRID = [(rate, decay) for rate in (0.02, 0.1, 0.5) for decay in (1e-4, 5e-4, 2e-3)]
+
+
+def with_grid(order):
+    """The effect of type2 is 3 points, but for the largest rate, where it is the reverse."""
+    parts = []
+    for rate, decay in order:
+        part = rows().assign(lr=rate, weight_decay=decay)
+        worse = (part["type"] == "type2") & (rate == 0.5)
+        parts.append(part.assign(error=part["error"] - 0.06 * worse))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_the_recipe_of_a_whole_grid_is_its_middle_whatever_the_order_of_rows():
+    found = [nas.analyze(with_grid(order)) for order in (GRID, GRID[::-1])]
+    assert [a.paired.evidence.usual for a in found] == [(0.1, 5e-4)] * 2
+    effects = [[c.effect.value for c in a.paired.contrasts] for a in found]
+    assert effects[0] == pytest.approx(effects[1])
+    assert "Of 9 recipes, the effects are those with lr 0.1 and weight decay 0.0005" in " ".join(
+        found[0].notes
+    )
+
+
+@pytest.mark.parametrize("column", ["context", "digest"])
+def test_long_names_of_contexts_and_networks_are_told_apart(column):
+    frame = rows().assign(digest=lambda f: f["context"].astype(str) + f["type"])
+    long = frame.assign(**{column: "a name that all of them begin with, " * 4 + frame[column].astype(str)})
+    effects = [{key: c.effect for key, c in contrasts(each).items()} for each in (frame, long)]
+    assert effects[0] == effects[1]
+
+
+def test_networks_that_nothing_tells_apart_are_no_repeats():
+    frame = pd.DataFrame({"type": ["a"] * 20 + ["b"] * 20, "error": [0.2, 0.21] * 10 + [0.1, 0.3] * 10})
+    plain, seeded = nas.analyze(frame), nas.analyze(frame.assign(seed=0))
+    assert seeded.trials == plain.trials == 40
+    assert [c.effect for c in seeded.unpaired] == [c.effect for c in plain.unpaired]
+    assert "Without a column 'context' or 'digest', rows that equal another count" in " ".join(seeded.notes)
+
+
+def test_rows_of_a_longer_schedule_are_said_to_be_left_out_without_contexts():
+    short = rows().drop(columns="context").assign(epochs=10)
+    found = nas.analyze(pd.concat([short, short[:7].assign(epochs=30)]))
+    assert found.trials == len(short)
+    assert "Rows of 30 epochs are evidence in contexts alone: left out: 7." in found.notes
+
+
+def test_a_failure_of_unknown_schedule_counts_with_the_others():
+    frame = rows().assign(epochs=10, state="complete")
+    frame.loc[:2, ["state", "epochs", "error"]] = ["failed", np.nan, np.nan]
+    found = nas.analyze(frame)
+    assert found.failed == 3
+    assert sum(sum(c.failures.failed) for c in found.paired.contrasts) == 2 * 3  # of a type in two pairs
+    assert not any("other schedules" in note for note in found.notes)
+
+
+def test_lines_with_more_fields_than_names_are_refused(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text("type,error\nplain,0.2,ok\nresidual,0.1,ok\n")
+    with pytest.raises(NasError, match="more fields than the line of column names"):
+        read_csv(path)

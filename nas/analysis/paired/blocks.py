@@ -148,13 +148,14 @@ def blocks_of(rows: pd.DataFrame) -> Blocks:
     repeats = 1 + max((int(numbers.max(initial=0)) for numbers in repeat), default=0)
     shape = (len(place), len(ARMS), repeats, len(types))
     values = {name: np.full(shape, np.nan) for name in ("error", "flops", "params")}
-    failed, digests = np.zeros(shape, bool), np.full(shape, "", "<U64")
+    names = rows["digest"].to_numpy(str)
+    failed, digests = np.zeros(shape, bool), np.full(shape, "", names.dtype)
     for arm, (row, number) in enumerate(zip(where, repeat, strict=True)):
         cell = at[row], arm, number, kind[row]
         for name, array in values.items():
             array[cell] = rows[name].to_numpy(float)[row]
         failed[cell] = rows["failed"].to_numpy(bool)[row]
-        digests[cell] = rows["digest"].to_numpy(str)[row]
+        digests[cell] = names[row]
     first = rows.groupby(at)[["depth", "width", "norm"]].first()
     covariates = {"depth": first["depth"].to_numpy(float), "width": first["width"].to_numpy(float)}
     covariates |= _places(first["norm"].fillna("").to_numpy(str))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.analysis.across import Across, AcrossContrast
 from nas.analysis.claims.grades import LEVEL
+from nas.analysis.comparison import PER_BLOCK
 from nas.analysis.text.ranking import analysis_dict
 from nas.formatting import SCHEMA, UNLIMITED, count, interval, known, table_of, to_text
 from nas.stats.estimate import Estimate, estimate_dict, finite, percent
@@ -75,13 +76,15 @@ def claim(contrast: AcrossContrast) -> str:
         return f"{a} and {b}: no summary, as fewer than two data sets compare them"
     over = f"over {count(summary.studies, 'data set')}"
     if not contrast.p < LEVEL:
-        return f"{a} and {b} are not separated {over} (difference {percent(summary.mean)} points)"
+        difference = f"difference {percent(summary.mean)} points{PER_BLOCK * contrast.per_block}"
+        return f"{a} and {b} are not separated {over} ({difference})"
     way = "lowers" if summary.mean.value < 0 else "raises"
     low, high = sorted((abs(summary.mean.low), abs(summary.mean.high)))
     size = percent(Estimate(abs(summary.mean.value), low, high))
     signs = {effect.sign for effect in contrast.effects.values()} - {0}
     mixed = ", though not on every one of them" if len(signs) > 1 else ""
-    return f"replacing {a} by {b} {way} error by {size} points at equal FLOPs on average {over}{mixed}"
+    said = f"replacing {a} by {b} {way} error by {size} points at equal FLOPs on average {over}{mixed}"
+    return said + PER_BLOCK * contrast.per_block
 
 
 def _rank_lines(across: Across) -> list[str]:
@@ -111,5 +114,6 @@ def _contrast_dict(contrast: AcrossContrast) -> dict[str, Any]:
         "between_sd": finite(summary.between),
         "prediction": estimate_dict(summary.prediction),
         "data_sets": summary.studies,
+        "per_block": contrast.per_block,
         "claim": claim(contrast),
     }

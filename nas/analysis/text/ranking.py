@@ -27,6 +27,12 @@ MOTIF_NOTE = (
     "goes with lower error; p by permutation, after Holm. Motifs come together: none is shown to be a cause."
 )
 
+MEANS_CONTRADICT = (
+    "Errors of single types at equal FLOPs are not given: FLOPs change the error of some types more than "
+    "that of others, so one fit of all networks puts two types in another order than their contrast, which "
+    "compares the networks of the two alone."
+)
+
 
 def analysis_dict(analysis: Analysis) -> dict[str, Any]:
     """The analysis as JSON; what is not estimable is None."""
@@ -123,6 +129,8 @@ def _ranking_parts(comparison: Comparison) -> list[RenderableType]:
         figures = (interval(row.raw), interval(row.equal_flops))
         types.add_row(row.name, str(row.networks), str(row.runs), str(row.failed), *figures)
     parts: list[RenderableType] = [f"{title}. {grades_line(comparison.grades)}", types]
+    if comparison.means_contradict:
+        parts.append(MEANS_CONTRADICT)
     if comparison.groups:
         parts.append(order_line(comparison.groups))
     return parts
