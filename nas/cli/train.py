@@ -38,7 +38,7 @@ BODY_RATE = 0.1
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Fine-tune: start from the weights of FILE, .safetensors or .pth. For a network of the zoo they may "
-    "be torchvision's. The head is replaced where it has other classes.",
+    "be torchvision's. The head is replaced where it has another number of classes.",
 )
 @click.option(
     "--body-rate",

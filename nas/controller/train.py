@@ -68,7 +68,8 @@ def train(
         to: Folder in which the folder is written; by default that of the exported file, or `trained`,
             beside a file.
         weights: File of weights to start from, under this program's names or, for networks of the zoo,
-            torchvision's. The head is replaced where it has other classes. By default weights are random.
+            torchvision's. The head is replaced where it has another number of classes. By default weights
+            are random.
         body_rate: Learning rate of all layers but the head, as a share of the head's, with `weights`.
         freeze: Train the head alone, with `weights`.
         epochs: Epochs to train; by default 100 below 20,000 training images, 200 below 200,000, else 90.

@@ -79,11 +79,12 @@ def limit_bytes() -> int:
 
 
 def file_key(files: Iterable[tuple[Path, str]], root: Path) -> str:
-    """Return the state of files and the class of each: path, file behind it, size and modification time."""
+    """Return the state of files and the class of each: path, file behind it, size, and times of the last
+    modification and change; the first of the two can be set back, as copying programs do."""
     rows = []
     for file, label in files:
         stat = file.stat()
-        rows.append((str(file), label, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        rows.append((str(file), label, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
     return f"{root.resolve()} {rows}"
 
 

@@ -203,17 +203,27 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        digest = hashlib.blake2b(repr((self.train_images.shape, self.classes)).encode(), digest_size=16)
-        for array in (self.train_images, self.train_labels, self.val_images, self.val_labels):
-            for block in blocks(array):
-                digest.update(block.data)
-        return digest.hexdigest()
+        parts = (self.train_images, self.train_labels, self.val_images, self.val_labels)
+        return _fingerprint(*parts, about=(self.train_images.shape, self.classes))
+
+    @property
+    def test_fingerprint(self) -> str | None:
+        """Hash of the test images and labels, which are loaded; None without a test set."""
+        return _fingerprint(*self.test()) if self.has_test else None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state that is sent to workers: the derived figures, but neither a loaded test set nor
         the reading, which may name every file."""
         derived = {"_moments": self._moments, "fingerprint": self.fingerprint, "reading": Reading()}
         return {key: value for key, value in self.__dict__.items() if key != "_test"} | derived
+
+
+def _fingerprint(*arrays: Images | Labels, about: object = ()) -> str:
+    digest = hashlib.blake2b(repr(about).encode(), digest_size=16)
+    for array in arrays:
+        for block in blocks(array):
+            digest.update(block.data)
+    return digest.hexdigest()
 
 
 def task_of(labels: Labels) -> Task:

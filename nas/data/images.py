@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,9 @@ GREY_MODES = ("1", "L", "LA", "La")
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 MASK_MODES = ("1", "L", "P")
 """One channel of at most 8 bits; of a palette image the indices are taken."""
+
+LOSSY = ("JPEG", "WEBP")
+"""Formats that may change the values of pixels."""
 
 WHITE = "transparency laid on white"
 SCALED_16 = "16 bits scaled to 8"
@@ -61,16 +65,29 @@ def decode(data: bytes | Path, size: tuple[int, int] | None, where: str, fit: Fi
 def decode_pair(image: Path, mask: Path, size: tuple[int, int] | None, fit: Fit = "crop") -> Picture:
     """Decode an image with the class indices of its mask."""
     picture = decode(image, size, str(image), fit)
+    hint = "write a PNG of one channel of 8 bits whose values are class indices"
     with _decoding(str(mask)), _opened(mask) as opened:
+        kind, step = opened.format, _step(opened)
         answers = _turned(opened)[0].copy()
     if answers.mode not in MASK_MODES:
-        hint = "write a PNG of one channel of 8 bits whose values are class indices"
         raise NasError(f"a mask of mode {answers.mode}", where=str(mask), hint=hint)
+    if kind in LOSSY:
+        raise NasError(
+            f"a mask that {kind} has changed: its values are no classes", where=str(mask), hint=hint
+        )
+    if step > 1:
+        answers = answers.point(lambda value: value // step)
     if answers.size[::-1] != picture.size:
         sizes = "{}x{} pixels, its image is of {}x{}".format(*answers.size[::-1], *picture.size)
         raise NasError(f"mask of {sizes}", where=str(mask))
     fitted = fit_picture(answers, size, fit, mask=True) if size else answers
     return picture._replace(mask=np.asarray(fitted).astype(np.uint8))
+
+
+def _step(image: Any) -> int:
+    """Return the distance of neighbouring grey values: Pillow spreads those of 2 and 4 bits over 0..255."""
+    bits = re.search(r"\bL;([24])", str(image.tile[0].args)) if image.mode == "L" and image.tile else None
+    return 255 // (2 ** int(bits[1]) - 1) if bits else 1
 
 
 def to_picture(image: Any, size: tuple[int, int] | None = None, fit: Fit = "crop") -> Picture:

@@ -44,15 +44,19 @@ def open_object(data: object, name: str, where: str) -> Source:
     if None not in parts and len(parts) == len(keys):
         if "train" not in parts:
             raise NasError("has no part 'train'", where=where, hint=ACCEPTED)
-        loaders = {part: partial(_part, data[key], f"{where}: {key}") for part, key in parts.items() if part}
+        wide = any(map(_is_wide, data.values()))
+        loaders = {
+            part: partial(_part, data[key], f"{where}: {key}", wide) for part, key in parts.items() if part
+        }
         return Source.of_parts(name, loaders, {part: key for part, key in parts.items() if part})
     return array_source(name, keys, lambda: lambda key: np.asarray(data[key]), where)
 
 
-def _part(data: Any, where: str) -> Split | Undecoded:
-    if isinstance(data, tuple | list) and len(data) == 2 and all(map(_is_column, data)):
+def _part(data: Any, where: str, wide: bool = False) -> Split | Undecoded:
+    """Read a part; wide: whether another part holds 16 bits, so that none is scaled alone."""
+    if _is_pair_of_columns(data):
         images, labels = data
-        return _from_rows(images, labels, None, where)
+        return _from_rows(images, labels, None, where, wide)
     if hasattr(data, "column_names") and hasattr(data, "features"):
         return _from_columns(data, where)
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, str | bytes):
@@ -62,7 +66,24 @@ def _part(data: Any, where: str) -> Split | Undecoded:
         raise NasError(
             f"the items of {type(data).__name__} are no (image, label)", where=where, hint=ACCEPTED
         )
-    return _from_rows([row[0] for row in rows], [row[1] for row in rows], _class_names(data), where)
+    return _from_rows([row[0] for row in rows], [row[1] for row in rows], _class_names(data), where, wide)
+
+
+def _is_pair_of_columns(data: Any) -> bool:
+    return isinstance(data, tuple | list) and len(data) == 2 and all(map(_is_column, data))
+
+
+def _is_wide(data: Any) -> bool:
+    """Return whether a part that is in memory has images of 16 bits whose values need them."""
+    images = (
+        data[0] if _is_pair_of_columns(data) else [row[0] for row in data] if isinstance(data, list) else []
+    )
+    parts = [images] if isinstance(images, np.ndarray) else [i for i in images if isinstance(i, np.ndarray)]
+    return any(map(_needs_16_bits, parts))
+
+
+def _needs_16_bits(pixels: np.ndarray[Any, Any]) -> bool:
+    return pixels.dtype == np.uint16 and pixels.size > 0 and bool(pixels.max() > 255)
 
 
 def _is_column(item: Any) -> bool:
@@ -95,7 +116,9 @@ def _jobs(images: Sequence[Any], where: str, indices: Indices) -> Iterator[Job]:
         yield f"{where}: {i}", partial(to_picture, images[i])
 
 
-def _from_rows(images: Any, labels: Any, names: Sequence[str] | None, where: str) -> Split | Undecoded:
+def _from_rows(
+    images: Any, labels: Any, names: Sequence[str] | None, where: str, wide: bool = False
+) -> Split | Undecoded:
     """Read pairs of an image (array, tensor or Pillow image) and a label."""
     try:
         answers = np.asarray(labels)
@@ -107,5 +130,5 @@ def _from_rows(images: Any, labels: Any, names: Sequence[str] | None, where: str
     except ValueError as error:
         hint = "images need one size; each label is one value"
         raise NasError(f"cannot be made arrays: {error}", where=where, hint=hint) from None
-    wide = pixels.dtype == np.uint16 and pixels.size > 0 and bool(pixels.max() > 255)
+    wide = (pixels.dtype == np.uint16 and wide) or _needs_16_bits(pixels)
     return make_part(pixels, answers, names, where, sixteen_bits=wide)

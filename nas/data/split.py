@@ -179,6 +179,12 @@ def _without_rare(
         raise NasError("min_images counts images of a class, and these have masks", where=where)
     counts = np.bincount(part.labels, minlength=len(part.classes)).tolist()
     rare = {name: n for name, n in zip(part.classes, counts, strict=True) if n < least}
+    if len(rare) > len(part.classes) - 2:
+        most = sorted(counts)[-2:]
+        hint = f"two classes or more must stay; the second largest has {most[0]}" if len(most) > 1 else ""
+        raise NasError(
+            f"min_images={least} leaves {len(part.classes) - len(rare)} classes", where=where, hint=hint
+        )
     return _drop_classes(part, rare), rare
 
 

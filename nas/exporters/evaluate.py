@@ -15,6 +15,7 @@ from nas.data import check_recorded, load_data
 from nas.data.dataset import Images, Labels, Split, match_classes, match_shape
 from nas.data.decode import broken_error
 from nas.data.load import parse_spec, resized
+from nas.data.source import Options
 from nas.errors import NasError
 from nas.exporters.folder import NetworkFolder, open_folder
 from nas.exporters.predict import Shares, images_at_once, probabilities
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from nas.exporters.preprocessing import Preprocessing
 
 PARTS = ("test", "validation", "train", "all")
+SPLITTING = ("limit", "min_images", "validation", "test")
+"""Options of data that decide which images go into which part of a training."""
 BINS = 15
 """Bins of the confidence, of equal width, over which calibration is averaged (Guo et al., 2017)."""
 MOST_WORST = 24
@@ -216,6 +219,9 @@ def find_images(
     if data is None:
         warnings.warn(f"{spec}: the data differ from those of the training", stacklevel=3)
     form, target, options = parse_spec(spec)
+    if shares := [name for name in SPLITTING if getattr(options, name) != getattr(Options(), name)]:
+        hint = "only the data of the training are split; name the images to score, all of them count"
+        raise NasError(f"takes no ?{shares[0]}", where=spec, hint=hint)
     options = replace(options, size=facts.size, fit=facts.fit)
     parts = resized(form.open(target, options), options).parts
     names = [part] if part not in (None, "all") else [n for n in ("test",) if part is None and n in parts]
@@ -244,12 +250,16 @@ def _check_task(folder: NetworkFolder, *, masked: bool, where: str) -> None:
 
 
 def _same_place(spec: str, recorded: Any) -> bool:
-    """Tell whether two specifications name the same images, perhaps with other options."""
+    """Tell whether two specifications name the same images, or one a part of the other's, perhaps with other
+    options."""
     try:
         (form, target, _), (other, place, _) = parse_spec(spec), parse_spec(str(recorded))
     except NasError:
         return False
-    return form.name == other.name and Path(target).resolve() == Path(place).resolve()
+    paths = Path(target).resolve(), Path(place).resolve()
+    return form.name == other.name and (
+        paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
+    )
 
 
 def _joined(arrays: Sequence[Any]) -> Any:

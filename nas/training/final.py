@@ -140,9 +140,9 @@ def train_fully(
 
     Returns:
         The content of `network.training.json`: val_error and test_error as fractions in [0, 1], val_loss,
-        test_loss, curve, recipe, seed, data, data_fingerprint and weights; balanced errors, and of at most
-        1,000 classes the error of each by name, None without images. In segmentation an error is 1 - mIoU,
-        and mIoU and pixel accuracy are there too. Without a test set its figures are left out. `epoch` is
+        test_loss, curve, recipe, seed, data, data_fingerprint, test_fingerprint and weights; balanced
+        errors, and of at most 1,000 classes the error of each by name, None without images. In segmentation an
+        error is 1 - mIoU, and mIoU and pixel accuracy are there too. Without a test set its figures are left out. `epoch` is
         the epoch that the weights and the validation figures are of.
 
     Raises:
@@ -178,6 +178,7 @@ def train_fully(
         **{name: value for name, value in result.curve[result.epoch - 1].items() if name.startswith("val_")},
         **_by_class("val", dataset, result.class_errors),
         **(test.figures("test") | _by_class("test", dataset, test.class_errors) if test else {}),
+        "test_fingerprint": dataset.test_fingerprint,
         "duplicates": dataset.duplicates.count,
         "weights": files.weights.name,
         "curve": list(result.curve),
@@ -248,6 +249,9 @@ def _recorded(
     if not same:
         hint = f"train a copy of {files.source.name} in another folder"
         raise NasError("is of a training with other data or settings", where=str(files.report), hint=hint)
+    if report.get("test_fingerprint") != dataset.test_fingerprint:
+        hint = "nas evaluate scores the network on the images of today"
+        raise NasError("is of other test images", where=str(files.report), hint=hint)
     return report
 
 

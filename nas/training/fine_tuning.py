@@ -47,8 +47,8 @@ class FineTuning:
     def apply(self, network: nn.Module, num_classes: int) -> str:
         """Load the weights into a network and set the rates of its parameters; return what was done.
 
-        The head stays random where the file is for other classes. Colour filters are added up for a network
-        of grey images. Raises NasError if the file is of another network.
+        The head stays random where the file is for another number of classes. Colour filters are added up for
+        a network of grey images. Raises NasError if the file is of another network.
         """
         head = head_name(network, num_classes)
         own = network.state_dict()

@@ -35,6 +35,16 @@ def test_a_changed_file_is_decoded_again(tmp_path, decoded):
     assert len(decoded) == 12
 
 
+def test_a_file_written_over_with_its_old_times_is_decoded_again(tmp_path, decoded):
+    """As `cp -p` and `rsync --times` write; the content here is the same."""
+    path = tmp_path / "set" / "a" / "0.png"
+    before = path.stat()
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    load_data(f"folder:{tmp_path / 'set'}")
+    assert len(decoded) == 12
+
+
 @pytest.mark.parametrize(
     ("damage", "rows"),
     [

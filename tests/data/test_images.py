@@ -1,6 +1,8 @@
 """Pixels as they are meant: depth, floats, orientation, transparency, palettes, frames."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 from testing.images import write_folder
 
 from nas.data import load_data
-from nas.data.images import decode, quiet_decoders
+from nas.data.images import decode, decode_pair, quiet_decoders
 from nas.errors import NasError
 
 RAMP = np.linspace(0, 65535, 32 * 32).reshape(32, 32)
@@ -145,3 +147,35 @@ def test_what_was_changed_is_counted_over_all_parts(tmp_path):
         for name in ("cat", "dog"):
             Image.new("RGBA", (8, 8), (9, 9, 9, 9)).save(tmp_path / part / name / "0.png")
     assert load_data(f"folder:{tmp_path}").full_reading.changes == {"transparency laid on white": 4}
+
+
+def grey_png(path, values, bits):
+    """Write a grey PNG whose pixels have so many bits each."""
+    rows = b"".join(
+        b"\0" + np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]).tobytes() for row in values
+    )
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_values_of_a_mask_are_its_classes_whatever_their_bits(tmp_path, bits):
+    classes = np.random.default_rng(0).integers(0, min(2**bits, 8), (6, 8)).astype(np.uint8)
+    grey_png(tmp_path / "mask.png", classes, bits)
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(tmp_path / "image.png")
+    pair = decode_pair(tmp_path / "image.png", tmp_path / "mask.png", None)
+    assert (pair.mask == classes).all()
+
+
+def test_a_mask_of_a_format_that_changes_values_is_refused(tmp_path):
+    for name in ("image.png", "mask.jpg"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / name)
+    with pytest.raises(NasError, match="JPEG has changed"):
+        decode_pair(tmp_path / "image.png", tmp_path / "mask.jpg", None)

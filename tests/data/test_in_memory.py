@@ -64,6 +64,23 @@ def test_a_dict_of_parts():
     assert load_data({"train": PART[:2], "valid": val[:2]}).has_test is False
 
 
+@pytest.mark.parametrize("kind", ["columns", "rows"])
+def test_no_part_of_sixteen_bits_is_scaled_alone(kind):
+    """Validation alone has a value above 255, so all parts are of 16 bits."""
+    images = PART.images.astype(np.uint16)
+    above = images[:9].copy()
+    above[0, 0, 0, 0] = 300
+    parts = {
+        "train": (images, PART.labels),
+        "val": (above, PART.labels[:9]),
+        "test": (images[:6], PART.labels[:6]),
+    }
+    if kind == "rows":
+        parts = {name: list(zip(*part, strict=True)) for name, part in parts.items()}
+    data = load_data(parts)
+    assert max(data.train_images.max(), data.val_images.max(), data.test()[0].max()) <= 1
+
+
 def test_two_images_with_two_labels_are_no_two_rows():
     images = np.zeros((2, 4, 4), np.uint8)
     with pytest.raises(NasError, match="no image with a label left for validation"):

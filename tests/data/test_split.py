@@ -137,6 +137,7 @@ def test_size_resizes_every_part():
         ("digits?test=-0.1", "test must be a share"),
         ("digits?skip_broken", "unknown option 'skip_broken'"),
         ("shapes?min_images=3", "these have masks"),
+        ("digits?min_images=999", "min_images=999 leaves 0 classes"),
         ("no/such/place", "no such file or folder"),
         ("place.npz", "no such file or folder"),
         ("~/no_such_place", "no such file or folder"),

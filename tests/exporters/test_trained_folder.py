@@ -186,7 +186,7 @@ def test_other_images_are_brought_to_the_size_of_the_training(trained, tmp_path,
 
 
 def test_the_data_of_the_training_with_other_options_are_recognised(trained, tmp_path, capsys):
-    asked = ["--data", "digits?limit=140", "--to", str(tmp_path / "page.html")]
+    asked = ["--data", "digits", "--to", str(tmp_path / "page.html")]
     assert run(["evaluate", str(trained[0]), *asked]) == 0
     assert "was trained or chosen on these images" in capsys.readouterr().err
 
@@ -256,3 +256,36 @@ def test_weights_larger_than_those_of_the_network_are_refused_unread(trained, tm
     os.truncate(folder / "model.safetensors", SIXTY_GB)
     with pytest.raises(NasError, match=r"model\.safetensors: is larger than \d\d,\d{3},\d{3} bytes"):
         open_folder(folder).network()
+
+
+@pytest.fixture
+def in_parts(tmp_path):
+    """A network trained on a folder of three parts, and that folder."""
+    data = tmp_path / "photos"
+    for seed, part in enumerate(("train", "val", "test")):
+        write_folder(data / part, ["ant", "bee"], count=4, size=(8, 8), seed=seed)
+    genotype = nas.load_space("residual_vs_fractal").with_input((3, 8, 8), 2).sample(2)
+    return Path(train(genotype, str(data), epochs=1, to=tmp_path / "out")["folder"]), data, genotype
+
+
+def test_a_report_of_other_test_images_is_not_repeated(in_parts):
+    folder, data, genotype = in_parts
+    again = {"epochs": 1, "to": folder.parent, "resume": True}
+    assert train(genotype, str(data), **again)["test_error"] >= 0
+    (data / "test" / "ant" / "0.png").unlink()
+    with pytest.raises(NasError, match="other data or settings"):
+        train(genotype, str(data), **again)
+
+
+def test_a_part_of_the_training_data_is_said_to_be(in_parts):
+    folder, data, _ = in_parts
+    assert nas.evaluate(folder, str(data / "train")).familiar
+    assert nas.evaluate(folder, str(data)).familiar is False  # the test part
+
+
+@pytest.mark.parametrize("option", ["limit=2", "test=0.2", "validation=0.3", "min_images=2"])
+def test_options_that_split_a_training_are_refused_for_other_images(in_parts, tmp_path, option):
+    folder, _, _ = in_parts
+    write_folder(tmp_path / "other", ["ant", "bee"], count=5, size=(8, 8), seed=9)
+    with pytest.raises(NasError, match=f"takes no .{option.partition('=')[0]}"):
+        nas.evaluate(folder, f"{tmp_path / 'other'}?{option}")
