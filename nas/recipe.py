@@ -51,7 +51,7 @@ class Recipe:
 
     epochs: int = _setting(
         10,
-        "passes over the training images",
+        "passes over the training images, each without the last images that fill no batch",
         1,
         100_000,
         shared="errors after unequal epochs are not compared; --epochs sets them for all trainings",
@@ -72,8 +72,8 @@ class Recipe:
     )
     sampling: str = _setting(
         SHUFFLED,
-        "shuffled: each image once per epoch; balanced: as many images of each class, those of small classes "
-        "several times",
+        "shuffled: each image at most once per epoch; balanced: as many images of each class, those of small "
+        "classes several times",
         words=(SHUFFLED, BALANCED),
     )
     pad: int = _setting(

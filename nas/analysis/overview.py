@@ -87,6 +87,8 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
     pooled = pool(runs)
     trials = pooled.trials
+    if (trials["state"] == "stopped").any():
+        trials = trials.assign(uniform=False)  # uniform draws have since been selected by their results
     networks = with_expected(distinct_networks(trials), _expected(runs))
     sample, described = sample_of(networks)
     reseeded = _reseeded(runs)

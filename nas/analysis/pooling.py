@@ -152,7 +152,7 @@ def _decisive(run: Run, table: pd.DataFrame) -> dict[str, Any]:
     settings = run.config.to_dict()
     paired = run.config.searcher == "paired"
     tried = {} if paired or not _searches_recipes(table) else run.space.spec.recipe_decisions
-    return {key: settings[key] for key in (*SAME_DATA, "recipe")} | (
+    return {key: settings[key] for key in (*SAME_DATA, "recipe", "fidelity")} | (
         {"searched recipe": tried} if tried else {}
     )
 

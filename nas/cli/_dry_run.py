@@ -18,11 +18,12 @@ SETTINGS = ("data", "trials", "searcher", "objectives", "seed", "seed_with", "re
 
 def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     """Print what `nas search` would run with these options."""
-    from nas.controller.config import UNBOUNDED, prepare
+    from nas.controller.config import prepare
     from nas.controller.dry_run import describe, plan
     from nas.controller.evaluators import Workers
     from nas.data.summary import data_lines
     from nas.formatting import metric
+    from nas.study.run_config import UNBOUNDED
     from nas.training.recipe_text import recipe_lines as lines_of_recipe
 
     if options["space"] is None:

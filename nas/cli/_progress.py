@@ -12,12 +12,12 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from nas.cli._output import WithoutRaylet, coloured, console, echo, hanging, percent
-from nas.controller.config import UNBOUNDED
 from nas.controller.signals import DRAIN
 from nas.errors import last_line
 from nas.formatting import count, duration, metric
 from nas.study.commands import nas_command
 from nas.study.objectives import objective
+from nas.study.run_config import UNBOUNDED
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -89,7 +89,8 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
         )
         return
     width = text_width()
-    decide = command_for(run, "pareto", str(run.folder), "--reseed", "3", data=True)
+    shown = ("--objectives", ",".join(names)) if names != run.study.objectives else ()
+    decide = command_for(run, "pareto", str(run.folder), *shown, "--reseed", "3", data=True)
     columns = seeds_columns(over_seeds)
     echo(pareto_text(run.study, names, width, columns, expected=expected, config=run.config, decide=decide))
     if over_seeds:

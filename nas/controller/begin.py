@@ -7,14 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.controller.config import UNBOUNDED, SearchConfig, prepare
+from nas.controller.config import SearchConfig, prepare
 from nas.errors import NasError, NotFoundError
 from nas.files import write_atomic
 from nas.space.load import load_space, parse_space
 from nas.space.space import SearchSpace
 from nas.study import run_folder
 from nas.study.config_diff import BECAME, differences, lines
-from nas.study.run_config import VERSION, RunConfig
+from nas.study.run_config import UNBOUNDED, VERSION, RunConfig
 from nas.study.run_folder import RunFolder
 from nas.study.storage_url import own_storage, shown, without_password
 from nas.study.study import Study
@@ -94,6 +94,9 @@ def resume_run(
         check_recorded(name, f"--objectives {','.join(recorded.objectives)}")
     for network in recorded.seed_with:
         setting_network(network)  # a path, which no run records, is refused
+    if recorded.trials >= UNBOUNDED and settings["seconds"] is None and settings["trials"] is None:
+        hint = "say how long it may go on (--time 30m), or how many trials there are to be (--trials 48)"
+        raise NasError("was limited by time, and stopped before", where=str(files.path), hint=hint)
     space = space or parse_space(run_folder.read_space(files, recorded), str(files.space))
     ours = dict(settings)
     if settings["seconds"] is not None and settings["trials"] is None:

@@ -22,7 +22,7 @@ from nas.space.space import SearchSpace
 from nas.space.spec import listed
 from nas.study import run_folder
 from nas.study.objectives import check_objectives, measures
-from nas.study.run_config import RunConfig
+from nas.study.run_config import UNBOUNDED, RunConfig
 from nas.training.recipe import Recipe, adjusted, check_recipe, default_recipe
 from nas.zoo.network_file import recorded_network
 
@@ -41,8 +41,6 @@ DEFAULTS: dict[str, Any] = {
     "seconds": None,
 }
 UNIFORM_SHARE = 0.2
-UNBOUNDED = 1_000_000
-"""Trials of a search that only its time ends."""
 
 
 @dataclass(frozen=True)

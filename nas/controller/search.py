@@ -136,6 +136,8 @@ def search(
     settings |= {"objectives": objectives, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
     settings["seconds"] = seconds
     fields = {**(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
+    if recipe and recipe.get("epochs", epochs) != fields.get("epochs"):
+        raise NasError(f"{recipe['epochs']} in the recipe, and {epochs} beside it", where="epochs")
     _check_storage(storage, fidelity)
     callbacks = Callbacks(
         on_data=on_data,

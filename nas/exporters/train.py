@@ -105,7 +105,8 @@ def train_target(
     work = out.with_name(f".{out.name}.training")
     files, device = _begin(work, out, trained, resume), device or default_device()
     begun = files.checkpoint.exists() or files.weights.exists()
-    recipe = {**(target.recipe if data in (None, target.data) else {}), **(recipe or {})}
+    same = data is None or dataset.fingerprint == target.fingerprint
+    recipe = {**(target.recipe if same else {}), **(recipe or {})}
     settings: dict[str, Any] = {"device": device, "resume": resume}
     try:
         chosen = choose_recipe(files.source, dataset, epochs=epochs, fields=recipe, time=time, **settings)

@@ -83,6 +83,9 @@ class TrainedFolder:
 
     def _about(self, report: Mapping[str, Any]) -> dict[str, Any]:
         data, genotype = self.dataset, self.target.genotype
+        origin = dict(self.target.about)
+        if data.fingerprint != self.target.fingerprint:
+            origin.pop("own_recipe", None)  # chosen on other data
         known = {}
         if genotype is not None:
             shown = {"network": str(genotype), "genotype": genotype.to_dict()}
@@ -103,7 +106,7 @@ class TrainedFolder:
         return {
             "schema": 1,
             "name": self.target.name,
-            **self.target.about,
+            **origin,
             **known,
             "task": data.task,
             "input_shape": list(data.input_shape),

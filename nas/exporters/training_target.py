@@ -155,7 +155,7 @@ def _of_about(
         fingerprint=about.get("data_fingerprint"),
         split_seed=seed,
         zoo=known.get("zoo"),
-        recipe=_of_images(recipe) | own,
+        recipe=_of_images(recipe) | {name: recipe.get(name, value) for name, value in own.items()},
     )
 
 

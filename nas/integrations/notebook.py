@@ -110,7 +110,8 @@ def run_html(run: Run) -> str:
     title = Markup("<p><b>{}</b>: {} of {} trials</p>").format(run.name, len(table), run.config.trials)
     if not (table["state"] == "complete").any():
         return title
-    front = front_figure(table, expected=run.expected(plot_axes(run.study.objectives)))
+    axes = plot_axes(run.study.objectives)
+    front = front_figure(table, axes, expected=run.expected(axes))
     return title + _svg(front) + Markup(run.pareto_front()._repr_html_())
 
 

@@ -93,7 +93,7 @@ class SuccessiveHalving:
         self._known, self._next = 0, 1
         self._predicted_by, self._predictions = 0, dict[int, Floats]()
         self._fitted: tuple[int, ErrorModel] | None = None
-        self._expected: tuple[int, History] = 0, History(history.objectives)
+        self._expected: tuple[tuple[int, int], History] = (0, 0), History(history.objectives)
         self._restore()
 
     def _restore(self) -> None:
@@ -182,19 +182,22 @@ class SuccessiveHalving:
         return self._best_gain([*trials, *candidates], both, asked) - len(trials)
 
     def expected_history(self, history: History) -> History:
-        """Return a history in which each trial at a rung is complete with its expected error; the history
-        itself where nothing has come to a rung."""
+        """Return a history in which each trial at a rung is complete with its expected error, and failed ones
+        are failed, whatever rung they had come to; the history itself where nothing has come to a rung."""
         results = history.rung_results
         if not results:
             return history
         count, model = self._latest_model()
-        if self._expected[0] != count:
-            latest = {trial.number: trial for trial in results[:count]}
+        failed = _failed(history)
+        if self._expected[0] != (count, len(failed)):
+            latest = {trial.number: trial for trial in results[:count] if trial.number not in failed}
             errors, _ = model.predict_end(list(latest.values()), list(latest))
             expected = History(history.objectives)
             for trial, error in zip(latest.values(), errors.tolist(), strict=True):
                 expected.record(replace(trial, state="complete", error=error))
-            self._expected = count, expected
+            for trial in failed.values():
+                expected.record(trial)
+            self._expected = (count, len(failed)), expected
         return self._expected[1]
 
     def predict(self, trials: Sequence[Trial]) -> Floats:
@@ -232,7 +235,8 @@ class SuccessiveHalving:
         self._followed = len(self.history.rung_results)
 
     def _trials_by_number(self) -> list[Trial]:
-        return [self.trials[number] for number in sorted(self.trials)]  # in the same order when resumed
+        failed = _failed(self.history)
+        return [self.trials[number] for number in sorted(self.trials.keys() - failed)]  # also when resumed
 
     def _points(self, networks: Sequence[Trial | UntrainedCandidate], predictions: Floats) -> Floats:
         """Return the objectives with the expected errors, (n, d)."""
@@ -259,3 +263,8 @@ class SuccessiveHalving:
             until = rungs[rungs.index(trial.epochs) + 1]
             beyond += trial.flops * (until - trial.epochs)
         return len(self.trials) >= MIN_TRIALS and beyond < first * (expected_epochs(rungs) / rungs[0] - 1)
+
+
+def _failed(history: History) -> dict[int, Trial]:
+    """Return the trials that failed, by number, in the order of recording."""
+    return {trial.number: trial for trial in history.trials if trial.state == "failed"}

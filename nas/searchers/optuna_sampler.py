@@ -65,8 +65,8 @@ class OptunaSearcher(RandomizedSearcher):
         """Return the Optuna study with every complete trial of the history, in order."""
         import optuna
 
-        # NSGA-III draws at random when it selects a generation, and Optuna caches the outcome in the study.
-        if self._study is None or history is not self._history or self._sampler == "nsgaiii":
+        # Optuna caches in the study how a genetic sampler selected a generation, and in which order.
+        if self._study is None or history is not self._history or self._sampler.startswith("nsga"):
             minimize = [optuna.study.StudyDirection.MINIMIZE] * len(self.objectives)
             self._study, self._history, self._trials = optuna.create_study(directions=minimize), history, 0
         domains = space.domains()

@@ -18,6 +18,8 @@ from nas.study.storage_url import without_password
 from nas.training.recipe import Recipe
 
 VERSION = 1
+UNBOUNDED = 1_000_000
+"""Trials of a search that time alone limits, until it ends."""
 """Version of the layout of a run folder. It grows when a program that reads the layout before could
 misread the folder."""
 MAX_IMAGES = 2**53

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from nas.space.spec_reader import recipe_names
+from nas.study.run_config import UNBOUNDED
+
 if TYPE_CHECKING:
     from nas.study.run_config import RunConfig
 
@@ -20,12 +23,13 @@ HEAD = """\
 
 def search_yaml(config: RunConfig, space: str) -> str:
     """Return the text of search.yaml: every setting that decides the results, and the space's own YAML."""
-    recipe = {key: value for key, value in asdict(config.recipe).items() if key != "epochs"}
+    in_space = {"epochs", *recipe_names(space)}  # the space sets these
+    recipe = {key: value for key, value in asdict(config.recipe).items() if key not in in_space}
     settings: dict[str, Any] = {
         "data": config.data,
         "searcher": config.searcher,
         "objectives": list(config.objectives),
-        "trials": config.trials,
+        **({"trials": config.trials} if config.trials < UNBOUNDED else {}),
         **({"fidelity": list(config.fidelity)} if config.fidelity else {"epochs": config.recipe.epochs}),
         "seed": config.seed,
         **({"seed-with": list(config.seed_with)} if config.seed_with else {}),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.files import read_bytes, read_text, write_atomic
 from nas.graph.graph import shape_text
-from nas.training.recipe import adjusted, check_recipe, full_recipe
+from nas.training.recipe import adjusted, check_recipe, default_recipe, full_recipe
 from nas.training.task import MAX_CLASS_ERRORS
 
 if TYPE_CHECKING:
@@ -74,14 +74,17 @@ def choose_recipe(
     """
     fields = dict(fields or {})
     given = fields.pop("epochs", None)
+    if None not in (given, epochs) and given != epochs:
+        raise NasError(f"{given} in the recipe, and {epochs} beside it", where="epochs")
     epochs = given if epochs is None else epochs
-    chosen = adjusted(full_recipe(dataset, epochs), fields)
+    batch_size = adjusted(default_recipe(dataset), fields).batch_size
+    chosen = adjusted(full_recipe(dataset, epochs, batch_size), fields)
     check_recipe(chosen, dataset)
     if time is None:
         return chosen
     fitting = _recorded_epochs(Files(source)) if resume else None
     fitting = fitting or _fitting_epochs(source, dataset, chosen, time, device)
-    return adjusted(full_recipe(dataset, fitting), fields)
+    return adjusted(full_recipe(dataset, fitting, chosen.batch_size), fields)
 
 
 def _recorded_epochs(files: Files) -> int | None:
@@ -141,9 +144,9 @@ def train_fully(
     Returns:
         The content of `network.training.json`: val_error and test_error as fractions in [0, 1], val_loss,
         test_loss, curve, recipe, seed, data, data_fingerprint, test_fingerprint and weights; balanced
-        errors, and of at most 1,000 classes the error of each by name, None without images. In segmentation an
-        error is 1 - mIoU, and mIoU and pixel accuracy are there too. Without a test set its figures are left out. `epoch` is
-        the epoch that the weights and the validation figures are of.
+        errors, and of at most 1,000 classes the error of each by name, None without images. In segmentation
+        an error is 1 - mIoU, and mIoU and pixel accuracy are there too. Without a test set its figures are
+        left out. `epoch` is the epoch that the weights and the validation figures are of.
 
     Raises:
         NasError: Files of an earlier training are in the way, the network is for another task than the
@@ -175,7 +178,7 @@ def train_fully(
     report = {
         **_identity(dataset, recipe, seed),
         "epoch": result.epoch,
-        **{name: value for name, value in result.curve[result.epoch - 1].items() if name.startswith("val_")},
+        **result.figures,
         **_by_class("val", dataset, result.class_errors),
         **(test.figures("test") | _by_class("test", dataset, test.class_errors) if test else {}),
         "test_fingerprint": dataset.test_fingerprint,

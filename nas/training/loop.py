@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -54,6 +54,7 @@ class TrainingResult:
         state: Checkpoint of a training that stopped before its last epoch.
         class_errors: Validation error of each class; None for a class without validation images.
         epoch: Epoch, from 1, of which the network has the weights; 0 where the training diverged.
+        figures: Validation figures of these weights, named as in the curve and in float32.
     """
 
     error: float
@@ -63,6 +64,7 @@ class TrainingResult:
     state: bytes | None = None
     class_errors: tuple[float | None, ...] = ()
     epoch: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -141,10 +143,8 @@ def train(
         if score is None or epoch < len(curve):  # no epoch was left to train, or an earlier one is kept
             images, labels = batches.data.val_images, batches.data.val_labels
             score = evaluate(network, images, labels, dataset, device, group=group)
-    chosen = curve[epoch - 1]
-    return TrainingResult(
-        chosen["val_error"], chosen["val_loss"], False, tuple(curve), packed, score.class_errors, epoch
-    )
+    errors, figures = score.class_errors, score.figures("val")
+    return TrainingResult(score.error, score.loss, False, tuple(curve), packed, errors, epoch, figures)
 
 
 def _train_and_validate(

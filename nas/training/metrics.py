@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -114,21 +114,31 @@ def cross_entropy(
         labels: Class indices, or masks.
         smoothing: Label smoothing, from 0 to 1.
         reduction: mean or sum.
-        weights: Weight of each class; the mean is the weighted one, as in `torch.nn.CrossEntropyLoss`.
+        weights: Weight of each class: the smoothed loss of a label counts by the weight of its class, and the
+            mean is the weighted one. `torch.nn.CrossEntropyLoss` weighs the share of each class that a label
+            is spread over instead, so that a class that is rare enough is the best answer to all labels.
         mix: Labels of images that were mixed in pairs, and the shares of both; in classification only.
     """
     scores = scores.float()
     if mix is not None:
         return _mixed(scores, labels, mix, smoothing, weights)
-    if labels.ndim == 1:
-        return F.cross_entropy(scores, labels, weights, reduction=reduction, label_smoothing=smoothing)
-    loss = F.cross_entropy(
-        scores, labels, weights, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
-    )
+    if labels.ndim == 1 and weights is None:
+        return F.cross_entropy(scores, labels, reduction=reduction, label_smoothing=smoothing)
+    if weights is None:
+        options: dict[str, Any] = {"ignore_index": IGNORE, "label_smoothing": smoothing}
+        loss = F.cross_entropy(scores, labels, reduction="sum", **options)
+    else:
+        loss = _weighted(scores, labels, smoothing, weights).sum()
     if reduction == "sum":
         return loss
     total = label_weight(labels, weights)
     return loss / (total.clamp(min=1) if weights is None else torch.where(total > 0, total, 1.0))
+
+
+def _weighted(scores: Tensor, labels: Tensor, smoothing: float, weights: Tensor) -> Tensor:
+    """Return the loss of each label, times the weight of its class; 0 for ignored labels."""
+    losses = F.cross_entropy(scores, labels, ignore_index=IGNORE, reduction="none", label_smoothing=smoothing)
+    return losses * weights[labels.clamp(max=len(weights) - 1)]
 
 
 def label_weight(labels: Tensor, weights: Tensor | None = None, mix: Mix | None = None) -> Tensor:
@@ -147,14 +157,14 @@ def label_weight(labels: Tensor, weights: Tensor | None = None, mix: Mix | None 
 
 def _mixed(scores: Tensor, labels: Tensor, mix: Mix, smoothing: float, weights: Tensor | None) -> Tensor:
     """Return the mean of share * loss(labels) + (1 - share) * loss(others) (Zhang et al., 2018)."""
-    first, second = (
-        F.cross_entropy(scores, answers, weights, reduction="none", label_smoothing=smoothing)
-        for answers in (labels, mix.others)
-    )
-    loss = torch.lerp(second, first, mix.share)
     if weights is None:
-        return loss.mean()
-    return loss.sum() / label_weight(labels, weights, mix)
+        first, second = (
+            F.cross_entropy(scores, answers, reduction="none", label_smoothing=smoothing)
+            for answers in (labels, mix.others)
+        )
+        return torch.lerp(second, first, mix.share).mean()
+    first, second = (_weighted(scores, answers, smoothing, weights) for answers in (labels, mix.others))
+    return torch.lerp(second, first, mix.share).sum() / label_weight(labels, weights, mix)
 
 
 def training_losses(

@@ -80,7 +80,7 @@ def default_recipe(dataset: Dataset, epochs: int | None = None) -> Recipe:
     )
 
 
-def full_recipe(dataset: Dataset, epochs: int | None = None) -> Recipe:
+def full_recipe(dataset: Dataset, epochs: int | None = None, batch_size: int | None = None) -> Recipe:
     """Return a recipe for the full training of one network: a longer schedule, and averaged weights.
 
     Colour images are mixed in pairs too where the schedule is long enough for networks to overfit.
@@ -88,11 +88,14 @@ def full_recipe(dataset: Dataset, epochs: int | None = None) -> Recipe:
     Args:
         dataset: Images to train on.
         epochs: Epochs to train; by default those of `full_epochs`.
+        batch_size: Images per step; by default those of `default_recipe`.
     """
     epochs = full_epochs(dataset) if epochs is None else epochs
     recipe = default_recipe(dataset, epochs)
     mixed = bool(recipe.cutout) and epochs >= MIXUP_EPOCHS
-    window = min(EMA_STEPS, EMA_SHARE * epochs * len(dataset.train_labels) / recipe.batch_size)
+    recipe = replace(recipe, batch_size=batch_size or recipe.batch_size)
+    images = len(dataset.train_labels)
+    window = min(EMA_STEPS, EMA_SHARE * epochs * images / min(recipe.batch_size, images))
     averaged = round(1 - 1 / window, 4) if window >= 2 else 0.0
     return replace(recipe, ema=averaged, mixup=0.2 if mixed else 0.0)
 

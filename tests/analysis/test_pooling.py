@@ -200,3 +200,12 @@ def test_contrasts_are_a_frame_with_flat_columns():
     assert row["effect_low"] < row["effect"] < row["effect_high"]
     assert "recipe grid" in row["refused"]
     assert not any(isinstance(value, dict | list) for value in row.values())
+
+
+def test_runs_with_rungs_and_without_are_not_pooled():
+    """Each cycle of the rate between rungs begins with its peak, so equal epochs give other errors."""
+    halved = run(blocks(contexts=8, rng=1), name="halved")
+    halved.config = halved.config.model_copy(update={"fidelity": (1, 8)})
+    with pytest.raises(NasError, match="differs from run") as caught:
+        analyze([run(blocks(contexts=16)), halved])
+    assert "fidelity" in caught.value.hint

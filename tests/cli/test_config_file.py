@@ -95,3 +95,34 @@ def test_a_search_ends_with_its_time_and_records_how_many_trials_it_took(here, c
     assert f"\n{trials:>2}  #" in streams.err
     assert command(["search", "--resume", "--name", "timed", "--workers", "0"]) == 0
     assert f"All {trials} trials are recorded already" in capsys.readouterr().out
+
+
+def test_the_file_of_a_run_that_searched_the_recipe_repeats_it(here):
+    (here / "tiny.yaml").write_text(TINY + "recipe: {lr: [0.05, 0.1]}\n")
+    words = [*SEARCH.split(), "--space", "tiny.yaml", "--trials", "2", "--name", "a"]
+    assert command(words) == 0
+    assert command(["search", "--config", "results/a/search.yaml", "--name", "b", "--workers", "0"]) == 0
+    with (a := nas.open_run("a")).study, (b := nas.open_run("b")).study:
+        assert a.config == b.config
+        assert [trial.error for trial in a.study.trials] == [trial.error for trial in b.study.trials]
+
+
+def test_a_search_that_time_limits_is_resumed_with_a_limit(here, capsys):
+    class Stopped(Exception):
+        pass
+
+    def stop(trial, progress):
+        raise Stopped
+
+    settings = {"data": "digits?limit=60", "epochs": 1, "workers": 0, "name": "a", "results_dir": "results"}
+    with pytest.raises(Stopped):
+        nas.search("tiny.yaml", seconds=3600, on_trial=stop, **settings)
+    assert "trials" not in yaml.safe_load((here / "results/a/search.yaml").read_text())
+    assert command(["search", "--resume", "--name", "a", "--workers", "0"]) == 2
+    assert "was limited by time" in capsys.readouterr().err
+    assert command(["search", "--resume", "--name", "a", "--workers", "0", "--trials", "2"]) == 0
+
+
+def test_two_numbers_of_epochs_are_refused(here, capsys):
+    assert command([*SEARCH.split(), "--space", "tiny.yaml", "--recipe", "epochs=3"]) == 2
+    assert "epochs: 3 in the recipe, and 1 beside it" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from testing.images import write_folder
 import nas
 from nas.cli import run
 from nas.cli.train import next_commands
-from nas.exporters.training_target import OF_IMAGES, file_target
+from nas.exporters.train import train_target
+from nas.exporters.training_target import OF_IMAGES, file_target, genotype_target
 
 
 @pytest.fixture
@@ -33,6 +35,27 @@ def test_flips_and_weights_of_the_search_stay_in_training_and_in_training_again(
     kept = {name: recipe[name] for name in OF_IMAGES}
     assert kept["sampling"] == "balanced"
     assert file_target(tmp_path / "trained/trial-0/network.py").recipe == kept
+
+
+@pytest.mark.slow
+def test_the_same_images_by_another_name_keep_what_a_search_was_told_of_them(found, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("folder:photos", "./photos"):
+        words = ["train", str(found.folder), "--trial", "0", "--epochs", "1", "--data", place]
+        assert run([*words, "--to", str(tmp_path / f"of {place.partition(':')[0]}".replace("/", ""))]) == 0
+    for report in tmp_path.glob("of */trial-0/config.json"):
+        assert json.loads(report.read_text())["recipe"]["flip"] is False
+
+
+def test_a_recipe_that_a_search_chose_goes_with_its_data(tmp_path):
+    """A network with a searched rate, trained on other images, has no rate of its own any more."""
+    genotype = nas.load_space("residual_vs_fractal").with_input((1, 8, 8), 10).sample(2)
+    own = replace(
+        genotype_target(genotype), about={"title": "own", "own_recipe": {"lr": 0.012}}, fingerprint="other"
+    )
+    figures = train_target(own, "digits?limit=150", tmp_path / "out", epochs=1)
+    folder = Path(figures["folder"])
+    assert "own_recipe" not in json.loads((folder / "config.json").read_text())
 
 
 def test_what_is_printed_next_can_be_run_for_paths_with_spaces():

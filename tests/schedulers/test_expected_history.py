@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from testing.rungs import RUNGS, epoch_row
 
@@ -87,3 +89,14 @@ def test_it_grows_in_steps_as_the_results_do(space):
         seen.add(len(halving.expected_history(history).trials))
     assert 3 <= len(seen) <= 5
     assert max(seen) > 210
+
+
+def test_a_trial_that_failed_after_a_rung_is_failed(space):
+    history = History()
+    halving = halving_of(history, space)
+    add_trials(space, history, 12, 1)
+    paused = history.paused[3]
+    history.record(replace(paused, state="failed", reason="diverged", error=None))
+    expected = halving.expected_history(history)
+    assert 3 not in {trial.number for trial in expected.complete}
+    assert [trial.number for trial in expected.trials if trial.state == "failed"] == [3]

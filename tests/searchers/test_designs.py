@@ -15,6 +15,7 @@ from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.modules import MODULE_TYPES
 from nas.searchers import make_searcher
+from nas.searchers.designs.base import Context
 from nas.searchers.designs.flops_matching import TOLERANCE, at_flops
 from nas.searchers.designs.paired import reference_flops
 from nas.space.genotype import expand
@@ -296,3 +297,17 @@ def test_networks_at_equal_flops_meet_the_budget_that_is_recorded(space, paired)
         if "equal_flops" in proposal.design["arms"]:
             assert abs(flops(space, proposal.genotype) / proposal.design["budget"] - 1) <= TOLERANCE
             assert proposal.design["reference"] == "plain"
+
+
+def test_types_share_a_place_of_norm_in_whatever_order_they_list_them():
+    listed = parse_space(
+        SPACE.replace(
+            "residual: {shortcut: [A, B], norm: [after_conv, pre_activation, none]}",
+            "residual: {shortcut: [A, B], norm: [none, pre_activation, after_conv]}",
+        ),
+        "other",
+    )
+    for number in range(20):
+        context = Context(listed, ("plain", "residual", "bottleneck"), 0, number)
+        norms = {kind: [node.module.norm for node in context.network(kind).nodes] for kind in context._types}
+        assert norms["plain"] == norms["residual"] == norms["bottleneck"]

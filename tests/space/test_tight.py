@@ -9,7 +9,7 @@ from nas.errors import NasError
 from nas.searchers import make_searcher
 from nas.searchers.base import uniform_proposal
 from nas.space import tight as tight_module
-from nas.space.decisions import every_genotype
+from nas.space.decisions import every_genotype, pick
 from nas.space.load import parse_space
 from nas.space.prefix import PrefixCheck
 from nas.study.history import History
@@ -204,3 +204,23 @@ def test_a_paired_design_without_a_context_is_refused(fewer_draws):
     space = parse_space(text.replace("max: 100k", "min: 60k, max: 62k"), "own.yaml").with_input((1, 8, 8), 10)
     with pytest.raises(NasError, match="no shape lets bottleneck, fractal meet the constraints"):
         make_searcher("paired", ("error", "flops")).default_trials(space, 0)
+
+
+def test_a_figure_that_some_networks_lack_does_not_limit_them():
+    space = parse_space(
+        """
+name: mix
+vary: network
+stem: {type: conv, width: 8}
+modules:
+  cell: {graph: {ops_on: edges, nodes: 3, ops: [conv3x3, none], join: add, output: add}}
+  plain: {}
+stages: [{depth: 1, width: 8}]
+constraints: {edges: {max: 0}, paths: {min: 1}}
+""",
+        "mix.yaml",
+    )
+    rng = np.random.default_rng(0)
+    draws = [space.build(lambda _, options: pick(options, rng)) for _ in range(20)]
+    excess = {draw.nodes[0].module.type_name: space.excess(draw) for draw in draws}
+    assert excess["plain"] == 0 < excess["cell"]

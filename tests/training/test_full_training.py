@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from safetensors.torch import load_file
 from testing.paths import ROOT
 from testing.small_network import SOURCE
 
@@ -14,6 +15,7 @@ from nas.data import load_data
 from nas.errors import NasError
 from nas.training import time_budget
 from nas.training.final import Files, choose_recipe, load_network, train_fully
+from nas.training.loop import evaluate
 from nas.training.recipe import Recipe, full_recipe
 from nas.visualization.plots.curve import plot_curve
 
@@ -67,6 +69,28 @@ class TestRecipe:
         assert len(errors) < 40
         assert report["epoch"] == 1 + errors.index(min(errors)) == len(errors) - 2
         assert report["val_error"] == min(errors)
+
+    def test_figures_are_those_of_the_weights_where_an_earlier_epoch_is_kept(self, network):
+        """The curve's figures, but for its end, are in bfloat16; the exported network computes in float32."""
+        dataset = load_data(DATA)
+        fields = {"batch_size": 16, "lr": 1.0, "warm_up": 0, "patience": 2, "pad": 0, "flip": False}
+        report = train_fully(network, dataset, Recipe(epochs=40, precision="bfloat16", **fields))
+        assert report["epoch"] < len(report["curve"])
+        trained = load_network(network, dataset)
+        trained.load_state_dict(load_file(Files(network).weights))
+        score = evaluate(trained, dataset.val_images, dataset.val_labels, dataset)
+        assert (report["val_error"], report["val_loss"]) == pytest.approx((score.error, score.loss), rel=1e-5)
+
+    def test_weights_are_averaged_over_a_share_of_the_steps_whatever_the_batch(self, network):
+        dataset = load_data("digits")
+        for size in (64, 256, 512):
+            chosen = choose_recipe(network, dataset, epochs=100, fields={"batch_size": size})
+            steps = 100 * len(dataset.train_labels) / size
+            assert chosen.ema == pytest.approx(1 - 1 / (0.02 * steps), abs=1e-4)
+
+    def test_two_numbers_of_epochs_are_refused(self, network):
+        with pytest.raises(NasError, match="3 in the recipe, and 1 beside it"):
+            train(network, DATA, epochs=1, recipe={"epochs": 3})
 
     def test_what_the_data_do_not_allow_is_refused_at_once(self, network):
         for fields, message in (

@@ -133,10 +133,12 @@ def _incomparable(a: Network, b: Network) -> str:
 
 
 def _decisive(network: Network, run: Run) -> dict[str, Any]:
-    """Return what the errors of a network depend on beside it: the data, and the recipe of its trainings."""
+    """Return what the errors of a network depend on beside it: the data, and the recipe of its trainings with
+    its restarts at rungs."""
     settings = run.config.to_dict()
     recipe = {name: value for name, value in settings["recipe"].items() if name != "epochs"}
-    return {name: settings[name] for name in SAME_DATA} | {"recipe": recipe | recipe_of(network.genotype)}
+    same = {name: settings[name] for name in (*SAME_DATA, "fidelity")}
+    return same | {"recipe": recipe | recipe_of(network.genotype)}
 
 
 def _errors(a: Errors, b: Errors) -> Iterator[ErrorDifference]:

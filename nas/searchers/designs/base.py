@@ -104,14 +104,16 @@ class Context:
             return value
         position = np.random.default_rng([*self._entropy, crc32(f"{scope}{field}".encode())]).random()
         shared = f"{kind}.{field}" in path
-        common = [o for o in options if self._all_have(path, field, o)] if shared else []
-        candidates = common or list(options)
+        candidates = (self._common(path, field, options) if shared else []) or list(options)
         return candidates[int(position * len(candidates))]
 
-    def _all_have(self, path: str, field: str, option: Any) -> bool:
+    def _common(self, path: str, field: str, options: Sequence[Any]) -> list[Any]:
+        """Return the options that all types with a field have, in the order of the first of these types."""
         stage = re.match(r"stage(\d+)\.", path)
         modules = self._space.spec.stage_modules(int(stage[1]) - 1 if stage else 0)
-        return all(option in _options(name, modules[name], field, option) for name in self._types)
+        of_types = [_options(name, modules[name], field) for name in self._types]
+        known = [own for own in of_types if own is not None] or [options]
+        return [option for option in known[0] if all(option in own for own in (*known, options))]
 
 
 def _split(path: str, kind: str) -> tuple[str, str]:
@@ -123,11 +125,11 @@ def _split(path: str, kind: str) -> tuple[str, str]:
     return f"{scope}." if scope else "", field + bracket + condition
 
 
-def _options(name: str, settings: Mapping[str, Any], field: str, own: Any) -> Sequence[Any]:
-    """Return the options of a type for a field; (own,) if it has no such field or it depends on others."""
+def _options(name: str, settings: Mapping[str, Any], field: str) -> Sequence[Any] | None:
+    """Return the options of a type for a field; None if it has no such field or it depends on others."""
     declared = {item.name: item.default for item in fields(MODULE_TYPES[name])}
     if field not in declared or isinstance(settings.get(field), Mapping):
-        return (own,)
+        return None
     if field not in settings and declared[field] is MISSING:
-        return (own,)
+        return None
     return options_of(settings.get(field, declared[field]), {})
