@@ -6,6 +6,7 @@ import linecache
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from nas.codegen.network_name import NETWORK
 from nas.codegen.source import source
 from nas.errors import NasError
 from nas.graph.cost import cost
@@ -15,7 +16,6 @@ from nas.space.genotype import Genotype, expand
 if TYPE_CHECKING:
     from torch import nn
 
-NETWORK = "Network"
 MAX_PARAMS = 1 << 30
 MAX_FEATURES = 1 << 34
 """Most bytes of feature maps per image. A network that needs more is refused by its figures, before

@@ -17,6 +17,8 @@ from nas.codegen.class_arguments import parametrise
 from nas.codegen.class_plan import ClassPlan, View
 from nas.codegen.families import class_name, relatives, settings_of, words_of
 from nas.codegen.merge import merge
+from nas.codegen.network_name import NETWORK
+from nas.codegen.whitelist import allowed
 from nas.graph.graph import HEAD, INPUT, STEM, Graph
 from nas.graph.ops import Add, BatchNorm, Conv, Linear, Relu
 
@@ -178,7 +180,7 @@ def _signature(graph: Graph, shown: Sequence[View], homes: Homes) -> Hashable:
 
 def _name(plans: list[ClassPlan], homes: Homes) -> None:
     """Name the classes that have no name yet."""
-    taken = {plan.name for plan in plans}
+    taken = {plan.name for plan in plans} | allowed().reserved | {NETWORK}
     for plan in plans:
         if plan.name:
             continue

@@ -83,6 +83,8 @@ INTERMEDIATES = '''
 '''
 CHOOSE = """\
         if isinstance(indices, int):
+            if indices > len(maps):
+                raise ValueError("there are fewer maps")
             indices = list(range(len(maps) - indices, len(maps)))
         if indices is not None:
             maps = [maps[i] for i in indices]

@@ -14,6 +14,8 @@ FAMILIES = {"Residual": "ResNet", "Bottleneck": "ResNet", "ResNeXt": "ResNeXt", 
 MOST_TYPES = 2
 """Number of module types up to which the name lists them."""
 LEAST_SHARE = 0.25
+NETWORK = "Network"
+"""Name under which the class of a loaded source is found, so that no other class of it may have the name."""
 CLASS = re.compile(r"^class (\w+)\(", re.MULTILINE)
 
 
@@ -39,7 +41,7 @@ def network_name(graph: Graph) -> str:
 def class_of(text: str) -> str:
     """Return the name of the class of the network in a source: `Network` if there is one, else the last."""
     names = CLASS.findall(text)
-    return "Network" if "Network" in names or not names else str(names[-1])
+    return NETWORK if NETWORK in names or not names else str(names[-1])
 
 
 def depth(graph: Graph) -> int:

@@ -184,7 +184,8 @@ def _reference(package: Package, preprocessing: Preprocessing | None) -> dict[st
 
 def load_network(text: str, about: Mapping[str, Any], where: str = "network.py") -> nn.Module:
     """Run the text of a network.py and return its network, for the channels and classes of a config."""
-    from nas.codegen.build import NETWORK, load_source
+    from nas.codegen.build import load_source
+    from nas.codegen.network_name import NETWORK
 
     cls = load_source(text, where)[NETWORK]
     network: nn.Module = cls(num_classes=about["num_classes"], in_chans=about["input_shape"][0])

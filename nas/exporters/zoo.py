@@ -111,7 +111,7 @@ def _published(entry: Entry, weights: Path | None) -> dict[str, Any]:
     """Return the entries of config.json for published weights: their file, and how they take images."""
     if weights is None:
         return {}
-    inception = entry.name.startswith("googlenet")
+    inception = entry.name.startswith(("googlenet", "inception"))  # torchvision's transform_input
     return {
         "weights_file": weights.name,
         "mean": [0.5] * 3 if inception else IMAGENET_MEAN,

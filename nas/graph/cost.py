@@ -27,7 +27,6 @@ class Cost:
     peak_memory: int
 
 
-@lru_cache(maxsize=8192)
 def cost(graph: Graph) -> Cost:
     """Count parameters, FLOPs, activations and peak memory of a graph, for one image.
 
@@ -44,7 +43,13 @@ def cost(graph: Graph) -> Cost:
         >>> nas.cost(nas.expand(genotype, (3, 64, 64))).flops > nas.cost(nas.expand(genotype)).flops
         True
     """
-    nodes, last = graph.nodes, _last_uses(graph)
+    return _cost(graph, ())
+
+
+@lru_cache(maxsize=8192)
+def _cost(graph: Graph, kept: tuple[str, ...]) -> Cost:
+    """Count a graph whose inputs `kept` are needed after it, so that they stay in memory."""
+    nodes, last = graph.nodes, _last_uses(graph, kept)
     alive = sum(map(prod, graph.input_shapes))  # in elements
     params = flops = activations = 0
     peak = alive
@@ -54,7 +59,8 @@ def cost(graph: Graph) -> Cost:
             continue
         size = inside = prod(shape)
         if isinstance(op, Graph):
-            inner = cost(op)
+            stays = [last[source] != name for source in sources]
+            inner = _cost(op, tuple(own for own, stay in zip(op.input_names, stays, strict=True) if stay))
             params, flops = params + inner.params, flops + inner.flops
             activations += inner.activations
             inside = inner.peak_memory // BYTES - sum(map(prod, op.input_shapes))
@@ -81,7 +87,7 @@ def depth(graph: Graph) -> int:
     return max(deepest, default=0)
 
 
-def _last_uses(graph: Graph) -> dict[str, str]:
-    """Map each node to the last node that takes it; the output to "", because it stays."""
+def _last_uses(graph: Graph, kept: tuple[str, ...]) -> dict[str, str]:
+    """Map each node to the last node that takes it; the output and kept inputs to "", as they stay."""
     last = {source: name for name, node in graph.nodes.items() for source in node.inputs}
-    return {**last, graph.output: ""}
+    return {**last, **dict.fromkeys(kept, ""), graph.output: ""}

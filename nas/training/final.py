@@ -201,7 +201,8 @@ def load_network(source: Path, dataset: Dataset) -> nn.Module:
 
     Its class is `Network`, or without one the last that has a `forward`. Raises NasError without any.
     """
-    from nas.codegen.build import NETWORK, load_source
+    from nas.codegen.build import load_source
+    from nas.codegen.network_name import NETWORK
 
     try:
         text = read_bytes(source, MAX_SOURCE, NasError).decode()

@@ -16,6 +16,8 @@ def crop(x: torch.Tensor, like: torch.Tensor, offset: int | None = None) -> torc
     height, width = like.shape[2], like.shape[3]
     top = (x.shape[2] - height) // 2 if offset is None else offset
     left = (x.shape[3] - width) // 2 if offset is None else offset
+    if min(top, left) < 0:
+        raise ValueError("images of this size need a network that was made for them")
     return x[:, :, top : top + height, left : left + width]
 '''
 
