@@ -28,7 +28,7 @@ KEPT = ""
 
 @click.command("export", epilog="Example: nas export latest --knee --weights --to chosen")
 @click.argument("run", metavar="[RUN|FOLDER]", required=False, shell_complete=complete.runs)
-@click.option("--best", is_flag=True, help="Export the network with the lowest validation error.")
+@click.option("--best", is_flag=True, help="Export the network with the lowest expected error.")
 @click.option("--knee", is_flag=True, help="Export the network at the knee of the front.")
 @click.option("--pareto", is_flag=True, help="Export every network of the front.")
 @options.trial

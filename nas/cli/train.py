@@ -22,7 +22,7 @@ BODY_RATE = 0.1
 
 @click.command("train", epilog="Example: nas train latest --trial 0 --epochs 2 --to trained")
 @click.argument("target", metavar="RUN|NAME|FILE", shell_complete=complete.runs)
-@click.option("--best", is_flag=True, help="Of a RUN, the network with the lowest validation error.")
+@click.option("--best", is_flag=True, help="Of a RUN, the network with the lowest expected error.")
 @click.option("--knee", is_flag=True, help="Of a RUN, the network at the knee of the front.")
 @options.trial
 @click.option("--data", metavar="D", help="Data, as for nas search. Default: the data of the search.")
