@@ -181,7 +181,7 @@ def train_fully(
         **result.figures,
         **_by_class("val", dataset, result.class_errors),
         **(test.figures("test") | _by_class("test", dataset, test.class_errors) if test else {}),
-        "test_fingerprint": dataset.test_fingerprint,
+        **({"test_fingerprint": dataset.test_fingerprint} if test else {}),
         "duplicates": dataset.duplicates.count,
         "weights": files.weights.name,
         "curve": list(result.curve),
