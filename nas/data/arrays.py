@@ -153,12 +153,14 @@ def _load(part: str, names: Names, read: Callable[[], Read], where: str) -> Spli
     get = read()
     images = get(names.parts[part][0])
     # Whether 16 bits are used is decided for all parts together, so that none is scaled alone.
-    wide = images.dtype == np.uint16 and any(
-        other.dtype == np.uint16 and other.size and other.max() > EIGHT_BITS
-        for other in (get(pair[0]) for pair in names.parts.values())
-    )
+    wide = images.dtype == np.uint16 and any(needs_16_bits(get(pair[0])) for pair in names.parts.values())
     classes = get(names.classes) if names.classes else None
     return make_part(images, get(names.parts[part][1]), classes, f"{where}: {part}", sixteen_bits=bool(wide))
+
+
+def needs_16_bits(pixels: Array) -> bool:
+    """Return whether pixels are of 16 bits, and some value is above those of 8."""
+    return pixels.dtype == np.uint16 and pixels.size > 0 and bool(pixels.max() > EIGHT_BITS)
 
 
 def _channels_first(images: Array, where: str) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.arrays import array_source, make_part
+from nas.data.arrays import array_source, make_part, needs_16_bits
 from nas.data.dataset import Split
 from nas.data.decode import Job, Undecoded
 from nas.data.images import to_picture
@@ -74,16 +74,12 @@ def _is_pair_of_columns(data: Any) -> bool:
 
 
 def _is_wide(data: Any) -> bool:
-    """Return whether a part that is in memory has images of 16 bits whose values need them."""
-    images = (
-        data[0] if _is_pair_of_columns(data) else [row[0] for row in data] if isinstance(data, list) else []
-    )
-    parts = [images] if isinstance(images, np.ndarray) else [i for i in images if isinstance(i, np.ndarray)]
-    return any(map(_needs_16_bits, parts))
-
-
-def _needs_16_bits(pixels: np.ndarray[Any, Any]) -> bool:
-    return pixels.dtype == np.uint16 and pixels.size > 0 and bool(pixels.max() > 255)
+    """Return whether a part of arrays, or a list of rows with one each, has pixels that need 16 bits."""
+    images = data[0] if _is_pair_of_columns(data) else data if isinstance(data, list) else ()
+    if isinstance(images, list):
+        images = [item[0] if isinstance(item, tuple | list) and item else item for item in images]
+    arrays = images if isinstance(images, list) else [images]
+    return any(isinstance(pixels, np.ndarray) and needs_16_bits(pixels) for pixels in arrays)
 
 
 def _is_column(item: Any) -> bool:
@@ -130,5 +126,5 @@ def _from_rows(
     except ValueError as error:
         hint = "images need one size; each label is one value"
         raise NasError(f"cannot be made arrays: {error}", where=where, hint=hint) from None
-    wide = (pixels.dtype == np.uint16 and wide) or _needs_16_bits(pixels)
+    wide = (pixels.dtype == np.uint16 and wide) or needs_16_bits(pixels)
     return make_part(pixels, answers, names, where, sixteen_bits=wide)

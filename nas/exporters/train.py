@@ -105,8 +105,7 @@ def train_target(
     work = out.with_name(f".{out.name}.training")
     files, device = _begin(work, out, trained, resume), device or default_device()
     begun = files.checkpoint.exists() or files.weights.exists()
-    same = data is None or dataset.fingerprint == target.fingerprint
-    recipe = {**(target.recipe if same else {}), **(recipe or {})}
+    recipe = {**(target.recipe if target.is_of(spec, dataset) else {}), **(recipe or {})}
     settings: dict[str, Any] = {"device": device, "resume": resume}
     try:
         chosen = choose_recipe(files.source, dataset, epochs=epochs, fields=recipe, time=time, **settings)

@@ -84,7 +84,7 @@ class TrainedFolder:
     def _about(self, report: Mapping[str, Any]) -> dict[str, Any]:
         data, genotype = self.dataset, self.target.genotype
         origin = dict(self.target.about)
-        if data.fingerprint != self.target.fingerprint:
+        if not self.target.is_of(self.spec, data):
             origin.pop("own_recipe", None)  # chosen on other data
         known = {}
         if genotype is not None:

@@ -17,6 +17,7 @@ from nas.space.candidate import recipe_of
 from nas.space.genotype import Genotype
 
 if TYPE_CHECKING:
+    from nas.data import Dataset
     from nas.study.run import Run
     from nas.study.trial import Trial
 
@@ -56,6 +57,10 @@ class TrainingTarget:
     split_seed: int = 0
     zoo: str | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_of(self, spec: str, dataset: Dataset) -> bool:
+        """Return whether data are those of the target: of the same name, or the same images by another."""
+        return spec == self.data or dataset.fingerprint == self.fingerprint
 
 
 def trial_target(run: Run, trial: Trial) -> TrainingTarget:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from nas.data import Dataset
 from nas.data.dataset import IGNORE
+
+NO_CLASS = -1
+"""Index that no label has, so that none is ignored."""
 
 
 class Score(NamedTuple):
@@ -122,11 +125,10 @@ def cross_entropy(
     scores = scores.float()
     if mix is not None:
         return _mixed(scores, labels, mix, smoothing, weights)
-    if labels.ndim == 1 and weights is None:
-        return F.cross_entropy(scores, labels, reduction=reduction, label_smoothing=smoothing)
     if weights is None:
-        options: dict[str, Any] = {"ignore_index": IGNORE, "label_smoothing": smoothing}
-        loss = F.cross_entropy(scores, labels, reduction="sum", **options)
+        if labels.ndim == 1:
+            return _losses(scores, labels, smoothing, reduction)
+        loss = _losses(scores, labels, smoothing, "sum")
     else:
         loss = _weighted(scores, labels, smoothing, weights).sum()
     if reduction == "sum":
@@ -135,10 +137,17 @@ def cross_entropy(
     return loss / (total.clamp(min=1) if weights is None else torch.where(total > 0, total, 1.0))
 
 
+def _losses(scores: Tensor, labels: Tensor, smoothing: float, reduction: str = "none") -> Tensor:
+    """Return the losses, 0 for ignored pixels; of whole images no class is ignored."""
+    ignored = IGNORE if labels.ndim > 1 else NO_CLASS
+    return F.cross_entropy(
+        scores, labels, ignore_index=ignored, reduction=reduction, label_smoothing=smoothing
+    )
+
+
 def _weighted(scores: Tensor, labels: Tensor, smoothing: float, weights: Tensor) -> Tensor:
-    """Return the loss of each label, times the weight of its class; 0 for ignored labels."""
-    losses = F.cross_entropy(scores, labels, ignore_index=IGNORE, reduction="none", label_smoothing=smoothing)
-    return losses * weights[labels.clamp(max=len(weights) - 1)]
+    """Return the loss of each label, times the weight of its class."""
+    return _losses(scores, labels, smoothing) * weights[labels.clamp(max=len(weights) - 1)]
 
 
 def label_weight(labels: Tensor, weights: Tensor | None = None, mix: Mix | None = None) -> Tensor:
@@ -158,10 +167,7 @@ def label_weight(labels: Tensor, weights: Tensor | None = None, mix: Mix | None 
 def _mixed(scores: Tensor, labels: Tensor, mix: Mix, smoothing: float, weights: Tensor | None) -> Tensor:
     """Return the mean of share * loss(labels) + (1 - share) * loss(others) (Zhang et al., 2018)."""
     if weights is None:
-        first, second = (
-            F.cross_entropy(scores, answers, reduction="none", label_smoothing=smoothing)
-            for answers in (labels, mix.others)
-        )
+        first, second = (_losses(scores, answers, smoothing) for answers in (labels, mix.others))
         return torch.lerp(second, first, mix.share).mean()
     first, second = (_weighted(scores, answers, smoothing, weights) for answers in (labels, mix.others))
     return torch.lerp(second, first, mix.share).sum() / label_weight(labels, weights, mix)

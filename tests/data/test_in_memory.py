@@ -81,6 +81,11 @@ def test_no_part_of_sixteen_bits_is_scaled_alone(kind):
     assert max(data.train_images.max(), data.val_images.max(), data.test()[0].max()) <= 1
 
 
+def test_a_part_that_holds_no_rows_is_refused():
+    with pytest.raises(NasError, match=r"the items of list are no \(image, label\)"):
+        load_data({"train": [1, 2, 3]})
+
+
 def test_two_images_with_two_labels_are_no_two_rows():
     images = np.zeros((2, 4, 4), np.uint8)
     with pytest.raises(NasError, match="no image with a label left for validation"):

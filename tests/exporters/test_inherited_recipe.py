@@ -47,6 +47,18 @@ def test_the_same_images_by_another_name_keep_what_a_search_was_told_of_them(fou
         assert json.loads(report.read_text())["recipe"]["flip"] is False
 
 
+@pytest.mark.slow
+def test_data_of_the_name_of_the_search_keep_what_it_was_told_where_images_were_added(found, tmp_path):
+    write_folder(tmp_path / "more", ["cat"], count=5, size=(16, 16), seed=9)
+    for path in (tmp_path / "more" / "cat").iterdir():
+        path.rename(tmp_path / "photos" / "cat" / f"more{path.name}")
+    words = ["train", str(found.folder), "--trial", "0", "--epochs", "1", "--data", str(tmp_path / "photos")]
+    with pytest.warns(UserWarning, match="the data differ from those of the search"):
+        assert run([*words, "--to", str(tmp_path / "out")]) == 0
+    config = json.loads((tmp_path / "out" / "trial-0" / "config.json").read_text())
+    assert (config["recipe"]["flip"], config["recipe"]["class_weights"]) == (False, {"dog": 3.0})
+
+
 def test_a_recipe_that_a_search_chose_goes_with_its_data(tmp_path):
     """A network with a searched rate, trained on other images, has no rate of its own any more."""
     genotype = nas.load_space("residual_vs_fractal").with_input((1, 8, 8), 10).sample(2)

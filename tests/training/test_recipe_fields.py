@@ -150,6 +150,15 @@ def test_the_best_answer_to_a_label_is_its_class_however_rare_another_is(shape):
         assert share.detach().numpy() == pytest.approx(np.full(share.shape, 0.95), abs=0.01)
 
 
+def test_no_class_of_whole_images_is_ignored():
+    """In masks 255 marks pixels without a class; of 300 classes of images it is one like the others."""
+    torch.manual_seed(0)
+    scores, labels, weights = torch.randn(2, 300), torch.tensor([255, 299]), torch.ones(300)
+    for mix in (None, Mix(labels.flip(0), torch.full((2,), 0.7))):
+        weighted = cross_entropy(scores, labels, smoothing=0.1, weights=weights, mix=mix)
+        assert weighted.item() == pytest.approx(cross_entropy(scores, labels, smoothing=0.1, mix=mix).item())
+
+
 class TestBalancedSampling:
     def test_every_class_is_shown_equally_often(self, uneven):
         batches = make_batches(uneven, sampling="balanced", batch_size=10)
