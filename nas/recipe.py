@@ -184,6 +184,14 @@ def adjusted(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return replace(recipe, **changes)
 
 
+def with_epochs(recipe: Mapping[str, Any] | None, epochs: int | None) -> dict[str, Any]:
+    """Return the fields of a recipe with the epochs that are given beside it. NasError for two numbers."""
+    fields = dict(recipe or {})
+    if epochs is not None and fields.setdefault("epochs", epochs) != epochs:
+        raise NasError(f"{fields['epochs']} in the recipe, and {epochs} beside it", where="epochs")
+    return fields
+
+
 def check_option(name: str, value: Any) -> None:
     """Raise NasError unless a space may try this value of a field."""
     setting = next((setting for setting in fields(Recipe) if setting.name == name), None)

@@ -20,7 +20,7 @@ from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.paired.comparison import PairedComparison, compare_blocks
 from nas.analysis.paired.evidence import Evidence, last_falls
 from nas.analysis.samples import samples_of
-from nas.analysis.table import refused, trial_table
+from nas.analysis.table import refused, trial_table, without_selected
 from nas.analysis.unpaired import UnpairedContrast
 from nas.formatting import count
 from nas.space.genotype import expand
@@ -126,8 +126,7 @@ def analyze(source: Any, *, seed: int = 0, evidence: Evidence | None = None) -> 
 
 
 def _analyze(frame: pd.DataFrame, seed: int, evidence: Evidence | None) -> Analysis:
-    if (frame["state"] == "stopped").any():
-        frame = frame.assign(uniform=False)  # uniform draws have since been selected by their results
+    frame = without_selected(frame)
     candidates = frame[(frame["state"] == "complete") & frame["error"].notna()]
     frame, complete = (  # a recipe gives no further network
         part.assign(digest=part["network_digest"], candidate=part["digest"]) for part in (frame, candidates)

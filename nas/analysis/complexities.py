@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.analysis.claims.grades import LEVEL, MIN_NETWORKS_OF_TYPE, OWN_RECIPES
 from nas.analysis.edf import Edf, edf_band, shared_bins
-from nas.analysis.table import distinct_networks, sample_of, trial_table
+from nas.analysis.table import distinct_networks, sample_of, trial_table, without_selected
 from nas.errors import NasError
 from nas.formatting import UNLIMITED, interval, known, table_of, to_text
 from nas.stats.adjusted import adjusted_effect
@@ -63,8 +63,7 @@ def at_equal(trials: pd.DataFrame, complexities: Sequence[str], *, seed: int = 0
     if all trials belong to paired blocks, whose networks are matched in FLOPs, or if module types had recipes
     of their own.
     """
-    if (trials["state"] == "stopped").any():
-        trials = trials.assign(uniform=False)  # continued trials were chosen by their results
+    trials = without_selected(trials)
     in_blocks = np.array([design.get("design") == "paired" for design in trials["design"]], bool)
     trials = trial_table(trials)
     if trials["recipe_by_type"].any():

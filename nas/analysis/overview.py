@@ -20,7 +20,7 @@ from nas.analysis.paired.blocks import read_blocks
 from nas.analysis.pooling import analyze, pool
 from nas.analysis.profiles import Deviations, Profile, from_blocks, from_networks, profiles
 from nas.analysis.reliability import Fidelity, Repeats, fidelities, repeats, seed_intervals
-from nas.analysis.table import distinct_networks, sample_of, trial_table
+from nas.analysis.table import distinct_networks, sample_of, trial_table, without_selected
 from nas.analysis.time_use import Bar, time_use
 from nas.analysis.trajectory import Baseline, Trajectory, advantage_text, trajectories
 from nas.stats.estimate import Estimate
@@ -86,9 +86,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     import pandas as pd
 
     pooled = pool(runs)
-    trials = pooled.trials
-    if (trials["state"] == "stopped").any():
-        trials = trials.assign(uniform=False)  # uniform draws have since been selected by their results
+    trials = without_selected(pooled.trials)
     networks = with_expected(distinct_networks(trials), _expected(runs))
     sample, described = sample_of(networks)
     reseeded = _reseeded(runs)

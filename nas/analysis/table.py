@@ -53,6 +53,12 @@ def trial_table(source: Any) -> pd.DataFrame:
     return frame
 
 
+def without_selected(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return trials of which none counts as a uniform draw where some were stopped: those that went on have
+    been selected by their results."""
+    return trials.assign(uniform=False) if (trials["state"] == "stopped").any() else trials
+
+
 def _by_type(recipe: Mapping[str, Any], decisions: Mapping[str, Any]) -> bool:
     """Tell whether a field of a recipe is none of the decisions that all module types share."""
     return any(f"{RECIPE}{name}" not in decisions for name in recipe)

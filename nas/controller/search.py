@@ -19,6 +19,7 @@ from nas.controller.progress import Event, Progress
 from nas.controller.signals import Interrupted, Stop, interruptible
 from nas.controller.tracking import Tracker, Tracking
 from nas.errors import ClusterLostError, NasError, NotFoundError
+from nas.recipe import with_epochs
 from nas.schedulers import make_scheduler
 from nas.searchers.base import exhausted
 from nas.space.space import SearchSpace
@@ -135,9 +136,7 @@ def search(
     settings: dict[str, Any] = {"data": data, "trials": trials, "searcher": searcher, "seed": seed}
     settings |= {"objectives": objectives, "seed_with": seed_with, "repeats": repeats, "fidelity": fidelity}
     settings["seconds"] = seconds
-    fields = {**(recipe or {}), **({} if epochs is None else {"epochs": epochs})}
-    if recipe and recipe.get("epochs", epochs) != fields.get("epochs"):
-        raise NasError(f"{recipe['epochs']} in the recipe, and {epochs} beside it", where="epochs")
+    fields = with_epochs(recipe, epochs)
     _check_storage(storage, fidelity)
     callbacks = Callbacks(
         on_data=on_data,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -12,8 +11,8 @@ from markupsafe import Markup
 from nas.analysis.overview import Overview
 from nas.plugins import plugin_files
 from nas.reports.render import render, table
-from nas.space.spec_reader import recipe_names
 from nas.study.commands import argument, command_for, nas_command
+from nas.study.search_file import told_recipe
 
 if TYPE_CHECKING:
     from nas.study.run import Run
@@ -47,8 +46,7 @@ def search_command(run: Run) -> str:
     config = run.config
     if any("=" in network for network in config.seed_with):  # too long for a command
         return nas_command("search", "--config", str(run.files.search))
-    in_space = {"epochs", *recipe_names(run.files.space.read_text(encoding="utf-8"))}  # the space sets these
-    recipe = {key: value for key, value in asdict(config.recipe).items() if key not in in_space}
+    recipe = told_recipe(config, run.files.space.read_text(encoding="utf-8"))
     if isinstance(recipe.get("class_weights"), dict):
         recipe |= {f"class_weights.{name}": w for name, w in recipe.pop("class_weights").items()}
     options = {

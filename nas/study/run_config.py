@@ -18,10 +18,10 @@ from nas.study.storage_url import without_password
 from nas.training.recipe import Recipe
 
 VERSION = 1
-UNBOUNDED = 1_000_000
-"""Trials of a search that time alone limits, until it ends."""
 """Version of the layout of a run folder. It grows when a program that reads the layout before could
 misread the folder."""
+UNBOUNDED = 1_000_000
+"""Trials of a search that time alone limits, until it ends."""
 MAX_IMAGES = 2**53
 """Most validation images: what a floating-point number counts exactly."""
 RESTORE = "restore the file; no run wrote it so"

@@ -21,10 +21,15 @@ HEAD = """\
 """
 
 
+def told_recipe(config: RunConfig, space: str) -> dict[str, Any]:
+    """Return the fields of a run's recipe that a search is told beside its epochs: those that the text of its
+    space does not set."""
+    in_space = recipe_names(space)
+    return {name: value for name, value in asdict(config.recipe).items() if name not in ("epochs", *in_space)}
+
+
 def search_yaml(config: RunConfig, space: str) -> str:
     """Return the text of search.yaml: every setting that decides the results, and the space's own YAML."""
-    in_space = {"epochs", *recipe_names(space)}  # the space sets these
-    recipe = {key: value for key, value in asdict(config.recipe).items() if key not in in_space}
     settings: dict[str, Any] = {
         "data": config.data,
         "searcher": config.searcher,
@@ -34,7 +39,7 @@ def search_yaml(config: RunConfig, space: str) -> str:
         "seed": config.seed,
         **({"seed-with": list(config.seed_with)} if config.seed_with else {}),
         **({"seeds": config.repeats} if config.repeats else {}),
-        "recipe": recipe,
+        "recipe": told_recipe(config, space),
     }
     versions = {"nas": "", "torch": "", **config.versions}
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)

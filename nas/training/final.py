@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import NasError, NotFoundError, StorageError
 from nas.files import read_bytes, read_text, write_atomic
 from nas.graph.graph import shape_text
+from nas.recipe import with_epochs
 from nas.training.recipe import adjusted, check_recipe, default_recipe, full_recipe
 from nas.training.task import MAX_CLASS_ERRORS
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from nas.data import Dataset
     from nas.training.loop import TrainingResult
+    from nas.training.metrics import Score
     from nas.training.recipe import Recipe
 
 MAX_SOURCE = 1 << 20
@@ -72,11 +74,8 @@ def choose_recipe(
     Raises:
         NasError: A field is unknown or does not fit the data, or not one epoch fits into the time.
     """
-    fields = dict(fields or {})
-    given = fields.pop("epochs", None)
-    if None not in (given, epochs) and given != epochs:
-        raise NasError(f"{given} in the recipe, and {epochs} beside it", where="epochs")
-    epochs = given if epochs is None else epochs
+    fields = with_epochs(fields, epochs)
+    epochs = fields.pop("epochs", None)
     batch_size = adjusted(default_recipe(dataset), fields).batch_size
     chosen = adjusted(full_recipe(dataset, epochs, batch_size), fields)
     check_recipe(chosen, dataset)
@@ -180,14 +179,18 @@ def train_fully(
         "epoch": result.epoch,
         **result.figures,
         **_by_class("val", dataset, result.class_errors),
-        **(test.figures("test") | _by_class("test", dataset, test.class_errors) if test else {}),
-        **({"test_fingerprint": dataset.test_fingerprint} if test else {}),
+        **(_tested(test, dataset) if test else {}),
         "duplicates": dataset.duplicates.count,
         "weights": files.weights.name,
         "curve": list(result.curve),
     }
     _write(files, network, report)
     return report
+
+
+def _tested(score: Score, dataset: Dataset) -> dict[str, Any]:
+    figures = score.figures("test") | _by_class("test", dataset, score.class_errors)
+    return figures | {"test_fingerprint": dataset.test_fingerprint}
 
 
 def _by_class(part: str, dataset: Dataset, errors: Sequence[float | None]) -> dict[str, Any]:

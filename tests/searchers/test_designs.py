@@ -307,7 +307,8 @@ def test_types_share_a_place_of_norm_in_whatever_order_they_list_them():
         ),
         "other",
     )
+    types = ("plain", "residual", "bottleneck")
     for number in range(20):
-        context = Context(listed, ("plain", "residual", "bottleneck"), 0, number)
-        norms = {kind: [node.module.norm for node in context.network(kind).nodes] for kind in context._types}
+        context = Context(listed, types, 0, number)
+        norms = {kind: [node.module.norm for node in context.network(kind).nodes] for kind in types}
         assert norms["plain"] == norms["residual"] == norms["bottleneck"]

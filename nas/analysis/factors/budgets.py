@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.analysis.factors.factors import Factors, factors_of
-from nas.analysis.table import trial_table
+from nas.analysis.table import trial_table, without_selected
 from nas.study.history import History
 
 if TYPE_CHECKING:
@@ -59,6 +59,4 @@ def _as_of(trials: Sequence[Trial], epochs: int) -> pd.DataFrame:
         history.record(trial)
     errors = [trial.curve[epochs - 1]["val_error"] for trial in trials]
     frame = trial_table(history).assign(error=errors, epochs=epochs)
-    if (frame["state"] == "stopped").any():
-        frame = frame.assign(uniform=False)
-    return frame.assign(state="complete")
+    return without_selected(frame).assign(state="complete")
