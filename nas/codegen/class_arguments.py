@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nas.codegen.class_plan import ClassPlan, Param
-from nas.codegen.families import count_defaults
+from nas.codegen.families import GUARD_NAMES, count_defaults
 from nas.codegen.format import fresh
 from nas.codegen.written import extra_params
 from nas.graph.ops import NUM_CLASSES, REQUIRED, Arg
@@ -30,6 +30,7 @@ def parametrise(plan: ClassPlan) -> None:
                 text = _derived(plan, args[i], values) or _param(plan, args[i], values, ins, outs).name
                 plan.texts[shown.name, args[i].name] = text
     _name_by_branch(plan)
+    _add_guarding(plan, ins, outs)
     plan.params += extra_params(plan)
     order = {"in_chs": 0, "chs": 0, "out_chs": 2, NUM_CLASSES: 3, "eps": 5}
     plan.params.sort(key=lambda p: (p.default is not REQUIRED, order.get(p.name, 1 if p.is_channels else 4)))
@@ -92,6 +93,16 @@ def _default(plan: ClassPlan, arg: Arg, values: Values) -> Any:
     if len(usual) == 1 and max(counts) and arg.name != NUM_CLASSES:
         return usual.pop()
     return arg.default if arg.default in values else REQUIRED
+
+
+def _add_guarding(plan: ClassPlan, ins: Values, outs: Values) -> None:
+    """Add the arguments that conditions on nodes read and that no number of a node is."""
+    strides = tuple(graph.module.stride if graph.module else 1 for graph in plan.graphs)
+    guards = " ".join(view.guard for view in plan.shown)
+    for name, values in zip(GUARD_NAMES, (ins, outs, strides), strict=True):
+        if name in guards and name not in {param.name for param in plan.params}:
+            channels = _is_channels(name)
+            plan.params.append(Param(name, values, REQUIRED if channels else 1, channels))
 
 
 def _is_channels(name: str) -> bool:

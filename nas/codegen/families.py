@@ -36,6 +36,8 @@ GUARDS: dict[str, Callable[[int, int, int], bool]] = {
     "in_chs != out_chs": lambda ins, outs, stride: ins != outs,
 }
 """Conditions, as code and as functions, under which a module has nodes that it lacks otherwise."""
+GUARD_NAMES = ("in_chs", "out_chs", "stride")
+"""Arguments on which it may depend whether a node exists."""
 
 
 @lru_cache(maxsize=2048)
@@ -151,7 +153,7 @@ def class_name(graphs: Sequence[Graph], apart: Callable[[Graph, Graph], bool]) -
             continue
         if value == defaults[field] or (not isinstance(value, str) and not _decides(first, field, apart)):
             continue
-        values = {settings_of(graph)[field] for graph in graphs}
+        values = {settings_of(graph)[field] for graph in graphs if graph.module is not None}
         name += _camel(field, value if len(values) == 1 else None)
     return name
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from nas.codegen.class_plan import ClassPlan, Param, View, call_text, literal
-from nas.codegen.families import about
+from nas.codegen.families import GUARD_NAMES, about
 from nas.codegen.format import INDENT, WIDTH, CallText, call_lines, fresh, statement_lines
 from nas.codegen.forward import Forward, Unit, plan_units
 from nas.codegen.written import body
@@ -18,8 +18,6 @@ Texts = Callable[[View], dict[str, str]]
 """Function from a node to the code that replaces numbers in its call, by argument."""
 BRANCH, GATED = "branch", "gated"
 EXTRA = "extra_chs"
-GUARD_NAMES = ("in_chs", "out_chs", "stride")
-"""Arguments on which it may depend whether a node exists."""
 ZERO_INIT = """
     def zero_init_last(self) -> None:
         \"\"\"Let the branch return zero at first (Goyal et al., 2017).\"\"\"

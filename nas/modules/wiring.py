@@ -207,9 +207,10 @@ def _nodes(ops_on: str, count: int, bounds: Bounds, choose: Choose) -> Iterator[
             yield CellNode(IDENTITY, tuple((i, op) for i, op in chosen if op != NONE))
         return
     ops, loose = _without_none(bounds), {0}
+    by = f"[ops_on={ops_on}]" if len(bounds["ops_on"]) > 1 else ""  # which operations are asked for
     for j in range(1, count):
         named = {_subset_name(subset): subset for subset in _subsets(j, bounds["inputs"])}
-        sources = named[choose(f"in{j}", tuple(named))]
+        sources = named[choose(f"in{j}{by}", tuple(named))]
         loose = (loose | {j}) - set(sources)
         if ops_on == "edges":
             yield CellNode(IDENTITY, tuple((i, choose(f"op{i}_{j}", ops)) for i in sources))

@@ -14,6 +14,7 @@ from nas.exporters.fold_batch_norm import fold_graph
 from nas.modules import (
     AuxiliaryHead,
     Bottleneck,
+    ConvNeXt,
     ConvStem,
     FcnHead,
     Fractal,
@@ -22,7 +23,7 @@ from nas.modules import (
     PoolHead,
     Residual,
 )
-from nas.space.genotype import Auxiliary, Genotype, Node, expand
+from nas.space.genotype import INPUT_NODE, Auxiliary, Genotype, Node, expand
 from nas.space.load import load_space
 from nas.zoo import zoo
 
@@ -129,6 +130,15 @@ def test_numbers_that_differ_become_arguments():
     assert "padding=kernel_size // 2" in text
     assert "            Plain(32, 64, kernel_size=7, stride=2),\n" in text
     assert "            Plain(16, 32),\n" in text
+
+
+def test_a_first_module_that_takes_the_image_shares_a_class_without_words():
+    nodes = (
+        Node("stage1.block1", ConvNeXt(width=16, drop_branch=0.1), (INPUT_NODE,)),
+        Node("stage1.block2", ConvNeXt(width=16, drop_branch=0.1), ("stage1.block1",)),
+    )
+    network = load(expand(Genotype(None, nodes, PoolHead())))()
+    assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
 
 
 def test_only_torch_is_imported():

@@ -143,6 +143,12 @@ def test_batch_norms_fold_into_the_convolutions_before_them(space: str, seed: in
     assert_folds(expand(loaded.sample(seed), loaded.input_shape, loaded.num_classes))
 
 
+@pytest.mark.parametrize(("space", "seed"), [("cells", 17), ("cells", 28), ("grammar", 0), ("grammar", 19)])
+def test_modules_that_lack_a_part_by_an_argument_that_no_layer_takes_fold(space: str, seed: int) -> None:
+    loaded = nas.load_space(space)
+    assert_folds(expand(loaded.sample(seed), loaded.input_shape, loaded.num_classes))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet56", "fractalnet20", "googlenet", "preact_resnet110", "resnet50"])
 def test_networks_of_the_zoo_fold(name: str) -> None:
