@@ -46,7 +46,7 @@ COSTS = ("min", "median", "max", "rules out")
 @click.option(
     "--vary",
     metavar="LIST",
-    help="With --around: of depth,width,type,cardinality. Default: depth,width.",
+    help="With --around: of depth,width,type,cardinality. Default: depth,width, what of them can.",
 )
 @click.option("--flops", metavar="N", help="With --around: limit, as in 0.5x or 2G. Default: 1x.")
 @options.as_json
@@ -73,7 +73,7 @@ def command(
     if around is not None:
         if name is not None:
             raise NasError("name a space or --around, not both", where=name)
-        text = _around(around, shape, classes, vary or "depth,width", flops or "1x")
+        text = _around(around, shape, classes, vary, flops or "1x")
         if as_json:
             emit({"yaml": text})
         else:
@@ -114,7 +114,7 @@ def _show(space: SearchSpace, as_json: bool) -> None:
 
 
 def _around(
-    network: str, shape: tuple[int, int, int] | None, classes: int | None, vary: str, flops: str
+    network: str, shape: tuple[int, int, int] | None, classes: int | None, vary: str | None, flops: str
 ) -> str:
     """Return the YAML of a space around a network of the zoo or of a file."""
     from nas.graph.cost import cost
@@ -125,7 +125,7 @@ def _around(
     name, (genotype, input_shape, num_classes) = named_network(network)
     image, count = shape or tuple(input_shape), classes or num_classes
     limit = _flops(flops, cost(expand(genotype, image, count)).flops)
-    chosen = [item.strip() for item in vary.split(",") if item.strip()]
+    chosen = None if vary is None else [item.strip() for item in vary.split(",") if item.strip()]
     return around(genotype, image, count, name=name, vary=chosen, max_flops=limit)
 
 

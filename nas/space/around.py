@@ -19,6 +19,7 @@ from nas.space.load import parse_space
 from nas.space.space import SearchSpace
 
 VARIED = ("depth", "width", "type", "cardinality")
+USUAL = ("depth", "width")
 SCALES = (0.25, 0.5, 0.75, 1.0)
 """Factors of depth and width that a space offers."""
 CHANNELS = 8
@@ -38,7 +39,7 @@ def around(
     num_classes: int,
     *,
     name: str,
-    vary: Sequence[str],
+    vary: Sequence[str] | None = None,
     max_flops: int,
 ) -> str:
     """Return the file of a space around a network.
@@ -48,18 +49,25 @@ def around(
         input_shape: Channels, height and width of an image.
         num_classes: Classes to tell apart.
         name: Name of the network.
-        vary: What may vary, of `VARIED`.
+        vary: What may vary, of `VARIED`. By default what can vary of depth and width.
         max_flops: Limit on the FLOPs of the networks, for images of this shape.
 
     Raises:
-        NasError: Unknown name in `vary`, a network that no space can hold, or none within the limit.
+        NasError: Name in `vary` that is unknown or changes no stage, a network that no space can hold, or none
+            within the limit.
     """
     if genotype.head is None:
         raise NasError("a space needs a network with a head")
-    for item in vary:
+    for item in vary or ():
         if item not in VARIED:
             raise NasError(f"unknown {item!r}", where="--vary", hint=did_you_mean(item, VARIED))
     stages = split(genotype)
+    if vary is None:
+        vary = [item for item in USUAL if item not in _idle(stages, USUAL)]
+    elif idle := _idle(stages, vary):
+        rest = ",".join(item for item in vary if item not in idle) or "width"
+        hint = f"--vary {'type,cardinality' if idle == ['cardinality'] else rest}"
+        raise NasError(f"{' and '.join(idle)} can vary in no stage of it", where=name, hint=hint)
     data = {
         "name": f"around_{name}",
         "description": f"Around {name}: {', '.join(vary) or 'nothing'} may vary.",
@@ -85,6 +93,16 @@ def around(
     text = yaml.safe_dump({**data, "constraints": limits}, sort_keys=False)
     parse_space(text, f"around {name}").sample(0)  # raises where nothing meets the limit
     return str(text)
+
+
+def _idle(stages: Stages, vary: Sequence[str]) -> list[str]:
+    """Return what may vary and changes no stage, such as the cardinality of plain modules."""
+    spaces = [_stage(stage, vary) for stage in stages]
+    return [
+        item
+        for item in vary
+        if spaces == [_stage(stage, [other for other in vary if other != item]) for stage in stages]
+    ]
 
 
 def split(genotype: Genotype) -> Stages:

@@ -6,11 +6,12 @@ A search never does this: it compares networks from scratch, and published weigh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.codegen.parameter_names import by_module
 from nas.errors import NasError
 from nas.files import open_plain
 
@@ -29,7 +30,8 @@ class FineTuning:
         file: A .safetensors or .pth file, with the names of this program or of torchvision.
         zoo: Name of the network in the zoo, whose torchvision names are known; None for others.
         body_rate: Learning rate of all layers but the head, as a share of the head's.
-        freeze: Whether only the head is trained. Batch norms then keep their statistics.
+        freeze: Whether only the head, the layers that depend on the number of classes, is trained. Batch
+            norms then keep their statistics.
     """
 
     file: Path
@@ -50,20 +52,21 @@ class FineTuning:
         The head stays random where the file is for another number of classes. Colour filters are added up for
         a network of grey images. Raises NasError if the file is of another network.
         """
-        head = head_name(network, num_classes)
+        head = head_layers(network, num_classes)
         own = network.state_dict()
         loaded = _fitted(self._read(own), own, head, str(self.file))
         network.load_state_dict({**own, **loaded})
         for name, parameter in network.named_parameters():
-            if not name.startswith((f"{head}.", "aux")):
+            if _layer(name) not in head and not name.startswith("aux"):
                 parameter.requires_grad_(not self.freeze)
                 parameter.rate_share = self.body_rate  # type: ignore[attr-defined]
         if self.freeze:
             _freeze_statistics(network)
-        kept = f"{head}.weight" in loaded
+        kept = all(f"{layer}.weight" in loaded for layer in head)
         how = "frozen" if self.freeze else f"trained at {self.body_rate:g} of the head's learning rate"
-        layer = f"{head} is loaded too" if kept else f"{head} is new, for {num_classes} classes"
-        return f"starting from {self.file.name}: {layer}; all other layers are loaded, and {how}"
+        names, are = ", ".join(head), "is" if len(head) == 1 else "are"
+        new = f"{names} {are} loaded too" if kept else f"{names} {are} new, for {num_classes} classes"
+        return f"starting from {self.file.name}: {new}; all other layers are loaded, and {how}"
 
     def _read(self, own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the tensors of the file under the names of the network."""
@@ -84,23 +87,33 @@ class FineTuning:
         return from_torchvision(state, entry.name, graph, where=str(self.file))
 
 
-def head_name(network: nn.Module, num_classes: int) -> str:
-    """Return the name of the last layer with one score per class, auxiliary heads left out."""
-    names = [
-        name
-        for name, value in network.state_dict().items()
-        if value.ndim > 1 and len(value) == num_classes and not name.startswith("aux")
-    ]
-    return names[-1].removesuffix(".weight")
+def head_layers(network: nn.Module, num_classes: int) -> tuple[str, ...]:
+    """Return the names of the layers that depend on the number of classes, auxiliary heads left out: the
+    classifier, or the scores of a network that classifies pixels and what upsamples them."""
+    import torch
+
+    with torch.device("meta"):
+        other: nn.Module = type(network)(num_classes=num_classes + 1)
+    entries, others = by_module(network.state_dict()), by_module(other.state_dict())
+    return tuple(
+        layer
+        for layer, values in entries.items()
+        if not layer.startswith("aux")
+        and any(len(value) != len(others[layer][name]) for name, value in values.items() if value.ndim)
+    )
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _fitted(
-    state: Mapping[str, Tensor], own: Mapping[str, Tensor], head: str, where: str
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], head: Sequence[str], where: str
 ) -> dict[str, Tensor]:
     """Return the entries of `state` that fit the network; NasError for those that do not, the head aside."""
     fitted, faults = {}, []
     for name, value in own.items():
-        in_head, given = name.startswith((f"{head}.", "aux")), state.get(name)
+        in_head, given = _layer(name) in head or name.startswith("aux"), state.get(name)
         if given is not None and given.ndim == 4 and value.shape[1] == 1 and given.shape[1] == 3:
             given = given.sum(1, keepdim=True)  # a grey image has the same value in each colour
         if given is not None and given.shape == value.shape:
@@ -113,9 +126,8 @@ def _fitted(
     if faults:
         more = f", and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise NasError(f"the weights do not fit the network: {'; '.join(faults[:3])}{more}", where=where)
-    weight, bias = f"{head}.weight", f"{head}.bias"
-    if not {weight, bias} & own.keys() <= fitted.keys():
-        fitted = {name: value for name, value in fitted.items() if not name.startswith(f"{head}.")}
+    if any(_layer(name) in head for name in own.keys() - fitted.keys()):  # all of the head, or none
+        fitted = {name: value for name, value in fitted.items() if _layer(name) not in head}
     return fitted
 
 

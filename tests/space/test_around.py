@@ -25,7 +25,7 @@ def space_around(name, vary, share=0.5):
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet20", "preact_resnet110", "resnext50_32x4d", "vgg16_bn"])
 def test_it_holds_the_network_at_its_greatest_depth_and_width(name):
-    genotype, space = space_around(name, ("depth", "width"))
+    genotype, space = space_around(name, None)
     assert space.build(lambda _, options: options[-1]).digest == genotype.digest
     half = cost(expand(genotype, space.input_shape, space.num_classes)).flops / 2
     drawn = space.sample(0)
@@ -48,6 +48,13 @@ def test_what_may_vary_is_what_was_asked_for():
     assert norms == {"pre_activation"}
 
 
+def test_what_can_vary_of_depth_and_width_does_by_default():
+    _, space = space_around("vgg16", None)
+    assert space.spec.description == "Around vgg16: width may vary."
+    _, space = space_around("resnet20", None)
+    assert space.spec.description == "Around resnet20: depth, width may vary."
+
+
 WITH_ODD_STAGES = ("alexnet", "vgg_c", "inception_v3", "squeezenet1_1", "fractalnet20", "shufflenet_v2_x1_0")
 WITHOUT_STEM = ("mobilenet", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "mnasnet1_0")
 
@@ -56,7 +63,8 @@ WITHOUT_STEM = ("mobilenet", "mobilenet_v2", "mobilenet_v3_small", "efficientnet
     "name", [*WITH_ODD_STAGES, *WITHOUT_STEM, "resnet18", "densenet121", "convnext_tiny"]
 )
 def test_a_search_of_the_space_can_begin_with_the_network_itself(name):
-    genotype, space = space_around(name, ("depth", "width", "type"), 1.0)
+    deeper = () if name in ("fractalnet20", "densenet121") else ("depth",)
+    genotype, space = space_around(name, (*deeper, "width", "type"), 1.0)
     (start,) = find_warm_starts(space, [name])
     assert start.genotype.digest == genotype.digest
     assert not start.changes
@@ -83,6 +91,8 @@ def test_a_convolution_before_the_blocks_stays_one():
     ("name", "vary", "message"),
     [
         ("resnet20", ("widht",), "did you mean 'width'"),
+        ("resnet20", ("width", "cardinality"), "cardinality can vary in no stage of it"),
+        ("vgg16", ("depth", "type"), "depth can vary in no stage of it\n  --vary type"),
         ("fcn16s", ("width",), "no space holds exactly this network"),
         ("fcn8s", ("width",), "no space holds exactly this network"),
         ("googlenet", ("depth", "width"), "the settings of its blocks cannot be mixed"),

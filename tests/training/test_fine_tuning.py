@@ -14,7 +14,8 @@ from nas.codegen.build import build
 from nas.codegen.parameter_names import by_module, module_names
 from nas.data import load_data
 from nas.errors import NasError
-from nas.space.genotype import expand
+from nas.modules import ConvStem, FcnHead, Plain
+from nas.space.genotype import Genotype, Node, expand
 from nas.space.load import load_space
 from nas.training import loop
 from nas.training.fine_tuning import FineTuning
@@ -93,6 +94,27 @@ def test_the_body_is_trained_at_its_share_of_the_rate():
     shares = {group["share"] for group in optimizers[0].param_groups}
     assert shares == {0.1, 1.0}
     assert {group["share"] for group in optimizers[1].param_groups} == {1.0}
+
+
+def test_the_head_of_an_fcn_is_its_scores_and_what_upsamples_them(tmp_path):
+    head = FcnHead(skips=2, hidden=32)
+    stages = [
+        Node(f"stage{i}.block1", Plain(width=5 * i, stride=2), (before,))
+        for i, before in enumerate(("stem", "stage1.block1", "stage2.block1"), start=1)
+    ]
+    genotype = Genotype(ConvStem(width=8), tuple(stages), head, ("stage2.block1", "stage1.block1"))
+    torch.manual_seed(0)
+    given = build(genotype, (3, 32, 32), 7).state_dict()
+    save_file(given, tmp_path / "own.safetensors")
+    network = build(genotype, (3, 32, 32), 5)  # as many classes as the first stage has channels
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    said = FineTuning(tmp_path / "own.safetensors", freeze=True).apply(network, 5)
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name, value in fresh.items() if value.shape != given[name].shape}
+    assert len({name.rpartition(".")[0] for name in trained}) == 6
+    assert "head.score2, head.upsample2 are new, for 5 classes" in said
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, fresh[name] if name in trained else given[name])
 
 
 def steps(genotype, start):
