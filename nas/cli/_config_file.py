@@ -56,6 +56,14 @@ def _value(value: Any, where: str) -> Any:
     return str(value)
 
 
+def add_recipe(ctx: click.Context, option: click.Parameter, fields: Any) -> Any:
+    """Return the fields of a recipe with those that the file has beside them; called by click."""
+    file = (ctx.default_map or {}).get(str(option.name))
+    if fields is None or file is None:
+        return fields
+    return {**option.type.convert(file, option, ctx), **fields}
+
+
 def inline_space(space: Any) -> SearchSpace | Any:
     """Return the space that a file holds as a block of YAML; a name or path is left as it is."""
     if not isinstance(space, str) or "\n" not in space:

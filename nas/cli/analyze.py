@@ -76,6 +76,13 @@ def command(
     run, budget (FLOPs), lr and weight_decay.
     """
     smallest = smallest_effect / 100
+    if as_csv and as_json:
+        raise click.UsageError("choose one of --csv and --json")
+    if as_csv and any(added.values()):
+        message = (
+            "--csv prints the contrasts alone; --json has what --decisions, --budgets and --complexity add"
+        )
+        raise click.UsageError(message)
     if tables := [run for run in runs if _is_table(run)]:
         if plots or any(added.values()):
             raise click.UsageError(
@@ -106,6 +113,8 @@ def _analyze_runs(
 
     groups = by_data(runs)
     if len(groups) == 1:
+        if plots and not any(added.values()):
+            raise click.UsageError("--plots draws what --decisions, --budgets or --complexity adds")
         return _analyze(runs, as_json, as_csv, plots, list(extras(runs, **added)), smallest_effect)
     if any(added.values()):
         raise click.UsageError("--decisions, --budgets and --complexity describe runs on one data set")
@@ -202,6 +211,8 @@ def _across(
         echo(across_frame(across).to_csv(index=False), newline=False)
     else:
         echo(across_text(across, width=text_width()))
+    if plots is not None and across.ranking is None:
+        note("no plot: types are ranked only where the effect of each is known on every data set")
     if plots is None or across.ranking is None:
         return []
     return [save(ranks_figure(across.ranking, across.types), plots / "ranks.png")]

@@ -41,6 +41,8 @@ def command(
     folder of images is enough. Without SPEC, lists the forms of data.
     """
     if spec is None:
+        if plot is not None or recipe is not None:
+            raise click.UsageError("--plot and --recipe describe images: name them, as in nas data digits")
         _list_forms(as_json)
         return
     from nas.data import load_data

@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,7 +62,7 @@ def command(
         raise NasError("choose one of --csv and --json")
     opened = open_folder(folder)
     if opened.about["task"] == "segmentation":
-        answers = _masks(opened, images, to or MASKS, device)
+        answers = _masks(opened, images, to or MASKS, top, device)
     elif to is not None:
         raise NasError("the network classifies whole images, and writes no masks", where="--to")
     else:
@@ -75,7 +76,7 @@ def command(
         changes.update(item.changes)
         if not as_json and not as_csv:
             places = filter(None, (item.image, item.mask))
-            shares = (f"{name} {share:.1%}" for name, share in [*item.shares.items()][:top])
+            shares = (f"{name} {share:.1%}" for name, share in item.shares.items())
             echo("  ".join(map(str, [*places, *shares])))
     if as_json:
         emit({"predictions": [_row(item) for item in rows], "unread": {e.where: e.message for e in errors}})
@@ -109,7 +110,7 @@ def _classes(
 
 
 def _masks(
-    folder: NetworkFolder, images: Sequence[str], to: Path, device: str
+    folder: NetworkFolder, images: Sequence[str], to: Path, top: int, device: str
 ) -> Iterator[Answer | NasError]:
     """Write the mask of each image."""
     import torch
@@ -125,7 +126,7 @@ def _masks(
         file = files[item.image]
         file.parent.mkdir(parents=True, exist_ok=True)
         to_image(torch.from_numpy(item.mask)).save(file)
-        yield Answer(item.image, file, item.shares, item.changes)
+        yield Answer(item.image, file, dict(islice(item.shares.items(), top)), item.changes)
 
 
 def _row(item: Answer) -> dict[str, object]:

@@ -8,7 +8,7 @@ import click
 
 from nas.cli import _completers as complete
 from nas.cli import _options as options
-from nas.cli._config_file import inline_space, read_options, refuse_code
+from nas.cli._config_file import add_recipe, inline_space, read_options, refuse_code
 from nas.cli._output import echo, echo_types, emit, heading, text_width
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     is_eager=True,
     expose_value=False,
     callback=read_options,
-    help="YAML file with options, such as the search.yaml of a run, which repeats it. Options that are given "
-    "here as well come first.",
+    help="YAML file with options, such as the search.yaml of a run, which repeats it. Options, and fields of "
+    "the recipe, that are given here as well come first.",
 )
 @click.option(
     "--space",
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 @click.option(
     "--recipe",
     type=options.Fields(),
+    callback=add_recipe,
     metavar="K=V,...",
     help="Fields of the training recipe, such as lr=0.1,weight_decay=1e-4; help lists them.",
 )

@@ -53,8 +53,8 @@ def around(
         max_flops: Limit on the FLOPs of the networks, for images of this shape.
 
     Raises:
-        NasError: Name in `vary` that is unknown or changes no stage, a network that no space can hold, or none
-            within the limit.
+        NasError: Name in `vary` that is unknown or changes no stage, a network that no space can hold, or
+            none within the limit.
     """
     if genotype.head is None:
         raise NasError("a space needs a network with a head")

@@ -79,6 +79,20 @@ def test_what_describes_runs_is_refused_for_a_table(analyze, tmp_path):
     assert "describe runs, not a table" in stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--csv", "--json"), "choose one of --csv and --json"),
+        (("--csv", "--decisions"), "--csv prints the contrasts alone"),
+        (("--plots", "plots"), "--plots draws what --decisions, --budgets or --complexity adds"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(analyze, arguments, message):
+    code, stdout, stderr = analyze(PUBLISHED, *arguments)
+    assert (code, stdout) == (2, "")
+    assert message in " ".join(stderr.split())
+
+
 def test_what_describes_one_data_set_is_refused_for_two(analyze, elsewhere):
     code, _, stderr = analyze(PUBLISHED, elsewhere, "--decisions")
     assert code == 2

@@ -50,6 +50,11 @@ def test_an_option_of_the_command_line_comes_before_the_file(here, capsys):
     config = json.loads(capsys.readouterr().out)["config"]
     assert (config["trials"], config["objectives"]) == (7, ["error", "params"])
     assert (config["recipe"]["lr"], config["recipe"]["epochs"]) == (0.05, 1)
+    both = ["search", "--config", "s.yaml", "--dry-run", "--json", "--recipe"]
+    for fields, rates in (("weight_decay=0.001", (0.05, 0.001)), ("lr=0.2,weight_decay=0.001", (0.2, 0.001))):
+        assert command([*both, fields]) == 0
+        recipe = json.loads(capsys.readouterr().out)["config"]["recipe"]
+        assert (recipe["lr"], recipe["weight_decay"]) == rates
 
 
 @pytest.mark.parametrize(

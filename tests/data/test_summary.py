@@ -71,6 +71,12 @@ def test_text_says_what_was_understood(photos, capsys):
     assert lines[-1].split() == ["emu", "6", "0"]
 
 
+def test_a_list_of_the_forms_has_no_picture_and_no_recipe(capsys):
+    for option in (["--plot", "a.png"], ["--recipe", "flip=false"]):
+        assert run(["data", *option]) == 2
+        assert "--plot and --recipe describe images" in capsys.readouterr().err
+
+
 def test_without_a_specification_the_forms_are_listed(capsys):
     assert run(["data", "--json"]) == 0
     names = [row["form"] for row in json.loads(capsys.readouterr().out)["forms"]]

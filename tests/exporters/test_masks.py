@@ -101,6 +101,8 @@ def test_lines_and_csv_name_the_mask_and_the_shares(trained, capsys):
     head, first, *_ = capsys.readouterr().out.splitlines()
     assert head == "image,mask,rank,class,share"
     assert first.startswith(f"{image},b/3.png,1,")
+    assert run(["predict", str(folder), str(image), "--to", "c", "--csv", "--top", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == [head, first.replace(",b/", ",c/")]
     assert run(["predict", str(folder), str(image), "--to", "b"]) == 2
     assert "b/3.png: exists" in capsys.readouterr().err
 
