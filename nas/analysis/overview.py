@@ -40,8 +40,8 @@ PROFILES = ("flops", "depth")
 @dataclass(frozen=True)
 class Overview:
     """Results of runs. `trials` are those of the runs that agree, with the number of their `run`;
-    `networks` the distinct complete ones of them, with the columns of `nas.study.front.EXPECTED`; `axes`
-    the two objectives of the front, x first; `sample` says of which networks the distributions and, without
+    `networks` the distinct complete ones of them, with the columns of `nas.study.front.EXPECTED`;
+    `objectives` are those of the front; `sample` says of which networks the distributions and, without
     paired blocks, the profiles are. `given` are the networks that runs began with. `budgets` are of the first
     run; `intervals` are of networks with repeated trainings, by digest; `timings` and `time_uses` by name of
     the run."""
@@ -51,7 +51,7 @@ class Overview:
     trials: pd.DataFrame
     networks: pd.DataFrame
     task: str
-    axes: tuple[str, str]
+    objectives: tuple[str, ...]
     sample: str
     edfs: Mapping[str, Edf]
     normalised_edfs: Mapping[str, Edf]
@@ -75,6 +75,11 @@ class Overview:
         return advantage_text(self.trajectories, self.baseline) if self.baseline else ""
 
     @property
+    def axes(self) -> tuple[str, str]:
+        """Two of the objectives, for the chart, x first."""
+        return plot_axes(self.objectives)
+
+    @property
     def types(self) -> tuple[str, ...]:
         """Module types that any trial holds."""
         return tuple(self.failures)
@@ -87,7 +92,9 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
     pooled = pool(runs)
     trials = without_selected(pooled.trials)
-    networks = with_expected(distinct_networks(trials), _expected(runs))
+    distinct = distinct_networks(trials)
+    objectives = _objectives(runs[0], distinct)
+    networks = with_expected(distinct, _expected(runs, objectives))
     sample, described = sample_of(networks)
     reseeded = _reseeded(runs)
     trainings = _trainings(trials, reseeded)
@@ -100,7 +107,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
         trials=trials,
         networks=networks,
         task=runs[0].config.task,
-        axes=_axes(runs[0], networks),
+        objectives=objectives,
         sample=described,
         edfs=_edfs(sample, seed),
         normalised_edfs=_edfs(sample, seed, normalised=True),
@@ -123,16 +130,16 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
     )
 
 
-def _expected(runs: Sequence[Run]) -> Expected | None:
+def _expected(runs: Sequence[Run], objectives: Sequence[str]) -> Expected | None:
     """Return what to expect of the networks of a run; None for several runs, whose measured errors count."""
-    return runs[0].expected(plot_axes(runs[0].config.objectives)) if len(runs) == 1 else None
+    return runs[0].expected(objectives) if len(runs) == 1 else None
 
 
-def _axes(run: Run, networks: pd.DataFrame) -> tuple[str, str]:
-    """Return two objectives of the run that are known for all networks, those of other runs included."""
-    return plot_axes(
-        [name for name in run.config.objectives if name in networks and networks[name].notna().all()]
-    )
+def _objectives(run: Run, networks: pd.DataFrame) -> tuple[str, ...]:
+    """Return the objectives of the run that are known for all networks, those of other runs included; of one
+    alone, what it is shown against too."""
+    known = [name for name in run.config.objectives if name in networks and networks[name].notna().all()]
+    return tuple(known) if len(known) > 1 else plot_axes(known)
 
 
 def _reseeded(runs: Sequence[Run]) -> list[pd.DataFrame]:

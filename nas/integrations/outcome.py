@@ -23,7 +23,8 @@ def settings(run: Run) -> dict[str, Any]:
 
 
 def summary(run: Run) -> dict[str, float]:
-    """Return the trials by state and, with a complete one, the size of the front and its lowest error."""
+    """Return the trials by state and, with a complete one, the size of the front and its best network: its
+    measured error, and where that is known the expected one, by which it is the best."""
     states = Counter(trial.state for trial in run.study.trials)
     found: dict[str, float] = {
         f"trials_{state}": states[state] for state in ("complete", "stopped", "failed")
@@ -34,6 +35,8 @@ def summary(run: Run) -> dict[str, float]:
         found |= {"best_flops": best.flops, "best_params": best.params}
         if best.error is not None:
             found["best_error"] = best.error
+        if expected := run.expected():
+            found["best_expected_error"] = expected.of(best.digest).value
     return found
 
 

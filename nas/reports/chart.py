@@ -13,8 +13,9 @@ import numpy as np
 
 from nas.analysis.table import MIXED
 from nas.formatting import metric
+from nas.pareto import front
 from nas.reports.points import Point
-from nas.study.objectives import objective
+from nas.study.objectives import all_axes, objective, plot_axes
 from nas.visualization.colours import css_class, in_order, marker
 from nas.visualization.plots.style import described, label
 
@@ -71,7 +72,8 @@ class Mark:
 @dataclass(frozen=True)
 class Chart:
     """Contents of chart.html: `steps` is the front as an SVG path, `bars` are the intervals of its members
-    over seeds, `legend` holds (type, symbol, number of networks)."""
+    over seeds, `legend` holds (type, symbol, number of networks), `line` says which front of several
+    objectives the steps are."""
 
     title: str
     x_label: str
@@ -82,13 +84,15 @@ class Chart:
     marks: list[Mark]
     legend: list[tuple[str, Symbol, int]]
     members: int
+    line: str
     width: int = WIDTH
     height: int = HEIGHT
     right: int = WIDTH - RIGHT
 
 
-def make_chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[str], task: str) -> Chart:
-    """Place the points, the front, the intervals over seeds and the ticks of two objectives, x and y."""
+def make_chart(points: Sequence[Point], objectives: Sequence[str], types: Sequence[str], task: str) -> Chart:
+    """Place the points, the front, the intervals over seeds and the ticks of two of the objectives."""
+    axes = plot_axes(objectives)
     members = [point for point in points if point.member]
     xs, ys = [point.x for point in points], [point.y for point in points]
     x = _scale(xs, axes[0], LEFT, WIDTH - RIGHT)
@@ -96,16 +100,16 @@ def make_chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[s
         ends = [100 * end for point in members for end in (point.expected.low, point.expected.high)]
         ys += [end for end in ends if isfinite(end)]
     y = _scale(ys, axes[1], HEIGHT - BOTTOM, TOP)
-    names = " and ".join(objective(axis).label for axis in axes)
+    *labels, last = [objective(name).label for name in all_axes(objectives)]
     kinds = [point.kind for point in points]
     symbols = _symbols(types)
     modelled = axes[1] == "error" and any(isfinite(point.expected.value) for point in members)
     return Chart(
-        title=f"{len(members)} of {len(points)} networks are on the front of {names}.",
+        title=f"{len(members)} of {len(points)} networks are on the front of {', '.join(labels)} and {last}.",
         x_label=label(axes[0], task),
         y_label=("expected " if modelled else "") + label(axes[1], task),
         grid=[*_columns(_ticks(xs, axes[0]), x), *_rows(_ticks(ys, axes[1]), y)],
-        steps=_steps(members, x, y),
+        steps=_steps([members[i] for i in front([(point.x, point.y) for point in members])], x, y),
         bars=[bar for point in members if (bar := _bar(point, x, y))] if axes[1] == "error" else [],
         marks=[
             Mark(_round(x(point.x)), _round(y(point.y)), symbols[point.kind], _title(point))
@@ -113,6 +117,7 @@ def make_chart(points: Sequence[Point], axes: tuple[str, str], types: Sequence[s
         ],
         legend=[(described(kind), symbols[kind], kinds.count(kind)) for kind in symbols if kind in kinds],
         members=len(members),
+        line=f"of {objective(axes[0]).label} and {objective(axes[1]).label} alone" if len(labels) > 1 else "",
     )
 
 

@@ -41,7 +41,7 @@ def front_section(overview: Overview, points: Sequence[Point]) -> Markup:
     first = overview.runs[0].config
     return render(
         "front.html",
-        chart=make_chart(points, overview.axes, overview.types, overview.task),
+        chart=make_chart(points, overview.objectives, overview.types, overview.task),
         hidden=len(overview.networks) - len(points),
         members=member_table(points),
         choice=choice_text(overview, points),
@@ -52,11 +52,11 @@ def front_section(overview: Overview, points: Sequence[Point]) -> Markup:
 def choice_text(overview: Overview, points: Sequence[Point]) -> str:
     """Say by which error the front was chosen, and which networks measured errors would choose; as HTML where
     it is Markup."""
-    if "error" not in overview.axes:
+    if "error" not in overview.objectives:
         return ""
     members = {point.digest for point in points if point.member}
     networks = overview.networks.drop(columns=list(EXPECTED))
-    measured = front_table(networks, overview.axes)
+    measured = front_table(networks, overview.objectives)
     if error_column(overview.networks) == "error":
         return "The front is that of measured errors."
     text = (

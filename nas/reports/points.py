@@ -16,7 +16,7 @@ from nas.space.genotype import Genotype
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.study.commands import argument, command_for
 from nas.study.front import EXPECTED, error_column, front_table
-from nas.study.objectives import objective
+from nas.study.objectives import all_axes, objective
 from nas.visualization.colours import css_class, in_order
 
 MOST_POINTS = 1500
@@ -76,27 +76,29 @@ class Point:
 def points_of(overview: Overview, *, seed: int = 0) -> list[Point]:
     """Return the networks to show, those of the front last and in its order."""
     error = error_column(overview.networks)
+    names = all_axes(overview.objectives)
+    columns = [error if name == "error" else name for name in names]
     order = [error if axis == "error" else axis for axis in overview.axes]
-    members = front_table(overview.networks, overview.axes).sort_values(order)
+    members = front_table(overview.networks, overview.objectives).sort_values(order)
     on = overview.networks["digest"].isin(members["digest"])
     others = overview.networks[~on]
     if len(others) > MOST_POINTS:
         others = others.iloc[np.random.default_rng(seed).choice(len(others), MOST_POINTS, replace=False)]
-    roles = _roles(members, overview.axes, order)
+    roles = _roles(members, names, columns)
     shown: list[tuple[dict[str, Any], bool, tuple[str, ...]]]
     shown = [(row, False, ()) for row in others.to_dict("records")]
     shown += [(row, True, roles.get(i, ())) for i, row in enumerate(members.to_dict("records"))]
     return [_point(overview, *each) for each in shown]
 
 
-def _roles(members: Any, axes: Sequence[str], columns: Sequence[str]) -> dict[int, tuple[str, ...]]:
+def _roles(members: Any, objectives: Sequence[str], columns: Sequence[str]) -> dict[int, tuple[str, ...]]:
     """Return the roles of the rows that one would export."""
     roles: dict[int, tuple[str, ...]] = {}
     for role, i in (
         ("knee", int(np.flatnonzero(members["knee"])[0])),
         *(
-            (f"lowest {objective(axis).label}", int(np.argmin(members[column])))
-            for axis, column in reversed(list(zip(axes, columns, strict=True)))
+            (f"lowest {objective(name).label}", int(np.argmin(members[column])))
+            for name, column in reversed(list(zip(objectives, columns, strict=True)))
         ),
     ):
         roles[i] = (*roles.get(i, ()), role)
@@ -118,7 +120,8 @@ def _point(overview: Overview, row: dict[str, Any], member: bool, roles: tuple[s
         x=x,
         y=y,
         costs={
-            name: float(row[name]) for name in dict.fromkeys(("error", "flops", "params", *overview.axes))
+            name: float(row[name])
+            for name in dict.fromkeys(("error", "flops", "params", *overview.objectives))
         },
         expected=known,
         membership=float(row["membership"]) if error != "error" else float("nan"),

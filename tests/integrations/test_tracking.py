@@ -151,6 +151,7 @@ def test_mlflow_holds_a_run_for_each_trial_below_that_of_the_search(tmp_path, mo
     assert kept["job"].data.params["recipe.epochs"] == "2"
     assert kept["job"].data.metrics["trials_stopped"] == states.count("stopped")
     assert kept["job"].data.metrics["best_error"] == run.best().error
+    assert ("best_expected_error" in kept["job"].data.metrics) == (run.expected() is not None)
     for trial in run.study.trials:
         logged = kept[f"trial-{trial.number}"]
         assert logged.data.tags["mlflow.parentRunId"] == kept["job"].info.run_id

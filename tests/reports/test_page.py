@@ -10,6 +10,7 @@ from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
@@ -309,6 +310,25 @@ def test_one_module_type_alone_is_reported(tmp_path):
     check_self_contained(text)
     assert content.types == (kind,)
     assert "Nothing: the networks hold one module type." in text
+
+
+def test_the_front_and_the_knee_of_three_objectives_are_those_of_the_run(tmp_path):
+    names = ("error", "flops", "params")
+    history, rng = History(names), np.random.default_rng(1)
+    for trial in study(objectives=names).trials:  # parameters that neither error nor FLOPs tell
+        history.record(replace(trial, cost=replace(trial.cost, params=int(rng.integers(1000, 9000)))))
+    run = make_run(tmp_path, history)
+    content, text = written(run, drawn=False)
+    members = [point for point in points.points_of(content) if point.member]
+    assert {point.digest for point in members} == {trial.digest for trial in run.front()}
+    assert len(members) > len(run.front(("error", "flops")))
+    (knee,) = [point for point in members if "knee" in point.roles]
+    assert knee.digest == run.knee().digest
+    assert any("lowest parameters" in point.roles for point in members)
+    assert "The line is the front of FLOPs and error alone." in text
+    steps = re.search(r'<path class="step" d="([^"]*)"', text)
+    assert steps
+    assert steps[1].count("H") == len(run.front(("error", "flops"))) - 1
 
 
 def test_the_error_of_masks_is_called_miou(tmp_path):
