@@ -68,7 +68,8 @@ def _cost(graph: Graph, kept: tuple[str, ...]) -> Cost:
             shapes = graph.shapes_of(sources)
             multiplied = op.flops(shape, *shapes)
             params, flops = params + op.params(*shapes), flops + multiplied
-            activations += size if multiplied else 0
+            inside = op.activations(shape, *shapes)
+            activations += inside if multiplied else 0
         peak = max(peak, alive + inside)
         alive += size
         for source in sources:

@@ -3,7 +3,7 @@ import pytest
 from nas.errors import NasError
 from nas.graph.cost import cost, depth
 from nas.graph.graph import Graph, Value, trace
-from nas.graph.ops import Add, Classifier, Concat, Conv, GlobalPool, Linear, MaxPool, Relu
+from nas.graph.ops import Add, Classifier, Concat, Conv, ConvClassifier, GlobalPool, Linear, MaxPool, Relu
 
 IMAGE = (3, 8, 8)
 
@@ -16,6 +16,12 @@ def test_cost_by_hand():
     assert figures.activations == 16 * 64 + 10
     assert figures.peak_memory == 4 * (16 * 64 + 16 * 64)  # input and output of the ReLU
     assert depth(graph) == 2
+
+
+def test_scores_at_each_pixel_count_before_their_mean():
+    figures = cost(trace("net", [IMAGE], lambda x: ConvClassifier(10)(Conv(16)(x))))
+    assert figures.activations == 16 * 64 + 10 * 64
+    assert figures.peak_memory == 4 * (16 * 64 + 10 * 64)
 
 
 def test_peak_memory_keeps_a_shortcut_alive():

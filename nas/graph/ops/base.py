@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, ClassVar, NamedTuple
 
 from nas.errors import NasError
@@ -76,6 +77,10 @@ class Op:
     def flops(self, output: Shape, *inputs: Shape) -> int:
         """Return the multiply-adds, above zero for convolutions and linear layers alone."""
         return 0
+
+    def activations(self, output: Shape, *inputs: Shape) -> int:
+        """Return the elements that it writes: those of the output, unless a map inside is larger."""
+        return prod(output)
 
     @cached_property
     def identity(self) -> int:

@@ -179,5 +179,11 @@ class ConvClassifier(Classifier):
     def flops(self, output: Shape, *inputs: Shape) -> int:
         return prod(inputs[0]) * self.features
 
+    def activations(self, output: Shape, *inputs: Shape) -> int:
+        return prod(inputs[0][1:]) * self.features  # of the scores at each pixel
+
+    def backward_bytes(self, *inputs: Shape) -> int:
+        return 8 * self.activations((), *inputs)  # their ReLU and its gradient
+
     def module(self, *inputs: Shape) -> Call:
         return Call("ConvClassifier", (Arg("in_chs", inputs[0][0]), Arg(NUM_CLASSES, self.features)))
