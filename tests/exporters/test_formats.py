@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from testing.exports import CONFIG, make_trial, trained_weights
 
 import nas
 from nas.cli import run as command_line
+from nas.codegen.build import build
 from nas.errors import NasError
-from nas.exporters.formats import FORMATS, hf, load_formats
+from nas.exporters.formats import FORMATS, hf, load_formats, timm
 from nas.exporters.run import export_trials
 
 PTH_FORMAT = """
@@ -224,6 +226,30 @@ def test_the_command_exports_the_form_that_was_asked_for(tmp_path, capsys):
     program = torch.export.load(tmp_path / "resnet20-folded" / "model.pt2")
     assert "conv2d" in program.graph_module.code
     assert "batch_norm" not in program.graph_module.code
+
+
+@pytest.mark.parametrize(
+    ("entries", "shown"),
+    [
+        ({}, ["'crop_pct': 1.0,", "'interpolation': 'bicubic',", "'crop_mode': 'center',"]),
+        ({"zoo": "resnet18"}, ["'crop_pct': 1.0,", "'interpolation': 'bicubic',"]),  # trained on other images
+        (
+            {"zoo": "resnet18", "weights_file": "a.pth"},
+            ["'crop_pct': 0.875,", "'interpolation': 'bilinear',"],
+        ),
+        ({"zoo": "efficientnet_b0", "weights_file": "a.pth"}, ["'interpolation': 'bicubic',"]),
+        ({"fit": "pad"}, ["'crop_mode': 'border',", "padded with black"]),
+    ],
+)
+def test_timm_prepares_images_as_the_weights_expect_them(tmp_path, entries, shown):
+    network = build(make_trial(0).genotype, (1, 8, 8), 10)
+    about = {"name": "mine", "class": "Net", "num_classes": 10, **entries}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    timm.write(tmp_path, network.eval(), torch.zeros(1, 1, 8, 8))
+    text = (tmp_path / timm.FILE).read_text()
+    compile(text, timm.FILE, "exec")
+    assert all(part in text for part in shown)
+    assert ("padded with black" in text) == ("fit" in entries)
 
 
 def timm_or_skip():

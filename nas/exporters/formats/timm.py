@@ -16,7 +16,11 @@ FILE = "timm_model.py"
 TRAINED = {"crop_pct": 1.0, "interpolation": "bicubic"}
 """How the data of a search are brought to their size, which is how the network expects images."""
 PUBLISHED = {"crop_pct": 0.875, "interpolation": "bilinear"}
-"""How torchvision evaluates its published weights."""
+OTHERS: dict[str, dict[str, Any]] = {
+    "convnext_tiny": {"crop_pct": 224 / 236},
+    "efficientnet_b0": {"interpolation": "bicubic"},
+}
+"""How torchvision evaluates its published weights: most, and what differs for some networks."""
 CROP_MODES = {"crop": "center", "squash": "squash", "pad": "border"}
 """Names in timm of the ways to bring an image to a size."""
 CODE = """\
@@ -25,6 +29,9 @@ import timm_model
 
 network = timm.create_model("{name}", pretrained=True).eval()
 """
+PADDING = """
+The images of the training were padded with black. timm pads them with their mean colour: pad them yourself.
+"""
 SOURCE = '''"""The network of this folder as a model of timm. This file must be importable:
 
     import timm
@@ -32,7 +39,7 @@ SOURCE = '''"""The network of this folder as a model of timm. This file must be 
 
     network = timm.create_model("{name}", pretrained=True)
     backbone = timm.create_model("{name}", pretrained=True, features_only=True)
-"""
+{note}"""
 
 import importlib.util
 from pathlib import Path
@@ -79,7 +86,7 @@ def write(folder: Path, network: nn.Module, images: Tensor) -> None:
     cfg = {
         "num_classes": classes,
         "input_size": tuple(images.shape[1:]),
-        **(PUBLISHED if "zoo" in about else TRAINED),
+        **(PUBLISHED | OTHERS.get(about["zoo"], {}) if "weights_file" in about else TRAINED),
         "crop_mode": CROP_MODES[about.get("fit", "crop")],
         "classifier": _classifier(network, classes),
         "first_conv": next(key.removesuffix(".weight") for key in network.state_dict()),
@@ -87,6 +94,7 @@ def write(folder: Path, network: nn.Module, images: Tensor) -> None:
     }
     features = _features(network, images)
     literals = {
+        "note": PADDING if about.get("fit") == "pad" else "",
         "cfg": "".join(f"    {key!r}: {value!r},\n" for key, value in cfg.items()),
         "features": "".join(f"    {feature!r},\n" for feature in features),
     }
