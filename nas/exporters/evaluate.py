@@ -272,7 +272,7 @@ def _own_data(
 ) -> tuple[str, Split, bool] | None:
     """Return a part of the data that the network was trained on, as they were split; None for other data."""
     size = next(
-        (piece for piece in str(recorded).partition("?")[2].split("&") if piece.startswith("size=")), ""
+        (piece for piece in str(recorded).rpartition("?")[2].split("&") if piece.startswith("size=")), ""
     )
     if size and "size=" not in spec:
         spec = f"{spec}{'&' if '?' in spec else '?'}{size}&fit={folder.preprocessing.fit}"

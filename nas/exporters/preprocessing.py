@@ -62,4 +62,4 @@ def normalisation(mean: Sequence[float], std: Sequence[float]) -> dict[str, list
 
 def fit_of(spec: str) -> str:
     """Return how a specification of data brings images to a size; crop, the default, without one."""
-    return parse_qs(spec.partition("?")[2]).get("fit", ["crop"])[0]
+    return parse_qs(spec.rpartition("?")[2]).get("fit", ["crop"])[0]

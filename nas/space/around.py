@@ -78,21 +78,25 @@ def around(
         "stages": [_stage(stage, vary) for stage in stages],
         "head": _without_norm(genotype.head, stages[-1][-1]),
     }
-    whole = parse_space(yaml.safe_dump(data, sort_keys=False), f"around {name}")
-    same = False
-    with suppress(NasError):  # of a head that takes feature maps of other sizes than it did
-        same = _rebuilt(whole, stages).digest == genotype.digest
-    if not same:
-        raise NasError("no space holds exactly this network", where=name)
-    rng = np.random.default_rng(0)
-    draws = [whole.build(lambda _, options: pick(options, rng)) for _ in range(DRAWS)]
-    if sum(bool(whole.violations(draw)) for draw in draws) > DRAWS / 2:
-        hint = "a space draws each setting of a stage alone, and these belong together"
-        raise NasError("the settings of its blocks cannot be mixed", where=name, hint=hint)
+    _check_held(parse_space(yaml.safe_dump(data, sort_keys=False), f"around {name}"), genotype, stages, name)
     limits = {"flops": {"max": max_flops, "at": shape_text(input_shape[1:])}}
     text = yaml.safe_dump({**data, "constraints": limits}, sort_keys=False)
     parse_space(text, f"around {name}").sample(0)  # raises where nothing meets the limit
     return str(text)
+
+
+def _check_held(space: SearchSpace, genotype: Genotype, stages: Stages, name: str) -> None:
+    """Raise NasError unless a space holds the network itself, and mostly networks beside it."""
+    same = False
+    with suppress(NasError):  # of a head that takes feature maps of other sizes than it did
+        same = _rebuilt(space, stages).digest == genotype.digest
+    if not same:
+        raise NasError("no space holds exactly this network", where=name)
+    rng = np.random.default_rng(0)
+    draws = [space.build(lambda _, options: pick(options, rng)) for _ in range(DRAWS)]
+    if sum(bool(space.violations(draw)) for draw in draws) > DRAWS / 2:
+        hint = "a space draws each setting of a stage alone, and these belong together"
+        raise NasError("the settings of its blocks cannot be mixed", where=name, hint=hint)
 
 
 def _idle(stages: Stages, vary: Sequence[str]) -> list[str]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 AUGMENTS = ("pad", "flip", "color_jitter", "rand_augment", "cutout", "mixup")
 """Fields of a recipe that change images, in the order of `augmentation`."""
+CLASS_FIELDS = ("class_weights", "sampling")
+"""Fields of a recipe that treat classes apart."""
 
 UNEQUAL = 3
 """Ratio of the numbers of images of two classes from which balancing them is suggested."""
@@ -79,20 +81,22 @@ def recipe_lines(recipe: Recipe, dataset: Dataset, searched: Collection[str] = (
     if "flip" in own or fixed.flip:
         remedy = "leave flip out of the space" if "flip" in own else "--recipe flip=false"
         text += f"; {'flip is ' * ('flip' in own)}not for text or left-right classes: {remedy}"
-    lines = [("augmented", text), ("classes", classes(recipe, dataset))]
+    lines = [("augmented", text), ("classes", classes(recipe, dataset, searched))]
     return [f"{label:<11} {text}" for label, text in lines if text]
 
 
-def classes(recipe: Recipe, dataset: Dataset) -> str:
+def classes(recipe: Recipe, dataset: Dataset, searched: Collection[str] = ()) -> str:
     """Return how a recipe treats classes of unequal size, or what could be done; "" where there is nothing
-    to say."""
-    steps = []
-    if isinstance(recipe.class_weights, Mapping):
-        weights = (f"{name} {weight:g}" for name, weight in recipe.class_weights.items())
-        steps.append(f"weights in the loss: {', '.join(weights)}, all others 1")
-    elif recipe.class_weights == BALANCED:
+    to say. Candidates have their own values of the fields that are searched."""
+    own = [field for field in CLASS_FIELDS if field in searched]
+    weights, sampling = (None if name in own else getattr(recipe, name) for name in CLASS_FIELDS)
+    steps = [f"searched: {', '.join(own)}"] if own else []
+    if isinstance(weights, Mapping):
+        named = (f"{name} {weight:g}" for name, weight in weights.items())
+        steps.append(f"weights in the loss: {', '.join(named)}, all others 1")
+    elif weights == BALANCED:
         steps.append("weighted in inverse proportion to their number of labels")
-    if recipe.sampling == BALANCED:
+    if sampling == BALANCED:
         steps.append("shown equally often")
     if steps or dataset.task != "classification":
         return "; ".join(steps)

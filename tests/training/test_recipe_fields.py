@@ -518,6 +518,9 @@ class TestDefaults:
         )
         assert classes(Recipe(), replace(uneven, train_labels=np.arange(48) % 3)) == ""
         assert classes(Recipe(), shapes) == ""
+        assert recipe_lines(Recipe(sampling="balanced"), uneven, ["class_weights"])[1:] == [
+            "classes     searched: class_weights; shown equally often"
+        ]
         assert recipe_lines(Recipe(class_weights={"g": 2}, sampling="balanced"), uneven)[1:] == [
             "classes     weights in the loss: g 2, all others 1; shown equally often"
         ]
