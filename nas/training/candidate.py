@@ -58,17 +58,19 @@ def train_candidate(
             release_memory(device)
         return result
 
-    return timed(with_half_batch(attempt, trained_under(task.genotype, recipe)), laps)
+    own = trained_under(task.genotype, recipe)
+    return timed(with_half_batch(attempt, own, len(dataset.train_labels)), laps)
 
 
-def with_half_batch(attempt: Callable[[Recipe], Result], recipe: Recipe) -> Result:
-    """Return the result of a training, once more with half the batch size where memory ran out."""
-    result = attempt(recipe)
-    if result.reason != "oom" or recipe.batch_size == 1:
+def with_half_batch(attempt: Callable[[Recipe], Result], recipe: Recipe, images: int) -> Result:
+    """Return the result of a training, once more with half the batch size where memory ran out. A batch holds
+    no more than the `images` of the training."""
+    result, size = attempt(recipe), min(recipe.batch_size, images)
+    if result.reason != "oom" or size == 1:
         return result
-    half = replace(recipe, batch_size=recipe.batch_size // 2)
+    half = replace(recipe, batch_size=size // 2)
     result = attempt(half)
-    note = f"out of memory with batches of {recipe.batch_size}, tried again with {half.batch_size}"
+    note = f"out of memory with batches of {size}, tried again with {half.batch_size}"
     return replace(result, retries=1, message="\n".join(filter(None, (note, result.message))))
 
 

@@ -122,6 +122,14 @@ def test_out_of_memory_is_tried_once_more_with_half_the_batch(task, dataset, rec
     assert result.message == "out of memory with batches of 32, tried again with 16"
 
 
+def test_half_of_a_batch_that_holds_all_images_is_half_of_these(task, dataset, recipe, monkeypatch):
+    images = len(dataset.train_labels)
+    tried = starve(monkeypatch, images // 2)
+    result = train_candidate(task, dataset, replace(recipe, batch_size=4 * images))
+    assert tried == [4 * images, images // 2]
+    assert result.message == f"out of memory with batches of {images}, tried again with {images // 2}"
+
+
 def test_out_of_memory_twice_is_a_failure(task, dataset, recipe, monkeypatch):
     tried = starve(monkeypatch, 8)
     result = train_candidate(task, dataset, recipe)

@@ -109,7 +109,7 @@ class GroupWorker(Worker):
 
     def train(self, task: Task, precision: str) -> Result:
         """Train one network on all devices; `precision` is as for `Worker.train`."""
-        _, recipe, _ = self.arguments
+        dataset, recipe, _ = self.arguments
         reporter = Reporter(self.board, self.number, task.number, self.every)
 
         def attempt(recipe: Recipe) -> Result:
@@ -121,7 +121,7 @@ class GroupWorker(Worker):
         own = trained_under(task.genotype, recipe)
         if own.precision == "auto":
             own = replace(own, precision=precision)
-        return with_half_batch(attempt, own)
+        return with_half_batch(attempt, own, len(dataset.train_labels))
 
     def _start(self) -> None:
         """Start the processes, in place of those there are."""
