@@ -64,11 +64,12 @@ def _docstring(graph: Graph) -> str:
     figures = cost(graph)
     size, classes = shape_text(graph.input_shape), graph.output_shape[0]
     text = str(graph.description or graph.kind)
+    digest = getattr(graph.description, "digest", graph.digest)  # of a genotype, whatever the size of images
     unbroken = text.replace(" ", "\0").replace("\0|\0", " |\0").replace(",\0", ", ").replace(";\0", "; ")
     title = textwrap.fill(unbroken, WIDTH - 3, break_on_hyphens=False).replace("\0", " ")
     return f'''"""{title}
 
-digest      {graph.digest}
+digest      {digest}
 input       {size}, {classes} classes
 parameters  {figures.params:,}
 FLOPs       {figures.flops:,} (multiply-adds of convolutions and linear layers)

@@ -141,6 +141,13 @@ def test_a_first_module_that_takes_the_image_shares_a_class_without_words():
     assert network(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
 
 
+def test_the_digest_of_the_file_is_that_of_the_genotype_at_every_size():
+    genotype = load_space("fcn_heads").sample(29)
+    graph = expand(genotype, (3, 40, 40), 5)
+    assert graph.digest != genotype.digest  # it upsamples by another factor
+    assert f"digest      {genotype.digest}\n" in source(graph)
+
+
 def test_only_torch_is_imported():
     space = load_space("all_modules")
     for seed in range(30):
