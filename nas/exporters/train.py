@@ -146,7 +146,7 @@ def _calls(
 
     def prepare(network: nn.Module) -> None:
         if start is not None:
-            say(start.apply(network, dataset.num_classes))
+            say(start.apply(network, dataset.num_classes, dataset.input_shape[0]))
 
     def begin(dataset: Dataset, recipe: Recipe) -> None:
         if on_start is not None:

@@ -46,13 +46,14 @@ class FineTuning:
         rates = {"freeze": True} if self.freeze else {"body_rate": self.body_rate}
         return {"start": self.file.name, "start_sha256": digest, **rates}
 
-    def apply(self, network: nn.Module, num_classes: int) -> str:
-        """Load the weights into a network and set the rates of its parameters; return what was done.
+    def apply(self, network: nn.Module, num_classes: int, in_chans: int) -> str:
+        """Load the weights into a network, which was made for these numbers of classes and of channels of an
+        image, and set the rates of its parameters; return what was done.
 
         The head stays random where the file is for another number of classes. Colour filters are added up for
         a network of grey images. Raises NasError if the file is of another network.
         """
-        head = head_layers(network, num_classes)
+        head = head_layers(network, num_classes, in_chans)
         own = network.state_dict()
         loaded = _fitted(self._read(own), own, head, str(self.file))
         network.load_state_dict({**own, **loaded})
@@ -87,13 +88,13 @@ class FineTuning:
         return from_torchvision(state, entry.name, graph, where=str(self.file))
 
 
-def head_layers(network: nn.Module, num_classes: int) -> tuple[str, ...]:
+def head_layers(network: nn.Module, num_classes: int, in_chans: int) -> tuple[str, ...]:
     """Return the names of the layers that depend on the number of classes, auxiliary heads left out: the
     classifier, or the scores of a network that classifies pixels and what upsamples them."""
     import torch
 
-    with torch.device("meta"):
-        other: nn.Module = type(network)(num_classes=num_classes + 1)
+    with torch.random.fork_rng([]):
+        other: nn.Module = type(network)(num_classes=num_classes + 1, in_chans=in_chans)
     entries, others = by_module(network.state_dict()), by_module(other.state_dict())
     return tuple(
         layer

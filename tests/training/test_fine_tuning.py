@@ -44,7 +44,7 @@ def test_the_head_is_new_and_colour_filters_are_added_up(genotype, own):
     given = load_file(own)
     network = build(genotype, (1, 8, 8), 10)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    said = FineTuning(own).apply(network, 10)
+    said = FineTuning(own).apply(network, 10, 1)
     assert "classifier is new, for 10 classes" in said
     for name, value in network.state_dict().items():
         if name.startswith("classifier"):
@@ -68,18 +68,18 @@ def test_torchvision_names_are_read_for_networks_of_the_zoo(tmp_path):
     }
     torch.save(state, tmp_path / "resnet18.pth")
     network = build(entry.build(), (3, 32, 32), 5)
-    FineTuning(tmp_path / "resnet18.pth", zoo="resnet18").apply(network, 5)
+    FineTuning(tmp_path / "resnet18.pth", zoo="resnet18").apply(network, 5, 3)
     weights = [value for name, value in network.state_dict().items() if value.ndim == 4]
     assert all((value == 0.5).all() for value in weights)
     assert not (network.state_dict()["classifier.weight"] == 0.5).any()
     with pytest.raises(NasError, match="its names are not those of the network"):
-        FineTuning(tmp_path / "resnet18.pth").apply(network, 5)
+        FineTuning(tmp_path / "resnet18.pth").apply(network, 5, 3)
 
 
 def test_weights_of_another_network_are_refused(own):
     other = build(load_space("residual_vs_fractal").with_input((1, 8, 8), 10).sample(1), (1, 8, 8), 10)
     with pytest.raises(NasError, match=r"own\.safetensors: (the weights do not fit|its names are not)"):
-        FineTuning(own).apply(other, 10)
+        FineTuning(own).apply(other, 10, 1)
 
 
 def test_the_body_is_trained_at_its_share_of_the_rate():
@@ -108,7 +108,7 @@ def test_the_head_of_an_fcn_is_its_scores_and_what_upsamples_them(tmp_path):
     save_file(given, tmp_path / "own.safetensors")
     network = build(genotype, (3, 32, 32), 5)  # as many classes as the first stage has channels
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
-    said = FineTuning(tmp_path / "own.safetensors", freeze=True).apply(network, 5)
+    said = FineTuning(tmp_path / "own.safetensors", freeze=True).apply(network, 5, 3)
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert trained == {name for name, value in fresh.items() if value.shape != given[name].shape}
     assert len({name.rpartition(".")[0] for name in trained}) == 6
@@ -122,7 +122,7 @@ def steps(genotype, start):
     dataset = load_data("digits?limit=150")
     torch.manual_seed(0)
     network = build(genotype, (1, 8, 8), 10)
-    start.apply(network, 10)
+    start.apply(network, 10, 1)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     recipe = Recipe(epochs=1, batch_size=32, precision="float32", weight_decay=0.0)
     loop.train(network, dataset, recipe, seed=0)
