@@ -91,7 +91,8 @@ def export(
     dataset = _dataset_of(run) if column and known else None
     folder, origin = Path(to or run.folder / "export"), "search" if file is None else _named(file)
     variant = Variant(column, fold_bn)
-    return export_trials(trials, folder, run.config, known, variant, dataset, formats, options, origin)
+    fixed = run.fixed_recipe
+    return export_trials(trials, folder, run.config, known, variant, dataset, formats, options, origin, fixed)
 
 
 def _only(trials: Sequence[Trial]) -> int:
@@ -133,6 +134,7 @@ def export_trials(
     formats: Sequence[str] = (),
     options: FormatOptions = PLAIN,
     origin: str = "search",
+    fixed_recipe: Mapping[str, Any] | None = None,
 ) -> list[ExportedTrial]:
     """Write each trial to `to/trial-N`, after verifying it in a fresh process without `nas`.
 
@@ -142,7 +144,8 @@ def export_trials(
     equal. A `variant` other than the whole network has a folder of its own, and a column alone
     is measured on the validation images of `dataset`. `formats` are written too, which takes
     weights: see `nas.exporters.formats`. `origin` names where the weights come from: the search, or a file,
-    whose error is not known. Raises NasError naming the trial that does not hold.
+    whose error is not known. `fixed_recipe` has the fields of the recipe that the space sets for all. Raises
+    NasError naming the trial that does not hold.
     """
     modules = load_formats(formats)
     missing = [trial.number for trial in trials if trial.number not in weights] if modules else []
@@ -159,7 +162,8 @@ def export_trials(
             error = trial.error if origin == "search" else None
             errors.append(_column_error(made, measured) if variant.column else error)
             more = {"weights": kept is not None, "weights_from": None if kept is None else origin}
-            yield _package(trial, config, made, variant, errors[-1], **more, **options.about(formats))
+            more |= options.about(formats) | own_recipe(config, {**(fixed_recipe or {}), **trial.recipe})
+            yield _package(trial, config, made, variant, errors[-1], **more)
 
     done = publish(packages(), to, modules)
     return [
@@ -257,8 +261,12 @@ def about_trial(
         **normalisation(config.mean, config.std),
         "fit": fit_of(config.data),
         **{name: settings[name] for name in kept},
-        **({"recipe": settings["recipe"] | trial.recipe, "own_recipe": trial.recipe} if trial.recipe else {}),
     }
+
+
+def own_recipe(config: RunConfig, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of config.json for fields of the recipe that the space sets or the trial chose."""
+    return {"recipe": config.to_dict()["recipe"] | fields, "own_recipe": dict(fields)} if fields else {}
 
 
 def _measured(trial: Trial, config: RunConfig, variant: Variant, error: float | None) -> dict[str, Any]:

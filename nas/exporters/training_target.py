@@ -65,7 +65,7 @@ class TrainingTarget:
 
 def trial_target(run: Run, trial: Trial) -> TrainingTarget:
     """Return a trial of a run, to be trained on the data of the search."""
-    config = run.config
+    config, own = run.config, run.fixed_recipe | trial.recipe
     return TrainingTarget(
         name=f"trial-{trial.number}",
         to=run.folder / "train",
@@ -74,12 +74,12 @@ def trial_target(run: Run, trial: Trial) -> TrainingTarget:
             "title": f"Trial {trial.number} of a search over {config.space}",
             "trial": trial.number,
             "space": config.space,
-            **({"own_recipe": trial.recipe} if trial.recipe else {}),
+            **({"own_recipe": own} if own else {}),
         },
         data=config.data,
         fingerprint=config.data_fingerprint,
         split_seed=config.seed,
-        recipe=_of_images(asdict(config.recipe)) | trial.recipe,
+        recipe=_of_images(asdict(config.recipe)) | own,
     )
 
 

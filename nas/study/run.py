@@ -65,6 +65,13 @@ class Run:
         return parse_space(run_folder.read_space(self.files, self.config), str(self.files.space))
 
     @property
+    def fixed_recipe(self) -> dict[str, Any]:
+        """The fields of the recipe that the space sets for all trainings."""
+        spec = self.space.spec
+        fixed = spec.recipe.keys() - spec.recipe_decisions.keys()
+        return {name: getattr(self.config.recipe, name) for name in sorted(fixed)}
+
+    @property
     def reseeded(self) -> Sequence[Trial]:
         """Trainings of trials with further seeds (`nas.reseed`); `proposal.design["trial"]` names the
         trial."""

@@ -13,7 +13,7 @@ from nas.controller.evaluators import Workers, local, make_evaluator
 from nas.controller.loop import run_search
 from nas.data import load_data
 from nas.errors import NasError
-from nas.exporters.run import about_trial
+from nas.exporters.run import about_trial, own_recipe
 from nas.exporters.train import train_target
 from nas.exporters.training_target import file_target, trial_target
 from nas.exporters.variants import WHOLE, make_variant
@@ -38,7 +38,7 @@ modules: [plain, residual]
 stages:
   - {depth: [1, 2], width: 4, stride: 2}
   - {depth: 1, width: 6, stride: 2}
-recipe: {lr: [0.05, 0.4], batch_size: [16, 32]}
+recipe: {lr: [0.05, 0.4], batch_size: [16, 32], cutout: 1}
 """
 SPACE = parse_space(TEXT, "joint.yaml")
 
@@ -169,10 +169,14 @@ def test_reseeding_keeps_the_recipe(run, results):
 def test_a_full_training_takes_the_recipe_of_the_trial(run, tmp_path):
     trial = next(t for t in run.study.trials if t.recipe == {"batch_size": 32, "lr": 0.4})
     target = trial_target(run, trial)
-    assert target.recipe.items() >= trial.recipe.items()
+    assert target.recipe.items() >= (run.fixed_recipe | trial.recipe).items()
     assert type(target.genotype) is nas.Genotype
     report = train_target(target, epochs=1, to=tmp_path)
-    assert (report["recipe"]["lr"], report["recipe"]["batch_size"]) == (0.4, 32)
+    assert (report["recipe"]["lr"], report["recipe"]["batch_size"], report["recipe"]["cutout"]) == (
+        0.4,
+        32,
+        1,
+    )
     about = json.loads((tmp_path / f"trial-{trial.number}" / "config.json").read_text())
     assert about["digest"] == trial.genotype.network.digest
     again = file_target(tmp_path / f"trial-{trial.number}" / "config.json")
@@ -183,10 +187,10 @@ def test_an_export_is_of_the_network_and_says_its_recipe(run):
     trial = run.trial(0)
     network = nas.build(trial.genotype, run.config.input_shape, 10)
     made = make_variant(trial.genotype, run.config.input_shape, 10, network.state_dict(), WHOLE)
-    about = about_trial(trial, run.config, made)
+    about = about_trial(trial, run.config, made) | own_recipe(run.config, run.fixed_recipe | trial.recipe)
     assert about["digest"] == trial.genotype.network.digest
     assert about["network"] == str(trial.genotype.network)
-    assert about["own_recipe"] == trial.recipe
+    assert about["own_recipe"] == run.fixed_recipe | trial.recipe
     assert about["recipe"].items() >= trial.recipe.items()
 
 
