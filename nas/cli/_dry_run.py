@@ -42,7 +42,8 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     counted = "" if networks is None else f" ({networks:,} {noun}{'s' * (networks != 1)})"
     echo(f"space       {config.space.name}: {genotypes(config.space)}{counted}, {decisions} decisions")
     if networks is not None and networks < config.trials and not config.searcher.plans_every_trial:
-        echo(f"            the search ends when all are tried, before {config.trials} candidates")
+        before = f", before {config.trials} candidates" if config.trials < UNBOUNDED else ""
+        echo(f"            the search ends when all are tried{before}")
     echo_labelled(*adaptation_lines(config.space), *_limit_lines(document["limits"]))
     searched = config.space.spec.recipe_decisions
     echo_labelled(*data_lines(dataset, config.data), *lines_of_recipe(config.recipe, dataset, searched))

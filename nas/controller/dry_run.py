@@ -55,10 +55,17 @@ def plan(config: SearchConfig, dataset: Dataset, workers: Workers) -> Plan:
     median = sorted(range(len(samples)), key=lambda i: costs[i].flops)[len(samples) // 2]
     slots, seconds = workers.count, None
     if not workers.gpus_per_worker:
-        slots, rounds = cores, -(-config.trials // cores)
+        slots, rounds = cores, -(-_trainings(config) // cores)
         seconds = _training_seconds(config, dataset, samples[median]) * rounds
+        seconds = min(seconds, config.seconds or seconds)
     design = config.searcher.summary(config.space, config.seed, config.trials)
     return Plan(_quantiles(costs), len(samples), slots, seconds, design)
+
+
+def _trainings(config: SearchConfig) -> int:
+    """Return the most trainings of the search, which ends when all networks of its space are tried."""
+    networks = None if config.searcher.plans_every_trial else config.space.networks()
+    return config.trials if networks is None else min(config.trials, len(networks))
 
 
 def describe(config: SearchConfig, dataset: Dataset, planned: Plan) -> dict[str, Any]:

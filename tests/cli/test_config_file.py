@@ -131,3 +131,13 @@ def test_a_search_that_time_limits_is_resumed_with_a_limit(here, capsys):
 def test_two_numbers_of_epochs_are_refused(here, capsys):
     assert command([*SEARCH.split(), "--space", "tiny.yaml", "--recipe", "epochs=3"]) == 2
     assert "epochs: 3 in the recipe, and 1 beside it" in capsys.readouterr().err
+
+
+def test_the_plan_of_a_search_takes_no_longer_than_its_limits(here, capsys):
+    for limit, most in ((["--time", "7s"], 7), (["--trials", "100000"], 60)):
+        assert command([*SEARCH.split(), "--space", "tiny.yaml", *limit, "--dry-run", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["seconds"] <= most
+    assert command([*SEARCH.split(), "--space", "tiny.yaml", "--time", "7s", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "the search ends when all are tried\n" in out
+    assert "as many candidates as fit in 0:07" in out
