@@ -2,9 +2,10 @@
 
 Modules are told apart by their expanded graph in one context, so that two types, or two settings, that make
 the same graph are one module; the inner steps of a derivation count as modules, too. Good networks have the
-lowest errors among those of nearly equal FLOPs. A search copies from its parents, so the networks that
-descend from one first network count as one observation. Where a module makes no difference, its share in
-each has the mean that uniform draws of equal FLOPs have.
+lowest errors in a range of FLOPs, of which there are at most four. A search copies from its parents, so the
+networks that descend from one first network count as one observation. Where a module makes no difference,
+its share in each has the mean that uniform draws of the same range have. Within a range a module is not told
+apart from the FLOPs that come with it.
 
 A free space holds countless modules, and any network has some that hardly another one has. So p is adjusted
 for all modules of the space, not only for those that were found: by Bonferroni's method with weights, where
@@ -52,8 +53,8 @@ class Recurrent:
     module: one with this graph, at a width and stride of its own. networks: good networks that have it.
     families: families of good networks (a first network and those that descend from it) that have it. share:
     mean over families of the share of their networks that have it, with 95 % limits. expected: the share
-    in uniform draws of equal FLOPs. p: adjusted for all modules of the space. gain: by how much the error of
-    its good networks is below the median of all networks of nearly equal FLOPs, on average.
+    in uniform draws of the same range of FLOPs. p: adjusted for all modules of the space. gain: by how much
+    the error of its good networks is below the median of all networks of their range, on average.
     """
 
     key: str
@@ -72,7 +73,8 @@ class Recurrence:
     counted among.
 
     good, families: good networks, and their families. left_out: trained networks in bins of FLOPs with too
-    few of them, or too few uniform draws. draws: uniform draws in the bins.
+    few of them, or too few uniform draws. draws: uniform draws in the bins. ranges: lowest and highest FLOPs
+    of the trained networks of each bin.
     """
 
     modules: tuple[Recurrent, ...]
@@ -80,6 +82,7 @@ class Recurrence:
     families: int
     left_out: int
     draws: int
+    ranges: tuple[tuple[int, int], ...] = ()
 
     @property
     def shown(self) -> tuple[Recurrent, ...]:
@@ -119,7 +122,9 @@ def recurrent_modules(trials: Sequence[Trial], space: SearchSpace, *, seed: int 
         raise NasError(message, where=space.name, hint=hint)
     good, gains = _good(trained, bins, usable)
     left_out = sum(b not in usable for b in bins)
-    return _count(trials, good, gains, drawn, left_out, sum(len(drawn[b]) for b in usable))
+    inside = [[int(value) for value, at in zip(flops, bins, strict=True) if at == b] for b in usable]
+    found = _count(trials, good, gains, drawn, left_out, sum(len(drawn[b]) for b in usable))
+    return replace(found, ranges=tuple((min(own), max(own)) for own in inside))
 
 
 def _flops(space: SearchSpace, genotype: Genotype) -> int:

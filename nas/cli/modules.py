@@ -11,6 +11,7 @@ import click
 from nas.cli import _options as options
 from nas.cli._output import echo, emit, note, table
 from nas.errors import NasError
+from nas.formatting import metric
 
 if TYPE_CHECKING:
     from nas.analysis.recurrent import Recurrence, Recurrent
@@ -34,12 +35,13 @@ def command(
 ) -> None:
     """Rank the modules that recur among the good networks of a run.
 
-    Good networks have the lowest quarter of errors among those of nearly equal FLOPs. A module is what its
-    layers compute: settings that make the same graph are one. Its share is held against 1,000 uniform draws
-    from the space at equal FLOPs. Networks that descend from one first network count as one observation.
+    Good networks have the lowest quarter of errors in a range of FLOPs, of which there are at most four. A
+    module is what its layers compute: settings that make the same graph are one. Its share is held against
+    1,000 uniform draws from the space, those in the same range. Networks that descend from one first network
+    count as one observation.
 
     Modules are ordered by p, adjusted for all modules of the space; then by the number of families that have
-    them, and by how many points of error their networks are below the median at equal FLOPs.
+    them, and by how many points of error their networks are below the median of their range.
 
     --take writes a module type with the fields in which the modules differ, and checks that it makes the same
     networks. Modules of a free space that known types make are passed over. `nas search --plugin NAME.py`
@@ -67,6 +69,8 @@ def command(
         f"{found.good} good networks of {found.families} families with {len(found.modules)} modules; "
         f"{found.draws} uniform draws; p adjusted for all modules of the space"
     )
+    ranges = ", ".join(f"{metric(low)} to {metric(high)}" for low, high in found.ranges)
+    echo(f"compared within FLOPs of {ranges}; inside, modules and FLOPs are not told apart")
     if not found.shown:
         echo(NONE_SHOWN)
     if found.left_out:
@@ -110,8 +114,9 @@ def _as_json(found: Recurrence) -> dict[str, Any]:
         }
         for row in found.modules
     ]
-    counts = {"good": found.good, "families": found.families, "draws": found.draws}
-    return {"modules": modules, **counts, "left_out": found.left_out, "shown": len(found.shown)}
+    counts: dict[str, int] = {"good": found.good, "families": found.families, "draws": found.draws}
+    counts |= {"left_out": found.left_out, "shown": len(found.shown)}
+    return {"modules": modules, **counts, "flops_ranges": [list(limits) for limits in found.ranges]}
 
 
 def _take(run: Run, found: Recurrence, count: int, name: str) -> Path:

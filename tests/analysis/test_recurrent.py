@@ -98,6 +98,10 @@ def test_a_module_that_makes_networks_good_is_shown_and_one_by_chance_is_not():
     assert first.share.low > first.expected
     assert first.networks == first.families <= found.good == found.families
     assert recurrent_modules(trials_of(chance), SPACE).shown == ()
+    lows, highs = zip(*found.ranges, strict=True)
+    assert list(lows) == sorted(lows)
+    assert all(low <= high for low, high in found.ranges)
+    assert all(high <= low for high, low in zip(highs, lows[1:], strict=False))
 
 
 def test_what_one_network_alone_has_is_never_shown():
