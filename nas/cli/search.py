@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Number of candidates in all, including those that a resumed run has.",
 )
-@click.option("--epochs", type=int, metavar="E", help="Epochs per candidate. Default: that of the data set.")
+@click.option("--epochs", type=int, metavar="E", help="Epochs per candidate. Default: 10.")
 @click.option(
     "--time",
     "seconds",

@@ -82,7 +82,7 @@ def search(
         trials: Trials in all, 24 by default, those of a resumed run included.
         seconds: Time for the search: no trial starts that would probably end later. Without `trials` as many
             trials as fit; the run then records how many it took.
-        epochs: Epochs of each training; the data set has a default.
+        epochs: Epochs of each training, 10 by default.
         recipe: Fields of `nas.training.recipe.Recipe` to set for all trainings, such as `{"lr": 0.1}`.
         searcher: What proposes networks: hypervolume (the default), evolution, random, optuna:SAMPLER, or a
             design that compares module types and optimises nothing, balanced or paired.

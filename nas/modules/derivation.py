@@ -46,7 +46,7 @@ del COMPOSITES["gated3"], COMPOSITES["gated4"]
 CHILDREN = (4, 3, 3, 2, 2, 2)
 """Most operands by level, so that the number of places in a tree stays small."""
 COMPOSITE_SHARE = (0.95, 0.6, 0.4, 0.25, 0.25, 0.25)
-"""Probability of an operator by level: most trees have two or three levels."""
+"""Probability of an operator by level, from the root down."""
 PRIOR = {"seq": 4.0, "add": 3.0, "concat": 2.0, "conv": 2.0, "end": 1.0}
 """Weight of operators and operations by kind, 1 of the others."""
 
