@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
 from nas.stats.estimate import UNKNOWN, Estimate
 from nas.stats.resampling import Floats, rank_correlation
+from nas.study.objectives import objective
 from nas.study.trial import Trial
 
 LEVEL = 0.95
@@ -103,38 +105,42 @@ def seed_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
     return Estimate(value, max(value - half, -1.0), min(value + half, 1.0))
 
 
-def front_shares(errors: Floats, points: Floats, column: int | None, rng: np.random.Generator) -> Floats:
+def front_shares(values: Floats, rng: np.random.Generator) -> Floats:
     """Return the share of resamples in which each network is on the front (networks,).
 
-    `errors` (networks, seeds) are NaN where a training failed; `points` (networks, objectives)
-    hold the objectives, the error in `column` (None where it is none of them). Seeds are drawn
-    with replacement, and deviations widened by sqrt(k / (k - 1)) for k seeds, without which the
-    spread of so few would be too small (Rao and Wu, 1988). A network without a training in a
-    resample is not on its front. NaN where a network has fewer than two seeds.
+    `values` (networks, seeds, objectives) are NaN where a training failed or measured no such objective.
+    Seeds are drawn with replacement, and deviations widened by sqrt(k / (k - 1)) for k seeds, without which
+    the spread of so few would be too small (Rao and Wu, 1988). A network without a training in a resample is
+    not on its front. NaN where a network has fewer than two seeds.
     """
-    known = np.isfinite(errors)
+    known = np.isfinite(values).all(axis=2)
     count = known.sum(axis=1)
-    if not len(errors) or count.min() < 2:
-        return np.full(len(errors), np.nan)
-    seeds = errors.shape[1]
+    if not len(values) or count.min() < 2:
+        return np.full(len(values), np.nan)
+    seeds = values.shape[1]
     drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES)
     times = drawn @ known.T
-    mean = np.where(known, errors, 0).sum(axis=1) / count
-    deviations = np.where(known, errors - mean[:, None], 0)
-    moved = mean + np.sqrt(count / (count - 1)) * (drawn @ deviations.T) / np.maximum(times, 1)
+    widened = np.sqrt(count / (count - 1)) / np.maximum(times, 1)
+    moved = np.stack([_moved(column, known, drawn, widened) for column in np.moveaxis(values, 2, 0)], axis=2)
     moved[times == 0] = np.inf
-    return np.array([_on_front(moved, points, column, member) for member in range(len(errors))])
+    return np.array([_on_front(moved, member) for member in range(len(values))])
 
 
-def _on_front(moved: Floats, points: Floats, column: int | None, member: int) -> float:
-    """Share of resamples (resamples, networks) of the error in which no other network dominates."""
-    worse, better = np.zeros(moved.shape, bool), np.zeros(moved.shape, bool)
-    for i, values in enumerate(points.T):
-        others = moved if i == column else values[None]
-        own = others[:, [member]]
-        worse |= others > own
-        better |= others < own
-    free = ~(~worse & better).any(axis=1) & np.isfinite(moved[:, member])
+def _moved(values: Floats, known: Any, drawn: Any, widened: Floats) -> Floats:
+    """Return the means (resamples, networks) of one objective, exactly its value where all seeds have one."""
+    first = values[np.arange(len(values)), known.argmax(axis=1)][:, None]
+    offsets = np.where(known, values - first, 0)
+    mean = offsets.sum(axis=1) / known.sum(axis=1)
+    deviations = np.where(known, offsets - mean[:, None], 0)
+    found: Floats = first.T + mean + widened * (drawn @ deviations.T)
+    return found
+
+
+def _on_front(moved: Floats, member: int) -> float:
+    """Share of resamples (resamples, networks, objectives) in which no other network dominates."""
+    own = moved[:, [member]]
+    dominates: Any = ~(moved > own).any(axis=2) & (moved < own).any(axis=2)
+    free = ~dominates.any(axis=1) & np.isfinite(own[:, 0]).all(axis=1)
     return float(free.mean())
 
 
@@ -151,15 +157,15 @@ def _repeated(
     seeds = sorted({trial.seed for trial in trainings})
     row = {trial.digest: at for at, trial in enumerate(members)}
     errors, tried = np.full((len(members), len(seeds)), np.nan), np.zeros((len(members), len(seeds)), bool)
+    values = np.full((*errors.shape, len(objectives)), np.nan)
     for trial in trainings:
         at = row[trial.digest], seeds.index(trial.seed)
         tried[at] = True
         if trial.error is not None:
             errors[at] = trial.error
+            values[at] = [objective(name).read(trial) for name in objectives]  # None is NaN
     failed = (tried & ~np.isfinite(errors)).sum(axis=1)
-    points = np.array([trial.values(objectives) for trial in members], float)
-    column = list(objectives).index("error") if "error" in objectives else None
-    shares = front_shares(errors, points, column, np.random.default_rng(seed))
+    shares = front_shares(values, np.random.default_rng(seed))
     known_errors = [tuple(line[np.isfinite(line)].tolist()) for line in errors]
     rows = zip(members, known_errors, failed, shares, strict=True)
     return Repeated(

@@ -96,8 +96,9 @@ def test_independent_seeds_cover_as_often_as_they_say():
 
 
 def shares(errors, flops):
-    points = np.column_stack([np.nanmean(errors, axis=1), flops])
-    return front_shares(np.asarray(errors, float), points, 0, np.random.default_rng(0))
+    errors = np.asarray(errors, float)
+    values = np.stack([errors, np.broadcast_to(np.array(flops, float)[:, None], errors.shape)], axis=2)
+    return front_shares(values, np.random.default_rng(0))
 
 
 def test_members_far_apart_stay_and_a_toss_up_comes_and_goes():
@@ -129,6 +130,25 @@ def test_without_two_seeds_shares_are_not_known():
 
 def test_a_member_that_may_diverge_is_not_sure_of_its_place():
     assert shares([[0.5, 0.5, 0.5], [0.3, 0.3, np.nan]], [1, 2])[1] < 1
+
+
+def test_every_objective_that_a_training_measures_is_resampled():
+    """By the trainings of the search both are on the front; by the further ones the dearer one never is."""
+    first, second = trainings([(0.5,), (0.3,)])
+    cheap, dear = sorted((first, second), key=lambda trial: trial.cost.flops)
+
+    def training(network, seed, balanced):
+        row = {"epoch": 2, "val_balanced_error": balanced}
+        return replace(network, number=seed, seed=seed, curve=(row,))
+
+    members = [training(cheap, 0, 0.8), training(dear, 0, 0.7)]
+    further = [training(cheap, seed, 0.8 + seed / 100) for seed in (1, 2, 3)]
+    further += [training(dear, seed, 0.9 + seed / 100) for seed in (1, 2, 3)]
+    names = ("balanced_error", "flops")
+    (found,) = repeated(members, further, names)
+    assert [member.front_share for member in found.members] == [1, 0]
+    (found,) = repeated(members, [replace(trial, curve=()) for trial in further], names)
+    assert np.isnan([member.front_share for member in found.members]).all()
 
 
 def test_errors_are_gathered_by_network_budget_and_seed():
