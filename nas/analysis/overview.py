@@ -92,7 +92,7 @@ def overview(runs: Sequence[Run], *, seed: int = 0) -> Overview:
 
     pooled = pool(runs)
     trials = without_selected(pooled.trials)
-    distinct = distinct_networks(trials)
+    distinct = distinct_networks(trials, [name for name in runs[0].config.objectives if name in trials])
     objectives = _objectives(runs[0], distinct)
     networks = with_expected(distinct, _expected(runs, objectives))
     sample, described = sample_of(networks)

@@ -75,13 +75,13 @@ def dominating_type(blocks: Sequence[str]) -> str:
     return MIXED if rest and rest[0][1] == most else name
 
 
-def distinct_networks(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per distinct complete network, with the columns of its first trial, its mean `error`
-    over all its trainings, whether any was a `uniform` draw, its dominating `type`, its `depth`
+def distinct_networks(trials: pd.DataFrame, objectives: Sequence[str] = ()) -> pd.DataFrame:
+    """Return one row per distinct complete network, with the columns of its first trial, its mean `error` and
+    `objectives` over all its trainings, whether any was a `uniform` draw, its dominating `type`, its `depth`
     in blocks, and the `cluster` in which it was drawn: a context, or itself. A network under several recipes
     has a row for each, and one cluster."""
     complete = trials[(trials["state"] == "complete") & trials["error"].notna()]
-    first = network_means(complete)
+    first = network_means(complete, objectives)
     uniform = complete.groupby("digest", sort=False)["uniform"].any()
     of_context = [design.get("context") for design in first["design"]]
     runs = first["run"] if "run" in first else [0] * len(first)

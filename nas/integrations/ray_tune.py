@@ -18,14 +18,16 @@
 `nas pareto`, `nas analyze` and `nas export` read `ours.folder`. The configuration of a trial holds the
 decisions of the space, the seed of its training and, if a scheduler varies them, fields of the recipe.
 Population based training takes `param_space=ours.param_space` in place of the searcher. It trains networks
-with unequal recipes, so such a run finds networks but supports no ranking of module types.
+with unequal recipes, of which each trial records the last. So such a run finds networks but supports no
+ranking of module types.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,10 +59,12 @@ from nas.searchers import make_searcher
 from nas.searchers.base import Searcher as OurSearcher
 from nas.searchers.base import propose
 from nas.searchers.warm_start import find_warm_starts, warm_start_proposals
+from nas.space.candidate import recipe_of, under
 from nas.space.genotype import Genotype, expand
 from nas.space.load import parse_space
 from nas.space.space import SearchSpace
 from nas.study import run_folder
+from nas.study.objectives import objective
 from nas.study.run_folder import RESULTS, RunFolder
 from nas.study.study import Study
 from nas.study.trial import Proposal, Trial
@@ -70,6 +74,8 @@ from nas.training.candidate import MESSAGE_LIMIT, out_of_memory
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial as TuneTrial
 
+    from nas.recipe import Recipe
+
 
 def tune_run(
     space: str | Path | SearchSpace,
@@ -78,7 +84,12 @@ def tune_run(
     recipe: Mapping[str, Any] | None = None,
     name: str | None = None,
     results_dir: str | Path = RESULTS,
-    **settings: Any,
+    data: object = None,
+    trials: int | None = None,
+    searcher: str | None = None,
+    objectives: Sequence[str] | None = None,
+    seed: int | None = None,
+    seed_with: Sequence[str] | None = None,
 ) -> TuneRun:
     """Create a run folder for a Tuner to fill.
 
@@ -86,12 +97,20 @@ def tune_run(
     epochs: full budget of a trial.
     recipe: fields of the training recipe that differ from the default of the data set.
     name: name of the run; by default the space and the time.
-    settings: data, trials, searcher, objectives, seed and seed_with, as for `nas.search`.
+    data, trials, searcher, objectives, seed, seed_with: as for `nas.search`. Objectives are the error and
+        what is known of a network before its training.
 
     Raises NasError if a setting is wrong or the folder exists.
     """
     changes = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
-    config, dataset = prepare(space, recipe=changes, **settings)
+    settings = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
+    config, dataset = prepare(space, recipe=changes, seed=seed, seed_with=seed_with, **settings)
+    measured = [
+        name for name in config.objectives if not (name == "error" or objective(name).before_training)
+    ]
+    if measured:
+        hint = "error and what is known of a network before its training; nas search measures the others"
+        raise NasError(f"{', '.join(measured)} is not measured here", where="objectives", hint=hint)
     if config.searcher.plans_every_trial:
         hint = "a scheduler that stops trials would break it; nas search runs it"
         raise NasError(f"{config.searcher.name} plans equal trainings", where="searcher", hint=hint)
@@ -241,6 +260,9 @@ class RunRecorder(tune.Callback):
         """Record a trial that is not recorded yet; Tune restores trials after its driver was lost."""
         run, space = self.run, self.run.space
         number, proposal = self._origin(trial)
+        network = proposal.genotype
+        if own := _own_recipe(run.recipe, trial.config):
+            proposal = replace(proposal, network=under(network.network, recipe_of(network) | own))
         if run.study.by_number(number) is not None:
             return
         state = read_checkpoint(trial.checkpoint) if trial.checkpoint else None
@@ -254,8 +276,8 @@ class RunRecorder(tune.Callback):
             state="failed" if reason else "complete" if len(rows) == run.epochs else "stopped",
             reason=reason,
             message=unicode_text(message),
-            cost=cost(expand(proposal.genotype, space.input_shape, space.num_classes)),
-            decisions=space.decisions(proposal.genotype),
+            cost=cost(expand(network, space.input_shape, space.num_classes)),
+            decisions=space.decisions(network),
             seed=trial.config.get(SEED, 0),
             epochs=len(rows),
             error=None if reason else rows[-1]["val_error"],
@@ -275,6 +297,13 @@ class RunRecorder(tune.Callback):
         if proposal is None or proposal.genotype != genotype:
             proposal = Proposal(genotype, "tune")
         return number, proposal
+
+
+def _own_recipe(recipe: Recipe, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields in which the recipe of a configuration differs from that of the run."""
+    own = {name: config[name] for name in varied(config) if config[name] != getattr(recipe, name)}
+    shared = {field.name for field in fields(recipe) if field.metadata["shared"]}
+    return {name: value for name, value in own.items() if name not in shared}
 
 
 def weights_of(state: Mapping[str, Any]) -> bytes:

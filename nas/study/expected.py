@@ -41,6 +41,7 @@ class Expected:
 
     mean, sd: of the error that many trainings would have on average. member: probability that the network is
     on the front, from independent normal errors. points: (n, d) expected error and the other objectives.
+    trainings: how many the model is of.
     """
 
     digests: tuple[str, ...]
@@ -48,6 +49,7 @@ class Expected:
     sd: Floats
     member: Floats
     points: Floats
+    trainings: int
 
     def __repr__(self) -> str:
         return f"<Expected errors of {len(self.digests)} networks, {len(self.front)} of them on the front>"
@@ -101,7 +103,8 @@ def expected(
     others = [name for name in objectives if name != "error"]
     exact = [study.means(trial, others) if others else () for trial in networks]
     points = np.column_stack([mean, np.array(exact, float).reshape(len(networks), len(others))])
-    return Expected(tuple(trial.digest for trial in networks), mean, sd, memberships(points, sd), points)
+    digests, member = tuple(trial.digest for trial in networks), memberships(points, sd)
+    return Expected(digests, mean, sd, member, points, len(trainings))
 
 
 def expected_errors(

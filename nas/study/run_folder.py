@@ -145,7 +145,13 @@ def list_runs(results_dir: str | Path) -> list[RunFolder]:
         return []
     except OSError as error:
         raise NotFoundError(f"cannot be read: {error.strerror}", where=str(root)) from error
-    return [RunFolder(path.parent) for path in sorted(paths, key=lambda p: (p.stat().st_mtime_ns, p))]
+    return sorted((RunFolder(path.parent) for path in paths), key=_start)
+
+
+def _start(files: RunFolder) -> tuple[int, Path]:
+    """Return when a run was started, for sorting: its space is written then, and its settings again later."""
+    file = files.space if files.space.is_file() else files.config
+    return file.stat().st_mtime_ns, files.path
 
 
 @contextmanager

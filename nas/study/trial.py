@@ -55,11 +55,16 @@ class StoredGenotype:
 
     @cached_property
     def genotype(self) -> Genotype:
-        """The network; NasError if the text is not a genotype, or one of other module types."""
-        genotype = Genotype.from_json(self.text, self.where)
+        """The network; NasError if the text is not a genotype, one of other module types, or one whose module
+        types make another network today, as those of a plug-in may that was changed."""
+        genotype = under(Genotype.from_json(self.text, self.where), self.recipe)
         if tuple(dict.fromkeys(genotype.module_types)) != self.distinct_types:
             raise StorageError("its module types are not those of its network", where=self.where)
-        return under(genotype, self.recipe)
+        if genotype.digest != self.digest:
+            hint = "was the file of a plug-in changed? its weights and errors are those of the file as it was"
+            message = "its module types make another network than was recorded"
+            raise StorageError(message, where=self.where, hint=hint)
+        return genotype
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, StoredGenotype) and (self.text, self.recipe) == (other.text, other.recipe):

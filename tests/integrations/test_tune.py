@@ -20,6 +20,7 @@ from testing.paths import ROOT
 
 import nas
 from nas.analysis.analyze import STOPPED
+from nas.analysis.table import trial_table
 from nas.analysis.text.pareto import pareto_text
 from nas.errors import NasError
 from nas.integrations import ray_trainable as trainable
@@ -202,9 +203,27 @@ def test_a_trial_is_recorded_once(tmp_path, session):
     ours.recorder.on_trial_complete(0, [], ended("of another searcher", config, halfway))
     ours.recorder.on_trial_complete(0, [], ended("other", config, halfway, diverged=True, epoch=2))
     ours.recorder.on_trial_error(0, [], ended("last", config, halfway))
-    outcomes = [(trial.state, trial.reason, trial.epochs) for trial in ours.study.trials]
+    ours.recorder.on_trial_complete(0, [], ended("of its own rate", {**config, "lr": 0.03}, last))
+    assert [trial.recipe for trial in ours.study.trials] == [{}] * 4 + [{"lr": 0.03}]
+    assert trial_table(nas.open_run(ours.folder).study)["recipe_by_type"].tolist() == [False] * 4 + [True]
+    outcomes = [(trial.state, trial.reason, trial.epochs) for trial in ours.study.trials[:4]]
     assert outcomes[1:] == [("stopped", "", 1), ("failed", "diverged", 1), ("failed", "oom", 1)]
     assert {trial.proposal.proposer for trial in ours.study.trials[1:]} == {"tune"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"objectives": ("error", "latency")}, "latency is not measured here"),
+        ({"trails": 5}, "trails"),
+        ({"fidelity": (1, 2)}, "fidelity"),
+        ({"seconds": 5.0}, "seconds"),
+    ],
+)
+def test_settings_without_an_effect_are_refused(tmp_path, settings, message):
+    with pytest.raises((NasError, TypeError), match=message):
+        new_run(tmp_path, **settings)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from testing.trials import a_trial
 
-from nas.errors import NasError
+from nas.errors import NasError, StorageError
+from nas.space.candidate import under
 from nas.study.history import History
 from nas.study.trial import StoredGenotype
 
@@ -114,10 +115,19 @@ def test_a_paused_trial_that_is_discarded_is_forgotten():
         assert number == 0
 
 
+def test_a_network_that_its_module_types_no_longer_make_is_refused():
+    """As after the file of a plug-in was changed: weights and error are those of another network."""
+    genotype, other = (a_trial(0, seed=seed).genotype for seed in (1, 2))
+    types = tuple(dict.fromkeys(genotype.module_types))
+    stored = StoredGenotype(other.digest, types, genotype.to_json(), "trial 3")
+    with pytest.raises(StorageError, match="trial 3: its module types make another network"):
+        assert stored.genotype
+
+
 def test_networks_that_are_stored_are_equal_where_the_networks_are():
     def stored(genotype, **recipe):
-        text = genotype.to_json()
-        return StoredGenotype(genotype.digest, tuple(dict.fromkeys(genotype.module_types)), text, "", recipe)
+        text, digest = genotype.to_json(), under(genotype, recipe).digest
+        return StoredGenotype(digest, tuple(dict.fromkeys(genotype.module_types)), text, "", recipe)
 
     one, two = (a_trial(0, seed=seed).genotype for seed in (1, 2))
     assert stored(one) == stored(one) == one

@@ -47,7 +47,14 @@ def with_expected_errors(history):
     mean = np.array([trial.error for trial in networks])
     points = np.array([history.means(trial, THREE) for trial in networks])
     sd = np.full(len(networks), 0.05)
-    return Expected(tuple(trial.digest for trial in networks), mean, sd, np.full(len(networks), 0.5), points)
+    return Expected(
+        tuple(trial.digest for trial in networks),
+        mean,
+        sd,
+        np.full(len(networks), 0.5),
+        points,
+        len(networks),
+    )
 
 
 @pytest.mark.parametrize("objectives", [("flops", "error"), THREE])

@@ -29,7 +29,9 @@ MIN_OVERLAP = 0.8
 PAIRED_RUNS = 160
 """Runs of the least paired study of two types: 20 contexts, two arms, two seeds."""
 
-OWN_RECIPES = "the space gives module types recipes of their own, so a difference may be that of the recipes"
+OWN_RECIPES = (
+    "module types or trainings have recipes of their own, so a difference may be that of the recipes"
+)
 
 LETTERS = "ABCDX"
 """The grades, from the best to none."""

@@ -31,7 +31,7 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @dataclass(frozen=True)
 class Side:
-    """One run. `best` is the trial of the lowest error; `points` (networks, 2) are the distinct networks;
+    """One run. `best` is the network of the lowest mean error; `points` (networks, 2) are the networks;
     hypervolumes are shares of the box from the best of each objective in either run to the reference; `early`
     is that after as many trials as the shorter run has, and `volumes` are those of the resamples. The curves
     are of error, raw and with equal weight for every FLOPs bin."""
@@ -44,6 +44,11 @@ class Side:
     volumes: Floats
     raw: Edf
     equal_flops: Edf
+
+    @property
+    def lowest(self) -> float:
+        """The error of `best`."""
+        return self.run.study.means(self.best, ("error",))[0]
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def _side(
     volumes = _volumes(points, corner, resamples) / box
     return Side(
         run,
-        min(run.study.complete, key=lambda trial: trial.values(("error", "flops"))),
+        min(run.study.networks, key=lambda trial: run.study.means(trial, ("error", "flops"))),
         points,
         _estimate(hypervolume(points, corner) / box, volumes),
         hypervolume(_networks(run, names, trials), corner) / box,

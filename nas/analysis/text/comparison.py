@@ -185,7 +185,7 @@ def _front_parts(comparison: RunComparison) -> list[RenderableType]:
         "failed trials": [str(_failed(side)) for side in (first, second)],
     }.items():
         table.add_row(name, *cells, "")
-    best = [side.best.objective("error") for side in (first, second)]
+    best = [side.lowest for side in (first, second)]
     table.add_row(
         "lowest error, %",
         *(f"{100 * e:.2f} (trial {s.best.number})" for e, s in zip(best, (first, second), strict=True)),
@@ -266,7 +266,7 @@ def _side_dict(side: Side) -> dict[str, Any]:
         "failed": _failed(side),
         "networks": len(side.points),
         "uniform": _uniform(side),
-        "best": {"trial": side.best.number, "error": side.best.error},
+        "best": {"trial": side.best.number, "error": side.lowest},
         "hypervolume": estimate_dict(side.hypervolume),
         "early_hypervolume": side.early,
         "error_quantiles": _quantiles(side.raw),

@@ -161,7 +161,7 @@ def pareto_text(
         error = none_complete((trial.state, trial.reason) for trial in study.trials)
         return f"N{error.message[1:]}. {error.hint}."
     table = _front_table(study, front, columns, expected)
-    choice = _choice_lines(study, front, decide)
+    choice = _choice_lines(study, front, decide, expected)
     if expected is not None:
         measured = [study.means(trial, ("error",))[0] for trial in study.networks]
         shrunk = shrinkage_text(measured, [expected.of(trial.digest).value for trial in study.networks])
@@ -227,18 +227,21 @@ def _expected_cells(row: Mapping[str, Any]) -> tuple[str, str]:
     return interval(error), f"{row['membership']:.0%}"
 
 
-def _choice_lines(study: History, front: Mapping[str, Any], decide: str) -> list[str]:
+def _choice_lines(
+    study: History, front: Mapping[str, Any], decide: str, expected: Expected | None
+) -> list[str]:
     """Say by which error the front was chosen, and where the other one differs."""
-    trainings = sum(len(study.trainings(trial)) for trial in study.networks)
-    if front["chosen_by"] == "measured_error":
+    if expected is None:
         if "error" not in front["objectives"]:
             return []
+        trainings = sum(len(study.trainings(trial)) for trial in study.networks)
         few = trainings < MIN_TRAININGS
         why = f": a model of the error needs {MIN_TRAININGS} trainings, and there are {trainings}"
         return [f"Chosen by measured error{why if few else ''}."]
     lines = [
-        f"Chosen by expected error, with 95 % intervals: a model of {count(trainings, 'training')} weighs "
-        "each network's own against those of its kin, because one training is partly luck."
+        "Chosen by expected error, with 95 % intervals: a model of "
+        f"{count(expected.trainings, 'training')} weighs each network's own against those of its kin, "
+        "because one training is partly luck."
     ]
     measured = front["measured_front"]
     members = {row["trial"] for row in front["front"]}
