@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
+from collections.abc import Sequence
 
 from nas.codegen.classes import plan_classes
 from nas.codegen.format import WIDTH, fresh
@@ -17,6 +19,7 @@ from nas.codegen.module_class import module_class
 from nas.codegen.network_class import inlined, network_class
 from nas.codegen.network_name import network_name
 from nas.codegen.whitelist import checked
+from nas.errors import NasError
 from nas.graph.cost import cost
 from nas.graph.graph import Graph, shape_text
 
@@ -43,6 +46,7 @@ def source(graph: Graph) -> str:
     ops = [primitive.op for primitive in graph.primitives]
     ops += [op for plan in plans if plan.written for op in plan.written.primitives]
     helpers = list(dict.fromkeys(helper for op in ops for helper in op.helpers()))
+    _check_names(helpers)
     own = {id(op) for op in inlined(graph)}
     classes = [plan for plan in plans if not all(id(op) in own for op in plan.graphs)]
     name = fresh(network_name(graph), {plan.name for plan in plans})
@@ -58,6 +62,16 @@ def source(graph: Graph) -> str:
     ]
     head = "\n".join(line for line in imports if line)
     return checked(f"{_docstring(graph)}\n{head}\n\n\n{body}")
+
+
+def _check_names(helpers: Sequence[str]) -> None:
+    """Raise NasError for two texts of one name, as of an operation of a plug-in: the last would replace the
+    others."""
+    names = Counter(name for helper in helpers for name in re.findall(r"^(?:class|def) (\w+)", helper, re.M))
+    twice = [name for name, number in names.items() if number > 1]
+    if twice:
+        hint = "give the one in `sources` of your operation a name of its own"
+        raise NasError(f"two different parts of the network are called {twice[0]}", hint=hint)
 
 
 def _docstring(graph: Graph) -> str:

@@ -37,13 +37,13 @@ class WrittenClass:
     primitives: tuple[Op, ...] = ()
 
 
-def choice(*options: Any, default: Any = None) -> Any:
+def choice(*options: Any, default: Any = dataclasses.MISSING) -> Any:
     """Declare a searchable field by its options, or by one `range` of integers. Unless `default` says
     otherwise, the first option is the default."""
     values: Sequence[Any] = options
     if len(options) == 1 and isinstance(options[0], range):
         values = options[0]
-    initial = values[0] if default is None else default
+    initial = values[0] if default is dataclasses.MISSING else default
     return dataclasses.field(default=initial, metadata={"options": values})
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import math
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nas.space.candidate import trained_under
 from nas.space.genotype import Genotype, expand
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from nas.training.loop import TrainingResult
     from nas.training.recipe import Recipe
 
+PARTS = ("train_images", "train_labels", "val_images", "val_labels")
 MESSAGE_LIMIT = 8000
 """Characters kept from the end of a traceback."""
 
@@ -176,11 +180,25 @@ def _latency(genotype: Genotype, dataset: Dataset, trained: nn.Module, device: s
 
 
 def _measured(task: Task, network: nn.Module, dataset: Dataset) -> dict[str, float]:
-    """Return the user's own objectives of the trained network, which is in evaluation mode."""
-    values = {name: float(measure(network.eval(), dataset)) for name, measure in task.measures.items()}
+    """Return the user's own objectives of the trained network, which is in evaluation mode.
+
+    Each has a copy of the network, and images that it cannot write to, as they are those of later trainings.
+    """
+    images = replace(dataset, **{part: _read_only(getattr(dataset, part)) for part in PARTS})
+    values = {
+        name: float(measure(copy.deepcopy(network).eval(), images)) for name, measure in task.measures.items()
+    }
     for name, value in values.items():
         if not math.isfinite(value):
             raise ValueError(f"the objective {name} gave {value}, not a finite number")
+    return values
+
+
+def _read_only(values: Any) -> Any:
+    """Return a view of an array that cannot be written to."""
+    if isinstance(values, np.ndarray):
+        values = values.view()
+        values.flags.writeable = False
     return values
 
 

@@ -130,6 +130,28 @@ def test_half_of_a_batch_that_holds_all_images_is_half_of_these(task, dataset, r
     assert result.message == f"out of memory with batches of {images}, tried again with {images // 2}"
 
 
+def test_an_objective_changes_neither_images_nor_the_network_of_the_next(task, dataset, recipe):
+    def clear(network, _):
+        for parameter in network.parameters():
+            parameter.data.zero_()
+        return 0.0
+
+    def weight(network, _):
+        return sum(parameter.abs().sum().item() for parameter in network.parameters())
+
+    def write(_, data):
+        data.val_images[0] = 0
+        return 0.0
+
+    result = train_candidate(replace(task, measures={"clear": clear, "weight": weight}), dataset, recipe)
+    assert result.measured["weight"] > 1
+    before = dataset.val_images.copy()
+    result = train_candidate(replace(task, measures={"write": write}), dataset, recipe)
+    assert result.reason == "exception"
+    assert "read-only" in result.message
+    assert np.array_equal(dataset.val_images, before)
+
+
 def test_out_of_memory_twice_is_a_failure(task, dataset, recipe, monkeypatch):
     tried = starve(monkeypatch, 8)
     result = train_candidate(task, dataset, recipe)

@@ -1,13 +1,18 @@
 """The checks of nas.testing name what is wrong with code that breaks a contract."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from testing.toy_space import ToySpace
 
+from nas.codegen.source import source
+from nas.errors import NasError
+from nas.graph.graph import trace
 from nas.graph.ops import BatchNorm, Conv, Relu
-from nas.modules import Module, choice
+from nas.graph.ops.base import Call, Op
+from nas.modules import Module, PoolHead, choice
 from nas.searchers.base import RandomizedSearcher, Searcher, SearcherSettings
 from nas.study.trial import Proposal
 from nas.testing import check_data, check_module, check_searcher
@@ -29,6 +34,87 @@ def test_a_module_of_another_width_is_named_with_its_settings(monkeypatch) -> No
     monkeypatch.setitem(Module.registry, TooNarrow.type_name, TooNarrow)
     with pytest.raises(AssertionError, match=r"convs=2.*: the output has 16 channels, not 32"):
         check_module(TooNarrow)
+
+
+@dataclass(frozen=True)
+class MovingMean(Op):
+    """Keeps a mean outside of its state_dict."""
+
+    label: ClassVar[str] = "moving_mean"
+    torch_names: ClassVar[tuple[str, ...]] = ("torch.zeros",)
+    sources: ClassVar[tuple[str, ...]] = (
+        """class MovingMean(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.zeros(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.mean = self.mean * 0.9 + x.detach().mean() * 0.1
+        return x - self.mean.to(x.device, x.dtype)
+""",
+    )
+
+    def module(self, *inputs):
+        return Call("MovingMean")
+
+
+@dataclass(frozen=True)
+class Wrongly(Module):
+    """Breaks one law of module types, by its option."""
+
+    type_name = "wrongly"
+    how: str = choice("stateful", "unstrided", "counting")
+    calls: ClassVar[list[int]] = []
+
+    def expand(self, x):
+        self.calls.append(1)
+        x = Conv(self.width, 3, 1 if self.how == "unstrided" else self.stride)(x)
+        if self.how == "stateful":
+            return MovingMean()(x)
+        return Relu()(x) if self.how == "unstrided" or len(self.calls) % 2 else x
+
+
+class Undecorated(Module):
+    """Lacks @dataclass, so that its fields are none."""
+
+    type_name = "undecorated"
+    how: str = choice("a", "b")
+
+    def expand(self, x):
+        return Conv(self.width, 3, self.stride)(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Wrongly(16, 1, "stateful"), "not all of its state is in the state_dict"),
+        (Wrongly(16, 2, "unstrided"), r"at stride 2 a size of \(32, 32\) becomes \(32, 32\)"),
+        (Wrongly(16, 1, "counting"), "a second expand gives another graph"),
+        (Undecorated(16, 1), r"Undecorated lacks @dataclass"),
+    ],
+)
+def test_each_broken_law_of_a_module_is_named(monkeypatch, module, message) -> None:
+    monkeypatch.setitem(Module.registry, module.type_name, type(module))
+    with pytest.raises(AssertionError, match=message):
+        check_module(module)
+
+
+def test_a_second_operation_of_one_name_is_refused() -> None:
+    with pytest.raises(NasError, match="Conv is the name of the operation"):
+
+        class Conv(BatchNorm):
+            """Would have the digests of convolutions."""
+
+
+def test_two_helpers_of_one_name_are_refused() -> None:
+    @dataclass(frozen=True)
+    class OtherMean(MovingMean):
+        sources: ClassVar[tuple[str, ...]] = (MovingMean.sources[0].replace("0.9", "0.8"),)
+
+    graph = trace("Network", [(3, 8, 8)], lambda x: PoolHead()(OtherMean()(MovingMean()(x)), num_classes=10))
+    with pytest.raises(NasError, match="two different parts of the network are called MovingMean"):
+        source(graph)
 
 
 def test_wrong_flops_are_found(monkeypatch) -> None:

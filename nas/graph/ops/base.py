@@ -63,6 +63,10 @@ class Op:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        taken = next((op for op in PRIMITIVES if op.__name__ == cls.__name__), None)  # digests hold names
+        if taken and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+            message = f"{cls.__name__} is the name of the operation {taken.__module__}.{taken.__qualname__}"
+            raise NasError(message, where=f"{cls.__module__}.{cls.__qualname__}")
         PRIMITIVES.append(cls)
 
     def __call__(self, *values: Value, name: str = "") -> Value:
