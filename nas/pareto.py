@@ -115,34 +115,37 @@ def expected_improvement(points: Floats, spreads: Floats, done: Bools, asked: Bo
     Points that are not `asked` for, or are done, gain 0. Column 0 is the mean of a normal distribution with
     standard deviations `spreads` (n,); the other columns are exact. With one objective this is the expected
     improvement of Jones et al. 1998, with two that of the hypervolume (Emmerich et al. 2005), exact up to
-    CELLS points; with more points, cells are cut at quantiles. The reference point is that of all points.
+    CELLS points; with more points, cells are cut at quantiles, and points that are done count in those that
+    they dominate whole. The reference point is that of all points.
     """
     from scipy.special import ndtr  # a quarter of a second, and not always needed
 
     corner, exact = reference_point(points), points[:, 1:]
-    lower, volumes = _cells(exact, corner[1:])
+    lower, upper = _cells(exact, corner[1:])
     within: Bools = np.all(exact[None] <= lower[:, None], axis=2)  # (cells, n)
     best = np.where(within & done, points[:, 0], corner[0]).min(axis=1)
     left = np.flatnonzero(asked & ~done)
     spread = np.maximum(spreads[left], np.finfo(float).tiny ** 0.25)
     better = best[:, None] - points[left, 0]
     density = np.exp(-((better / spread) ** 2) / 2) / np.sqrt(2 * np.pi)
+    sides = np.maximum(0, upper[:, None] - np.maximum(exact[left], lower[:, None])).prod(axis=2)
     gains = np.zeros(len(points))
-    gains[left] = volumes @ (within[:, left] * (better * ndtr(better / spread) + spread * density))
+    gains[left] = (sides * (better * ndtr(better / spread) + spread * density)).sum(axis=0)
     return gains
 
 
 def _cells(exact: Floats, corner: Floats) -> tuple[Floats, Floats]:
     """Return the boxes between values of the points in every objective (n, d), and up to the corner: the
-    lower corner of each (cells, d) and its volume (cells,). Without objectives there is one box of volume 1.
+    lower and the upper corner of each (cells, d). Without objectives there is one box without sides.
     """
     n, d = exact.shape
     count = min(n, round(CELLS ** (1 / max(1, d))))
     cuts = [np.unique(np.sort(column)[np.arange(count) * n // count]) for column in exact.T]
-    sides = [np.diff(cut, append=end) for cut, end in zip(cuts, corner, strict=True)]
-    lower = np.array(np.meshgrid(*cuts)).reshape(d, -1).T if d else np.zeros((1, 0))
-    volumes = np.array(np.meshgrid(*sides)).reshape(d, -1).prod(axis=0) if d else np.ones(1)
-    return lower, volumes
+    ends = [np.append(cut[1:], end) for cut, end in zip(cuts, corner, strict=True)]
+    lower, upper = (
+        np.array(np.meshgrid(*side)).reshape(d, -1).T if d else np.zeros((1, 0)) for side in (cuts, ends)
+    )
+    return lower, upper
 
 
 class Layers:

@@ -73,7 +73,7 @@ class Results:
             which,
             self.networks,
             self.points,
-            lambda values, sizes: WARPS[which](there(values), sizes).values,
+            lambda values, sizes: WARPS[which](_positive(values, name)[0](values), sizes).values,
         )
         used = nearest_to_front(self.points, MAX_TRIALS)
         failed = [trial for trial in self.history.trials[-MAX_TRIALS:] if trial.reason in FAILURES]

@@ -135,7 +135,7 @@ def _answers(space: SearchSpace, genotype: Genotype, stages: Stages) -> Decision
         for kind, cls in Module.registry.items():
             for item in fields(cls):
                 value = getattr(module, item.name, item.default)
-                answers[f"{scope}{kind}.{item.name}"] = value
+                answers[f"{scope}{kind}.{item.name}"] = str(value) if isinstance(value, Structure) else value
                 inside = value.answers() if isinstance(value, Structure) else {}
                 answers |= {f"{scope}{kind}.{item.name}.{path}": option for path, option in inside.items()}
     return answers

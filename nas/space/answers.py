@@ -35,7 +35,7 @@ def answers(genotype: Genotype) -> dict[str, Any]:
             for path, value in _fields(node.module, f"{scope}{kind}.").items():
                 known.setdefault(path, value)
         if len(node.inputs) > 1:
-            known[f"{node.name}.skip"] = blocks[node.inputs[1]]
+            known[f"{node.name}.skip"] = blocks.get(node.inputs[1], node.inputs[1])
             known[f"{node.name}.join"] = node.join
     known |= {f"{RECIPE}{name}": value for name, value in recipe_of(genotype).items()}
     return {**known, **{f"{stage}.depth": depth for stage, depth in depths.items()}}

@@ -20,7 +20,7 @@ from nas.modules.structure import Weighted
 from nas.space.candidate import under
 from nas.space.genotype import INPUT_NODE, Genotype, Node
 from nas.space.prefix import HopelessError, PrefixCheck
-from nas.space.spec import SpaceSpec, Stage, bounds_of, options_of
+from nas.space.spec import FIRST_SKIP, SpaceSpec, Stage, bounds_of, options_of
 
 Choose = Callable[[str, Sequence[Any]], Any]
 NO_SKIP = "none"
@@ -189,7 +189,7 @@ def _inputs(
 ) -> tuple[tuple[str, ...], str]:
     """Return the inputs of a block, the one before and with skips perhaps an earlier one, and their join."""
     before = nodes[-1].name if nodes else INPUT_NODE
-    if not stage.skips or block < 3:
+    if not stage.skips or block < FIRST_SKIP:
         return (before,), "add"
     earlier = tuple(f"block{i}" for i in range(1, block - 1))
     skip = ask(f"{name}.block{block}.skip", (NO_SKIP, *earlier))

@@ -88,6 +88,10 @@ class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+FIRST_SKIP = 3
+"""First block of a stage that may take a second input."""
+
+
 class Limits(_Spec):
     """Bounds of a figure. at: height and width of the images for which they are given; for larger ones they
     grow with the pixels that stage 1 takes."""

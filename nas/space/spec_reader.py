@@ -17,7 +17,7 @@ from nas.modules.base import find_type, is_option, options_hint, type_hint
 from nas.modules.structure import Structure
 from nas.recipe import check_option
 from nas.space.genotype import JOINS
-from nas.space.spec import AUTO, Limits, Modules, Skips, SpaceSpec, Stage, as_mapping, listed
+from nas.space.spec import AUTO, FIRST_SKIP, Limits, Modules, Skips, SpaceSpec, Stage, as_mapping, listed
 from nas.space.yaml_loader import Document, Path, load_yaml
 
 FROM_SKELETON = ("width", "stride")
@@ -74,10 +74,15 @@ def _problems(spec: SpaceSpec) -> Iterator[tuple[Path, str, str]]:
             yield ("constraints", name), f"unknown limit {name!r}", did_you_mean(name, limited)
         elif spec.constraints[name].at is not None and name != "flops":
             yield ("constraints", name, "at"), "only FLOPs grow with the images", ""
+        elif spec.constraints[name].min is None and spec.constraints[name].max is None:
+            yield ("constraints", name), "needs min or max", ""
     for i, stage in enumerate(spec.stages):
         for join in stage.skips.join if stage.skips else ():
             if join not in JOINS:
                 yield ("stages", i, "skips", "join"), f"unknown join {join!r}", did_you_mean(join, JOINS)
+        if stage.skips and max(stage.depth) < FIRST_SKIP:
+            message = f"a skip ends at block {FIRST_SKIP} or later, and the stage has {max(stage.depth)}"
+            yield ("stages", i, "skips"), message, ""
         if stage.skips and len(set(stage.skips.join)) < len(stage.skips.join):
             yield ("stages", i, "skips", "join"), "an option is listed twice", ""
         if stage.modules and spec.vary == "network":
@@ -192,9 +197,12 @@ def _setting_problems(
                 hint = "`by` must name a field listed above it in the same module"
                 yield place, f"{value.get('by')!r} is not known here", hint
             branches = [options for branch, options in value.items() if branch != "by"]
-            missing = [option for option in _possible(settings[value["by"]]) if option not in value]
+            possible = _possible(settings[value["by"]])
+            missing = [option for option in possible if option not in value]
             if missing:
                 yield place, f"has no options for {value['by']} {missing[0]!r}", ""
+            if idle := [branch for branch in value if branch != "by" and branch not in possible]:
+                yield place, f"{value['by']} is never {idle[0]!r}", ""
         else:
             branches = [value]
         for options in branches:

@@ -36,8 +36,9 @@ def unmet(space: SearchSpace, near: Iterable[Genotype]) -> str:
     others = [{name: figure for name, (figure, _) in space.limited(graph).items()} for graph in closer]
     lines = list[str]()
     for name, limit in space.spec.constraints.items():
-        drawn_figures = [row[name] for row in figures]
-        lines += _lines(space, name, limit, drawn_figures, [row[name] for row in others])
+        drawn_figures = [row[name] for row in figures if name in row]  # some module types have no such figure
+        if drawn_figures:
+            lines += _lines(space, name, limit, drawn_figures, [row[name] for row in others if name in row])
     return "\n  ".join(lines)
 
 

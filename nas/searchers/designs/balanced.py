@@ -7,7 +7,8 @@ analysis adjusts for both (`nas.stats.adjusted`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, islice
 from math import isfinite, sqrt
@@ -96,6 +97,9 @@ class Balanced(Design):
         self._prepare(space, seed)
         types = module_types(space)
         planned = sum(self.proposal(space, seed, number) is not None for number in range(trials))
+        counts = Counter(dict.fromkeys(self._open, 0))
+        counts.update(cell for cell, _ in self._plan[:planned])
+        of_type = {kind: sum(n for cell, n in counts.items() if cell[0] == kind) for kind in types}
         effects = _comparisons(types, self._plan[:planned])
         draws = sum(source.draws for source in self._sources.values())
         in_cells = sum(len(cell) for source in self._sources.values() for cell in source.cells.values())
@@ -104,13 +108,13 @@ class Balanced(Design):
             "types": list(types),
             "cells": len(self._open),
             "empty_cells": len(types) * FLOPS_BINS * self._depths - len(self._open),
-            "networks_of_type": planned // len(types),
+            "networks_of_type": min(of_type.values()),
             "flops": [round(edge) for edge in self._edges],
             "acceptance": in_cells / draws,
             "overlap": min((effect.overlap for effect in effects), default=0.0),
             "detectable": _detectable(effects),
         }
-        return figures | {"lines": _lines(figures, planned)}
+        return figures | {"lines": [*_lines(figures, planned), *_unequal(counts, of_type)]}
 
     def _prepare(self, space: SearchSpace, seed: int) -> None:
         """Draw the pilot networks, place the bins and start the plan, unless that is done."""
@@ -230,6 +234,18 @@ def _detectable(effects: Sequence[AdjustedEffect]) -> list[dict[str, float]]:
         for sd in SUPPOSED_SD
     ]
     return [row for row in rows if all(map(isfinite, row.values()))]
+
+
+def _unequal(counts: Mapping[Cell, int], of_type: Mapping[str, int]) -> list[str]:
+    """Return a line where cells have unequal numbers of networks, by more than the last round makes."""
+    least, most = min(counts.values(), default=0), max(counts.values(), default=0)
+    if most - least < 2:
+        return []
+    named = ", ".join(f"{kind} {number}" for kind, number in of_type.items())
+    return [
+        f"not balanced: cells of few networks run out, and hold {least} to {most}; types have {named}; "
+        f"{least * len(counts)} trials are balanced"
+    ]
 
 
 def _lines(figures: dict[str, Any], planned: int) -> list[str]:

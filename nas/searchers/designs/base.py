@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from nas.errors import NasError
 from nas.modules import MODULE_TYPES
+from nas.modules.structure import Weighted
 from nas.schedulers import Scheduler
 from nas.searchers.base import Searcher
 from nas.space.spec import options_of
@@ -98,13 +100,16 @@ class Context:
         return of_type(self._space, kind, lambda path, options: self._answer(kind, path, options))
 
     def _answer(self, kind: str, path: str, options: Sequence[Any]) -> Any:
-        """Return the option at a random position in [0, 1) that depends on context and path alone."""
+        """Return the option at a random position in [0, 1) that depends on context and path alone; by the
+        prior of weighted options."""
         scope, field = _split(path, kind)
         if (value := self._known.get((scope, field))) in options:
             return value
         position = np.random.default_rng([*self._entropy, crc32(f"{scope}{field}".encode())]).random()
         shared = f"{kind}.{field}" in path
         candidates = (self._common(path, field, options) if shared else []) or list(options)
+        if isinstance(options, Weighted) and candidates == list(options):
+            return options[min(bisect(options.cumulated, position), len(options) - 1)]
         return candidates[int(position * len(candidates))]
 
     def _common(self, path: str, field: str, options: Sequence[Any]) -> list[Any]:
