@@ -192,3 +192,14 @@ def test_cells_that_are_cut_at_quantiles_rank_points_as_the_hypervolume_does(dim
     gains = expected_improvement(points, np.full(count, 1e-6), done, ~done)[20:60]
     exact = [grown(points, done, at, points[at, 0]) for at in range(20, 60)]
     assert np.corrcoef(gains, exact)[0, 1] > 0.95
+
+
+def test_no_large_network_is_lost_between_cells():
+    """Costs as networks have them: most are small, and some are ten times as large."""
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=60)
+    error = 0.3 - 0.05 * size + 0.03 * rng.normal(size=60)
+    points = np.column_stack([error, np.exp(15 + size), np.exp(10 + 0.6 * size + 0.4 * rng.normal(size=60))])
+    done = rng.random(60) < 0.2
+    gains = expected_improvement(points, np.full(60, 0.02), done, ~done)
+    assert (gains[~done] > 0).all()

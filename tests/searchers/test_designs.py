@@ -312,3 +312,31 @@ def test_types_share_a_place_of_norm_in_whatever_order_they_list_them():
         context = Context(listed, types, 0, number)
         norms = {kind: [node.module.norm for node in context.network(kind).nodes] for kind in types}
         assert norms["plain"] == norms["residual"] == norms["bottleneck"]
+
+
+DERIVED = """
+name: derived
+vary: network
+stem: {type: conv, width: 8}
+modules:
+  plain: {}
+  grammar: {tree: {levels: 3, ops: [seq2, add2, conv3x3, conv1x1, identity]}}
+stages: [{depth: 1, width: 8}]
+head: {type: pool}
+"""
+
+
+def test_derivations_follow_their_prior_in_every_design():
+    """Which draws an operator at the root in 19 of 20."""
+    listed = parse_space(DERIVED, "derived")
+    contexts = (Context(listed, ("plain", "grammar"), 0, number) for number in range(200))
+    trees = [context.network("grammar").nodes[0].module.tree for context in contexts]
+    assert np.mean([bool(tree.operands) for tree in trees]) > 0.88
+
+
+def test_a_balanced_plan_says_where_cells_run_out(space):
+    design = make_searcher("balanced", ("error", "flops"))
+    summary = design.summary(parse_space(SPACE, "small"), 0, 3000)
+    assert any("not balanced: cells of few networks run out" in line for line in summary["lines"])
+    usual = design.summary(space, 0, design.default_trials(space, 0))
+    assert not any("not balanced" in line for line in usual["lines"])

@@ -259,3 +259,23 @@ def test_a_recorded_seed_is_no_path(
     Path("exported", "config.json").write_text(genotype.to_json())
     with pytest.raises(NotFoundError):
         setting_network(recorded)
+
+
+TEXTS = """
+name: texts
+vary: stage
+stem: {type: conv, width: 8}
+modules:
+  cell: {graph: ["edges add/add: conv3x3(0)", "edges add/add: conv1x1(0)"]}
+stages: [{depth: 1, width: [8, 16]}]
+head: {type: pool}
+"""
+
+
+def test_a_cell_keeps_its_graph_where_the_space_lists_it_as_a_text() -> None:
+    space = parse_space(TEXTS, "texts")
+    wider = next(genotype for genotype in space.enumerate() if "conv1x1" in str(genotype)).to_dict()
+    wider["nodes"][0]["module"]["width"] = 24
+    genotype, changes = project(space, Genotype.from_dict(wider))
+    assert "conv1x1" in str(genotype)
+    assert [str(change) for change in changes] == ["stage1.width 24 -> 16"]

@@ -3,7 +3,7 @@ import pytest
 
 from nas.errors import NasError, NotFoundError
 from nas.graph.cost import cost, depth
-from nas.space.genotype import expand
+from nas.space.genotype import Genotype, expand
 from nas.space.load import load_space, parse_space, space_names
 
 SMALL = """\
@@ -190,6 +190,9 @@ BAD = {
     + "constraints: {flops: {max: 1e30}}\n": "bad.yaml:13: constraints.flops.max: must be less than 2^63",
     SMALL.replace("by: cardinality", "by: cardinalty"): "'cardinalty' is not known here",
     SMALL.replace("4: 24", "8: 24"): "has no options for cardinality 4",
+    SMALL.replace("4: 24", "4: 24, 8: 14"): "cardinality is never 8",
+    SMALL.replace("depth: 1,", "depth: [1, 2], skips: {join: add},"): "a skip ends at block 3 or later",
+    SMALL + "constraints: {flops: {at: 32x32}}\n": "constraints.flops: needs min or max",
     SMALL.replace("type: pool", "type: pol"): "bad.yaml:12: head.type: unknown head 'pol'",
     SMALL.replace("name: small", "name: ../x"): "bad.yaml:1: name",
     SMALL
@@ -239,3 +242,18 @@ def test_unknown_spaces(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(NasError, match="not a text file"):
         load_space(tmp_path / "binary.yaml")
+
+
+def test_a_limit_that_one_module_type_lacks_is_named_with_the_others():
+    cell = "cell: {graph: {ops_on: edges, nodes: 2, ops: [none, conv3x3], join: add, output: add}}"
+    text = f"name: x\nvary: network\nmodules:\n  plain: {{}}\n  {cell}\nstages: [{{depth: 1, width: 8}}]\n"
+    with pytest.raises(NasError, match=r"flops at most 1: [\s\S]*edges at most 2: met by"):
+        parse_space(f"{text}constraints: {{flops: {{max: 1}}, edges: {{max: 2}}}}\n", "x").sample(0)
+
+
+def test_a_block_that_joins_the_stem_is_not_in_a_space():
+    text = "name: x\nmodules: [plain]\nstages: [{depth: 3, width: 16, skips: {join: add}}]\n"
+    space = parse_space(text, "x")
+    data = space.sample(0).to_dict()
+    data["nodes"][2] |= {"inputs": ["stage1.block2", "stem"], "join": "add"}
+    assert Genotype.from_dict(data) not in space
