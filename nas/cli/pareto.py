@@ -74,7 +74,7 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
     from nas.analysis.text.pareto import pareto_dict, pareto_text
     from nas.analysis.text.seeds import seeds_columns, seeds_dict, seeds_notes
     from nas.formatting import to_text
-    from nas.study.commands import command_for
+    from nas.study.commands import reseed_command
 
     names, epochs = objectives or run.study.objectives, run.config.recipe.epochs
     expected = run.expected(names)
@@ -89,8 +89,7 @@ def _show(run: Run, objectives: tuple[str, ...] | None, plot: Path | None, as_js
         )
         return
     width = text_width()
-    shown = ("--objectives", ",".join(names)) if names != run.study.objectives else ()
-    decide = command_for(run, "pareto", str(run.folder), *shown, "--reseed", "3", data=True)
+    decide = reseed_command(run, objectives=names)
     columns = seeds_columns(over_seeds)
     echo(pareto_text(run.study, names, width, columns, expected=expected, config=run.config, decide=decide))
     if over_seeds:

@@ -166,7 +166,7 @@ def _show(run: Run, profile: bool, started: bool) -> None:
     is left out, because it takes most of the time in a large study."""
     from nas.analysis.fidelity import rungs_of, rungs_text
     from nas.analysis.text.pareto import pareto_text
-    from nas.study.commands import command_for
+    from nas.study.commands import reseed_command
 
     if not started:
         recorded = f"All {len(run.study.trials)} trials are recorded already."
@@ -175,7 +175,7 @@ def _show(run: Run, profile: bool, started: bool) -> None:
         echo(_exhausted_text(run))
     heading("Pareto front")
     types = sorted({name for trial in run.study.networks for name in trial.module_types})
-    decide = command_for(run, "pareto", str(run.folder), "--reseed", "3", data=True)
+    decide = reseed_command(run)
     front = pareto_text(
         run.study, width=text_width(), expected=run.expected(), config=run.config, decide=decide, brief=True
     )

@@ -18,7 +18,7 @@ from nas.reports.drawing import drawing
 from nas.reports.points import Point
 from nas.reports.render import Table, render, table
 from nas.space.genotype import expand
-from nas.study.commands import argument, command_for
+from nas.study.commands import argument, reseed_command
 from nas.study.front import EXPECTED, error_column, front_table
 from nas.study.objectives import objective
 
@@ -68,7 +68,7 @@ def choice_text(overview: Overview, points: Sequence[Point]) -> str:
     if set(measured["digest"]) == members:
         return f"{text} Measured errors choose the same networks."
     numbers = ", ".join(map(str, sorted(measured["number"])))
-    decide = command_for(overview.runs[0], "pareto", argument(overview.runs[0]), "--reseed", "3", data=True)
+    decide = reseed_command(overview.runs[0], argument(overview.runs[0]))
     hint = Markup('{} By measured errors it would hold trials {}. To decide: <code class="whole">{}</code>')
     return hint.format(text, numbers, decide)
 

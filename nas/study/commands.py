@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from nas.study.run_folder import RESULTS
 
 if TYPE_CHECKING:
     from nas.study.run import Run
+
+SEEDS = "3"
+"""Further seeds of the trainings that are suggested."""
 
 
 def command_for(run: Run, *words: str, data: bool = False) -> str:
@@ -25,6 +29,15 @@ def command_for(run: Run, *words: str, data: bool = False) -> str:
     return ("" if known else f"NAS_STORAGE={shlex.quote(str(server))} ") + nas_command(
         *words, data_of=run if data else None
     )
+
+
+def reseed_command(run: Run, name: str = "", objectives: Sequence[str] | None = None) -> str:
+    """Return the command that trains networks again which may be on the front of these objectives, by default
+    those of the search. `name` is how the run is named, by default by its path."""
+    chosen, own = tuple(objectives or run.config.objectives), run.config.objectives
+    named = chosen != tuple(own) or any(objective.startswith(PYTHON) for objective in own)
+    words = ("--objectives", ",".join(chosen)) if named else ()
+    return command_for(run, "pareto", name or str(run.folder), *words, "--reseed", SEEDS, data=True)
 
 
 def resume_command(run: Run) -> str:

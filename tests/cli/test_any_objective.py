@@ -178,3 +178,14 @@ def test_an_empty_front_is_a_front(here, capsys):
 )
 def test_the_axes_of_a_front_are_objectives_of_the_search(objectives, axes):
     assert plot_axes(objectives) == axes
+
+
+@pytest.mark.slow
+def test_further_seeds_run_code_only_where_the_user_names_it(here, capsys):
+    assert command(["pareto", "results/own", "--reseed", "1", "--workers", "0"]) == 2
+    said = capsys.readouterr().err
+    assert "this code is named in a file, and runs only where you name it too" in " ".join(said.split())
+    assert f"--objectives error,{OWN}" in said
+    words = ["pareto", "results/own", "--reseed", "1", "--workers", "0", "--objectives", f"error,{OWN}"]
+    assert command(words) == 0
+    assert "1 epoch, 1 seed" in capsys.readouterr().out

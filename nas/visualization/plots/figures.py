@@ -14,7 +14,7 @@ from nas.analysis.factors.decisions import QUARTER
 from nas.analysis.overview import Overview
 from nas.analysis.paired.contrast import PairedContrast
 from nas.formatting import count
-from nas.study.commands import command_for, resume_command
+from nas.study.commands import reseed_command, resume_command
 from nas.study.objectives import all_axes
 from nas.visualization.plots.decisions import budgets_figure, decisions_figure
 from nas.visualization.plots.distribution import edf_figure
@@ -219,7 +219,7 @@ def _outcomes(overview: Overview) -> Iterator[Plot]:
 
 def _reliability(overview: Overview) -> Iterator[Plot]:
     run = overview.runs[0]
-    reseed = command_for(run, "pareto", str(run.folder), "--reseed", "3", data=True)
+    reseed = reseed_command(run)
     yield Plot(
         "seed_reliability",
         "Error of one training against that of another seed of the same network. On the line both agree.",
