@@ -7,6 +7,7 @@ figures) beside `network.py`, and keeps `network.checkpoint` there while it runs
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from nas.training.recipe import Recipe
 
 MAX_SOURCE = 1 << 20
+IMAGES, TOLERANCE = 4, 1e-2
+"""Random images on which the weights are tried in a new network, and the share of the largest score by which
+scores may differ."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,7 @@ def train_fully(
     if result.diverged:
         message = f"the training diverged in epoch {len(result.curve) + 1}"
         raise NasError(message, where=str(source), hint="try another --seed or a lower learning rate")
+    _check_state(network, source, dataset)
     test = loop.evaluate(network, *dataset.test(), dataset, device) if dataset.has_test else None
     report = {
         **_identity(dataset, recipe, seed),
@@ -186,6 +191,23 @@ def train_fully(
     }
     _write(files, network, report)
     return report
+
+
+def _check_state(network: nn.Module, source: Path, dataset: Dataset) -> None:
+    """Warn where the weights in a new network compute something else than the trained network does, as where
+    a layer keeps what it learns in an attribute that is no buffer."""
+    import torch
+
+    with torch.random.fork_rng([]):
+        fresh = load_network(source, dataset)
+        image = torch.randn(IMAGES, *dataset.input_shape)
+    fresh.load_state_dict({name: value.cpu() for name, value in network.state_dict().items()})
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        expected, found = (made.to(device).eval()(image.to(device)) for made in (network, fresh))
+    if (found - expected).abs().max() > TOLERANCE * expected.abs().max():
+        hint = "it keeps something outside of its state_dict, which a buffer would hold"
+        warnings.warn(f"{source}: its weights give other scores in a new network: {hint}", stacklevel=3)
 
 
 def _tested(score: Score, dataset: Dataset) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 from safetensors.torch import load_file
@@ -264,3 +265,35 @@ def test_a_training_resumed_after_ten_kills_is_the_same_to_the_bit(tmp_path):
     assert whole.weights.read_bytes() == killed.weights.read_bytes()
     assert json.loads(whole.report.read_text()) == json.loads(killed.report.read_text())
     assert len(json.loads(whole.report.read_text())["curve"]) > KILLS
+
+
+STATEFUL = """
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self, num_classes: int = 10, in_chans: int = 1):
+        super().__init__()
+        self.{place}
+        self.head = nn.Linear(64 * in_chans, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        if self.training:
+            self.mean = self.mean + 5
+        return self.head(x - self.mean)
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "said"), [("mean = torch.zeros(64)", 1), ('register_buffer("mean", torch.zeros(64))', 0)]
+)
+def test_what_the_weights_do_not_hold_is_said(tmp_path, place, said):
+    source = tmp_path / "network.py"
+    source.write_text(STATEFUL.replace("{place}", place))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(source, "digits?limit=60", epochs=1)
+    texts = [str(warning.message) for warning in caught]
+    assert sum("its weights give other scores in a new network" in text for text in texts) == said
