@@ -192,4 +192,5 @@ def _unseen(space: SearchSpace, history: History, rng: np.random.Generator) -> t
             return None, False
     allowed = islice(space.enumerate(LOOKED_AT), ENUMERATED)
     left = {g.digest: g for g in allowed if not history.seen(g.digest)}
-    return (list(left.values())[int(rng.integers(len(left)))], True) if left else (None, False)
+    whole = space.networks() is not None  # else these are the first of the enumeration
+    return (list(left.values())[int(rng.integers(len(left)))], whole) if left else (None, False)
