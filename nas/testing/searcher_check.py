@@ -44,8 +44,8 @@ def check_searcher(
     Errors of trials are made up from their networks; every sixth trial fails. Checked are:
 
     - proposals lie in the space, and no network is proposed twice, nor one that is in training;
-    - a proposal follows from space, history, seed and number alone: a new searcher of the same process proposes
-      the same, so that the order of a set of texts, which differs between processes, is not noticed;
+    - a proposal follows from space, history, seed and number alone: a new searcher proposes the same, in this
+      process, so that the order of a set of texts, which differs between processes, is not noticed;
     - the history is only read;
     - a history of failures alone is searched on;
     - all networks of a small space are proposed, and then none.
