@@ -122,8 +122,8 @@ def expected_improvement(points: Floats, spreads: Floats, done: Bools, asked: Bo
 
     corner, exact = reference_point(points), points[:, 1:]
     lower, upper = _cells(exact, corner[1:])
-    within: Bools = np.all(exact[None] <= lower[:, None], axis=2)  # (cells, n)
-    best = np.where(within & done, points[:, 0], corner[0]).min(axis=1)
+    within: Bools = np.all(exact[done] <= lower[:, None], axis=2)  # (cells, done)
+    best = np.where(within, points[done, 0], corner[0]).min(axis=1, initial=corner[0])
     left = np.flatnonzero(asked & ~done)
     spread = np.maximum(spreads[left], np.finfo(float).tiny ** 0.25)
     better = best[:, None] - points[left, 0]

@@ -82,7 +82,7 @@ class Recurrence:
     families: int
     left_out: int
     draws: int
-    ranges: tuple[tuple[int, int], ...] = ()
+    ranges: tuple[tuple[int, int], ...]
 
     @property
     def shown(self) -> tuple[Recurrent, ...]:
@@ -123,8 +123,8 @@ def recurrent_modules(trials: Sequence[Trial], space: SearchSpace, *, seed: int 
     good, gains = _good(trained, bins, usable)
     left_out = sum(b not in usable for b in bins)
     inside = [[int(value) for value, at in zip(flops, bins, strict=True) if at == b] for b in usable]
-    found = _count(trials, good, gains, drawn, left_out, sum(len(drawn[b]) for b in usable))
-    return replace(found, ranges=tuple((min(own), max(own)) for own in inside))
+    ranges = tuple((min(own), max(own)) for own in inside)
+    return _count(trials, good, gains, drawn, left_out, sum(len(drawn[b]) for b in usable), ranges)
 
 
 def _flops(space: SearchSpace, genotype: Genotype) -> int:
@@ -212,6 +212,7 @@ def _count(
     drawn: dict[int, list[frozenset[str]]],
     left_out: int,
     draws: int,
+    ranges: tuple[tuple[int, int], ...],
 ) -> Recurrence:
     founders = _founders(trials)
     keys = [module_keys(trial.proposal.genotype) for trial, _ in good]
@@ -235,7 +236,7 @@ def _count(
         gain = float(gains[holds > 0].mean())
         found.append(Recurrent(key, module, int(holds.sum()), has, estimate, expected, p, gain))
     found.sort(key=lambda row: (row.p, -row.families, -row.gain))  # stable: a module comes before its parts
-    return Recurrence(tuple(found), len(good), len(families), left_out, draws)
+    return Recurrence(tuple(found), len(good), len(families), left_out, draws, ranges)
 
 
 def _share(drawn: Sequence[frozenset[str]], key: str) -> float:

@@ -75,7 +75,7 @@ def inline_space(space: Any) -> SearchSpace | Any:
 
 def refuse_code(ctx: click.Context, settings: Mapping[str, Any]) -> None:
     """Raise NasError for functions of Python that only the file names: it may be a stranger's."""
-    from nas.data import check_recorded
+    from nas.data import check_recorded, check_recorded_objectives
 
     def from_file(name: str) -> bool:
         return ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
@@ -83,5 +83,4 @@ def refuse_code(ctx: click.Context, settings: Mapping[str, Any]) -> None:
     if from_file("data"):
         check_recorded(settings["data"])
     if from_file("objectives"):
-        for name in settings["objectives"]:
-            check_recorded(name, f"--objectives {','.join(settings['objectives'])}")
+        check_recorded_objectives(settings["objectives"])

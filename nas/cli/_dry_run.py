@@ -23,14 +23,13 @@ def show_plan(options: Mapping[str, Any], as_json: bool) -> None:
     from nas.controller.evaluators import Workers
     from nas.data.summary import data_lines
     from nas.formatting import metric
+    from nas.recipe import with_epochs
     from nas.study.run_config import UNBOUNDED
     from nas.training.recipe_text import recipe_lines as lines_of_recipe
 
     if options["space"] is None:
         raise NasError("name a search space", where="--space", hint="nas spaces lists them")
-    recipe = dict(options["recipe"] or {})
-    if options["epochs"] is not None:
-        recipe["epochs"] = options["epochs"]
+    recipe = with_epochs(options["recipe"], options["epochs"])
     config, dataset = prepare(options["space"], recipe=recipe, **{name: options[name] for name in SETTINGS})
     planned = plan(config, dataset, Workers(options["workers"], options["gpus_per_worker"]))
     document = describe(config, dataset, planned)

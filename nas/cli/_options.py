@@ -276,6 +276,12 @@ def reseeding(help: str) -> Decorator:
     return add
 
 
+def check_one_format(as_csv: bool, as_json: bool) -> None:
+    """Raise NasError where both formats of stdout are asked for."""
+    if as_csv and as_json:
+        raise NasError("choose one of --csv and --json")
+
+
 def check_reseed(training: Mapping[str, Any]) -> None:
     """Raise NasError if settings of a training are given without --reseed."""
     if any(value is not None and value != 0.0 for value in training.values()) or training["workers"] == 0:

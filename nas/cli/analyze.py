@@ -76,8 +76,7 @@ def command(
     run, budget (FLOPs), lr and weight_decay.
     """
     smallest = smallest_effect / 100
-    if as_csv and as_json:
-        raise click.UsageError("choose one of --csv and --json")
+    options.check_one_format(as_csv, as_json)
     if as_csv and any(added.values()):
         message = (
             "--csv prints the contrasts alone; --json has what --decisions, --budgets and --complexity add"

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from nas.study.run import Run
 
 TRIAL = re.compile(r"(.+):(\d{1,18})", re.DOTALL)
-SEEDS = 3
-"""Further training seeds in the command that a comparison without an interval suggests."""
 
 
 @click.command("compare", epilog="Example: nas compare latest:1 resnet20")
@@ -180,5 +178,7 @@ def _show_runs(
 
 def _advice(names: tuple[str, str], results_dir: Path) -> str:
     """Return the command that gives the difference of two networks an interval."""
+    from nas.study.commands import SEEDS
+
     place = [] if results_dir == Path("results") else ["--results-dir", str(results_dir)]
-    return shlex.join(["nas", "compare", *names, "--reseed", str(SEEDS), *place])
+    return shlex.join(["nas", "compare", *names, "--reseed", SEEDS, *place])

@@ -58,8 +58,7 @@ def command(
     """
     from nas.exporters.folder import open_folder
 
-    if as_csv and as_json:
-        raise NasError("choose one of --csv and --json")
+    options.check_one_format(as_csv, as_json)
     opened = open_folder(folder)
     if opened.about["task"] == "segmentation":
         answers = _masks(opened, images, to or MASKS, top, device)

@@ -83,15 +83,15 @@ def resume_run(
     space, recipe, settings: as for `prepare`, None for what is recorded. storage: URL of the server that
     holds the study now. NasError lists the settings that differ from the recorded ones.
     """
-    from nas.data import check_recorded
+    from nas.data import check_recorded, check_recorded_objectives
 
     recorded = run_folder.read_config(files)
     if recorded.storage is not None and storage is None:
         own_storage(recorded.storage, None, str(files.path))  # refuses before anything is written
     if settings["data"] is None:
         check_recorded(recorded.data)
-    for name in recorded.objectives if settings["objectives"] is None else ():
-        check_recorded(name, f"--objectives {','.join(recorded.objectives)}")
+    if settings["objectives"] is None:
+        check_recorded_objectives(recorded.objectives)
     for network in recorded.seed_with:
         setting_network(network)  # a path, which no run records, is refused
     if recorded.trials >= UNBOUNDED and settings["seconds"] is None and settings["trials"] is None:

@@ -119,6 +119,8 @@ def reseed(
         >>> run.reseeded[0].proposal.design["trial"]
         0
     """
+    from nas.data import check_recorded_objectives
+
     if seeds < 1:
         raise NasError(f"must be at least 1, not {seeds}", where="reseed")
     stop = Stop()
@@ -130,7 +132,7 @@ def reseed(
         wanted = _wanted(opened, _members(opened, trials, objectives), seeds)
         missing = _missing(wanted, opened.reseeded, recipe.epochs)
         if missing:
-            _check_objectives(opened, objectives or ())
+            check_recorded_objectives(opened.study.objectives, objectives or ())
             dataset, study = _dataset(opened, data), stack.enter_context(_study(opened))
             recipe = staged(recipe, opened.config.fidelity)
             evaluator = make_evaluator(dataset, recipe, Workers(workers, gpus_per_worker, ray_address))
@@ -186,16 +188,6 @@ def _missing(wanted: Sequence[Proposal], recorded: Sequence[Trial], epochs: int)
     """Return the trainings without an outcome; failures whose reason lies in the network are outcomes."""
     done = {(t.digest, t.seed) for t in recorded if t.epochs == epochs and t.reason in REUSED}
     return [p for p in wanted if (p.genotype.digest, p.design["seed"]) not in done]
-
-
-def _check_objectives(run: Run, named: Sequence[str]) -> None:
-    """Raise NasError for objectives that are code, unless the user names them too."""
-    from nas.data import check_recorded
-
-    every = run.study.objectives
-    for name in every:
-        if name not in named:
-            check_recorded(name, f"--objectives {','.join(every)}")
 
 
 def _dataset(run: Run, data: str | None) -> Dataset:

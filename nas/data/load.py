@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
 from importlib import import_module
@@ -149,6 +149,13 @@ def check_recorded(spec: str, option: str = "") -> None:
         raise NasError(
             message, where=f"{where} {spec!r}", hint=f"if you trust it: {option or f'--data {spec}'}"
         )
+
+
+def check_recorded_objectives(objectives: Sequence[str], named: Sequence[str] = ()) -> None:
+    """Raise NasError for objectives that are code and that the user does not name: see `check_recorded`."""
+    for name in objectives:
+        if name not in named:
+            check_recorded(name, f"--objectives {','.join(objectives)}")
 
 
 def parse_spec(spec: str) -> tuple[Form, str, Options]:

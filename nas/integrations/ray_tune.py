@@ -55,6 +55,7 @@ from nas.integrations.ray_trainable import (
     train_decisions,
     varied,
 )
+from nas.recipe import with_epochs
 from nas.searchers import make_searcher
 from nas.searchers.base import Searcher as OurSearcher
 from nas.searchers.base import propose
@@ -102,13 +103,10 @@ def tune_run(
 
     Raises NasError if a setting is wrong or the folder exists.
     """
-    changes = dict(recipe or {}) | ({} if epochs is None else {"epochs": epochs})
+    changes = with_epochs(recipe, epochs)
     settings = {"data": data, "trials": trials, "searcher": searcher, "objectives": objectives}
     config, dataset = prepare(space, recipe=changes, seed=seed, seed_with=seed_with, **settings)
-    measured = [
-        name for name in config.objectives if not (name == "error" or objective(name).before_training)
-    ]
-    if measured:
+    if measured := [n for n in config.objectives if n != "error" and not objective(n).before_training]:
         hint = "error and what is known of a network before its training; nas search measures the others"
         raise NasError(f"{', '.join(measured)} is not measured here", where="objectives", hint=hint)
     if config.searcher.plans_every_trial:

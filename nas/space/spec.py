@@ -26,6 +26,8 @@ from nas.recipe import canonical
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 AUTO = "auto"
 """Stride of a stem that follows from the size of the images."""
+FIRST_SKIP = 3
+"""First block of a stage that may take a second input."""
 
 
 def listed(value: Any) -> Any:
@@ -86,10 +88,6 @@ RecipeOptions = Annotated[dict[str, Any], AfterValidator(_canonical)]
 
 class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-FIRST_SKIP = 3
-"""First block of a stage that may take a second input."""
 
 
 class Limits(_Spec):

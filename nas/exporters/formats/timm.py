@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.training.fine_tuning import head_layers
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -83,12 +85,13 @@ def write(folder: Path, network: nn.Module, images: Tensor) -> None:
     about = json.loads((folder / "config.json").read_text())
     name = _name(about)
     channels, classes = images.shape[1], about["num_classes"]
+    head = head_layers(network, classes, channels)
     cfg = {
         "num_classes": classes,
         "input_size": tuple(images.shape[1:]),
         **(PUBLISHED | OTHERS.get(about["zoo"], {}) if "weights_file" in about else TRAINED),
         "crop_mode": CROP_MODES[about.get("fit", "crop")],
-        "classifier": _classifier(network, classes),
+        "classifier": head[0] if len(head) == 1 else head,
         "first_conv": next(key.removesuffix(".weight") for key in network.state_dict()),
         **{key: tuple(about[key]) for key in ("mean", "std") if key in about},
     }
@@ -134,12 +137,6 @@ def blocks(about: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _name(about: Mapping[str, Any]) -> str:
     """Return the name under which timm knows the network."""
     return re.sub(r"\W", "_", f"nas_{about['name']}_{about.get('digest', '')[:6]}").rstrip("_")
-
-
-def _classifier(network: nn.Module, classes: int) -> str:
-    """Return the name of the last layer with one score per class."""
-    wide = [key for key, value in network.state_dict().items() if value.ndim > 1 and len(value) == classes]
-    return wide[-1].removesuffix(".weight")
 
 
 def _features(network: nn.Module, images: Tensor) -> list[dict[str, Any]]:
